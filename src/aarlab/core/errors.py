@@ -1,0 +1,40 @@
+"""Errors that say whose move it is, and the move. Every error of ours is one of these four.
+
+Each carries the offending facts as attributes, so that callers branch on *why* without matching strings.
+"""
+
+from typing import Any
+
+
+class AarError(Exception):
+    """Base of all our errors. `facts` holds the offending values; the message ends with the remedy."""
+
+    whose_move = "nobody"
+
+    def __init__(self, message: str, **facts: Any) -> None:
+        super().__init__(message)
+        self.facts = facts
+
+
+class InvalidSubmission(AarError, ValueError):
+    """The submitter (a researcher, a method's author) sent something that cannot be graded; they must change it."""
+
+    whose_move = "submitter"
+
+
+class Unauthorised(AarError, PermissionError):
+    """The caller's token is missing, wrong or not allowed to do this; the submitter must use its own token."""
+
+    whose_move = "submitter"
+
+
+class Misconfigured(AarError, ValueError):
+    """The operator's settings, files or machine do not permit this; the operator must mend them."""
+
+    whose_move = "operator"
+
+
+class Transient(AarError, RuntimeError):
+    """An infrastructure failure: nothing is wrong with the request. Try again. It is never a result."""
+
+    whose_move = "try again"

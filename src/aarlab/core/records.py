@@ -1,0 +1,126 @@
+"""The records that every layer shares. Frozen, strict, one field one meaning.
+
+Legend: N items, C classes, S seeds.
+"""
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Record(BaseModel):
+    """Base of all records: frozen, strict, unknown fields refused."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class Family(StrEnum):
+    """The eleven method families of the study, over which diversity is measured."""
+
+    SELF_TRAINING = "self-training"
+    ENSEMBLE = "ensemble"
+    DISTILLATION = "distillation"
+    DATA_FILTERING = "data filtering"
+    CONFIDENCE_WEIGHTING = "confidence weighting"
+    LOSS_FUNCTION = "loss function"
+    UNSUPERVISED_ELICITATION = "unsupervised elicitation"
+    CURRICULUM = "curriculum"
+    MODEL_INTERNALS = "model internals"
+    EVOLUTIONARY = "evolutionary"
+    OTHER = "other"
+
+
+SplitName = Literal["teacher", "student", "feedback", "final"]
+SPLITS: tuple[SplitName, ...] = ("teacher", "student", "feedback", "final")
+PartName = Literal["id", "ood"]
+
+
+class Item(Record):
+    """One example with its hidden truth. Only `publish` decides which of these fields leave the evaluator's side."""
+
+    id: str
+    first: str
+    second: str
+    label: Literal[0, 1]  # 1 when `second` is the better of the two
+    split: SplitName
+    part: PartName
+    level: int = Field(ge=1)  # 1 is the easiest
+
+
+class Measure(Record):
+    """A measured number: estimate with an interval, how many units it rests on, and what was resampled.
+
+    `lower` and `upper` bound a 95 % interval. An unknown number is `None` where a Measure is expected, never 0.0.
+    """
+
+    estimate: float
+    lower: float
+    upper: float
+    n: int = Field(ge=1)
+    resampled: str  # e.g. "items, seeds and anchors"
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Measure":
+        if not self.lower <= self.upper:
+            raise ValueError(f"lower {self.lower} must not exceed upper {self.upper}")
+        return self
+
+    def __str__(self) -> str:
+        return f"{self.estimate:.3f} [{self.lower:.3f}, {self.upper:.3f}]"
+
+
+class Diagnostics(Record):
+    """What a submitter may know about its own predictions at no cost: nothing here depends on a label."""
+
+    class_share: float  # share of answers that are 1
+    seed_disagreement: float  # mean share of items on which two seeds differ
+    nearest_earlier: float | None  # share of items that differ from the nearest earlier submission, None if first
+    warnings: tuple[str, ...] = ()
+
+
+class Receipt(Record):
+    """What the evaluator answers. `level_*` is the campaign's told level on the policy's grid, never an exact score."""
+
+    id: str  # "r-000017"
+    snapshot: str  # SHA-256 of the code that made the predictions
+    family: Family
+    improved: bool
+    level_pgr: float  # provisional: on the `feedback` split
+    level_accuracy: float
+    next_step_accuracy: float  # an improvement is told only from this much above the level
+    repeated: bool = False  # answered from memory: the same predictions were submitted before
+    diagnostics: Diagnostics
+
+
+FindingKind = Literal["result", "hypothesis", "insight", "error"]
+
+
+class Finding(Record):
+    """A forum post. A figure in it is a receipt id, never a number typed in."""
+
+    id: str  # "f-000003"
+    at: str  # ISO 8601, UTC
+    author: str
+    kind: FindingKind
+    title: str = Field(min_length=1, max_length=200)
+    text: str = Field(max_length=20_000)
+    family: Family
+    receipts: tuple[str, ...] = ()
+    snapshot: str | None = None
+    parent: str | None = None  # the finding that this one answers
+
+
+EntryKind = Literal["campaign", "researcher", "code", "submission", "finding", "spend", "flag", "confirmation"]
+
+
+class Entry(Record):
+    """One line of the ledger. `hash` = SHA-256 over the canonical JSON of all other fields, `prev` included."""
+
+    seq: int
+    at: str
+    who: str
+    kind: EntryKind
+    body: dict  # the record of that kind, as JSON
+    prev: str
+    hash: str
