@@ -1,0 +1,102 @@
+"""The contract of a method: (items, weak labels, strong model, seed) -> predictions. It cannot name a true label.
+
+Legend: N student pairs, M test pairs, D hidden width. The strong model's hidden states are given; its trainable head is
+`aarlab.models.head`. What a method gets has no field with a true label.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aarlab.core.errors import InvalidSubmission
+from aarlab.core.records import Family
+from aarlab.core.registry import Registry
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Pairs of snippets as the strong model sees them."""
+
+    ids: tuple[str, ...]
+    texts: tuple[tuple[str, str], ...]  # (first, second) of each pair
+    hidden: Mapping[int, NDArray[np.float16]]  # layer -> (N, 2, D), mean over the snippet's tokens
+    favour_N2: NDArray[np.float32]  # zero-shot judgement of each snippet: log p(" great") - log p(" bad")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def favour_N(self) -> Array:
+        """Zero-shot logit that `second` is the better one (uncalibrated), shape (N,)."""
+        return (self.favour_N2[:, 1] - self.favour_N2[:, 0]).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Task:
+    """All that a method is given. `weak_probs_N` and `critic_probs_N` are probabilities that `second` is the better one,
+    from the weak teacher alone and from the weak teacher that has read the strong model's judgement."""
+
+    student: Inputs
+    test: Inputs
+    weak_probs_N: Array
+    critic_probs_N: Array
+
+
+RunMethod = Callable[[Task, int], Array]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A named method: `run(task, seed)` returns the probability that `second` is better for `task.test`, shape (M,)."""
+
+    name: str
+    family: Family
+    cites: str
+    run: RunMethod
+
+
+METHODS: Registry[Method] = Registry("method")
+
+
+def method(name: str, *, family: Family, cites: str) -> Callable[[RunMethod], RunMethod]:
+    """Register `run(task, seed) -> (M,)` under `name`, with the paper that it comes from."""
+
+    def register(run: RunMethod) -> RunMethod:
+        METHODS.add(name)(Method(name, family, cites, run))
+        return run
+
+    return register
+
+
+def check_output(probs_M: object, items: int) -> Array:
+    """The method's answer as an array of M probabilities.
+
+    Raises:
+        InvalidSubmission: the method returned something else; the message says what.
+    """
+    try:
+        array_M = np.asarray(probs_M, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InvalidSubmission(f"The method must return {items} numbers, got {type(probs_M).__name__}.") from error
+    if array_M.shape != (items,):
+        raise InvalidSubmission(f"The method must return one number for each of {items} test items, got {array_M.shape}.")
+    if not np.isfinite(array_M).all():
+        raise InvalidSubmission(f"{int((~np.isfinite(array_M)).sum())} of the {items} returned numbers are not finite.")
+    if array_M.min() < 0 or array_M.max() > 1:
+        raise InvalidSubmission(f"Probabilities must lie in 0..1, got {array_M.min():.3g}..{array_M.max():.3g}.")
+    return array_M
+
+
+def check_method(run: RunMethod, task: Task) -> None:
+    """The examination that a plug-in's author calls in one line: shape, range, and the same answer for the same seed.
+
+    Raises:
+        InvalidSubmission: the method breaks the contract.
+    """
+    first, again = (check_output(run(task, 0), len(task.test)) for _ in range(2))
+    if not np.array_equal(first, again):
+        raise InvalidSubmission("The method gives two answers for one seed. Draw all randomness from the seed.")

@@ -1,0 +1,54 @@
+"""Items -> public/ and private/. What leaves the evaluator's side is an allow-list; everything else stays private.
+
+    public/    problem.json, student.jsonl, feedback.jsonl, and the arrays that setup adds
+    sealed/    final.jsonl (inputs only): given to a confirmation's sandbox, never to a researcher
+    private/   answers.json, items.jsonl, anchors.npz, baselines.npz: the evaluator's alone, mode 0700
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from aarlab.core.records import SPLITS, Item, SplitName
+from aarlab.problems.problem import Problem, check_problem
+
+PUBLISHED_FIELDS = ("id", "first", "second")  # the allow-list: no label, no rating, no level, no part
+PUBLISHED_SPLITS: dict[SplitName, str] = {"student": "public", "feedback": "public", "final": "sealed"}
+
+
+def publish(problem: Problem, items: Sequence[Item], folder: Path, *, data_seed: int) -> None:
+    """Write the problem's three folders.
+
+    Raises:
+        Misconfigured: the items fail `check_problem`.
+    """
+    check_problem(items)
+    for name, mode in (("public", 0o755), ("sealed", 0o700), ("private", 0o700)):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        (folder / name).chmod(mode)
+    for split, where in PUBLISHED_SPLITS.items():
+        rows = [{f: getattr(i, f) for f in PUBLISHED_FIELDS} for i in items if i.split == split]
+        _write_lines(folder / where / f"{split}.jsonl", rows)
+    answers = {s: {i.id: i.label for i in items if i.split == s} for s in SPLITS}
+    (folder / "private" / "answers.json").write_text(json.dumps(answers))
+    _write_lines(folder / "private" / "items.jsonl", [i.model_dump() for i in items])
+    card = {
+        "name": problem.name,
+        "version": problem.version,
+        "data_seed": data_seed,
+        "card": problem.card,
+        "in_distribution": problem.id_source,
+        "out_of_distribution": problem.ood_source,
+        "items": {s: sum(i.split == s for i in items) for s in SPLITS},
+    }
+    (folder / "public" / "problem.json").write_text(json.dumps(card, indent=1))
+
+
+def read_private_items(folder: Path) -> list[Item]:
+    """All items with their truth, in published order. Only set-up and the report call this."""
+    lines = (folder / "private" / "items.jsonl").read_text().splitlines()
+    return [Item.model_validate_json(line) for line in lines]
+
+
+def _write_lines(path: Path, rows: Sequence[dict]) -> None:
+    path.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows), encoding="utf-8")
