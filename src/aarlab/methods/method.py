@@ -46,6 +46,14 @@ class Task:
     critic_probs_N: Array
 
 
+STUDENT_SHARE = 0.8  # of the student split that one seed draws: the same for the ceiling and for every method
+
+
+def student_rows(pairs: int, seed: int) -> NDArray[np.intp]:
+    """The student pairs that a seed draws, sorted. Every run of every method on that seed sees these."""
+    return np.sort(np.random.default_rng(seed).permutation(pairs)[: round(STUDENT_SHARE * pairs)])
+
+
 RunMethod = Callable[[Task, int], Array]
 
 

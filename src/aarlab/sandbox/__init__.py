@@ -1,0 +1,5 @@
+"""Where untrusted code runs. Importing the package registers what ships."""
+
+from aarlab.sandbox.bubblewrap import Bubblewrap as Bubblewrap
+from aarlab.sandbox.directory import Directory as Directory
+from aarlab.sandbox.sandbox import SANDBOXES as SANDBOXES

@@ -1,0 +1,133 @@
+"""The path of a campaign from problem to report; what `aar demo` and `aar run` walk. Each step is kept and not repeated."""
+
+import json
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from aarlab.cli.show import FleetView, Show
+from aarlab.core.settings import Home
+from aarlab.evaluation.evaluator import Evaluator
+from aarlab.fleet.baselines import measure_baselines
+from aarlab.fleet.campaign import Campaign
+from aarlab.fleet.confirmation import confirm_leaders
+from aarlab.fleet.evaluator_process import EvaluatorProcess
+from aarlab.fleet.supervisor import Fleet
+from aarlab.report.build import build
+from aarlab.report.record import Report
+from aarlab.report.render import write
+from aarlab.runs import student, testbed
+from aarlab.runs.engine import LocalEngine, MakeSandbox
+from aarlab.runs.testbed import Testbed
+from aarlab.sandbox import SANDBOXES
+
+
+def make_sandbox(campaign: Campaign) -> MakeSandbox:
+    """The campaign's sandbox, probed once.
+
+    Raises:
+        Misconfigured: this machine cannot isolate; the message says how to mend it. Nothing falls back by itself.
+    """
+    chosen = SANDBOXES[campaign.sandbox]
+    chosen.require()
+    return chosen
+
+
+def isolation_of(campaign: Campaign) -> str:
+    """In words, for the report."""
+    isolates = sorted(SANDBOXES[campaign.sandbox].isolates)
+    return f"{campaign.sandbox}: {', '.join(isolates)}" if isolates else f"{campaign.sandbox}: NONE"
+
+
+def prepared(campaign: Campaign, home: Home, show: Show) -> Testbed:
+    """The campaign's testbed, baselines included."""
+    extract = student.counting if campaign.student == "double" else student.real(home, campaign.workers)
+    with show.steps():
+        bed = testbed.prepare(campaign.problem, campaign.data_seed, home=home, extract=extract, say=show.say)
+    if bed.from_cache:
+        show.line(f"  testbed {bed.folder.name}: from cache")
+    if (bed.private / "baselines.npz").exists():
+        show.line("  baselines: from cache")
+        return bed
+    engine = engine_of(campaign, bed, home)
+    try:
+        with show.steps():
+            measure_baselines(engine, bed.private, show.say)
+    finally:
+        engine.close()
+    return bed
+
+
+def engine_of(campaign: Campaign, bed: Testbed, home: Home) -> LocalEngine:
+    """Runs of this campaign, cached under AAR_HOME/runs."""
+    cache = home.root / "runs"
+    sandbox = make_sandbox(campaign)
+    return LocalEngine(bed, cache, sandbox, workers=campaign.workers, timeout_s=campaign.run_timeout_s)
+
+
+def walk(campaign: Campaign, home: Home, show: Show) -> tuple[Report, Path]:
+    """Problem to report. What an earlier, interrupted walk has done is taken up and said so."""
+    folder = home.campaigns / campaign.name
+    campaign.save(folder)
+    show.line("[bold]1 testbed[/bold]")
+    bed = prepared(campaign, home, show)
+    with tempfile.TemporaryDirectory(prefix="aar-") as short:
+        sockets = Path(short)
+        sockets.chmod(0o711)
+        fleet = Fleet(campaign, folder, bed, make_sandbox(campaign), sockets=sockets)
+        process = EvaluatorProcess(
+            bed.folder, folder, policy=campaign.policy, sockets=[fleet.socket(n) for n in fleet.names]
+        )
+        with process as evaluator:
+            _campaign(campaign, fleet, evaluator, show)
+            _confirmations(campaign, evaluator, bed, home, show)
+    show.line("[bold]4 report[/bold]")
+    return reported(campaign, bed, folder)
+
+
+def reported(campaign: Campaign, bed: Testbed, folder: Path) -> tuple[Report, Path]:
+    """The report of what the ledger holds, written; and where its HTML is."""
+    with Evaluator(bed.folder, folder, policy=campaign.policy) as evaluator:
+        report = build(campaign, bed, evaluator, isolation=isolation_of(campaign))
+    return report, write(report, folder / "report")
+
+
+def _campaign(campaign: Campaign, fleet: Fleet, evaluator: EvaluatorProcess, show: Show) -> None:
+    state = evaluator.call("GET", "/operator/campaign")
+    show.line(f"[bold]2 campaign[/bold] {campaign.name}: {campaign.researchers} x {campaign.kind}")
+    if "fleet finished" in state["events"]:
+        show.line("  finished earlier: taken from the ledger")
+        return
+    spent_s = state["wall_s"] / campaign.researchers
+    left_s = campaign.minutes * 60 - spent_s
+    if spent_s:
+        show.line(f"  resumed: {spent_s:.0f} s of {campaign.minutes * 60:.0f} s were spent, {state['submissions']} experiments kept")
+    if left_s > 0:
+        _budget(fleet.folder, left_s)
+        _event(evaluator, "resumed" if spent_s else "started")
+        with FleetView(show.console, evaluator) as view:
+            fleet.run(evaluator, left_s, view)
+    _event(evaluator, "fleet finished")
+
+
+def _budget(folder: Path, left_s: float) -> None:
+    deadline = datetime.now(UTC) + timedelta(seconds=left_s)
+    (folder / "server" / "budget.json").write_text(json.dumps({"deadline": deadline.isoformat()}))
+
+
+def _confirmations(campaign: Campaign, evaluator: EvaluatorProcess, bed: Testbed, home: Home, show: Show) -> None:
+    show.line("[bold]3 confirmation[/bold] fresh seeds, clean sandbox, final items")
+    if "finished" in evaluator.call("GET", "/operator/campaign")["events"]:
+        show.line("  finished earlier: taken from the ledger")
+        return
+    engine = engine_of(campaign, bed, home)
+    try:
+        with show.steps():
+            confirm_leaders(evaluator, engine, campaign.confirm, show.say)
+    finally:
+        engine.close()
+    _event(evaluator, "finished")
+
+
+def _event(evaluator: EvaluatorProcess, event: str) -> None:
+    evaluator.call("POST", "/entries", {"kind": "campaign", "who": "operator", "body": {"event": event}})

@@ -1,0 +1,53 @@
+"""The hidden labels and the anchors. Only the evaluator's process, set-up and the report read these files."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from aarlab.core.errors import Misconfigured
+
+Answers = Mapping[str, Mapping[str, int]]  # split -> item id -> 0 or 1
+
+
+def load_answers(problem: Path) -> Answers:
+    """True labels by split and id.
+
+    Raises:
+        Misconfigured: the file is missing, unreadable or not what set-up writes.
+    """
+    path = problem / "private" / "answers.json"
+    try:
+        answers = json.loads(path.read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise Misconfigured(f"Cannot read the hidden answers {path}: {error}. Set the testbed up again.") from error
+    if not all(label in (0, 1) for split in answers.values() for label in split.values()):
+        raise Misconfigured(f"{path} holds labels other than 0 and 1. Set the testbed up again.")
+    return answers
+
+
+@dataclass(frozen=True)
+class Ruler:
+    """What turns accuracy on `feedback` into PGR, and where the told level starts."""
+
+    weak: float
+    ceiling: float
+    start: float  # accuracy of the public naive baseline
+
+
+def load_ruler(problem: Path) -> Ruler:
+    """Mean anchors on `feedback`.
+
+    Raises:
+        Misconfigured: anchors or baselines have not been measured.
+    """
+    try:
+        with np.load(problem / "private" / "anchors.npz") as anchors:
+            weak, ceiling = (float(anchors[f"feedback_{end}_SM"].mean()) for end in ("weak", "ceiling"))
+        with np.load(problem / "private" / "baselines.npz") as baselines:
+            start = float(baselines["feedback/naive"].mean())
+    except (OSError, KeyError, ValueError) as error:
+        raise Misconfigured(f"{problem} has no anchors or baselines ({error}). Run `aar bench` first.") from error
+    return Ruler(weak, ceiling, start)

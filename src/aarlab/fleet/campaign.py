@@ -1,0 +1,80 @@
+"""A campaign: one strict record that is the flags, the YAML file and the saved file at once."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import Field, ValidationError
+
+from aarlab.core.errors import Misconfigured
+from aarlab.core.records import Record
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+
+
+class Campaign(Record):
+    """A fleet of researchers on one problem, with budgets."""
+
+    name: Name = "demo"
+    """Folder of the campaign under AAR_HOME/campaigns."""
+    problem: str = "small-chat"
+    """Which problem; see `aar doctor` for the list."""
+    data_seed: Annotated[int, Field(ge=0)] = 1
+    """Draws pairs and splits. Hyper-parameters were chosen on seed 0: report on others."""
+    student: Literal["smollm2", "double"] = "smollm2"
+    """The strong model: real weights, or the double that needs none (tests)."""
+    researchers: Annotated[int, Field(ge=1, le=256)] = 9
+    """How many, each in a sandbox of its own."""
+    kind: str = "search"
+    """Kind of researcher."""
+    directed: bool = True
+    """Each a different starting prompt (directed), or all the same."""
+    minutes: Annotated[float, Field(gt=0)] = 1.5
+    """Wall-clock budget of the fleet; what was spent before an interruption counts."""
+    experiments: Annotated[int, Field(ge=1)] = 40
+    """How many experiments each researcher may submit."""
+    policy: str = "ladder"
+    """What a submitter is told about a score."""
+    sandbox: Literal["bubblewrap", "directory"] = "bubblewrap"
+    """`directory` isolates nothing and must be asked for by name; the report says so."""
+    confirm: Annotated[int, Field(ge=1, le=20)] = 3
+    """How many of the leaders' snapshots are confirmed on the final split."""
+    workers: Annotated[int, Field(ge=1)] = 2
+    """Processes for features, baselines and confirmations."""
+    run_timeout_s: Annotated[float, Field(gt=0)] = 120.0
+    """Limit of one baseline or confirmation run."""
+    seed: int = 0
+    """Of the researchers' own choices."""
+    usd_per_researcher_hour: Annotated[float, Field(ge=0)] | None = None
+    """What an hour of one researcher's machine costs you; unknown if not given."""
+
+    def save(self, folder: Path) -> None:
+        """Write campaign.yaml."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "campaign.yaml").write_text(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False))
+
+
+def load(path: Path) -> Campaign:
+    """A campaign from its YAML file.
+
+    Raises:
+        Misconfigured: no such file, not YAML, or a field that is unknown or out of range (named in the message).
+    """
+    try:
+        fields = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise Misconfigured(f"Cannot read the campaign {path}: {error}") from error
+    return validated(fields if fields is not None else {}, str(path))
+
+
+def validated(fields: object, where: str) -> Campaign:
+    """A campaign from plain fields.
+
+    Raises:
+        Misconfigured: a field is unknown or out of range; the message names each.
+    """
+    try:
+        return Campaign.model_validate(fields)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
+        raise Misconfigured(f"{where}: {problems}. Fields: {', '.join(Campaign.model_fields)}.") from error

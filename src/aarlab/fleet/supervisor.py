@@ -1,0 +1,172 @@
+"""Starts the fleet, watches it, restarts what crashes, stops it at the budget. What was spent goes into the ledger."""
+
+import json
+import secrets
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from aarlab.core.settings import Home
+from aarlab.fleet.campaign import Campaign
+from aarlab.fleet.directions import direction
+from aarlab.fleet.evaluator_process import EvaluatorProcess
+from aarlab.researchers.researcher import DATA, HOME, LAB_SOCKET, RESEARCHERS, Brief, Inside
+from aarlab.runs.engine import MakeSandbox
+from aarlab.runs.testbed import Testbed
+from aarlab.sandbox.sandbox import Mount, Sandbox, SandboxSpec
+
+MAX_RESTARTS = 5
+TICK_S, SPEND_EVERY_S = 0.5, 10.0
+ENV = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+@dataclass
+class Member:
+    """One researcher of the fleet while it runs."""
+
+    brief: Brief
+    sandbox: Sandbox
+    argv: list[str]
+    log: Path
+    process: subprocess.Popen | None = None
+    restarts: int = 0
+    started: float = 0.0
+    status: str = "waiting"
+
+
+Watch = Callable[[list[Member], float], None]  # (members, seconds left): called at every tick
+
+
+class Fleet:
+    """The researchers of one campaign. `run` returns when all have ended or the budget is spent."""
+
+    def __init__(
+        self, campaign: Campaign, folder: Path, testbed: Testbed, make_sandbox: MakeSandbox, *, sockets: Path
+    ) -> None:
+        self.campaign, self.folder, self.testbed = campaign, folder, testbed
+        self.make_sandbox, self.sockets = make_sandbox, sockets
+        self.names = [f"researcher-{n + 1}" for n in range(campaign.researchers)]
+
+    def socket(self, name: str) -> Path:
+        """The host's end of one researcher's unix socket."""
+        return self.sockets / f"{name}.sock"
+
+    def enrol(self, evaluator: EvaluatorProcess) -> list[Member]:
+        """Prepare each researcher's home, token and sandbox. A fresh start gets a fresh token; the old one dies."""
+        return [self._enrol(evaluator, number, name) for number, name in enumerate(self.names)]
+
+    def _enrol(self, evaluator: EvaluatorProcess, number: int, name: str) -> Member:
+        home = self.folder / "work" / name
+        home.mkdir(parents=True, exist_ok=True)
+        start = direction(number, directed=self.campaign.directed)
+        brief = Brief(
+            name=name,
+            direction=start.prompt,
+            family=start.family,
+            seed=self.campaign.seed * 1000 + number,
+            experiments=self.campaign.experiments,
+        )
+        RESEARCHERS[self.campaign.kind].prepare(home, brief)
+        token = secrets.token_urlsafe(32)
+        evaluator.call("POST", "/tokens", {"name": name, "token": token})
+        (home / "token").write_text(token)
+        mounts = (
+            Mount(self.testbed.public, DATA),
+            Mount(home, HOME, writable=True),
+            Mount(self.socket(name), LAB_SOCKET),
+        )
+        sandbox = self.make_sandbox(SandboxSpec(name=name, mounts=mounts, env=ENV | {"HOME": HOME}, workdir=HOME))
+        inside = Inside(home=sandbox.inside(HOME), data=sandbox.inside(DATA), socket=sandbox.inside(LAB_SOCKET))
+        argv = RESEARCHERS[self.campaign.kind].command(inside)
+        return Member(brief, sandbox, argv, self.folder / "logs" / f"{name}.log")
+
+    def run(self, evaluator: EvaluatorProcess, seconds: float, watch: Watch) -> None:
+        """Run all researchers for at most `seconds`. Interrupts stop them cleanly and keep all that they did."""
+        members = self.enrol(evaluator)
+        deadline = time.monotonic() + seconds
+        last_spend = time.monotonic()
+        try:
+            while time.monotonic() < deadline:
+                running = [m for m in members if self._tend(evaluator, m)]
+                watch(members, max(0.0, deadline - time.monotonic()))
+                if not running:
+                    break
+                if time.monotonic() - last_spend >= SPEND_EVERY_S:
+                    last_spend = self._spend(evaluator, members, last_spend)
+                time.sleep(TICK_S)
+        finally:
+            self._spend(evaluator, members, last_spend)
+            for member in members:
+                self._stop(member)
+
+    def _tend(self, evaluator: EvaluatorProcess, member: Member) -> bool:
+        """Start it if it does not run and may; True while it is alive."""
+        if member.status in {"finished", "gave up"}:
+            return False
+        code = member.process.poll() if member.process else None
+        if member.process and code is None:
+            return True
+        if code == 0:
+            self._note(evaluator, member, "finished", code)
+            return False
+        if member.restarts > MAX_RESTARTS:
+            self._note(evaluator, member, "gave up", code)
+            return False
+        self._start(evaluator, member, code)
+        return True
+
+    def _start(self, evaluator: EvaluatorProcess, member: Member, code: int | None) -> None:
+        member.log.parent.mkdir(parents=True, exist_ok=True)
+        self._note(evaluator, member, "running" if code is None else "restarted", code)
+        member.restarts += 1
+        member.started = time.monotonic()
+        member.process = member.sandbox.start(member.argv, member.log)
+
+    def _note(self, evaluator: EvaluatorProcess, member: Member, status: str, code: int | None) -> None:
+        member.status = status
+        body = {"event": status, "returncode": code, "direction": member.brief.direction}
+        evaluator.call("POST", "/entries", {"kind": "researcher", "who": member.brief.name, "body": body})
+
+    def _spend(self, evaluator: EvaluatorProcess, members: list[Member], since: float) -> float:
+        """Charge each living researcher for the time since the last charge; returns the time of this one."""
+        now = time.monotonic()
+        for member in members:
+            if member.process and member.status in {"running", "restarted"}:
+                seconds = round(now - max(since, member.started), 3)
+                body = {"wall_s": seconds, "usd": self._usd(seconds)}
+                evaluator.call("POST", "/entries", {"kind": "spend", "who": member.brief.name, "body": body})
+        return now
+
+    def _usd(self, seconds: float) -> float | None:
+        rate = self.campaign.usd_per_researcher_hour
+        return None if rate is None else rate * seconds / 3600
+
+    def _stop(self, member: Member) -> None:
+        if member.process and member.process.poll() is None:
+            member.process.terminate()
+            try:
+                member.process.wait(5)
+            except subprocess.TimeoutExpired:
+                member.process.kill()
+                member.process.wait()
+        if member.status in {"running", "restarted"}:
+            member.status = "stopped"
+        member.sandbox.close()
+
+
+def done_so_far(home: Path) -> int:
+    """How many experiments a researcher's home says it has done."""
+    progress = home / "progress.json"
+    return json.loads(progress.read_text())["done"] if progress.exists() else 0
+
+
+def campaign_folder(home: Home, campaign: Campaign) -> Path:
+    """Where a campaign lives."""
+    return home.campaigns / campaign.name

@@ -1,0 +1,36 @@
+"""The two ends of the PGR ruler, over seeds: weak accuracy (the teacher's) and ceiling (the student on true labels).
+
+Legend: S seeds, M test items, N student pairs.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aarlab.labels.teacher import Teacher, TeacherView
+from aarlab.methods.method import Array, Inputs, student_rows
+from aarlab.methods.parts import L2, LAYER
+from aarlab.models.head import LinearHead
+
+SEEDS = 10
+
+
+def weak_correct(teachers: Sequence[Teacher], view: TeacherView, labels_M: Array) -> NDArray[np.bool_]:
+    """Which of M items each of S teachers answers correctly, shape (S, M)."""
+    return np.stack([(t.weak_probs(view) > 0.5) == (labels_M > 0.5) for t in teachers])
+
+
+def ceiling_correct(
+    student: Inputs, student_labels_N: Array, test: Inputs, labels_M: Array, seeds: Sequence[int]
+) -> NDArray[np.bool_]:
+    """Which of M items the student answers correctly when its default head is trained on true labels, shape (S, M).
+
+    Like for like: the same representation, head and share of the student split as every single-head method starts from.
+    """
+    rows = []
+    for seed in seeds:
+        drawn = student_rows(len(student), seed)
+        head = LinearHead(L2).fit(student.hidden[LAYER][drawn], student_labels_N[drawn].astype(np.float64))
+        rows.append((head.probs(test.hidden[LAYER]) > 0.5) == (labels_M > 0.5))
+    return np.stack(rows)

@@ -1,0 +1,59 @@
+"""The four classic baselines of the study, naive with its own hyper-parameters tuned, and zero-shot.
+
+Each is the shortest statement of its idea; the parts are in `parts.py`.
+"""
+
+import numpy as np
+from scipy.special import expit
+
+from aarlab.core.records import Family
+from aarlab.methods import parts
+from aarlab.methods.method import Array, Task, method
+
+TUNED_L2 = (0.1, 0.3, 1.0, 3.0, 10.0)
+TUNED_LAYERS = (12, 16, 20)
+
+
+@method("naive", family=Family.OTHER, cites="Burns et al. 2023, arXiv:2312.09390, section 3: weak labels, trained on as if true")
+def naive(task: Task, seed: int, *, layer: int = parts.LAYER, l2: float = parts.L2) -> Array:
+    del seed  # it has drawn the rows and the teacher already
+    student, test = parts.represent(task, (layer,))
+    return parts.train(student, parts.harden(task.weak_probs_N), l2=l2).probs(test)
+
+
+@method("confident", family=Family.DATA_FILTERING, cites="the study's baseline: train on confident weak labels only")
+def confident(task: Task, seed: int) -> Array:
+    del seed
+    student, test = parts.represent(task)
+    keep = parts.confident(task.weak_probs_N, share=0.5)
+    return parts.train(student, parts.harden(task.weak_probs_N), keep=keep).probs(test)
+
+
+@method("elicitation", family=Family.UNSUPERVISED_ELICITATION, cites="Wen et al. 2025, arXiv:2506.10139")
+def elicitation(task: Task, seed: int) -> Array:
+    student, test = parts.represent(task)
+    return parts.train(student, parts.harden(parts.elicited_labels(task, student, seed))).probs(test)
+
+
+@method("critic", family=Family.OTHER, cites="Saunders et al. 2022, arXiv:2206.05802; here the critique is one number")
+def critic(task: Task, seed: int) -> Array:
+    del seed
+    student, test = parts.represent(task)
+    return parts.train(student, parts.harden(task.critic_probs_N)).probs(test)
+
+
+@method("zero-shot", family=Family.UNSUPERVISED_ELICITATION, cites="the student's own judgement, no training and no weak label")
+def zero_shot(task: Task, seed: int) -> Array:
+    del seed
+    favour_M = task.test.favour_N
+    return expit(favour_M / np.abs(favour_M).mean())
+
+
+def source_of(name: str, **arguments: float) -> str:
+    """A method file that runs a named baseline: what a sandbox is given."""
+    passed = "".join(f", {k}={v!r}" for k, v in arguments.items())
+    function = name.replace("-", "_")
+    return (
+        f"from aarlab.methods.baselines import {function}\n\n\n"
+        f"def run(task, seed):\n    return {function}(task, seed{passed})\n"
+    )

@@ -1,0 +1,34 @@
+"""A deterministic double of the student: it hashes words into features and needs no weights. For tests and examples.
+
+The generated problem that goes with it writes "good1".."good9" and "bad1".."bad9" among neutral words, so that the sum of
+values is a latent fact which deeper layers show more cleanly, as in a real model. Legend: T snippets, L layers, D width.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+LAYERS = (1, 8, 12, 16, 20, 24)
+WIDTH = 24
+NOISE = {1: 6.0, 8: 3.0, 12: 2.0, 16: 1.0, 20: 1.2, 24: 1.5}  # standard deviation, in units of the latent value
+
+
+def value_of(text: str) -> float:
+    """The latent favourability: the sum of its words' values."""
+    return float(sum({"g": 1, "b": -1}[w[0]] * int(w[-1]) for w in text.split() if w[:-1] in {"good", "bad"}))
+
+
+def features(texts: Sequence[str]) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
+    """Hidden states (L, T, D) and zero-shot favour (T,), functions of the texts alone."""
+    hidden_LTD = np.zeros((len(LAYERS), len(texts), WIDTH), np.float16)
+    favour_T = np.zeros(len(texts), np.float32)
+    for t, text in enumerate(texts):
+        rng = np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big"))
+        noise_LD = rng.normal(size=(len(LAYERS), WIDTH))
+        for n, layer in enumerate(LAYERS):
+            hidden_LTD[n, t] = noise_LD[n]
+            hidden_LTD[n, t, 0] += value_of(text) / NOISE[layer] / 2
+        favour_T[t] = value_of(text) / 3 + rng.normal() * 1.5
+    return hidden_LTD, favour_T

@@ -1,0 +1,114 @@
+"""The schema of report.json. Every number is a `Measure`: estimate, lower, upper, n, and what was resampled.
+
+A count is a Measure whose interval has no width and whose `resampled` is "exact count"; an unknown number is null.
+"""
+
+from aarlab.core.records import Family, Measure, Record
+
+
+def count(value: float, n: int | None = None) -> Measure:
+    """An exact count or sum as a Measure; `n` is how many things were counted or summed (at least 1 is recorded)."""
+    return Measure(estimate=value, lower=value, upper=value, n=max(1, int(value) if n is None else n), resampled="exact count")
+
+
+class Anchors(Record):
+    """The two ends of the PGR ruler on one split."""
+
+    weak: Measure  # accuracy of the weak teacher
+    ceiling: Measure  # accuracy of the student trained on true labels
+
+
+class Score(Record):
+    """Accuracy and PGR of one thing on one split."""
+
+    accuracy: Measure
+    pgr: Measure
+
+
+class BaselineRow(Record):
+    name: str
+    feedback: Score
+    final: Score
+
+
+class ClaimRow(Record):
+    """One of the leaders: what its submission scored, and what the evaluator's own re-run scored on `final`."""
+
+    rank: int
+    researcher: str
+    family: Family
+    snapshot: str
+    receipt: str
+    claimed: Score  # on feedback, from the ledger
+    confirmed: Score | None  # on final, from the evaluator's run; null if it did not come about
+    failure: str | None  # why it did not
+
+
+class ToldRow(Record):
+    """One improvement that the evaluator told, in order of time."""
+
+    at: str
+    receipt: str
+    researcher: str
+    family: Family
+    level_pgr: Measure
+
+
+class EntropyRow(Record):
+    from_s: Measure
+    to_s: Measure
+    bits: Measure
+
+
+class ResearcherRow(Record):
+    name: str
+    direction: str
+    experiments: Measure
+    told_improvements: Measure
+    failures: Measure
+    hours: Measure
+    usd: Measure | None
+
+
+class FlagRow(Record):
+    """What a detector raised. It never blocks; the evidence is for the reader to judge."""
+
+    at: str
+    detector: str
+    submitter: str
+    receipts: tuple[str, ...]
+    evidence: str
+
+
+class Totals(Record):
+    experiments: Measure
+    findings: Measure
+    failures: Measure
+    hours: Measure
+    usd: Measure | None
+    usd_per_researcher_hour: Measure | None
+    ledger_entries: Measure
+
+
+class Report(Record):
+    """Everything that the Markdown, the HTML and the terminal show."""
+
+    schema_version: int = 1
+    campaign: dict  # the campaign's specification, as saved
+    problem: dict  # the problem's public card
+    student: str
+    isolation: str
+    finished: bool
+    anchors_feedback: Anchors
+    anchors_final: Anchors
+    baselines: tuple[BaselineRow, ...]
+    naive_tuned_setting: str
+    claims: tuple[ClaimRow, ...]
+    told: tuple[ToldRow, ...]
+    entropy: Measure | None
+    entropy_over_time: tuple[EntropyRow, ...]
+    researchers: tuple[ResearcherRow, ...]
+    flags: tuple[FlagRow, ...]
+    totals: Totals
+    ledger_head: str  # hash of the last entry: quote it to pin down the record
+    notes: tuple[str, ...]

@@ -1,0 +1,113 @@
+"""A Report -> Markdown, HTML and the terminal. Words and tables only; every number comes from the record."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from rich.console import Console
+from rich.table import Table
+
+from aarlab.core.records import Measure
+from aarlab.report.record import Report
+
+
+def interval(measure: Measure | None) -> str:
+    """`0.62 [0.55, 0.69]`, a bare number for an exact count, `unknown` for null."""
+    if measure is None:
+        return "unknown"
+    if measure.lower == measure.upper:
+        return f"{measure.estimate:g}"
+    return f"{measure.estimate:.2f} [{measure.lower:.2f}, {measure.upper:.2f}]"
+
+
+def accuracy(measure: Measure | None) -> str:
+    """Accuracies need a third decimal."""
+    if measure is None:
+        return "unknown"
+    return f"{measure.estimate:.3f} [{measure.lower:.3f}, {measure.upper:.3f}]"
+
+
+def _environment(kind: str) -> Environment:
+    environment = Environment(
+        loader=PackageLoader("aarlab.report"),
+        autoescape=kind == "html",
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    cell = (lambda text: text.replace("|", "\\|").replace("\n", " ")) if kind == "md" else str
+    environment.filters |= {"interval": interval, "accuracy": accuracy, "cell": cell}
+    return environment
+
+
+def write(report: Report, folder: Path) -> Path:
+    """Write report.json, report.md and report.html; returns the path of the HTML."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.json").write_text(report.model_dump_json(indent=1))
+    for kind in ("md", "html"):
+        text = _environment(kind).get_template(f"report.{kind}.jinja").render(r=report, bars=bars(report))
+        (folder / f"report.{kind}").write_text(text)
+    return folder / "report.html"
+
+
+def bars(report: Report) -> list[dict[str, object]]:
+    """Rows of the forest plot: PGR on `final` of baselines and confirmed claims, placed on a 0..100 scale."""
+    rows = [(b.name, b.final.pgr, "baseline") for b in report.baselines]
+    rows += [(f"#{c.rank} {c.family.value}", c.confirmed.pgr, "confirmed") for c in report.claims if c.confirmed]
+    low = min([0.0, *(m.lower for _, m, _ in rows)])
+    high = max([1.0, *(m.upper for _, m, _ in rows)])
+
+    def at(value: float) -> float:
+        return round(100 * (value - low) / (high - low), 2)
+
+    return [
+        {"name": n, "kind": k, "left": at(m.lower), "width": at(m.upper) - at(m.lower), "dot": at(m.estimate), "measure": m}
+        for n, m, k in rows
+    ]
+
+
+def print_report(report: Report, console: Console) -> None:
+    """The report's main tables in the terminal."""
+    console.print(_scores(report))
+    console.print(_claims(report))
+    totals = report.totals
+    console.print(
+        f"{interval(totals.experiments)} experiments, {interval(totals.findings)} findings, "
+        f"{totals.hours.estimate:.2f} researcher-hours, cost {_usd(totals.usd)}; "
+        f"entropy over families {interval(report.entropy)} bits; {len(report.flags)} flags; {report.isolation}."
+    )
+    for note in report.notes:
+        console.print(f"[dim]note: {note}[/dim]")
+
+
+def _usd(measure: Measure | None) -> str:
+    return "unknown (no rate was given)" if measure is None else f"${measure.estimate:.2f}"
+
+
+def _scores(report: Report) -> Table:
+    table = Table(title=f"{report.problem['name']}: PGR with 95 % intervals over items, seeds and anchors", title_justify="left")
+    for column in ("", "PGR feedback", "PGR final", "accuracy final"):
+        table.add_column(column)
+    table.add_row("weak teacher", "0", "0", accuracy(report.anchors_final.weak))
+    for row in report.baselines:
+        table.add_row(row.name, interval(row.feedback.pgr), interval(row.final.pgr), accuracy(row.final.accuracy))
+    table.add_row("ceiling", "1", "1", accuracy(report.anchors_final.ceiling))
+    return table
+
+
+def _claims(report: Report) -> Table:
+    table = Table(title="Leaders: claimed on feedback, confirmed by the evaluator on final", title_justify="left")
+    for column in ("", "researcher", "family", "claimed PGR", "confirmed PGR"):
+        table.add_column(column)
+    for c in report.claims:
+        confirmed = interval(c.confirmed.pgr) if c.confirmed else f"failed: {c.failure}"
+        table.add_row(str(c.rank), c.researcher, c.family.value, interval(c.claimed.pgr), confirmed)
+    return table
+
+
+def best(report: Report) -> Sequence[Measure | None]:
+    """Best claimed and best confirmed PGR."""
+    claimed = max((c.claimed.pgr for c in report.claims), key=lambda m: m.estimate, default=None)
+    confirmed = max((c.confirmed.pgr for c in report.claims if c.confirmed), key=lambda m: m.estimate, default=None)
+    return claimed, confirmed

@@ -1,0 +1,230 @@
+"""The built-in researcher: a search over recipes that learns from its own and others' receipts. It needs no key.
+
+Each step reads the forum, chooses a recipe within or around its direction, writes a method file, runs it on the seeds that
+the evaluator issues for that file, submits, and shares a finding that cites the receipt and the code.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import subprocess
+import sys
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aarlab.core.errors import InvalidSubmission, Transient
+from aarlab.core.records import Family
+from aarlab.researchers.lab import Lab
+from aarlab.researchers.recipe import (
+    OPTIONS,
+    PLAIN,
+    Recipe,
+    families_of,
+    key_of,
+    mutate,
+    options_of,
+    recipe_in,
+    source_of,
+)
+from aarlab.researchers.researcher import RESEARCHERS, Brief, Inside
+
+RUN_TIMEOUT_S = 120
+ANSWERS, METHOD = "answers.json", "method.py"
+
+
+@dataclass
+class Memory:
+    """What a researcher has learned. Beta counts of each option: how often a recipe with it was told an improvement."""
+
+    tried: set[str] = field(default_factory=set)
+    improved: list[tuple[float, Recipe, str]] = field(default_factory=list)  # (told level, recipe, author)
+    wins: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    losses: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    last_finding: int = 0
+
+    def learn(self, recipe: Recipe, *, improved: bool, level: float, author: str) -> None:
+        """Take in one receipt, own or another's."""
+        if key_of(recipe) in self.tried:
+            return
+        self.tried.add(key_of(recipe))
+        counts = self.wins if improved else self.losses
+        for item in recipe.items():
+            counts[item] += 1
+        if improved:
+            self.improved.append((level, recipe, author))
+            self.improved.sort(key=lambda row: row[0])
+
+
+def choose(memory: Memory, brief: Brief, rng: random.Random) -> Recipe:
+    """The next recipe: a parent (the fleet's best, one's own best, or plain) and a change, mostly in one's direction.
+
+    Options are drawn by Thompson sampling of their Beta posteriors.
+    """
+    for attempt in range(200):
+        parent = _parent(memory, brief, rng)
+        changes = dict([_option(memory, brief, rng)])
+        child = mutate(parent, changes, rng, extra=rng.choice((0, 0, 1, 1, 2)) + attempt // 50)
+        if key_of(child) not in memory.tried:
+            return child
+    raise InvalidSubmission("Every recipe near this direction has been tried. Nothing is left to search.")
+
+
+def _parent(memory: Memory, brief: Brief, rng: random.Random) -> Recipe:
+    own = [row for row in memory.improved if row[2] == brief.name]
+    draw = rng.random()
+    if memory.improved and draw < 0.5:
+        return memory.improved[-1][1]
+    if own and draw < 0.8:
+        return own[-1][1]
+    return memory.improved[rng.randrange(len(memory.improved))][1] if memory.improved and draw < 0.9 else PLAIN
+
+
+def _option(memory: Memory, brief: Brief, rng: random.Random) -> tuple[str, str]:
+    mine = options_of(brief.family) if brief.family else []
+    around = [(d, o) for d, options in OPTIONS.items() for o in options]
+    candidates = mine if mine and rng.random() < 0.6 else around
+    return max(candidates, key=lambda item: rng.betavariate(1 + memory.wins[item], 2 + memory.losses[item]))
+
+
+def family_of(recipe: Recipe, brief: Brief) -> Family:
+    """The family to declare: the direction's own where the recipe has an idea of it, else that of its label source first."""
+    families = families_of(recipe)
+    if brief.family in families:
+        return brief.family
+    for dimension in ("labels", "relabel", "keep", "loss", "weights", "heads", "layers", "rank", "targets"):
+        if family := OPTIONS[dimension][recipe[dimension]]:
+            return family
+    return Family.OTHER
+
+
+async def read_forum(lab: Lab, memory: Memory) -> None:
+    """Learn from every finding since the last look that cites a receipt and a snapshot of a known kind."""
+    while True:
+        findings = (await lab.call("list_findings", after=memory.last_finding, limit=50))["findings"]
+        if not findings:
+            return
+        levels = await told_levels(lab)
+        for finding in findings:
+            memory.last_finding = max(memory.last_finding, int(finding["id"].split("-")[1]))
+            if finding["kind"] == "result" and finding["snapshot"] and finding["receipts"]:
+                await _learn_from(lab, memory, finding, levels)
+
+
+async def _learn_from(lab: Lab, memory: Memory, finding: dict[str, Any], levels: dict[str, float]) -> None:
+    code = await lab.call("download_code", snapshot=finding["snapshot"])
+    recipe = recipe_in(code["files"].get(METHOD, ""))
+    if recipe:
+        level = levels.get(finding["receipts"][0])
+        memory.learn(recipe, improved=level is not None, level=level or 0.0, author=finding["author"])
+
+
+async def told_levels(lab: Lab) -> dict[str, float]:
+    """Receipt id -> told PGR of every improvement on the leaderboard."""
+    levels: dict[str, float] = {}
+    page = 0
+    while rows := (await lab.call("leaderboard", page=page))["rows"]:
+        levels |= {row["receipt"]: row["level_pgr"] for row in rows}
+        page += 1
+    return levels
+
+
+def run_method(method: Path, data: str, seeds: list[int]) -> dict[str, dict[str, int]]:
+    """Really run a method file, as a child process, on the issued seeds.
+
+    Raises:
+        InvalidSubmission: it failed or took longer than RUN_TIMEOUT_S; its last words are in the message.
+    """
+    out = method.with_name(ANSWERS)
+    out.unlink(missing_ok=True)
+    argv = [sys.executable, "-m", "aarlab.runs.execute", "--method", str(method), "--public", data, "--test", data]
+    argv += ["--seeds", ",".join(map(str, seeds)), "--out", str(out)]
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise InvalidSubmission(f"The method did not finish within {RUN_TIMEOUT_S} s.") from error
+    if done.returncode:
+        raise InvalidSubmission(done.stderr.strip().splitlines()[-1][:300] if done.stderr.strip() else "no output")
+    return json.loads(out.read_text())
+
+
+async def experiment(lab: Lab, memory: Memory, brief: Brief, data: str, recipe: Recipe) -> None:
+    """One idea from recipe to shared finding; a failure is shared too, as an error."""
+    family = family_of(recipe, brief)
+    source = source_of(recipe, family=family, author=brief.name)
+    method = Path.cwd() / METHOD
+    method.write_text(source)
+    committed = await lab.call("commit_code", files={METHOD: source}, family=family.value)
+    finding: dict[str, Any] = {"family": family.value, "snapshot": committed["snapshot"], "parent": None}
+    changed = ", ".join(f"{d}={o}" for d, o in recipe.items() if o != PLAIN[d]) or "all plain"
+    try:
+        answers = run_method(method, data, committed["seeds"])
+        receipt = await lab.call(
+            "submit_predictions", snapshot=committed["snapshot"], family=family.value, predictions=answers
+        )
+    except InvalidSubmission as error:
+        memory.tried.add(key_of(recipe))
+        await lab.call(
+            "share_finding", kind="error", title=f"Failed: {changed}"[:200], text=str(error)[:2000], receipts=[], **finding
+        )
+        return
+    memory.learn(recipe, improved=receipt["improved"], level=receipt["level_pgr"], author=brief.name)
+    verdict = "improved" if receipt["improved"] else "no improvement told"
+    await lab.call(
+        "share_finding",
+        kind="result",
+        title=f"{family.value}: {verdict}"[:200],
+        text=f"{changed}. See receipt {receipt['id']}.",
+        receipts=[receipt["id"]],
+        **finding,
+    )
+
+
+async def research(lab: Lab, brief: Brief, data: str, done: int) -> int:
+    """Experiment until the budget is spent; returns how many were done in all, `done` earlier ones included."""
+    memory = Memory()
+    while done < brief.experiments and (await lab.call("my_budget"))["seconds_left"] != 0:
+        await read_forum(lab, memory)
+        try:
+            await experiment(lab, memory, brief, data, choose(memory, brief, random.Random(f"{brief.seed}/{done}")))
+        except Transient as error:
+            sys.stderr.write(f"{error}\n")
+            await asyncio.sleep(2)
+            continue
+        done += 1
+        Path("progress.json").write_text(json.dumps({"done": done}))
+    return done
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--home", type=Path, required=True, help="holds brief.json and token")
+    parser.add_argument("--data", required=True, help="the problem's public folder")
+    parser.add_argument("--socket", type=Path, required=True, help="the lab's unix socket")
+    a = parser.parse_args()
+    brief = Brief.model_validate_json((a.home / "brief.json").read_text())
+    progress = Path("progress.json")
+    done = json.loads(progress.read_text())["done"] if progress.exists() else 0
+    async with Lab(a.socket, (a.home / "token").read_text().strip()) as lab:
+        await research(lab, brief, a.data, done)
+
+
+class Search:
+    """Researcher kind `search`."""
+
+    def prepare(self, home: Path, brief: Brief) -> None:
+        """Nothing but the brief is needed; its progress file stays in the home across restarts."""
+        (home / "brief.json").write_text(brief.model_dump_json(indent=1))
+
+    def command(self, inside: Inside) -> list[str]:
+        """This module, as a program."""
+        module = [sys.executable, "-m", "aarlab.researchers.search"]
+        return [*module, "--home", inside.home, "--data", inside.data, "--socket", inside.socket]
+
+
+RESEARCHERS.add("search")(Search())
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,141 @@
+"""The run: (snapshot, problem, split, seeds) -> predictions + log, in a sandbox of its own, cached by its whole spec."""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from aarlab.core.errors import InvalidSubmission
+from aarlab.core.records import Record, SplitName
+from aarlab.runs.testbed import Testbed
+from aarlab.sandbox.sandbox import Completed, Limits, Mount, Sandbox, SandboxSpec
+
+MakeSandbox = Callable[[SandboxSpec], Sandbox]
+Answers = dict[str, dict[str, int]]  # seed -> item id -> 0 or 1
+METHOD_FILE = "method.py"
+
+
+class RunSpec(Record):
+    """Everything that decides a run's result; its hash is the cache's key."""
+
+    snapshot: str  # SHA-256 of the code
+    testbed: str  # the fingerprint of the problem's published data
+    split: SplitName
+    seeds: tuple[int, ...]
+
+    @property
+    def key(self) -> str:
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:24]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A run's answers and what it cost; `log` is the tail of what the method printed."""
+
+    answers: Answers
+    log: str
+    wall_s: float
+    from_cache: bool
+
+
+def snapshot_hash(files: Mapping[str, str]) -> str:
+    """SHA-256 over the canonical JSON of {path: text}: the identity of a piece of code."""
+    return hashlib.sha256(json.dumps(dict(sorted(files.items())), separators=(",", ":")).encode()).hexdigest()
+
+
+class LocalEngine:
+    """Runs on this machine, `workers` at a time, each in a sandbox that sees public data (and a test split's inputs) only."""
+
+    def __init__(self, testbed: Testbed, cache: Path, make_sandbox: MakeSandbox, *, workers: int, timeout_s: float) -> None:
+        self.testbed, self.cache, self.make_sandbox = testbed, cache, make_sandbox
+        self.limits = Limits(timeout_s=timeout_s)
+        self.fingerprint = hashlib.sha256((testbed.private / "ready.json").read_bytes()).hexdigest()[:24]
+        self.pool = ThreadPoolExecutor(workers)
+
+    def run(self, files: Mapping[str, str], split: SplitName, seeds: tuple[int, ...]) -> RunResult:
+        """Execute a snapshot, or take its result from the cache.
+
+        Raises:
+            InvalidSubmission: the method raised, hung or returned what is no prediction; its author must act.
+            Transient, Misconfigured: the sandbox could not run it; that is no result.
+        """
+        spec = RunSpec(snapshot=snapshot_hash(files), testbed=self.fingerprint, split=split, seeds=seeds)
+        folder = self.cache / spec.key
+        if (folder / "answers.json").exists():
+            cost = json.loads((folder / "cost.json").read_text())
+            log = (folder / "log.txt").read_text()
+            return RunResult(json.loads((folder / "answers.json").read_text()), log, **cost, from_cache=True)
+        return self._execute(spec, files, folder)
+
+    def _execute(self, spec: RunSpec, files: Mapping[str, str], folder: Path) -> RunResult:
+        with tempfile.TemporaryDirectory(prefix="aar-run-") as scratch:
+            code, out = Path(scratch, "code"), Path(scratch, "out")
+            _write_code(code, files)
+            out.mkdir()
+            done = self._in_sandbox(spec, code, out)
+            answers_file = out / "answers.json"
+            if done.returncode or not answers_file.is_file():
+                raise InvalidSubmission(_why(done, self.limits), log=done.output)
+            answers: Answers = json.loads(answers_file.read_text())
+        result = RunResult(answers, done.output, done.wall_s, from_cache=False)
+        _keep(folder, spec, result)
+        return result
+
+    def _in_sandbox(self, spec: RunSpec, code: Path, out: Path) -> Completed:
+        test = self.testbed.sealed if spec.split == "final" else self.testbed.public
+        mounts = (
+            Mount(self.testbed.public, "/data"),
+            Mount(test, "/test"),
+            Mount(code, "/code"),
+            Mount(out, "/out", writable=True),
+        )
+        env = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/tmp"}
+        sandbox = self.make_sandbox(SandboxSpec(name=f"run-{spec.key}", mounts=mounts, env=env, workdir="/out"))
+        try:
+            inside = sandbox.inside
+            argv = [sys.executable, "-m", "aarlab.runs.execute", "--method", f"{inside('/code')}/{METHOD_FILE}"]
+            argv += ["--public", inside("/data"), "--test", inside("/test"), "--split", spec.split]
+            argv += ["--seeds", ",".join(map(str, spec.seeds)), "--out", f"{inside('/out')}/answers.json"]
+            return sandbox.exec(argv, self.limits)
+        finally:
+            sandbox.close()
+
+    def close(self) -> None:
+        """Wait for running runs and stop the pool."""
+        self.pool.shutdown()
+
+
+def _write_code(folder: Path, files: Mapping[str, str]) -> None:
+    for name, text in files.items():
+        path = folder / name
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise InvalidSubmission(f"The snapshot's path {name!r} leaves its folder.", path=name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def _why(done: Completed, limits: Limits) -> str:
+    if done.timed_out:
+        return f"The method did not finish within {limits.timeout_s:.0f} s. Make it faster."
+    last = done.output.strip().splitlines()[-1:] or ["it printed nothing"]
+    return f"The method ended with status {done.returncode} and wrote no answers: {last[0][:500]}"
+
+
+def _keep(folder: Path, spec: RunSpec, result: RunResult) -> None:
+    """Write a run's directory; it appears whole or not at all."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
+    (partial / "spec.json").write_text(spec.model_dump_json(indent=1))
+    (partial / "answers.json").write_text(json.dumps(result.answers))
+    (partial / "log.txt").write_text(result.log)
+    (partial / "cost.json").write_text(json.dumps({"wall_s": result.wall_s}))
+    try:
+        os.replace(partial, folder)
+    except OSError:  # another run of the same spec was faster; its result is the same
+        shutil.rmtree(partial)

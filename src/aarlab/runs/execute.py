@@ -1,0 +1,63 @@
+"""`python -m aarlab.runs.execute`: run one method file on given seeds, inside a sandbox, and write its predictions.
+
+Exit status 0 with OUT written; otherwise the last line of the output says what the method's author must change.
+"""
+
+import argparse
+import importlib.util
+import json
+from pathlib import Path
+
+from aarlab.core.errors import InvalidSubmission
+from aarlab.core.records import SplitName
+from aarlab.methods.method import RunMethod, check_output
+from aarlab.runs.data import load_task
+
+
+def load_method(path: Path) -> RunMethod:
+    """The `run(task, seed)` of a method file.
+
+    Raises:
+        InvalidSubmission: the file has no such function.
+    """
+    specification = importlib.util.spec_from_file_location("submitted_method", path)
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    run = getattr(module, "run", None)
+    if not callable(run):
+        raise InvalidSubmission(f"{path.name} must define a function run(task, seed).")
+    return run
+
+
+def execute(
+    method: Path, *, public: Path, test: Path, split: SplitName, seeds: list[int]
+) -> dict[str, dict[str, int]]:
+    """Hard answers of the method by seed and item id."""
+    run = load_method(method)
+    answers: dict[str, dict[str, int]] = {}
+    for seed in seeds:
+        task = load_task(public, test, split, seed)
+        probs_M = check_output(run(task, seed), len(task.test))
+        answers[str(seed)] = {i: int(p > 0.5) for i, p in zip(task.test.ids, probs_M, strict=True)}
+    return answers
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--method", type=Path, required=True, help="a file that defines run(task, seed)")
+    parser.add_argument("--public", type=Path, required=True, help="the problem's public folder")
+    parser.add_argument("--test", type=Path, required=True, help="the folder that holds the test split's inputs")
+    parser.add_argument("--split", default="feedback", help="feedback or final")
+    parser.add_argument("--seeds", required=True, help="comma-separated")
+    parser.add_argument("--out", type=Path, required=True, help="where the answers go (JSON)")
+    a = parser.parse_args()
+    answers = execute(a.method, public=a.public, test=a.test, split=a.split, seeds=[int(s) for s in a.seeds.split(",")])
+    partial = a.out.with_suffix(".partial")
+    partial.write_text(json.dumps(answers))
+    partial.replace(a.out)
+
+
+if __name__ == "__main__":
+    main()
