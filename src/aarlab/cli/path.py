@@ -101,7 +101,9 @@ def _campaign(campaign: Campaign, fleet: Fleet, evaluator: EvaluatorProcess, sho
     spent_s = state["wall_s"] / campaign.researchers
     left_s = campaign.minutes * 60 - spent_s
     if spent_s:
-        show.line(f"  resumed: {spent_s:.0f} s of {campaign.minutes * 60:.0f} s were spent, {state['submissions']} experiments kept")
+        show.line(
+            f"  resumed: {spent_s:.0f} s of {campaign.minutes * 60:.0f} s were spent, {state['submissions']} experiments kept"
+        )
     if left_s > 0:
         _budget(fleet.folder, left_s)
         _event(evaluator, "resumed" if spent_s else "started")

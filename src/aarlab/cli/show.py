@@ -28,7 +28,13 @@ class Show:
     @contextmanager
     def steps(self) -> Iterator["Show"]:
         """The span in which `say` may be called."""
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
         with Progress(*columns, console=self.console, disable=not self.console.is_terminal, transient=True) as progress:
             self._progress = progress
             yield self

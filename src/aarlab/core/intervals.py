@@ -18,7 +18,9 @@ def _measure(estimate: float, draws_B: NDArray[np.float64], *, n: int, resampled
     return Measure(estimate=float(estimate), lower=float(lower), upper=float(upper), n=n, resampled=resampled)
 
 
-def _resampled_mean(rng: np.random.Generator, correct_SM: Correct, weights_BM: NDArray[np.float64]) -> NDArray[np.float64]:
+def _resampled_mean(
+    rng: np.random.Generator, correct_SM: Correct, weights_BM: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Mean accuracy under B draws of seeds (with replacement) and given multinomial weights of items; shape (B,)."""
     seeds = len(correct_SM)
     counts_BS = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=len(weights_BM))

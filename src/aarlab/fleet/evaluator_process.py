@@ -21,7 +21,15 @@ class EvaluatorProcess:
 
     def __init__(self, problem: Path, campaign: Path, *, policy: str, sockets: Sequence[Path]) -> None:
         self.campaign = campaign
-        self._argv = [sys.executable, "-m", "aarlab.server.serve", "--problem", str(problem), "--campaign", str(campaign)]
+        self._argv = [
+            sys.executable,
+            "-m",
+            "aarlab.server.serve",
+            "--problem",
+            str(problem),
+            "--campaign",
+            str(campaign),
+        ]
         self._argv += ["--policy", policy, *[x for s in sockets for x in ("--socket", str(s))]]
 
     def __enter__(self) -> "EvaluatorProcess":

@@ -12,7 +12,8 @@ from aarlab.core.settings import Home
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.directions import direction
 from aarlab.fleet.evaluator_process import EvaluatorProcess
-from aarlab.researchers.researcher import DATA, HOME, LAB_SOCKET, RESEARCHERS, Brief, Inside
+from aarlab.researchers.kinds import RESEARCHERS
+from aarlab.researchers.researcher import DATA, HOME, LAB_SOCKET, Brief, Inside
 from aarlab.runs.engine import MakeSandbox
 from aarlab.runs.testbed import Testbed
 from aarlab.sandbox.sandbox import Mount, Sandbox, SandboxSpec

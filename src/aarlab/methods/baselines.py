@@ -14,7 +14,11 @@ TUNED_L2 = (0.1, 0.3, 1.0, 3.0, 10.0)
 TUNED_LAYERS = (12, 16, 20)
 
 
-@method("naive", family=Family.OTHER, cites="Burns et al. 2023, arXiv:2312.09390, section 3: weak labels, trained on as if true")
+@method(
+    "naive",
+    family=Family.OTHER,
+    cites="Burns et al. 2023, arXiv:2312.09390, section 3: weak labels, trained on as if true",
+)
 def naive(task: Task, seed: int, *, layer: int = parts.LAYER, l2: float = parts.L2) -> Array:
     del seed  # it has drawn the rows and the teacher already
     student, test = parts.represent(task, (layer,))
@@ -42,7 +46,11 @@ def critic(task: Task, seed: int) -> Array:
     return parts.train(student, parts.harden(task.critic_probs_N)).probs(test)
 
 
-@method("zero-shot", family=Family.UNSUPERVISED_ELICITATION, cites="the student's own judgement, no training and no weak label")
+@method(
+    "zero-shot",
+    family=Family.UNSUPERVISED_ELICITATION,
+    cites="the student's own judgement, no training and no weak label",
+)
 def zero_shot(task: Task, seed: int) -> Array:
     del seed
     favour_M = task.test.favour_N

@@ -232,7 +232,9 @@ def mean_difference(pairs_N2D: Pairs, labels_N: Array, test_M2D: Pairs) -> Array
     return expit(score_M / score_M.std())
 
 
-def evolve_layers(task: Task, labels_N: Array, seed: int, *, generations: int = 4, population: int = 6) -> tuple[int, ...]:
+def evolve_layers(
+    task: Task, labels_N: Array, seed: int, *, generations: int = 4, population: int = 6
+) -> tuple[int, ...]:
     """A set of layers evolved by mutation and truncation selection; fitness is the cross-fitted agreement of a head with
     labels that it has not seen, so no true label is used."""
     rng = np.random.default_rng(seed)

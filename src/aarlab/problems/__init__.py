@@ -2,3 +2,4 @@
 
 from aarlab.problems import generated_chat as generated_chat
 from aarlab.problems import small_chat as small_chat
+from aarlab.problems.problem import PROBLEMS as PROBLEMS

@@ -18,7 +18,23 @@ SIZES = {
     ("final", "id"): 150,
     ("final", "ood"): 150,
 }
-NEUTRAL = "the a of story plot scene price size colour paper word line game box door".split()
+NEUTRAL = [
+    "the",
+    "a",
+    "of",
+    "story",
+    "plot",
+    "scene",
+    "price",
+    "size",
+    "colour",
+    "paper",
+    "word",
+    "line",
+    "game",
+    "box",
+    "door",
+]
 
 
 def build(cache: Path, data_seed: int) -> list[Item]:

@@ -1,8 +1,8 @@
 """Items -> public/ and private/. What leaves the evaluator's side is an allow-list; everything else stays private.
 
-    public/    problem.json, student.jsonl, feedback.jsonl, and the arrays that setup adds
-    sealed/    final.jsonl (inputs only): given to a confirmation's sandbox, never to a researcher
-    private/   answers.json, items.jsonl, anchors.npz, baselines.npz: the evaluator's alone, mode 0700
+public/    problem.json, student.jsonl, feedback.jsonl, and the arrays that setup adds
+sealed/    final.jsonl (inputs only): given to a confirmation's sandbox, never to a researcher
+private/   answers.json, items.jsonl, anchors.npz, baselines.npz: the evaluator's alone, mode 0700
 """
 
 import json

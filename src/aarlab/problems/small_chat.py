@@ -79,9 +79,7 @@ def pair_up(snippets: list[Snippet], quotas: list[int], rng: random.Random) -> l
     return pairs
 
 
-def _one_pass(
-    pool: list[Snippet], quotas: list[int], pairs: list[list[tuple[Snippet, Snippet]]]
-) -> list[Snippet]:
+def _one_pass(pool: list[Snippet], quotas: list[int], pairs: list[list[tuple[Snippet, Snippet]]]) -> list[Snippet]:
     left: list[Snippet] = []
     for a, b in zip(pool[::2], pool[1::2], strict=False):
         level = _level(a, b)

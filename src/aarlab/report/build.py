@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +69,9 @@ def build(campaign: Campaign, testbed: Testbed, evaluator: Evaluator, *, isolati
     """
     evaluator.ledger.verify()
     entries = evaluator.ledger.entries()
-    of = {kind: [e for e in entries if e.kind == kind] for kind in ("submission", "finding", "spend", "flag", "campaign")}
+    of = {
+        kind: [e for e in entries if e.kind == kind] for kind in ("submission", "finding", "spend", "flag", "campaign")
+    }
     families = [Family(e.body["family"]) for e in of["submission"]]
     ruler = Ruler(testbed)
     return Report(
@@ -151,7 +152,8 @@ def _entropy_rows(submissions: Sequence[Entry], families: Sequence[Family]) -> t
         return ()
     at = np.array([datetime.fromisoformat(e.at).timestamp() for e in submissions])
     return tuple(
-        EntropyRow(from_s=count(a, n=1), to_s=count(b, n=1), bits=bits) for a, b, bits in over_time(at - at[0], families)
+        EntropyRow(from_s=count(a, n=1), to_s=count(b, n=1), bits=bits)
+        for a, b, bits in over_time(at - at[0], families)
     )
 
 
@@ -217,7 +219,9 @@ def _totals(of: dict[str, list[Entry]], entries: Sequence[Entry]) -> Totals:
 def _notes(campaign: Campaign, isolation: str) -> tuple[str, ...]:
     notes = []
     if not isolation.startswith("bubblewrap"):
-        notes.append("Researchers were NOT isolated: they could read the private folder. Believe no figure of this report.")
+        notes.append(
+            "Researchers were NOT isolated: they could read the private folder. Believe no figure of this report."
+        )
     if campaign.student == "double":
         notes.append("The student is the double and measures nothing real.")
     if campaign.data_seed == 0:

@@ -62,7 +62,14 @@ def bars(report: Report) -> list[dict[str, object]]:
         return round(100 * (value - low) / (high - low), 2)
 
     return [
-        {"name": n, "kind": k, "left": at(m.lower), "width": at(m.upper) - at(m.lower), "dot": at(m.estimate), "measure": m}
+        {
+            "name": n,
+            "kind": k,
+            "left": at(m.lower),
+            "width": at(m.upper) - at(m.lower),
+            "dot": at(m.estimate),
+            "measure": m,
+        }
         for n, m, k in rows
     ]
 
@@ -86,7 +93,9 @@ def _usd(measure: Measure | None) -> str:
 
 
 def _scores(report: Report) -> Table:
-    table = Table(title=f"{report.problem['name']}: PGR with 95 % intervals over items, seeds and anchors", title_justify="left")
+    table = Table(
+        title=f"{report.problem['name']}: PGR with 95 % intervals over items, seeds and anchors", title_justify="left"
+    )
     for column in ("", "PGR feedback", "PGR final", "accuracy final"):
         table.add_column(column)
     table.add_row("weak teacher", "0", "0", accuracy(report.anchors_final.weak))

@@ -1,0 +1,1 @@
+"""Whatever proposes and tests ideas. The kinds that ship are registered by `aarlab.researchers.kinds`."""

@@ -167,7 +167,12 @@ async def experiment(lab: Lab, memory: Memory, brief: Brief, data: str, recipe: 
     except InvalidSubmission as error:
         memory.tried.add(key_of(recipe))
         await lab.call(
-            "share_finding", kind="error", title=f"Failed: {changed}"[:200], text=str(error)[:2000], receipts=[], **finding
+            "share_finding",
+            kind="error",
+            title=f"Failed: {changed}"[:200],
+            text=str(error)[:2000],
+            receipts=[],
+            **finding,
         )
         return
     memory.learn(recipe, improved=receipt["improved"], level=receipt["level_pgr"], author=brief.name)

@@ -1,9 +1,9 @@
 """public/ on disk -> a `Task` in memory. A method's process reads these files and nothing else.
 
-    <folder>/<split>.jsonl            id, first, second
-    <folder>/<split>/layer_<L>.npy    (N, 2, D) float16
-    <folder>/<split>/favour.npy       (N, 2) float32
-    public/weak_probs.npy, critic_probs.npy    (T, N) float64, one row a teacher seed
+<folder>/<split>.jsonl            id, first, second
+<folder>/<split>/layer_<L>.npy    (N, 2, D) float16
+<folder>/<split>/favour.npy       (N, 2) float32
+public/weak_probs.npy, critic_probs.npy    (T, N) float64, one row a teacher seed
 """
 
 import json

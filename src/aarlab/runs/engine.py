@@ -52,7 +52,9 @@ def snapshot_hash(files: Mapping[str, str]) -> str:
 class LocalEngine:
     """Runs on this machine, `workers` at a time, each in a sandbox that sees public data (and a test split's inputs) only."""
 
-    def __init__(self, testbed: Testbed, cache: Path, make_sandbox: MakeSandbox, *, workers: int, timeout_s: float) -> None:
+    def __init__(
+        self, testbed: Testbed, cache: Path, make_sandbox: MakeSandbox, *, workers: int, timeout_s: float
+    ) -> None:
         self.testbed, self.cache, self.make_sandbox = testbed, cache, make_sandbox
         self.limits = Limits(timeout_s=timeout_s)
         self.fingerprint = hashlib.sha256((testbed.private / "ready.json").read_bytes()).hexdigest()[:24]

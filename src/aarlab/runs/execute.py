@@ -31,9 +31,7 @@ def load_method(path: Path) -> RunMethod:
     return run
 
 
-def execute(
-    method: Path, *, public: Path, test: Path, split: SplitName, seeds: list[int]
-) -> dict[str, dict[str, int]]:
+def execute(method: Path, *, public: Path, test: Path, split: SplitName, seeds: list[int]) -> dict[str, dict[str, int]]:
     """Hard answers of the method by seed and item id."""
     run = load_method(method)
     answers: dict[str, dict[str, int]] = {}

@@ -17,7 +17,7 @@ from aarlab.core.settings import Home
 from aarlab.labels.anchors import SEEDS, ceiling_correct, weak_correct
 from aarlab.labels.teacher import TEACHER_LAYER, Teacher, TeacherView, train_teacher
 from aarlab.methods.method import Inputs
-from aarlab.problems.problem import PROBLEMS
+from aarlab.problems import PROBLEMS
 from aarlab.problems.publish import publish
 from aarlab.runs.data import write_inputs
 

@@ -49,7 +49,11 @@ def python_mounts() -> list[Mount]:
     """The running interpreter, its environment and this package, read-only at their own paths."""
     package = Path(aarlab.__file__).parents[1]
     roots = {Path(sys.base_prefix).resolve(), Path(sys.prefix), Path(sysconfig.get_path("purelib")), package}
-    kept = [r for r in sorted(roots) if not r.is_relative_to("/usr") and not any(r != o and r.is_relative_to(o) for o in roots)]
+    kept = [
+        r
+        for r in sorted(roots)
+        if not r.is_relative_to("/usr") and not any(r != o and r.is_relative_to(o) for o in roots)
+    ]
     return [Mount(root, str(root)) for root in kept]
 
 
@@ -129,7 +133,7 @@ def _options(spec: SandboxSpec) -> list[str]:
     options = ["--unshare-all", "--unshare-user", "--disable-userns", "--uid", "1000", "--gid", "1000"]
     options += ["--die-with-parent", "--new-session", "--cap-drop", "ALL", "--hostname", "sandbox"]
     options += [*_system(), "--proc", "/proc", "--dev", "/dev"]
-    for place in ("/tmp", "/dev/shm", "/run"):  # noqa: S108
+    for place in ("/tmp", "/dev/shm", "/run"):
         options += ["--size", str(TMP_BYTES), "--tmpfs", place]
     for mount in [*python_mounts(), *spec.mounts]:
         options += ["--bind" if mount.writable else "--ro-bind", str(mount.source.absolute()), mount.target]

@@ -5,7 +5,16 @@ import threading
 from pathlib import Path
 from typing import ClassVar
 
-from aarlab.sandbox.sandbox import SANDBOXES, Completed, Limits, SandboxSpec, copy_capped, kill_group, limited, run_to_end
+from aarlab.sandbox.sandbox import (
+    SANDBOXES,
+    Completed,
+    Limits,
+    SandboxSpec,
+    copy_capped,
+    kill_group,
+    limited,
+    run_to_end,
+)
 
 
 @SANDBOXES.add("directory")

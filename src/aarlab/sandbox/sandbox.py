@@ -44,7 +44,7 @@ class SandboxSpec:
     name: str
     mounts: tuple[Mount, ...]
     env: Mapping[str, str] = field(default_factory=dict)
-    workdir: str = "/tmp"  # noqa: S108 - a path inside
+    workdir: str = "/tmp"
 
 
 @dataclass(frozen=True)

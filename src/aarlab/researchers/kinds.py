@@ -1,0 +1,4 @@
+"""Importing this module registers the kinds of researcher that ship."""
+
+from aarlab.researchers import search as search
+from aarlab.researchers.researcher import RESEARCHERS as RESEARCHERS

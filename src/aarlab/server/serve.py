@@ -1,0 +1,69 @@
+"""`python -m aarlab.server.serve`: one process, on loopback and on one unix socket a researcher."""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import socket
+from pathlib import Path
+
+import uvicorn
+
+from aarlab.server.app import create_app
+
+BACKLOG = 256
+
+
+def listen(port: int, paths: list[Path]) -> list[socket.socket]:
+    """Bound sockets: loopback TCP (port 0 picks a free one) first, then the unix sockets, open to every local uid: who
+    may reach one is decided by the folder they lie in, and who one is by the token."""
+    tcp = socket.create_server(("127.0.0.1", port), backlog=BACKLOG)
+    sockets = [tcp]
+    for path in paths:
+        path.unlink(missing_ok=True)
+        unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        unix.bind(str(path))
+        path.chmod(0o666)
+        unix.listen(BACKLOG)
+        sockets.append(unix)
+    return sockets
+
+
+async def serve(app_server: uvicorn.Server, sockets: list[socket.socket], address: Path) -> None:
+    """Run until told to stop; `address` is written once requests are taken."""
+    task = asyncio.create_task(app_server.serve(sockets=sockets))
+    while not app_server.started and not task.done():
+        await asyncio.sleep(0.02)
+    host, port = sockets[0].getsockname()
+    partial = address.with_suffix(".partial")
+    partial.write_text(json.dumps({"url": f"http://{host}:{port}", "pid": os.getpid()}))
+    partial.replace(address)
+    await task
+
+
+def run(problem: Path, campaign: Path, *, policy: str, port: int, paths: list[Path]) -> None:
+    """Serve a campaign until SIGTERM or SIGINT.
+
+    Raises:
+        Misconfigured: see `create_app`.
+    """
+    app = create_app(problem, campaign, policy=policy)
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5, lifespan="on")
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(serve(uvicorn.Server(config), listen(port, paths), campaign / "server" / "address.json"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--problem", type=Path, required=True, help="a published problem's folder")
+    parser.add_argument("--campaign", type=Path, required=True, help="the campaign's folder")
+    parser.add_argument("--policy", default="ladder", help="what a submitter is told about a score")
+    parser.add_argument("--port", type=int, default=0, help="on 127.0.0.1; 0 picks a free one")
+    parser.add_argument("--socket", type=Path, action="append", default=[], help="a unix socket to listen on as well")
+    a = parser.parse_args()
+    run(a.problem, a.campaign, policy=a.policy, port=a.port, paths=a.socket)
+
+
+if __name__ == "__main__":
+    main()
