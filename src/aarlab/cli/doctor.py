@@ -18,9 +18,7 @@ def examine(console: Console) -> bool:
     """Print one line a check; True if the demo can run."""
     root = home().root
     free = shutil.disk_usage(root if root.exists() else root.parent).free
-    missing = [
-        name for name in ("torch", "transformers", "gguf", "accelerate") if importlib.util.find_spec(name) is None
-    ]
+    missing = [name for name in ("torch", "transformers", "gguf", "accelerate") if importlib.util.find_spec(name) is None]
     words = probe()
     checks = [
         (sys.version_info >= (3, 11), f"Python {sys.version.split()[0]}", "install Python 3.11 or newer"),

@@ -33,9 +33,7 @@ def _campaign(fields: list[str] | None, **given: object) -> Campaign:
     return validated(given, "--set")
 
 
-@app.command(
-    help="Walk the whole path: testbed, baselines, nine researchers, confirmation, report. Resumes.\n\n" + HELP
-)
+@app.command(help="Walk the whole path: testbed, baselines, nine researchers, confirmation, report. Resumes.\n\n" + HELP)
 def demo(fields: Set = None) -> None:
     _walk(_campaign(fields))
 
@@ -55,9 +53,7 @@ def bench(fields: Set = None) -> None:
         console.print(f"  {row.name:14s} feedback {cells[0]:22s} final {cells[1]:22s} accuracy {cells[2]}")
 
 
-@app.command(
-    help="Serve a campaign's evaluator and forum on loopback (tools for agents at /mcp), without starting a fleet."
-)
+@app.command(help="Serve a campaign's evaluator and forum on loopback (tools for agents at /mcp), without starting a fleet.")
 def serve(fields: Set = None, port: Annotated[int, typer.Option(help="on 127.0.0.1; 0 picks a free one")] = 0) -> None:
     from aarlab.server.serve import run as run_server
 

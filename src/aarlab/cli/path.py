@@ -75,9 +75,7 @@ def walk(campaign: Campaign, home: Home, show: Show) -> tuple[Report, Path]:
         sockets = Path(short)
         sockets.chmod(0o711)
         fleet = Fleet(campaign, folder, bed, make_sandbox(campaign), sockets=sockets)
-        process = EvaluatorProcess(
-            bed.folder, folder, policy=campaign.policy, sockets=[fleet.socket(n) for n in fleet.names]
-        )
+        process = EvaluatorProcess(bed.folder, folder, policy=campaign.policy, sockets=[fleet.socket(n) for n in fleet.names])
         with process as evaluator:
             _campaign(campaign, fleet, evaluator, show)
             _confirmations(campaign, evaluator, bed, home, show)

@@ -99,6 +99,6 @@ def _table(members: list[Member], board: dict) -> Table:
     for member in members:
         mine = board["by_submitter"].get(member.brief.name, {})
         family = member.brief.family.value if member.brief.family else "undirected"
-        cells = (str(mine.get("submissions", 0)), str(mine.get("improvements", 0)), mine.get("latest_family", "–"))
+        cells = (str(mine.get("submissions", 0)), str(mine.get("improvements", 0)), mine.get("latest_family", "-"))
         table.add_row(member.brief.name, family, member.status, *cells)
     return table

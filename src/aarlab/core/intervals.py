@@ -18,9 +18,7 @@ def _measure(estimate: float, draws_B: NDArray[np.float64], *, n: int, resampled
     return Measure(estimate=float(estimate), lower=float(lower), upper=float(upper), n=n, resampled=resampled)
 
 
-def _resampled_mean(
-    rng: np.random.Generator, correct_SM: Correct, weights_BM: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _resampled_mean(rng: np.random.Generator, correct_SM: Correct, weights_BM: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mean accuracy under B draws of seeds (with replacement) and given multinomial weights of items; shape (B,)."""
     seeds = len(correct_SM)
     counts_BS = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=len(weights_BM))
@@ -40,9 +38,7 @@ def accuracy_measure(correct_SM: Correct, *, seed: int = 0, draws: int = DRAWS) 
     return _measure(correct_SM.mean(), draws_B, n=correct_SM.shape[1], resampled="items and seeds")
 
 
-def pgr_measure(
-    correct_SM: Correct, *, weak_SM: Correct, ceiling_SM: Correct, seed: int = 0, draws: int = DRAWS
-) -> Measure:
+def pgr_measure(correct_SM: Correct, *, weak_SM: Correct, ceiling_SM: Correct, seed: int = 0, draws: int = DRAWS) -> Measure:
     """PGR with a bootstrap interval paired over items, and over the seeds of the method and of both anchors.
 
     All three arrays are (S, M) over the same M items in the same order; S may differ. Item weights are shared by the
@@ -54,9 +50,7 @@ def pgr_measure(
     rng = np.random.default_rng(seed)
     weights_BM = _item_weights(rng, correct_SM.shape[1], draws)
     accuracy_B, weak_B, ceiling_B = (_resampled_mean(rng, x, weights_BM) for x in (correct_SM, weak_SM, ceiling_SM))
-    estimate = performance_gap_recovered(
-        float(correct_SM.mean()), weak=float(weak_SM.mean()), ceiling=float(ceiling_SM.mean())
-    )
+    estimate = performance_gap_recovered(float(correct_SM.mean()), weak=float(weak_SM.mean()), ceiling=float(ceiling_SM.mean()))
     usable = ceiling_B > weak_B
     draws_B = (accuracy_B - weak_B)[usable] / (ceiling_B - weak_B)[usable]
     return _measure(estimate, draws_B, n=correct_SM.shape[1], resampled="items, seeds and anchors")

@@ -100,9 +100,7 @@ class Evaluator:
             Transient: the store failed; nothing was recorded, submit again.
         """
         if not self._is_code(snapshot):
-            raise InvalidSubmission(
-                f"There is no snapshot '{snapshot[:80]}'. Commit the code first; it issues the seeds."
-            )
+            raise InvalidSubmission(f"There is no snapshot '{snapshot[:80]}'. Commit the code first; it issues the seeds.")
         by_seed = _by_seed(predictions)
         answers_SM = answer_matrix(by_seed, self.ids, self._seeds("feedback", snapshot))
         stored = self._store(by_seed)
@@ -146,9 +144,7 @@ class Evaluator:
             answers_SM = answer_matrix(by_seed, self.ids, sorted(by_seed))
         receipt = Receipt.model_validate_json(json.dumps(entry.body["receipt"]))
         self._receipts[entry.body["predictions"]] = receipt
-        self._history.append(
-            Submitted(entry.who, receipt.id, np.packbits(answers_SM), answers_SM.size, answers_SM.mean())
-        )
+        self._history.append(Submitted(entry.who, receipt.id, np.packbits(answers_SM), answers_SM.size, answers_SM.mean()))
         if receipt.improved:
             self.level = receipt.level_accuracy
 
@@ -228,9 +224,7 @@ def _by_seed(predictions: Mapping[str, Mapping[str, int]]) -> dict[int, Mapping[
 
 def _check_files(files: Mapping[str, str]) -> None:
     if not 1 <= len(files) <= MAX_FILES or sum(len(t.encode()) for t in files.values()) > MAX_BYTES:
-        raise InvalidSubmission(
-            f"A snapshot has 1 to {MAX_FILES} files and at most {MAX_BYTES} bytes. Make it smaller."
-        )
+        raise InvalidSubmission(f"A snapshot has 1 to {MAX_FILES} files and at most {MAX_BYTES} bytes. Make it smaller.")
     for name in files:
         path = PurePosixPath(name)
         if not name or path.is_absolute() or ".." in path.parts or "\0" in name or "\\" in name or str(path) != name:

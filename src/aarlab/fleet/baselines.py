@@ -20,9 +20,7 @@ Correct = NDArray[np.bool_]
 Progress = Callable[[str, int, int], None]
 
 
-def measure_baselines(
-    engine: LocalEngine, private: Path, say: Progress, seeds: tuple[int, ...] = SEEDS
-) -> dict[str, Correct]:
+def measure_baselines(engine: LocalEngine, private: Path, say: Progress, seeds: tuple[int, ...] = SEEDS) -> dict[str, Correct]:
     """Correctness of every baseline, keyed `<split>/<name>`, each (S, M) with items in the order of sorted ids.
 
     Naive is tuned as hard as its rivals are: of all its settings, the one with the best exact `feedback` accuracy.

@@ -48,9 +48,7 @@ Watch = Callable[[list[Member], float], None]  # (members, seconds left): called
 class Fleet:
     """The researchers of one campaign. `run` returns when all have ended or the budget is spent."""
 
-    def __init__(
-        self, campaign: Campaign, folder: Path, testbed: Testbed, make_sandbox: MakeSandbox, *, sockets: Path
-    ) -> None:
+    def __init__(self, campaign: Campaign, folder: Path, testbed: Testbed, make_sandbox: MakeSandbox, *, sockets: Path) -> None:
         self.campaign, self.folder, self.testbed = campaign, folder, testbed
         self.make_sandbox, self.sockets = make_sandbox, sockets
         self.names = [f"researcher-{n + 1}" for n in range(campaign.researchers)]

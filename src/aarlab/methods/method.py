@@ -91,9 +91,7 @@ def check_output(probs_M: object, items: int) -> Array:
     except (TypeError, ValueError) as error:
         raise InvalidSubmission(f"The method must return {items} numbers, got {type(probs_M).__name__}.") from error
     if array_M.shape != (items,):
-        raise InvalidSubmission(
-            f"The method must return one number for each of {items} test items, got {array_M.shape}."
-        )
+        raise InvalidSubmission(f"The method must return one number for each of {items} test items, got {array_M.shape}.")
     if not np.isfinite(array_M).all():
         raise InvalidSubmission(f"{int((~np.isfinite(array_M)).sum())} of the {items} returned numbers are not finite.")
     if array_M.min() < 0 or array_M.max() > 1:

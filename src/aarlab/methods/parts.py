@@ -204,7 +204,7 @@ def co_teaching(pairs_N2D: Pairs, labels_N: Array, seed: int, *, drop: float = 0
     return np.sort(np.concatenate(kept))
 
 
-def bagged(
+def bagged(  # noqa: PLR0913 - each a part of the recipe
     pairs_N2D: Pairs,
     labels_N: Array,
     test_M2D: Pairs,
@@ -232,9 +232,7 @@ def mean_difference(pairs_N2D: Pairs, labels_N: Array, test_M2D: Pairs) -> Array
     return expit(score_M / score_M.std())
 
 
-def evolve_layers(
-    task: Task, labels_N: Array, seed: int, *, generations: int = 4, population: int = 6
-) -> tuple[int, ...]:
+def evolve_layers(task: Task, labels_N: Array, seed: int, *, generations: int = 4, population: int = 6) -> tuple[int, ...]:
     """A set of layers evolved by mutation and truncation selection; fitness is the cross-fitted agreement of a head with
     labels that it has not seen, so no true label is used."""
     rng = np.random.default_rng(seed)

@@ -50,7 +50,7 @@ class LinearHead:
             InvalidSubmission: the method gave arrays that do not fit each other or are not finite.
         """
         _check(pairs_N2D, targets_N, weights_N)
-        mean_D, scale_D = _standard(pairs_N2D)
+        _, scale_D = _standard(pairs_N2D)
         x_ND = (pairs_N2D[:, 1] - pairs_N2D[:, 0]).astype(np.float64) / scale_D
         share_N = np.full(len(x_ND), 1 / len(x_ND)) if weights_N is None else weights_N / weights_N.sum()
         w_D = np.zeros(x_ND.shape[1])

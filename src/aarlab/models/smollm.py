@@ -153,9 +153,7 @@ def _load(weights: Path) -> None:
     def ids(text: str) -> list[int]:
         return tokenizer(text, add_special_tokens=False)["input_ids"]
 
-    _worker.update(
-        model=model, ids=ids, prefix=ids(PREFIX.rstrip()), suffix=ids(SUFFIX), good=ids(GOOD)[0], bad=ids(BAD)[0]
-    )
+    _worker.update(model=model, ids=ids, prefix=ids(PREFIX.rstrip()), suffix=ids(SUFFIX), good=ids(GOOD)[0], bad=ids(BAD)[0])
 
 
 def _forward(texts: list[str]) -> tuple[NDArray[np.float16], NDArray[np.float32]]:

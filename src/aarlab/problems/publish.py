@@ -1,7 +1,7 @@
 """Items -> public/ and private/. What leaves the evaluator's side is an allow-list; everything else stays private.
 
 public/    problem.json, student.jsonl, feedback.jsonl, and the arrays that setup adds
-sealed/    final.jsonl (inputs only): given to a confirmation's sandbox, never to a researcher
+sealed/    in inputs/, final.jsonl without labels, mode 0700: given to a confirmation's sandbox, never to a researcher
 private/   answers.json, items.jsonl, anchors.npz, baselines.npz: the evaluator's alone, mode 0700
 """
 
@@ -13,7 +13,7 @@ from aarlab.core.records import SPLITS, Item, SplitName
 from aarlab.problems.problem import Problem, check_problem
 
 PUBLISHED_FIELDS = ("id", "first", "second")  # the allow-list: no label, no rating, no level, no part
-PUBLISHED_SPLITS: dict[SplitName, str] = {"student": "public", "feedback": "public", "final": "sealed"}
+PUBLISHED_SPLITS: dict[SplitName, str] = {"student": "public", "feedback": "public", "final": "sealed/inputs"}
 
 
 def publish(problem: Problem, items: Sequence[Item], folder: Path, *, data_seed: int) -> None:
@@ -23,7 +23,7 @@ def publish(problem: Problem, items: Sequence[Item], folder: Path, *, data_seed:
         Misconfigured: the items fail `check_problem`.
     """
     check_problem(items)
-    for name, mode in (("public", 0o755), ("sealed", 0o700), ("private", 0o700)):
+    for name, mode in (("public", 0o755), ("sealed", 0o700), ("sealed/inputs", 0o755), ("private", 0o700)):
         (folder / name).mkdir(parents=True, exist_ok=True)
         (folder / name).chmod(mode)
     for split, where in PUBLISHED_SPLITS.items():

@@ -122,9 +122,7 @@ def _item(pair: tuple[Snippet, Snippet], label: int, split: SplitName, part: Par
 
 
 def build(cache: Path, data_seed: int) -> list[Item]:
-    sdist = from_package_index(
-        "vaderSentiment==3.3.2", filename=SDIST, sha256=SHA256, cache=cache / "downloads", source=True
-    )
+    sdist = from_package_index("vaderSentiment==3.3.2", filename=SDIST, sha256=SHA256, cache=cache / "downloads", source=True)
     return make_items(read_snippets(sdist), data_seed, PAIRS)
 
 

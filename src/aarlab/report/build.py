@@ -56,9 +56,7 @@ def baseline_rows(testbed: Testbed) -> tuple[BaselineRow, ...]:
     """Every measured baseline on both splits."""
     ruler, found = Ruler(testbed), load_baselines(testbed.private)
     names = [key.split("/")[1] for key in found if key.startswith("feedback/")]
-    return tuple(
-        BaselineRow(name=n, **{s: ruler.score(s, found[f"{s}/{n}"]) for s in ("feedback", "final")}) for n in names
-    )
+    return tuple(BaselineRow(name=n, **{s: ruler.score(s, found[f"{s}/{n}"]) for s in ("feedback", "final")}) for n in names)
 
 
 def build(campaign: Campaign, testbed: Testbed, evaluator: Evaluator, *, isolation: str) -> Report:
@@ -69,9 +67,7 @@ def build(campaign: Campaign, testbed: Testbed, evaluator: Evaluator, *, isolati
     """
     evaluator.ledger.verify()
     entries = evaluator.ledger.entries()
-    of = {
-        kind: [e for e in entries if e.kind == kind] for kind in ("submission", "finding", "spend", "flag", "campaign")
-    }
+    of = {kind: [e for e in entries if e.kind == kind] for kind in ("submission", "finding", "spend", "flag", "campaign")}
     families = [Family(e.body["family"]) for e in of["submission"]]
     ruler = Ruler(testbed)
     return Report(
@@ -152,8 +148,7 @@ def _entropy_rows(submissions: Sequence[Entry], families: Sequence[Family]) -> t
         return ()
     at = np.array([datetime.fromisoformat(e.at).timestamp() for e in submissions])
     return tuple(
-        EntropyRow(from_s=count(a, n=1), to_s=count(b, n=1), bits=bits)
-        for a, b, bits in over_time(at - at[0], families)
+        EntropyRow(from_s=count(a, n=1), to_s=count(b, n=1), bits=bits) for a, b, bits in over_time(at - at[0], families)
     )
 
 
@@ -219,9 +214,7 @@ def _totals(of: dict[str, list[Entry]], entries: Sequence[Entry]) -> Totals:
 def _notes(campaign: Campaign, isolation: str) -> tuple[str, ...]:
     notes = []
     if not isolation.startswith("bubblewrap"):
-        notes.append(
-            "Researchers were NOT isolated: they could read the private folder. Believe no figure of this report."
-        )
+        notes.append("Researchers were NOT isolated: they could read the private folder. Believe no figure of this report.")
     if campaign.student == "double":
         notes.append("The student is the double and measures nothing real.")
     if campaign.data_seed == 0:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,15 +43,13 @@ def family_entropy(families: Sequence[Family], *, seed: int = 0) -> Measure:
     )
 
 
-def over_time(
-    at_s: NDArray[np.float64], families: Sequence[Family], *, windows: int = 6
-) -> list[tuple[float, float, Measure]]:
+def over_time(at_s: NDArray[np.float64], families: Sequence[Family], *, windows: int = 6) -> list[tuple[float, float, Measure]]:
     """Entropy in equal windows of time: (from, to, bits); windows with fewer than LEAST experiments are left out."""
     if not len(at_s):
         return []
     edges = np.linspace(0, float(at_s.max()) + 1e-9, windows + 1)
     rows: list[tuple[float, float, Measure]] = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         inside = [f for t, f in zip(at_s, families, strict=True) if low <= t < high]
         if len(inside) >= LEAST:
             rows.append((float(low), float(high), family_entropy(inside)))

@@ -8,9 +8,7 @@ from aarlab.core.records import Family, Measure, Record
 
 def count(value: float, n: int | None = None) -> Measure:
     """An exact count or sum as a Measure; `n` is how many things were counted or summed (at least 1 is recorded)."""
-    return Measure(
-        estimate=value, lower=value, upper=value, n=max(1, int(value) if n is None else n), resampled="exact count"
-    )
+    return Measure(estimate=value, lower=value, upper=value, n=max(1, int(value) if n is None else n), resampled="exact count")
 
 
 class Anchors(Record):

@@ -161,9 +161,7 @@ async def experiment(lab: Lab, memory: Memory, brief: Brief, data: str, recipe: 
     changed = ", ".join(f"{d}={o}" for d, o in recipe.items() if o != PLAIN[d]) or "all plain"
     try:
         answers = run_method(method, data, committed["seeds"])
-        receipt = await lab.call(
-            "submit_predictions", snapshot=committed["snapshot"], family=family.value, predictions=answers
-        )
+        receipt = await lab.call("submit_predictions", snapshot=committed["snapshot"], family=family.value, predictions=answers)
     except InvalidSubmission as error:
         memory.tried.add(key_of(recipe))
         await lab.call(

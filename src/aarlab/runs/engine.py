@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -52,9 +51,7 @@ def snapshot_hash(files: Mapping[str, str]) -> str:
 class LocalEngine:
     """Runs on this machine, `workers` at a time, each in a sandbox that sees public data (and a test split's inputs) only."""
 
-    def __init__(
-        self, testbed: Testbed, cache: Path, make_sandbox: MakeSandbox, *, workers: int, timeout_s: float
-    ) -> None:
+    def __init__(self, testbed: Testbed, cache: Path, make_sandbox: MakeSandbox, *, workers: int, timeout_s: float) -> None:
         self.testbed, self.cache, self.make_sandbox = testbed, cache, make_sandbox
         self.limits = Limits(timeout_s=timeout_s)
         self.fingerprint = hashlib.sha256((testbed.private / "ready.json").read_bytes()).hexdigest()[:24]
@@ -138,6 +135,6 @@ def _keep(folder: Path, spec: RunSpec, result: RunResult) -> None:
     (partial / "log.txt").write_text(result.log)
     (partial / "cost.json").write_text(json.dumps({"wall_s": result.wall_s}))
     try:
-        os.replace(partial, folder)
+        partial.replace(folder)
     except OSError:  # another run of the same spec was faster; its result is the same
         shutil.rmtree(partial)

@@ -18,7 +18,7 @@ from aarlab.labels.anchors import SEEDS, ceiling_correct, weak_correct
 from aarlab.labels.teacher import TEACHER_LAYER, Teacher, TeacherView, train_teacher
 from aarlab.methods.method import Inputs
 from aarlab.problems import PROBLEMS
-from aarlab.problems.publish import publish
+from aarlab.problems.publish import PUBLISHED_SPLITS, publish
 from aarlab.runs.data import write_inputs
 
 Say = Callable[[str, int, int], None]  # (what, done, of): progress of one step
@@ -50,7 +50,7 @@ class Testbed:
 
     @property
     def sealed(self) -> Path:
-        return self.folder / "sealed"
+        return self.folder / "sealed" / "inputs"
 
     @property
     def private(self) -> Path:
@@ -90,7 +90,7 @@ def _label(items: Sequence[Item], extracted: Extracted, folder: Path) -> None:
     inputs = {split: _inputs(items, extracted, r) for split, r in rows.items() if split != "teacher"}
     teachers = [train_teacher(views["teacher"], labels_N[rows["teacher"]], seed) for seed in range(SEEDS)]
     for split, given in inputs.items():
-        write_inputs(folder / ("sealed" if split == "final" else "public"), split, given)
+        write_inputs(folder / PUBLISHED_SPLITS[split], split, given)
     np.save(folder / "public" / "weak_probs.npy", np.stack([t.weak_probs(views["student"]) for t in teachers]))
     np.save(folder / "public" / "critic_probs.npy", np.stack([t.critic_probs(views["student"]) for t in teachers]))
     np.savez(folder / "private" / "anchors.npz", **_anchors(teachers, views, inputs, rows, labels_N))

@@ -40,7 +40,7 @@ TMP_BYTES = 512 * MIB
 REMEDY = (
     "Allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1; on Ubuntu also "
     "kernel.apparmor_restrict_unprivileged_userns=0; in a container, run it with --security-opt seccomp=unconfined), or ask "
-    "by name for the sandbox that isolates nothing: --sandbox directory."
+    "by name for the sandbox that isolates nothing: --set sandbox=directory."
 )
 _uids = itertools.count(FIRST_UID + os.getpid() % 10_000)
 
@@ -49,11 +49,7 @@ def python_mounts() -> list[Mount]:
     """The running interpreter, its environment and this package, read-only at their own paths."""
     package = Path(aarlab.__file__).parents[1]
     roots = {Path(sys.base_prefix).resolve(), Path(sys.prefix), Path(sysconfig.get_path("purelib")), package}
-    kept = [
-        r
-        for r in sorted(roots)
-        if not r.is_relative_to("/usr") and not any(r != o and r.is_relative_to(o) for o in roots)
-    ]
+    kept = [r for r in sorted(roots) if not r.is_relative_to("/usr") and not any(r != o and r.is_relative_to(o) for o in roots)]
     return [Mount(root, str(root)) for root in kept]
 
 
@@ -148,7 +144,7 @@ def _system() -> Iterable[str]:
     for name in ("/bin", "/sbin", "/lib", "/lib32", "/lib64"):
         path = Path(name)
         if path.is_symlink():
-            yield from ("--symlink", os.readlink(name), name)
+            yield from ("--symlink", str(path.readlink()), name)
         elif path.exists():
             yield from ("--ro-bind", name, name)
     for name in ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -119,10 +120,8 @@ def run_to_end(process: subprocess.Popen, limits: Limits) -> Completed:
 
 def kill_group(process: subprocess.Popen) -> None:
     """SIGKILL to the process's group, which its starter made for it alone."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait()
 
 
