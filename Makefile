@@ -1,0 +1,35 @@
+.PHONY: demo test test-real check bench clean
+PY ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+
+# The main job with all its set-up: environment, downloads, nine researchers, confirmation, report.
+demo: $(READY)
+	@$(VENV)/bin/aar demo $(ARGS)
+
+# All tests that need no download of weights, with all their set-up.
+test: $(READY) check
+	$(VENV)/bin/python -m pytest -n 2 -m "not real_model"
+
+# The end-to-end test with the real student and the real ratings (about 95 MB once, then cached in AAR_HOME).
+test-real: $(READY)
+	$(VENV)/bin/python -m pytest -m real_model --timeout=1500
+
+# Style, types of imports and walls.
+check: $(READY)
+	$(VENV)/bin/ruff check src tests benchmarks
+	$(VENV)/bin/ruff format --check src tests benchmarks
+	$(VENV)/bin/lint-imports
+
+# Ratios measured in one run; see LOG.md.
+bench: $(READY)
+	$(VENV)/bin/python benchmarks/evaluator.py
+
+$(READY): pyproject.toml constraints.txt
+	$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PY=python3.12")'
+	test -x $(VENV)/bin/python || $(PY) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[models,dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV)
