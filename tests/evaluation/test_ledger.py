@@ -1,0 +1,98 @@
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from aarlab.core.errors import InvalidSubmission, Misconfigured, Transient
+from aarlab.evaluation.blobs import Blobs
+from aarlab.evaluation.ledger import GENESIS, Ledger
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    made = Ledger(tmp_path / "ledger.sqlite")
+    yield made
+    made.close()
+
+
+def test_entries_are_chained(ledger):
+    first, second = (ledger.append("spend", "a", {"n": n}) for n in (1, 2))
+    assert (first.prev, second.prev) == (GENESIS, first.hash)
+    assert ledger.verify() == 2
+    assert [e.body for e in ledger.entries("spend", after=1)] == [{"n": 2}]
+    assert ledger.entries("finding") == []
+
+
+def test_it_refuses_to_change_or_forget(ledger, tmp_path):
+    ledger.append("spend", "a", {})
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as raw:
+        for statement in ("UPDATE entries SET who='b'", "DELETE FROM entries"):
+            with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+                raw.execute(statement)
+    raw.close()
+
+
+@pytest.mark.parametrize("rewrite", ["UPDATE entries SET body='{\"n\": 9}' WHERE seq=2", "DELETE FROM entries WHERE seq=2"])
+def test_a_rewrite_behind_its_back_is_noticed(ledger, tmp_path, rewrite):
+    for n in range(3):
+        ledger.append("spend", "a", {"n": n})
+    raw = sqlite3.connect(tmp_path / "ledger.sqlite")
+    with raw:
+        raw.execute("DROP TRIGGER no_update")
+        raw.execute("DROP TRIGGER no_delete")
+        raw.execute(rewrite)
+    raw.close()
+    with pytest.raises(Misconfigured, match="chain breaks at entry [23]"):
+        ledger.verify()
+
+
+def test_concurrent_writers_lose_nothing(ledger):
+    with ThreadPoolExecutor(10) as pool:
+        list(pool.map(lambda n: ledger.append("spend", str(n % 10), {"n": n}), range(300)))
+    assert ledger.verify() == 300
+    assert sorted(e.body["n"] for e in ledger.entries()) == list(range(300))
+
+
+def test_a_restart_goes_on_from_the_last_entry(ledger, tmp_path):
+    ledger.append("spend", "a", {})
+    again = Ledger(tmp_path / "ledger.sqlite")
+    again.append("spend", "a", {})
+    assert again.verify() == 2
+    again.close()
+
+
+def test_a_full_store_is_nobodys_result_and_loses_nothing(ledger):
+    """SQLite itself says 'database or disk is full' once it may not grow."""
+    from sqlalchemy import event
+
+    ledger.append("spend", "a", {"n": 0})
+    ledger._engine.dispose()
+    event.listen(ledger._engine, "connect", lambda c, _: c.execute("PRAGMA max_page_count=1"))
+    with pytest.raises(Transient, match=r"Not recorded.*full.*Try again"):
+        for n in range(200):
+            ledger.append("spend", "a", {"filler": "x" * 4000, "n": n})
+    before = len(ledger.entries())
+    ledger._engine.dispose()
+    event.listen(ledger._engine, "connect", lambda c, _: c.execute("PRAGMA max_page_count=1000000"))
+    ledger.append("spend", "a", {"n": "after"})
+    assert ledger.verify() == before + 1
+
+
+def test_blobs_are_checked_on_reading(tmp_path):
+    blobs = Blobs(tmp_path)
+    name = blobs.put(b"data")
+    assert blobs.put(b"data") == name
+    assert blobs.get(name) == b"data"
+    (tmp_path / name).write_bytes(b"changed")
+    with pytest.raises(Misconfigured, match="changed on disk"):
+        blobs.get(name)
+    for wrong in ("f" * 64, "../secret", ""):
+        with pytest.raises(InvalidSubmission, match="no snapshot or blob"):
+            blobs.get(wrong)
+
+
+def test_a_disk_that_cannot_be_written_is_transient(tmp_path):
+    blobs = Blobs(tmp_path / "b")
+    (tmp_path / "b").rmdir()
+    with pytest.raises(Transient, match="Not recorded"):
+        blobs.put(b"data")

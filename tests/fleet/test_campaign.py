@@ -1,0 +1,171 @@
+"""Real processes end to end: server, nine researchers in bubblewrap, confirmation, report; with the double as student."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from aarlab.core.errors import Misconfigured
+from aarlab.evaluation.ledger import Ledger
+from aarlab.fleet.campaign import Campaign, load, validated
+
+AAR = [sys.executable, "-c", "from aarlab.cli.main import main; main()"]
+SMALL = ["problem=generated-chat", "student=double", "experiments=2"]
+
+
+def aar(home: Path, *words: str, **more) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "AAR_HOME": str(home), "COLUMNS": "200"}
+    return subprocess.run([*AAR, *words], env=env, capture_output=True, text=True, check=False, timeout=110, **more)
+
+
+def fields(*words: str) -> list[str]:
+    return [x for w in words for x in ("--set", w)]
+
+
+def measures(thing):
+    """Every number of a report that is not in the saved specification."""
+    if isinstance(thing, dict):
+        if "estimate" in thing:
+            assert thing["lower"] <= thing["upper"]
+            assert thing["n"] >= 1
+            assert thing["resampled"]
+            return
+        for key, value in thing.items():
+            if key not in {"campaign", "problem", "schema_version", "rank"}:
+                measures(value)
+    elif isinstance(thing, list):
+        for value in thing:
+            measures(value)
+    else:
+        assert not isinstance(thing, (int, float)) or isinstance(thing, bool)
+
+
+@pytest.fixture(scope="module")
+def finished(home, bed):
+    """A whole small campaign of nine, run once for this module, on the testbed that the session has set up."""
+    done = aar(home.root, "demo", *fields(*SMALL, "minutes=1.5", "name=whole"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return home.root / "campaigns" / "whole", done
+
+
+def test_the_demo_ends_with_the_path_of_its_report(finished):
+    folder, done = finished
+    assert done.stdout.strip().splitlines()[-1] == f"report: {folder / 'report' / 'report.html'}"
+    assert (folder / "report" / "report.md").read_text().startswith("# generated-chat")
+
+
+def test_nine_researchers_submitted_shared_and_were_charged(finished):
+    folder, _ = finished
+    ledger = Ledger(folder / "server" / "ledger.sqlite")
+    ledger.verify()
+    for kind in ("submission", "finding", "spend", "code"):
+        assert {e.who for e in ledger.entries(kind)} == {f"researcher-{n}" for n in range(1, 10)}
+    snapshots = {e.body["snapshot"] for e in ledger.entries("submission")}
+    assert {e.body["snapshot"] for e in ledger.entries("confirmation")} <= snapshots
+    assert len(ledger.entries("confirmation")) == 3
+    ledger.close()
+
+
+def test_every_number_of_the_report_is_a_measure(finished):
+    folder, _ = finished
+    report = json.loads((folder / "report" / "report.json").read_text())
+    measures(report)
+    assert report["finished"]
+    assert report["claims"][0]["confirmed"]["pgr"]["resampled"] == "items, seeds and anchors"
+    assert report["isolation"].startswith("bubblewrap")
+
+
+def test_the_same_command_again_takes_all_from_the_ledger(finished, home):
+    folder, _ = finished
+    before = (folder / "server" / "ledger.sqlite").stat().st_mtime
+    done = aar(home.root, "demo", *fields(*SMALL, "minutes=1.5", "name=whole"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("finished earlier") == 2
+    assert "from cache" in done.stdout
+    assert (folder / "server" / "ledger.sqlite").stat().st_mtime >= before
+    assert aar(home.root, "report", "whole").stdout.strip().splitlines()[-1].startswith("report: ")
+
+
+def test_ctrl_c_keeps_all_and_the_next_run_goes_on(home, bed):
+    words = [
+        "demo",
+        *fields("problem=generated-chat", "student=double", "minutes=1", "experiments=3", "researchers=2", "name=cut"),
+    ]
+    env = {**os.environ, "AAR_HOME": str(home.root)}
+    process = subprocess.Popen([*AAR, *words], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    database = home.root / "campaigns" / "cut" / "server" / "ledger.sqlite"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (database.exists() and submissions(database)):
+        time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=40)
+    assert process.returncode == 130
+    assert "kept" in err
+    kept = submissions(database)
+    assert kept >= 1
+    done = aar(home.root, *words)
+    assert done.returncode == 0, done.stderr
+    assert "resumed:" in done.stdout
+    assert submissions(database) >= kept
+
+
+def submissions(database: Path) -> int:
+    ledger = Ledger(database)
+    try:
+        return len(ledger.entries("submission"))
+    finally:
+        ledger.close()
+
+
+def test_the_unisolated_sandbox_must_be_asked_for_and_the_report_says_so(home, bed):
+    done = aar(
+        home.root, "demo", *fields(*SMALL, "minutes=0.5", "researchers=1", "confirm=1", "sandbox=directory", "name=bare")
+    )
+    assert done.returncode == 0, done.stderr
+    assert "NOT isolated" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"researchers": 0}, "researchers"),
+        ({"colour": 1}, "colour"),
+        ({"minutes": "long"}, "minutes"),
+        ({"name": "../x"}, "name"),
+    ],
+)
+def test_a_campaign_is_strict(given, words):
+    with pytest.raises(Misconfigured, match=words):
+        validated(given, "test")
+
+
+def test_a_campaign_is_saved_as_it_is_loaded(tmp_path):
+    campaign = Campaign(name="x", researchers=3, usd_per_researcher_hour=0.5)
+    campaign.save(tmp_path)
+    assert load(tmp_path / "campaign.yaml") == campaign
+    for text, words in (("a: [", "Cannot read"), ("[1]", "dict"), ("", None)):
+        (tmp_path / "bad.yaml").write_text(text)
+        if words is None:
+            assert load(tmp_path / "bad.yaml") == Campaign()
+        else:
+            with pytest.raises(Misconfigured):
+                load(tmp_path / "bad.yaml")
+
+
+def test_user_errors_are_one_sentence_that_says_whose_move_it_is(home):
+    done = aar(home.root, "demo", *fields("problem=poetry"))
+    assert done.returncode == 2
+    assert done.stderr.startswith("operator: There is no problem named 'poetry'")
+    assert "Traceback" not in done.stderr
+    assert aar(home.root, "report", "nothing").returncode == 2
+
+
+def test_doctor_finds_nothing_missing_here(home):
+    done = aar(home.root, "doctor")
+    assert done.returncode == 0, done.stdout
+    assert "sandbox: bubblewrap" in done.stdout

@@ -1,0 +1,94 @@
+import pytest
+
+from aarlab.core.errors import InvalidSubmission, Misconfigured
+from aarlab.methods.baselines import source_of
+from aarlab.runs import student
+from aarlab.runs.data import read_inputs
+from aarlab.runs.engine import LocalEngine, RunSpec, snapshot_hash
+from aarlab.runs.testbed import prepare
+from aarlab.sandbox import Bubblewrap
+
+
+@pytest.fixture
+def engine(bed, tmp_path):
+    made = LocalEngine(bed, tmp_path / "runs", Bubblewrap, workers=2, timeout_s=5)
+    yield made
+    made.close()
+
+
+def test_a_run_answers_every_item_and_the_second_comes_from_the_cache(engine, answers):
+    files = {"method.py": source_of("naive")}
+    first = engine.run(files, "feedback", (1, 2))
+    assert not first.from_cache
+    assert first.answers.keys() == {"1", "2"}
+    assert first.answers["1"].keys() == answers["feedback"].keys()
+    again = engine.run(files, "feedback", (1, 2))
+    assert again.from_cache
+    assert again.answers == first.answers
+    assert not engine.run(files, "feedback", (3,)).from_cache
+
+
+def test_final_items_are_seen_only_by_runs_on_final(engine, answers):
+    files = {"method.py": source_of("naive")}
+    assert engine.run(files, "final", (1,)).answers["1"].keys() == answers["final"].keys()
+    look = (
+        "import pathlib\ndef run(task, seed):\n    raise ValueError(sorted(p.name for p in pathlib.Path('/test').iterdir()))\n"
+    )
+    with pytest.raises(InvalidSubmission) as caught:
+        engine.run({"method.py": look}, "feedback", (1,))
+    assert "final" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("raise RuntimeError('my own fault')", "RuntimeError: my own fault"),
+        ("while True: pass", "did not finish within 5 s"),
+        ("return [0.5]", "one number for each"),
+        ("return [float('nan')] * len(task.test)", "not finite"),
+        ("import os; os._exit(0)", "wrote no answers"),
+        ("return bytearray(1 << 40)", "MemoryError"),
+    ],
+)
+def test_a_method_that_fails_is_its_authors_to_mend(engine, body, words):
+    with pytest.raises(InvalidSubmission, match=words):
+        engine.run({"method.py": f"def run(task, seed):\n    {body}\n"}, "feedback", (1,))
+
+
+def test_a_method_that_prints_gigabytes_still_counts(engine):
+    noisy = "import sys\n" + source_of("zero-shot").replace(
+        "    return", "    [sys.stdout.write('x' * (1 << 20)) for _ in range(1200)]\n    return"
+    )
+    result = engine.run({"method.py": noisy}, "feedback", (1,))
+    assert len(result.log) <= engine.limits.output_bytes
+
+
+@pytest.mark.parametrize("name", ["../escape.py", "/tmp/escape.py"])
+def test_a_snapshot_cannot_write_outside_its_folder(engine, name):
+    with pytest.raises(InvalidSubmission, match="leaves its folder"):
+        engine.run({"method.py": "", name: "x"}, "feedback", (1,))
+
+
+def test_a_file_without_run_is_refused(engine):
+    with pytest.raises(InvalidSubmission, match="must define a function run"):
+        engine.run({"method.py": "x = 1\n"}, "feedback", (1,))
+
+
+def test_the_cache_key_is_the_whole_spec():
+    base = {"snapshot": "a", "testbed": "b", "split": "feedback", "seeds": (1,)}
+    changes = [{}, {"snapshot": "c"}, {"testbed": "c"}, {"split": "final"}, {"seeds": (1, 2)}]
+    assert len({RunSpec(**(base | c)).key for c in changes}) == len(changes)
+    assert snapshot_hash({"a": "1", "b": "2"}) == snapshot_hash({"b": "2", "a": "1"})
+
+
+def test_set_up_is_done_once(bed, home):
+    def never(texts, say):
+        raise AssertionError("features were extracted again")
+
+    assert prepare("generated-chat", 1, home=home, extract=never, say=lambda *_: None).from_cache
+    assert student.counting(["good1", "bad1"], lambda *_: None).hidden[16].shape == (2, 24)
+
+
+def test_a_split_that_is_not_there_is_the_operators_to_mend(bed):
+    with pytest.raises(Misconfigured, match="no published split"):
+        read_inputs(bed.public, "final")

