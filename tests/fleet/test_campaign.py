@@ -92,10 +92,8 @@ def test_the_same_command_again_takes_all_from_the_ledger(finished, home):
 
 
 def test_ctrl_c_keeps_all_and_the_next_run_goes_on(home, bed):
-    words = [
-        "demo",
-        *fields("problem=generated-chat", "student=double", "minutes=1", "experiments=3", "researchers=2", "name=cut"),
-    ]
+    given = ("problem=generated-chat", "student=double", "minutes=1", "experiments=3", "researchers=2", "name=cut")
+    words = ["demo", *fields(*given)]
     env = {**os.environ, "AAR_HOME": str(home.root)}
     process = subprocess.Popen([*AAR, *words], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     database = home.root / "campaigns" / "cut" / "server" / "ledger.sqlite"
@@ -112,6 +110,43 @@ def test_ctrl_c_keeps_all_and_the_next_run_goes_on(home, bed):
     assert done.returncode == 0, done.stderr
     assert "resumed:" in done.stdout
     assert submissions(database) >= kept
+
+
+def test_a_researcher_that_is_killed_is_started_again_and_forgets_nothing(home, bed):
+    given = ("problem=generated-chat", "student=double", "minutes=0.7", "experiments=4", "researchers=1", "name=killed")
+    env = {**os.environ, "AAR_HOME": str(home.root)}
+    folder = home.root / "campaigns" / "killed"
+    process = subprocess.Popen([*AAR, "demo", *fields(*given)], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    progress = folder / "work" / "researcher-1" / "progress.json"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not progress.exists():
+        time.sleep(0.1)
+    for victim in inside(process.pid):
+        os.kill(victim, signal.SIGKILL)
+    assert process.wait(100) == 0
+    ledger = Ledger(folder / "server" / "ledger.sqlite")
+    events = [e.body["event"] for e in ledger.entries("researcher")]
+    assert events == ["running", "restarted", "finished"]
+    assert len(ledger.entries("submission")) in {4, 5}  # the one in flight may have been repeated
+    ledger.close()
+
+
+def inside(ancestor: int) -> list[int]:
+    """Pids of the search programs below a process of ours."""
+    parents, found = {}, []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(path.parent.name)] = int(path.read_text().rsplit(")", 1)[1].split()[1])
+            command = (path.parent / "cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if b"aarlab.researchers.search" in command and b"bwrap" not in command:
+            found.append(int(path.parent.name))
+
+    def below(pid: int) -> bool:
+        return pid == ancestor or (pid in parents and pid > 1 and below(parents[pid]))
+
+    return [pid for pid in found if below(pid)]
 
 
 def submissions(database: Path) -> int:

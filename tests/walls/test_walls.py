@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[2]
 
 def lint(folder: Path) -> subprocess.CompletedProcess[str]:
     """import-linter on the package under `folder`, by the project's own contracts."""
-    code = "import sys; sys.path.insert(0, 'src'); from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
+    code = "import sys; sys.path.insert(0, 'src'); from importlinter.cli import lint_imports"
+    code += "; sys.exit(lint_imports(no_cache=True))"
     return subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
 
 

@@ -80,19 +80,20 @@ def doctor() -> None:
 
 
 def _walk(campaign: Campaign) -> None:
-    made, path = walk(campaign, home(), Show(console))
+    try:
+        made, path = walk(campaign, home(), Show(console))
+    except KeyboardInterrupt:
+        print("Stopped. All that was done is kept; the same command goes on from here.", file=sys.stderr)
+        raise typer.Exit(130) from None
     print_report(made, console)
     print(f"report: {path}")
 
 
 def main() -> None:
-    """The entry point: our errors become one sentence and an exit status; Ctrl-C keeps all."""
+    """The entry point: our errors become one sentence and an exit status."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         app()
     except AarError as error:
         Console(stderr=True, highlight=False).print(f"[bold]{error.whose_move}[/bold]: {error}", soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("Stopped. All that was done is kept; the same command goes on from here.", file=sys.stderr)
-        sys.exit(130)

@@ -1,6 +1,5 @@
 """Starts the fleet, watches it, restarts what crashes, stops it at the budget. What was spent goes into the ledger."""
 
-import json
 import secrets
 import subprocess
 import time
@@ -8,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from aarlab.core.settings import Home
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.directions import direction
 from aarlab.fleet.evaluator_process import EvaluatorProcess
@@ -38,7 +36,7 @@ class Member:
     log: Path
     process: subprocess.Popen | None = None
     restarts: int = 0
-    started: float = 0.0
+    charged_until: float = 0.0
     status: str = "waiting"
 
 
@@ -90,26 +88,27 @@ class Fleet:
         """Run all researchers for at most `seconds`. Interrupts stop them cleanly and keep all that they did."""
         members = self.enrol(evaluator)
         deadline = time.monotonic() + seconds
-        last_spend = time.monotonic()
         try:
             while time.monotonic() < deadline:
                 running = [m for m in members if self._tend(evaluator, m)]
                 watch(members, max(0.0, deadline - time.monotonic()))
                 if not running:
                     break
-                if time.monotonic() - last_spend >= SPEND_EVERY_S:
-                    last_spend = self._spend(evaluator, members, last_spend)
+                for member in running:
+                    if time.monotonic() - member.charged_until >= SPEND_EVERY_S:
+                        self._charge(evaluator, member)
                 time.sleep(TICK_S)
         finally:
-            self._spend(evaluator, members, last_spend)
             for member in members:
-                self._stop(member)
+                self._stop(evaluator, member)
 
     def _tend(self, evaluator: EvaluatorProcess, member: Member) -> bool:
         """Start it if it does not run and may; True while it is alive."""
         if member.status in {"finished", "gave up"}:
             return False
         code = member.process.poll() if member.process else None
+        if code is not None:
+            self._charge(evaluator, member)
         if member.process and code is None:
             return True
         if code == 0:
@@ -125,7 +124,7 @@ class Fleet:
         member.log.parent.mkdir(parents=True, exist_ok=True)
         self._note(evaluator, member, "running" if code is None else "restarted", code)
         member.restarts += 1
-        member.started = time.monotonic()
+        member.charged_until = time.monotonic()
         member.process = member.sandbox.start(member.argv, member.log)
 
     def _note(self, evaluator: EvaluatorProcess, member: Member, status: str, code: int | None) -> None:
@@ -133,21 +132,18 @@ class Fleet:
         body = {"event": status, "returncode": code, "direction": member.brief.direction}
         evaluator.call("POST", "/entries", {"kind": "researcher", "who": member.brief.name, "body": body})
 
-    def _spend(self, evaluator: EvaluatorProcess, members: list[Member], since: float) -> float:
-        """Charge each living researcher for the time since the last charge; returns the time of this one."""
+    def _charge(self, evaluator: EvaluatorProcess, member: Member) -> None:
+        """Charge a researcher for the time since it was last charged."""
         now = time.monotonic()
-        for member in members:
-            if member.process and member.status in {"running", "restarted"}:
-                seconds = round(now - max(since, member.started), 3)
-                body = {"wall_s": seconds, "usd": self._usd(seconds)}
-                evaluator.call("POST", "/entries", {"kind": "spend", "who": member.brief.name, "body": body})
-        return now
+        seconds, member.charged_until = round(now - member.charged_until, 3), now
+        body = {"wall_s": seconds, "usd": self._usd(seconds)}
+        evaluator.call("POST", "/entries", {"kind": "spend", "who": member.brief.name, "body": body})
 
     def _usd(self, seconds: float) -> float | None:
         rate = self.campaign.usd_per_researcher_hour
         return None if rate is None else rate * seconds / 3600
 
-    def _stop(self, member: Member) -> None:
+    def _stop(self, evaluator: EvaluatorProcess, member: Member) -> None:
         if member.process and member.process.poll() is None:
             member.process.terminate()
             try:
@@ -156,16 +152,6 @@ class Fleet:
                 member.process.kill()
                 member.process.wait()
         if member.status in {"running", "restarted"}:
+            self._charge(evaluator, member)
             member.status = "stopped"
         member.sandbox.close()
-
-
-def done_so_far(home: Path) -> int:
-    """How many experiments a researcher's home says it has done."""
-    progress = home / "progress.json"
-    return json.loads(progress.read_text())["done"] if progress.exists() else 0
-
-
-def campaign_folder(home: Home, campaign: Campaign) -> Path:
-    """Where a campaign lives."""
-    return home.campaigns / campaign.name
