@@ -53,6 +53,14 @@ def finished(home, bed):
     return home.root / "campaigns" / "whole", done
 
 
+def test_the_host_writes_nothing_into_a_researchers_home(finished):
+    """Else a link left there would lead our writes, perhaps as root, to any file of the host."""
+    folder, _ = finished
+    for home in (folder / "work").iterdir():
+        assert {p.name for p in home.iterdir()} <= {"method.py", "answers.json", "progress.json"}
+    assert (folder / "briefs" / "researcher-1" / "token").exists()
+
+
 def test_the_demo_ends_with_the_path_of_its_report(finished):
     folder, done = finished
     assert done.stdout.strip().splitlines()[-1] == f"report: {folder / 'report' / 'report.html'}"

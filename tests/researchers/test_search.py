@@ -80,6 +80,6 @@ def test_the_same_seed_makes_the_same_choices():
 def test_the_kind_prepares_a_home_and_names_its_command(tmp_path):
     RESEARCHERS["search"].prepare(tmp_path, BRIEF)
     assert Brief.model_validate_json((tmp_path / "brief.json").read_text()) == BRIEF
-    argv = RESEARCHERS["search"].command(Inside(home="/h", data="/d", socket="/s"))
+    argv = RESEARCHERS["search"].command(Inside(brief="/h", data="/d", socket="/s"))
     assert argv[1:3] == ["-m", "aarlab.researchers.search"]
     assert np.isin(["/h", "/d", "/s"], argv).all()

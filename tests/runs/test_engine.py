@@ -55,6 +55,25 @@ def test_a_method_that_fails_is_its_authors_to_mend(engine, body, words):
         engine.run({"method.py": f"def run(task, seed):\n    {body}\n"}, "feedback", (1,))
 
 
+@pytest.mark.parametrize(
+    "leave",
+    [
+        "os.symlink('{secret}', '/out/answers.json')",
+        "os.mkfifo('/out/answers.json')",
+        "os.mkdir('/out/answers.json')",
+        "open('/out/answers.json', 'w').write('[1]')",
+        "open('/out/answers.json', 'w').truncate(1 << 27)",
+    ],
+)
+def test_what_a_method_leaves_as_answers_is_not_trusted(engine, tmp_path, leave):
+    """A link to a file of ours would be read with our rights, a pipe would hang us."""
+    secret = tmp_path / "secret.json"
+    secret.write_text('{"1": {"chat-0": 1}}')
+    code = f"import os\n{leave.format(secret=secret)}\nos._exit(0)\n"
+    with pytest.raises(InvalidSubmission, match="answers"):
+        engine.run({"method.py": code}, "feedback", (1,))
+
+
 def test_a_method_that_prints_gigabytes_still_counts(engine):
     noisy = "import sys\n" + source_of("zero-shot").replace(
         "    return", "    [sys.stdout.write('x' * (1 << 20)) for _ in range(1200)]\n    return"

@@ -11,7 +11,7 @@ from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.directions import direction
 from aarlab.fleet.evaluator_process import EvaluatorProcess
 from aarlab.researchers.kinds import RESEARCHERS
-from aarlab.researchers.researcher import DATA, HOME, LAB_SOCKET, Brief, Inside
+from aarlab.researchers.researcher import BRIEF, DATA, HOME, LAB_SOCKET, Brief, Inside
 from aarlab.runs.engine import MakeSandbox
 from aarlab.runs.testbed import Testbed
 from aarlab.sandbox.sandbox import Mount, Sandbox, SandboxSpec
@@ -60,8 +60,9 @@ class Fleet:
         return [self._enrol(evaluator, number, name) for number, name in enumerate(self.names)]
 
     def _enrol(self, evaluator: EvaluatorProcess, number: int, name: str) -> Member:
-        home = self.folder / "work" / name
-        home.mkdir(parents=True, exist_ok=True)
+        home, told = self.folder / "work" / name, self.folder / "briefs" / name
+        for folder in (home, told):
+            folder.mkdir(parents=True, exist_ok=True)
         start = direction(number, directed=self.campaign.directed)
         brief = Brief(
             name=name,
@@ -70,17 +71,18 @@ class Fleet:
             seed=self.campaign.seed * 1000 + number,
             experiments=self.campaign.experiments,
         )
-        RESEARCHERS[self.campaign.kind].prepare(home, brief)
+        RESEARCHERS[self.campaign.kind].prepare(told, brief)
         token = secrets.token_urlsafe(32)
         evaluator.call("POST", "/tokens", {"name": name, "token": token})
-        (home / "token").write_text(token)
+        (told / "token").write_text(token)  # never into its home: a link that it left there would be followed
         mounts = (
             Mount(self.testbed.public, DATA),
+            Mount(told, BRIEF),
             Mount(home, HOME, writable=True),
             Mount(self.socket(name), LAB_SOCKET),
         )
         sandbox = self.make_sandbox(SandboxSpec(name=name, mounts=mounts, env=ENV | {"HOME": HOME}, workdir=HOME))
-        inside = Inside(home=sandbox.inside(HOME), data=sandbox.inside(DATA), socket=sandbox.inside(LAB_SOCKET))
+        inside = Inside(brief=sandbox.inside(BRIEF), data=sandbox.inside(DATA), socket=sandbox.inside(LAB_SOCKET))
         argv = RESEARCHERS[self.campaign.kind].command(inside)
         return Member(brief, sandbox, argv, self.folder / "logs" / f"{name}.log")
 

@@ -7,7 +7,7 @@ from aarlab.core.records import Family, Record
 from aarlab.core.registry import Registry
 
 # Where things are inside the sandbox.
-HOME, DATA, LAB_SOCKET = "/home/researcher", "/data", "/run/lab.sock"
+HOME, BRIEF, DATA, LAB_SOCKET = "/home/researcher", "/brief", "/data", "/run/lab.sock"
 
 
 class Brief(Record):
@@ -21,10 +21,10 @@ class Brief(Record):
 
 
 class Researcher(Protocol):
-    """One kind of researcher. Three methods; see `check_researcher` in the tests of `tests/contracts`."""
+    """One kind of researcher. Its working directory is its home, which is its own and survives restarts."""
 
-    def prepare(self, home: Path, brief: Brief) -> None:
-        """Write what the program needs into its home folder, which survives restarts."""
+    def prepare(self, folder: Path, brief: Brief) -> None:
+        """Write what the program needs into its brief's folder, which it can read and not write."""
 
     def command(self, inside: "Inside") -> list[str]:
         """The argv that starts, or after a crash continues, the program inside its sandbox."""
@@ -33,7 +33,7 @@ class Researcher(Protocol):
 class Inside(Record):
     """Paths as the program will see them."""
 
-    home: str
+    brief: str  # read-only: what `prepare` wrote, and the token
     data: str
     socket: str
 

@@ -206,28 +206,28 @@ async def research(lab: Lab, brief: Brief, data: str, done: int) -> int:
 
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--home", type=Path, required=True, help="holds brief.json and token")
+    parser.add_argument("--brief", type=Path, required=True, help="the folder that holds brief.json and token")
     parser.add_argument("--data", required=True, help="the problem's public folder")
     parser.add_argument("--socket", type=Path, required=True, help="the lab's unix socket")
     a = parser.parse_args()
-    brief = Brief.model_validate_json((a.home / "brief.json").read_text())
+    brief = Brief.model_validate_json((a.brief / "brief.json").read_text())
     progress = Path("progress.json")
     done = json.loads(progress.read_text())["done"] if progress.exists() else 0
-    async with Lab(a.socket, (a.home / "token").read_text().strip()) as lab:
+    async with Lab(a.socket, (a.brief / "token").read_text().strip()) as lab:
         await research(lab, brief, a.data, done)
 
 
 class Search:
     """Researcher kind `search`."""
 
-    def prepare(self, home: Path, brief: Brief) -> None:
-        """Nothing but the brief is needed; its progress file stays in the home across restarts."""
-        (home / "brief.json").write_text(brief.model_dump_json(indent=1))
+    def prepare(self, folder: Path, brief: Brief) -> None:
+        """Nothing but the brief is needed."""
+        (folder / "brief.json").write_text(brief.model_dump_json(indent=1))
 
     def command(self, inside: Inside) -> list[str]:
         """This module, as a program."""
         module = [sys.executable, "-m", "aarlab.researchers.search"]
-        return [*module, "--home", inside.home, "--data", inside.data, "--socket", inside.socket]
+        return [*module, "--brief", inside.brief, "--data", inside.data, "--socket", inside.socket]
 
 
 RESEARCHERS.add("search")(Search())

@@ -2,13 +2,17 @@
 
 import hashlib
 import json
+import os
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
 
 from aarlab.core.errors import InvalidSubmission
 from aarlab.core.records import Record, SplitName
@@ -18,6 +22,8 @@ from aarlab.sandbox.sandbox import Completed, Limits, Mount, Sandbox, SandboxSpe
 MakeSandbox = Callable[[SandboxSpec], Sandbox]
 Answers = dict[str, dict[str, int]]  # seed -> item id -> 0 or 1
 METHOD_FILE = "method.py"
+MAX_ANSWERS_BYTES = 64 << 20
+_SHAPE = TypeAdapter(Answers)
 
 
 class RunSpec(Record):
@@ -78,10 +84,9 @@ class LocalEngine:
             _write_code(code, files)
             out.mkdir()
             done = self._in_sandbox(spec, code, out)
-            answers_file = out / "answers.json"
-            if done.returncode or not answers_file.is_file():
+            if done.returncode or not os.path.lexists(out / "answers.json"):
                 raise InvalidSubmission(_why(done, self.limits), log=done.output)
-            answers: Answers = json.loads(answers_file.read_text())
+            answers = read_answers(out / "answers.json")
         result = RunResult(answers, done.output, done.wall_s, from_cache=False)
         _keep(folder, spec, result)
         return result
@@ -108,6 +113,23 @@ class LocalEngine:
     def close(self) -> None:
         """Wait for running runs and stop the pool."""
         self.pool.shutdown()
+
+
+def read_answers(path: Path) -> Answers:
+    """The answers that untrusted code left behind.
+
+    It may have left anything: a link to one of our files, a pipe, a flood. Only a plain file of a sane size is read.
+
+    Raises:
+        InvalidSubmission: it is no such file, or does not hold {seed: {item id: answer}}.
+    """
+    status = path.lstat()  # the method's processes are gone, so what is seen here is what is read
+    if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_ANSWERS_BYTES:
+        raise InvalidSubmission(f"answers.json must be a plain file of at most {MAX_ANSWERS_BYTES} bytes.")
+    try:
+        return _SHAPE.validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise InvalidSubmission("answers.json does not hold {seed: {item id: answer}}. Do not write it yourself.") from error
 
 
 def _write_code(folder: Path, files: Mapping[str, str]) -> None:
