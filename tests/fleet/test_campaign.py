@@ -200,6 +200,13 @@ def test_a_campaign_is_saved_as_it_is_loaded(tmp_path):
                 load(tmp_path / "bad.yaml")
 
 
+def test_a_begun_campaign_is_not_written_over(tmp_path):
+    Campaign(name="x").save(tmp_path)
+    Campaign(name="x", minutes=9).save(tmp_path)
+    with pytest.raises(Misconfigured, match="was begun with directed=True"):
+        Campaign(name="x", directed=False).save(tmp_path)
+
+
 def test_user_errors_are_one_sentence_that_says_whose_move_it_is(home):
     done = aar(home.root, "demo", *fields("problem=poetry"))
     assert done.returncode == 2

@@ -20,7 +20,9 @@ from aarlab.report.render import accuracy, interval, print_report
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 console = Console(highlight=False)
 Set = Annotated[list[str] | None, typer.Option("--set", "-s", help="a campaign field, FIELD=VALUE; repeatable")]
-HELP = "Fields and their defaults:\n\n" + "\n\n".join(f"{n} = {f.default!r}" for n, f in Campaign.model_fields.items())
+HELP = "Fields and their defaults:\n\n" + "\n\n".join(
+    f"{name} = {field.default!r}: {field.description}" for name, field in Campaign.model_fields.items()
+)
 
 
 def _campaign(fields: list[str] | None, **given: object) -> Campaign:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from aarlab.core.errors import Misconfigured
 from aarlab.core.records import Record
@@ -12,8 +12,13 @@ from aarlab.core.records import Record
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 
 
+MAY_CHANGE = {"minutes", "experiments", "confirm", "workers", "run_timeout_s"}  # when a campaign is taken up again
+
+
 class Campaign(Record):
     """A fleet of researchers on one problem, with budgets."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     name: Name = "demo"
     """Folder of the campaign under AAR_HOME/campaigns."""
@@ -49,8 +54,17 @@ class Campaign(Record):
     """What an hour of one researcher's machine costs you; unknown if not given."""
 
     def save(self, folder: Path) -> None:
-        """Write campaign.yaml."""
+        """Write campaign.yaml; a campaign of that name that was begun otherwise is not written over.
+
+        Raises:
+            Misconfigured: what decides the results of a begun campaign may not change.
+        """
         folder.mkdir(parents=True, exist_ok=True)
+        if (folder / "campaign.yaml").exists():
+            begun = load(folder / "campaign.yaml")
+            if changed := [f for f in Campaign.model_fields if f not in MAY_CHANGE and getattr(begun, f) != getattr(self, f)]:
+                words = ", ".join(f"{f}={getattr(begun, f)!r}" for f in changed)
+                raise Misconfigured(f"The campaign '{self.name}' was begun with {words}. Choose another name to change that.")
         (folder / "campaign.yaml").write_text(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False))
 
 

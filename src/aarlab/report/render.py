@@ -1,5 +1,6 @@
 """A Report -> Markdown, HTML and the terminal. Words and tables only; every number comes from the record."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,9 +43,10 @@ def _environment(kind: str) -> Environment:
 
 
 def write(report: Report, folder: Path) -> Path:
-    """Write report.json, report.md and report.html; returns the path of the HTML."""
+    """Write report.json, its JSON Schema, report.md and report.html; returns the path of the HTML."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").write_text(report.model_dump_json(indent=1))
+    (folder / "report.schema.json").write_text(json.dumps(Report.model_json_schema(), indent=1))
     for kind in ("md", "html"):
         text = _environment(kind).get_template(f"report.{kind}.jinja").render(r=report, bars=bars(report))
         (folder / f"report.{kind}").write_text(text)
