@@ -25,6 +25,7 @@ from aarlab.core.errors import Misconfigured
 from aarlab.sandbox.sandbox import (
     MIB,
     SANDBOXES,
+    STANDING,
     Completed,
     Limits,
     Mount,
@@ -84,7 +85,7 @@ class Bubblewrap:
 
     def start(self, argv: list[str], log: Path) -> subprocess.Popen:
         """See `Sandbox.start`."""
-        process = self._popen(argv)
+        process = self._popen(limited(argv, STANDING))
         threading.Thread(target=copy_capped, args=(process.stdout, log), daemon=True).start()
         return process
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from aarlab.sandbox.sandbox import (
     SANDBOXES,
+    STANDING,
     Completed,
     Limits,
     SandboxSpec,
@@ -55,7 +56,7 @@ class Directory:
 
     def start(self, argv: list[str], log: Path) -> subprocess.Popen:
         """See `Sandbox.start`."""
-        process = self._popen(argv)
+        process = self._popen(limited(argv, STANDING))
         threading.Thread(target=copy_capped, args=(process.stdout, log), daemon=True).start()
         return process
 

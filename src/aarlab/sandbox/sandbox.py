@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import signal
@@ -88,10 +89,13 @@ SANDBOXES: Registry[type] = Registry("sandbox")
 LOG_BYTES = 16 * MIB
 
 
-def limited(argv: list[str], limits: Limits | None) -> list[str]:
+STANDING = Limits(timeout_s=math.inf)  # of a long-running command: its caller decides when it ends
+
+
+def limited(argv: list[str], limits: Limits) -> list[str]:
     """argv under resource limits, set by `prlimit` of util-linux where it is there (every Linux has it)."""
     prlimit = shutil.which("prlimit")
-    if limits is None or prlimit is None:
+    if prlimit is None:
         return argv
     return [prlimit, f"--as={limits.memory_bytes}", f"--fsize={limits.file_bytes}", "--core=0", "--", *argv]
 
