@@ -5,7 +5,7 @@ from scipy.special import expit
 from aarlab.core.errors import InvalidSubmission
 from aarlab.methods import parts
 from aarlab.methods.baselines import source_of
-from aarlab.methods.method import METHODS, check_method, check_output, student_rows
+from aarlab.methods.method import check_method, check_output, student_rows
 from aarlab.runs.data import load_task
 
 
@@ -17,12 +17,6 @@ def task(bed):
 def test_a_task_cannot_name_a_true_label(task):
     fields = {*vars(task), *vars(task.student), *vars(task.test)}
     assert fields == {"student", "test", "weak_probs_N", "critic_probs_N", "ids", "texts", "hidden", "favour_N2"}
-
-
-@pytest.mark.parametrize("name", sorted(METHODS))
-def test_every_shipped_method_passes_the_examination(name, task):
-    check_method(METHODS[name].run, task)
-    assert METHODS[name].cites
 
 
 def test_the_examination_can_fail(task):

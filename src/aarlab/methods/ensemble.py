@@ -1,0 +1,20 @@
+"""Ensembles: of heads (bagging) and of annotators (a noisy-channel posterior by EM)."""
+
+from aarlab.core.records import Family
+from aarlab.methods import parts
+from aarlab.methods.method import Array, Task, method
+
+
+@method("bagging", family=Family.ENSEMBLE, cites="Breiman 1996, Bagging predictors")
+def bagging(task: Task, seed: int, *, heads: int = 8) -> Array:
+    """Mean probability of heads fitted on bootstrap samples of the weakly labelled pairs."""
+    student, test = parts.represent(task)
+    return parts.bagged(student, parts.harden(task.weak_probs_N), test, seed, heads=heads)
+
+
+@method("noisy-channel", family=Family.ENSEMBLE, cites="Dawid & Skene 1979: EM over annotators with unknown error rates")
+def noisy_channel(task: Task, seed: int) -> Array:
+    """A head on the EM posterior of teacher, teacher with critic, and the student's zero-shot judgement."""
+    del seed
+    student, test = parts.represent(task)
+    return parts.train(student, parts.noisy_channel_labels(task)).probs(test)
