@@ -26,7 +26,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 @pytest.fixture(scope="session")
 def bed(home: Home) -> Testbed:
     """generated-chat, published, labelled and with its baselines measured in real sandboxes."""
-    made = prepare("generated-chat", 1, home=home, extract=student.counting, say=quiet)
+    made = prepare("generated-chat", 1, home=home, student=student.COUNTING, say=quiet)
     engine = LocalEngine(made, home.root / "runs", Bubblewrap, workers=2, timeout_s=60)
     measure_baselines(engine, made.private, quiet)
     engine.close()

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from aarlab.core.errors import Misconfigured
+from aarlab.core.records import Pair
 from aarlab.problems.download import from_package_index
-from aarlab.problems.publish import PUBLISHED_FIELDS, read_private_items
+from aarlab.problems.publish import read_private_items
 
 
 def published_rows(bed):
@@ -15,7 +16,7 @@ def published_rows(bed):
 
 
 def test_published_rows_hold_the_allowed_fields_only(bed):
-    assert all(tuple(row) == PUBLISHED_FIELDS for row in published_rows(bed))
+    assert all(tuple(row) == Pair.PUBLISHED for row in published_rows(bed))
 
 
 def test_researchers_get_no_final_item_and_no_teacher_item(bed):

@@ -41,9 +41,10 @@ def isolation_of(campaign: Campaign) -> str:
 
 def prepared(campaign: Campaign, home: Home, show: Show) -> Testbed:
     """The campaign's testbed, baselines included."""
-    extract = student.counting if campaign.student == "double" else student.real(home, campaign.workers)
+    reader = student.COUNTING if campaign.student == "double" else student.smollm2(home, campaign.workers)
     with show.steps():
-        bed = testbed.prepare(campaign.problem, campaign.data_seed, home=home, extract=extract, say=show.say)
+        bed = testbed.prepare(campaign.problem, campaign.data_seed, home=home, student=reader, say=show.say)
+    bed.require_publishable()
     if bed.from_cache:
         show.line(f"  testbed {bed.folder.name}: from cache")
     if (bed.private / "baselines.npz").exists():

@@ -4,7 +4,7 @@ Legend: N items, C classes, S seeds.
 """
 
 from enum import StrEnum
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -37,15 +37,49 @@ PartName = Literal["id", "ood"]
 
 
 class Item(Record):
-    """One example with its hidden truth. Only `publish` decides which of these fields leave the evaluator's side."""
+    """One example with its hidden truth. `PUBLISHED` is the allow-list of fields that may leave the evaluator's side."""
+
+    PUBLISHED: ClassVar[tuple[str, ...]] = ()
 
     id: str
-    first: str
-    second: str
-    label: Literal[0, 1]  # 1 when `second` is the better of the two
+    label: Literal[0, 1]
     split: SplitName
     part: PartName
     level: int = Field(ge=1)  # 1 is the easiest
+
+
+class Pair(Item):
+    """Which of two texts is the better answer to the prompt? Label 1 when `second` is."""
+
+    PUBLISHED: ClassVar[tuple[str, ...]] = ("id", "prompt", "first", "second")
+
+    prompt: str
+    first: str
+    second: str
+
+    @property
+    def question(self) -> str:
+        return self.prompt
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        return self.first, self.second
+
+
+class Choice(Item):
+    """Is this worked answer to the question right? Label 1 when it is."""
+
+    PUBLISHED: ClassVar[tuple[str, ...]] = ("id", "question", "choice")
+
+    question: str
+    choice: str
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        return (self.choice,)
+
+
+AnyItem = Pair | Choice
 
 
 class Measure(Record):

@@ -1,6 +1,6 @@
 """The contract of a method: (items, weak labels, strong model, seed) -> predictions. It cannot name a true label.
 
-Legend: N student pairs, M test pairs, D hidden width. The strong model's hidden states are given; its trainable head is
+Legend: N student items, M test items, D hidden width. The strong model's hidden states are given; its trainable head is
 `aarlab.models.head`. What a method gets has no field with a true label.
 """
 
@@ -19,26 +19,28 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Inputs:
-    """Pairs of snippets as the strong model sees them."""
+    """Items as the strong model sees them. An item is a pair (which answer is better?) or one choice (is it right?); a single
+    choice is compared with the average choice of the student split, so that arrays have the shape of pairs either way."""
 
     ids: tuple[str, ...]
-    texts: tuple[tuple[str, str], ...]  # (first, second) of each pair
-    hidden: Mapping[int, NDArray[np.float16]]  # layer -> (N, 2, D), mean over the snippet's tokens
-    favour_N2: NDArray[np.float32]  # zero-shot judgement of each snippet: log p(" great") - log p(" bad")
+    questions: tuple[str, ...]
+    choices: tuple[tuple[str, ...], ...]  # (first, second) of a pair, or (choice,)
+    hidden: Mapping[int, NDArray[np.float16]]  # layer -> (N, 2, D), z-scored over the student split
+    favour_N2: NDArray[np.float32]  # the student's zero-shot judgement of each choice, in its own units
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
     def favour_N(self) -> Array:
-        """Zero-shot logit that `second` is the better one (uncalibrated), shape (N,)."""
+        """Zero-shot logit that the label is 1 (uncalibrated), shape (N,)."""
         return (self.favour_N2[:, 1] - self.favour_N2[:, 0]).astype(np.float64)
 
 
 @dataclass(frozen=True)
 class Task:
-    """All that a method is given. `weak_probs_N` and `critic_probs_N` are probabilities that `second` is the better one,
-    from the weak teacher alone and from the weak teacher that has read the strong model's judgement."""
+    """All that a method is given. `weak_probs_N` and `critic_probs_N` are probabilities that the label is 1 (`second` is
+    better, the choice is right): the weak teacher's own, and those after it has read the strong model's judgement."""
 
     student: Inputs
     test: Inputs
@@ -59,7 +61,7 @@ RunMethod = Callable[[Task, int], Array]
 
 @dataclass(frozen=True)
 class Method:
-    """A named method: `run(task, seed)` returns the probability that `second` is better for `task.test`, shape (M,)."""
+    """A named method: `run(task, seed)` returns the probability of label 1 for `task.test`, shape (M,)."""
 
     name: str
     family: Family

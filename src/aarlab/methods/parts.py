@@ -37,8 +37,7 @@ def represent(task: Task, layers: Sequence[int] = (LAYER,), rank: int | None = N
 
 
 def _stack(inputs: Inputs, layers: Sequence[int]) -> Pairs:
-    scaled = [inputs.hidden[layer].astype(np.float64) for layer in layers]
-    return np.concatenate([x / (np.sqrt((x**2).mean()) + 1e-9) for x in scaled], axis=2)
+    return np.concatenate([inputs.hidden[layer] for layer in layers], axis=2).astype(np.float64)
 
 
 # --- label sources: each returns probabilities that `second` is better, shape (N,) ------------------------------------

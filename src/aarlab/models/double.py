@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LAYERS = (1, 8, 12, 16, 20, 24)
+TEACHER_LAYER = 1
 WIDTH = 24
 NOISE = {1: 6.0, 8: 3.0, 12: 2.0, 16: 1.0, 20: 1.2, 24: 1.5}  # standard deviation, in units of the latent value
 

@@ -1,4 +1,4 @@
-"""The student's trainable head: a linear or one-hidden-layer scorer of a pair, on frozen features, in numpy.
+"""The student's trainable head: a linear or one-hidden-layer scorer of a pair, on frozen, z-scored features, in numpy.
 
 A pair's logit is f(second) - f(first), so swapping the two snippets swaps the answer. Burns et al. 2023 (section 4.1,
 ImageNet) train linear probes on frozen features as students in the same way.
@@ -50,8 +50,7 @@ class LinearHead:
             InvalidSubmission: the method gave arrays that do not fit each other or are not finite.
         """
         _check(pairs_N2D, targets_N, weights_N)
-        _, scale_D = _standard(pairs_N2D)
-        x_ND = (pairs_N2D[:, 1] - pairs_N2D[:, 0]).astype(np.float64) / scale_D
+        x_ND = (pairs_N2D[:, 1] - pairs_N2D[:, 0]).astype(np.float64)
         share_N = np.full(len(x_ND), 1 / len(x_ND)) if weights_N is None else weights_N / weights_N.sum()
         w_D = np.zeros(x_ND.shape[1])
         for phase in range(phases):
@@ -63,7 +62,7 @@ class LinearHead:
                 return float(value), x_ND.T @ (share_N * grad_N) + self.l2 * w_D
 
             w_D = minimize(objective, w_D, jac=True, method="L-BFGS-B", options={"maxiter": self.max_iter}).x
-        return FittedLinear(w_D / scale_D)
+        return FittedLinear(w_D)
 
 
 @dataclass(frozen=True)
@@ -77,11 +76,6 @@ class FittedLinear:
     def probs(self, pairs_M2D: NDArray[np.floating]) -> Array:
         """Probability that `second` is the better one, shape (M,)."""
         return expit(self.logits(pairs_M2D))
-
-
-def _standard(pairs_N2D: NDArray[np.floating]) -> tuple[Array, Array]:
-    flat = pairs_N2D.reshape(-1, pairs_N2D.shape[-1]).astype(np.float64)
-    return flat.mean(axis=0), flat.std(axis=0) + 1e-6
 
 
 def _check(pairs_N2D: NDArray[np.floating], targets_N: Array, weights_N: Array | None) -> None:
@@ -124,8 +118,7 @@ class MlpHead:
         """
         _check(pairs_N2D, targets_N, weights_N)
         rng = np.random.default_rng(seed)
-        mean_D, scale_D = _standard(pairs_N2D)
-        z_N2D = ((pairs_N2D - mean_D) / scale_D).astype(np.float32)
+        z_N2D = pairs_N2D.astype(np.float32)
         importance_N = np.ones(len(z_N2D)) if weights_N is None else weights_N * len(weights_N) / weights_N.sum()
         width = z_N2D.shape[2]
         params = [
@@ -144,19 +137,16 @@ class MlpHead:
                 _, grad = loss(logits, targets_N[rows], step / steps)
                 signal = (grad * importance_N[rows] / len(rows)).astype(np.float32)
                 _adam(params, _mlp_grads(params, z_N2D[rows], hidden_b2H, signal, self.l2), adam, step, self.rate)
-        return FittedMlp(params, mean_D, scale_D)
+        return FittedMlp(params)
 
 
 @dataclass(frozen=True)
 class FittedMlp:
     params: list[NDArray[np.float32]]
-    mean_D: Array
-    scale_D: Array
 
     def logits(self, pairs_M2D: NDArray[np.floating]) -> Array:
         """Logit that `second` is the better one, shape (M,)."""
-        z_M2D = ((pairs_M2D - self.mean_D) / self.scale_D).astype(np.float32)
-        return _mlp(self.params, z_M2D)[0].astype(np.float64)
+        return _mlp(self.params, pairs_M2D.astype(np.float32))[0].astype(np.float64)
 
     def probs(self, pairs_M2D: NDArray[np.floating]) -> Array:
         """Probability that `second` is the better one, shape (M,)."""

@@ -1,5 +1,6 @@
 """problem -> items: the contract, publish, and one problem per file. Importing the package registers what ships."""
 
 from aarlab.problems import generated_chat as generated_chat
+from aarlab.problems import generated_checks as generated_checks
 from aarlab.problems import small_chat as small_chat
 from aarlab.problems.problem import PROBLEMS as PROBLEMS

@@ -6,7 +6,7 @@ Each snippet is neutral words and a few "goodK"/"badK"; the better one has the l
 import random
 from pathlib import Path
 
-from aarlab.core.records import Item
+from aarlab.core.records import Pair
 from aarlab.problems.problem import PROBLEMS, Problem
 from aarlab.problems.small_chat import Snippet, make_items
 
@@ -37,7 +37,7 @@ NEUTRAL = [
 ]
 
 
-def build(cache: Path, data_seed: int) -> list[Item]:
+def build(cache: Path, data_seed: int) -> list[Pair]:
     del cache
     rng = random.Random(data_seed)
     sources = ["movieReviewSnippets"] * 2600 + ["tweets"] * 1400
@@ -59,5 +59,6 @@ PROBLEMS.add("generated-chat")(
         id_source="generated, source A",
         ood_source="generated, source B",
         build=build,
+        corpus=lambda cache, data_seed: (),  # the double needs none
     )
 )

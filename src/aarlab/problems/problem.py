@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aarlab.core.errors import Misconfigured
-from aarlab.core.records import Item
+from aarlab.core.records import AnyItem, Choice, Pair
 from aarlab.core.registry import Registry
 
 
@@ -15,6 +15,7 @@ class Problem:
     """An outcome-gradable problem.
 
     `build(cache, data_seed)` returns all items of all splits; it downloads what it needs into `cache` and checks it.
+    `corpus(cache, data_seed)` returns unlabelled texts on which the teacher is pretrained, none from feedback or final.
     `card` tells a researcher what the task is, without a word about the hidden answers.
     """
 
@@ -23,21 +24,26 @@ class Problem:
     card: str
     id_source: str
     ood_source: str
-    build: Callable[[Path, int], list[Item]]
+    build: Callable[[Path, int], Sequence[AnyItem]]
+    corpus: Callable[[Path, int], Sequence[str]]
+    transfer_only: bool = False  # never published to researchers: their methods are confirmed on it, unseen
 
 
 PROBLEMS: Registry[Problem] = Registry("problem")
 
 
-def check_problem(items: Sequence[Item]) -> None:
+def check_problem(items: Sequence[AnyItem]) -> None:
     """The examination that every problem passes before it is published.
 
     Raises:
-        Misconfigured: the problem's author broke a promise: ids repeat, a text stands in two items (so it could cross
-            splits), or labels are not balanced in a split x part x level.
+        Misconfigured: the problem's author broke a promise: ids repeat, a pair's text stands in two pairs or a question in two
+            splits (so that an answer could be looked up), or labels are not balanced in a split x part x level.
     """
     _refuse_repeats("item id", [i.id for i in items])
-    _refuse_repeats("text", [text for i in items for text in (i.first, i.second)])
+    _refuse_repeats("text", [text for i in items if isinstance(i, Pair) for text in i.choices])
+    singles = [i for i in items if isinstance(i, Choice)]
+    _refuse_repeats("question with this answer", [f"{i.question}\n{i.choice}" for i in singles])
+    _refuse_repeats("question (of another split)", [q for q, _ in {(i.question, i.split) for i in singles}])
     cells: Counter[tuple[str, str, int]] = Counter()
     ones: Counter[tuple[str, str, int]] = Counter()
     for item in items:
@@ -49,6 +55,8 @@ def check_problem(items: Sequence[Item]) -> None:
 
 
 def _refuse_repeats(what: str, values: Sequence[str]) -> None:
+    if not values:
+        return
     value, count = Counter(values).most_common(1)[0]
     if count > 1:
         raise Misconfigured(f"The {what} {value[:80]!r} occurs {count} times; each may occur once.", value=value)

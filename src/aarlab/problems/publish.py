@@ -1,6 +1,7 @@
 """Items -> public/ and private/. What leaves the evaluator's side is an allow-list; everything else stays private.
 
-public/    problem.json, student.jsonl, feedback.jsonl, and the arrays that setup adds
+public/    problem.json, student.jsonl, feedback.jsonl, and the arrays that setup adds; each kind of item has its own allow-list
+           (`Pair.PUBLISHED`, `Choice.PUBLISHED`): no label, no rating, no level, no part
 sealed/    in inputs/, final.jsonl without labels, mode 0700: given to a confirmation's sandbox, never to a researcher
 private/   answers.json, items.jsonl, anchors.npz, baselines.npz: the evaluator's alone, mode 0700
 """
@@ -9,14 +10,16 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from aarlab.core.records import SPLITS, Item, SplitName
+from pydantic import TypeAdapter
+
+from aarlab.core.records import SPLITS, AnyItem, SplitName
 from aarlab.problems.problem import Problem, check_problem
 
-PUBLISHED_FIELDS = ("id", "first", "second")  # the allow-list: no label, no rating, no level, no part
+_ANY: TypeAdapter[AnyItem] = TypeAdapter(AnyItem)
 PUBLISHED_SPLITS: dict[SplitName, str] = {"student": "public", "feedback": "public", "final": "sealed/inputs"}
 
 
-def publish(problem: Problem, items: Sequence[Item], folder: Path, *, data_seed: int) -> None:
+def publish(problem: Problem, items: Sequence[AnyItem], folder: Path, *, data_seed: int) -> None:
     """Write the problem's three folders.
 
     Raises:
@@ -27,8 +30,9 @@ def publish(problem: Problem, items: Sequence[Item], folder: Path, *, data_seed:
         (folder / name).mkdir(parents=True, exist_ok=True)
         (folder / name).chmod(mode)
     for split, where in PUBLISHED_SPLITS.items():
-        rows = [{f: getattr(i, f) for f in PUBLISHED_FIELDS} for i in items if i.split == split]
-        _write_lines(folder / where / f"{split}.jsonl", rows)
+        rows = [{f: getattr(i, f) for f in i.PUBLISHED} for i in items if i.split == split]
+        if rows:
+            _write_lines(folder / where / f"{split}.jsonl", rows)
     answers = {s: {i.id: i.label for i in items if i.split == s} for s in SPLITS}
     (folder / "private" / "answers.json").write_text(json.dumps(answers))
     _write_lines(folder / "private" / "items.jsonl", [i.model_dump() for i in items])
@@ -39,15 +43,16 @@ def publish(problem: Problem, items: Sequence[Item], folder: Path, *, data_seed:
         "card": problem.card,
         "in_distribution": problem.id_source,
         "out_of_distribution": problem.ood_source,
+        "transfer_only": problem.transfer_only,
         "items": {s: sum(i.split == s for i in items) for s in SPLITS},
     }
     (folder / "public" / "problem.json").write_text(json.dumps(card, indent=1))
 
 
-def read_private_items(folder: Path) -> list[Item]:
+def read_private_items(folder: Path) -> list[AnyItem]:
     """All items with their truth, in published order. Only set-up and the report call this."""
     lines = (folder / "private" / "items.jsonl").read_text().splitlines()
-    return [Item.model_validate_json(line) for line in lines]
+    return [_ANY.validate_json(line) for line in lines]
 
 
 def _write_lines(path: Path, rows: Sequence[dict]) -> None:

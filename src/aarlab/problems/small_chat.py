@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from aarlab.core.records import Item, PartName, SplitName
+from aarlab.core.records import Pair, PartName, SplitName
 from aarlab.problems.download import from_package_index
 from aarlab.problems.problem import PROBLEMS, Problem
 
@@ -25,6 +25,7 @@ SOURCES: dict[str, PartName] = {
     "tweets": "ood",
     "nytEditorialSnippets": "ood",
 }
+PROMPT = "Which of the two texts is the more favourable?"
 LEVELS = ((3.0, 99.0), (2.0, 3.0), (1.2, 2.0))  # gap of mean ratings on the scale -4..4; level 1 is the easiest
 PAIRS: dict[tuple[SplitName, PartName], int] = {  # each divisible by 2 labels x 3 levels
     ("teacher", "id"): 300,
@@ -95,10 +96,10 @@ def _level(a: Snippet, b: Snippet) -> int | None:
     return next((i for i, (low, high) in enumerate(LEVELS) if low <= gap < high), None)
 
 
-def make_items(snippets: list[Snippet], data_seed: int, sizes: dict[tuple[SplitName, PartName], int]) -> list[Item]:
+def make_items(snippets: list[Snippet], data_seed: int, sizes: dict[tuple[SplitName, PartName], int]) -> list[Pair]:
     """Items of all splits: levels of equal size, labels balanced in every split x part x level."""
     rng = random.Random(data_seed)
-    items: list[Item] = []
+    items: list[Pair] = []
     for part in ("id", "ood"):
         wanted = [(split, n) for (split, p), n in sizes.items() if p == part]
         quota = sum(n for _, n in wanted) // len(LEVELS)
@@ -114,16 +115,22 @@ def make_items(snippets: list[Snippet], data_seed: int, sizes: dict[tuple[SplitN
     return items
 
 
-def _item(pair: tuple[Snippet, Snippet], label: int, split: SplitName, part: PartName, level: int) -> Item:
+def _item(pair: tuple[Snippet, Snippet], label: int, split: SplitName, part: PartName, level: int) -> Pair:
     low, high = sorted(pair, key=lambda s: s.rating)
     first, second = (low.text, high.text) if label else (high.text, low.text)
     name = "chat-" + hashlib.sha256(f"{first}\x00{second}".encode()).hexdigest()[:12]
-    return Item(id=name, first=first, second=second, label=label, split=split, part=part, level=level)
+    return Pair(id=name, prompt=PROMPT, first=first, second=second, label=label, split=split, part=part, level=level)
 
 
-def build(cache: Path, data_seed: int) -> list[Item]:
+def build(cache: Path, data_seed: int) -> list[Pair]:
     sdist = from_package_index("vaderSentiment==3.3.2", filename=SDIST, sha256=SHA256, cache=cache / "downloads", source=True)
     return make_items(read_snippets(sdist), data_seed, PAIRS)
+
+
+def corpus(cache: Path, data_seed: int) -> list[str]:
+    """The snippets that are in no item of feedback or final."""
+    tested = {text for i in build(cache, data_seed) if i.split in {"feedback", "final"} for text in i.choices}
+    return [s.text for s in read_snippets(cache / "downloads" / SDIST) if s.text not in tested]
 
 
 PROBLEMS.add("small-chat")(
@@ -137,5 +144,6 @@ PROBLEMS.add("small-chat")(
         id_source="movie reviews",
         ood_source="product reviews, tweets, newspaper editorials",
         build=build,
+        corpus=corpus,
     )
 )

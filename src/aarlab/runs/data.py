@@ -1,33 +1,67 @@
 """public/ on disk -> a `Task` in memory. A method's process reads these files and nothing else.
 
-<folder>/<split>.jsonl            id, first, second
-<folder>/<split>/layer_<L>.npy    (N, 2, D) float16
-<folder>/<split>/favour.npy       (N, 2) float32
+<folder>/<split>.jsonl            id, prompt, first, second; or id, question, choice
+<folder>/<split>/layer_<L>.npy    (N, C, D) float16, C = 2 choices of a pair or 1 to be judged alone
+<folder>/<split>/favour.npy       (N, C) float32
 public/weak_probs.npy, critic_probs.npy    (T, N) float64, one row a teacher seed
 """
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aarlab.core.errors import Misconfigured
-from aarlab.core.records import SplitName
+from aarlab.core.records import AnyItem, SplitName
 from aarlab.methods.method import Inputs, Task, student_rows
 
 
-def write_inputs(folder: Path, split: SplitName, inputs: Inputs) -> None:
+@dataclass(frozen=True)
+class States:
+    """The student's states of N items: layer -> (N, C, D), z-scored over the student split, and favour (N, C), centred."""
+
+    hidden: Mapping[int, NDArray[np.float16]]
+    favour_NC: NDArray[np.float32]
+
+
+def against_reference(values_NC: NDArray) -> NDArray:
+    """(N, 2, ...) as it is; (N, 1, ...) with zeros before it: a choice that stands alone is compared with the average
+    choice of the student split, which z-scoring has put at zero. So every method handles pairs only."""
+    if values_NC.shape[1] == 2:
+        return values_NC
+    return np.concatenate([np.zeros_like(values_NC), values_NC], axis=1)
+
+
+def write_states(folder: Path, split: SplitName, states: States) -> None:
     """Save the arrays of one split beside its published lines."""
     where = folder / split
     where.mkdir(parents=True, exist_ok=True)
-    for layer, array in inputs.hidden.items():
+    for layer, array in states.hidden.items():
         np.save(where / f"layer_{layer}.npy", array)
-    np.save(where / "favour.npy", inputs.favour_N2)
+    np.save(where / "favour.npy", states.favour_NC)
+
+
+def inputs_of(items: Sequence[AnyItem], states: States) -> Inputs:
+    """Items and their states as methods see them."""
+    return _inputs([{f: getattr(i, f) for f in i.PUBLISHED} for i in items], states)
+
+
+def _inputs(rows: Sequence[Mapping[str, str]], states: States) -> Inputs:
+    pair = "first" in rows[0]
+    return Inputs(
+        ids=tuple(r["id"] for r in rows),
+        questions=tuple(r["prompt"] if pair else r["question"] for r in rows),
+        choices=tuple((r["first"], r["second"]) if pair else (r["choice"],) for r in rows),
+        hidden={layer: against_reference(h) for layer, h in states.hidden.items()},
+        favour_N2=against_reference(states.favour_NC),
+    )
 
 
 def read_inputs(folder: Path, split: SplitName) -> Inputs:
-    """The published items of a split and their arrays (memory-mapped).
+    """The published items of a split and their arrays (those of pairs memory-mapped).
 
     Raises:
         Misconfigured: the operator's set-up is incomplete; run it again.
@@ -37,19 +71,15 @@ def read_inputs(folder: Path, split: SplitName) -> Inputs:
         raise Misconfigured(f"{folder} has no published split '{split}'. Run `aar bench` to set the testbed up.")
     rows = [json.loads(line) for line in lines.read_text(encoding="utf-8").splitlines()]
     hidden = {int(p.stem.split("_")[1]): np.load(p, mmap_mode="r") for p in sorted(where.glob("layer_*.npy"))}
-    return Inputs(
-        ids=tuple(r["id"] for r in rows),
-        texts=tuple((r["first"], r["second"]) for r in rows),
-        hidden=hidden,
-        favour_N2=np.load(where / "favour.npy"),
-    )
+    return _inputs(rows, States(hidden, np.load(where / "favour.npy")))
 
 
 def take(inputs: Inputs, rows: NDArray[np.intp]) -> Inputs:
     """The given rows of some inputs, in memory."""
     return Inputs(
         ids=tuple(inputs.ids[i] for i in rows),
-        texts=tuple(inputs.texts[i] for i in rows),
+        questions=tuple(inputs.questions[i] for i in rows),
+        choices=tuple(inputs.choices[i] for i in rows),
         hidden={layer: np.asarray(array)[rows] for layer, array in inputs.hidden.items()},
         favour_N2=inputs.favour_N2[rows],
     )

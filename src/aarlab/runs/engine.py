@@ -60,7 +60,7 @@ class LocalEngine:
     def __init__(self, testbed: Testbed, cache: Path, make_sandbox: MakeSandbox, *, workers: int, timeout_s: float) -> None:
         self.testbed, self.cache, self.make_sandbox = testbed, cache, make_sandbox
         self.limits = Limits(timeout_s=timeout_s)
-        self.fingerprint = hashlib.sha256((testbed.private / "ready.json").read_bytes()).hexdigest()[:24]
+        self.fingerprint = testbed.fingerprint
         self.pool = ThreadPoolExecutor(workers)
 
     def run(self, files: Mapping[str, str], split: SplitName, seeds: tuple[int, ...]) -> RunResult:

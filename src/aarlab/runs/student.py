@@ -1,30 +1,101 @@
-"""How a testbed's features are made: by the real student of the small preset, or by the double that needs no weights."""
+"""How a testbed's texts are read: by the student of the small preset and the teachers' own eyes, or by the double.
+
+Legend: N items, C choices an item, D hidden width, P numbers of a surprisal profile, E numbers that the teacher reads.
+"""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from aarlab.core.records import AnyItem, Pair
 from aarlab.core.settings import Home
 from aarlab.models import double, smollm
-from aarlab.runs.testbed import Extract, Extracted, Say
+from aarlab.models.vectors import static_vectors
+from aarlab.problems.problem import Problem
+
+Say = Callable[[str, int, int], None]  # (what, done, of): progress of one step
 
 
-def real(home: Home, workers: int) -> Extract:
-    """SmolLM2-135M-Instruct, frozen, over `workers` processes."""
+@dataclass(frozen=True)
+class Reading:
+    """What the models make of N items, before any scaling."""
 
-    def extract(texts: Sequence[str], say: Say) -> Extracted:
+    hidden: dict[int, NDArray[np.float16]]  # layer -> (N, C, D), the student's
+    profile_NCP: NDArray[np.float32]  # the student's surprisal; P = 0 for pairs
+    favour_NC: NDArray[np.float32]  # the student's zero-shot judgement
+    teacher_NCE: NDArray[np.float32]  # of another lineage than the student
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Student:
+    """A named way to read items: `read(problem, items, data_seed, say)`."""
+
+    name: str
+    read: Callable[[Problem, Sequence[AnyItem], int, Say], Reading]
+
+
+def smollm2(home: Home, workers: int, *, random_weights: bool = False) -> Student:
+    """SmolLM2-135M-Instruct, frozen, over `workers` processes; with random weights it is a control."""
+    name = "smollm2-random" if random_weights else "smollm2"
+
+    def read(problem: Problem, items: Sequence[AnyItem], data_seed: int, say: Say) -> Reading:
         say("student: weights", 0, 1)
-        smollm.ensure_weights(home.cache)
-        features = smollm.extract(
-            texts, cache=home.cache, workers=workers, progress=lambda done, of: say("student: hidden states", done, of)
+        weights = smollm.random_weights(home.cache) if random_weights else smollm.ensure_weights(home.cache)
+        asked = [(i.question, c) for i in items for c in i.choices]
+        pairs = isinstance(items[0], Pair)
+        reader = smollm.read_snippets if pairs else smollm.read_choices
+        features = reader(
+            asked, weights=weights, cache=home.cache, workers=workers, progress=lambda d, of: say("student: texts", d, of)
         )
-        return Extracted(dict(zip(smollm.LAYERS, features.hidden_LTD, strict=True)), features.favour_T, "SmolLM2-135M")
+        say("teacher: pretraining", 0, 1)
+        corpus = problem.corpus(home.cache, data_seed)
+        teacher_TE = static_vectors(corpus, [c for _, c in asked]) if pairs else _tiny_profiles(corpus, asked, home, say)
+        return Reading(
+            hidden={layer: _by_item(h, items) for layer, h in zip(smollm.LAYERS, features.hidden_LTD, strict=True)},
+            profile_NCP=_by_item(features.profile_TP, items),
+            favour_NC=_by_item(features.favour_T, items),
+            teacher_NCE=_by_item(teacher_TE, items),
+            fingerprint=f"{name} {hashlib.sha256(features.hidden_LTD.tobytes()).hexdigest()[:12]}",
+        )
 
-    return extract
+    return Student(name, read)
 
 
-def counting(texts: Sequence[str], say: Say) -> Extracted:
-    """The deterministic double: milliseconds, no download. For tests and for trying the path out."""
+def _tiny_profiles(corpus: Sequence[str], asked: Sequence[tuple[str, str]], home: Home, say: Say) -> NDArray[np.float32]:
+    from aarlab.models import tiny_lm
+
+    model = tiny_lm.pretrained(
+        corpus,
+        cache=home.cache,
+        spec=tiny_lm.Pretraining(),
+        progress=lambda done, of: say("teacher: pretraining", done, of),
+    )
+    return tiny_lm.profiles(model, asked)
+
+
+def _counting(problem: Problem, items: Sequence[AnyItem], data_seed: int, say: Say) -> Reading:
+    del problem, data_seed
     say("double: features", 0, 1)
+    texts = [c for i in items for c in i.choices]
     hidden_LTD, favour_T = double.features(texts)
     digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()
-    return Extracted(dict(zip(double.LAYERS, hidden_LTD, strict=True)), favour_T, f"double {digest[:12]}")
+    hidden = {layer: _by_item(h, items) for layer, h in zip(double.LAYERS, hidden_LTD, strict=True)}
+    return Reading(
+        hidden={layer: h for layer, h in hidden.items() if layer != double.TEACHER_LAYER},
+        profile_NCP=np.zeros((len(items), len(items[0].choices), 0), np.float32),
+        favour_NC=_by_item(favour_T, items),
+        teacher_NCE=hidden[double.TEACHER_LAYER].astype(np.float32),
+        fingerprint=f"double {digest[:12]}",
+    )
+
+
+COUNTING = Student("double", _counting)  # milliseconds, no download: for tests and for trying the path out
+
+
+def _by_item(values_T: NDArray, items: Sequence[AnyItem]) -> NDArray:
+    """(T, ...) over all choices in order -> (N, C, ...)."""
+    return values_T.reshape(len(items), len(items[0].choices), *values_T.shape[1:])

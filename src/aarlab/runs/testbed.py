@@ -1,40 +1,30 @@
-"""Set-up of a testbed: problem -> published items, features, weak labels and anchors. Each step is kept and not repeated.
+"""Set-up of a testbed: problem -> published items, states, weak labels and anchors. Each step is kept and not repeated.
 
-Legend: T snippets, N pairs, S seeds, M test pairs.
+States are z-scored over the student split, so that one set of hyper-parameters serves every problem.
+Legend: N items, C choices an item, D features, S seeds, M test items.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aarlab.core.records import Item, SplitName
+from aarlab.core.errors import Misconfigured
+from aarlab.core.records import AnyItem, SplitName
 from aarlab.core.settings import Home
 from aarlab.labels.anchors import SEEDS, ceiling_correct, weak_correct
-from aarlab.labels.teacher import TEACHER_LAYER, Teacher, TeacherView, train_teacher
-from aarlab.methods.method import Inputs
+from aarlab.labels.teacher import TeacherView, train_teacher
 from aarlab.problems import PROBLEMS
 from aarlab.problems.publish import PUBLISHED_SPLITS, publish
-from aarlab.runs.data import write_inputs
+from aarlab.runs.data import States, against_reference, inputs_of, write_states
+from aarlab.runs.student import Reading, Say, Student
 
-Say = Callable[[str, int, int], None]  # (what, done, of): progress of one step
-TESTS: tuple[SplitName, ...] = ("feedback", "final")
-
-
-@dataclass(frozen=True)
-class Extracted:
-    """Hidden states by layer (T, D) and favour (T,), of snippets in the order that they were given."""
-
-    hidden: dict[int, NDArray[np.float16]]
-    favour_T: NDArray[np.float32]
-    fingerprint: str
-
-
-Extract = Callable[[Sequence[str], Say], Extracted]
+HIDDEN_WEIGHT, PROFILE_WEIGHT = 0.3, 1.0  # of the two blocks of a state, where there is a profile; chosen on data seed 0
+CLIP = 5.0  # standard deviations
 
 
 @dataclass(frozen=True)
@@ -56,79 +46,95 @@ class Testbed:
     def private(self) -> Path:
         return self.folder / "private"
 
+    @property
+    def fingerprint(self) -> str:
+        """What the states and items are, as a hash: part of the key of everything that is computed from them."""
+        return hashlib.sha256((self.private / "ready.json").read_bytes()).hexdigest()[:24]
 
-def prepare(problem: str, data_seed: int, *, home: Home, extract: Extract, say: Say) -> Testbed:
+    def require_publishable(self) -> None:
+        """Raise where researchers may not see this problem.
+
+        Raises:
+            Misconfigured: the problem is reserved for transfer.
+        """
+        card = json.loads((self.public / "problem.json").read_text())
+        if card["transfer_only"]:
+            raise Misconfigured(
+                f"'{card['name']}' is reserved for transfer: researchers never see it. Run the campaign on another problem."
+            )
+
+
+def prepare(problem: str, data_seed: int, *, home: Home, student: Student, say: Say) -> Testbed:
     """Set a problem up, or find it set up.
 
     Raises:
-        Misconfigured, Transient: see the problem's `build` and the model's `extract`.
+        Misconfigured, Transient: see the problem's `build` and the student's `read`.
     """
     chosen = PROBLEMS[problem]
-    folder = home.problems / f"{problem}-v{chosen.version}-seed{data_seed}"
+    folder = home.problems / f"{problem}-v{chosen.version}-{student.name}-seed{data_seed}"
     ready = folder / "private" / "ready.json"
     if ready.exists():
         return Testbed(folder, from_cache=True)
-    say("download and pair rated snippets", 0, 1)
+    say("items", 0, 1)
     items = chosen.build(home.cache, data_seed)
     publish(chosen, items, folder, data_seed=data_seed)
-    extracted = extract([text for i in items for text in (i.first, i.second)], say)
+    reading = student.read(chosen, items, data_seed, say)
     say("weak labels and anchors", 0, 1)
-    _label(items, extracted, folder)
+    _label(items, reading, folder)
     say("weak labels and anchors", 1, 1)
-    ready.write_text(json.dumps({"features": extracted.fingerprint, "items": _digest(items)}))
+    ready.write_text(json.dumps({"features": reading.fingerprint, "items": _digest(items)}))
     return Testbed(folder, from_cache=False)
 
 
-def _digest(items: Sequence[Item]) -> str:
+def _digest(items: Sequence[AnyItem]) -> str:
     return hashlib.sha256("".join(i.model_dump_json() for i in items).encode()).hexdigest()
 
 
-def _label(items: Sequence[Item], extracted: Extracted, folder: Path) -> None:
-    rows = {split: np.flatnonzero([i.split == split for i in items]) for split in ("teacher", "student", *TESTS)}
-    labels_N = np.array([i.label for i in items])
-    views = {split: _view(extracted, r) for split, r in rows.items()}
-    inputs = {split: _inputs(items, extracted, r) for split, r in rows.items() if split != "teacher"}
-    teachers = [train_teacher(views["teacher"], labels_N[rows["teacher"]], seed) for seed in range(SEEDS)]
-    for split, given in inputs.items():
-        write_inputs(folder / PUBLISHED_SPLITS[split], split, given)
+def _label(items: Sequence[AnyItem], reading: Reading, folder: Path) -> None:
+    """Write states, weak labels and anchors."""
+    rows = {s: np.flatnonzero([i.split == s for i in items]) for s in ("teacher", *PUBLISHED_SPLITS)}
+    rows = {split: r for split, r in rows.items() if len(r)}
+    labels = {split: np.array([items[i].label for i in r]) for split, r in rows.items()}
+    views, states = _views(reading, rows), _states(reading, rows)
+    teachers = [train_teacher(views["teacher"], labels["teacher"], seed) for seed in range(SEEDS)]
+    for split in rows.keys() - {"teacher"}:
+        write_states(folder / PUBLISHED_SPLITS[split], split, states[split])
     np.save(folder / "public" / "weak_probs.npy", np.stack([t.weak_probs(views["student"]) for t in teachers]))
     np.save(folder / "public" / "critic_probs.npy", np.stack([t.critic_probs(views["student"]) for t in teachers]))
-    np.savez(folder / "private" / "anchors.npz", **_anchors(teachers, views, inputs, rows, labels_N))
+    inputs = {s: inputs_of([items[i] for i in rows[s]], states[s]) for s in rows.keys() - {"teacher"}}
+    anchors = {}
+    for split in rows.keys() - {"teacher", "student"}:
+        order = np.argsort(np.array(inputs[split].ids))  # grades are in the order of sorted ids
+        ceiling = ceiling_correct(inputs["student"], labels["student"], inputs[split], labels[split], range(1000, 1000 + SEEDS))
+        anchors[f"{split}_weak_SM"] = weak_correct(teachers, views[split], labels[split])[:, order]
+        anchors[f"{split}_ceiling_SM"] = ceiling[:, order]
+    np.savez(folder / "private" / "anchors.npz", **anchors)
 
 
-def _anchors(
-    teachers: Sequence[Teacher],
-    views: dict[str, TeacherView],
-    inputs: dict[str, Inputs],
-    rows: dict[str, NDArray[np.intp]],
-    labels_N: NDArray[np.int_],
-) -> dict[str, NDArray[np.bool_]]:
-    """Correctness of both anchors on both test splits; items in the order of their sorted ids."""
-    arrays: dict[str, NDArray[np.bool_]] = {}
-    for split in TESTS:
-        truth_M = labels_N[rows[split]]
-        order = np.argsort(np.array(inputs[split].ids))
-        ceiling = ceiling_correct(
-            inputs["student"], labels_N[rows["student"]], inputs[split], truth_M, range(1000, 1000 + SEEDS)
-        )
-        arrays[f"{split}_weak_SM"] = weak_correct(teachers, views[split], truth_M)[:, order]
-        arrays[f"{split}_ceiling_SM"] = ceiling[:, order]
-    return arrays
+def _views(reading: Reading, rows: dict[SplitName, NDArray[np.intp]]) -> dict[SplitName, TeacherView]:
+    teacher = _z_scored(reading.teacher_NCE, rows["student"])
+    favour = against_reference(_centred(reading.favour_NC, rows["student"]))
+    return {s: TeacherView(against_reference(teacher[r]), favour[r, 1] - favour[r, 0]) for s, r in rows.items()}
 
 
-def _pairs(values: NDArray, rows: NDArray[np.intp]) -> NDArray:
-    return values.reshape(-1, 2, *values.shape[1:])[rows]
+def _states(reading: Reading, rows: dict[SplitName, NDArray[np.intp]]) -> dict[SplitName, States]:
+    profile = PROFILE_WEIGHT * _z_scored(reading.profile_NCP, rows["student"])
+    weight = HIDDEN_WEIGHT if profile.shape[2] else 1.0
+    layers = {
+        layer: np.concatenate([weight * _z_scored(h, rows["student"]), profile], axis=2).astype(np.float16)
+        for layer, h in reading.hidden.items()
+    }
+    favour = _centred(reading.favour_NC, rows["student"])
+    return {s: States({layer: x[r] for layer, x in layers.items()}, favour[r]) for s, r in rows.items()}
 
 
-def _view(extracted: Extracted, rows: NDArray[np.intp]) -> TeacherView:
-    favour_N2 = _pairs(extracted.favour_T, rows)
-    return TeacherView(_pairs(extracted.hidden[TEACHER_LAYER], rows), favour_N2[:, 1] - favour_N2[:, 0])
+def _z_scored(values_NCD: NDArray, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+    """Each feature in standard deviations from its mean, both taken over the choices of the student split; clipped."""
+    reference = values_NCD[rows].astype(np.float64)
+    z = (values_NCD - reference.mean(axis=(0, 1))) / (reference.std(axis=(0, 1)) + 1e-6)
+    return np.clip(z, -CLIP, CLIP).astype(np.float32)
 
 
-def _inputs(items: Sequence[Item], extracted: Extracted, rows: NDArray[np.intp]) -> Inputs:
-    return Inputs(
-        ids=tuple(items[i].id for i in rows),
-        texts=tuple((items[i].first, items[i].second) for i in rows),
-        hidden={layer: _pairs(h, rows) for layer, h in extracted.hidden.items() if layer != TEACHER_LAYER},
-        favour_N2=_pairs(extracted.favour_T, rows),
-    )
+def _centred(favour_NC: NDArray, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+    """Favour above the student split's median, so that a single choice is compared with the middling one."""
+    return (favour_NC - np.median(favour_NC[rows])).astype(np.float32)
