@@ -185,7 +185,7 @@ def test_the_unisolated_sandbox_must_be_asked_for_and_the_report_says_so(home, b
 )
 def test_a_campaign_is_strict(given, words):
     with pytest.raises(Misconfigured, match=words):
-        validated(given, "test")
+        validated(Campaign, given, "test")
 
 
 def test_a_campaign_is_saved_as_it_is_loaded(tmp_path):

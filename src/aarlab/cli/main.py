@@ -12,10 +12,10 @@ from aarlab.cli import doctor as doctor_
 from aarlab.cli.path import prepared, reported, walk
 from aarlab.cli.show import Show
 from aarlab.core.errors import AarError
+from aarlab.core.records import validated
 from aarlab.core.settings import home
-from aarlab.fleet.campaign import Campaign, load, validated
-from aarlab.report.build import baseline_rows
-from aarlab.report.render import accuracy, interval, print_report
+from aarlab.fleet.campaign import Campaign, load
+from aarlab.report.render import print_report
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 console = Console(highlight=False)
@@ -32,7 +32,7 @@ def _campaign(fields: list[str] | None, **given: object) -> Campaign:
     for word in fields or []:
         name, _, value = word.partition("=")
         given[name] = yaml.safe_load(value)
-    return validated(given, "--set")
+    return validated(Campaign, given, "--set")
 
 
 @app.command(help="Walk the whole path: testbed, baselines, nine researchers, confirmation, report. Resumes.\n\n" + HELP)
@@ -45,14 +45,56 @@ def run(campaign: Annotated[Path, typer.Argument(help="CAMPAIGN.yaml")]) -> None
     _walk(load(campaign))
 
 
-@app.command(help="Measure the baselines of a testbed (set up on the first call) and print their table.")
-def bench(fields: Set = None) -> None:
-    campaign = _campaign(fields)
-    bed = prepared(campaign, home(), Show(console))
-    console.print(f"{bed.folder.name}: PGR with 95 % intervals over items, seeds and anchors")
-    for row in baseline_rows(bed):
-        cells = (interval(row.feedback.pgr), interval(row.final.pgr), accuracy(row.final.accuracy))
-        console.print(f"  {row.name:14s} feedback {cells[0]:22s} final {cells[1]:22s} accuracy {cells[2]}")
+Tasks = Annotated[list[str] | None, typer.Option("--task", help="a problem; repeatable; all three if none is given")]
+DataSeeds = Annotated[list[int] | None, typer.Option("--data-seed", help="draws items; repeatable, pooled [1]")]
+BenchName = Annotated[str, typer.Option(help="folder under AAR_HOME/benches")]
+StudentName = Annotated[str, typer.Option(help="smollm2, or double (measures nothing real)")]
+Workers = Annotated[int, typer.Option(help="processes of one thread each")]
+
+
+@app.command(help="Measure methods on problems: table, forest plot, transfer heat map, JSON. Resumes.")
+def bench(
+    task: Tasks = None,
+    method: Annotated[list[str] | None, typer.Option(help="a method's name or FILE.py; repeatable; all if none")] = None,
+    seeds: Annotated[int, typer.Option(help="runs of each method")] = 5,
+    data_seed: DataSeeds = None,
+    name: BenchName = "bench",
+    student: StudentName = "smollm2",
+    workers: Workers = 2,
+    selection: Annotated[bool, typer.Option("--selection", help="look at data seed 0, to choose hyper-parameters")] = False,
+) -> None:
+    from aarlab.bench.render import print_bench
+    from aarlab.bench.run import run as run_bench
+    from aarlab.bench.spec import SELECTION_SEED, Bench
+
+    given = {"name": name, "seeds": seeds, "student": student, "workers": workers, "selection": selection}
+    given |= {"data_seeds": tuple(data_seed or ([SELECTION_SEED] if selection else [1]))}
+    given |= ({"tasks": tuple(task)} if task else {}) | ({"methods": tuple(method)} if method else {})
+    made, folder = run_bench(validated(Bench, given, "aar bench"), home(), Show(console))
+    print_bench(made, console)
+    print(f"bench: {folder}")
+
+
+@app.command(help="Break one thing at a time and see that the testbed notices: the controls' table. Fails if one does not.")
+def controls(
+    task: Tasks = None,
+    seeds: Annotated[int, typer.Option(help="runs of each control")] = 5,
+    data_seed: DataSeeds = None,
+    name: BenchName = "bench",
+    student: StudentName = "smollm2",
+    workers: Workers = 2,
+) -> None:
+    from aarlab.bench.render import print_controls
+    from aarlab.bench.run import run_controls
+    from aarlab.bench.spec import Bench
+
+    given = {"name": name, "seeds": seeds, "student": student, "workers": workers, "data_seeds": tuple(data_seed or [1])}
+    spec = validated(Bench, given | ({"tasks": tuple(task)} if task else {}), "aar controls")
+    rows, path = run_controls(spec, home(), Show(console))
+    print_controls(rows, console)
+    print(f"controls: {path}")
+    if not all(row.as_expected for row in rows):
+        raise typer.Exit(1)
 
 
 @app.command(help="Serve a campaign's evaluator and forum on loopback (tools for agents at /mcp), without starting a fleet.")

@@ -3,6 +3,8 @@
 Legend: M test items, S seeds, B bootstrap draws.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,12 +20,15 @@ def _measure(estimate: float, draws_B: NDArray[np.float64], *, n: int, resampled
     return Measure(estimate=float(estimate), lower=float(lower), upper=float(upper), n=n, resampled=resampled)
 
 
-def _resampled_mean(rng: np.random.Generator, correct_SM: Correct, weights_BM: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean accuracy under B draws of seeds (with replacement) and given multinomial weights of items; shape (B,)."""
-    seeds = len(correct_SM)
-    counts_BS = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=len(weights_BM))
-    per_seed_BS = weights_BM @ correct_SM.T.astype(np.float64)
-    return (per_seed_BS * counts_BS).sum(axis=1) / seeds
+def _resampled_mean(
+    correct_SM: Correct, weights_BM: NDArray[np.float64], counts_BS: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Mean accuracy under B draws of items and seeds (each with replacement), shape (B,)."""
+    return ((weights_BM @ correct_SM.T.astype(np.float64)) * counts_BS).sum(axis=1)
+
+
+def _seed_counts(rng: np.random.Generator, seeds: int, draws: int) -> NDArray[np.float64]:
+    return rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws) / seeds
 
 
 def _item_weights(rng: np.random.Generator, items: int, draws: int) -> NDArray[np.float64]:
@@ -34,26 +39,81 @@ def accuracy_measure(correct_SM: Correct, *, seed: int = 0, draws: int = DRAWS) 
     """Mean accuracy over seeds and items, with a bootstrap interval over both. `correct_SM`: (S, M) of bool."""
     rng = np.random.default_rng(seed)
     weights_BM = _item_weights(rng, correct_SM.shape[1], draws)
-    draws_B = _resampled_mean(rng, correct_SM, weights_BM)
+    draws_B = _resampled_mean(correct_SM, weights_BM, _seed_counts(rng, len(correct_SM), draws))
     return _measure(correct_SM.mean(), draws_B, n=correct_SM.shape[1], resampled="items and seeds")
 
 
-def pgr_measure(correct_SM: Correct, *, weak_SM: Correct, ceiling_SM: Correct, seed: int = 0, draws: int = DRAWS) -> Measure:
-    """PGR with a bootstrap interval paired over items, and over the seeds of the method and of both anchors.
+class PgrBootstrap:
+    """Bootstrap draws of PGR, paired over items, over the methods' seeds, and over both anchors and their seeds.
 
-    All three arrays are (S, M) over the same M items in the same order; S may differ. Item weights are shared by the
-    three, so the errors that they have in common cancel.
+    All methods that are compared share M items and S seeds in one order (the same seed draws the same rows and teacher), and so
+    share every draw: what they have in common cancels in a difference. Efron & Tibshirani 1993, chapter 13.
+    """
+
+    resampled = "items, seeds and anchors"
+
+    def __init__(self, *, weak_SM: Correct, ceiling_SM: Correct, seeds: int, seed: int = 0, draws: int = DRAWS) -> None:
+        rng = np.random.default_rng(seed)
+        self.items = weak_SM.shape[1]
+        self.weak, self.ceiling = float(weak_SM.mean()), float(ceiling_SM.mean())
+        self._weights_BM = _item_weights(rng, self.items, draws)
+        self._counts_BS = _seed_counts(rng, seeds, draws)
+        anchors = (_resampled_mean(x, self._weights_BM, _seed_counts(rng, len(x), draws)) for x in (weak_SM, ceiling_SM))
+        self._weak_B, self._ceiling_B = anchors
+        self._weak_M, self._ceiling_M = weak_SM.mean(axis=0), ceiling_SM.mean(axis=0)
+        self._usable_B = self._ceiling_B > self._weak_B
+
+    def draws(self, correct_SM: Correct) -> NDArray[np.float64]:
+        """PGR under each draw that leaves a gap between the anchors."""
+        accuracy_B = _resampled_mean(correct_SM, self._weights_BM, self._counts_BS)
+        use = self._usable_B
+        return (accuracy_B - self._weak_B)[use] / (self._ceiling_B - self._weak_B)[use]
+
+    def pgr(self, correct_SM: Correct) -> Measure:
+        """PGR with its interval.
+
+        Raises:
+            Misconfigured: the ceiling does not exceed the weak accuracy.
+        """
+        estimate = performance_gap_recovered(float(correct_SM.mean()), weak=self.weak, ceiling=self.ceiling)
+        return _measure(estimate, self.draws(correct_SM), n=self.items, resampled=self.resampled)
+
+    def gap(self) -> Measure:
+        """Ceiling minus weak accuracy, paired over items."""
+        gap_B = self._ceiling_B - self._weak_B
+        return _measure(self.ceiling - self.weak, gap_B, n=self.items, resampled="items and the anchors' seeds")
+
+    def difference(self, correct_SM: Correct, other_SM: Correct) -> tuple[Measure, float]:
+        """PGR minus another's, with a paired interval, and the two-sided bootstrap p-value that there is none."""
+        draws_B = self.draws(correct_SM) - self.draws(other_SM)
+        estimate = (correct_SM.mean() - other_SM.mean()) / (self.ceiling - self.weak)
+        below, above = int((draws_B <= 0).sum()), int((draws_B >= 0).sum())
+        p = min(1.0, 2 * (min(below, above) + 1) / (len(draws_B) + 1))
+        return _measure(estimate, draws_B, n=self.items, resampled=self.resampled), p
+
+    def item_error(self, correct_SM: Correct) -> float:
+        """The standard error of PGR that the sample of test items alone brings (seeds and anchors' seeds held)."""
+        recovered_B = self._weights_BM @ (correct_SM.mean(axis=0) - self._weak_M)
+        return float(np.std(recovered_B / (self._weights_BM @ (self._ceiling_M - self._weak_M))))
+
+
+def pgr_measure(correct_SM: Correct, *, weak_SM: Correct, ceiling_SM: Correct, seed: int = 0, draws: int = DRAWS) -> Measure:
+    """PGR of one method: see `PgrBootstrap`. All three arrays are (S, M) over the same M items; S may differ.
 
     Raises:
         Misconfigured: the ceiling does not exceed the weak accuracy.
     """
-    rng = np.random.default_rng(seed)
-    weights_BM = _item_weights(rng, correct_SM.shape[1], draws)
-    accuracy_B, weak_B, ceiling_B = (_resampled_mean(rng, x, weights_BM) for x in (correct_SM, weak_SM, ceiling_SM))
-    estimate = performance_gap_recovered(float(correct_SM.mean()), weak=float(weak_SM.mean()), ceiling=float(ceiling_SM.mean()))
-    usable = ceiling_B > weak_B
-    draws_B = (accuracy_B - weak_B)[usable] / (ceiling_B - weak_B)[usable]
-    return _measure(estimate, draws_B, n=correct_SM.shape[1], resampled="items, seeds and anchors")
+    seeds = len(correct_SM)
+    return PgrBootstrap(weak_SM=weak_SM, ceiling_SM=ceiling_SM, seeds=seeds, seed=seed, draws=draws).pgr(correct_SM)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values adjusted for how many were looked at: Holm 1979, the step-down that holds the family-wise error."""
+    order = np.argsort(p_values)
+    scaled = np.array(p_values)[order] * (len(p_values) - np.arange(len(p_values)))
+    adjusted = np.empty(len(p_values))
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(scaled))
+    return adjusted.tolist()
 
 
 def mean_measure(values_N: NDArray[np.float64], *, seed: int = 0, draws: int = DRAWS, resampled: str) -> Measure:

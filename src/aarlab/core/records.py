@@ -4,15 +4,33 @@ Legend: N items, C classes, S seeds.
 """
 
 from enum import StrEnum
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from aarlab.core.errors import Misconfigured
 
 
 class Record(BaseModel):
     """Base of all records: frozen, strict, unknown fields refused."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+R = TypeVar("R", bound=Record)
+
+
+def validated(kind: type[R], fields: object, where: str) -> R:
+    """A record of that kind from plain fields.
+
+    Raises:
+        Misconfigured: a field is unknown or out of range; the message names each.
+    """
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'all'}: {e['msg']}" for e in error.errors())
+        raise Misconfigured(f"{where}: {problems}. Fields: {', '.join(kind.model_fields)}.") from error
 
 
 class Family(StrEnum):

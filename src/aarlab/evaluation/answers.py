@@ -49,5 +49,5 @@ def load_ruler(problem: Path) -> Ruler:
         with np.load(problem / "private" / "baselines.npz") as baselines:
             start = float(baselines["feedback/naive"].mean())
     except (OSError, KeyError, ValueError) as error:
-        raise Misconfigured(f"{problem} has no anchors or baselines ({error}). Run `aar bench` first.") from error
+        raise Misconfigured(f"{problem} has no anchors or baselines ({error}). Run `aar demo` or `aar run` first.") from error
     return Ruler(weak, ceiling, start)

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field
 
 from aarlab.core.errors import Misconfigured
-from aarlab.core.records import Record
+from aarlab.core.records import Record, validated
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 
@@ -78,17 +78,4 @@ def load(path: Path) -> Campaign:
         fields = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError) as error:
         raise Misconfigured(f"Cannot read the campaign {path}: {error}") from error
-    return validated(fields if fields is not None else {}, str(path))
-
-
-def validated(fields: object, where: str) -> Campaign:
-    """A campaign from plain fields.
-
-    Raises:
-        Misconfigured: a field is unknown or out of range; the message names each.
-    """
-    try:
-        return Campaign.model_validate(fields)
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
-        raise Misconfigured(f"{where}: {problems}. Fields: {', '.join(Campaign.model_fields)}.") from error
+    return validated(Campaign, fields if fields is not None else {}, str(path))

@@ -9,6 +9,8 @@ from aarlab.core.errors import Misconfigured
 from aarlab.core.records import AnyItem, Choice, Pair
 from aarlab.core.registry import Registry
 
+SELECTION_SEED = 0  # the data seed on which layers, wordings, bins and hyper-parameters are chosen; nothing is reported on it
+
 
 @dataclass(frozen=True)
 class Problem:

@@ -63,7 +63,7 @@ OPTIONS: dict[str, dict[str, Family | None]] = {
         "parts.generalised_cross_entropy(0.8)": Family.LOSS_FUNCTION,
     },
     "heads": {"1": None, "6": Family.ENSEMBLE, "12": Family.ENSEMBLE},
-    "l2": {"0.3": None, "0.1": None, "1.0": None, "3.0": None, "10.0": None},
+    "l2": {"1.0": None, "0.1": None, "0.3": None, "3.0": None, "10.0": None},
 }
 PLAIN: Recipe = {dimension: next(iter(options)) for dimension, options in OPTIONS.items()}
 _MARK = "RECIPE = "

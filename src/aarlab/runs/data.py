@@ -68,7 +68,7 @@ def read_inputs(folder: Path, split: SplitName) -> Inputs:
     """
     lines, where = folder / f"{split}.jsonl", folder / split
     if not lines.exists() or not (where / "favour.npy").exists():
-        raise Misconfigured(f"{folder} has no published split '{split}'. Run `aar bench` to set the testbed up.")
+        raise Misconfigured(f"{folder} has no published split '{split}'. Run `aar demo` or `aar run` to set the testbed up.")
     rows = [json.loads(line) for line in lines.read_text(encoding="utf-8").splitlines()]
     hidden = {int(p.stem.split("_")[1]): np.load(p, mmap_mode="r") for p in sorted(where.glob("layer_*.npy"))}
     return _inputs(rows, States(hidden, np.load(where / "favour.npy")))

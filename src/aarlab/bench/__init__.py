@@ -1,0 +1,1 @@
+"""Methods x problems x seeds -> a table with intervals, figures, controls and cards: what `aar bench` measures."""

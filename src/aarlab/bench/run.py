@@ -1,0 +1,149 @@
+"""A bench from its specification to its folder: testbeds, answers, tables, figures. Each step is kept and not repeated."""
+
+import json
+import platform
+import shlex
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from aarlab.bench.controls import ControlRow, control_rows, random_student_row
+from aarlab.bench.figures import draw
+from aarlab.bench.measure import Answered, Job, code_digest, measure, runner
+from aarlab.bench.record import BenchReport
+from aarlab.bench.render import markdown
+from aarlab.bench.spec import Bench
+from aarlab.bench.table import TaskResult, transfer, truth_of
+from aarlab.core.records import SplitName
+from aarlab.core.settings import Home
+from aarlab.methods.library import METHODS
+from aarlab.problems.problem import SELECTION_SEED
+from aarlab.runs import student
+from aarlab.runs.testbed import Testbed, prepare
+
+SPLIT: SplitName = "final"  # researchers hill-climb on feedback; a bench is the operator's and looks at the other one
+VERSIONED = ("aarlab", "numpy", "scipy", "torch", "transformers")
+Say = Callable[[str, int, int], None]
+
+
+class Display(Protocol):
+    """What shows progress."""
+
+    def steps(self) -> AbstractContextManager[object]: ...
+
+    def say(self, what: str, done: int, of: int) -> None: ...
+
+
+def student_of(name: str, home: Home, workers: int) -> student.Student:
+    """The reader of that name."""
+    return student.COUNTING if name == "double" else student.smollm2(home, workers)
+
+
+def run_controls(spec: Bench, home: Home, show: Display) -> tuple[list[ControlRow], Path]:
+    """Every control on every task of the spec; returns the rows and the file that holds them (controls.json).
+
+    Raises:
+        Misconfigured, Transient: set-up could not be done.
+    """
+    rows: list[ControlRow] = []
+    with show.steps():
+        for task, beds in prepare_all(spec, home, show.say).items():
+            show.say(f"{task}: controls", 0, 1)
+            rows += control_rows(task, beds, spec.run_seeds)
+        if spec.student == "smollm2":
+            drawn = student.smollm2(home, spec.workers, random_weights=True)
+            for task, beds in prepare_all(spec, home, show.say, drawn).items():
+                rows.append(random_student_row(task, prepare_all(spec, home, show.say)[task], beds))
+    folder = home.root / "benches" / spec.name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "controls.json").write_text(json.dumps([r.model_dump(mode="json") for r in rows], indent=1))
+    return rows, folder / "controls.json"
+
+
+def run(spec: Bench, home: Home, show: Display) -> tuple[BenchReport, Path]:
+    """Measure what is not measured yet; returns the report and its folder (bench.json, bench.md, figures).
+
+    Raises:
+        Misconfigured, Transient: a task or method is unknown, or set-up could not be done; what was measured is kept.
+    """
+    methods = spec.methods or tuple(sorted(METHODS))
+    for name in methods:
+        runner(name)  # an unknown name is refused before hours are spent
+    with show.steps():
+        beds = prepare_all(spec, home, show.say)
+        jobs = [
+            Job(bed, SPLIT, name, seed) for some in beds.values() for bed in some for name in methods for seed in spec.run_seeds
+        ]
+        found, failed = measure(jobs, home.root / "bench-answers", workers=spec.workers, say=show.say)
+    results = {task: _result(spec, task, some, methods, found) for task, some in beds.items()}
+    report = _report(spec, results, found, tuple(f"{j.method}, seed {j.seed}: {why}" for j, why in failed.items()))
+    return report, _write(report, home.root / "benches" / spec.name)
+
+
+def prepare_all(spec: Bench, home: Home, say: Say, reader: student.Student | None = None) -> dict[str, list[Testbed]]:
+    """Task -> its testbeds, one a data seed, read by the spec's student or by another."""
+    reader = reader or student_of(spec.student, home, spec.workers)
+
+    def one(task: str, data_seed: int) -> Testbed:
+        return prepare(task, data_seed, home=home, student=reader, say=lambda what, done, of: say(f"{task}: {what}", done, of))
+
+    return {task: [one(task, data_seed) for data_seed in spec.data_seeds] for task in spec.tasks}
+
+
+def _result(
+    spec: Bench, task: str, beds: Sequence[Testbed], methods: Sequence[str], found: dict[Job, Answered]
+) -> tuple[TaskResult, dict[str, list[float]]]:
+    """Answers of one task, its data seeds side by side; a method that failed on any run is left out (and reported)."""
+    answers, seconds = {}, {}
+    for name in methods:
+        runs = [[found.get(Job(bed, SPLIT, name, seed)) for seed in spec.run_seeds] for bed in beds]
+        if all(all(row) for row in runs):
+            answers[name] = np.concatenate([np.stack([a.answers_M for a in row if a]) for row in runs], axis=1)
+            seconds[name] = [a.seconds for row in runs for a in row if a]
+    return TaskResult(task, SPLIT, beds, truth_of(beds, SPLIT), answers), seconds
+
+
+def _report(
+    spec: Bench,
+    results: dict[str, tuple[TaskResult, dict[str, list[float]]]],
+    found: dict[Job, Answered],
+    failures: tuple[str, ...],
+) -> BenchReport:
+    pairs = [(a, b) for a, _ in results.values() for b, _ in results.values() if a.task != b.task]
+    return BenchReport(
+        spec=spec.model_dump(mode="json"),
+        command=command_of(spec),
+        versions={"python": platform.python_version(), **{name: _version(name) for name in VERSIONED}},
+        code=code_digest("naive"),
+        selection_seed=SELECTION_SEED,
+        tables=tuple(result.table(seconds) for result, seconds in results.values()),
+        transfer=tuple(transfer(a, b) for a, b in pairs if a.correct.keys() == b.correct.keys()),
+        failures=failures,
+    )
+
+
+def command_of(spec: Bench) -> str:
+    """The command line that measures this again."""
+    words = ["aar", "bench", "--name", spec.name, "--seeds", str(spec.seeds), "--student", spec.student]
+    for flag, values in (("--task", spec.tasks), ("--method", spec.methods), ("--data-seed", spec.data_seeds)):
+        words += [word for value in values for word in (flag, str(value))]
+    return shlex.join([*words, *(["--selection"] if spec.selection else [])])
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except ImportError:
+        return "not installed"
+
+
+def _write(report: BenchReport, folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "bench.json").write_text(report.model_dump_json(indent=1))
+    (folder / "bench.md").write_text(markdown(report))
+    draw(report, folder)
+    return folder

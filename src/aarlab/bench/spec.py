@@ -1,0 +1,49 @@
+"""What a bench measures: one strict record that is the flags and the saved file at once."""
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+
+from aarlab.core.records import Record
+from aarlab.problems.problem import SELECTION_SEED
+
+FIRST_SEED = 2001  # report seeds are counted from here; teachers and rows are drawn by them
+TASKS = ("small-chat", "small-math", "small-code")
+
+
+class Bench(Record):
+    """Methods on problems, on seeds."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")] = "bench"
+    """Folder of the results under AAR_HOME/benches."""
+    tasks: tuple[str, ...] = TASKS
+    """Problems."""
+    methods: tuple[str, ...] = ()
+    """Names, or paths of files with a `run(task, seed)` of your own (they run unsandboxed); all that ship if empty."""
+    seeds: Annotated[int, Field(ge=2, le=100)] = 5
+    """How many seeds a method is run on."""
+    data_seeds: tuple[Annotated[int, Field(ge=0)], ...] = (1,)
+    """Draw items and splits; their test items are pooled."""
+    student: Literal["smollm2", "double"] = "smollm2"
+    """The strong model: real weights, or the double that needs none (tests)."""
+    workers: Annotated[int, Field(ge=1)] = 2
+    """Processes, of one thread each."""
+    selection: bool = False
+    """Look at the selection seed (0), where hyper-parameters are chosen, and at nothing else."""
+
+    @model_validator(mode="after")
+    def _selection_apart(self) -> "Bench":
+        if self.selection and self.data_seeds != (SELECTION_SEED,):
+            raise ValueError(f"a selection bench looks at data seed {SELECTION_SEED} alone")
+        if not self.selection and SELECTION_SEED in self.data_seeds:
+            raise ValueError(
+                f"data seed {SELECTION_SEED} is where hyper-parameters were chosen, so nothing is reported on it. "
+                "Take another, or say --selection"
+            )
+        return self
+
+    @property
+    def run_seeds(self) -> tuple[int, ...]:
+        return tuple(range(FIRST_SEED, FIRST_SEED + self.seeds))
