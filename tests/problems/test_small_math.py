@@ -3,12 +3,12 @@ from collections import Counter
 
 import pytest
 
+from aarlab.problems.math_situations import IN_DISTRIBUTION, OUT_OF_DISTRIBUTION
 from aarlab.problems.problem import PROBLEMS, check_problem
-from aarlab.problems.small_math import IN_DISTRIBUTION, OUT_OF_DISTRIBUTION, SIZES, build, corpus
+from aarlab.problems.small_math import CONSTANTS, SIZES, build, corpus
 
 EQUATION = re.compile(r"(\d+) ([-+*/]) (\d+) = (\d+)\.")
 ANSWER = re.compile(r"The answer is (\d+)\.$")
-CONSTANTS = {"2", "3", "7", "100"}  # of the perimeter, the average, the week and the percent
 
 
 def is_true(left, operation, right, result):
@@ -46,27 +46,33 @@ def test_the_data_seed_decides_everything(tmp_path, items, texts):
     assert corpus(4, 3_000) != texts
 
 
-def test_a_wrong_solution_has_exactly_one_false_equation_and_a_right_one_none(items):
-    for item in items:
-        equations = EQUATION.findall(item.choice)
-        assert len(equations) in (2, 3)
-        assert sum(not is_true(*e) for e in equations) == 1 - item.label, item
+def flaws(item):
+    """(step, kind) of every false equation and of every operand that is neither in the question nor a result before."""
+    known = set(re.findall(r"\d+", item.question)) | {str(c) for c in CONSTANTS}
+    for step, (left, operation, right, result) in enumerate(EQUATION.findall(item.choice)):
+        if not is_true(left, operation, right, result):
+            yield step, "miscalculated"
+        yield from ((step, "misread") for operand in (left, right) if operand not in known)
+        known.add(result)
 
 
-def test_solutions_use_the_question_and_carry_results_into_the_answer(items):
+def test_a_wrong_solution_has_exactly_one_flaw_and_a_right_one_none(items):
     for item in items:
-        known = set(re.findall(r"\d+", item.question)) | CONSTANTS
-        for left, _, right, result in EQUATION.findall(item.choice):
-            assert {left, right} <= known, item
-            known.add(result)
-        assert ANSWER.search(item.choice).group(1) == result
+        assert len(EQUATION.findall(item.choice)) in (2, 3)
+        assert len(list(flaws(item))) == 1 - item.label, item
+    kinds = Counter(kind for i in items for _, kind in flaws(i))
+    assert all(0.35 < n / kinds.total() < 0.65 for n in kinds.values())
+
+
+def test_solutions_carry_their_last_result_into_the_answer(items):
+    for item in items:
+        result = EQUATION.findall(item.choice)[-1][-1]
         assert EQUATION.sub("", item.choice).strip() == f"The answer is {result}."
 
 
 @pytest.mark.parametrize(("count", "first"), [(2, 1 / 2), (3, 1 / 3)])
-def test_every_step_is_the_wrong_one_equally_often(items, count, first):
-    wrong = [EQUATION.findall(i.choice) for i in items if i.label == 0]
-    at = Counter([is_true(*e) for e in equations].index(False) for equations in wrong if len(equations) == count)
+def test_every_step_is_the_wrong_one_about_equally_often(items, count, first):
+    at = Counter(step for i in items if len(EQUATION.findall(i.choice)) == count for step, _ in flaws(i))
     assert all(abs(at[step] / at.total() - first) < 0.06 for step in range(count))
 
 

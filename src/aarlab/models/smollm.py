@@ -37,7 +37,7 @@ MAX_SNIPPET_TOKENS = 128  # a longer snippet is cut at its end
 BATCH_CHARS = 3_000  # characters of one batch with its padding
 WIDTH = 576
 START = 0  # the document separator
-READING_VERSION = 2  # raise it when a reading changes
+READING_VERSION = 3  # raise it when a reading changes
 Progress = Callable[[int, int], None]
 
 
@@ -266,15 +266,11 @@ def _forward_choices(asked: list[tuple[str, str]]) -> tuple[NDArray, NDArray, ND
     """Hidden states (L, b, D) over the choice's tokens, favour (b,) and profile (b, P) of one batch."""
     ids = _worker["ids"]
     questions, choices = [ids(f"{q}\n") for q, _ in asked], [ids(c) for _, c in asked]
-    asked_rows = [[START, *q, *c] for q, c in zip(questions, choices, strict=True)]
+    rows = [[START, *q, *c] for q, c in zip(questions, choices, strict=True)]
     starts = [1 + len(q) for q in questions]
-    last_bwD, hidden_LbD = _body_means(asked_rows, starts, [len(r) for r in asked_rows])
-    given = _token_statistics(last_bwD, asked_rows, starts)
-    null_rows = [[START, *ids("\n"), *c] for c in choices]
-    null_starts = [len(r) - len(c) for r, c in zip(null_rows, choices, strict=True)]
-    null_bwD, _ = _body_means(null_rows, null_starts, [len(r) for r in null_rows])
-    null = _token_statistics(null_bwD, null_rows, null_starts)
-    readings = [TokenReading(*of_choice, null_t=alone[0]) for of_choice, alone in zip(given, null, strict=True)]
+    last_bwD, hidden_LbD = _body_means(rows, starts, [len(r) for r in rows])
+    given = _token_statistics(last_bwD, rows, starts)
+    readings = [TokenReading(*of_choice) for of_choice in given]
     return hidden_LbD, np.array([favour(r) for r in readings], np.float32), np.stack([profile(r) for r in readings])
 
 

@@ -21,22 +21,16 @@ class TokenReading:
     surprisal_t: Array  # -log p(token | question, tokens before)
     entropy_t: Array  # of the distribution that the token was drawn from
     rank_t: Array  # how many tokens were likelier
-    null_t: Array  # -log p(token | tokens before), without the question
 
     @property
     def excess_t(self) -> Array:
         """Surprisal above what the model expected: surprisal - entropy."""
         return self.surprisal_t - self.entropy_t
 
-    @property
-    def explained_t(self) -> Array:
-        """Pointwise mutual information of token and question: log p(token | question) - log p(token)."""
-        return self.null_t - self.surprisal_t
-
 
 def profile(reading: TokenReading) -> Array:
     """The token series of one choice as P numbers: extremes, moments and counts, compressed by a signed logarithm."""
-    series = (reading.surprisal_t, reading.excess_t, -reading.explained_t, np.log1p(reading.rank_t))
+    series = (reading.surprisal_t, reading.excess_t, np.log1p(reading.rank_t))
     numbers = np.concatenate([_summary(s) for s in series])
     return np.sign(numbers) * np.log1p(np.abs(numbers))
 

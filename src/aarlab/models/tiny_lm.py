@@ -125,10 +125,8 @@ def profiles(model: TinyLM, asked: Sequence[tuple[str, str]], batch: int = 64) -
     order = sorted(range(len(asked)), key=lambda i: len(asked[i][0]) + len(asked[i][1]))
     for at in range(0, len(order), batch):
         some = order[at : at + batch]
-        given = _statistics(model, [(f"{asked[i][0]}\n", asked[i][1]) for i in some])
-        alone = _statistics(model, [("\n", asked[i][1]) for i in some])
-        for i, of_choice, null in zip(some, given, alone, strict=True):
-            out[i] = profile(TokenReading(*of_choice, null_t=null[0]))
+        for i, of_choice in zip(some, _statistics(model, [(f"{asked[i][0]}\n", asked[i][1]) for i in some]), strict=True):
+            out[i] = profile(TokenReading(*of_choice))
     return np.stack([out[i] for i in range(len(asked))]).astype(np.float32)
 
 

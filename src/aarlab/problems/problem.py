@@ -28,6 +28,7 @@ class Problem:
     ood_source: str
     build: Callable[[Path, int], Sequence[AnyItem]]
     corpus: Callable[[Path, int], Sequence[str]]
+    example: str = ""  # a worked example that the student reads before every question, of no split
     transfer_only: bool = False  # never published to researchers: their methods are confirmed on it, unseen
 
 

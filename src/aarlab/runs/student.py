@@ -6,6 +6,7 @@ Legend: N items, C choices an item, D hidden width, P numbers of a surprisal pro
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,10 +47,11 @@ def smollm2(home: Home, workers: int, *, random_weights: bool = False) -> Studen
         say("student: weights", 0, 1)
         weights = smollm.random_weights(home.cache) if random_weights else smollm.ensure_weights(home.cache)
         asked = [(i.question, c) for i in items for c in i.choices]
+        with_example = [(problem.example + q, c) for q, c in asked]
         pairs = isinstance(items[0], Pair)
         reader = smollm.read_snippets if pairs else smollm.read_choices
         features = reader(
-            asked, weights=weights, cache=home.cache, workers=workers, progress=lambda d, of: say("student: texts", d, of)
+            with_example, weights=weights, cache=home.cache, workers=workers, progress=partial(say, "student: texts")
         )
         say("teacher: pretraining", 0, 1)
         corpus = problem.corpus(home.cache, data_seed)
@@ -72,7 +74,7 @@ def _tiny_profiles(corpus: Sequence[str], asked: Sequence[tuple[str, str]], home
         corpus,
         cache=home.cache,
         spec=tiny_lm.Pretraining(),
-        progress=lambda done, of: say("teacher: pretraining", done, of),
+        progress=partial(say, "teacher: pretraining"),
     )
     return tiny_lm.profiles(model, asked)
 

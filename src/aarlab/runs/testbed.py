@@ -23,7 +23,6 @@ from aarlab.problems.publish import PUBLISHED_SPLITS, publish
 from aarlab.runs.data import States, against_reference, inputs_of, write_states
 from aarlab.runs.student import Reading, Say, Student
 
-HIDDEN_WEIGHT, PROFILE_WEIGHT = 0.3, 1.0  # of the two blocks of a state, where there is a profile; chosen on data seed 0
 CLIP = 5.0  # standard deviations
 
 
@@ -118,10 +117,10 @@ def _views(reading: Reading, rows: dict[SplitName, NDArray[np.intp]]) -> dict[Sp
 
 
 def _states(reading: Reading, rows: dict[SplitName, NDArray[np.intp]]) -> dict[SplitName, States]:
-    profile = PROFILE_WEIGHT * _z_scored(reading.profile_NCP, rows["student"])
-    weight = HIDDEN_WEIGHT if profile.shape[2] else 1.0
+    """The state at a layer: the mean hidden state there beside the surprisal profile, every feature of equal weight."""
+    profile = _z_scored(reading.profile_NCP, rows["student"])
     layers = {
-        layer: np.concatenate([weight * _z_scored(h, rows["student"]), profile], axis=2).astype(np.float16)
+        layer: np.concatenate([_z_scored(h, rows["student"]), profile], axis=2).astype(np.float16)
         for layer, h in reading.hidden.items()
     }
     favour = _centred(reading.favour_NC, rows["student"])
