@@ -1,4 +1,4 @@
-.PHONY: demo test test-real check bench clean
+.PHONY: demo test test-real check bench bench-features clean
 PY ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
@@ -24,6 +24,10 @@ check: $(READY)
 # Ratios measured in one run; see LOG.md.
 bench: $(READY)
 	$(VENV)/bin/python benchmarks/evaluator.py
+
+# Speed of the feature step and of one experiment.
+bench-features: $(READY)
+	$(VENV)/bin/python benchmarks/features.py
 
 $(READY): pyproject.toml constraints.txt
 	$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PY=python3.12")'

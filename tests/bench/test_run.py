@@ -33,9 +33,7 @@ class Silent:
 
 def spec(**given):
     defaults = {"tasks": GENERATED, "student": "double", "seeds": 3, "methods": ("naive", "critic")}
-    return validated(
-        Bench, {"tasks": GENERATED, "student": "double", "seeds": 3, "methods": ("naive", "critic")} | given, "test"
-    )
+    return validated(Bench, defaults | given, "test")
 
 
 @pytest.fixture(scope="module")

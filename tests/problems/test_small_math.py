@@ -61,7 +61,7 @@ def test_a_wrong_solution_has_exactly_one_flaw_and_a_right_one_none(items):
         assert len(EQUATION.findall(item.choice)) in (2, 3)
         assert len(list(flaws(item))) == 1 - item.label, item
     kinds = Counter(kind for i in items for _, kind in flaws(i))
-    assert all(0.35 < n / kinds.total() < 0.65 for n in kinds.values())
+    assert 0.5 < kinds["misread"] / kinds.total() < 0.75  # a number is one of two operands or a result
 
 
 def test_solutions_carry_their_last_result_into_the_answer(items):

@@ -4,6 +4,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aarlab.bench.controls import ControlRow
+from aarlab.bench.lora import LoraRow
 from aarlab.bench.record import BenchReport, Comparison, MethodRow, TaskTable, Transfer
 from aarlab.core.records import Measure
 
@@ -12,12 +13,13 @@ HEAD = ("method", "family", "PGR", "accuracy", "PGR in distr.", "PGR out of dist
 SHORT = ("method", "PGR", "accuracy", "against naive", "s a run")  # of them, those that fit a terminal
 
 
-def _two(measure: Measure | None) -> str:
+def two(measure: Measure | None) -> str:
     """`0.62 [0.55, 0.69]`."""
     return "no gap" if measure is None else f"{measure.estimate:.2f} [{measure.lower:.2f}, {measure.upper:.2f}]"
 
 
-def _three(measure: Measure) -> str:
+def three(measure: Measure) -> str:
+    """`0.812 [0.801, 0.823]`: accuracies need a third decimal."""
     return f"{measure.estimate:.3f} [{measure.lower:.3f}, {measure.upper:.3f}]"
 
 
@@ -33,10 +35,10 @@ def _cells(row: MethodRow) -> tuple[str, ...]:
     return (
         row.method,
         row.family.value,
-        _two(row.pgr),
-        _three(row.accuracy),
-        _two(row.pgr_id),
-        _two(row.pgr_ood),
+        two(row.pgr),
+        three(row.accuracy),
+        two(row.pgr_id),
+        two(row.pgr_ood),
         _against(row.against_naive),
         f"{row.seconds.estimate:.2f}",
     )
@@ -46,7 +48,7 @@ def _facts(table: TaskTable) -> list[str]:
     worst = max(row.item_error for row in table.rows)
     first = ", ".join(table.with_winner) or "none"
     return [
-        f"Weak {_three(table.weak)}, ceiling {_three(table.ceiling)}, gap {_three(table.gap)}, "
+        f"Weak {three(table.weak)}, ceiling {three(table.ceiling)}, gap {three(table.gap)}, "
         f"{table.weak.n} test items (split `{table.split}`).",
         f"The standard error of a PGR that the sample of items brings is at most {worst:.3f}.",
         f"Best: {table.winner}. Not distinguishable from it: {first}.",
@@ -55,8 +57,8 @@ def _facts(table: TaskTable) -> list[str]:
 
 def _transfer_line(t: Transfer) -> str:
     return (
-        f"{t.source} -> {t.target}: rank correlation {_two(t.tau)} over {t.tau.n} methods; the winner on {t.source}, "
-        f"{t.winner}, has PGR {_two(t.winner_pgr)} and rank {t.winner_rank} on {t.target}."
+        f"{t.source} -> {t.target}: rank correlation {two(t.tau)} over {t.tau.n} methods; the winner on {t.source}, "
+        f"{t.winner}, has PGR {two(t.winner_pgr)} and rank {t.winner_rank} on {t.target}."
     )
 
 
@@ -97,7 +99,7 @@ CONTROL_HEAD = ("task", "control", "a sound testbed shows", "accuracy", "as expe
 
 def control_cells(row: ControlRow) -> tuple[str, ...]:
     """The cells of CONTROL_HEAD."""
-    return row.task, row.control, row.expected, _three(row.accuracy), "yes" if row.as_expected else "NO"
+    return row.task, row.control, row.expected, three(row.accuracy), "yes" if row.as_expected else "NO"
 
 
 def print_controls(rows: list[ControlRow], console: Console) -> None:
@@ -105,6 +107,15 @@ def print_controls(rows: list[ControlRow], console: Console) -> None:
     shown = Table(*CONTROL_HEAD, box=None, pad_edge=False)
     for row in rows:
         shown.add_row(*control_cells(row))
+    console.print(shown)
+
+
+def print_lora(rows: list[LoraRow], console: Console) -> None:
+    """The fine-tuned rows on a terminal."""
+    shown = Table("task", "labels", "items", "accuracy", "PGR (frozen ruler)", "s a run", box=None, pad_edge=False)
+    for row in rows:
+        cells = (row.task, row.labels, str(row.items), three(row.accuracy), two(row.pgr), f"{row.seconds.estimate:.0f}")
+        shown.add_row(*cells)
     console.print(shown)
 
 

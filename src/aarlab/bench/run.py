@@ -11,8 +11,10 @@ from typing import Protocol
 
 import numpy as np
 
+from aarlab.bench.cards import write_cards
 from aarlab.bench.controls import ControlRow, control_rows, random_student_row
 from aarlab.bench.figures import draw
+from aarlab.bench.lora import LoraRow, lora_row
 from aarlab.bench.measure import Answered, Job, code_digest, measure, runner
 from aarlab.bench.record import BenchReport
 from aarlab.bench.render import markdown
@@ -51,17 +53,44 @@ def run_controls(spec: Bench, home: Home, show: Display) -> tuple[list[ControlRo
     """
     rows: list[ControlRow] = []
     with show.steps():
-        for task, beds in prepare_all(spec, home, show.say).items():
+        for task, beds in prepare_all(spec, home, show.say, None).items():
             show.say(f"{task}: controls", 0, 1)
             rows += control_rows(task, beds, spec.run_seeds)
         if spec.student == "smollm2":
             drawn = student.smollm2(home, spec.workers, random_weights=True)
             for task, beds in prepare_all(spec, home, show.say, drawn).items():
-                rows.append(random_student_row(task, prepare_all(spec, home, show.say)[task], beds))
+                rows.append(random_student_row(task, prepare_all(spec, home, show.say, None)[task], beds))
     folder = home.root / "benches" / spec.name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "controls.json").write_text(json.dumps([r.model_dump(mode="json") for r in rows], indent=1))
     return rows, folder / "controls.json"
+
+
+def run_lora(spec: Bench, items: int, home: Home, show: Display) -> tuple[list[LoraRow], Path]:
+    """Fine-tuning on weak and on true labels for every task of the spec; returns the rows and their file (lora.json).
+
+    Raises:
+        Misconfigured, Transient: set-up could not be done, or the student has no weights.
+    """
+    folder = home.root / "benches" / spec.name
+    rows = []
+    with show.steps():
+        for task, (bed, *_) in prepare_all(spec, home, show.say, None).items():
+            for labels in ("weak", "truth"):
+                made = lora_row(
+                    task,
+                    bed,
+                    labels,
+                    spec.run_seeds,
+                    items=items,
+                    cache=home.cache,
+                    store=home.root / "bench-answers",
+                    say=show.say,
+                )
+                rows.append(made)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "lora.json").write_text(json.dumps([r.model_dump(mode="json") for r in rows], indent=1))
+    return rows, folder / "lora.json"
 
 
 def run(spec: Bench, home: Home, show: Display) -> tuple[BenchReport, Path]:
@@ -74,17 +103,26 @@ def run(spec: Bench, home: Home, show: Display) -> tuple[BenchReport, Path]:
     for name in methods:
         runner(name)  # an unknown name is refused before hours are spent
     with show.steps():
-        beds = prepare_all(spec, home, show.say)
+        beds = prepare_all(spec, home, show.say, None)
         jobs = [
             Job(bed, SPLIT, name, seed) for some in beds.values() for bed in some for name in methods for seed in spec.run_seeds
         ]
         found, failed = measure(jobs, home.root / "bench-answers", workers=spec.workers, say=show.say)
     results = {task: _result(spec, task, some, methods, found) for task, some in beds.items()}
     report = _report(spec, results, found, tuple(f"{j.method}, seed {j.seed}: {why}" for j, why in failed.items()))
-    return report, _write(report, home.root / "benches" / spec.name)
+    folder = home.root / "benches" / spec.name
+    _write(report, folder)
+    write_cards(report, beds, _kept_controls(folder), folder / "cards")
+    return report, folder
 
 
-def prepare_all(spec: Bench, home: Home, say: Say, reader: student.Student | None = None) -> dict[str, list[Testbed]]:
+def _kept_controls(folder: Path) -> list[ControlRow]:
+    """What `aar controls` found under the same name, if it was run."""
+    path = folder / "controls.json"
+    return [ControlRow.model_validate(row) for row in json.loads(path.read_text())] if path.exists() else []
+
+
+def prepare_all(spec: Bench, home: Home, say: Say, reader: student.Student | None) -> dict[str, list[Testbed]]:
     """Task -> its testbeds, one a data seed, read by the spec's student or by another."""
     reader = reader or student_of(spec.student, home, spec.workers)
 
@@ -141,9 +179,8 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _write(report: BenchReport, folder: Path) -> Path:
+def _write(report: BenchReport, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "bench.json").write_text(report.model_dump_json(indent=1))
     (folder / "bench.md").write_text(markdown(report))
     draw(report, folder)
-    return folder

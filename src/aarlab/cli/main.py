@@ -97,6 +97,24 @@ def controls(
         raise typer.Exit(1)
 
 
+@app.command(help="Fine-tune the student itself (LoRA) on weak and on true labels, beside the frozen figures. Minutes a run.")
+def lora(
+    task: Tasks = None,
+    seeds: Annotated[int, typer.Option(help="runs of each kind of labels")] = 2,
+    items: Annotated[int, typer.Option(help="how many student items to train on")] = 640,
+    data_seed: DataSeeds = None,
+    name: BenchName = "bench",
+) -> None:
+    from aarlab.bench.render import print_lora
+    from aarlab.bench.run import run_lora
+    from aarlab.bench.spec import Bench
+
+    given = {"name": name, "seeds": seeds, "data_seeds": tuple(data_seed or [1]), "tasks": tuple(task or ["small-chat"])}
+    rows, path = run_lora(validated(Bench, given, "aar lora"), items, home(), Show(console))
+    print_lora(rows, console)
+    print(f"lora: {path}")
+
+
 @app.command(help="Serve a campaign's evaluator and forum on loopback (tools for agents at /mcp), without starting a fleet.")
 def serve(fields: Set = None, port: Annotated[int, typer.Option(help="on 127.0.0.1; 0 picks a free one")] = 0) -> None:
     from aarlab.server.serve import run as run_server

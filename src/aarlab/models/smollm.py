@@ -6,6 +6,7 @@ a batch, w its width in tokens, P numbers of a surprisal profile.
 """
 
 import contextlib
+import copy
 import hashlib
 import io
 import json
@@ -37,7 +38,7 @@ MAX_SNIPPET_TOKENS = 128  # a longer snippet is cut at its end
 BATCH_CHARS = 3_000  # characters of one batch with its padding
 WIDTH = 576
 START = 0  # the document separator
-READING_VERSION = 3  # raise it when a reading changes
+READING_VERSION = 4  # raise it when a reading changes
 Progress = Callable[[int, int], None]
 
 
@@ -137,10 +138,10 @@ def read_snippets(
 
 
 def read_choices(
-    asked: Asked, *, weights: Path, cache: Path, workers: int, progress: Progress = lambda done, of: None
+    asked: Asked, *, example: str, weights: Path, cache: Path, workers: int, progress: Progress = lambda done, of: None
 ) -> Features:
-    """Features of T choices in the given order, each read after its question, with its surprisal profile."""
-    return _cached("choices", list(asked), weights, cache, workers, progress)
+    """Features of T choices in the given order, each read after the worked example and its question, with its profile."""
+    return _cached(f"choices {example}", list(asked), weights, cache, workers, progress)
 
 
 def _cached(kind: str, asked: list[tuple[str, str]], weights: Path, cache: Path, workers: int, progress: Progress) -> Features:
@@ -170,13 +171,14 @@ def _write(path: Path, features: Features) -> None:
 def _extract(kind: str, asked: list[tuple[str, str]], weights: Path, workers: int, progress: Progress) -> Features:
     """Batches of similar length, so that little is padding, over `workers` processes of one thread each."""
     batches = _batches([len(q) + len(c) for q, c in asked])
+    kind, _, example = kind.partition(" ")
     forward = {"snippets": _forward_snippets, "choices": _forward_choices}[kind]
     hidden_LTD = np.zeros((len(LAYERS), len(asked), WIDTH), np.float16)
     favour_T = np.zeros(len(asked), np.float32)
     profiles: dict[int, NDArray] = {}
     done = 0
     choices = [c for _, c in asked] if kind == "choices" else []
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_load, initargs=(weights, choices)) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_load, initargs=(weights, choices, example)) as pool:
         work = pool.map(forward, [[asked[i] for i in batch] for batch in batches])
         for batch, (hidden_LbD, favour_b, profile_bP) in zip(batches, work, strict=True):
             hidden_LTD[:, batch], favour_T[batch] = hidden_LbD, favour_b
@@ -203,7 +205,7 @@ def _batches(lengths: Sequence[int]) -> list[list[int]]:
 _worker: dict = {}  # the model and tokenizer of this worker process
 
 
-def _load(weights: Path, choices: list[str]) -> None:
+def _load(weights: Path, choices: list[str], example: str) -> None:
     import torch
     import transformers
 
@@ -218,6 +220,10 @@ def _load(weights: Path, choices: list[str]) -> None:
 
     occurring = sorted({token for choice in choices for token in ids(choice)})
     _worker.update(model=model, ids=ids, occurring=torch.tensor(occurring, dtype=torch.long))
+    with torch.inference_mode():  # what precedes every question is read once
+        _worker["read"] = (
+            model.model(torch.tensor([[START, *ids(example)]]), use_cache=True).past_key_values if example else None
+        )
 
 
 def _body_means(rows: list[list[int]], starts: list[int], ends: list[int]) -> tuple[Any, NDArray[np.float16]]:
@@ -240,8 +246,11 @@ def _body_means(rows: list[list[int]], starts: list[int], ends: list[int]) -> tu
         )
         for layer in LAYERS
     ]
+    read = copy.deepcopy(_worker["read"])
+    if read is not None:
+        read.batch_repeat_interleave(len(rows))
     with torch.inference_mode():
-        last_bwD = model.model(input_ids=padded, use_cache=False).last_hidden_state
+        last_bwD = model.model(input_ids=padded, past_key_values=read, use_cache=read is not None).last_hidden_state
     for hook in hooks:
         hook.remove()
     return last_bwD, torch.stack([kept[layer] for layer in LAYERS]).to(torch.float16).numpy()
@@ -266,8 +275,9 @@ def _forward_choices(asked: list[tuple[str, str]]) -> tuple[NDArray, NDArray, ND
     """Hidden states (L, b, D) over the choice's tokens, favour (b,) and profile (b, P) of one batch."""
     ids = _worker["ids"]
     questions, choices = [ids(f"{q}\n") for q, _ in asked], [ids(c) for _, c in asked]
-    rows = [[START, *q, *c] for q, c in zip(questions, choices, strict=True)]
-    starts = [1 + len(q) for q in questions]
+    begin = [] if _worker["read"] is not None else [START]
+    rows = [[*begin, *q, *c] for q, c in zip(questions, choices, strict=True)]
+    starts = [len(begin) + len(q) for q in questions]
     last_bwD, hidden_LbD = _body_means(rows, starts, [len(r) for r in rows])
     given = _token_statistics(last_bwD, rows, starts)
     readings = [TokenReading(*of_choice) for of_choice in given]

@@ -10,8 +10,11 @@ import json
 import pickle
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
+
+DEPTH = 500  # of calls: a function that never stops calling itself is an error soon
 
 
 class OutOfTime(BaseException):
@@ -23,46 +26,63 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 
 def canonical(value: object) -> str:
-    """Equal texts for equal values: the order of a dict or set does not count, nor does 2.0 differ from 2."""
+    """Equal texts for equal values: the order of a dict or set does not count, nor does 2.0 differ from 2.
+
+    Raises:
+        TypeError: the value is no plain one, but an iterator, say.
+    """
     if isinstance(value, dict):
         return "{" + ", ".join(sorted(f"{canonical(k)}: {canonical(v)}" for k, v in value.items())) + "}"
     if isinstance(value, set | frozenset):
         return "set(" + ", ".join(sorted(map(canonical, value))) + ")"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(canonical, value)) + "]"
+    if isinstance(value, list | tuple):
+        return f"{type(value).__name__}(" + ", ".join(map(canonical, value)) + ")"
     if isinstance(value, float) and value.is_integer():
         return repr(int(value))
-    return repr(value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return repr(value)
+    raise TypeError(f"{type(value).__name__} is no plain value")
+
+
+class Caught:
+    """A context in which any error of a function ends that function alone; `name` says which it was."""
+
+    name: str | None = None
+
+    def __enter__(self) -> "Caught":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+        if kind is None or not issubclass(kind, Exception | OutOfTime):
+            return False
+        self.name = "error: timeout" if kind is OutOfTime else f"error: {kind.__name__}"
+        return True
 
 
 def outputs(source: str, inputs: list[bytes], limit_s: float) -> list[str]:
     """What the function `f` of that source returns for each input; every call gets a copy of its own."""
     found: list[str] = []
-    signal.setitimer(signal.ITIMER_VIRTUAL, limit_s)
-    try:
+    with Caught() as whole:
+        signal.setitimer(signal.ITIMER_VIRTUAL, limit_s)
         space: dict = {}
         exec(source, space)  # the sandbox is there for this line
         for pickled in inputs:
             found.append(_one(space["f"], pickle.loads(pickled)))
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-    except OutOfTime:
-        found += ["error: timeout"] * (len(inputs) - len(found))
-    except Exception as error:  # the definition itself fails
-        found = [f"error: {type(error).__name__}"] * len(inputs)
-    finally:
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-    return found
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+    return found + [whole.name or ""] * (len(inputs) - len(found))
 
 
-def _one(function: object, arguments: tuple) -> str:
-    try:
-        return canonical(function(*arguments))  # type: ignore[operator]
-    except Exception as error:
-        return f"error: {type(error).__name__}"
+def _one(function: Callable[..., object], arguments: tuple) -> str:
+    with Caught() as call:
+        return canonical(function(*arguments))
+    if call.name == "error: timeout":
+        raise OutOfTime
+    return call.name or ""
 
 
 def main(tasks: Path, answers: Path) -> None:
     signal.signal(signal.SIGVTALRM, _stop)
+    sys.setrecursionlimit(DEPTH)
     work = json.loads(tasks.read_text())
     inputs = {kind: [pickle.dumps(ast.literal_eval(text)) for text in texts] for kind, texts in work["inputs"].items()}
     found = [outputs(source, inputs[kind], work["limit_s"]) for source, kind in work["functions"]]

@@ -29,7 +29,7 @@ LEVELS = (1, 2, 3)
 Label = Literal[0, 1]
 LABELS: tuple[Label, Label] = (0, 1)
 CONSTANTS = {2, 3, 7, 100}  # of the perimeter, the average, the week and the percent
-CORPUS_TEXTS = 20_000
+CORPUS_TEXTS = 10_000
 
 
 class Equation(NamedTuple):
@@ -104,7 +104,7 @@ def draw(part: PartName, name: str, level: int, rng: random.Random) -> WordProbl
     situation = SITUATIONS[part][name]
     kinds = situation.numbers.split()
     while True:
-        step, place = rng.randrange(len(situation.steps)), rng.choice((0, 1, 2, 2))
+        step, place = rng.randrange(len(situation.steps)), rng.randrange(3)
         numbers = {letter: rng.choice(RANGES[kind][level - 1]) for letter, kind in zip("abcd", kinds, strict=False)}
         right = solve(situation.steps, numbers)
         if min(e.result for e in right) < 2 or len({*numbers.values()}) < len(numbers):

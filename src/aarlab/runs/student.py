@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from aarlab.core.records import AnyItem, Pair
 from aarlab.core.settings import Home
 from aarlab.models import double, smollm
+from aarlab.models.cache_lm import CacheLM
 from aarlab.models.vectors import static_vectors
 from aarlab.problems.problem import Problem
 
@@ -47,15 +48,12 @@ def smollm2(home: Home, workers: int, *, random_weights: bool = False) -> Studen
         say("student: weights", 0, 1)
         weights = smollm.random_weights(home.cache) if random_weights else smollm.ensure_weights(home.cache)
         asked = [(i.question, c) for i in items for c in i.choices]
-        with_example = [(problem.example + q, c) for q, c in asked]
         pairs = isinstance(items[0], Pair)
-        reader = smollm.read_snippets if pairs else smollm.read_choices
-        features = reader(
-            with_example, weights=weights, cache=home.cache, workers=workers, progress=partial(say, "student: texts")
-        )
-        say("teacher: pretraining", 0, 1)
+        reader = smollm.read_snippets if pairs else partial(smollm.read_choices, example=problem.example)
+        features = reader(asked, weights=weights, cache=home.cache, workers=workers, progress=partial(say, "student: texts"))
+        say("teacher: what it reads", 0, 1)
         corpus = problem.corpus(home.cache, data_seed)
-        teacher_TE = static_vectors(corpus, [c for _, c in asked]) if pairs else _tiny_profiles(corpus, asked, home, say)
+        teacher_TE = static_vectors(corpus, [c for _, c in asked]) if pairs else CacheLM(corpus).profiles(asked)
         return Reading(
             hidden={layer: _by_item(h, items) for layer, h in zip(smollm.LAYERS, features.hidden_LTD, strict=True)},
             profile_NCP=_by_item(features.profile_TP, items),
@@ -65,18 +63,6 @@ def smollm2(home: Home, workers: int, *, random_weights: bool = False) -> Studen
         )
 
     return Student(name, read)
-
-
-def _tiny_profiles(corpus: Sequence[str], asked: Sequence[tuple[str, str]], home: Home, say: Say) -> NDArray[np.float32]:
-    from aarlab.models import tiny_lm
-
-    model = tiny_lm.pretrained(
-        corpus,
-        cache=home.cache,
-        spec=tiny_lm.Pretraining(),
-        progress=partial(say, "teacher: pretraining"),
-    )
-    return tiny_lm.profiles(model, asked)
 
 
 def _counting(problem: Problem, items: Sequence[AnyItem], data_seed: int, say: Say) -> Reading:

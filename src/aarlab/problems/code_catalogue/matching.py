@@ -3,61 +3,81 @@
 Mutants carry traces of how they were made: a rare constant, a `<=` too many. So among many mutants those are taken whose
 mean n-gram counts are nearest to those of the right functions (moment matching, as in kernel herding of Welling 2009).
 
-Legend: C candidates, G hashed n-grams.
+Legend: N n-grams that occur in a text, G all of them (hashed), and two lengths.
 """
 
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-BUCKETS = 4_096
+BUCKETS = 1 << 18
 SIZES = (1, 2, 3, 4, 5)
-SWEEPS = 4
+SWEEPS = 6
 
 
-def profiles(texts: Sequence[str]) -> NDArray[np.float32]:
-    """Vectors (C, G): which n-grams occur, the rarer the heavier, of unit length; and the two lengths of the text."""
-    found_CG = np.zeros((len(texts), BUCKETS), np.float32)
-    for row, text in zip(found_CG, texts, strict=True):
-        row[_buckets(text)] = 1
-    weight_G = np.log((1 + len(texts)) / (1 + found_CG.sum(0))) + 1
-    found_CG *= weight_G
-    found_CG /= np.linalg.norm(found_CG, axis=1, keepdims=True)
-    lengths = np.array([(len(t) / 100, t.count("\n") / 2) for t in texts], np.float32)
-    return np.hstack([found_CG, lengths])
+@dataclass(frozen=True)
+class Profile:
+    """A sparse vector of a text: where it is not zero, and its values there."""
+
+    at_N: NDArray[np.int64]
+    value_N: NDArray[np.float64]
+
+    def dot(self, dense_G: NDArray[np.float64]) -> float:
+        return float(dense_G[self.at_N] @ self.value_N)
+
+    def add_to(self, dense_G: NDArray[np.float64], sign: int) -> None:
+        dense_G[self.at_N] += sign * self.value_N
+
+
+def profiles(texts: Sequence[str]) -> dict[str, Profile]:
+    """For each text which n-grams occur, the rarer the heavier, of unit length; and its length in characters and lines."""
+    found = {text: _buckets(text) for text in texts}
+    texts_with_G = np.bincount(np.concatenate(list(found.values())), minlength=BUCKETS)
+    weight_G = np.log((1 + len(found)) / (1 + texts_with_G)) + 1
+    vectors = {}
+    for text, at_N in found.items():
+        value_N = weight_G[at_N] / np.linalg.norm(weight_G[at_N])
+        lengths = (len(text) / 100, text.count("\n") / 2)
+        vectors[text] = Profile(np.append(at_N, (BUCKETS, BUCKETS + 1)), np.append(value_N, lengths))
+    return vectors
 
 
 def _buckets(text: str) -> NDArray[np.int64]:
     codes = np.frombuffer(text.encode(), np.uint8).astype(np.int64)
     found = []
     for size in SIZES:
-        mixed = np.zeros(max(len(codes) - size + 1, 0), np.int64)
+        mixed = np.full(max(len(codes) - size + 1, 0), size)
         for at in range(size):
-            mixed = (mixed * 1_000_003 + codes[at : at + len(mixed)] + size) & 0x7FFFFFFFFFFF
-        found.append((mixed ^ (mixed >> 17)) % BUCKETS)
+            mixed = (mixed * 1_000_003 + codes[at : at + len(mixed)]) & 0xFFFFFFFFFF
+        found.append((mixed ^ (mixed >> 19)) % BUCKETS)
     return np.unique(np.concatenate(found))
 
 
 def matched(right: Sequence[str], options: Sequence[Sequence[str]], groups: Sequence[object]) -> list[str]:
     """For each slot one of its options, all together as near as possible to `right`; none twice in a group of slots."""
-    texts = sorted({*right, *(o for texts in options for o in texts)})
-    place = {text: i for i, text in enumerate(texts)}
-    profile_CG = profiles(texts)
-    taken: list[int] = []
-    used: set[tuple[object, int]] = set()
-    rest_G = profile_CG[[place[r] for r in right]].sum(0)
-    rows = [np.array([place[o] for o in texts]) for texts in options]
-    for sweep in range(SWEEPS):
-        for slot, (row, group) in enumerate(zip(rows, groups, strict=True)):
-            if sweep:
-                rest_G = rest_G + profile_CG[taken[slot]]
-                used.discard((group, taken[slot]))
-            free = np.array([c for c in row if (group, c) not in used])
-            gap_C = ((rest_G - profile_CG[free]) ** 2).sum(1) if sweep else np.array([zlib.crc32(texts[c].encode()) for c in free])
-            best = int(free[gap_C.argmin()])
-            taken[slot : slot + 1] = [best]
-            used.add((group, best))
-            rest_G = rest_G - profile_CG[best]
-    return [texts[t] for t in taken]
+    profile = profiles(sorted({*right, *(text for texts in options for text in texts)}))
+    gap_G = np.zeros(BUCKETS + 2)  # right minus wrong
+    for text in right:
+        profile[text].add_to(gap_G, 1)
+    taken: list[str] = []
+    used: set[tuple[object, str]] = set()
+    for texts, group in zip(options, groups, strict=True):  # to begin with, any
+        taken.append(min((t for t in texts if (group, t) not in used), key=lambda t: zlib.crc32(t.encode())))
+        used.add((group, taken[-1]))
+        profile[taken[-1]].add_to(gap_G, -1)
+    for _ in range(SWEEPS):
+        for slot, (texts, group) in enumerate(zip(options, groups, strict=True)):
+            used.discard((group, taken[slot]))
+            profile[taken[slot]].add_to(gap_G, 1)
+            taken[slot] = min((t for t in texts if (group, t) not in used), key=lambda t: _distance(profile[t], gap_G))
+            used.add((group, taken[slot]))
+            profile[taken[slot]].add_to(gap_G, -1)
+    return taken
+
+
+def _distance(profile: Profile, gap_G: NDArray[np.float64]) -> float:
+    """The square of the gap that is left once this text is taken, less a constant."""
+    return float(profile.value_N @ profile.value_N) - 2 * profile.dot(gap_G)

@@ -57,7 +57,7 @@ def mutants(function: str, rng: random.Random, n: int) -> list[str]:
 
 
 def _edits(tree: ast.AST) -> Iterator[Edit]:
-    names = local_names(tree)
+    names = [n for n in local_names(tree) if n not in _collections(tree)]
     for parent in ast.walk(tree):
         for field, value in ast.iter_fields(parent):
             for at, child in enumerate(value if isinstance(value, list) else [value]):
@@ -65,18 +65,17 @@ def _edits(tree: ast.AST) -> Iterator[Edit]:
                     yield parent, field, at, other
 
 
+def _collections(tree: ast.AST) -> set[str]:
+    """Names that start as a list, dict, set or string: nobody takes them for a number by mistake."""
+    starts = [n for n in ast.walk(tree) if isinstance(n, ast.Assign) and isinstance(n.targets[0], ast.Name)]
+    kinds = (ast.List, ast.Dict, ast.Call, ast.ListComp, ast.DictComp)
+    return {n.targets[0].id for n in starts if isinstance(n.value, kinds) or getattr(n.value, "value", 0) == ""}
+
+
 def _alternatives(node: object, names: list[str]) -> Iterator[ast.AST]:
     match node:
-        case ast.Constant(value=bool(value)):
-            yield ast.Constant(not value)
-        case ast.Constant(value=int(value)):
-            yield from (ast.Constant(other) for other in (value - 1, value + 1) if other >= 0)
-        case ast.Name(id=name, ctx=ast.Load()) if name in names:
-            yield from (ast.Name(other, ast.Load()) for other in names if other != name)
-        case ast.Name(id=name, ctx=ast.Load()) if name in TWIN:
-            yield ast.Name(TWIN[name], ast.Load())
-        case ast.Attribute(value, attr) if attr in TWIN:
-            yield ast.Attribute(value, TWIN[attr], ast.Load())
+        case ast.Constant() | ast.Name(ctx=ast.Load()) | ast.Attribute():
+            yield from _other_terms(node, names)
         case ast.UnaryOp(operand=operand):
             yield operand
         case ast.Slice(lower, upper, step) if (lower is None) != (upper is None):
@@ -87,8 +86,23 @@ def _alternatives(node: object, names: list[str]) -> Iterator[ast.AST]:
             yield ast.BinOp(right, op, left)
         case ast.Call():
             yield from _other_calls(node)
-        case ast.operator() | ast.cmpop() | ast.boolop() | ast.Break() | ast.Continue():
+        case ast.AST():
             yield from (other() for other in OPERATORS.get(type(node), ()))
+
+
+def _other_terms(term: ast.expr, names: list[str]) -> Iterator[ast.AST]:
+    """A neighbouring constant, another variable, a twin."""
+    match term:
+        case ast.Constant(value=bool(value)):
+            yield ast.Constant(not value)
+        case ast.Constant(value=int(value)):
+            yield from (ast.Constant(other) for other in (value - 1, value + 1) if other >= 0)
+        case ast.Name(id=name) if name in names:
+            yield from (ast.Name(other, ast.Load()) for other in names if other != name)
+        case ast.Name(id=name) if name in TWIN:
+            yield ast.Name(TWIN[name], ast.Load())
+        case ast.Attribute(value, attr) if attr in TWIN:
+            yield ast.Attribute(value, TWIN[attr], ast.Load())
 
 
 def _other_calls(call: ast.Call) -> Iterator[ast.AST]:

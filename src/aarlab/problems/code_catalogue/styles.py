@@ -101,7 +101,12 @@ class SkipInstead(ast.NodeTransformer):
 
     def visit_For(self, node: ast.For) -> ast.AST:
         inner = node.body[0]
-        if len(node.body) == 1 and isinstance(inner, ast.If) and not inner.orelse and not isinstance(inner.body[-1], ast.Return):
+        if (
+            len(node.body) == 1
+            and isinstance(inner, ast.If)
+            and not inner.orelse
+            and not isinstance(inner.body[-1], ast.Return)
+        ):
             node.body = [ast.If(negated(inner.test), [ast.Continue()], []), *inner.body]
         return node
 

@@ -1,0 +1,271 @@
+"""small-code: does this short Python function do what its description says?
+
+Descriptions and right functions stand in `code_catalogue`; other right functions are those in other styles, wrong ones are
+functions of other descriptions (level 1) and mutants. The truth of every label is execution, in a sandbox.
+"""
+
+import functools
+import hashlib
+import json
+import random
+import sys
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from aarlab.core.errors import Misconfigured
+from aarlab.core.records import Choice, PartName, SplitName
+from aarlab.problems.code_catalogue import CATALOGUE, Description
+from aarlab.problems.code_catalogue.matching import matched
+from aarlab.problems.code_catalogue.mutations import mutants
+from aarlab.problems.code_catalogue.styles import restyled
+from aarlab.problems.problem import PROBLEMS, Problem
+from aarlab.sandbox.bubblewrap import Bubblewrap
+from aarlab.sandbox.sandbox import MIB, Limits, Mount, SandboxSpec
+
+SIZES: dict[tuple[SplitName, PartName], int] = {  # each divisible by 2 labels x 3 levels
+    ("teacher", "id"): 300,
+    ("student", "id"): 1_602,
+    ("final", "id"): 1_602,
+    ("final", "ood"): 1_602,
+}
+SHARES: dict[SplitName, float] = {"teacher": 0.20, "student": 0.45, "final": 0.35}  # of the descriptions in distribution
+LEVELS = (1, 2, 3)
+WORDINGS = ("Return {}.", "Write a function that returns {}.", "The function f should return {}.")
+SHORT_LINES, MOST_LINES, MOST_CHARACTERS = 4, 9, 330  # the line of `def` counts
+RIGHT, MUTANTS = 12, 3  # functions of each description and length, and mutants of each of them
+OPTIONS = 25  # functions of other descriptions that may stand for a wrong one
+LEAST_DIFFERENCE = 0.16  # share of the inputs on which a wrong function must differ
+LIMIT_S = 0.05  # CPU time of one function on all inputs
+CORPUS_TEXTS = 20_000
+HASH_SEEDS = (1, 2)  # each function runs under both: what depends on the order of a set is seen
+Length = Literal["short", "long"]
+Outputs = list[str]
+
+
+@dataclass
+class Pool:
+    """The functions of one description that execution has judged, with their outputs."""
+
+    description: Description
+    right: dict[Length, list[str]] = field(default_factory=lambda: {"short": [], "long": []})
+    wrong: dict[Length, list[str]] = field(default_factory=lambda: {"short": [], "long": []})
+    expected: Outputs = field(default_factory=list)
+
+
+def execute(functions: Sequence[tuple[str, Description]], limit_s: float = LIMIT_S) -> list[Outputs]:
+    """The outputs of each function on the inputs of its description's kind, computed in a sandbox.
+
+    Raises:
+        Misconfigured: this machine cannot isolate, or the batch did not come to its end.
+    """
+    Bubblewrap.require()
+    kinds = {d.kind.name: d.kind for _, d in functions}
+    tasks = {
+        "functions": [(source, d.kind.name) for source, d in functions],
+        "inputs": {name: [repr(arguments) for arguments in kind.inputs()] for name, kind in kinds.items()},
+        "limit_s": limit_s,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        (place / "tasks.json").write_text(json.dumps(tasks))
+        script = Path(__file__).with_name("run_cases.py")
+        mounts = (Mount(place, "/cases", writable=True), Mount(script, "/run_cases.py"))
+        sandbox = Bubblewrap(SandboxSpec("small-code", mounts, workdir="/cases"))
+        try:
+            with ThreadPoolExecutor(len(HASH_SEEDS)) as threads:
+                one, two = threads.map(functools.partial(_run, sandbox, place), HASH_SEEDS)
+        finally:
+            sandbox.close()
+    return [
+        [a if a == b else "error: not deterministic" for a, b in zip(*both, strict=True)] for both in zip(one, two, strict=True)
+    ]
+
+
+def _run(sandbox: Bubblewrap, place: Path, hash_seed: int) -> list[Outputs]:
+    answers = f"answers{hash_seed}.json"
+    argv = ["/usr/bin/env", f"PYTHONHASHSEED={hash_seed}", sys.executable, "-S", "-B"]
+    done = sandbox.exec(
+        [*argv, "/run_cases.py", "/cases/tasks.json", f"/cases/{answers}"], Limits(300, memory_bytes=2_048 * MIB)
+    )
+    if done.returncode:
+        raise Misconfigured(f"The functions of small-code could not be executed: {done.output[-500:]}")
+    return json.loads((place / answers).read_bytes())
+
+
+def length(function: str) -> Length | None:
+    """Whether a function is short or long; None if it is too long for an item."""
+    lines = function.count("\n") + 1
+    if lines > MOST_LINES or len(function) > MOST_CHARACTERS:
+        return None
+    return "short" if lines <= SHORT_LINES else "long"
+
+
+def right_functions(description: Description, n: int, rng: random.Random) -> list[str]:
+    """Up to `n` short and `n` long functions of a description, in many styles; all different."""
+    found: dict[str, None] = {}
+    counts: Counter[Length] = Counter()
+    for _ in range(6 * n):
+        function = restyled(rng.choice(description.functions), rng)
+        size = length(function)
+        if size and counts[size] < n and function not in found:
+            found[function] = None
+            counts[size] += 1
+    return list(found)
+
+
+def judged(descriptions: Sequence[Description], data_seed: int) -> list[Pool]:
+    """For each description, right functions and mutants that execution has shown to be wrong."""
+    jobs: list[tuple[str, Description]] = []
+    for description in descriptions:
+        rng = random.Random(f"{data_seed} {description.text}")
+        candidates = dict.fromkeys(right_functions(description, RIGHT, rng))
+        for function in list(candidates):
+            candidates |= dict.fromkeys(mutants(function, rng, MUTANTS))
+        jobs += [(description.functions[0], description), *((c, description) for c in candidates)]
+    pools: dict[str, Pool] = {}
+    for (function, description), outputs in zip(jobs, execute(jobs), strict=True):
+        pool = pools.get(description.text)
+        if pool is None:
+            pools[description.text] = Pool(description, expected=outputs)  # the reference comes first
+        else:
+            _sort_in(pool, function, outputs)
+    return list(pools.values())
+
+
+def _sort_in(pool: Pool, function: str, outputs: Outputs) -> None:
+    """Keep a function that is right or really wrong. One that hardly ever differs, or mostly fails, is neither."""
+    size = length(function)
+    if size is None:
+        return
+    if outputs == pool.expected:
+        if function not in pool.right[size]:
+            pool.right[size].append(function)
+    elif is_wrong(outputs, pool.expected):
+        pool.wrong[size].append(function)
+
+
+def is_wrong(outputs: Outputs, expected: Outputs) -> bool:
+    """Whether a function differs on a good share of the inputs, though it ends on all and raises nothing on most."""
+    if "error: timeout" in outputs or "error: not deterministic" in outputs:
+        return False
+    failed = sum(o.startswith("error: ") for o in outputs)
+    return failed < len(outputs) / 2 and sum(a != b for a, b in zip(outputs, expected, strict=True)) >= LEAST_DIFFERENCE * len(
+        expected
+    )
+
+
+def shares(data_seed: int) -> dict[tuple[SplitName, PartName], list[Description]]:
+    """Which descriptions belong to which split: those in distribution are drawn, all others are final's."""
+    inside = [d for d in CATALOGUE if d.kind.part == "id"]
+    random.Random(data_seed).shuffle(inside)
+    cells: dict[tuple[SplitName, PartName], list[Description]] = {}
+    start = 0.0
+    for split, share in SHARES.items():
+        cells[split, "id"] = inside[round(start * len(inside)) : round((start + share) * len(inside))]
+        start += share
+    cells["final", "ood"] = [d for d in CATALOGUE if d.kind.part == "ood"]
+    return cells
+
+
+def _wrong_options(pools: Sequence[Pool], level: int, rng: random.Random) -> list[list[str]]:
+    """For each description its wrong functions of that level."""
+    if level > 1:
+        return [p.wrong["short" if level == 2 else "long"] for p in pools]
+    others: dict[str, list[Pool]] = defaultdict(list)
+    for pool in pools:
+        others[pool.description.kind.name].append(pool)
+    options = []
+    for pool in pools:
+        apart = [p for p in others[pool.description.kind.name] if is_wrong(p.expected, pool.expected)]
+        apart = [p for p in apart if p.description.family != pool.description.family] or apart
+        functions = sorted({f for p in apart for f in p.right["short"]})
+        options.append(rng.sample(functions, min(OPTIONS, len(functions))))
+    return options
+
+
+def draw_slots(
+    right: Sequence[Sequence[str]], options: Sequence[Sequence[str]], n: int, rng: random.Random
+) -> list[tuple[int, str]]:
+    """`n` right functions with the place of their description; descriptions take turns as long as they have functions."""
+    left = [rng.sample(r, min(len(r), len(o))) for r, o in zip(right, options, strict=True)]
+    slots: list[tuple[int, str]] = []
+    turns = list(range(len(left)))
+    while len(slots) < n:
+        rng.shuffle(turns)
+        turns = [at for at in turns if left[at]]
+        if not turns:
+            raise Misconfigured(f"The catalogue yields {len(slots)} right functions where {n} are needed; add descriptions.")
+        slots += [(at, left[at].pop()) for at in turns]
+    return slots[:n]
+
+
+def _cell(pools: Sequence[Pool], split: SplitName, part: PartName, n: int, rng: random.Random) -> list[Choice]:
+    """The items of one split and part. Each slot is a right and a wrong function with the same question."""
+    items: list[Choice] = []
+    used: set[str] = set()
+    for level in LEVELS:
+        size: Length = "long" if level == 3 else "short"
+        options = _wrong_options(pools, level, rng)
+        slots = draw_slots([[f for f in p.right[size] if f not in used] for p in pools], options, n // 6, rng)
+        used |= {function for _, function in slots}
+        wrong = matched([f for _, f in slots], [options[at] for at, _ in slots], [at for at, _ in slots])
+        for (at, right), other in zip(slots, wrong, strict=True):
+            question = rng.choice(WORDINGS).format(pools[at].description.text)
+            for label, choice in ((1, right), (0, other)):
+                name = "code-" + hashlib.sha256((question + choice).encode()).hexdigest()[:12]
+                fields = {"label": label, "split": split, "part": part, "level": level}
+                items.append(Choice(id=name, question=question, choice=choice, **fields))
+    return items
+
+
+def build(cache: Path, data_seed: int) -> list[Choice]:
+    del cache
+    cells = shares(data_seed)
+    pools = {p.description.text: p for p in judged(CATALOGUE, data_seed)}
+    items: list[Choice] = []
+    for (split, part), descriptions in cells.items():
+        rng = random.Random(f"{data_seed} {split} {part}")
+        items += _cell([pools[d.text] for d in descriptions], split, part, SIZES[split, part], rng)
+    random.Random(data_seed).shuffle(items)
+    return items
+
+
+def corpus(data_seed: int, texts: int) -> list[str]:
+    """Right functions of the teacher's descriptions, each under every wording."""
+    rng = random.Random(f"corpus {data_seed}")
+    descriptions = shares(data_seed)["teacher", "id"]
+    jobs = [(d.functions[0], d) for d in descriptions]
+    each = texts // len(descriptions) // len(WORDINGS)
+    jobs += [(f, d) for d in descriptions for f in right_functions(d, each, rng)]
+    outputs = execute(jobs)
+    expected = {d.text: o for (_, d), o in zip(jobs[: len(descriptions)], outputs, strict=False)}
+    right = [(d, f) for (f, d), o in zip(jobs, outputs, strict=True) if o == expected[d.text]][len(descriptions) :]
+    found = [f"{wording.format(d.text)}\n{f}" for d, f in right for wording in WORDINGS]
+    rng.shuffle(found)
+    if len(found) < texts:
+        raise Misconfigured(f"The catalogue yields {len(found)} texts where {texts} are wanted; ask for fewer.")
+    return found[:texts]
+
+
+PROBLEMS.add("small-code")(
+    Problem(
+        name="small-code",
+        version="1",
+        card="Each item has a one-sentence description of a function (`question`) and a short Python function (`choice`). "
+        "Predict 1 if the function does what the description says, 0 if it does not: it is then a right function for "
+        "another description, or has a one-line bug. The truth was found by execution; descriptions and functions are "
+        "generated from a catalogue, not collected. You have weak labels on the `student` items and the frozen hidden states "
+        "of a strong student model. The problem is used for transfer only: methods that were found on another problem are "
+        "confirmed on it, unseen.",
+        id_source="generated Python functions over integers and lists of integers",
+        ood_source="generated Python functions over strings, lists of strings and dicts",
+        build=build,
+        corpus=lambda cache, data_seed: corpus(data_seed, CORPUS_TEXTS),
+        transfer_only=True,
+    )
+)

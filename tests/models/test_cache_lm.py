@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+
+from aarlab.models.cache_lm import CacheLM, tokens_of
+
+CORPUS = [f"Tom has {a} pens and buys {b}.\n{a} + {b} = {a + b}." for a in range(2, 9) for b in range(2, 9)]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return CacheLM(CORPUS)
+
+
+def test_tokens_are_words_whole_numbers_and_signs():
+    assert tokens_of("12 + x1 = 3.") == ["12", "+", "x1", "=", "3", "."]
+
+
+def test_the_classes_after_any_history_sum_to_one(model):
+    """Witten-Bell, with what is left for a token that never occurred."""
+    classes = [*model._next[()], "<never seen>"]
+    for history in (("has", "<number>"), ("<number>", "+"), ("what", "is")):
+        assert sum(model.probability(c, history) for c in classes) == pytest.approx(1)
+
+
+def test_a_number_of_the_question_surprises_less_than_another(model):
+    question = "Tom has 12 pens and buys 34."
+    right, misread = (model.read(question, f"{a} + 34 = 46.").surprisal_t for a in (12, 15))
+    assert right[0] < misread[0] - 1
+    assert right[2] == pytest.approx(misread[2])
+
+
+def test_it_cannot_reckon(model):
+    """Two results of as many digits that never stood before surprise it equally."""
+    question = "Tom has 12 pens and buys 34."
+    assert model.read(question, "12 + 34 = 46.").surprisal_t[4] == model.read(question, "12 + 34 = 47.").surprisal_t[4]
+
+
+def test_profiles_are_finite_and_of_one_width(model):
+    found = model.profiles([("Tom has 2 pens and buys 3.", "2 + 3 = 5."), ("unheard words", "so be it")])
+    assert found.shape[0] == 2
+    assert np.isfinite(found).all()
