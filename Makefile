@@ -1,4 +1,4 @@
-.PHONY: demo test test-real check bench bench-features clean
+.PHONY: demo test test-real check bench bench-features select clean
 PY ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
@@ -28,6 +28,10 @@ bench: $(READY)
 # Speed of the feature step and of one experiment.
 bench-features: $(READY)
 	$(VENV)/bin/python benchmarks/features.py
+
+# How the head's hyper-parameters were chosen, on the selection seed alone.
+select: $(READY)
+	$(VENV)/bin/python benchmarks/select.py
 
 $(READY): pyproject.toml constraints.txt
 	$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PY=python3.12")'

@@ -1,5 +1,7 @@
 """One formula a family, stated by hand; every family is represented."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
@@ -10,6 +12,7 @@ from aarlab.methods.library import METHODS
 from aarlab.methods.loss_function import reverse_kl_loss
 from aarlab.methods.method import check_method
 from aarlab.methods.parts import confidence_weights, dense, mean_difference
+from aarlab.methods.unsupervised_elicitation import contrast_consistency, top_component
 from aarlab.runs.data import load_task
 
 
@@ -60,3 +63,14 @@ def test_the_difference_of_means_is_the_projection_by_hand():
     pairs = np.array([[[0.0], [2.0]], [[0.0], [-2.0]]])
     out = mean_difference(pairs, np.array([1.0, 0.0]), np.array([[[0.0], [1.0]], [[0.0], [-3.0]]]))
     assert out[0] > 0.5 > out[1]
+
+
+def test_the_top_component_is_the_axis_of_largest_spread_about_zero():
+    """Contrasts of +-3 on the first axis and +-1 on the second: the first axis."""
+    contrasts = np.array([[3.0, 1.0], [-3.0, 1.0], [3.0, -1.0], [-3.0, -1.0]])
+    assert np.abs(top_component(contrasts)) == pytest.approx([1, 0])
+
+
+def test_the_contrast_probe_swaps_its_answer_with_the_pair(task):
+    swapped = replace(task, test=replace(task.test, hidden={k: h[:, ::-1] for k, h in task.test.hidden.items()}))
+    assert contrast_consistency(task, 0) + contrast_consistency(swapped, 0) == pytest.approx(1)

@@ -22,17 +22,19 @@ def test_the_classes_after_any_history_sum_to_one(model):
         assert sum(model.probability(c, history) for c in classes) == pytest.approx(1)
 
 
-def test_a_number_of_the_question_surprises_less_than_another(model):
+def test_a_number_of_the_question_surprises_less_than_most_others(model):
     question = "Tom has 12 pens and buys 34."
-    right, misread = (model.read(question, f"{a} + 34 = 46.").surprisal_t for a in (12, 15))
-    assert right[0] < misread[0] - 1
-    assert right[2] == pytest.approx(misread[2])
+    right = model.read(question, "12 + 34 = 46.").surprisal_t[0]
+    others = [model.read(question, f"{a} + 34 = 46.").surprisal_t[0] for a in range(40, 99)]
+    assert np.mean(np.array(others) > right + 1) > 0.5
+    assert min(others) == pytest.approx(right)  # and some it takes for the one that stood there
 
 
 def test_it_cannot_reckon(model):
-    """Two results of as many digits that never stood before surprise it equally."""
+    """Results that never stood before surprise it by their bucket alone, right or wrong."""
     question = "Tom has 12 pens and buys 34."
-    assert model.read(question, "12 + 34 = 46.").surprisal_t[4] == model.read(question, "12 + 34 = 47.").surprisal_t[4]
+    results = [model.read(question, f"12 + 34 = {n}.").surprisal_t[4] for n in range(40, 60)]
+    assert len({round(float(r), 6) for r in results}) <= 4
 
 
 def test_profiles_are_finite_and_of_one_width(model):

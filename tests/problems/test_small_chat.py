@@ -5,8 +5,11 @@ import pytest
 
 from aarlab.core.errors import Misconfigured
 from aarlab.problems.generated_chat import SIZES, build
+from aarlab.problems.generated_checks import build as build_checks
 from aarlab.problems.problem import PROBLEMS, check_problem
 from aarlab.problems.small_chat import LEVELS, Snippet, make_items, pair_up
+from aarlab.runs.student import COUNTING
+from aarlab.runs.testbed import prepare
 
 
 @pytest.fixture(scope="module")
@@ -49,3 +52,17 @@ def test_data_seeds_draw_different_pairs(tmp_path, items):
 
 def test_what_ships_is_registered():
     assert {"small-chat", "generated-chat"} <= set(PROBLEMS)
+
+
+def test_a_problem_that_is_reserved_for_transfer_is_no_campaign(home):
+    bed = prepare("generated-checks", 1, home=home, student=COUNTING, say=lambda *_: None)
+    with pytest.raises(Misconfigured, match="reserved for transfer"):
+        bed.require_publishable()
+
+
+def test_single_choices_are_checked_for_questions_that_cross_splits(tmp_path):
+    checks = build_checks(tmp_path, 1)
+    check_problem(checks)
+    other = next(i for i in checks if i.split != checks[0].split)
+    with pytest.raises(Misconfigured, match="another split"):
+        check_problem([checks[0], other.model_copy(update={"question": checks[0].question})])

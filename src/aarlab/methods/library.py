@@ -10,4 +10,5 @@ from aarlab.methods import evolution as evolution
 from aarlab.methods import loss_function as loss_function
 from aarlab.methods import model_internals as model_internals
 from aarlab.methods import self_training as self_training
+from aarlab.methods import unsupervised_elicitation as unsupervised_elicitation
 from aarlab.methods.method import METHODS as METHODS

@@ -3,5 +3,6 @@
 from aarlab.problems import generated_chat as generated_chat
 from aarlab.problems import generated_checks as generated_checks
 from aarlab.problems import small_chat as small_chat
+from aarlab.problems import small_code as small_code
 from aarlab.problems import small_math as small_math
 from aarlab.problems.problem import PROBLEMS as PROBLEMS

@@ -57,7 +57,8 @@ def mutants(function: str, rng: random.Random, n: int) -> list[str]:
 
 
 def _edits(tree: ast.AST) -> Iterator[Edit]:
-    names = [n for n in local_names(tree) if n not in _collections(tree)]
+    collections = _collections(tree)
+    names = [n for n in local_names(tree) if n not in collections]
     for parent in ast.walk(tree):
         for field, value in ast.iter_fields(parent):
             for at, child in enumerate(value if isinstance(value, list) else [value]):
@@ -67,9 +68,15 @@ def _edits(tree: ast.AST) -> Iterator[Edit]:
 
 def _collections(tree: ast.AST) -> set[str]:
     """Names that start as a list, dict, set or string: nobody takes them for a number by mistake."""
-    starts = [n for n in ast.walk(tree) if isinstance(n, ast.Assign) and isinstance(n.targets[0], ast.Name)]
     kinds = (ast.List, ast.Dict, ast.Call, ast.ListComp, ast.DictComp)
-    return {n.targets[0].id for n in starts if isinstance(n.value, kinds) or getattr(n.value, "value", 0) == ""}
+    found = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value="")):
+                found.add(name)
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if isinstance(value, kinds):
+                found.add(name)
+    return found
 
 
 def _alternatives(node: object, names: list[str]) -> Iterator[ast.AST]:

@@ -1,0 +1,163 @@
+import ast
+import copy
+import random
+import signal
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from aarlab.problems import small_code
+from aarlab.problems.code_catalogue import CATALOGUE, FAMILIES
+from aarlab.problems.code_catalogue.mutations import mutants
+from aarlab.problems.code_catalogue.styles import restyled
+from aarlab.problems.problem import PROBLEMS, check_problem
+from aarlab.problems.small_code import SIZES, WORDINGS, Pool, build, corpus, execute, length
+
+ERRORS = (ArithmeticError, AttributeError, LookupError, NameError, RecursionError, TimeoutError, TypeError, ValueError)
+OF_QUESTION = {wording.format(d.text): d for d in CATALOGUE for wording in WORDINGS}
+SUM = next(d for d in CATALOGUE if d.text == "the sum of the elements that are positive")
+
+
+@pytest.fixture(scope="module")
+def items(tmp_path_factory):
+    return build(tmp_path_factory.mktemp("none"), 3)
+
+
+@pytest.fixture(autouse=True)
+def deadline():
+    def stop(number, frame):
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGVTALRM, stop)
+    yield
+    signal.signal(signal.SIGVTALRM, before)
+
+
+def compiled(function: str) -> Callable:
+    space: dict = {}
+    exec(function, space)
+    return space["f"]
+
+
+def agreement(item, seed: int = 11, n: int = 60) -> float:
+    """The share of fresh inputs on which the item's function does what the reference does, computed without a sandbox."""
+    description = OF_QUESTION[item.question]
+    choice, reference = compiled(item.choice), compiled(description.functions[0])
+    inputs = description.kind.inputs(seed, n)
+    return sum(result(choice, i) == result(reference, i) for i in inputs) / n
+
+
+def result(function: Callable, arguments: tuple) -> object:
+    signal.setitimer(signal.ITIMER_VIRTUAL, 1)  # a wrong function may hang on an input that it never saw
+    try:
+        return function(*copy.deepcopy(arguments))
+    except ERRORS as error:
+        return type(error)
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+
+
+def test_every_split_has_its_size_and_every_cell_is_balanced(items):
+    check_problem(items)
+    assert Counter((i.split, i.part) for i in items) == SIZES
+    assert Counter((i.split, i.part, i.level, i.label) for i in items) == {
+        (split, part, level, label): n // 6 for (split, part), n in SIZES.items() for level in (1, 2, 3) for label in (0, 1)
+    }
+    assert PROBLEMS["small-code"].transfer_only
+
+
+def test_the_data_seed_decides_everything(tmp_path, items):
+    assert build(tmp_path, 3) == items
+    assert small_code.shares(4) != small_code.shares(3)
+
+
+def test_the_catalogue_is_wide_and_every_description_has_two_styles_of_both_lengths():
+    assert len({d.text for d in CATALOGUE}) == len(CATALOGUE) >= 260
+    assert len(FAMILIES) >= 70
+    assert Counter(d.kind.part for d in CATALOGUE)["ood"] >= 100
+    for description in CATALOGUE:
+        functions = {ast.unparse(ast.parse(f)) for f in description.functions}
+        assert len(functions) >= 2, description.text
+        assert {length(f) for f in functions} == {"short", "long"}, description.text
+
+
+def test_the_catalogues_functions_agree_with_each_other():
+    for description in CATALOGUE:
+        for arguments in description.kind.inputs(5, 40):
+            results = [result(compiled(f), arguments) for f in description.functions]
+            assert all(r == results[0] for r in results), (description.text, arguments, results)
+
+
+def test_right_functions_agree_and_wrong_ones_differ_on_fresh_inputs(items):
+    ends = [i for i in random.Random(0).sample(items, 1_200)]
+    right, wrong = ([agreement(i) for i in ends if i.label == label] for label in (1, 0))
+    assert min(right) == 1.0
+    assert max(wrong) < 1.0
+    assert sum(a < 0.9 for a in wrong) > 0.95 * len(wrong)
+
+
+def test_splits_share_no_description_and_ood_is_strings_and_dicts(items):
+    found = {(i.split, OF_QUESTION[i.question].text) for i in items}
+    assert max(Counter(text for _, text in found).values()) == 1
+    kinds = {part: {OF_QUESTION[i.question].kind.name for i in items if i.part == part} for part in ("id", "ood")}
+    assert kinds["ood"] == {"string", "two strings", "dict", "list of strings"}
+    assert kinds["ood"].isdisjoint(kinds["id"])
+
+
+@pytest.mark.parametrize("level", [1, 2, 3])
+def test_question_and_length_tell_nothing_about_the_label(items, level):
+    cells = [[i for i in items if (i.level, i.label) == (level, label)] for label in (0, 1)]
+    assert Counter(i.question for i in cells[0]) == Counter(i.question for i in cells[1])
+    lines = [Counter(i.choice.count("\n") + 1 for i in cell) for cell in cells]
+    assert all(abs(lines[0][n] - lines[1][n]) <= 0.02 * len(cells[0]) for n in lines[0] | lines[1])
+    mean = [sum(len(i.choice) for i in cell) / len(cell) for cell in cells]
+    assert abs(mean[0] - mean[1]) < 1
+    assert {length(i.choice) for cell in cells for i in cell} == {"long" if level == 3 else "short"}
+
+
+def test_an_infinite_loop_is_stopped_and_the_rest_of_the_batch_goes_on():
+    loop, broken, changes = (
+        "def f(xs):\n    while True:\n        pass",
+        "def f(xs:",
+        "def f(xs):\n    xs.append(1)\n    return len(xs)",
+    )
+    outputs = execute([(loop, SUM), (broken, SUM), (changes, SUM), (SUM.functions[0], SUM)])
+    assert set(outputs[0]) == {"error: timeout"}
+    assert set(outputs[1]) == {"error: SyntaxError"}
+    assert outputs[2] == [str(len(xs) + 1) for (xs,) in SUM.kind.inputs()]
+    assert outputs[3] == [str(sum(x for x in xs if x > 0)) for (xs,) in SUM.kind.inputs()]
+
+
+def test_what_depends_on_the_order_of_a_set_is_seen():
+    words = next(d for d in CATALOGUE if d.kind.name == "list of strings")
+    assert "error: not deterministic" in execute([("def f(words):\n    return list(set(words))", words)])[0]
+
+
+def test_equivalent_and_nearly_equivalent_mutants_are_discarded():
+    equivalent = "def f(xs):\n    return sum(x for x in xs if x >= 0)"
+    nearly = "def f(xs):\n    return 9 if xs == [1] else sum(x for x in xs if x > 0)"
+    wrong = "def f(xs):\n    return sum(x for x in xs if x < 0)"
+    outputs = execute([(f, SUM) for f in (SUM.functions[0], equivalent, nearly, wrong)])
+    assert outputs[0] == outputs[1]
+    assert [small_code.is_wrong(o, outputs[0]) for o in outputs] == [False, False, False, True]
+    pool = Pool(SUM, expected=outputs[0])
+    small_code._sort_in(pool, nearly, outputs[2])
+    assert pool.right == pool.wrong == {"short": [], "long": []}
+
+
+def test_a_mutant_differs_on_one_line_and_a_restyled_function_does_the_same():
+    rng = random.Random(0)
+    for description in CATALOGUE:
+        function = restyled(description.functions[-1], rng)
+        for arguments in description.kind.inputs(7):
+            assert result(compiled(function), arguments) == result(compiled(description.functions[0]), arguments), function
+        for mutant in mutants(function, rng, 5):
+            assert sum(a != b for a, b in zip(function.split("\n"), mutant.split("\n"), strict=True)) == 1
+
+
+def test_corpus_is_right_functions_of_the_teachers_descriptions_only():
+    texts = corpus(3, 3_000)
+    assert len(set(texts)) == len(texts) == 3_000
+    found = {OF_QUESTION[t.split("\n")[0]].text for t in texts}
+    assert found == {d.text for d in small_code.shares(3)["teacher", "id"]}
