@@ -12,7 +12,7 @@ from aarlab.problems.code_catalogue import CATALOGUE, FAMILIES
 from aarlab.problems.code_catalogue.mutations import mutants
 from aarlab.problems.code_catalogue.styles import restyled
 from aarlab.problems.problem import PROBLEMS, check_problem
-from aarlab.problems.small_code import SIZES, WORDINGS, Pool, build, corpus, execute, length
+from aarlab.problems.small_code import LEVEL_SHARES, SIZES, WORDINGS, Pool, build, corpus, execute, length
 
 ERRORS = (ArithmeticError, AttributeError, LookupError, NameError, RecursionError, TimeoutError, TypeError, ValueError)
 OF_QUESTION = {wording.format(d.text): d for d in CATALOGUE for wording in WORDINGS}
@@ -62,7 +62,10 @@ def test_every_split_has_its_size_and_every_cell_is_balanced(items):
     check_problem(items)
     assert Counter((i.split, i.part) for i in items) == SIZES
     assert Counter((i.split, i.part, i.level, i.label) for i in items) == {
-        (split, part, level, label): n // 6 for (split, part), n in SIZES.items() for level in (1, 2, 3) for label in (0, 1)
+        (split, part, level, label): round(n * share / 2)
+        for (split, part), n in SIZES.items()
+        for level, share in LEVEL_SHARES.items()
+        for label in (0, 1)
     }
     assert PROBLEMS["small-code"].transfer_only
 
@@ -142,7 +145,8 @@ def test_equivalent_and_nearly_equivalent_mutants_are_discarded():
     assert outputs[0] == outputs[1]
     assert [small_code.is_wrong(o, outputs[0]) for o in outputs] == [False, False, False, True]
     pool = Pool(SUM, expected=outputs[0])
-    small_code._sort_in(pool, nearly, outputs[2])
+    small_code._sort_in(pool, nearly, outputs[2], meant_right=False)
+    small_code._sort_in(pool, equivalent, outputs[1], meant_right=False)
     assert pool.right == pool.wrong == {"short": [], "long": []}
 
 
@@ -156,8 +160,9 @@ def test_a_mutant_differs_on_one_line_and_a_restyled_function_does_the_same():
             assert sum(a != b for a, b in zip(function.split("\n"), mutant.split("\n"), strict=True)) == 1
 
 
-def test_corpus_is_right_functions_of_the_teachers_descriptions_only():
+def test_corpus_is_right_functions_of_descriptions_that_are_in_no_split(items):
     texts = corpus(3, 3_000)
     assert len(set(texts)) == len(texts) == 3_000
     found = {OF_QUESTION[t.split("\n")[0]].text for t in texts}
-    assert found == {d.text for d in small_code.shares(3)["teacher", "id"]}
+    assert found == {d.text for d in small_code.shares(3)["corpus", "id"]}
+    assert found.isdisjoint(OF_QUESTION[i.question].text for i in items)

@@ -19,7 +19,7 @@ from aarlab.core.intervals import accuracy_measure, mean_measure, pgr_measure
 from aarlab.core.records import Measure, Record
 from aarlab.evaluation.answers import load_answers
 from aarlab.methods.method import Inputs
-from aarlab.models import lora, smollm
+from aarlab.models import smollm
 from aarlab.runs.testbed import Testbed
 
 Labels = Literal["weak", "truth"]
@@ -74,6 +74,8 @@ def _kept(
 
 def _run(bed: Testbed, labels: Labels, seed: int, items: int, cache: Path, say: Say) -> tuple[NDArray[np.bool_], float]:
     """Answers (M,) in the order of sorted ids, and seconds."""
+    from aarlab.models import lora
+
     task = task_of(bed, "final", seed)
     truth = load_answers(bed.folder)["student"]
     rows = np.random.default_rng(seed).permutation(len(task.student))[:items]

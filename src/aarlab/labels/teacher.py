@@ -1,7 +1,7 @@
 """items -> weak labels: a teacher far weaker than the student, trained on a few hundred true labels.
 
-What it reads is of another lineage than the student wherever possible: static vectors for chat, a trigram
-with a cache for math and code (`aarlab.models`), under a logistic head. With a critic, it also sees the strong model's own
+What it reads is of another lineage than the student wherever possible: static vectors for chat, a language
+model of counts for math and code (`aarlab.models`), under a logistic head. With a critic, it also sees the strong model's own
 judgement, and learns from the same true labels how far to trust it: the critic baseline in the form that a 135M model can
 bear (after Saunders et al. 2022, arXiv:2206.05802, where the critique is text).
 Legend: T teacher items, N items to label, E numbers that the teacher reads of a choice.

@@ -27,21 +27,22 @@ from aarlab.problems.problem import PROBLEMS, Problem
 from aarlab.sandbox.bubblewrap import Bubblewrap
 from aarlab.sandbox.sandbox import MIB, Limits, Mount, SandboxSpec
 
-SIZES: dict[tuple[SplitName, PartName], int] = {  # each divisible by 2 labels x 3 levels
+SIZES: dict[tuple[SplitName, PartName], int] = {  # each divisible by 2 labels and in LEVEL_SHARES
     ("teacher", "id"): 300,
-    ("student", "id"): 1_602,
-    ("final", "id"): 1_602,
-    ("final", "ood"): 1_602,
+    ("student", "id"): 1_600,
+    ("final", "id"): 1_600,
+    ("final", "ood"): 1_600,
 }
-SHARES: dict[SplitName, float] = {"teacher": 0.20, "student": 0.45, "final": 0.35}  # of the descriptions in distribution
-LEVELS = (1, 2, 3)
+Share = SplitName | Literal["corpus"]
+SHARES: dict[Share, float] = {"corpus": 0.2, "teacher": 0.15, "student": 0.35, "final": 0.3}  # of descriptions in distribution
+LEVEL_SHARES = {1: 0.6, 2: 0.2, 3: 0.2}  # of the items; a bug of one line is hard to see for a small student
 WORDINGS = ("Return {}.", "Write a function that returns {}.", "The function f should return {}.")
 SHORT_LINES, MOST_LINES, MOST_CHARACTERS = 4, 9, 330  # the line of `def` counts
 RIGHT, MUTANTS = 12, 3  # functions of each description and length, and mutants of each of them
 OPTIONS = 25  # functions of other descriptions that may stand for a wrong one
 LEAST_DIFFERENCE = 0.16  # share of the inputs on which a wrong function must differ
 LIMIT_S = 0.05  # CPU time of one function on all inputs
-CORPUS_TEXTS = 20_000
+CORPUS_TEXTS = 8_000
 HASH_SEEDS = (1, 2)  # each function runs under both: what depends on the order of a set is seen
 Length = Literal["short", "long"]
 Outputs = list[str]
@@ -121,9 +122,11 @@ def right_functions(description: Description, n: int, rng: random.Random) -> lis
 def judged(descriptions: Sequence[Description], data_seed: int) -> list[Pool]:
     """For each description, right functions and mutants that execution has shown to be wrong."""
     jobs: list[tuple[str, Description]] = []
+    meant: set[tuple[str, str]] = set()  # (description, function) of those that are written to be right
     for description in descriptions:
         rng = random.Random(f"{data_seed} {description.text}")
         candidates = dict.fromkeys(right_functions(description, RIGHT, rng))
+        meant |= {(description.text, function) for function in candidates}
         for function in list(candidates):
             candidates |= dict.fromkeys(mutants(function, rng, MUTANTS))
         jobs += [(description.functions[0], description), *((c, description) for c in candidates)]
@@ -133,17 +136,18 @@ def judged(descriptions: Sequence[Description], data_seed: int) -> list[Pool]:
         if pool is None:
             pools[description.text] = Pool(description, expected=outputs)  # the reference comes first
         else:
-            _sort_in(pool, function, outputs)
+            _sort_in(pool, function, outputs, meant_right=(description.text, function) in meant)
     return list(pools.values())
 
 
-def _sort_in(pool: Pool, function: str, outputs: Outputs) -> None:
-    """Keep a function that is right or really wrong. One that hardly ever differs, or mostly fails, is neither."""
+def _sort_in(pool: Pool, function: str, outputs: Outputs, *, meant_right: bool) -> None:
+    """Keep a function that is right or really wrong. A mutant that agrees on these inputs may differ on others: it is neither,
+    like one that hardly ever differs, or mostly fails."""
     size = length(function)
     if size is None:
         return
     if outputs == pool.expected:
-        if function not in pool.right[size]:
+        if meant_right and function not in pool.right[size]:
             pool.right[size].append(function)
     elif is_wrong(outputs, pool.expected):
         pool.wrong[size].append(function)
@@ -159,11 +163,11 @@ def is_wrong(outputs: Outputs, expected: Outputs) -> bool:
     )
 
 
-def shares(data_seed: int) -> dict[tuple[SplitName, PartName], list[Description]]:
+def shares(data_seed: int) -> dict[tuple[Share, PartName], list[Description]]:
     """Which descriptions belong to which split: those in distribution are drawn, all others are final's."""
     inside = [d for d in CATALOGUE if d.kind.part == "id"]
     random.Random(data_seed).shuffle(inside)
-    cells: dict[tuple[SplitName, PartName], list[Description]] = {}
+    cells: dict[tuple[Share, PartName], list[Description]] = {}
     start = 0.0
     for split, share in SHARES.items():
         cells[split, "id"] = inside[round(start * len(inside)) : round((start + share) * len(inside))]
@@ -208,10 +212,10 @@ def _cell(pools: Sequence[Pool], split: SplitName, part: PartName, n: int, rng: 
     """The items of one split and part. Each slot is a right and a wrong function with the same question."""
     items: list[Choice] = []
     used: set[str] = set()
-    for level in LEVELS:
+    for level, share in LEVEL_SHARES.items():
         size: Length = "long" if level == 3 else "short"
         options = _wrong_options(pools, level, rng)
-        slots = draw_slots([[f for f in p.right[size] if f not in used] for p in pools], options, n // 6, rng)
+        slots = draw_slots([[f for f in p.right[size] if f not in used] for p in pools], options, round(share * n) // 2, rng)
         used |= {function for _, function in slots}
         wrong = matched([f for _, f in slots], [options[at] for at, _ in slots], [at for at, _ in slots])
         for (at, right), other in zip(slots, wrong, strict=True):
@@ -228,17 +232,17 @@ def build(cache: Path, data_seed: int) -> list[Choice]:
     cells = shares(data_seed)
     pools = {p.description.text: p for p in judged(CATALOGUE, data_seed)}
     items: list[Choice] = []
-    for (split, part), descriptions in cells.items():
+    for (split, part), size in SIZES.items():
         rng = random.Random(f"{data_seed} {split} {part}")
-        items += _cell([pools[d.text] for d in descriptions], split, part, SIZES[split, part], rng)
+        items += _cell([pools[d.text] for d in cells[split, part]], split, part, size, rng)
     random.Random(data_seed).shuffle(items)
     return items
 
 
 def corpus(data_seed: int, texts: int) -> list[str]:
-    """Right functions of the teacher's descriptions, each under every wording."""
+    """Right functions of descriptions that are in no split, each under every wording."""
     rng = random.Random(f"corpus {data_seed}")
-    descriptions = shares(data_seed)["teacher", "id"]
+    descriptions = shares(data_seed)["corpus", "id"]
     jobs = [(d.functions[0], d) for d in descriptions]
     each = texts // len(descriptions) // len(WORDINGS)
     jobs += [(f, d) for d in descriptions for f in right_functions(d, each, rng)]

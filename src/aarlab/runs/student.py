@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from aarlab.core.records import AnyItem, Pair
 from aarlab.core.settings import Home
 from aarlab.models import double, smollm
-from aarlab.models.cache_lm import CacheLM
+from aarlab.models.count_lm import CountLM
 from aarlab.models.vectors import static_vectors
 from aarlab.problems.problem import Problem
 
@@ -53,7 +53,7 @@ def smollm2(home: Home, workers: int, *, random_weights: bool = False) -> Studen
         features = reader(asked, weights=weights, cache=home.cache, workers=workers, progress=partial(say, "student: texts"))
         say("teacher: what it reads", 0, 1)
         corpus = problem.corpus(home.cache, data_seed)
-        teacher_TE = static_vectors(corpus, [c for _, c in asked]) if pairs else CacheLM(corpus).profiles(asked)
+        teacher_TE = static_vectors(corpus, [c for _, c in asked]) if pairs else CountLM(corpus).profiles(asked)
         return Reading(
             hidden={layer: _by_item(h, items) for layer, h in zip(smollm.LAYERS, features.hidden_LTD, strict=True)},
             profile_NCP=_by_item(features.profile_TP, items),
