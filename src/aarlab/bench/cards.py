@@ -5,8 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from aarlab.bench.controls import ControlRow
-from aarlab.bench.record import BenchReport, MethodRow, TaskTable
+from aarlab.bench.record import BenchReport, ControlRow, MethodRow, TaskTable
 from aarlab.bench.render import three, two
 from aarlab.core.records import SPLITS, AnyItem
 from aarlab.methods.library import METHODS
@@ -15,12 +14,12 @@ from aarlab.problems.publish import read_private_items
 from aarlab.runs.testbed import Testbed
 
 
-def write_cards(report: BenchReport, beds: dict[str, list[Testbed]], controls: Sequence[ControlRow], folder: Path) -> None:
+def write_cards(report: BenchReport, beds: dict[str, list[Testbed]], folder: Path) -> None:
     """cards/data-<problem>.md and cards/method-<name>.md."""
     folder.mkdir(parents=True, exist_ok=True)
     for table in report.tables:
         items = read_private_items(beds[table.task][0].folder)
-        rows = [c for c in controls if c.task == table.task]
+        rows = [c for c in report.controls if c.task == table.task]
         (folder / f"data-{table.task}.md").write_text(data_card(table, items, rows))
     for name in sorted({row.method for table in report.tables for row in table.rows if row.method in METHODS}):
         (folder / f"method-{name}.md").write_text(method_card(name, report))

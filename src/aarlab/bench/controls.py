@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aarlab.bench.measure import task_of
+from aarlab.bench.record import ControlRow
 from aarlab.bench.table import Truth, truth_of
 from aarlab.core.intervals import accuracy_measure
-from aarlab.core.records import Measure, Record
+from aarlab.core.records import Measure
 from aarlab.evaluation.answers import load_answers
 from aarlab.methods.baselines import naive
 from aarlab.methods.method import Array, Inputs, Task
@@ -20,16 +21,6 @@ from aarlab.runs.testbed import Testbed
 
 Run = Callable[[Task, NDArray[np.bool_], int], Array]  # (task, true labels of its student items, seed) -> probabilities (M,)
 CHANCE = 0.04  # an accuracy whose interval comes within this of one half is called chance
-
-
-class ControlRow(Record):
-    """One control on one task: what it is, what a sound testbed shows, what was seen."""
-
-    task: str
-    control: str
-    expected: str
-    accuracy: Measure
-    as_expected: bool
 
 
 @dataclass(frozen=True)

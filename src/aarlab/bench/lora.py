@@ -7,34 +7,21 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aarlab.bench.measure import task_of
+from aarlab.bench.record import Labels, LoraRow
 from aarlab.bench.table import truth_of
 from aarlab.core.errors import Misconfigured
 from aarlab.core.intervals import accuracy_measure, mean_measure, pgr_measure
-from aarlab.core.records import Measure, Record
 from aarlab.evaluation.answers import load_answers
 from aarlab.methods.method import Inputs
 from aarlab.models import smollm
 from aarlab.runs.testbed import Testbed
 
-Labels = Literal["weak", "truth"]
 Say = Callable[[str, int, int], None]
-
-
-class LoraRow(Record):
-    """Fine-tuning on weak labels (naive) or on true ones (the fine-tuned ceiling), against the frozen anchors."""
-
-    task: str
-    labels: Labels
-    items: int  # that were trained on
-    accuracy: Measure
-    pgr: Measure  # with the frozen student's ceiling as 1
-    seconds: Measure
 
 
 def lora_row(

@@ -1,6 +1,10 @@
 """The schema of bench.json. Every number is a `Measure`."""
 
+from typing import Literal
+
 from aarlab.core.records import Family, Measure, Record
+
+Labels = Literal["weak", "truth"]
 
 
 class Comparison(Record):
@@ -67,6 +71,27 @@ class Transfer(Record):
     winner_rank: int  # its rank on `target`, 1 is the best
 
 
+class ControlRow(Record):
+    """One control on one task: what it is, what a sound testbed shows, what was seen."""
+
+    task: str
+    control: str
+    expected: str
+    accuracy: Measure
+    as_expected: bool
+
+
+class LoraRow(Record):
+    """Fine-tuning on weak labels (naive) or on true ones (the fine-tuned ceiling), against the frozen anchors."""
+
+    task: str
+    labels: Labels
+    items: int  # that were trained on
+    accuracy: Measure
+    pgr: Measure  # with the frozen student's ceiling as 1
+    seconds: Measure
+
+
 class BenchReport(Record):
     """Everything that the tables and figures show, and what is needed to redo it."""
 
@@ -78,4 +103,6 @@ class BenchReport(Record):
     selection_seed: int
     tables: tuple[TaskTable, ...]
     transfer: tuple[Transfer, ...]
+    controls: tuple[ControlRow, ...]  # of `aar controls` under the same name, if it was run
+    lora: tuple[LoraRow, ...]  # of `aar lora`, likewise
     failures: tuple[str, ...]

@@ -1,11 +1,11 @@
 """A bench as words: Markdown for a file, a table for the terminal."""
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.table import Table
 
-from aarlab.bench.controls import ControlRow
-from aarlab.bench.lora import LoraRow
-from aarlab.bench.record import BenchReport, Comparison, MethodRow, TaskTable, Transfer
+from aarlab.bench.record import BenchReport, Comparison, ControlRow, LoraRow, MethodRow, TaskTable, Transfer
 from aarlab.core.records import Measure
 
 HEAD = ("method", "family", "PGR", "accuracy", "PGR in distr.", "PGR out of distr.", "against naive", "s a run")
@@ -81,17 +81,21 @@ def markdown(report: BenchReport) -> str:
     ]
     for table in report.tables:
         lines += [f"## {table.task}", "", *_facts(table), ""]
-        lines += [_line(HEAD), _line(["---"] * len(HEAD)), *(_line(_cells(row)) for row in table.rows), ""]
+        lines += [*_table(HEAD, [_cells(row) for row in table.rows]), ""]
     if report.transfer:
         lines += ["## Transfer", "", "![transfer](transfer.svg)", "", *(f"- {_transfer_line(t)}" for t in report.transfer), ""]
+    if report.controls:
+        lines += ["## Controls", "", *_table(CONTROL_HEAD, [control_cells(c) for c in report.controls]), ""]
+    if report.lora:
+        lines += ["## Fine-tuned (LoRA)", "", *_table(LORA_HEAD, [lora_cells(row) for row in report.lora]), ""]
     if report.failures:
         lines += ["## Failures", "", *(f"- {f}" for f in report.failures), ""]
     versions = ", ".join(f"{name} {number}" for name, number in report.versions.items())
     return "\n".join([*lines, f"Versions: {versions}. Code of the methods: `{report.code[:16]}`.", ""])
 
 
-def _line(cells: tuple[str, ...] | list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
 
 
 CONTROL_HEAD = ("task", "control", "a sound testbed shows", "accuracy", "as expected")
@@ -100,6 +104,14 @@ CONTROL_HEAD = ("task", "control", "a sound testbed shows", "accuracy", "as expe
 def control_cells(row: ControlRow) -> tuple[str, ...]:
     """The cells of CONTROL_HEAD."""
     return row.task, row.control, row.expected, three(row.accuracy), "yes" if row.as_expected else "NO"
+
+
+LORA_HEAD = ("task", "labels", "items", "accuracy", "PGR (frozen ruler)", "s a run")
+
+
+def lora_cells(row: LoraRow) -> tuple[str, ...]:
+    """The cells of LORA_HEAD."""
+    return row.task, row.labels, str(row.items), three(row.accuracy), two(row.pgr), f"{row.seconds.estimate:.0f}"
 
 
 def print_controls(rows: list[ControlRow], console: Console) -> None:
@@ -112,10 +124,9 @@ def print_controls(rows: list[ControlRow], console: Console) -> None:
 
 def print_lora(rows: list[LoraRow], console: Console) -> None:
     """The fine-tuned rows on a terminal."""
-    shown = Table("task", "labels", "items", "accuracy", "PGR (frozen ruler)", "s a run", box=None, pad_edge=False)
+    shown = Table(*LORA_HEAD, box=None, pad_edge=False)
     for row in rows:
-        cells = (row.task, row.labels, str(row.items), three(row.accuracy), two(row.pgr), f"{row.seconds.estimate:.0f}")
-        shown.add_row(*cells)
+        shown.add_row(*lora_cells(row))
     console.print(shown)
 
 

@@ -12,15 +12,15 @@ from typing import Protocol
 import numpy as np
 
 from aarlab.bench.cards import write_cards
-from aarlab.bench.controls import ControlRow, control_rows, random_student_row
+from aarlab.bench.controls import control_rows, random_student_row
 from aarlab.bench.figures import draw
-from aarlab.bench.lora import LoraRow, lora_row
+from aarlab.bench.lora import lora_row
 from aarlab.bench.measure import Answered, Job, code_digest, measure, runner
-from aarlab.bench.record import BenchReport
+from aarlab.bench.record import BenchReport, ControlRow, LoraRow
 from aarlab.bench.render import markdown
 from aarlab.bench.spec import Bench
 from aarlab.bench.table import TaskResult, transfer, truth_of
-from aarlab.core.records import SplitName
+from aarlab.core.records import R, SplitName
 from aarlab.core.settings import Home
 from aarlab.methods.library import METHODS
 from aarlab.problems.problem import SELECTION_SEED
@@ -109,17 +109,16 @@ def run(spec: Bench, home: Home, show: Display) -> tuple[BenchReport, Path]:
         ]
         found, failed = measure(jobs, home.root / "bench-answers", workers=spec.workers, say=show.say)
     results = {task: _result(spec, task, some, methods, found) for task, some in beds.items()}
-    report = _report(spec, results, found, tuple(f"{j.method}, seed {j.seed}: {why}" for j, why in failed.items()))
     folder = home.root / "benches" / spec.name
+    report = _report(spec, results, tuple(f"{j.method}, seed {j.seed}: {why}" for j, why in failed.items()), folder)
     _write(report, folder)
-    write_cards(report, beds, _kept_controls(folder), folder / "cards")
+    write_cards(report, beds, folder / "cards")
     return report, folder
 
 
-def _kept_controls(folder: Path) -> list[ControlRow]:
-    """What `aar controls` found under the same name, if it was run."""
-    path = folder / "controls.json"
-    return [ControlRow.model_validate(row) for row in json.loads(path.read_text())] if path.exists() else []
+def _kept(path: Path, kind: type[R]) -> tuple[R, ...]:
+    """The rows that `aar controls` or `aar lora` left under the same name, if it was run."""
+    return tuple(kind.model_validate_json(json.dumps(row)) for row in json.loads(path.read_text())) if path.exists() else ()
 
 
 def prepare_all(spec: Bench, home: Home, say: Say, reader: student.Student | None) -> dict[str, list[Testbed]]:
@@ -148,8 +147,8 @@ def _result(
 def _report(
     spec: Bench,
     results: dict[str, tuple[TaskResult, dict[str, list[float]]]],
-    found: dict[Job, Answered],
     failures: tuple[str, ...],
+    folder: Path,
 ) -> BenchReport:
     pairs = [(a, b) for a, _ in results.values() for b, _ in results.values() if a.task != b.task]
     return BenchReport(
@@ -160,6 +159,8 @@ def _report(
         selection_seed=SELECTION_SEED,
         tables=tuple(result.table(seconds) for result, seconds in results.values()),
         transfer=tuple(transfer(a, b) for a, b in pairs if a.correct.keys() == b.correct.keys()),
+        controls=_kept(folder / "controls.json", ControlRow),
+        lora=_kept(folder / "lora.json", LoraRow),
         failures=failures,
     )
 
