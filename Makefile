@@ -1,4 +1,4 @@
-.PHONY: demo test test-real check bench bench-features select clean
+.PHONY: demo test test-real check bench controls benchmarks select clean
 PY ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
@@ -21,12 +21,17 @@ check: $(READY)
 	$(VENV)/bin/ruff format --check src tests benchmarks
 	$(VENV)/bin/lint-imports
 
-# Ratios measured in one run; see LOG.md.
+# All methods on all three problems: the README's table (set-up included; resumes).
 bench: $(READY)
-	$(VENV)/bin/python benchmarks/evaluator.py
+	$(VENV)/bin/aar bench $(ARGS)
 
-# Speed of the feature step and of one experiment.
-bench-features: $(READY)
+# Break one thing at a time: the controls' table.
+controls: $(READY)
+	$(VENV)/bin/aar controls $(ARGS)
+
+# Speed: ratios measured in one run; see LOG.md.
+benchmarks: $(READY)
+	$(VENV)/bin/python benchmarks/evaluator.py
 	$(VENV)/bin/python benchmarks/features.py
 
 # How the head's hyper-parameters were chosen, on the selection seed alone.

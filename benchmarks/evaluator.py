@@ -1,6 +1,6 @@
 """Ratios of the evaluator's steps in one run: grading, storing, and answering a bundle of five seeds x 2,004 items.
 
-Run: `make bench`. No test asserts a time.
+Run: `make benchmarks`. No test asserts a time.
 """
 
 import json

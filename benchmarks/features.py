@@ -1,6 +1,6 @@
 """Speed of the one-time feature step and of one experiment, as ratios in one run on one process.
 
-Run: `make bench-features` (needs the student's weights: 95 MB once). No test asserts a time.
+Run: `make benchmarks` (needs the student's weights: 95 MB once). No test asserts a time.
 """
 
 import random

@@ -52,6 +52,17 @@ def test_product_labels_by_hand(task):
     assert parts.product_labels(task, 2.0) == pytest.approx(expected)
 
 
+def test_noisy_channel_finds_the_error_rates_of_independent_annotators():
+    """Three annotators, right with 0.9, 0.7 and 0.6: the posterior beats the best of them, and sides with it alone."""
+    rng = np.random.default_rng(0)
+    truth = rng.random(4_000) < 0.5
+    votes = np.stack([np.where(rng.random(4_000) < p, truth, ~truth) for p in (0.9, 0.7, 0.6)])
+    posterior = parts.noisy_channel(votes)
+    assert ((posterior > 0.5) == truth).mean() >= 0.89
+    alone = (votes[0] != votes[1]) & (votes[0] != votes[2])
+    assert ((posterior > 0.5) == votes[0])[alone].mean() > 0.9
+
+
 def test_noisy_channel_trusts_the_majority_of_good_annotators(task, bed, answers):
     truth = np.array([answers["student"][i] for i in task.student.ids])
     weak = ((task.weak_probs_N > 0.5) == truth).mean()

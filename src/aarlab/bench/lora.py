@@ -5,6 +5,8 @@ One run takes minutes on two cores, so each is kept as it comes. Legend: N stude
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -24,59 +26,70 @@ from aarlab.runs.testbed import Testbed
 Say = Callable[[str, int, int], None]
 
 
-def lora_row(
-    task: str, bed: Testbed, labels: Labels, seeds: Sequence[int], *, items: int, cache: Path, store: Path, say: Say
-) -> LoraRow:
-    """Run what is not kept yet, on the first `items` of each seed's student items; grade all.
+@dataclass(frozen=True)
+class LoraRun:
+    """One fine-tuning: which labels, on the first `items` of the seed's student items in the seed's order."""
+
+    bed: Testbed
+    labels: Labels
+    seed: int
+    items: int
+
+    @property
+    def file(self) -> str:
+        return f"lora-{self.bed.fingerprint}-{self.labels}-{self.seed}-{self.items}.json"
+
+
+def lora_row(task: str, runs: Sequence[LoraRun], *, cache: Path, store: Path, say: Say) -> LoraRow:
+    """Run what is not kept yet, and grade all: runs of one testbed and one kind of labels.
 
     Raises:
         Misconfigured: the testbed was made with the double, which has no weights to tune.
     """
-    if "smollm2" not in bed.folder.name:
-        raise Misconfigured("Only the smollm2 student has weights to fine-tune. Drop `--student double`.")
-    runs = [_kept(bed, labels, seed, items, cache, store, say) for seed in seeds]
-    truth = truth_of([bed], "final")
-    correct = np.stack([answers_M == truth.labels_M for answers_M, _ in runs])
+    first = runs[0]
+    if "smollm2" not in first.bed.folder.name:
+        raise Misconfigured("Only the smollm2 student has weights to fine-tune. Take it as the student.")
+    answered = [_kept(run, cache, store, say) for run in runs]
+    truth = truth_of([first.bed], "final")
+    correct = np.stack([answers_M == truth.labels_M for answers_M, _ in answered])
     return LoraRow(
         task=task,
-        labels=labels,
-        items=items,
+        labels=first.labels,
+        items=first.items,
         accuracy=accuracy_measure(correct),
         pgr=pgr_measure(correct, weak_SM=truth.weak_SM, ceiling_SM=truth.ceiling_SM),
-        seconds=mean_measure(np.array([s for _, s in runs]), resampled="seeds"),
+        seconds=mean_measure(np.array([s for _, s in answered]), resampled="seeds"),
     )
 
 
-def _kept(
-    bed: Testbed, labels: Labels, seed: int, items: int, cache: Path, store: Path, say: Say
-) -> tuple[NDArray[np.bool_], float]:
-    path = store / f"lora-{bed.fingerprint}-{labels}-{seed}-{items}.json"
+def _kept(run: LoraRun, cache: Path, store: Path, say: Say) -> tuple[NDArray[np.bool_], float]:
+    path = store / run.file
     if not path.exists():
         store.mkdir(parents=True, exist_ok=True)
-        answers_M, seconds = _run(bed, labels, seed, items, cache, say)
+        answers_M, seconds = _answer(run, cache, say)
         path.write_text(json.dumps({"answers": answers_M.tolist(), "seconds": seconds}))
     kept = json.loads(path.read_text())
     return np.array(kept["answers"], dtype=bool), kept["seconds"]
 
 
-def _run(bed: Testbed, labels: Labels, seed: int, items: int, cache: Path, say: Say) -> tuple[NDArray[np.bool_], float]:
+def _answer(run: LoraRun, cache: Path, say: Say) -> tuple[NDArray[np.bool_], float]:
     """Answers (M,) in the order of sorted ids, and seconds."""
     from aarlab.models import lora
 
-    task = task_of(bed, "final", seed)
-    truth = load_answers(bed.folder)["student"]
-    rows = np.random.default_rng(seed).permutation(len(task.student))[:items]
+    task = task_of(run.bed, "final", run.seed)
+    truth = load_answers(run.bed.folder)["student"]
+    rows = np.random.default_rng(run.seed).permutation(len(task.student))[: run.items]
     true_N = np.array([truth[i] for i in task.student.ids], dtype=np.float64)
-    targets_N = true_N if labels == "truth" else (task.weak_probs_N > 0.5).astype(np.float64)
-    started = perf_counter()
+    targets_N = true_N if run.labels == "truth" else (task.weak_probs_N > 0.5).astype(np.float64)
     asked = _asked(task.student)
+    started = perf_counter()
     probs_M = lora.fine_tune(
         [asked[i] for i in rows],
         targets_N[rows],
         _asked(task.test),
         weights=smollm.ensure_weights(cache),
-        spec=lora.LoraSpec(seed=seed),
-        progress=lambda done, of: say(f"LoRA on {labels} labels, seed {seed}", done, of),
+        spec=lora.LoraSpec(seed=run.seed),
+        progress=partial(say, f"LoRA on {run.labels} labels, seed {run.seed}"),
     )
     return (probs_M > 0.5)[np.argsort(np.array(task.test.ids))], perf_counter() - started
 

@@ -14,7 +14,7 @@ import numpy as np
 from aarlab.bench.cards import write_cards
 from aarlab.bench.controls import control_rows, random_student_row
 from aarlab.bench.figures import draw
-from aarlab.bench.lora import lora_row
+from aarlab.bench.lora import LoraRun, lora_row
 from aarlab.bench.measure import Answered, Job, code_digest, measure, runner
 from aarlab.bench.record import BenchReport, ControlRow, LoraRow
 from aarlab.bench.render import markdown
@@ -73,21 +73,12 @@ def run_lora(spec: Bench, items: int, home: Home, show: Display) -> tuple[list[L
         Misconfigured, Transient: set-up could not be done, or the student has no weights.
     """
     folder = home.root / "benches" / spec.name
-    rows = []
+    rows: list[LoraRow] = []
     with show.steps():
         for task, (bed, *_) in prepare_all(spec, home, show.say, None).items():
             for labels in ("weak", "truth"):
-                made = lora_row(
-                    task,
-                    bed,
-                    labels,
-                    spec.run_seeds,
-                    items=items,
-                    cache=home.cache,
-                    store=home.root / "bench-answers",
-                    say=show.say,
-                )
-                rows.append(made)
+                runs = [LoraRun(bed, labels, seed, items) for seed in spec.run_seeds]
+                rows.append(lora_row(task, runs, cache=home.cache, store=home.root / "bench-answers", say=show.say))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "lora.json").write_text(json.dumps([r.model_dump(mode="json") for r in rows], indent=1))
     return rows, folder / "lora.json"

@@ -54,6 +54,7 @@ Workers = Annotated[int, typer.Option(help="processes of one thread each")]
 
 @app.command(help="Measure methods on problems: table, forest plot, transfer heat map, JSON. Resumes.")
 def bench(
+    *,
     task: Tasks = None,
     method: Annotated[list[str] | None, typer.Option(help="a method's name or FILE.py; repeatable; all if none")] = None,
     seeds: Annotated[int, typer.Option(help="runs of each method")] = 5,
@@ -77,6 +78,7 @@ def bench(
 
 @app.command(help="Break one thing at a time and see that the testbed notices: the controls' table. Fails if one does not.")
 def controls(
+    *,
     task: Tasks = None,
     seeds: Annotated[int, typer.Option(help="runs of each control")] = 5,
     data_seed: DataSeeds = None,
@@ -99,6 +101,7 @@ def controls(
 
 @app.command(help="Fine-tune the student itself (LoRA) on weak and on true labels, beside the frozen figures. Minutes a run.")
 def lora(
+    *,
     task: Tasks = None,
     seeds: Annotated[int, typer.Option(help="runs of each kind of labels")] = 2,
     items: Annotated[int, typer.Option(help="how many student items to train on")] = 640,

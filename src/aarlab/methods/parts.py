@@ -50,12 +50,14 @@ def product_labels(task: Task, trust: float = 1.0) -> Array:
 
 
 def noisy_channel_labels(task: Task, rounds: int = 20) -> Array:
-    """Posterior of the true label by EM over binary annotators with a symmetric error rate each (Dawid & Skene 1979).
-
-    The annotators are the weak teacher, the weak teacher with a critic, and the strong model's zero-shot judgement.
-    """
+    """The posterior of three annotators: the weak teacher, the same with a critic, and the zero-shot judgement."""
     favour_N = task.student.favour_N
-    votes_KN = np.stack([task.weak_probs_N > 0.5, task.critic_probs_N > 0.5, favour_N > np.median(favour_N)])
+    return noisy_channel(np.stack([task.weak_probs_N > 0.5, task.critic_probs_N > 0.5, favour_N > np.median(favour_N)]), rounds)
+
+
+def noisy_channel(votes_KN: NDArray[np.bool_], rounds: int = 20) -> Array:
+    """Posterior (N,) of the true label by EM over K binary annotators with a symmetric error rate each (Dawid & Skene 1979),
+    which are taken to err independently."""
     signs_KN = np.where(votes_KN, 1.0, -1.0)
     posterior_N = votes_KN.mean(axis=0)
     for _ in range(rounds):
