@@ -20,13 +20,21 @@ TUNED_LAYERS = (12, 16, 20)
     cites="Burns et al. 2023, arXiv:2312.09390, section 3: weak labels, trained on as if true",
 )
 def naive(task: Task, seed: int, *, layer: int = parts.LAYER, l2: float = parts.L2) -> Array:
+    """A head on hard weak labels."""
     del seed  # it has drawn the rows and the teacher already
     student, test = parts.represent(task, (layer,))
     return parts.train(student, parts.harden(task.weak_probs_N), l2=l2).probs(test)
 
 
+@method("naive-tuned", family=Family.OTHER, cites="naive with the layer and L2 that suit it best, so that no rival wins by L2")
+def naive_tuned(task: Task, seed: int) -> Array:
+    """Of TUNED_LAYERS x TUNED_L2, the setting with the best naive accuracy on small-chat, data seed 0 (`make select`)."""
+    return naive(task, seed, layer=16, l2=10.0)
+
+
 @method("confident", family=Family.DATA_FILTERING, cites="the study's baseline: train on confident weak labels only")
 def confident(task: Task, seed: int) -> Array:
+    """A head on the half of the weak labels that is furthest from 0.5."""
     del seed
     student, test = parts.represent(task)
     keep = parts.confident(task.weak_probs_N, share=0.5)
@@ -35,12 +43,14 @@ def confident(task: Task, seed: int) -> Array:
 
 @method("elicitation", family=Family.UNSUPERVISED_ELICITATION, cites="Wen et al. 2025, arXiv:2506.10139")
 def elicitation(task: Task, seed: int) -> Array:
+    """A head on labels that the student finds mutually predictable, starting from its zero-shot judgement; no weak label."""
     student, test = parts.represent(task)
     return parts.train(student, parts.harden(parts.elicited_labels(task, student, seed))).probs(test)
 
 
 @method("critic", family=Family.OTHER, cites="Saunders et al. 2022, arXiv:2206.05802; here the critique is one number")
 def critic(task: Task, seed: int) -> Array:
+    """A head on the labels of the teacher that has read the student's judgement and learned how far to trust it."""
     del seed
     student, test = parts.represent(task)
     return parts.train(student, parts.harden(task.critic_probs_N)).probs(test)
@@ -52,6 +62,7 @@ def critic(task: Task, seed: int) -> Array:
     cites="the student's own judgement, no training and no weak label",
 )
 def zero_shot(task: Task, seed: int) -> Array:
+    """The sign of the student's own judgement, scaled to a probability."""
     del seed
     favour_M = task.test.favour_N
     return expit(favour_M / np.abs(favour_M).mean())
