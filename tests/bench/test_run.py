@@ -10,7 +10,7 @@ import pytest
 from aarlab.bench.measure import Job, code_digest, measure
 from aarlab.bench.run import command_of, run, run_controls
 from aarlab.bench.spec import Bench
-from aarlab.core.errors import Misconfigured
+from aarlab.core.errors import InvalidSubmission, Misconfigured
 from aarlab.core.records import validated
 from aarlab.core.settings import Home
 
@@ -93,6 +93,20 @@ def test_a_file_of_ones_own_is_a_method_and_its_failure_is_reported(where, tmp_p
     assert "0..1" in report.failures[0]
     always = next(r for r in report.tables[0].rows if r.method == str(good))
     assert always.accuracy.estimate == pytest.approx(0.5, abs=0.01)  # labels are balanced
+
+
+def test_one_method_alone_is_a_table_without_comparisons(where):
+    report, _ = run(spec(methods=("critic",), name="one"), where, Silent())
+    assert [len(t.rows) for t in report.tables] == [1, 1]
+    assert report.tables[0].rows[0].against_naive is report.tables[0].rows[0].against_best is None
+    assert report.transfer == ()
+
+
+def test_where_no_method_answers_its_author_is_told_why(where, tmp_path):
+    bad = tmp_path / "bad.py"
+    bad.write_text(METHOD.format(answer=2.0))
+    with pytest.raises(InvalidSubmission, match=r"No method answered every run of .*0..1"):
+        run(spec(methods=(str(bad),), name="none"), where, Silent())
 
 
 def test_a_changed_file_is_another_method(tmp_path):

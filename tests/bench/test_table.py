@@ -25,7 +25,7 @@ def world(accuracies, seed=0, items=ITEMS):
 
 def result(accuracies, task="task", **kwargs):
     truth, answers = world(accuracies, **kwargs)
-    return TaskResult(task, "final", [], truth, answers)
+    return TaskResult(task, "final", [], truth, answers, seeds=SEEDS)
 
 
 def test_the_table_ranks_and_says_what_is_not_distinguishable():

@@ -20,6 +20,7 @@ from aarlab.bench.record import BenchReport, ControlRow, LoraRow
 from aarlab.bench.render import markdown
 from aarlab.bench.spec import Bench
 from aarlab.bench.table import TaskResult, transfer, truth_of
+from aarlab.core.errors import InvalidSubmission
 from aarlab.core.records import R, SplitName
 from aarlab.core.settings import Home
 from aarlab.methods.library import METHODS
@@ -28,6 +29,7 @@ from aarlab.runs import student
 from aarlab.runs.testbed import Testbed, prepare
 
 SPLIT: SplitName = "final"  # researchers hill-climb on feedback; a bench is the operator's and looks at the other one
+RANKED = 3  # methods that a rank correlation takes
 VERSIONED = ("aarlab", "numpy", "scipy", "torch", "transformers")
 Say = Callable[[str, int, int], None]
 
@@ -99,9 +101,12 @@ def run(spec: Bench, home: Home, show: Display) -> tuple[BenchReport, Path]:
             Job(bed, SPLIT, name, seed) for some in beds.values() for bed in some for name in methods for seed in spec.run_seeds
         ]
         found, failed = measure(jobs, home.root / "bench-answers", workers=spec.workers, say=show.say)
+    failures = tuple(f"{j.method}, seed {j.seed}: {why}" for j, why in failed.items())
     results = {task: _result(spec, task, some, methods, found) for task, some in beds.items()}
+    if empty := [task for task, (result, _) in results.items() if not result.correct]:
+        raise InvalidSubmission(f"No method answered every run of {', '.join(empty)}. {failures[0]}")
     folder = home.root / "benches" / spec.name
-    report = _report(spec, results, tuple(f"{j.method}, seed {j.seed}: {why}" for j, why in failed.items()), folder)
+    report = _report(spec, results, failures, folder)
     _write(report, folder)
     write_cards(report, beds, folder / "cards")
     return report, folder
@@ -132,7 +137,7 @@ def _result(
         if all(all(row) for row in runs):
             answers[name] = np.concatenate([np.stack([a.answers_M for a in row if a]) for row in runs], axis=1)
             seconds[name] = [a.seconds for row in runs for a in row if a]
-    return TaskResult(task, SPLIT, beds, truth_of(beds, SPLIT), answers), seconds
+    return TaskResult(task, SPLIT, beds, truth_of(beds, SPLIT), answers, seeds=spec.seeds), seconds
 
 
 def _report(
@@ -149,7 +154,7 @@ def _report(
         code=code_digest("naive"),
         selection_seed=SELECTION_SEED,
         tables=tuple(result.table(seconds) for result, seconds in results.values()),
-        transfer=tuple(transfer(a, b) for a, b in pairs if a.correct.keys() == b.correct.keys()),
+        transfer=tuple(transfer(a, b) for a, b in pairs if len(a.correct) >= RANKED and a.correct.keys() == b.correct.keys()),
         controls=_kept(folder / "controls.json", ControlRow),
         lora=_kept(folder / "lora.json", LoraRow),
         failures=failures,

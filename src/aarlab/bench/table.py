@@ -58,13 +58,19 @@ class TaskResult:
     """One task's graded methods and the bootstrap that they share."""
 
     def __init__(
-        self, task: str, split: str, testbeds: Sequence[Testbed], truth: Truth, answers: Mapping[str, NDArray[np.bool_]]
+        self,
+        task: str,
+        split: str,
+        testbeds: Sequence[Testbed],
+        truth: Truth,
+        answers: Mapping[str, NDArray[np.bool_]],
+        *,
+        seeds: int,
     ) -> None:
-        """`answers`: method -> (S, M), the same seeds in the same order for every method."""
+        """`answers`: method -> (S, M), the same S seeds in the same order for every method."""
         self.task, self.split, self.truth = task, split, truth
         self.fingerprints = tuple(bed.fingerprint for bed in testbeds)
         self.correct = {name: given_SM == truth.labels_M for name, given_SM in answers.items()}
-        seeds = len(next(iter(answers.values())))
         self.bootstrap = PgrBootstrap(weak_SM=truth.weak_SM, ceiling_SM=truth.ceiling_SM, seeds=seeds, draws=DRAWS)
 
     @property
