@@ -72,6 +72,7 @@ class TaskResult:
         self.fingerprints = tuple(bed.fingerprint for bed in testbeds)
         self.correct = {name: given_SM == truth.labels_M for name, given_SM in answers.items()}
         self.bootstrap = PgrBootstrap(weak_SM=truth.weak_SM, ceiling_SM=truth.ceiling_SM, seeds=seeds, draws=DRAWS)
+        self._parts = {ood: self._part_bootstrap(truth.ood_M == ood, seeds) for ood in (False, True)}
 
     @property
     def ranked(self) -> list[str]:
@@ -107,12 +108,12 @@ class TaskResult:
         return MethodRow(
             method=name,
             family=METHODS[name].family if name in METHODS else Family.OTHER,
-            accuracy=accuracy_measure(correct),
-            accuracy_id=accuracy_measure(correct[:, ~ood]),
-            accuracy_ood=accuracy_measure(correct[:, ood]),
+            accuracy=self.bootstrap.accuracy(correct),
+            accuracy_id=self._parts[False].accuracy(correct[:, ~ood]),
+            accuracy_ood=self._parts[True].accuracy(correct[:, ood]),
             pgr=self.bootstrap.pgr(correct),
-            pgr_id=self._part(correct, ~ood),
-            pgr_ood=self._part(correct, ood),
+            pgr_id=self._part(correct, ood=False),
+            pgr_ood=self._part(correct, ood=True),
             item_error=self.bootstrap.item_error(correct),
             seconds=mean_measure(np.array(seconds), resampled="seeds"),
             accuracy_by_seed=tuple(float(a) for a in correct.mean(axis=1)),
@@ -120,11 +121,13 @@ class TaskResult:
             against_best=against[self.ranked[0]].get(name),
         )
 
-    def _part(self, correct: Correct, rows: NDArray[np.bool_]) -> Measure | None:
-        part = self.truth.part(rows)
+    def _part_bootstrap(self, rows_M: NDArray[np.bool_], seeds: int) -> PgrBootstrap:
+        part = self.truth.part(rows_M)
+        return PgrBootstrap(weak_SM=part.weak_SM, ceiling_SM=part.ceiling_SM, seeds=seeds)
+
+    def _part(self, correct: Correct, *, ood: bool) -> Measure | None:
         try:
-            bootstrap = PgrBootstrap(weak_SM=part.weak_SM, ceiling_SM=part.ceiling_SM, seeds=len(correct))
-            return bootstrap.pgr(correct[:, rows])
+            return self._parts[ood].pgr(correct[:, self.truth.ood_M == ood])
         except Misconfigured:  # that part has no gap: its PGR is unknown
             return None
 
