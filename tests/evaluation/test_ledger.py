@@ -1,4 +1,6 @@
 import sqlite3
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -96,3 +98,10 @@ def test_a_disk_that_cannot_be_written_is_transient(tmp_path):
     (tmp_path / "b").rmdir()
     with pytest.raises(Transient, match="Not recorded"):
         blobs.put(b"data")
+
+
+def test_processes_may_open_a_new_ledger_at_the_same_moment(tmp_path):
+    imports = "import sys; from pathlib import Path; from aarlab.evaluation.ledger import Ledger"
+    argv = [sys.executable, "-c", f"{imports}; Ledger(Path(sys.argv[1])).close()", str(tmp_path / "ledger.sqlite")]
+    processes = [subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    assert [(p.communicate(timeout=30)[1], p.returncode) for p in processes] == [("", 0)] * 4

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Engine, Integer, MetaData, String, Table, create_engine, event, select, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from aarlab.core.errors import Misconfigured, Transient
 from aarlab.core.records import Entry, EntryKind
@@ -44,7 +45,9 @@ class Ledger:
         self._lock = threading.Lock()
         self._engine = _engine(path)
         with self._engine.begin() as connection:
-            _metadata.create_all(connection)
+            connection.execute(CreateTable(_entries, if_not_exists=True))  # another process may be opening it, too
+            for index in _entries.indexes:
+                connection.execute(CreateIndex(index, if_not_exists=True))
             for statement in _APPEND_ONLY:
                 connection.execute(text(statement))
 
