@@ -5,6 +5,7 @@ choice's logit its score. Adapters (Hu et al. 2021, arXiv:2106.09685) are on all
 them are bfloat16. Legend: N training items, M test items, C choices an item, b items of a batch.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,9 @@ class Scorer(nn.Module):
         config = LoraConfig(r=spec.rank, lora_alpha=spec.alpha, target_modules=LINEAR_MAPS, lora_dropout=0.0)
         self.encode = lambda text: tokenizer(text, add_special_tokens=False)["input_ids"]
         good, bad = (model.lm_head.weight[self.encode(word)[0]].detach().float() for word in (GOOD, BAD))
-        self.body = get_peft_model(model.model, config)
+        with warnings.catch_warnings():  # of peft's own use of a name that transformers is about to drop
+            warnings.filterwarnings("ignore", category=FutureWarning, message=".*is_gradient_checkpointing")
+            self.body = get_peft_model(model.model, config)
         self.pair_head = nn.Parameter(good - bad)
         self.choice_head = nn.Parameter(torch.zeros_like(good))
 

@@ -72,7 +72,9 @@ def random_weights(cache: Path) -> Path:
     """A folder with the student's architecture and tokenizer under weights that were drawn, not learned: a control."""
     import torch
     from transformers import AutoConfig, LlamaForCausalLM
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     folder, trained = cache / "models" / "SmolLM2-135M-random", ensure_weights(cache)
     if (folder / "source.json").exists():
         return folder
