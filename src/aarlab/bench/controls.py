@@ -112,7 +112,7 @@ def random_student_row(task: str, beds: Sequence[Testbed], random_beds: Sequence
     return ControlRow(
         task=task,
         control="random-initialised student on true labels",
-        expected="well below the ceiling; near chance where the answer is no matter of words",
+        expected="well below the ceiling",
         accuracy=accuracy,
         as_expected=accuracy.upper < accuracy_measure(learned.ceiling_SM).lower,
     )
