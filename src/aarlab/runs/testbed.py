@@ -91,8 +91,8 @@ def _digest(items: Sequence[AnyItem]) -> str:
 
 def _label(items: Sequence[AnyItem], reading: Reading, folder: Path) -> None:
     """Write states, weak labels and anchors."""
-    rows = {s: np.flatnonzero([i.split == s for i in items]) for s in ("teacher", *PUBLISHED_SPLITS)}
-    rows = {split: r for split, r in rows.items() if len(r)}
+    splits: tuple[SplitName, ...] = ("teacher", *PUBLISHED_SPLITS)
+    rows = {s: found for s in splits if (found := [n for n, i in enumerate(items) if i.split == s])}
     labels = {split: np.array([items[i].label for i in r]) for split, r in rows.items()}
     views, states = _views(reading, rows), _states(reading, rows)
     teachers = [train_teacher(views["teacher"], labels["teacher"], seed) for seed in range(SEEDS)]
@@ -110,13 +110,13 @@ def _label(items: Sequence[AnyItem], reading: Reading, folder: Path) -> None:
     np.savez(folder / "private" / "anchors.npz", **anchors)
 
 
-def _views(reading: Reading, rows: dict[SplitName, NDArray[np.intp]]) -> dict[SplitName, TeacherView]:
+def _views(reading: Reading, rows: dict[SplitName, list[int]]) -> dict[SplitName, TeacherView]:
     teacher = _z_scored(reading.teacher_NCE, rows["student"])
     favour = against_reference(_centred(reading.favour_NC, rows["student"]))
     return {s: TeacherView(against_reference(teacher[r]), favour[r, 1] - favour[r, 0]) for s, r in rows.items()}
 
 
-def _states(reading: Reading, rows: dict[SplitName, NDArray[np.intp]]) -> dict[SplitName, States]:
+def _states(reading: Reading, rows: dict[SplitName, list[int]]) -> dict[SplitName, States]:
     """The state at a layer: the mean hidden state there beside the surprisal profile, every feature of equal weight."""
     profile = _z_scored(reading.profile_NCP, rows["student"])
     layers = {
@@ -127,13 +127,13 @@ def _states(reading: Reading, rows: dict[SplitName, NDArray[np.intp]]) -> dict[S
     return {s: States({layer: x[r] for layer, x in layers.items()}, favour[r]) for s, r in rows.items()}
 
 
-def _z_scored(values_NCD: NDArray, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+def _z_scored(values_NCD: NDArray, rows: Sequence[int]) -> NDArray[np.float32]:
     """Each feature in standard deviations from its mean, both taken over the choices of the student split; clipped."""
     reference = values_NCD[rows].astype(np.float64)
     z = (values_NCD - reference.mean(axis=(0, 1))) / (reference.std(axis=(0, 1)) + 1e-6)
     return np.clip(z, -CLIP, CLIP).astype(np.float32)
 
 
-def _centred(favour_NC: NDArray, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+def _centred(favour_NC: NDArray, rows: Sequence[int]) -> NDArray[np.float32]:
     """Favour above the student split's median, so that a single choice is compared with the middling one."""
     return (favour_NC - np.median(favour_NC[rows])).astype(np.float32)
