@@ -8,7 +8,7 @@ from contextlib import nullcontext
 import pytest
 
 from aarlab.bench.measure import Job, code_digest, measure
-from aarlab.bench.run import command_of, run, run_controls
+from aarlab.bench.run import command_of, run, run_controls, run_lora
 from aarlab.bench.spec import Bench
 from aarlab.core.errors import InvalidSubmission, Misconfigured
 from aarlab.core.records import validated
@@ -55,6 +55,22 @@ def test_it_writes_tables_figures_and_what_is_needed_to_redo_it(made):
     assert [t["task"] for t in saved["tables"]] == list(GENERATED)
     assert "data seed 0" in (folder / "bench.md").read_text()
     assert report.tables[0].weak.estimate < report.tables[0].ceiling.estimate
+
+
+def test_cards_are_written_from_the_code_and_the_results(made):
+    report, folder = made
+    data, method = ((folder / "cards" / f"{name}.md").read_text() for name in ("data-generated-checks", "method-naive"))
+    assert "never (transfer only)" in data
+    assert "id, question, choice" in data
+    assert "| final | ood | 150 | 75 |" in data
+    assert "arXiv:2312.09390" in method
+    assert f"{report.tables[0].rows[-1].pgr.estimate:.2f}" in method
+    assert "def naive(task: Task, seed: int" in method
+
+
+def test_the_double_has_no_weights_to_fine_tune(where):
+    with pytest.raises(Misconfigured, match="Only the smollm2 student"):
+        run_lora(spec(), 10, where, Silent())
 
 
 def test_a_second_call_runs_nothing_again(made, where):
