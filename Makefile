@@ -36,7 +36,7 @@ benchmarks: $(READY)
 
 # How the head's hyper-parameters were chosen, on the selection seed alone.
 select: $(READY)
-	$(VENV)/bin/python benchmarks/select.py
+	$(VENV)/bin/python benchmarks/hyperparameters.py
 
 $(READY): pyproject.toml constraints.txt
 	$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PY=python3.12")'
