@@ -1,6 +1,8 @@
 """Fixtures: a testbed of generated words with the double as its student, set up once a test process."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -19,18 +21,27 @@ def quiet(what: str, done: int, of: int) -> None:
 
 
 @pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    return Home(tmp_path_factory.mktemp("aar-home"))
-
-
-@pytest.fixture(scope="session")
-def bed(home: Home) -> Testbed:
+def prepared_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     """generated-chat, published, labelled and with its baselines measured in real sandboxes."""
-    made = prepare("generated-chat", 1, home=home, student=student.COUNTING, say=quiet)
-    engine = LocalEngine(made, home.root / "runs", Bubblewrap, workers=2, timeout_s=60)
-    measure_baselines(engine, made.private, quiet)
+    made = Home(tmp_path_factory.mktemp("aar-home"))
+    bed = prepare("generated-chat", 1, home=made, student=student.COUNTING, say=quiet)
+    engine = LocalEngine(bed, made.root / "runs", Bubblewrap, workers=2, timeout_s=60)
+    measure_baselines(engine, bed.private, quiet)
     engine.close()
     return made
+
+
+@pytest.fixture
+def home(prepared_home: Home, tmp_path: Path) -> Home:
+    """The prepared home as a test's own: what is released about a label set in one test is unknown to the next."""
+    shutil.copytree(prepared_home.root, tmp_path / "aar-home", copy_function=os.link)
+    return Home(tmp_path / "aar-home")
+
+
+@pytest.fixture
+def bed(home: Home) -> Testbed:
+    """The prepared testbed in a home of its own."""
+    return prepare("generated-chat", 1, home=home, student=student.COUNTING, say=quiet)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from aarlab.sandbox import Bubblewrap
 
 @pytest.fixture
 def engine(bed, tmp_path):
-    made = LocalEngine(bed, tmp_path / "runs", Bubblewrap, workers=2, timeout_s=5)
+    made = LocalEngine(bed, tmp_path / "runs", Bubblewrap, workers=2, timeout_s=15)
     yield made
     made.close()
 

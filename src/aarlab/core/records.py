@@ -123,24 +123,41 @@ class Measure(Record):
 
 
 class Diagnostics(Record):
-    """What a submitter may know about its own predictions at no cost: nothing here depends on a label."""
+    """What a submitter may know about its own predictions at no cost: nothing here depends on a hidden label."""
 
     class_share: float  # share of answers that are 1
-    seed_disagreement: float  # mean share of items on which two seeds differ
-    nearest_earlier: float | None  # share of items that differ from the nearest earlier submission, None if first
+    seed_disagreement: float  # mean share of items on which a seed differs from the majority of seeds
+    nearest_earlier: float | None  # share of answers that differ from the nearest of the latest submissions, None if first
+    weak_agreement: float | None  # share of items on which the majority of seeds answers as the weak teacher, to a percent
+    noise_accuracy: float  # a difference from the incumbent smaller than this is noise at this sample size (95 %, paired)
     warnings: tuple[str, ...] = ()
 
 
+class Released(Record):
+    """The bits-released ledger of a label set: what all answers so far, to anybody, can have told about its labels."""
+
+    bits: float  # upper bound on the information that has left
+    cap_bits: float | None  # after which every answer is the same; None: no cap
+    share_of_labels: float  # bits / items
+    inflation_bound: float  # with 95 % confidence no told level is further above the true accuracy (accuracy)
+
+
 class Receipt(Record):
-    """What the evaluator answers. `level_*` is the campaign's told level on the policy's grid, never an exact score."""
+    """What the evaluator answers. `level_*` is the label set's told level on the policy's grid, never an exact score."""
 
     id: str  # "r-000017"
     snapshot: str  # SHA-256 of the code that made the predictions
     family: Family
     improved: bool
-    level_pgr: float  # provisional: on the `feedback` split
+    provisional: Literal[True] = True  # figures on `feedback`; only a confirmation counts
+    level_pgr: float
     level_accuracy: float
-    next_step_accuracy: float  # an improvement is told only from this much above the level
+    certified_pgr: float | None  # with 95 % confidence, what reached the level is truly at least this good; None at the start
+    certified_accuracy: float | None
+    next_step_accuracy: float  # an improvement is told only from this accuracy
+    price_of_next_yes_bits: float | None  # None: nothing more will be told (sealed)
+    tier: Literal["open", "tight", "coarse", "sealed"]
+    released: Released
     repeated: bool = False  # answered from memory: the same predictions were submitted before
     diagnostics: Diagnostics
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aarlab.core.errors import Misconfigured
+from aarlab.core.pgr import performance_gap_recovered
 
 Answers = Mapping[str, Mapping[str, int]]  # split -> item id -> 0 or 1
 
@@ -38,16 +40,35 @@ class Ruler:
 
 
 def load_ruler(problem: Path) -> Ruler:
-    """Mean anchors on `feedback`.
+    """Mean anchors on `feedback`: from set-up's arrays, or from private/ruler.json where another harness wrote it.
 
     Raises:
         Misconfigured: anchors or baselines have not been measured.
     """
+    stated = problem / "private" / "ruler.json"
     try:
+        if stated.exists():
+            ruler = Ruler(**json.loads(stated.read_text()))
+            performance_gap_recovered(ruler.start, weak=ruler.weak, ceiling=ruler.ceiling)
+            return ruler
         with np.load(problem / "private" / "anchors.npz") as anchors:
             weak, ceiling = (float(anchors[f"feedback_{end}_SM"].mean()) for end in ("weak", "ceiling"))
         with np.load(problem / "private" / "baselines.npz") as baselines:
             start = float(baselines["feedback/naive"].mean())
-    except (OSError, KeyError, ValueError) as error:
-        raise Misconfigured(f"{problem} has no anchors or baselines ({error}). Run `aar demo` or `aar run` first.") from error
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        words = "Set it up with `aar demo` or `aar run`, or write private/ruler.json: {weak, ceiling, start} (accuracies)."
+        raise Misconfigured(f"{problem} has no anchors or baselines ({error}). {words}") from error
     return Ruler(weak, ceiling, start)
+
+
+def load_weak_answers(problem: Path, truth_M: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    """The weak teachers' majority answers to the feedback items, shape (M,), in the order of sorted ids; None without anchors.
+
+    They follow from the teacher and the items; the labels are needed only because set-up kept which answers were right.
+    """
+    try:
+        with np.load(problem / "private" / "anchors.npz") as anchors:
+            correct_SM = anchors["feedback_weak_SM"]
+    except FileNotFoundError:
+        return None
+    return np.where(correct_SM, truth_M, ~truth_M).mean(axis=0) > 0.5

@@ -1,11 +1,14 @@
-"""predictions -> receipt. The one object that holds the labels; everything that leaves it passes a policy."""
+"""predictions -> receipt. The one object that holds the labels; everything that leaves it passes a policy.
+
+Legend: S seeds, M feedback items in the order of their sorted ids.
+"""
 
 import hashlib
 import hmac
 import json
 import secrets
-import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,43 +17,69 @@ from numpy.typing import NDArray
 
 from aarlab.core.errors import InvalidSubmission, Misconfigured
 from aarlab.core.pgr import performance_gap_recovered
-from aarlab.core.records import Diagnostics, Entry, Family, Receipt
-from aarlab.evaluation.answers import load_answers, load_ruler
+from aarlab.core.records import Entry, Family, Receipt, Released
+from aarlab.evaluation import metered as _metered  # noqa: F401 - registers the default policies
+from aarlab.evaluation.answers import load_answers, load_ruler, load_weak_answers
 from aarlab.evaluation.blobs import Blobs
 from aarlab.evaluation.detectors import Submitted, detect
+from aarlab.evaluation.diagnostics import Diagnosis
 from aarlab.evaluation.grade import Predictions, answer_matrix, grade
-from aarlab.evaluation.ledger import Ledger
-from aarlab.evaluation.policies import POLICIES, step
+from aarlab.evaluation.group import GroupCommit
+from aarlab.evaluation.ledger import Draft, Ledger
+from aarlab.evaluation.meter import Meter, Question, Told
+from aarlab.evaluation.packed import Packed, question_of, unpack
+from aarlab.evaluation.policies import POLICIES
 
 SEEDS, MAX_FILES, MAX_BYTES = 5, 50, 1 << 20
 
 
-class Evaluator:
-    """The evaluator of one campaign on one problem. Its state is the ledger and the blobs; a restart loses nothing."""
+@dataclass(frozen=True)
+class _Pending:
+    """A valid submission that waits for its answer."""
 
-    def __init__(self, problem: Path, campaign: Path, *, policy: str = "ladder") -> None:
-        self.folder = campaign / "server"
+    who: str
+    snapshot: str
+    family: Family
+    seeds: tuple[int, ...]
+    answers_SM: NDArray[np.bool_]
+    key: str
+
+
+class Evaluator:
+    """The evaluator of one campaign on one problem. Its state is the ledger, the blobs and the label set's meter; a restart
+    loses nothing that was told."""
+
+    def __init__(self, problem: Path, campaign: Path, *, policy: str = "default") -> None:
+        self.problem, self.campaign, self.folder = problem, campaign.name, campaign / "server"
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)
         self.answers = load_answers(problem)
         self.ruler = load_ruler(problem)
-        self.policy = POLICIES[policy]
         self.ids = sorted(self.answers["feedback"])
+        self._truth_M = np.array([self.answers["feedback"][i] == 1 for i in self.ids])
         self.ledger = Ledger(self.folder / "ledger.sqlite")
         self.blobs = Blobs(self.folder / "blobs")
+        meter = problem / "private" / "meter" / "feedback.sqlite"
+        self.meter = Meter(meter, POLICIES[policy], baseline=self.ruler.start, n=len(self.ids))
         self._secret = _secret(self.folder / "secret")
-        self._lock = threading.Lock()
-        self.level = self.policy.start(self.ruler.start, len(self.ids))
+        self._group: GroupCommit[_Pending, Receipt] = GroupCommit(self._answer_all)
+        self._diagnosis = Diagnosis(load_weak_answers(problem, self._truth_M), len(self.ids))
         self._history: list[Submitted] = []
-        self._receipts: dict[str, Receipt] = {}  # predictions' hash + submitter -> what was answered
+        self._receipts: dict[str, Receipt] = {}  # question -> what was answered in this campaign
+        self._snapshots = {e.body["snapshot"] for e in self.ledger.entries("code")}
         for entry in self.ledger.entries("submission"):
-            self._remember(entry)
+            self._take_up(entry)
 
     def __enter__(self) -> "Evaluator":
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close ledger and meter."""
         self.ledger.close()
+        self.meter.close()
 
     # --- code ---------------------------------------------------------------------------------------------------------
 
@@ -67,7 +96,8 @@ class Evaluator:
         packed = json.dumps(dict(sorted(files.items())), separators=(",", ":")).encode()
         snapshot = self.blobs.put(packed)
         self.ledger.append("code", who, {"snapshot": snapshot, "family": family.value, "bytes": len(packed)})
-        return {"snapshot": snapshot, "seeds": self._seeds("feedback", snapshot)}
+        self._snapshots.add(snapshot)
+        return {"snapshot": snapshot, "seeds": self.seeds("feedback", snapshot)}
 
     def code(self, snapshot: str) -> dict[str, str]:
         """The files of a snapshot.
@@ -75,15 +105,13 @@ class Evaluator:
         Raises:
             InvalidSubmission: nobody committed it.
         """
-        files = json.loads(self.blobs.get(snapshot))
-        if not self._is_code(snapshot):
-            raise InvalidSubmission(f"There is no snapshot '{snapshot[:80]}'.", snapshot=snapshot)
-        return files
+        if snapshot not in self._snapshots:
+            raise InvalidSubmission(f"There is no snapshot '{snapshot[:80]}'.", snapshot=snapshot[:80])
+        return json.loads(self.blobs.get(snapshot))
 
-    def _is_code(self, snapshot: str) -> bool:
-        return any(e.body["snapshot"] == snapshot for e in self.ledger.entries("code"))
+    def seeds(self, purpose: str, snapshot: str) -> list[int]:
+        """The seeds issued for a purpose and a snapshot: functions of both and of this campaign's secret."""
 
-    def _seeds(self, purpose: str, snapshot: str) -> list[int]:
         def seed(number: int) -> int:
             message = f"{purpose}|{snapshot}|{number}".encode()
             return int.from_bytes(hmac.digest(self._secret, message, hashlib.sha256)[:4], "big") >> 1
@@ -92,79 +120,97 @@ class Evaluator:
 
     # --- submissions --------------------------------------------------------------------------------------------------
 
-    def submit(self, who: str, snapshot: str, predictions: Mapping[str, Mapping[str, int]], family: Family) -> Receipt:
+    def submit(self, who: str, snapshot: str, predictions: Mapping[str, Mapping[str, int] | str], family: Family) -> Receipt:
         """Grade a bundle of answers on the issued seeds and tell what the policy allows. Everything is stored.
 
         Raises:
             InvalidSubmission: the snapshot was not committed, or the answers do not fit (see `answer_matrix`).
-            Transient: the store failed; nothing was recorded, submit again.
+            Transient: the store failed; nothing was told, submit again.
         """
-        if not self._is_code(snapshot):
+        if snapshot not in self._snapshots:
             raise InvalidSubmission(f"There is no snapshot '{snapshot[:80]}'. Commit the code first; it issues the seeds.")
-        by_seed = _by_seed(predictions)
-        answers_SM = answer_matrix(by_seed, self.ids, self._seeds("feedback", snapshot))
-        stored = self._store(by_seed)
-        with self._lock:
-            if earlier := self._receipts.get(stored):
-                return earlier.model_copy(update={"repeated": True})
-            return self._answer(who, snapshot, family, answers_SM, stored)
+        seeds = self.seeds("feedback", snapshot)
+        answers_SM = answer_matrix(_by_seed(predictions), self.ids, seeds)
+        return self._group.do(_Pending(who, snapshot, family, tuple(seeds), answers_SM, question_of("feedback", answers_SM)))
 
-    def _store(self, predictions: Predictions) -> str:
-        ordered = {str(seed): dict(sorted(by_id.items())) for seed, by_id in sorted(predictions.items())}
-        return self.blobs.put(json.dumps(ordered, separators=(",", ":")).encode())
+    def _answer_all(self, batch: Sequence[_Pending]) -> list[Receipt]:
+        """One commit of the meter, then one of the ledger, for all that wait. Should the process end in between, the meter
+        answers the same question the same way when it is asked again."""
+        new = {p.key: p for p in batch if p.key not in self._receipts}
+        exact = {key: float((p.answers_SM == self._truth_M).mean()) for key, p in new.items()}
+        told = self.meter.tell([Question(key, self.campaign, p.who, exact[key]) for key, p in new.items()])
+        made = [self._draft(p, t, exact[p.key], n) for n, (p, t) in enumerate(zip(new.values(), told, strict=True), start=1)]
+        entries = self.ledger.append_many(made)
+        flags = [flag for p, entry in zip(new.values(), entries, strict=True) for flag in self._take_up(entry, p.answers_SM)]
+        self.ledger.append_many([Draft("flag", "evaluator", flag.model_dump(mode="json")) for flag in flags])
+        first = {id(p) for p in new.values()}
+        return [self._receipts[p.key] if id(p) in first else self._again(p.key) for p in batch]
 
-    def predictions(self, blob: str) -> dict[int, dict[str, int]]:
-        """Stored predictions, by seed and id."""
-        return {int(seed): by_id for seed, by_id in json.loads(self.blobs.get(blob)).items()}
+    def _again(self, key: str) -> Receipt:
+        return self._receipts[key].model_copy(update={"repeated": True})
 
-    def _answer(self, who: str, snapshot: str, family: Family, answers_SM: NDArray[np.bool_], stored: str) -> Receipt:
-        truth_M = np.array([self.answers["feedback"][i] == 1 for i in self.ids])
-        exact = float((answers_SM == truth_M).mean())
-        told = self.policy.tell(exact, self.level, len(self.ids))
-        receipt = Receipt(
-            id=f"r-{len(self._history) + 1:06d}",
-            snapshot=snapshot,
-            family=family,
-            improved=told.improved,
-            level_pgr=round(self.pgr(told.level), 4),
-            level_accuracy=round(told.level, 6),
-            next_step_accuracy=round(told.level + step(len(self.ids)), 6),
-            diagnostics=self._diagnostics(answers_SM),
-        )
-        body = {"snapshot": snapshot, "family": family.value, "predictions": stored}
+    def _draft(self, p: _Pending, told: Told, exact: float, number: int) -> Draft:
+        stored = Packed("feedback", p.seeds, p.answers_SM)
+        receipt = self._receipt(p, told, f"r-{len(self._history) + number:06d}")
+        body = {"snapshot": p.snapshot, "family": p.family.value, "predictions": stored.name}
         body |= {"receipt": receipt.model_dump(mode="json"), "exact_accuracy": exact, "exact_pgr": self.pgr(exact)}
-        self._remember(self.ledger.append("submission", who, body), answers_SM)
-        for flag in detect(self._history, self._history[-1]):
-            self.ledger.append("flag", "evaluator", flag.model_dump(mode="json"))
-        return receipt
+        return Draft("submission", p.who, body, {stored.name: stored.data})
 
-    def _remember(self, entry: Entry, answers_SM: NDArray[np.bool_] | None = None) -> None:
+    def _receipt(self, p: _Pending, told: Told, receipt: str) -> Receipt:
+        outlook, certified = told.outlook, told.certified
+        return Receipt(
+            id=receipt,
+            snapshot=p.snapshot,
+            family=p.family,
+            improved=told.answer.improved,
+            level_pgr=round(self.pgr(told.answer.level), 4),
+            level_accuracy=round(told.answer.level, 6),
+            certified_pgr=None if certified is None else round(self.pgr(certified), 4),
+            certified_accuracy=None if certified is None else round(certified, 6),
+            next_step_accuracy=round(outlook.next_step, 6),
+            price_of_next_yes_bits=None if outlook.price_bits is None else round(outlook.price_bits, 2),
+            tier=outlook.tier,
+            released=self.released(told),
+            repeated=told.repeated,
+            diagnostics=self._diagnosis.of(p.answers_SM),
+        )
+
+    def released(self, told: Told) -> Released:
+        """The bits-released ledger as a record."""
+        n, cap = len(self.ids), told.outlook.cap_bits
+        return Released(
+            bits=round(told.bits, 2),
+            cap_bits=None if cap is None else round(cap, 2),
+            share_of_labels=round(told.bits / n, 4),
+            inflation_bound=round(told.bound, 4),
+        )
+
+    def _take_up(self, entry: Entry, answers_SM: NDArray[np.bool_] | None = None) -> list[Any]:
+        """Remember a submission; the flags that it raises."""
         if answers_SM is None:
-            by_seed = self.predictions(entry.body["predictions"])
-            answers_SM = answer_matrix(by_seed, self.ids, sorted(by_seed))
+            answers_SM = unpack(self.ledger.blob(entry.body["predictions"])).answers_SM
         receipt = Receipt.model_validate_json(json.dumps(entry.body["receipt"]))
-        self._receipts[entry.body["predictions"]] = receipt
+        self._receipts[question_of("feedback", answers_SM)] = receipt
+        self._diagnosis.take_up(answers_SM, improved=receipt.improved)
         self._history.append(Submitted(entry.who, receipt.id, np.packbits(answers_SM), answers_SM.size, answers_SM.mean()))
-        if receipt.improved:
-            self.level = receipt.level_accuracy
+        return list(detect(self._history, self._history[-1]))
 
     def pgr(self, accuracy: float) -> float:
         """An accuracy on `feedback` as PGR against the mean anchors."""
         return performance_gap_recovered(accuracy, weak=self.ruler.weak, ceiling=self.ruler.ceiling)
 
-    def _diagnostics(self, answers_SM: NDArray[np.bool_]) -> Diagnostics:
-        """Functions of the submitted answers alone."""
-        share = float(answers_SM.mean())
-        majority_M = answers_SM.mean(axis=0) > 0.5
-        packed = np.packbits(answers_SM)
-        nearest = min((s.distance(packed) for s in self._history), default=None)
-        warnings = ("Nearly all answers are the same.",) if not 0.03 < share < 0.97 else ()
-        return Diagnostics(
-            class_share=round(share, 4),
-            seed_disagreement=round(float((answers_SM != majority_M).mean()), 4),
-            nearest_earlier=None if nearest is None else round(nearest, 4),
-            warnings=warnings,
-        )
+    @property
+    def level(self) -> float:
+        """The told level (accuracy) of the label set."""
+        return self.meter.channel.level
+
+    def predictions(self, stored: str) -> dict[int, dict[str, int]]:
+        """Stored predictions, by seed and id."""
+        packed = unpack(self.ledger.blob(stored))
+        ids = sorted(self.answers[packed.split])
+        return {
+            seed: dict(zip(ids, map(int, row), strict=True)) for seed, row in zip(packed.seeds, packed.answers_SM, strict=True)
+        }
 
     # --- confirmation (operator) --------------------------------------------------------------------------------------
 
@@ -195,7 +241,7 @@ class Evaluator:
         return begun
 
     def _confirmation_seeds(self, token: str) -> list[int]:
-        return self._seeds("final", token)
+        return self.seeds("final", token)
 
     def confirm(self, token: str, predictions: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
         """Grade the evaluator's own run of a snapshot on `final` and record it.
@@ -206,8 +252,11 @@ class Evaluator:
         by_seed, seeds = _by_seed(predictions), self._confirmation_seeds(token)
         correct_SM = grade(by_seed, self.answers["final"], seeds)
         body = {"id": token, "snapshot": token.split(".")[0], "split": "final", "seeds": seeds}
-        body |= {"predictions": self._store(by_seed), "exact_accuracy": float(correct_SM.mean())}
-        return self.ledger.append("confirmation", "evaluator", body).body
+        ids = sorted(self.answers["final"])
+        stored = Packed("final", tuple(seeds), answer_matrix(by_seed, ids, seeds))
+        body |= {"predictions": stored.name, "exact_accuracy": float(correct_SM.mean())}
+        draft = Draft("confirmation", "evaluator", body, {stored.name: stored.data})
+        return self.ledger.append_many([draft])[0].body
 
     def confirmation_failed(self, token: str, error: str) -> dict[str, Any]:
         """Record that a snapshot could not be confirmed because its own code failed."""
@@ -215,9 +264,9 @@ class Evaluator:
         return self.ledger.append("confirmation", "evaluator", body).body
 
 
-def _by_seed(predictions: Mapping[str, Mapping[str, int]]) -> dict[int, Mapping[str, int]]:
+def _by_seed(predictions: Mapping[str, Mapping[str, int] | str]) -> Predictions:
     try:
-        return {int(seed): by_id for seed, by_id in predictions.items()}
+        return {int(seed): given for seed, given in predictions.items()}
     except ValueError as error:
         raise InvalidSubmission(f"Seeds must be whole numbers, got {sorted(predictions)[:3]}.") from error
 

@@ -1,5 +1,7 @@
 """Predictions x answers -> correctness, matched by id. No message here depends on a label.
 
+A seed's answers are a map {item id: 0 or 1}, or, shorter, a string of 0s and 1s in the order of the sorted ids.
+
 Legend: S seeds, M items in the order of their sorted ids.
 """
 
@@ -10,7 +12,8 @@ from numpy.typing import NDArray
 
 from aarlab.core.errors import InvalidSubmission
 
-Predictions = Mapping[int, Mapping[str, int]]  # seed -> item id -> 0 or 1
+OneSeed = Mapping[str, int] | str
+Predictions = Mapping[int, OneSeed]  # by seed
 
 
 def answer_matrix(predictions: Predictions, ids: Sequence[str], seeds: Sequence[int]) -> NDArray[np.bool_]:
@@ -24,10 +27,27 @@ def answer_matrix(predictions: Predictions, ids: Sequence[str], seeds: Sequence[
             f"Answers are needed for exactly the issued seeds {sorted(seeds)}, got {sorted(predictions)}.",
             seeds=sorted(predictions),
         )
-    return np.array([_row(predictions[seed], ids, seed) for seed in seeds])
+    return np.stack(
+        [_string(given, ids, seed) if isinstance(given := predictions[seed], str) else _row(given, ids, seed) for seed in seeds]
+    )
 
 
-def _row(by_id: Mapping[str, int], ids: Sequence[str], seed: int) -> list[bool]:
+def _string(given: str, ids: Sequence[str], seed: int) -> NDArray[np.bool_]:
+    characters = np.frombuffer(given.encode(errors="replace"), np.uint8)
+    if len(characters) != len(ids) or not np.isin(characters, (48, 49)).all():
+        raise InvalidSubmission(f"Seed {seed}: a string of answers must be {len(ids)} characters, each 0 or 1.", seed=seed)
+    return characters == 49
+
+
+def _row(by_id: Mapping[str, int], ids: Sequence[str], seed: int) -> NDArray[np.bool_]:
+    answers = [by_id.get(i) for i in ids]
+    if len(by_id) != len(ids) or not all(type(a) is int and a in (0, 1) for a in answers):
+        _refuse(by_id, ids, seed)
+    return np.array(answers, dtype=bool)
+
+
+def _refuse(by_id: Mapping[str, int], ids: Sequence[str], seed: int) -> None:
+    """Say what is wrong with one seed's answers."""
     wanted = set(ids)
     if missing := wanted - by_id.keys():
         raise InvalidSubmission(
@@ -36,13 +56,11 @@ def _row(by_id: Mapping[str, int], ids: Sequence[str], seed: int) -> list[bool]:
         )
     if unknown := by_id.keys() - wanted:
         raise InvalidSubmission(
-            f"Seed {seed}: {len(unknown)} ids are not in this split, e.g. '{min(unknown)}'. Answer the feedback items only.",
+            f"Seed {seed}: {len(unknown)} ids are not in this split, e.g. '{min(unknown)[:80]}'. Answer feedback items only.",
             unknown=len(unknown),
         )
-    for item, answer in by_id.items():
-        if type(answer) is not int or answer not in (0, 1):
-            raise InvalidSubmission(f"Seed {seed}: the answer to '{item}' is {answer!r}; it must be 0 or 1.", item=item)
-    return [by_id[i] == 1 for i in ids]
+    item, answer = next((i, a) for i, a in by_id.items() if type(a) is not int or a not in (0, 1))
+    raise InvalidSubmission(f"Seed {seed}: the answer to '{item}' is {str(answer)[:40]}; it must be 0 or 1.", item=item)
 
 
 def grade(predictions: Predictions, answers: Mapping[str, int], seeds: Sequence[int]) -> NDArray[np.bool_]:

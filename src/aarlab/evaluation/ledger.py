@@ -3,6 +3,8 @@
 import hashlib
 import json
 import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,16 @@ def digest(seq: int, at: str, who: str, kind: str, body: str, prev: str) -> str:
     return hashlib.sha256(json.dumps([seq, at, who, kind, body, prev], separators=(",", ":")).encode()).hexdigest()
 
 
+@dataclass(frozen=True)
+class Draft:
+    """An entry that is to be recorded, with the small blobs that it names."""
+
+    kind: EntryKind
+    who: str
+    body: dict[str, Any]
+    blobs: Mapping[str, bytes] = field(default_factory=dict)
+
+
 class Ledger:
     """One SQLite file in WAL mode, synced at every append; one writer at a time."""
 
@@ -68,6 +80,20 @@ class Ledger:
         except DBAPIError as error:
             raise Transient(f"Not recorded: the ledger cannot be written ({error.orig}). Try again later.") from error
         return Entry(**(row | {"body": json.loads(packed)}))
+
+    def append_many(self, drafts: Sequence[Draft]) -> list[Entry]:
+        made = []
+        for d in drafts:
+            with self._engine.begin() as connection:
+                connection.execute(text("CREATE TABLE IF NOT EXISTS blobs (hash TEXT PRIMARY KEY, data BLOB)"))
+                for name, data in d.blobs.items():
+                    connection.execute(text("INSERT OR IGNORE INTO blobs VALUES (:h, :d)"), {"h": name, "d": data})
+            made.append(self.append(d.kind, d.who, d.body))
+        return made
+
+    def blob(self, name: str) -> bytes:
+        with self._engine.connect() as connection:
+            return connection.execute(text("SELECT data FROM blobs WHERE hash = :h"), {"h": name}).scalar_one()
 
     def entries(self, kind: EntryKind | None = None, *, after: int = 0) -> list[Entry]:
         """Entries in order, optionally of one kind and after a sequence number."""

@@ -1,74 +1,131 @@
-"""What a submitter is told about a score. The ledger keeps the exact score; a policy decides what leaves.
+"""What a submitter is told about a score: the contract, and the alternatives that are here to be compared with.
 
-A policy has two methods and no state of its own: its state is the told level, which the ledger remembers.
+A policy sees the exact score; what it answers is the only thing about the hidden labels that leaves the evaluator. What it
+knows is the `Channel`: everything it has said so far about one label set, to anybody. The default is in metered.py.
 """
 
 import math
-from dataclasses import dataclass
-from typing import Protocol
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
 
 from aarlab.core.registry import Registry
 
+Tier = Literal["open", "tight", "coarse", "sealed"]
+
 
 @dataclass(frozen=True)
-class Told:
-    """What is told: whether the score improved on the level, and the level afterwards (accuracy)."""
+class Answer:
+    """One answer as the meter keeps it. The channel is the sum of its answers."""
 
     improved: bool
-    level: float
+    level: float  # what is told (accuracy); the level afterwards, where there is one
+    bits: float = 0.0  # what this answer releases by itself
+    mass: float = 0.0  # the share of the code that a "no" gives up
+
+
+@dataclass
+class Channel:
+    """All that has been said about one label set of n items: a function of the answers given, so public in principle."""
+
+    n: int
+    level: float  # accuracy
+    bits: float = 0.0  # of all answers so far, the current run of "no" left out
+    passed: float = 0.0  # the share of the code given up by the current run of "no"
+    level_bits: float | None = None  # `bits` when the level was reached; None at the public start
+    yes: Counter[str] = field(default_factory=Counter)  # by identity
+    asked: Counter[str] = field(default_factory=Counter)  # by identity, since the last "yes"
+    spent: Counter[str] = field(default_factory=Counter)  # bits by identity
+    order: dict[str, int] = field(default_factory=dict)  # identity -> 1, 2, ... as they came
+
+    def record(self, who: str, answer: Answer) -> None:
+        """Take up an answer that was given to `who`."""
+        self.order.setdefault(who, len(self.order) + 1)
+        self.bits += answer.bits
+        self.spent[who] += answer.bits
+        if not answer.improved:
+            self.asked[who] += 1
+            self.passed += answer.mass
+            return
+        self.level = max(self.level, answer.level)
+        self.level_bits = self.bits
+        self.yes[who] += 1
+        self.asked.clear()
+        self.passed = 0.0
+
+    @property
+    def released(self) -> float:
+        """An upper bound on the bits about the labels that have left."""
+        return self.bits - math.log2(1 - self.passed)
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What the next answer can be, for one submitter."""
+
+    next_step: float  # accuracy from which an improvement is told
+    price_bits: float | None  # of the next improvement; None when nothing more will be told
+    tier: Tier
+    cap_bits: float | None  # None: no cap
+    slack_bits: float = 0.0  # what the bound on inflation adds to the bits
 
 
 class Policy(Protocol):
-    """Legend: n items of the split."""
+    """Two methods, and no state of its own."""
 
-    def start(self, baseline: float, n: int) -> float:
-        """The level before any submission, from the public baseline's accuracy."""
+    def tell(self, channel: Channel, who: str, accuracy: float) -> Answer:
+        """The answer to a submission by `who` with this exact accuracy. The channel is not changed."""
 
-    def tell(self, accuracy: float, level: float, n: int) -> Told:
-        """The answer to a submission with this exact accuracy when the told level is `level`."""
+    def outlook(self, channel: Channel, who: str) -> Outlook:
+        """What `who` can expect next; a function of the channel alone."""
 
 
 POLICIES: Registry[Policy] = Registry("policy")
 
 
-def step(n: int) -> float:
-    """One standard error of an accuracy of one half over n items."""
+def standard_error(n: int) -> float:
+    """Of an accuracy of one half over n items."""
     return 0.5 / math.sqrt(n)
 
 
-class Ladder:
-    """Fixed-step Ladder (Blum & Hardt 2015, arXiv:1502.04585, algorithm 1), one for the whole campaign.
+def on_grid(accuracy: float, step: float) -> float:
+    """Rounded down to a multiple of the step."""
+    return math.floor(accuracy / step + 1e-9) * step
 
-    A score is told only when it exceeds the level by a whole step; then the level becomes the score rounded DOWN to the
-    grid of steps, so the level never exceeds an accuracy that was really reached on `feedback`.
-    """
 
-    def start(self, baseline: float, n: int) -> float:
-        return on_grid(baseline, n)
-
-    def tell(self, accuracy: float, level: float, n: int) -> Told:
-        if accuracy < level + step(n) - 1e-12:
-            return Told(improved=False, level=level)
-        return Told(improved=True, level=max(on_grid(accuracy, n), level))
+def start(baseline: float, n: int) -> Channel:
+    """The channel before any submission: the level is the public baseline's accuracy, on the grid of standard errors."""
+    return Channel(n, on_grid(baseline, standard_error(n)))
 
 
 class Exact:
     """Tells the exact score of every submission: what the published release did. It leaks every label in n queries;
-    for comparison only."""
+    for comparison only. An answer is one of 5n + 1 values, and is charged as such."""
 
-    def start(self, baseline: float, n: int) -> float:
-        del n
-        return baseline
+    def tell(self, channel: Channel, who: str, accuracy: float) -> Answer:
+        del who
+        return Answer(accuracy > channel.level, accuracy, bits=math.log2(5 * channel.n + 1))
 
-    def tell(self, accuracy: float, level: float, n: int) -> Told:
-        del n
-        return Told(improved=accuracy > level, level=accuracy)
-
-
-def on_grid(accuracy: float, n: int) -> float:
-    """Rounded down to a multiple of the step."""
-    return math.floor(accuracy / step(n) + 1e-9) * step(n)
+    def outlook(self, channel: Channel, who: str) -> Outlook:
+        del who
+        return Outlook(channel.level, math.log2(5 * channel.n + 1), "open", None)
 
 
-POLICIES.add("ladder")(Ladder())
+class Rounded:
+    """Tells every score to the nearest standard error. It leaks every label, too: a group of answers that crosses the edge of a
+    step is read bit by bit. For comparison only."""
+
+    def tell(self, channel: Channel, who: str, accuracy: float) -> Answer:
+        del who
+        step = standard_error(channel.n)
+        told = round(accuracy / step) * step
+        return Answer(told > channel.level + 1e-12, told, bits=math.log2(1 / step + 1))
+
+    def outlook(self, channel: Channel, who: str) -> Outlook:
+        del who
+        step = standard_error(channel.n)
+        return Outlook(channel.level + step, math.log2(1 / step + 1), "open", None)
+
+
 POLICIES.add("exact")(Exact())
+POLICIES.add("rounded")(Rounded())

@@ -1,0 +1,76 @@
+"""What a submitter learns about its own predictions, at no cost: functions of submitted answers alone, and of no hidden label.
+
+Legend: S seeds, M items.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aarlab.core.records import Diagnostics
+
+WINDOW = 2000  # latest submissions among which the nearest is looked for
+NORMAL_95 = 1.96
+
+
+class Diagnosis:
+    """Keeps the latest submissions and the one that holds the level."""
+
+    def __init__(self, weak_M: NDArray[np.bool_] | None, items: int) -> None:
+        self._weak_M, self._items = weak_M, items
+        self._incumbent_M: NDArray[np.bool_] | None = weak_M
+        self._recent: NDArray[np.uint64] | None = None  # (WINDOW, words)
+        self._seen = 0
+
+    def take_up(self, answers_SM: NDArray[np.bool_], *, improved: bool) -> None:
+        """A submission was answered."""
+        words = _words(answers_SM)
+        if self._recent is None:
+            self._recent = np.zeros((WINDOW, len(words)), np.uint64)
+        self._recent[self._seen % WINDOW] = words
+        self._seen += 1
+        if improved:
+            self._incumbent_M = _majority(answers_SM)
+
+    def of(self, answers_SM: NDArray[np.bool_]) -> Diagnostics:
+        """Diagnostics of a submission that was not taken up yet."""
+        share, majority_M = float(answers_SM.mean()), _majority(answers_SM)
+        weak = None if self._weak_M is None else round(float((majority_M == self._weak_M).mean()), 2)
+        return Diagnostics(
+            class_share=round(share, 4),
+            seed_disagreement=round(float((answers_SM != majority_M).mean()), 4),
+            nearest_earlier=self._nearest(answers_SM),
+            weak_agreement=weak,
+            noise_accuracy=round(self._noise(majority_M), 4),
+            warnings=tuple(self._warnings(share, answers_SM)),
+        )
+
+    def _nearest(self, answers_SM: NDArray[np.bool_]) -> float | None:
+        if self._recent is None:
+            return None
+        differ = np.bitwise_count(self._recent[: self._seen] ^ _words(answers_SM)).sum(axis=1)
+        return round(float(differ.min() / answers_SM.size), 4)
+
+    def _noise(self, majority_M: NDArray[np.bool_]) -> float:
+        """1.96 standard errors of a paired difference between two methods that differ on a share d of n items: sqrt(d / n)."""
+        differ = 0.5 if self._incumbent_M is None else float((majority_M != self._incumbent_M).mean())
+        return NORMAL_95 * math.sqrt(max(differ, 1 / self._items) / self._items)
+
+    def _warnings(self, share: float, answers_SM: NDArray[np.bool_]) -> list[str]:
+        warnings = []
+        if not 0.03 < share < 0.97:
+            warnings.append("Nearly all answers are the same.")
+        if len(answers_SM) > 1 and (answers_SM == answers_SM[0]).all():
+            warnings.append("All seeds answer the same: does the method use its seed?")
+        return warnings
+
+
+def _majority(answers_SM: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return answers_SM.mean(axis=0) > 0.5
+
+
+def _words(answers_SM: NDArray[np.bool_]) -> NDArray[np.uint64]:
+    """The answers, packed into 64-bit words."""
+    bits = np.packbits(answers_SM)
+    return np.concatenate([bits, np.zeros(-len(bits) % 8, np.uint8)]).view(np.uint64)

@@ -1,0 +1,189 @@
+"""What has been released about one label set, on disk: every answer that was ever given about it, by whichever campaign.
+
+It lies with the hidden labels, so that a new campaign, another endpoint or a restart goes on from the same level and the same
+bits. An answer is written before it is told. It is keyed by what was asked, so that the same question is answered from memory
+for ever.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Connection,
+    Engine,
+    Float,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    event,
+    select,
+)
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import CreateTable
+
+from aarlab.core.errors import Misconfigured, Transient
+from aarlab.evaluation.bounds import certified_at_least, inflation_bound
+from aarlab.evaluation.policies import Answer, Outlook, Policy, start
+
+_answers = Table(
+    "answers",
+    MetaData(),
+    Column("seq", Integer, primary_key=True),
+    Column("question", String, nullable=False, unique=True),  # SHA-256 of the canonical predictions
+    Column("campaign", String, nullable=False),
+    Column("who", String, nullable=False),
+    Column("improved", Boolean, nullable=False),
+    Column("level", Float, nullable=False),
+    Column("bits", Float, nullable=False),
+    Column("mass", Float, nullable=False),
+    Column("n", Integer, nullable=False),
+)
+
+
+@dataclass(frozen=True)
+class Question:
+    """One submission as the meter sees it."""
+
+    key: str
+    campaign: str
+    who: str
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Told:
+    """An answer, and where it leaves the channel."""
+
+    answer: Answer
+    outlook: Outlook
+    level: float
+    bits: float
+    bound: float  # on inflation, at these bits
+    certified: float | None  # least true accuracy of what reached the level; None at the public start
+    repeated: bool
+
+
+class Meter:
+    """The meter of one label set. Several processes may use it at once; each answer is decided under the store's write lock."""
+
+    def __init__(self, path: Path, policy: Policy, *, baseline: float, n: int) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._policy, self._baseline, self._n = policy, baseline, n
+        self._engine = _engine(path)
+        self._forget()
+        with self._engine.begin() as connection:
+            connection.execute(CreateTable(_answers, if_not_exists=True))
+            self._catch_up(connection)
+
+    def _forget(self) -> None:
+        self.channel = start(self._baseline, self._n)
+        self._known: dict[str, Answer] = {}
+        self._seq = 0
+
+    def _catch_up(self, connection: Connection) -> None:
+        """Take up what was answered since, here or in another process."""
+        for row in connection.execute(select(_answers).where(_answers.c.seq > self._seq).order_by(_answers.c.seq)):
+            if row.n != self._n:
+                raise Misconfigured(
+                    f"The meter is of {row.n} labels, the answers are {self._n}. Do not exchange private files."
+                )
+            self._take(row.question, row.who, Answer(row.improved, row.level, row.bits, row.mass))
+
+    def _take(self, key: str, who: str, answer: Answer) -> None:
+        self._seq += 1
+        self.channel.record(who, answer)
+        self._known[key] = answer
+
+    def tell(self, questions: Sequence[Question]) -> list[Told]:
+        """Answer in order; all answers are on disk when this returns. Not for concurrent use within a process.
+
+        Raises:
+            Transient: the store failed; nothing was answered.
+        """
+        try:
+            with self._engine.begin() as connection:
+                self._catch_up(connection)
+                rows: list[dict[str, Any]] = []
+                told = [self._tell(question, rows) for question in questions]
+                if rows:
+                    connection.execute(_answers.insert(), rows)
+        except DBAPIError as error:
+            self._forget()  # what was decided is void; the next call reads the store again
+            raise Transient(f"Not recorded: the meter cannot be written ({error.orig}). Try again later.") from error
+        return told
+
+    def _tell(self, question: Question, rows: list[dict[str, Any]]) -> Told:
+        if (known := self._known.get(question.key)) is not None:
+            return self._told(question.who, known, repeated=True)
+        answer = self._policy.tell(self.channel, question.who, question.accuracy)
+        self._take(question.key, question.who, answer)
+        fields = {"improved": answer.improved, "level": answer.level, "bits": answer.bits, "mass": answer.mass, "n": self._n}
+        names = {"seq": self._seq, "question": question.key, "campaign": question.campaign, "who": question.who}
+        rows.append(names | fields)
+        return self._told(question.who, answer, repeated=False)
+
+    def _told(self, who: str, answer: Answer, *, repeated: bool) -> Told:
+        outlook, channel = self._policy.outlook(self.channel, who), self.channel
+        return Told(
+            answer=answer,
+            outlook=outlook,
+            level=channel.level,
+            bits=channel.released,
+            bound=inflation_bound(channel.bits, self._n, slack_bits=outlook.slack_bits),
+            certified=self._certified(outlook),
+            repeated=repeated,
+        )
+
+    def _certified(self, outlook: Outlook) -> float | None:
+        channel = self.channel
+        if channel.level_bits is None:
+            return None
+        return certified_at_least(channel.level, channel.level_bits, self._n, slack_bits=outlook.slack_bits)
+
+    def state(self, who: str = "operator") -> Mapping[str, Any]:
+        """Where the channel stands: level (accuracy), bits, cap, bound, tier, answers, improvements, campaigns."""
+        with self._engine.begin() as connection:
+            self._catch_up(connection)
+            campaigns = connection.execute(select(_answers.c.campaign).distinct()).scalars().all()
+        told = self._told(who, Answer(False, self.channel.level), repeated=False)
+        return {
+            "items": self._n,
+            "level_accuracy": self.channel.level,
+            "certified_at_least": told.certified,
+            "bits": told.bits,
+            "cap_bits": told.outlook.cap_bits,
+            "inflation_bound": told.bound,
+            "tier": told.outlook.tier,
+            "answers": self._seq,
+            "improvements": self.channel.yes.total(),
+            "campaigns": sorted(campaigns),
+        }
+
+    def close(self) -> None:
+        """Close the store."""
+        self._engine.dispose()
+
+
+def _engine(path: Path) -> Engine:
+    """SQLite whose every transaction takes the write lock at its beginning, so that deciding and writing are one step."""
+    engine = create_engine(
+        f"sqlite:///{path}", connect_args={"timeout": 30, "isolation_level": None, "check_same_thread": False}
+    )
+
+    @event.listens_for(engine, "connect")
+    def _pragmas(connection: Any, record: Any) -> None:
+        del record
+        for pragma in ("journal_mode=WAL", "synchronous=FULL"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine

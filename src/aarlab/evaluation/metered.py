@@ -1,0 +1,115 @@
+"""The Metered Ladder: "improved or not", priced by a public prefix code, with a cap in bits. The default policy."""
+
+import math
+from dataclasses import dataclass
+
+from aarlab.evaluation.policies import POLICIES, Answer, Channel, Outlook, Tier, standard_error
+
+NEVER = 1 / 8  # share of the code kept for "no improvement ever again"
+TAIL = 2  # the larger, the later an improvement is expected
+IDENTITIES = 9  # identities that are expected; later ones share a tenth of the prior
+TIERS: tuple[tuple[float, float, Tier], ...] = ((0.5, 1, "open"), (0.8, 2, "tight"), (1, 4, "coarse"))
+
+
+@dataclass(frozen=True)
+class MeteredLadder:
+    """One Ladder (Blum & Hardt 2015, arXiv:1502.04585) for a label set, whoever asks, with a ledger of released bits.
+
+    The answer to a submission is "no", or "yes" and how many steps the level rises (rounded down, so the level never exceeds an
+    accuracy that was reached). Between two yeses (an epoch), the next yes to identity a at its t-th submission of the epoch
+    with a rise of j steps has the weight
+
+        q(a, t, j) = (1 - r) w_a  tau / ((t + tau - 1)(t + tau))  (3/4) (1/4)^(j - 1)
+
+    where r = NEVER is kept for "never again", tau = TAIL, and w_a = (yes_a + c p_a) / (yes + c), c = K/2, with a fixed prior p
+    over identities in the order of their coming (Krichevsky & Trofimov 1981). In an epoch the weights sum to at most 1 - r, so
+    along any path they form a prefix code. A yes costs -log2 q bits; a run of "no" costs -log2(1 - the weight passed) <=
+    log2(1/r) bits in all, however long. Before a label is looked at, it is checked that the cheapest yes fits under the cap
+    L, and under half of it for this identity; where it does not, the answer is the constant "no" (sealed), which carries
+    nothing. The highest rise that still fits is fixed before, too.
+
+    Assumptions of both theorems: (i) the labels are independent across items given all that the submitters know from
+    elsewhere, or (ii) the items are drawn independently and a submission is a function of items; and this channel is the only
+    thing that leaves and depends on the labels, time, errors and logs included. Submitters may be many, collude, adapt and
+    compute without limit.
+
+    Theorem 1 (validity). With probability at least 1 - delta, simultaneously for every yes ever told, with b the bits by then:
+        n kl(level || true accuracy) <= b ln 2 + ln(s / delta), so
+        level - true accuracy <= sqrt((b ln 2 + ln(s / delta)) / (2n)), with s = (1 - r) / r.
+    Proof. Fix the submitters' coins: what is submitted at a node of the tree of transcripts is then a fixed vector. For one
+    such vector, accuracy on the n items exceeds the truth by that much with probability at most delta 2^-b / s (Hoeffding
+    1963, theorem 1). The weights 2^-b of the yes-nodes at depth B sum to at most (1 - r)^B (Kraft), over all depths to s. It
+    is the description-length bound of Dwork et al. 2015 with a universal code, so that no number of submissions enters.
+
+    Theorem 2 (leak). The transcript is coded by at most L + log2(1/r) bits, so I(labels; transcript) <= L + log2(1/r), and an
+    event about labels and submitters that has probability p without the answers has at most 2^(L + log2(1/r)) p with them.
+    """
+
+    cap_share: float  # L / n; infinite: the plain fixed-step Ladder
+    tiers: tuple[tuple[float, float, Tier], ...] = TIERS  # (until this share of the cap, step in standard errors, name)
+    identities: int = IDENTITIES
+    identity_share: float = 0.5  # of the cap, for one identity
+
+    def tell(self, channel: Channel, who: str, accuracy: float) -> Answer:
+        """See the class."""
+        base, highest = self._weight(channel, who), self._highest_rise(channel, who)
+        if highest == 0:
+            return Answer(False, channel.level)
+        step = self._tier(channel)[1] * standard_error(channel.n)
+        rise = min(highest, math.floor((accuracy - channel.level) / step + 1e-9))
+        if rise < 1:
+            return Answer(False, channel.level, mass=base)
+        return Answer(True, channel.level + rise * step, bits=_cost(base, rise))
+
+    def outlook(self, channel: Channel, who: str) -> Outlook:
+        """See the class."""
+        _, size, name = self._tier(channel)
+        sealed = self._highest_rise(channel, who) == 0
+        return Outlook(
+            next_step=channel.level + size * standard_error(channel.n),
+            price_bits=None if sealed else _cost(self._weight(channel, who), 1),
+            tier="sealed" if sealed else name,
+            cap_bits=self.cap_bits(channel.n),
+            slack_bits=math.log2((1 - NEVER) / NEVER),
+        )
+
+    def cap_bits(self, n: int) -> float | None:
+        """L, or None where there is no cap."""
+        return None if math.isinf(self.cap_share) else self.cap_share * n
+
+    def _tier(self, channel: Channel) -> tuple[float, float, Tier]:
+        cap = self.cap_share * channel.n
+        return next((t for t in self.tiers if channel.bits < t[0] * cap), self.tiers[-1])
+
+    def _weight(self, channel: Channel, who: str) -> float:
+        """Weight of a yes to `who` now, of any rise."""
+        t = channel.asked[who] + 1
+        return (1 - NEVER) * self._share(channel, who) * TAIL / ((t + TAIL - 1) * (t + TAIL))
+
+    def _share(self, channel: Channel, who: str) -> float:
+        """w_a; sums to at most 1 over all identities that ever come."""
+        place = channel.order.get(who, len(channel.order) + 1)
+        late = place - self.identities
+        prior = 0.9 / self.identities if late <= 0 else 0.1 / (late * (late + 1))
+        c = self.identities / 2
+        return (channel.yes[who] + c * prior) / (channel.yes.total() + c)
+
+    def _highest_rise(self, channel: Channel, who: str) -> int:
+        """The highest rise whose price fits under the cap and this identity's part of it; 0: sealed. Uses no label."""
+        cap = self.cap_share * channel.n
+        if math.isinf(cap):
+            return channel.n
+        left = min(cap - channel.bits, self.identity_share * cap - channel.spent[who])
+        spare = left - _cost(self._weight(channel, who), 1)
+        return 0 if spare < 0 else 1 + int(spare / 2)  # each further step costs two bits
+
+
+def _cost(base: float, rise: int) -> float:
+    """Bits of a yes of that rise where a yes of any rise has weight `base`."""
+    return -math.log2(base * 0.75) + 2 * (rise - 1)
+
+
+POLICIES.add("ladder")(MeteredLadder(math.inf, tiers=((math.inf, 1, "open"),)))
+POLICIES.add("strict")(MeteredLadder(0.025))
+POLICIES.add("default")(MeteredLadder(0.10))
+POLICIES.add("roomy")(MeteredLadder(0.20))
