@@ -38,6 +38,14 @@ def home(prepared_home: Home, tmp_path: Path) -> Home:
     return Home(tmp_path / "aar-home")
 
 
+@pytest.fixture(scope="module")
+def module_home(prepared_home: Home, tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """As `home`, for the tests of one module together."""
+    folder = tmp_path_factory.mktemp("module") / "aar-home"
+    shutil.copytree(prepared_home.root, folder, copy_function=os.link)
+    return Home(folder)
+
+
 @pytest.fixture
 def bed(home: Home) -> Testbed:
     """The prepared testbed in a home of its own."""

@@ -46,8 +46,9 @@ def measures(thing):
 
 
 @pytest.fixture(scope="module")
-def finished(home, bed):
+def finished(module_home):
     """A whole small campaign of nine, run once for this module, on the testbed that the session has set up."""
+    home = module_home
     done = aar(home.root, "demo", *fields(*SMALL, "minutes=1.5", "name=whole"))
     assert done.returncode == 0, done.stdout + done.stderr
     return home.root / "campaigns" / "whole", done
@@ -88,15 +89,15 @@ def test_every_number_of_the_report_is_a_measure(finished):
     assert report["isolation"].startswith("bubblewrap")
 
 
-def test_the_same_command_again_takes_all_from_the_ledger(finished, home):
+def test_the_same_command_again_takes_all_from_the_ledger(finished, module_home):
     folder, _ = finished
     before = (folder / "server" / "ledger.sqlite").stat().st_mtime
-    done = aar(home.root, "demo", *fields(*SMALL, "minutes=1.5", "name=whole"))
+    done = aar(module_home.root, "demo", *fields(*SMALL, "minutes=1.5", "name=whole"))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("finished earlier") == 2
     assert "from cache" in done.stdout
     assert (folder / "server" / "ledger.sqlite").stat().st_mtime >= before
-    assert aar(home.root, "report", "whole").stdout.strip().splitlines()[-1].startswith("report: ")
+    assert aar(module_home.root, "report", "whole").stdout.strip().splitlines()[-1].startswith("report: ")
 
 
 def test_ctrl_c_keeps_all_and_the_next_run_goes_on(home, bed):

@@ -7,11 +7,12 @@ from aarlab.runs.engine import LocalEngine, RunSpec, snapshot_hash
 from aarlab.runs.student import Student
 from aarlab.runs.testbed import prepare
 from aarlab.sandbox import Bubblewrap
+from aarlab.sandbox.sandbox import Limits
 
 
 @pytest.fixture
 def engine(bed, tmp_path):
-    made = LocalEngine(bed, tmp_path / "runs", Bubblewrap, workers=2, timeout_s=15)
+    made = LocalEngine(bed, tmp_path / "runs", Bubblewrap, workers=2, timeout_s=5)
     yield made
     made.close()
 
@@ -78,6 +79,7 @@ def test_a_method_that_prints_gigabytes_still_counts(engine):
     noisy = "import sys\n" + source_of("zero-shot").replace(
         "    return", "    [sys.stdout.write('x' * (1 << 20)) for _ in range(1200)]\n    return"
     )
+    engine.limits = Limits(timeout_s=60)
     result = engine.run({"method.py": noisy}, "feedback", (1,))
     assert len(result.log) <= engine.limits.output_bytes
 

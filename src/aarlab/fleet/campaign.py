@@ -38,8 +38,8 @@ class Campaign(Record):
     """Wall-clock budget of the fleet; what was spent before an interruption counts."""
     experiments: Annotated[int, Field(ge=1)] = 40
     """How many experiments each researcher may submit."""
-    policy: str = "ladder"
-    """What a submitter is told about a score."""
+    policy: str = "default"
+    """What a submitter is told about a score; see `aar simulate` for what each costs and gives."""
     sandbox: Literal["bubblewrap", "directory"] = "bubblewrap"
     """`directory` isolates nothing and must be asked for by name; the report says so."""
     confirm: Annotated[int, Field(ge=1, le=20)] = 3
