@@ -7,10 +7,13 @@ from pathlib import Path
 
 from aarlab.cli.show import FleetView, Show
 from aarlab.core.settings import Home
+from aarlab.evaluation.confirmation import Confirmations
 from aarlab.evaluation.evaluator import Evaluator
+from aarlab.evaluation.leaderboard import campaign_state
 from aarlab.fleet.baselines import measure_baselines
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.confirmation import confirm_leaders
+from aarlab.fleet.confirmation import plan as make_plan
 from aarlab.fleet.evaluator_process import EvaluatorProcess
 from aarlab.fleet.supervisor import Fleet
 from aarlab.report.build import build
@@ -39,11 +42,15 @@ def isolation_of(campaign: Campaign) -> str:
     return f"{campaign.sandbox}: {', '.join(isolates)}" if isolates else f"{campaign.sandbox}: NONE"
 
 
+def reader_of(campaign: Campaign, home: Home) -> student.Student:
+    """Who reads the texts."""
+    return student.COUNTING if campaign.student == "double" else student.smollm2(home, campaign.workers)
+
+
 def prepared(campaign: Campaign, home: Home, show: Show) -> Testbed:
     """The campaign's testbed, baselines included."""
-    reader = student.COUNTING if campaign.student == "double" else student.smollm2(home, campaign.workers)
     with show.steps():
-        bed = testbed.prepare(campaign.problem, campaign.data_seed, home=home, student=reader, say=show.say)
+        bed = testbed.prepare(campaign.problem, campaign.data_seed, home=home, student=reader_of(campaign, home), say=show.say)
     bed.require_publishable()
     if bed.from_cache:
         show.line(f"  testbed {bed.folder.name}: from cache")
@@ -79,7 +86,7 @@ def walk(campaign: Campaign, home: Home, show: Show) -> tuple[Report, Path]:
         process = EvaluatorProcess(bed.folder, folder, policy=campaign.policy, sockets=[fleet.socket(n) for n in fleet.names])
         with process as evaluator:
             _campaign(campaign, fleet, evaluator, show)
-            _confirmations(campaign, evaluator, bed, home, show)
+    confirmed(campaign, bed, home, show)
     show.line("[bold]4 report[/bold]")
     return reported(campaign, bed, folder)
 
@@ -116,18 +123,31 @@ def _budget(folder: Path, left_s: float) -> None:
     (folder / "server" / "budget.json").write_text(json.dumps({"deadline": deadline.isoformat()}))
 
 
-def _confirmations(campaign: Campaign, evaluator: EvaluatorProcess, bed: Testbed, home: Home, show: Show) -> None:
-    show.line("[bold]3 confirmation[/bold] fresh seeds, clean sandbox, final items")
-    if "finished" in evaluator.call("GET", "/operator/campaign")["events"]:
-        show.line("  finished earlier: taken from the ledger")
-        return
-    engine = engine_of(campaign, bed, home)
+def confirmed(campaign: Campaign, bed: Testbed, home: Home, show: Show, *, snapshot: str | None = None) -> None:
+    """Put the leaders (or one snapshot) to confirmation on every target that they were not run on yet.
+
+    Raises:
+        Misconfigured: the label set's budget of confirmations is spent, or a target cannot be set up.
+        InvalidSubmission: nobody submitted that snapshot.
+    """
+    folder = home.campaigns / campaign.name
+    show.line("[bold]3 confirmation[/bold] fresh seeds, clean sandboxes without network, items that were never queried")
+    with show.steps():
+        plan = make_plan(campaign, bed, home=home, student=reader_of(campaign, home), say=show.say)
+    plan.write(folder)
+    engines = {name: engine_of(campaign, plan.bed(name), home) for name in ("final", *plan.others)}
     try:
-        with show.steps():
-            confirm_leaders(evaluator, engine, campaign.confirm, show.say)
+        with Evaluator(bed.folder, folder, policy=campaign.policy) as evaluator, show.steps():
+            gate = Confirmations(evaluator)
+            by_target = engines | {"feedback": engines["final"]}
+            done = confirm_leaders(gate, by_target, campaign.confirm, show.say, snapshot=snapshot)
+            if "finished" not in campaign_state(evaluator)["events"]:
+                evaluator.ledger.append("campaign", "operator", {"event": "finished"})
     finally:
-        engine.close()
-    _event(evaluator, "finished")
+        for engine in engines.values():
+            engine.close()
+    if not done:
+        show.line("  finished earlier: taken from the ledger")
 
 
 def _event(evaluator: EvaluatorProcess, event: str) -> None:

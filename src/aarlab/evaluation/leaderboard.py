@@ -2,15 +2,25 @@
 
 from typing import Any
 
+from aarlab.core.records import Entry
 from aarlab.evaluation.evaluator import Evaluator
 
 PAGE = 20
 
 
 def told_board(evaluator: Evaluator, page: int) -> list[dict[str, Any]]:
-    """One page of the told improvements, best (latest) first."""
+    """One page of the told improvements: confirmed ones first, then best (latest) first, refuted ones last.
+
+    Verdict and rounded accuracy on `final` were charged to `final` when they were recorded.
+    """
     told = [e for e in evaluator.ledger.entries("submission") if e.body["receipt"]["improved"]]
-    rows = told[::-1][page * PAGE : (page + 1) * PAGE]
+    settled = {e.body["snapshot"]: e.body for e in evaluator.ledger.entries("confirmation")}
+
+    def standing(e: Entry) -> int:
+        verdict = settled.get(e.body["snapshot"], {}).get("verdict")
+        return {"confirmed": 0, None: 1}.get(verdict, 2)
+
+    rows = sorted(told[::-1], key=standing)[page * PAGE : (page + 1) * PAGE]
     return [
         {
             "receipt": e.body["receipt"]["id"],
@@ -18,7 +28,9 @@ def told_board(evaluator: Evaluator, page: int) -> list[dict[str, Any]]:
             "family": e.body["family"],
             "snapshot": e.body["snapshot"],
             "level_pgr": e.body["receipt"]["level_pgr"],
-            "provisional": True,
+            "provisional": standing(e) != 0,
+            "verdict": settled.get(e.body["snapshot"], {}).get("verdict"),
+            "final_accuracy": settled.get(e.body["snapshot"], {}).get("told_accuracy"),
         }
         for e in rows
     ]

@@ -58,6 +58,12 @@ def _graded(
     return graded
 
 
+def tuned_naive(private: Path) -> dict[str, str]:
+    """The snapshot of naive with the setting that `measure_baselines` chose on `feedback`: what a confirmation must beat."""
+    layer, l2 = (private / "naive_tuned.txt").read_text().strip().split("/")
+    return {METHOD_FILE: source_of("naive", layer=int(layer), l2=float(l2))}
+
+
 def load_baselines(private: Path) -> dict[str, Correct]:
     """What `measure_baselines` kept."""
     with np.load(private / "baselines.npz") as stored:

@@ -12,7 +12,8 @@ from aarlab.core.records import Record, validated
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 
 
-MAY_CHANGE = {"minutes", "experiments", "confirm", "workers", "run_timeout_s"}  # when a campaign is taken up again
+MAY_CHANGE = {"minutes", "experiments", "confirm", "confirm_on_fresh", "transfer", "workers", "run_timeout_s"}  # later on
+TRANSFER = {"small-chat": ("small-math", "small-code"), "generated-chat": ("generated-checks",)}
 
 
 class Campaign(Record):
@@ -43,7 +44,11 @@ class Campaign(Record):
     sandbox: Literal["bubblewrap", "directory"] = "bubblewrap"
     """`directory` isolates nothing and must be asked for by name; the report says so."""
     confirm: Annotated[int, Field(ge=1, le=20)] = 3
-    """How many of the leaders' snapshots are confirmed on the final split."""
+    """How many of the leaders' snapshots are put to confirmation."""
+    confirm_on_fresh: bool = True
+    """Confirm on a fresh draw of the data as well (another data seed); reading it takes the student minutes, once."""
+    transfer: Annotated[tuple[str, ...], Field(strict=False)] | None = None
+    """Problems on which confirmed methods are shown as well, unseen; those that go with the problem if not given."""
     workers: Annotated[int, Field(ge=1)] = 2
     """Processes for features, baselines and confirmations."""
     run_timeout_s: Annotated[float, Field(gt=0)] = 120.0
@@ -52,6 +57,11 @@ class Campaign(Record):
     """Of the researchers' own choices."""
     usd_per_researcher_hour: Annotated[float, Field(ge=0)] | None = None
     """What an hour of one researcher's machine costs you; unknown if not given."""
+
+    @property
+    def transfers(self) -> tuple[str, ...]:
+        """The transfer problems, defaults resolved."""
+        return TRANSFER.get(self.problem, ()) if self.transfer is None else self.transfer
 
     def save(self, folder: Path) -> None:
         """Write campaign.yaml; a campaign of that name that was begun otherwise is not written over.

@@ -5,51 +5,25 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import numpy as np
-from numpy.typing import NDArray
 
-from aarlab.core.intervals import accuracy_measure, pgr_measure
 from aarlab.core.records import Entry, Family, Measure
 from aarlab.evaluation.evaluator import Evaluator
-from aarlab.evaluation.grade import grade
 from aarlab.fleet.baselines import load_baselines
 from aarlab.fleet.campaign import Campaign
+from aarlab.report.claims import claim_rows, released_rows
 from aarlab.report.entropy import family_entropy, over_time
 from aarlab.report.record import (
-    Anchors,
     BaselineRow,
-    ClaimRow,
     EntropyRow,
     FlagRow,
     Report,
     ResearcherRow,
-    Score,
     ToldRow,
     Totals,
     count,
 )
+from aarlab.report.ruler import Ruler
 from aarlab.runs.testbed import Testbed
-
-Correct = NDArray[np.bool_]
-
-
-class Ruler:
-    """Accuracy and PGR against a testbed's anchors, split by split."""
-
-    def __init__(self, testbed: Testbed) -> None:
-        with np.load(testbed.private / "anchors.npz") as stored:
-            self._anchors = {name: stored[name] for name in stored.files}
-
-    def score(self, split: str, correct_SM: Correct) -> Score:
-        """`correct_SM` (S, M) as a Score on that split."""
-        pgr = pgr_measure(
-            correct_SM, weak_SM=self._anchors[f"{split}_weak_SM"], ceiling_SM=self._anchors[f"{split}_ceiling_SM"]
-        )
-        return Score(accuracy=accuracy_measure(correct_SM), pgr=pgr)
-
-    def anchors(self, split: str) -> Anchors:
-        """The anchors themselves, with intervals over items and seeds."""
-        weak, ceiling = (accuracy_measure(self._anchors[f"{split}_{end}_SM"]) for end in ("weak", "ceiling"))
-        return Anchors(weak=weak, ceiling=ceiling)
 
 
 def baseline_rows(testbed: Testbed) -> tuple[BaselineRow, ...]:
@@ -80,8 +54,9 @@ def build(campaign: Campaign, testbed: Testbed, evaluator: Evaluator, *, isolati
         anchors_final=ruler.anchors("final"),
         baselines=baseline_rows(testbed),
         naive_tuned_setting=(testbed.private / "naive_tuned.txt").read_text().strip(),
-        claims=_claims(evaluator, entries, ruler),
+        claims=claim_rows(evaluator, entries, ruler),
         told=_told(of["submission"]),
+        released=released_rows(evaluator),
         entropy=family_entropy(families) if families else None,
         entropy_over_time=_entropy_rows(of["submission"], families),
         researchers=_researchers(entries),
@@ -90,43 +65,6 @@ def build(campaign: Campaign, testbed: Testbed, evaluator: Evaluator, *, isolati
         ledger_head=entries[-1].hash if entries else "",
         notes=_notes(campaign, isolation),
     )
-
-
-def _claims(evaluator: Evaluator, entries: Sequence[Entry], ruler: Ruler) -> tuple[ClaimRow, ...]:
-    """One row a confirmed snapshot, ranked by its claim; a snapshot confirmed twice counts by its first confirmation."""
-    first: dict[str, Entry] = {}
-    for e in entries:
-        if e.kind == "confirmation":
-            first.setdefault(e.body["snapshot"], e)
-    rows = []
-    for snapshot, e in first.items():
-        best = max(
-            (s for s in entries if s.kind == "submission" and s.body["snapshot"] == snapshot),
-            key=lambda s: s.body["exact_accuracy"],
-        )
-        claimed = ruler.score("feedback", _correct(evaluator, best, "feedback"))
-        confirmed = None if "error" in e.body else ruler.score("final", _correct(evaluator, e, "final"))
-        rows.append((best, claimed, confirmed, e.body.get("error")))
-    rows.sort(key=lambda row: -row[1].accuracy.estimate)
-    return tuple(
-        ClaimRow(
-            rank=rank,
-            researcher=best.who,
-            family=Family(best.body["family"]),
-            snapshot=best.body["snapshot"],
-            receipt=best.body["receipt"]["id"],
-            claimed=claimed,
-            confirmed=confirmed,
-            failure=failure,
-        )
-        for rank, (best, claimed, confirmed, failure) in enumerate(rows, start=1)
-    )
-
-
-def _correct(evaluator: Evaluator, entry: Entry, split: str) -> Correct:
-    """Graded again from the stored predictions, not from a stored score."""
-    predictions = evaluator.predictions(entry.body["predictions"])
-    return grade(predictions, evaluator.answers[split], sorted(predictions))
 
 
 def _told(submissions: Sequence[Entry]) -> tuple[ToldRow, ...]:
@@ -219,6 +157,12 @@ def _notes(campaign: Campaign, isolation: str) -> tuple[str, ...]:
         notes.append("The student is the double and measures nothing real.")
     if campaign.data_seed == 0:
         notes.append("Data seed 0 is the one on which hyper-parameters were chosen: its figures are optimistic.")
+    notes.append(
+        "A confirmed method beats naive tuned on feedback, by a one-sided test over items and seeds, Holm-adjusted for all "
+        "that were ever put to confirmation on this final. Transfer problems are shown and do not decide."
+    )
+    if not campaign.confirm_on_fresh:
+        notes.append(f"No fresh draw of the data was run. `aar confirm {campaign.name}` runs the whole gate.")
     if campaign.usd_per_researcher_hour is None:
         notes.append("Cost is unknown: no usd_per_researcher_hour was given. No model API was called.")
     return tuple(notes)

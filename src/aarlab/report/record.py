@@ -4,11 +4,17 @@ A count is a Measure whose interval has no width and whose `resampled` is "exact
 """
 
 from aarlab.core.records import Family, Measure, Record
+from aarlab.evaluation.verdict import Verdict
 
 
 def count(value: float, n: int | None = None) -> Measure:
     """An exact count or sum as a Measure; `n` is how many things were counted or summed (at least 1 is recorded)."""
     return Measure(estimate=value, lower=value, upper=value, n=max(1, int(value) if n is None else n), resampled="exact count")
+
+
+def statistic(value: float, n: int) -> Measure:
+    """A p-value or a bound as a Measure: computed from `n` items, with no interval of its own."""
+    return Measure(estimate=value, lower=value, upper=value, n=n, resampled="none: a statistic of its items")
 
 
 class Anchors(Record):
@@ -31,8 +37,19 @@ class BaselineRow(Record):
     final: Score
 
 
+class ElsewhereRow(Record):
+    """What a snapshot scored on a target that is not the campaign's own `final`, and its gain over tuned naive there."""
+
+    name: str
+    kind: str  # "fresh": another draw of the problem; "transfer": another problem, which does not decide the verdict
+    problem: str
+    score: Score | None
+    gain: Measure | None  # accuracy over tuned naive, same seeds and items
+    failure: str | None
+
+
 class ClaimRow(Record):
-    """One of the leaders: what its submission scored, and what the evaluator's own re-run scored on `final`."""
+    """One of the leaders: what its submission scored, what the evaluator's own re-runs scored, and the verdict on it."""
 
     rank: int
     researcher: str
@@ -40,8 +57,36 @@ class ClaimRow(Record):
     snapshot: str
     receipt: str
     claimed: Score  # on feedback, from the ledger
-    confirmed: Score | None  # on final, from the evaluator's run; null if it did not come about
-    failure: str | None  # why it did not
+    final: Score | None  # on final, from the evaluator's run; null if it did not come about
+    gain: Measure | None  # accuracy on final over tuned naive, same seeds and items
+    elsewhere: tuple[ElsewhereRow, ...]
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    p_adjusted: Measure | None  # Holm over m; as signed
+    m: Measure  # snapshots that were ever put to confirmation on this final; as signed
+    p_adjusted_now: Measure | None  # over all that have been since: a verdict stands while this is below 0.05
+    m_now: Measure
+    stands: bool
+    record: str  # path of the signed record, from the campaign's folder
+
+    @property
+    def fresh(self) -> ElsewhereRow | None:
+        return next((e for e in self.elsewhere if e.kind == "fresh"), None)
+
+    @property
+    def transfer(self) -> tuple[ElsewhereRow, ...]:
+        return tuple(e for e in self.elsewhere if e.kind == "transfer")
+
+
+class ReleasedRow(Record):
+    """What everything that was ever told about one label set can have carried of it, to anybody."""
+
+    labels: str  # "feedback", "final"
+    items: Measure
+    answers: Measure
+    bits: Measure
+    cap_bits: Measure | None
+    inflation_bound: Measure | None  # 95 %: no told level is further above the true accuracy
 
 
 class ToldRow(Record):
@@ -93,7 +138,7 @@ class Totals(Record):
 class Report(Record):
     """Everything that the Markdown, the HTML and the terminal show."""
 
-    schema_version: int = 1
+    schema_version: int = 2
     campaign: dict  # the campaign's specification, as saved
     problem: dict  # the problem's public card
     student: str
@@ -105,6 +150,7 @@ class Report(Record):
     naive_tuned_setting: str
     claims: tuple[ClaimRow, ...]
     told: tuple[ToldRow, ...]
+    released: tuple[ReleasedRow, ...]
     entropy: Measure | None
     entropy_over_time: tuple[EntropyRow, ...]
     researchers: tuple[ResearcherRow, ...]

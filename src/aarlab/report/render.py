@@ -1,7 +1,6 @@
 """A Report -> Markdown, HTML and the terminal. Words and tables only; every number comes from the record."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -9,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aarlab.core.records import Measure
-from aarlab.report.record import Report
+from aarlab.report.record import ElsewhereRow, Report, Score
 
 
 def interval(measure: Measure | None) -> str:
@@ -39,6 +38,7 @@ def _environment(kind: str) -> Environment:
     )
     cell = (lambda text: text.replace("|", "\\|").replace("\n", " ")) if kind == "md" else str
     environment.filters |= {"interval": interval, "accuracy": accuracy, "cell": cell}
+    environment.filters |= {"score": score, "elsewhere": elsewhere, "p_value": p_value}
     return environment
 
 
@@ -56,7 +56,11 @@ def write(report: Report, folder: Path) -> Path:
 def bars(report: Report) -> list[dict[str, object]]:
     """Rows of the forest plot: PGR on `final` of baselines and confirmed claims, placed on a 0..100 scale."""
     rows = [(b.name, b.final.pgr, "baseline") for b in report.baselines]
-    rows += [(f"#{c.rank} {c.family.value}", c.confirmed.pgr, "confirmed") for c in report.claims if c.confirmed]
+    rows += [
+        (f"#{c.rank} {c.family.value}: {c.verdict}", c.final.pgr, "confirmed" if c.verdict == "confirmed" else "claim")
+        for c in report.claims
+        if c.final
+    ]
     low = min([0.0, *(m.lower for _, m, _ in rows)])
     high = max([1.0, *(m.upper for _, m, _ in rows)])
 
@@ -108,17 +112,30 @@ def _scores(report: Report) -> Table:
 
 
 def _claims(report: Report) -> Table:
-    table = Table(title="Leaders: claimed on feedback, confirmed by the evaluator on final", title_justify="left")
-    for column in ("", "researcher", "family", "claimed PGR", "confirmed PGR"):
+    title = "Leaders: PGR claimed on feedback, PGR of the evaluator's re-runs, and the verdict"
+    table = Table(title=title, title_justify="left")
+    for column in ("", "researcher", "family", "claimed", "final", "fresh draw", "transfer", "verdict", "p adj", "m"):
         table.add_column(column)
     for c in report.claims:
-        confirmed = interval(c.confirmed.pgr) if c.confirmed else f"failed: {c.failure}"
-        table.add_row(str(c.rank), c.researcher, c.family.value, interval(c.claimed.pgr), confirmed)
+        scores = interval(c.claimed.pgr), score(c.final), elsewhere(c.fresh), ", ".join(map(elsewhere, c.transfer)) or "not run"
+        verdict = c.verdict if c.stands else f"{c.verdict}, but no longer"
+        table.add_row(str(c.rank), c.researcher, c.family.value, *scores, verdict, p_value(c.p_adjusted), interval(c.m))
     return table
 
 
-def best(report: Report) -> Sequence[Measure | None]:
-    """Best claimed and best confirmed PGR."""
-    claimed = max((c.claimed.pgr for c in report.claims), key=lambda m: m.estimate, default=None)
-    confirmed = max((c.confirmed.pgr for c in report.claims if c.confirmed), key=lambda m: m.estimate, default=None)
-    return claimed, confirmed
+def score(found: Score | None) -> str:
+    """PGR, or that the run failed."""
+    return interval(found.pgr) if found else "failed"
+
+
+def elsewhere(row: ElsewhereRow | None) -> str:
+    """PGR on a fresh draw or a transfer problem (named)."""
+    if row is None:
+        return "not run"
+    words = "failed" if row.failure else score(row.score) if row.score else "unknown"
+    return words if row.kind == "fresh" else f"{row.name} {words}"
+
+
+def p_value(measure: Measure | None) -> str:
+    """`0.0031`, or `unknown`."""
+    return "unknown" if measure is None else f"{measure.estimate:.2g}"

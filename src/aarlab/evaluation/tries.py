@@ -1,0 +1,132 @@
+"""Which snapshots were ever put to confirmation on a label set's `final`, by whichever campaign, and what that has told.
+
+It lies with the hidden labels: the count of tries, by which p-values are adjusted, and the budget belong to the label set.
+Append-only, in SQLite; a try is written before its seeds are given away.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from aarlab.core.errors import InvalidSubmission, Misconfigured, Transient
+from aarlab.core.intervals import holm
+
+CAP = 40  # snapshots that one label set's `final` may ever be asked about
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS tries (
+    seq INTEGER PRIMARY KEY, campaign TEXT NOT NULL, snapshot TEXT NOT NULL, nonce TEXT NOT NULL, UNIQUE (campaign, snapshot));
+CREATE TABLE IF NOT EXISTS told (
+    seq INTEGER PRIMARY KEY, campaign TEXT NOT NULL, snapshot TEXT NOT NULL, p REAL, verdict TEXT NOT NULL, bits REAL NOT NULL);
+CREATE TRIGGER IF NOT EXISTS tries_stay BEFORE UPDATE ON tries BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TRIGGER IF NOT EXISTS tries_kept BEFORE DELETE ON tries BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TRIGGER IF NOT EXISTS told_stays BEFORE UPDATE ON told BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TRIGGER IF NOT EXISTS told_kept BEFORE DELETE ON told BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+"""
+
+
+@dataclass(frozen=True)
+class Try:
+    """A snapshot that was put to confirmation; seeds follow from the nonce, which was drawn after the code was fixed."""
+
+    campaign: str
+    snapshot: str
+    nonce: str
+
+    @property
+    def token(self) -> str:
+        return f"{self.snapshot}.{self.nonce}"
+
+
+class Tries:
+    """The tries of one label set."""
+
+    def __init__(self, path: Path, *, cap: int = CAP) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._path, self.cap = path, cap
+        with self._writing() as connection:
+            for statement in _SCHEMA.strip().split(";\n"):
+                if statement.strip():
+                    connection.execute(statement)
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction that holds the write lock from its beginning."""
+        try:
+            with closing(sqlite3.connect(self._path, timeout=30, isolation_level=None)) as connection:
+                connection.execute("PRAGMA synchronous=FULL")
+                connection.execute("BEGIN IMMEDIATE")
+                yield connection
+                connection.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            raise Transient(f"Not recorded: {self._path.name} cannot be written ({error}). Try again later.") from error
+
+    def begin(self, campaign: str, snapshot: str, nonce: str) -> Try:
+        """Count a snapshot as tried, or find it counted already (then with its first nonce: seeds cannot be drawn again).
+
+        Raises:
+            Misconfigured: this label set's budget of confirmations is spent.
+        """
+        with self._writing() as connection:
+            found = connection.execute(
+                "SELECT nonce FROM tries WHERE campaign = ? AND snapshot = ?", (campaign, snapshot)
+            ).fetchone()
+            if found is not None:
+                return Try(campaign, snapshot, found[0])
+            (tried,) = connection.execute("SELECT COUNT(*) FROM tries").fetchone()
+            if tried >= self.cap:
+                raise Misconfigured(
+                    f"{tried} snapshots were put to confirmation on this label set, its whole budget. "
+                    "Draw another data seed: --set data_seed=N.",
+                    tried=tried,
+                )
+            connection.execute("INSERT INTO tries (campaign, snapshot, nonce) VALUES (?, ?, ?)", (campaign, snapshot, nonce))
+            return Try(campaign, snapshot, nonce)
+
+    def find(self, campaign: str, token: str) -> Try:
+        """The try of a token.
+
+        Raises:
+            InvalidSubmission: it was not begun in this campaign.
+        """
+        with self._writing() as connection:
+            for snapshot, nonce in connection.execute("SELECT snapshot, nonce FROM tries WHERE campaign = ?", (campaign,)):
+                if token == f"{snapshot}.{nonce}":
+                    return Try(campaign, snapshot, nonce)
+        raise InvalidSubmission(f"No confirmation '{token[:100]}' was begun in this campaign.", token=token[:100])
+
+    def adjusted(self, of: Try, p: float | None) -> tuple[float | None, int]:
+        """(`p` of that try adjusted by Holm for all tries so far, how many those are); tries without a p-value count as 1."""
+        ps = self._p_values()
+        if p is not None:
+            ps[of.campaign, of.snapshot] = p
+        if ps.get((of.campaign, of.snapshot)) is None:
+            return None, len(ps)
+        values = holm([1.0 if found is None else found for found in ps.values()])
+        return dict(zip(ps, values, strict=True))[of.campaign, of.snapshot], len(ps)
+
+    def _p_values(self) -> dict[tuple[str, str], float | None]:
+        with self._writing() as connection:
+            ps: dict[tuple[str, str], float | None] = {
+                (campaign, snapshot): None
+                for campaign, snapshot in connection.execute("SELECT campaign, snapshot FROM tries ORDER BY seq")
+            }
+            for campaign, snapshot, p in connection.execute("SELECT campaign, snapshot, p FROM told ORDER BY seq"):
+                ps[campaign, snapshot] = p
+        return ps
+
+    def told(self, of: Try, *, p: float | None, verdict: str, bits: float) -> None:
+        """Charge an answer; it is on disk before it is given."""
+        with self._writing() as connection:
+            connection.execute(
+                "INSERT INTO told (campaign, snapshot, p, verdict, bits) VALUES (?, ?, ?, ?, ?)",
+                (of.campaign, of.snapshot, p, verdict, bits),
+            )
+
+    def spent(self) -> tuple[int, int, float]:
+        """(snapshots tried, answers told, bits that those can have carried about `final`)."""
+        with self._writing() as connection:
+            (tried,) = connection.execute("SELECT COUNT(*) FROM tries").fetchone()
+            answers, bits = connection.execute("SELECT COUNT(*), COALESCE(SUM(bits), 0) FROM told").fetchone()
+        return tried, answers, float(bits)

@@ -1,0 +1,173 @@
+"""The statistics of a confirmation. Pure: arrays in, figures and one of three verdicts out.
+
+Legend: S seeds, M items in the order of their sorted ids, N items and seeds together.
+
+Primary test of "better than tuned naive": both run on the same S seeds (which draw the same rows and teacher) and M items, so
+each item and seed has a difference in {-1, 0, 1}. Items and seeds are crossed random effects (Owen 2007, arXiv:0712.1111): the
+variance of the mean is (MS_seeds + MS_items - MS_rest) / SM, its degrees of freedom are Satterthwaite's (1946), and the
+one-sided p-value is Student's. A test over items alone (the exact sign-flip test; for one seed it is McNemar's) is reported
+beside it and does not decide: it takes the luck of five seeds for an effect (tests/evaluation/test_verdict.py: how often).
+"""
+
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from aarlab.core.records import Measure, Record
+
+Verdict = Literal["confirmed", "not distinguishable from tuned naive", "not reproducible"]
+VERDICTS: tuple[Verdict, ...] = ("confirmed", "not distinguishable from tuned naive", "not reproducible")
+ALPHA = 0.05  # of "confirmed", after Holm's adjustment
+RERUN_ALPHA = 0.01  # of each of the two tests of reproducibility: an honest snapshot fails one with probability 0.02 at most
+Bools = NDArray[np.bool_]  # (S, M)
+
+
+class Effect(Record):
+    """Accuracy of a method minus that of tuned naive on the same items and seeds."""
+
+    difference: Measure  # accuracy; the interval is over items and seeds
+    p: float  # one-sided, of the crossed design: the one that decides
+    p_items: float  # one-sided, exact sign-flip over items with the seeds held: shown beside it
+
+
+class Reproduction(Record):
+    """Does the submitted code make the submitted answers? Submitted bundle against as many re-runs on fresh seeds."""
+
+    distance: float  # mean share of answers in which a submitted seed and a re-run differ
+    distance_among_reruns: float
+    p_distance: float  # exact, over all ways to call S of the 2S rows "submitted"
+    accuracy_submitted: float
+    accuracy_reruns: float
+    p_gain: float  # one-sided, Student's, of submitted minus re-run accuracy
+    alpha_distance: float
+    alpha_gain: float  # divided by how many submissions the claim is the best of
+    reproduced: bool
+
+
+def paired_effect(correct_SM: Bools, naive_SM: Bools) -> Effect:
+    """The gain over naive with both tests of it. Both arrays (S, M): the same seeds and items in the same order."""
+    if correct_SM.shape != naive_SM.shape:
+        raise ValueError(f"Pairs need one shape, got {correct_SM.shape} and {naive_SM.shape}.")
+    difference_SM = correct_SM.astype(np.int8) - naive_SM.astype(np.int8)
+    mean, p_items = float(difference_SM.mean()), sign_flip_p(difference_SM.sum(axis=0))
+    error, freedom = crossed_error(difference_SM)
+    if error == 0.0:
+        half, p = 0.0, p_items
+    else:
+        half = float(stats.t.ppf(0.975, freedom)) * error
+        p = float(stats.t.sf(mean / error, freedom))
+    measure = Measure(
+        estimate=mean, lower=mean - half, upper=mean + half, n=difference_SM.shape[1], resampled="items and seeds (crossed)"
+    )
+    return Effect(difference=measure, p=p, p_items=p_items)
+
+
+def crossed_error(values_SM: NDArray) -> tuple[float, float]:
+    """Standard error of the mean of a crossed table, and its degrees of freedom."""
+    s, m = values_SM.shape
+    rows_S, columns_M, mean = values_SM.mean(axis=1), values_SM.mean(axis=0), values_SM.mean()
+    items = s * float(((columns_M - mean) ** 2).sum()) / (m - 1)
+    if s == 1:
+        return float(np.sqrt(items / m)), m - 1
+    seeds = m * float(((rows_S - mean) ** 2).sum()) / (s - 1)
+    rest = float(((values_SM - rows_S[:, None] - columns_M + mean) ** 2).sum()) / ((s - 1) * (m - 1))
+    total = seeds + items - rest
+    if total <= items:  # no sign that seeds matter: the items alone
+        return float(np.sqrt(items / (s * m))), m - 1
+    freedom = total**2 / (seeds**2 / (s - 1) + items**2 / (m - 1) + rest**2 / ((s - 1) * (m - 1)))
+    return float(np.sqrt(total / (s * m))), freedom
+
+
+def sign_flip_p(totals_M: NDArray[np.integer]) -> float:
+    """P(a sum of the totals with random signs reaches theirs), exactly: the sum is one of scaled binomials."""
+    sizes = np.abs(totals_M).astype(int)
+    law = np.ones(1)  # of X = sum of size x (sign is plus); the signed sum is 2 X - sum of sizes
+    for size in range(1, int(sizes.max(initial=0)) + 1):
+        n = int((sizes == size).sum())
+        step = np.zeros(size * n + 1)
+        step[::size] = stats.binom.pmf(np.arange(n + 1), n, 0.5)
+        law = np.convolve(law, step)
+    least = (int(totals_M.sum()) + int(sizes.sum())) // 2
+    return float(min(1.0, law[least:].sum()))
+
+
+def reproduction(submitted_SM: Bools, again_SM: Bools, truth_M: NDArray[np.bool_], *, best_of: int) -> Reproduction:
+    """Both tests of reproducibility on answers (S, M); `best_of`: among how many submissions the claim was chosen.
+
+    Distance: seeds are drawn by hashes, so under honest work the 2S rows are exchangeable and the permutation test is exact.
+    Gain: a leader is chosen for its luck as well, so its level is divided by `best_of` (Bonferroni).
+    """
+    s = len(submitted_SM)
+    accuracies = [(rows == truth_M).mean(axis=1) for rows in (submitted_SM, again_SM)]
+    crossed, among, p_distance = _distance_test(np.concatenate([submitted_SM, again_SM]), s)
+    p_gain, alpha_gain = _gain_p(*accuracies), RERUN_ALPHA / max(1, best_of)
+    return Reproduction(
+        distance=crossed,
+        distance_among_reruns=among,
+        p_distance=p_distance,
+        accuracy_submitted=float(accuracies[0].mean()),
+        accuracy_reruns=float(accuracies[1].mean()),
+        p_gain=p_gain,
+        alpha_distance=RERUN_ALPHA,
+        alpha_gain=alpha_gain,
+        reproduced=p_distance > RERUN_ALPHA and p_gain > alpha_gain,
+    )
+
+
+def _distance_test(rows_NM: Bools, s: int) -> tuple[float, float, float]:
+    """(distance across, distance among re-runs, p): the first `s` of the 2s rows are the submitted ones."""
+    signs = np.where(rows_NM, 1.0, -1.0)
+    apart = (1.0 - signs @ signs.T / rows_NM.shape[1]) / 2
+    everyone = frozenset(range(2 * s))
+
+    def parts(one: tuple[int, ...]) -> tuple[float, float]:
+        other = sorted(everyone - set(one))
+        among = apart[np.ix_(other, other)].sum() / (s * (s - 1))
+        return float(apart[np.ix_(one, other)].mean()), float(among)
+
+    found = [parts(one) for one in combinations(range(2 * s), s)]  # the first is as it was submitted
+    excess = np.array([across - among for across, among in found])
+    return *found[0], float((excess >= excess[0] - 1e-12).mean())
+
+
+def _gain_p(submitted_S: NDArray[np.float64], again_S: NDArray[np.float64]) -> float:
+    gain, s = float(submitted_S.mean() - again_S.mean()), len(again_S)
+    spread = float(np.sqrt((submitted_S.var(ddof=1) + again_S.var(ddof=1)) / 2))
+    if spread < 1e-12:
+        return 0.0 if gain > 1e-12 else 1.0
+    return float(stats.t.sf(gain / (spread * np.sqrt(2 / s)), 2 * s - 2))
+
+
+def decide(
+    again: Reproduction | None, p_adjusted: float | None, fresh_gain: float | None, *, failed: bool = False
+) -> tuple[Verdict, tuple[str, ...]]:
+    """The verdict and why.
+
+    `again`, `p_adjusted`: None if that run did not come about. `fresh_gain`: accuracy over naive on a fresh draw of the data;
+    None where there is none. `failed`: the code itself failed somewhere. Transfer problems do not decide: a method may be
+    good where it was found and nowhere else.
+    """
+    if failed or again is None or p_adjusted is None:
+        return "not reproducible", ("the submitted code did not run",)
+    if not again.reproduced:
+        return "not reproducible", _unlike(again)
+    if p_adjusted >= ALPHA:
+        return "not distinguishable from tuned naive", (f"adjusted p on final {p_adjusted:.3g} is not below {ALPHA}",)
+    if fresh_gain is not None and fresh_gain <= 0:
+        return "not distinguishable from tuned naive", (f"on a fresh draw it gains {fresh_gain:+.4f}: that contradicts final",)
+    fresh = "no fresh draw was run" if fresh_gain is None else f"a fresh draw agrees ({fresh_gain:+.4f})"
+    return "confirmed", (f"adjusted p on final {p_adjusted:.3g}", fresh)
+
+
+def _unlike(again: Reproduction) -> tuple[str, ...]:
+    words = []
+    if again.p_distance <= again.alpha_distance:
+        apart = f"{again.distance:.3f} of the answers, re-runs among themselves in {again.distance_among_reruns:.3f}"
+        words.append(f"re-runs differ from what was submitted in {apart} (p {again.p_distance:.2g})")
+    if again.p_gain <= again.alpha_gain:
+        scores = f"{again.accuracy_submitted:.3f}, its re-runs {again.accuracy_reruns:.3f}"
+        words.append(f"what was submitted scores {scores} (p {again.p_gain:.2g})")
+    return tuple(words)

@@ -1,0 +1,100 @@
+"""Confirmations and label sets -> rows of the report."""
+
+from collections.abc import Sequence
+
+from aarlab.core.records import Entry, Family
+from aarlab.evaluation.confirmation_record import ConfirmationRecord, TargetResult, record_of
+from aarlab.evaluation.evaluator import Evaluator
+from aarlab.evaluation.grade import grade
+from aarlab.evaluation.tries import Tries
+from aarlab.evaluation.verdict import ALPHA
+from aarlab.report.record import ClaimRow, ElsewhereRow, ReleasedRow, Score, count, statistic
+from aarlab.report.ruler import Correct, Ruler
+
+
+def tries_of(evaluator: Evaluator) -> Tries:
+    """Who was ever put to confirmation on the campaign's label set."""
+    return Tries(evaluator.problem / "private" / "confirmations" / "final.sqlite")
+
+
+def claim_rows(evaluator: Evaluator, entries: Sequence[Entry], ruler: Ruler) -> tuple[ClaimRow, ...]:
+    """One row a snapshot that was put to confirmation, from its latest record; confirmed ones first, then by claim."""
+    latest = {e.body["snapshot"]: record_of(e) for e in entries if e.kind == "confirmation"}
+    by_seq = {e.seq: e for e in entries if e.kind == "submission"}
+    tries = tries_of(evaluator)
+    rows = [(r, ruler.score("feedback", _correct(evaluator, by_seq[r.claim.ledger_seq]))) for r in latest.values()]
+    rows.sort(key=lambda row: (row[0].verdict != "confirmed", -row[1].accuracy.estimate))
+    return tuple(_row(rank, r, claimed, evaluator, ruler, tries) for rank, (r, claimed) in enumerate(rows, start=1))
+
+
+def _row(rank: int, record: ConfirmationRecord, claimed: Score, evaluator: Evaluator, ruler: Ruler, tries: Tries) -> ClaimRow:
+    final, n = record.of("final"), len(evaluator.answers["final"])
+    now, m_now = tries.adjusted(tries.find(evaluator.campaign, record.id), record.p)
+    return ClaimRow(
+        rank=rank,
+        researcher=record.claim.researcher,
+        family=Family(record.claim.family),
+        snapshot=record.snapshot,
+        receipt=record.claim.receipt,
+        claimed=claimed,
+        final=None if final is None or final.failure else ruler.score("final", _final(evaluator, final)),
+        gain=None if final is None or final.effect is None else final.effect.difference,
+        elsewhere=tuple(_elsewhere(t) for t in record.targets if t.kind in {"fresh", "transfer"}),
+        verdict=record.verdict,
+        reasons=record.reasons,
+        p_adjusted=None if record.p_adjusted is None else statistic(record.p_adjusted, n),
+        m=count(record.m),
+        p_adjusted_now=None if now is None else statistic(now, n),
+        m_now=count(m_now),
+        stands=record.verdict != "confirmed" or (now is not None and now < ALPHA),
+        record=f"confirmations/{record.snapshot[:12]}.json",
+    )
+
+
+def _correct(evaluator: Evaluator, submission: Entry) -> Correct:
+    """Graded again from the stored predictions, not from a stored score."""
+    predictions = evaluator.predictions(submission.body["predictions"])
+    return grade(predictions, evaluator.answers["feedback"], sorted(predictions))
+
+
+def _final(evaluator: Evaluator, final: TargetResult) -> Correct:
+    predictions = evaluator.predictions(final.predictions["method"])
+    return grade(predictions, evaluator.answers["final"], sorted(predictions))
+
+
+def _elsewhere(target: TargetResult) -> ElsewhereRow:
+    score = None
+    if target.accuracy is not None and target.pgr is not None:
+        score = Score(accuracy=target.accuracy, pgr=target.pgr)
+    return ElsewhereRow(
+        name=target.name,
+        kind=target.kind,
+        problem=target.problem,
+        score=score,
+        gain=target.effect.difference if target.effect else None,
+        failure=target.failure,
+    )
+
+
+def released_rows(evaluator: Evaluator) -> tuple[ReleasedRow, ...]:
+    """The bits-released ledgers of the label set: of `feedback`, which answers submissions, and of `final`."""
+    state, n_final = evaluator.meter.state(), len(evaluator.answers["final"])
+    tried, answers, bits = tries_of(evaluator).spent()
+    cap, n = state["cap_bits"], state["items"]
+    feedback = ReleasedRow(
+        labels="feedback",
+        items=count(n),
+        answers=count(state["answers"]),
+        bits=statistic(state["bits"], n),
+        cap_bits=None if cap is None else statistic(cap, n),
+        inflation_bound=statistic(state["inflation_bound"], n),
+    )
+    final = ReleasedRow(
+        labels=f"final ({tried} snapshots tried)",
+        items=count(n_final),
+        answers=count(answers),
+        bits=statistic(bits, n_final),
+        cap_bits=None,
+        inflation_bound=None,
+    )
+    return feedback, final
