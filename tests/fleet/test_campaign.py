@@ -1,5 +1,6 @@
 """Real processes end to end: server, nine researchers in bubblewrap, confirmation, report; with the double as student."""
 
+import io
 import json
 import os
 import signal
@@ -9,9 +10,14 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from aarlab.core.errors import Misconfigured
+from aarlab.cli.confirm import confirm
+from aarlab.cli.show import Show
+from aarlab.core.errors import InvalidSubmission, Misconfigured
 from aarlab.evaluation.ledger import Ledger
+from aarlab.evaluation.signed import verify_record
+from aarlab.evaluation.verdict import VERDICTS
 from aarlab.fleet.campaign import Campaign, load, validated
 
 AAR = [sys.executable, "-c", "from aarlab.cli.main import main; main()"]
@@ -85,7 +91,12 @@ def test_every_number_of_the_report_is_a_measure(finished):
     report = json.loads((folder / "report" / "report.json").read_text())
     measures(report)
     assert report["finished"]
-    assert report["claims"][0]["confirmed"]["pgr"]["resampled"] == "items, seeds and anchors"
+    claim = report["claims"][0]
+    assert claim["final"]["pgr"]["resampled"] == "items, seeds and anchors"
+    assert claim["verdict"] in VERDICTS
+    assert claim["m"]["estimate"] == 3
+    assert {e["kind"] for e in claim["elsewhere"]} == {"fresh", "transfer"}
+    verify_record(folder / claim["record"], folder / "confirmations" / "key.pub")
     assert report["isolation"].startswith("bubblewrap")
 
 
@@ -98,6 +109,25 @@ def test_the_same_command_again_takes_all_from_the_ledger(finished, module_home)
     assert "from cache" in done.stdout
     assert (folder / "server" / "ledger.sqlite").stat().st_mtime >= before
     assert aar(module_home.root, "report", "whole").stdout.strip().splitlines()[-1].startswith("report: ")
+
+
+def test_a_finished_campaign_is_confirmed_again_as_far_as_nothing_is_left_to_run(finished, module_home):
+    """Fresh draw and transfer were run by the walk; a further snapshot of the ledger is put to confirmation by its hash."""
+    folder, _ = finished
+    show = Show(Console(file=io.StringIO()))
+    report, _ = confirm("whole", module_home, show)
+    assert len(report.claims) == 3
+    ledger = Ledger(folder / "server" / "ledger.sqlite")
+    tried = {e.body["snapshot"] for e in ledger.entries("confirmation")}
+    further = next(e.body["snapshot"] for e in ledger.entries("submission") if e.body["snapshot"] not in tried)
+    ledger.close()
+    report, page = confirm("whole", module_home, show, snapshot=further[:16])
+    assert page.exists()
+    row = next(c for c in report.claims if c.snapshot == further)
+    assert row.m.estimate == 4
+    assert {c.m_now.estimate for c in report.claims} == {4}
+    with pytest.raises(InvalidSubmission, match="begin with"):
+        confirm("whole", module_home, show, snapshot="nothing")
 
 
 def test_ctrl_c_keeps_all_and_the_next_run_goes_on(home, bed):

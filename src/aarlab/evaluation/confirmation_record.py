@@ -94,4 +94,4 @@ def told_accuracy(record: ConfirmationRecord, items: int) -> float | None:
 
 def told_bits(items: int) -> float:
     """The most that one confirmation tells of the labels of `final`: log2 of verdicts x rounded scores (and none)."""
-    return math.log2(len(VERDICTS) * (math.floor(1 / told_step(items)) + 2))
+    return math.log2(len(VERDICTS) * (round(1 / told_step(items)) + 2))

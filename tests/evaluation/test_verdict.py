@@ -1,0 +1,170 @@
+"""The statistics of a confirmation against closed forms, scipy and simulation: level and power are measured here."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from aarlab.evaluation.verdict import (
+    ALPHA,
+    RERUN_ALPHA,
+    crossed_error,
+    decide,
+    paired_effect,
+    reproduction,
+    sign_flip_p,
+)
+
+S, M = 5, 600
+
+
+def two_methods(rng, *, gain=0.0, luck=0.0, items=M):
+    """Correctness (S, M) of two methods whose expected accuracies differ by about `gain`.
+
+    An item is right when its own ease, which both share, plus noise is positive. `luck`: how far a seed shifts one method
+    against the other on all items together.
+    """
+    ease_M = rng.normal(0.8, 1.0, items)
+
+    def one(shift):
+        fit_M = ease_M + rng.normal(0, 0.5, items) + shift  # what the method makes of an item on every seed
+        return fit_M + luck * rng.normal(size=(S, 1)) + rng.normal(0, 0.4, (S, items)) > 0
+
+    return one(gain * 4), one(0.0)
+
+
+def rates(draw, repetitions, *names):
+    found = [draw(np.random.default_rng(n)) for n in range(repetitions)]
+    return [float(np.mean([getattr(f, name) < ALPHA for f in found])) for name in names]
+
+
+# --- better than naive ------------------------------------------------------------------------------------------------
+
+
+def test_sign_flip_is_exact():
+    totals = np.array([3, -1, 0, 5, 2, -2, 4])
+    sums = [sum(s * abs(t) for s, t in zip(signs, totals, strict=True)) for signs in itertools.product((-1, 1), repeat=7)]
+    assert sign_flip_p(totals) == pytest.approx(np.mean([x >= totals.sum() for x in sums]))
+    assert sign_flip_p(np.zeros(9, int)) == 1.0
+
+
+@pytest.mark.parametrize(("won", "lost"), [(9, 2), (40, 31), (3, 3), (0, 5)])
+def test_sign_flip_is_mcnemars_exact_test_for_one_seed(won, lost):
+    totals = np.array([1] * won + [-1] * lost + [0] * 50)
+    assert sign_flip_p(totals) == pytest.approx(stats.binomtest(won, won + lost, alternative="greater").pvalue)
+
+
+def test_crossed_error_is_the_two_way_analysis_of_variance():
+    values = np.random.default_rng(0).normal(size=(S, 40)) + np.arange(S)[:, None] + np.linspace(0, 3, 40)
+    rows, columns, mean = values.mean(axis=1), values.mean(axis=0), values.mean()
+    squares = ((values - rows[:, None] - columns + mean) ** 2).sum() / ((S - 1) * 39)
+    seeds, items = 40 * rows.var(ddof=1), S * columns.var(ddof=1)
+    error, freedom = crossed_error(values)
+    assert error == pytest.approx(np.sqrt((seeds + items - squares) / values.size))
+    assert S - 1 <= freedom < 39
+
+
+def test_with_one_seed_the_primary_test_is_the_paired_t_test():
+    better, naive = two_methods(np.random.default_rng(3), gain=0.02)
+    found = paired_effect(better[:1], naive[:1])
+    known = stats.ttest_rel(better[0].astype(float), naive[0].astype(float), alternative="greater")
+    assert found.p == pytest.approx(known.pvalue)
+    assert found.difference.lower < found.difference.estimate < found.difference.upper
+
+
+def test_the_same_method_has_no_effect():
+    correct, _ = two_methods(np.random.default_rng(1))
+    same = paired_effect(correct, correct)
+    assert (same.p, same.p_items, same.difference.estimate) == (1.0, 1.0, 0.0)
+    with pytest.raises(ValueError, match="one shape"):
+        paired_effect(correct, correct[:, 1:])
+
+
+def test_level_without_seed_luck():
+    (p, p_items) = rates(lambda rng: paired_effect(*two_methods(rng)), 1500, "p", "p_items")
+    assert 0.025 <= p <= 0.065  # about ALPHA: 1,500 draws have a standard error of 0.0056
+    assert 0.025 <= p_items <= 0.065
+
+
+def test_the_items_test_takes_seed_luck_for_an_effect_and_the_primary_test_does_not():
+    """Why the crossed test is primary: equal methods, with seeds that favour now one, now the other."""
+    (p, p_items) = rates(lambda rng: paired_effect(*two_methods(rng, luck=0.15)), 1500, "p", "p_items")
+    assert p_items > 0.09
+    assert p <= 0.07
+
+
+def test_power_for_a_true_gain():
+    (p,) = rates(lambda rng: paired_effect(*two_methods(rng, gain=0.08, items=2000)), 200, "p")
+    assert p > 0.95
+
+
+# --- reproducible -----------------------------------------------------------------------------------------------------
+
+
+def answers(rng, *, truth, rows, margins, patched=0):
+    """Answers (rows, M) of one method on as many seeds; on the first `patched` wrong-by-majority items all are made right."""
+    right = margins + rng.normal(0, 0.6, (rows, len(truth))) > 0
+    hopeless = np.flatnonzero(margins < 0)[:patched]
+    right[:, hopeless] = True
+    return np.where(right, truth, ~truth)
+
+
+def rerun(rng, *, patched=0, best_of=1, items=2000):
+    truth, margins = rng.random(items) < 0.5, rng.normal(0.8, 1.0, items)
+    tried = [answers(rng, truth=truth, rows=S, margins=margins, patched=patched) for _ in range(best_of)]
+    best = max(tried, key=lambda rows: (rows == truth).mean())
+    return reproduction(best, answers(rng, truth=truth, rows=S, margins=margins), truth, best_of=best_of)
+
+
+def test_an_honest_claim_is_called_irreproducible_at_most_twice_in_a_hundred():
+    """Stated: 0.01 for each test. 600 draws have a standard error of 0.006."""
+    found = [rerun(np.random.default_rng(n), items=500) for n in range(600)]
+    assert np.mean([f.p_distance <= f.alpha_distance for f in found]) <= 0.025
+    assert np.mean([f.p_gain <= f.alpha_gain for f in found]) <= 0.025
+    assert np.mean([not f.reproduced for f in found]) <= 0.04
+
+
+def test_nor_is_the_luckiest_of_many_honest_submissions():
+    found = [rerun(np.random.default_rng(n), best_of=60, items=400) for n in range(150)]
+    assert np.mean([not f.reproduced for f in found]) <= 0.05
+    assert np.mean([f.p_gain <= RERUN_ALPHA for f in found]) > 0.08  # without the division by how many, luck would look like fraud
+
+
+@pytest.mark.parametrize(("patched", "least"), [(12, 0.2), (25, 0.75), (50, 0.95), (100, 1.0)])
+def test_answers_that_the_code_cannot_make_are_noticed(patched, least):
+    """The figures of power: 12, 25, 50 and 100 of 2,000 answers looked up instead of computed."""
+    found = [rerun(np.random.default_rng(n), patched=patched) for n in range(40)]
+    assert np.mean([not f.reproduced for f in found]) >= least
+
+
+def test_code_without_chance_must_give_the_same_answers():
+    truth = np.random.default_rng(0).random(300) < 0.5
+    rows = np.repeat(truth[None], S, axis=0)
+    fine = reproduction(~rows, ~rows, truth, best_of=9)
+    assert (fine.reproduced, fine.p_distance, fine.p_gain) == (True, 1.0, 1.0)
+    patched = ~rows
+    patched[:, 0] = rows[:, 0]
+    found = reproduction(patched, ~rows, truth, best_of=9)
+    assert not found.reproduced
+    assert (found.p_gain, found.p_distance) == (0.0, pytest.approx(2 / 252))  # one of two sides of 126 ways
+    assert found.alpha_distance == RERUN_ALPHA
+
+
+# --- verdicts ---------------------------------------------------------------------------------------------------------
+
+
+def test_verdicts():
+    rng = np.random.default_rng(0)
+    fine, wrong = rerun(rng), rerun(rng, patched=200)
+    assert decide(fine, 0.01, 0.03)[0] == "confirmed"
+    assert decide(fine, 0.01, None)[1][1] == "no fresh draw was run"
+    assert decide(fine, 0.05, 0.03)[0] == "not distinguishable from tuned naive"
+    assert decide(fine, 0.01, -0.001) == (
+        "not distinguishable from tuned naive",
+        ("on a fresh draw it gains -0.0010: that contradicts final",),
+    )
+    for given in ((wrong, 0.01, 0.03), (None, 0.01, 0.03), (fine, None, 0.03)):
+        assert decide(*given)[0] == "not reproducible"
+    assert decide(fine, 0.01, 0.03, failed=True)[0] == "not reproducible"
+    assert "re-runs differ" in decide(wrong, 0.01, 0.03)[1][0]

@@ -1,0 +1,229 @@
+"""The release gate with real runs: the generated problem, its double, real sandboxes; three methods, three verdicts."""
+
+import json
+
+import pytest
+
+from aarlab.core.errors import Misconfigured
+from aarlab.core.records import Family
+from aarlab.evaluation.confirmation import Confirmations
+from aarlab.evaluation.evaluator import Evaluator
+from aarlab.evaluation.signed import verify_record
+from aarlab.fleet.baselines import tuned_naive
+from aarlab.fleet.campaign import Campaign
+from aarlab.fleet.confirmation import confirm_leaders, plan
+from aarlab.methods.baselines import source_of
+from aarlab.report.build import build
+from aarlab.report.render import write
+from aarlab.runs import student
+from aarlab.runs.engine import METHOD_FILE, LocalEngine
+from aarlab.runs.testbed import prepare
+from aarlab.sandbox import Bubblewrap
+
+CAMPAIGN = Campaign(name="gate", problem="generated-chat", student="double", confirm=4)
+FRESH_FOLDER = "generated-chat-v1-double-seed1001"
+BROKEN_ELSEWHERE = """
+from aarlab.methods.baselines import elicitation
+
+
+def run(task, seed):
+    if len(task.test.choices[0]) == 1:
+        raise ValueError("pairs only")
+    return elicitation(task, seed)
+"""
+ONLY_ITS_OWN_SEEDS = """
+import numpy as np
+from aarlab.methods.baselines import elicitation
+
+
+def run(task, seed):
+    if seed not in SEEDS:
+        raise ValueError("not one of the seeds I know")
+    return elicitation(task, seed)
+"""
+
+
+def quiet(what, done, of):
+    """Progress that nobody watches."""
+
+
+class Gate:
+    """A campaign without researchers: code is submitted by the test."""
+
+    def __init__(self, home, evaluator, campaign=CAMPAIGN):
+        self.evaluator, self.campaign = evaluator, campaign
+        self.bed = prepare("generated-chat", 1, home=home, student=student.COUNTING, say=quiet)
+        self.plan = plan(campaign, self.bed, home=home, student=student.COUNTING, say=quiet)
+        self.plan.write(evaluator.folder.parent)
+        self.cache = home.root / "runs"
+        self.engines = {name: self.engine(self.plan.bed(name)) for name in ("feedback", "final", *self.plan.others)}
+
+    def engine(self, bed):
+        return LocalEngine(bed, self.cache, Bubblewrap, workers=2, timeout_s=60)
+
+    def submit(self, text, *, answers=None):
+        """The code's own answers on the issued seeds, or other answers under its name."""
+        code = self.evaluator.commit_code("ann", {METHOD_FILE: text}, Family.OTHER)
+        given = answers(code["seeds"]) if answers else None
+        if given is None:
+            given = self.engines["feedback"].run({METHOD_FILE: text}, "feedback", tuple(code["seeds"])).answers
+        self.evaluator.submit("ann", code["snapshot"], given, Family.OTHER)
+        return code["snapshot"]
+
+    def confirm(self, how_many=4, **more):
+        gate = Confirmations(self.evaluator)
+        return {b["snapshot"]: b for b in confirm_leaders(gate, self.engines, how_many, quiet, **more)}
+
+    def close(self):
+        for engine in self.engines.values():
+            engine.close()
+
+
+@pytest.fixture(scope="module")
+def gated(module_home):
+    """Elicitation, tuned naive itself, naive with looked-up answers, and one that fails on transfer."""
+    bed = prepare("generated-chat", 1, home=module_home, student=student.COUNTING, say=quiet)
+    folder = module_home.campaigns / "gate"
+    with Evaluator(bed.folder, folder) as evaluator:
+        gate = Gate(module_home, evaluator)
+        truth = evaluator.answers["feedback"]
+
+        def looked_up(seeds):
+            return {str(s): {i: int(label) for i, label in truth.items()} for s in seeds}
+
+        snapshots = {
+            "elicitation": gate.submit(source_of("elicitation")),
+            "naive": gate.submit(tuned_naive(bed.private)[METHOD_FILE]),
+            "liar": gate.submit(source_of("naive"), answers=looked_up),
+            "pairs only": gate.submit(BROKEN_ELSEWHERE),
+        }
+        bodies = gate.confirm()
+        yield {name: bodies[snapshot] for name, snapshot in snapshots.items()}, gate
+        gate.close()
+
+
+def target(body, kind):
+    return next(t for t in body["record"]["targets"] if t["kind"] == kind)
+
+
+def test_a_method_that_beats_tuned_naive_is_confirmed(gated):
+    body = gated[0]["elicitation"]
+    assert body["verdict"] == "confirmed"
+    assert body["record"]["p_adjusted"] < 0.01
+    assert body["record"]["m"] == 4
+    assert target(body, "fresh")["effect"]["difference"]["lower"] > 0
+    assert [t["kind"] for t in body["record"]["targets"]] == ["feedback", "final", "fresh", "transfer"]
+
+
+def test_tuned_naive_itself_is_not_distinguishable_from_tuned_naive(gated):
+    body = gated[0]["naive"]
+    assert body["verdict"] == "not distinguishable from tuned naive"
+    assert target(body, "final")["effect"]["difference"]["estimate"] == 0
+    assert body["record"]["reproduction"]["reproduced"]
+
+
+def test_answers_that_the_submitted_code_cannot_make_are_not_reproducible(gated):
+    body = gated[0]["liar"]
+    assert body["verdict"] == "not reproducible"
+    again = body["record"]["reproduction"]
+    assert again["accuracy_submitted"] == 1.0
+    assert again["accuracy_reruns"] < 0.9
+    assert again["p_distance"] <= again["alpha_distance"]
+    assert again["p_gain"] <= again["alpha_gain"]
+
+
+def test_a_failure_on_a_transfer_problem_is_shown_and_does_not_decide(gated):
+    body = gated[0]["pairs only"]
+    assert body["verdict"] == "confirmed"
+    assert "pairs only" in target(body, "transfer")["failure"]
+    assert target(gated[0]["elicitation"], "transfer")["failure"] is None
+
+
+def test_every_record_is_signed_and_names_what_was_run(gated, module_home):
+    bodies, gate = gated
+    folder = gate.evaluator.folder.parent / "confirmations"
+    for body in bodies.values():
+        record = verify_record(folder / f"{body['snapshot'][:12]}.json", folder / "key.pub")
+        assert record["snapshot"] == body["snapshot"]
+        assert target(body, "fresh")["problem"] == "generated-chat v1, data seed 1001"
+        assert target(body, "transfer")["problem"] == "generated-checks v1, data seed 1"
+        assert len({tuple(t["seeds"]) for t in record["targets"]}) == 4
+    assert (module_home.problems / FRESH_FOLDER / "public" / "weak_probs.npy").exists()
+
+
+def test_the_fresh_draw_is_another_pipeline(gated):
+    _, gate = gated
+    own, fresh = (json.loads((gate.plan.bed(n).private / "answers.json").read_text()) for n in ("final", "fresh"))
+    assert not set(own["final"]) & set(fresh["final"])
+    assert gate.plan.bed("fresh").fingerprint != gate.bed.fingerprint
+
+
+def test_the_report_shows_claims_and_verdicts(gated, tmp_path):
+    bodies, gate = gated
+    report = build(CAMPAIGN, gate.bed, gate.evaluator, isolation="bubblewrap: all")
+    rows = {c.snapshot: c for c in report.claims}
+    assert {name: rows[b["snapshot"]].verdict for name, b in bodies.items()} == {n: b["verdict"] for n, b in bodies.items()}
+    assert [c.verdict for c in report.claims][:2] == ["confirmed", "confirmed"]  # above the liar, who claimed most
+    elicitation = rows[bodies["elicitation"]["snapshot"]]
+    assert elicitation.final.accuracy.estimate == target(bodies["elicitation"], "final")["accuracy"]["estimate"]
+    assert elicitation.stands
+    assert elicitation.fresh.gain.lower > 0
+    feedback, final = report.released
+    assert final.bits.estimate == pytest.approx(sum(b["record"]["bits"] for b in bodies.values()))
+    assert feedback.cap_bits.estimate > feedback.bits.estimate > 0
+    write(report, tmp_path)
+    for page in ("report.md", "report.html"):
+        text = (tmp_path / page).read_text()
+        assert all(v in text for v in ("not reproducible", "not distinguishable from tuned naive", "Bits released"))
+        assert "pairs only" in text
+
+
+def test_nothing_is_run_twice(gated):
+    _, gate = gated
+    before = gate.evaluator.ledger.entries()
+    assert gate.confirm() == {}
+    assert gate.evaluator.ledger.entries() == before
+
+
+def test_the_quick_gate_is_completed_by_the_whole_one(home, tmp_path):
+    quick = CAMPAIGN.model_copy(update={"confirm_on_fresh": False, "transfer": ()})
+    bed = prepare("generated-chat", 1, home=home, student=student.COUNTING, say=quiet)
+    with Evaluator(bed.folder, tmp_path / "campaign") as evaluator:
+        gate = Gate(home, evaluator, quick)
+        snapshot = gate.submit(source_of("elicitation"))
+        first = gate.confirm(1)[snapshot]
+        gate.close()
+        assert first["verdict"] == "confirmed"
+        assert "no fresh draw was run" in first["record"]["reasons"]
+        whole = Gate(home, evaluator)
+        second = whole.confirm(1, snapshot=snapshot[:12])[snapshot]
+        whole.close()
+    assert [t["kind"] for t in second["record"]["targets"]] == ["feedback", "final", "fresh", "transfer"]
+    assert target(first, "final") == target(second, "final")  # the same run: final was asked once
+    assert (first["record"]["m"], second["record"]["m"]) == (1, 1)
+    assert second["record"]["p_adjusted"] == first["record"]["p_adjusted"]
+
+
+def test_code_that_fails_on_fresh_seeds_is_not_reproducible(home, tmp_path):
+    bed = prepare("generated-chat", 1, home=home, student=student.COUNTING, say=quiet)
+    with Evaluator(bed.folder, tmp_path / "campaign") as evaluator:
+        gate = Gate(home, evaluator, CAMPAIGN.model_copy(update={"transfer": ()}))
+        text = ONLY_ITS_OWN_SEEDS.replace("SEEDS", "{1}")
+        done = gate.engines["feedback"].run({METHOD_FILE: source_of("elicitation")}, "feedback", (1, 2, 3, 4, 5))
+        snapshot = gate.submit(text, answers=lambda seeds: dict(zip(map(str, seeds), done.answers.values(), strict=True)))
+        body = gate.confirm(1)[snapshot]
+        gate.close()
+    assert body["verdict"] == "not reproducible"
+    assert any("not one of the seeds I know" in reason for reason in body["record"]["reasons"])
+
+
+def test_transfers_go_with_the_problem():
+    assert Campaign(problem="small-chat").transfers == ("small-math", "small-code")
+    assert Campaign(problem="generated-chat").transfers == ("generated-checks",)
+    assert Campaign(problem="small-chat", transfer=()).transfers == ()
+
+
+def test_an_unknown_transfer_problem_is_refused(home, bed):
+    campaign = CAMPAIGN.model_copy(update={"transfer": ("poetry",)})
+    with pytest.raises(Misconfigured, match="poetry"):
+        plan(campaign, bed, home=home, student=student.COUNTING, say=quiet)
