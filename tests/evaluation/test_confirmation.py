@@ -114,6 +114,7 @@ def test_a_record_that_was_touched_is_not_believed(evaluator, gate, tmp_path):
 def test_the_key_is_made_once_and_is_the_operators(evaluator, gate):
     key = evaluator.folder / "confirmation.key"
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert stat.S_IMODE(gate.folder.stat().st_mode) == 0o700  # records hold exact figures
     before = key.read_bytes()
     Confirmations(evaluator)
     assert key.read_bytes() == before

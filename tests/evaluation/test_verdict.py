@@ -128,7 +128,7 @@ def test_an_honest_claim_is_called_irreproducible_at_most_twice_in_a_hundred():
 def test_nor_is_the_luckiest_of_many_honest_submissions():
     found = [rerun(np.random.default_rng(n), best_of=60, items=400) for n in range(150)]
     assert np.mean([not f.reproduced for f in found]) <= 0.05
-    assert np.mean([f.p_gain <= RERUN_ALPHA for f in found]) > 0.08  # without the division by how many, luck would look like fraud
+    assert np.mean([f.p_gain <= RERUN_ALPHA for f in found]) > 0.08  # undivided by how many, luck would look like fraud
 
 
 @pytest.mark.parametrize(("patched", "least"), [(12, 0.2), (25, 0.75), (50, 0.95), (100, 1.0)])

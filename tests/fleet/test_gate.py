@@ -217,6 +217,22 @@ def test_code_that_fails_on_fresh_seeds_is_not_reproducible(home, tmp_path):
     assert any("not one of the seeds I know" in reason for reason in body["record"]["reasons"])
 
 
+def test_naive_that_cannot_run_is_the_operators_move_and_no_result(home, tmp_path):
+    bed = prepare("generated-chat", 1, home=home, student=student.COUNTING, say=quiet)
+    setting = bed.private / "naive_tuned.txt"
+    setting.unlink()  # a hard link to the session's
+    setting.write_text("99/1.0")  # the double has no layer 99
+    with Evaluator(bed.folder, tmp_path / "campaign") as evaluator:
+        gate = Gate(home, evaluator)
+        gate.submit(source_of("elicitation"))
+        with pytest.raises(Misconfigured, match="naive did not run"):
+            gate.confirm(1)
+        assert evaluator.ledger.entries("confirmation") == []
+        setting.write_text("16/1.0")
+        assert len(gate.confirm(1)) == 1
+        gate.close()
+
+
 def test_transfers_go_with_the_problem():
     assert Campaign(problem="small-chat").transfers == ("small-math", "small-code")
     assert Campaign(problem="generated-chat").transfers == ("generated-checks",)

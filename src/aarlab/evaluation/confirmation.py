@@ -57,6 +57,7 @@ class Confirmations:
         self._evaluator, self._lock = evaluator, threading.Lock()
         self.tries = Tries(evaluator.problem / "private" / "confirmations" / "final.sqlite", cap=cap)
         self.folder = evaluator.folder.parent / "confirmations"
+        self.folder.mkdir(mode=0o700, exist_ok=True)
         self._signer = Signer(evaluator.folder / "confirmation.key", self.folder / "key.pub")
 
     # --- what is to be run --------------------------------------------------------------------------------------------
@@ -157,7 +158,7 @@ class Confirmations:
         labels = load_answers(Path(target.folder))[target.split]
         ids = sorted(labels)
         truth_M = np.array([labels[i] == 1 for i in ids])
-        names = ("method",) if target.kind == "feedback" else ("method", "naive")
+        names = ["method"] if target.kind == "feedback" else ["method", "naive"]
         try:
             answers = {name: answer_matrix(_by_seed(outcome.get(name, {})), ids, seeds) for name in names}
         except InvalidSubmission as error:  # what it answered here is no answer: its code failed
@@ -179,7 +180,7 @@ class Confirmations:
         targets = (*(before.targets if before else ()), *(g.result for g in graded))
         again = next((g.reproduction for g in graded if g.reproduction), before.reproduction if before else None)
         effects = {t.kind: t.effect for t in reversed(targets)}
-        p = effects["final"].p if effects.get("final") else None
+        p = final.p if (final := effects.get("final")) else None
         p_adjusted, m = self.tries.adjusted(tried, p)
         failed = [t for t in targets if t.failure and t.kind != "transfer"]
         fresh = effects.get("fresh")

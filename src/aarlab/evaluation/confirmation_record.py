@@ -50,7 +50,11 @@ class Claim(Record):
 
 
 class ConfirmationRecord(Record):
-    """The document that is signed."""
+    """The document that is signed.
+
+    It holds exact figures, for the operator: to publish it tells more of `final` than `bits`, so do that when the label set is
+    not to be used again.
+    """
 
     schema_version: int = 1
     campaign: str

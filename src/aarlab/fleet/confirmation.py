@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aarlab.core.errors import InvalidSubmission
+from aarlab.core.errors import InvalidSubmission, Misconfigured
 from aarlab.core.settings import Home
 from aarlab.evaluation.confirmation import Confirmations
 from aarlab.fleet.baselines import tuned_naive
@@ -84,12 +84,15 @@ def confirm_leaders(
                 key = one["id"] if name == "method" else str(seeds), target["name"], name
                 if key not in jobs and not (name == "naive" and target["kind"] == "feedback"):
                     jobs[key] = pool.submit(engine.run, files, target["split"], seeds)
-    say("confirmation", 0, len(jobs))
     bodies = []
-    for one in begun:
-        outcomes = {target["name"]: _outcome(one["id"], target, jobs) for target in one["targets"]}
-        bodies.append(confirmations.finish(one["id"], outcomes))
-        say("confirmation", sum(job.done() for job in jobs.values()), len(jobs))
+    try:
+        for one in begun:
+            say("confirmation", sum(job.done() for job in jobs.values()), len(jobs))
+            outcomes = {target["name"]: _outcome(one["id"], target, jobs) for target in one["targets"]}
+            bodies.append(confirmations.finish(one["id"], outcomes))
+    finally:  # stopped half-way: what has not started need not run
+        for job in jobs.values():
+            job.cancel()
     return bodies
 
 
@@ -99,7 +102,11 @@ def _outcome(token: str, target: Mapping[str, Any], jobs: Mapping[tuple[str, str
     except InvalidSubmission as error:
         return {"error": str(error)}
     if target["kind"] != "feedback":
-        found["naive"] = _compact(jobs[str(tuple(target["seeds"])), target["name"], "naive"].result())
+        try:
+            found["naive"] = _compact(jobs[str(tuple(target["seeds"])), target["name"], "naive"].result())
+        except InvalidSubmission as error:
+            words = f"Tuned naive did not run on {target['name']} ({error}). Raise run_timeout_s and go on."
+            raise Misconfigured(words) from error
     return found
 
 
