@@ -1,4 +1,4 @@
-.PHONY: demo test test-real check bench controls benchmarks select clean
+.PHONY: demo test test-real test-api check bench controls benchmarks select clean
 PY ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
@@ -9,11 +9,15 @@ demo: $(READY)
 
 # All tests that need no download of weights, with all their set-up.
 test: $(READY) check
-	$(VENV)/bin/python -m pytest -n 2 -m "not real_model"
+	$(VENV)/bin/python -m pytest -n 2 -m "not real_model and not schemathesis"
 
 # The end-to-end test with the real student and the real ratings (about 95 MB once, then cached in AAR_HOME).
 test-real: $(READY)
 	$(VENV)/bin/python -m pytest -m real_model --timeout=1500
+
+# Ten thousand generated requests against a real server process, by its OpenAPI description.
+test-api: $(READY)
+	$(VENV)/bin/python -m pytest -m schemathesis --timeout=1500
 
 # Style, types of imports and walls.
 check: $(READY)

@@ -114,21 +114,6 @@ def test_a_predictions_blob_is_no_snapshot(evaluator, answers):
         evaluator.code(blob)
 
 
-def test_confirmation_uses_fresh_seeds_and_final_items(evaluator, answers):
-    for number, right in enumerate((0.8, 0.95)):
-        code = commit(evaluator, number)
-        evaluator.submit("ann", code["snapshot"], bundle(code["seeds"], answers["feedback"], right, number), FAMILY)
-    first, again = evaluator.begin_confirmations(1)[0], evaluator.begin_confirmations(1)[0]
-    assert first["snapshot"] == code["snapshot"]  # the better one
-    assert len({*first["seeds"], *again["seeds"], *code["seeds"]}) == 15
-    with pytest.raises(InvalidSubmission):
-        evaluator.confirm(first["id"], bundle(first["seeds"], answers["feedback"], 0.9))
-    body = evaluator.confirm(first["id"], bundle(first["seeds"], answers["final"], 0.9))
-    assert body["exact_accuracy"] == pytest.approx(0.9, abs=0.06)
-    assert evaluator.begin_confirmations(1) == []  # settled
-    assert "error" in evaluator.confirmation_failed(evaluator.begin_confirmations(2)[0]["id"], "it raised")
-
-
 def test_single_flips_read_no_label(evaluator, answers):
     """The oldest attack: flip one answer at a time and watch. Under the ladder every reply is the same 'no'."""
     base = {i: 0 for i in sorted(answers["feedback"])}

@@ -37,7 +37,7 @@ def _campaign(fields: list[str] | None, **given: object) -> Campaign:
 
 @app.command(help="Walk the whole path: testbed, baselines, nine researchers, confirmation, report. Resumes.\n\n" + HELP)
 def demo(fields: Set = None) -> None:
-    _walk(_campaign(fields))
+    _walk(_campaign(fields, confirm_on_fresh=False, transfer=()))
 
 
 @app.command(help="Run the campaign that a YAML file describes (see `aar demo --help` for its fields). Resumes.")
@@ -127,6 +127,20 @@ def serve(fields: Set = None, port: Annotated[int, typer.Option(help="on 127.0.0
     folder = home().campaigns / campaign.name
     console.print(f"address and operator's token: {folder / 'server'} (address.json, operator.token). Ctrl-C stops.")
     run_server(bed.folder, folder, policy=campaign.policy, port=port, paths=[])
+
+
+@app.command(
+    help="The whole release gate on a finished campaign: final, a fresh draw of the data, transfer problems. Resumes."
+)
+def confirm(
+    name: Annotated[str, typer.Argument(help="the campaign's name")] = "demo",
+    snapshot: Annotated[str | None, typer.Option(help="a snapshot's hash, or its beginning; the leaders if not given")] = None,
+) -> None:
+    from aarlab.cli.confirm import confirm as confirm_
+
+    made, path = confirm_(name, home(), Show(console), snapshot=snapshot)
+    print_report(made, console)
+    print(f"report: {path}")
 
 
 @app.command(help="Write the report of a campaign again from its ledger.")

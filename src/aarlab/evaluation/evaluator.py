@@ -23,7 +23,7 @@ from aarlab.evaluation.answers import load_answers, load_ruler, load_weak_answer
 from aarlab.evaluation.blobs import Blobs
 from aarlab.evaluation.detectors import Submitted, detect
 from aarlab.evaluation.diagnostics import Diagnosis
-from aarlab.evaluation.grade import Predictions, answer_matrix, grade
+from aarlab.evaluation.grade import Predictions, answer_matrix
 from aarlab.evaluation.group import GroupCommit
 from aarlab.evaluation.ledger import Draft, Ledger
 from aarlab.evaluation.meter import Meter, Question, Told
@@ -211,57 +211,6 @@ class Evaluator:
         return {
             seed: dict(zip(ids, map(int, row), strict=True)) for seed, row in zip(packed.seeds, packed.answers_SM, strict=True)
         }
-
-    # --- confirmation (operator) --------------------------------------------------------------------------------------
-
-    def leaders(self, count: int) -> list[str]:
-        """The snapshots with the best exact feedback accuracy among the stored submissions, best first."""
-        best: dict[str, float] = {}
-        for entry in self.ledger.entries("submission"):
-            snapshot = entry.body["snapshot"]
-            best[snapshot] = max(best.get(snapshot, 0.0), entry.body["exact_accuracy"])
-        return sorted(best, key=lambda s: (-best[s], s))[:count]
-
-    def begin_confirmations(self, count: int) -> list[dict[str, Any]]:
-        """Issue fresh seeds for the leaders that have no confirmation yet: [{"id", "snapshot", "seeds", "files"}]."""
-        settled = {e.body["snapshot"] for e in self.ledger.entries("confirmation")}
-        begun = []
-        for snapshot in self.leaders(count):
-            if snapshot not in settled:
-                nonce = secrets.token_hex(8)
-                token = f"{snapshot}.{nonce}"
-                begun.append(
-                    {
-                        "id": token,
-                        "snapshot": snapshot,
-                        "seeds": self._confirmation_seeds(token),
-                        "files": self.code(snapshot),
-                    }
-                )
-        return begun
-
-    def _confirmation_seeds(self, token: str) -> list[int]:
-        return self.seeds("final", token)
-
-    def confirm(self, token: str, predictions: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
-        """Grade the evaluator's own run of a snapshot on `final` and record it.
-
-        Raises:
-            InvalidSubmission: the answers do not fit the final items or the issued seeds.
-        """
-        by_seed, seeds = _by_seed(predictions), self._confirmation_seeds(token)
-        correct_SM = grade(by_seed, self.answers["final"], seeds)
-        body = {"id": token, "snapshot": token.split(".")[0], "split": "final", "seeds": seeds}
-        ids = sorted(self.answers["final"])
-        stored = Packed("final", tuple(seeds), answer_matrix(by_seed, ids, seeds))
-        body |= {"predictions": stored.name, "exact_accuracy": float(correct_SM.mean())}
-        draft = Draft("confirmation", "evaluator", body, {stored.name: stored.data})
-        return self.ledger.append_many([draft])[0].body
-
-    def confirmation_failed(self, token: str, error: str) -> dict[str, Any]:
-        """Record that a snapshot could not be confirmed because its own code failed."""
-        body = {"id": token, "snapshot": token.split(".")[0], "split": "final", "error": error[:2000]}
-        return self.ledger.append("confirmation", "evaluator", body).body
 
 
 def _by_seed(predictions: Mapping[str, Mapping[str, int] | str]) -> Predictions:
