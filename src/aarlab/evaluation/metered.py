@@ -3,12 +3,12 @@
 import math
 from dataclasses import dataclass
 
-from aarlab.evaluation.policies import POLICIES, Answer, Channel, Outlook, Tier, standard_error
+from aarlab.evaluation.policies import POLICIES, Answer, Channel, Outlook, standard_error
 
 NEVER = 1 / 8  # share of the code kept for "no improvement ever again"
 TAIL = 2  # the larger, the later an improvement is expected
 IDENTITIES = 9  # identities that are expected; later ones share a tenth of the prior
-TIERS: tuple[tuple[float, float, Tier], ...] = ((0.5, 1, "open"), (0.8, 2, "tight"), (1, 4, "coarse"))
+STEP_SE, STEP_LEAST = 1.25, 0.0175  # a step: the larger of this many standard errors and this accuracy
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,10 @@ class MeteredLadder:
     L, and under half of it for this identity; where it does not, the answer is the constant "no" (sealed), which carries
     nothing. The highest rise that still fits is fixed before, too.
 
+    What a climb costs is yeses, some 7 bits each, and hardly depends on n; so the cap is a number of bits, the step an accuracy,
+    and the bound shrinks as 1 / sqrt(n). Below 1.25 standard errors a step is noise, and 140 bits of 300 labels would be much;
+    hence the two other limits. Chosen by simulation of honest fleets: docs/redteam/scan.md.
+
     Assumptions of both theorems: (i) the labels are independent across items given all that the submitters know from
     elsewhere, or (ii) the items are drawn independently and a submission is a function of items; and this channel is the only
     thing that leaves and depends on the labels, time, errors and logs included. Submitters may be many, collude, adapt and
@@ -45,8 +49,10 @@ class MeteredLadder:
     event about labels and submitters that has probability p without the answers has at most 2^(L + log2(1/r)) p with them.
     """
 
-    cap_share: float  # L / n; infinite: the plain fixed-step Ladder
-    tiers: tuple[tuple[float, float, Tier], ...] = TIERS  # (until this share of the cap, step in standard errors, name)
+    cap: float  # L, bits; infinite: the plain fixed-step Ladder
+    cap_share: float = math.inf  # L is at most this times n
+    step_se: float = STEP_SE
+    step_least: float = STEP_LEAST  # accuracy
     identities: int = IDENTITIES
     identity_share: float = 0.5  # of the cap, for one identity
 
@@ -55,7 +61,7 @@ class MeteredLadder:
         base, highest = self._weight(channel, who), self._highest_rise(channel, who)
         if highest == 0:
             return Answer(False, channel.level)
-        step = self._tier(channel)[1] * standard_error(channel.n)
+        step = self.step(channel.n)
         rise = min(highest, math.floor((accuracy - channel.level) / step + 1e-9))
         if rise < 1:
             return Answer(False, channel.level, mass=base)
@@ -63,23 +69,22 @@ class MeteredLadder:
 
     def outlook(self, channel: Channel, who: str) -> Outlook:
         """See the class."""
-        _, size, name = self._tier(channel)
         sealed = self._highest_rise(channel, who) == 0
         return Outlook(
-            next_step=channel.level + size * standard_error(channel.n),
+            next_step=channel.level + self.step(channel.n),
             price_bits=None if sealed else _cost(self._weight(channel, who), 1),
-            tier="sealed" if sealed else name,
+            tier="sealed" if sealed else "open",
             cap_bits=self.cap_bits(channel.n),
             slack_bits=math.log2((1 - NEVER) / NEVER),
         )
 
     def cap_bits(self, n: int) -> float | None:
         """L, or None where there is no cap."""
-        return None if math.isinf(self.cap_share) else self.cap_share * n
+        return None if math.isinf(self.cap) else min(self.cap, self.cap_share * n)
 
-    def _tier(self, channel: Channel) -> tuple[float, float, Tier]:
-        cap = self.cap_share * channel.n
-        return next((t for t in self.tiers if channel.bits < t[0] * cap), self.tiers[-1])
+    def step(self, n: int) -> float:
+        """The least rise that is told (accuracy)."""
+        return max(self.step_se * standard_error(n), self.step_least)
 
     def _weight(self, channel: Channel, who: str) -> float:
         """Weight of a yes to `who` now, of any rise."""
@@ -96,8 +101,8 @@ class MeteredLadder:
 
     def _highest_rise(self, channel: Channel, who: str) -> int:
         """The highest rise whose price fits under the cap and this identity's part of it; 0: sealed. Uses no label."""
-        cap = self.cap_share * channel.n
-        if math.isinf(cap):
+        cap = self.cap_bits(channel.n)
+        if cap is None:
             return channel.n
         left = min(cap - channel.bits, self.identity_share * cap - channel.spent[who])
         spare = left - _cost(self._weight(channel, who), 1)
@@ -109,7 +114,7 @@ def _cost(base: float, rise: int) -> float:
     return -math.log2(base * 0.75) + 2 * (rise - 1)
 
 
-POLICIES.add("ladder")(MeteredLadder(math.inf, tiers=((math.inf, 1, "open"),)))
-POLICIES.add("strict")(MeteredLadder(0.025))
-POLICIES.add("default")(MeteredLadder(0.10))
-POLICIES.add("roomy")(MeteredLadder(0.20))
+POLICIES.add("ladder")(MeteredLadder(math.inf, step_se=1, step_least=0))
+POLICIES.add("strict")(MeteredLadder(70, cap_share=1 / 16))
+POLICIES.add("default")(MeteredLadder(140, cap_share=1 / 8))
+POLICIES.add("roomy")(MeteredLadder(280, cap_share=1 / 4))
