@@ -28,9 +28,9 @@ class MeteredLadder:
     L, and under half of it for this identity; where it does not, the answer is the constant "no" (sealed), which carries
     nothing. The highest rise that still fits is fixed before, too.
 
-    What a climb costs is yeses, some 7 bits each, and hardly depends on n; so the cap is a number of bits, the step an accuracy,
-    and the bound shrinks as 1 / sqrt(n). Below 1.25 standard errors a step is noise, and 140 bits of 300 labels would be much;
-    hence the two other limits. Chosen by simulation of honest fleets: docs/redteam/scan.md.
+    A climb costs so many yeses of some 7 bits, hardly more on more items; so the cap is a number of bits, the step an accuracy,
+    and the bound shrinks as 1 / sqrt(n). On few items two more limits: a step is at least 1.25 standard errors (less is noise),
+    the cap a share of n. Chosen by simulating honest fleets: docs/redteam/scan.md.
 
     Assumptions of both theorems: (i) the labels are independent across items given all that the submitters know from
     elsewhere, or (ii) the items are drawn independently and a submission is a function of items; and this channel is the only
