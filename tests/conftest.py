@@ -52,6 +52,12 @@ def bed(home: Home) -> Testbed:
     return prepare("generated-chat", 1, home=home, student=student.COUNTING, say=quiet)
 
 
+@pytest.fixture(scope="module")
+def module_bed(module_home: Home) -> Testbed:
+    """As `bed`, for the tests of one module together."""
+    return prepare("generated-chat", 1, home=module_home, student=student.COUNTING, say=quiet)
+
+
 @pytest.fixture
 def answers(bed: Testbed) -> dict[str, dict[str, int]]:
     """The hidden labels, for tests alone."""

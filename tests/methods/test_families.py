@@ -17,8 +17,8 @@ from aarlab.runs.data import load_task
 
 
 @pytest.fixture(scope="module")
-def task(bed):
-    return load_task(bed.public, bed.public, "feedback", 1)
+def task(module_bed):
+    return load_task(module_bed.public, module_bed.public, "feedback", 1)
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))

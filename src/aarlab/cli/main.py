@@ -129,9 +129,7 @@ def serve(fields: Set = None, port: Annotated[int, typer.Option(help="on 127.0.0
     run_server(bed.folder, folder, policy=campaign.policy, port=port, paths=[])
 
 
-@app.command(
-    help="The whole release gate on a finished campaign: final, a fresh draw of the data, transfer problems. Resumes."
-)
+@app.command(help="The whole release gate on a finished campaign: final, a fresh draw of the data, transfer problems. Resumes.")
 def confirm(
     name: Annotated[str, typer.Argument(help="the campaign's name")] = "demo",
     snapshot: Annotated[str | None, typer.Option(help="a snapshot's hash, or its beginning; the leaders if not given")] = None,

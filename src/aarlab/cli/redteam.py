@@ -1,4 +1,4 @@
-"""`aar redteam` and `aar simulate`: what the evaluator's answers are worth to attackers, and what they cost honest researchers."""
+"""`aar redteam` and `aar simulate`: what the evaluator's answers are worth to attackers and to honest researchers."""
 
 from pathlib import Path
 from typing import Annotated

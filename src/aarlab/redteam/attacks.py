@@ -33,6 +33,10 @@ def _all_items(world: World) -> Items:
     return np.concatenate([world.coins, world.informed])
 
 
+def _some(items: Items, count: int, rng: np.random.Generator) -> Items:
+    return rng.choice(items, min(count, len(items) // 2), replace=False)
+
+
 def _climbed(line: Line, flips: Items, best: float, who: str = "eve") -> float | None:
     """Ask; where it improved on `best` (a told score) or at all, adopt and believe. The new best, or None."""
     answer = line.ask(flips, who)
@@ -152,7 +156,7 @@ def _hill(size: int, names: tuple[str, ...] = ("eve",)) -> Attack:
     def climb(line: Line, rng: np.random.Generator) -> None:
         best = _base_score(line)
         while open_ := [name for name in names if not line.sealed(name)]:
-            flips = rng.choice(line.world.coins, size, replace=False)
+            flips = _some(line.world.coins, size, rng)
             best = _climbed(line, flips, best, open_[0]) or best
 
     return climb
@@ -202,7 +206,7 @@ def best_of_seeds(line: Line, rng: np.random.Generator) -> None:
     """Re-runs that differ in 13.6 % of the answers and are equally good; the best is shown."""
     size = round(0.136 * line.world.n)
     while not line.sealed():
-        line.ask(rng.choice(line.world.coins, size, replace=False))
+        line.ask(_some(line.world.coins, size, rng))
 
 
 @ATTACKS.add("constant and majority")
@@ -221,7 +225,7 @@ def griefing(line: Line, rng: np.random.Generator) -> None:
     """Burns the label set's bits: makes its own yes dear with idle questions, then takes one by chance, again and again."""
     while not line.sealed():
         for _ in range(30):
-            line.ask(rng.choice(line.world.informed, 60, replace=False))
+            line.ask(_some(line.world.informed, 60, rng))
         for _ in range(200):
             if _climbed(line, line.world.coins[rng.random(len(line.world.coins)) < 0.5], np.inf) is not None:
                 break

@@ -1,9 +1,9 @@
 """A detecting matrix: sets of items whose exact counts give every item (Lindström 1965, "On a combinatorial problem in number
 theory"). 2^k questions for k 2^(k-1) items, so about 2n / log2 n questions for n.
 
-Rows are the subsets B of {1..k}, as bit masks. Each subset A has |A| columns; column j is the indicator of 2^j even subsets of A,
-as a function of B & A. Over the subsets B of C, the sum of (-1)^|B| times a column of A vanishes unless C lies in A; for A = C
-it is 2^j. So from the largest C to the smallest, the columns of C are the binary digits of what is left.
+Rows are the subsets B of {1..k}, as bit masks. Each subset A has |A| columns; column j is the indicator of 2^j even subsets of
+A, as a function of B & A. Over the subsets B of C, the sum of (-1)^|B| times a column of A vanishes unless C lies in A; for
+A = C it is 2^j. So from the largest C to the smallest, the columns of C are the binary digits of what is left.
 """
 
 import numpy as np

@@ -105,25 +105,25 @@ def _brief(cell: Cell) -> str:
     )
 
 
+PREAMBLE = """# Red team of the evaluator
+
+{n:,} hidden balanced labels, {seeds} seeds; made by `{command}`. Every attacker knows the policy, has a start vector of
+accuracy 0.57 (half of it coin flips, half right with probability 0.64) and knows which half is which.
+
+A cell: displayed inflation (the largest told level minus the accuracy, on fresh data, of the vector that reached it; mean over
+seeds with its 95 % interval) / share of the unknown labels recovered (named right, beyond half) / bits by the ledger. The bound
+is the proven one (Theorem 1 of `MeteredLadder`, 95 %) for the seed that released most. For `exact` and `rounded` it is what
+their answers could carry: no protection. An attack that ends early (all labels known, or sealed for good) stays where it was.
+
+## The worst attack on each policy
+"""
+
+
 def markdown(result: RedTeam, command: str) -> str:
     """The grid as a page."""
-    lines = [
-        "# Red team of the evaluator",
-        "",
-        f"{result.n:,} hidden balanced labels, {result.seeds} seeds; made by `{command}`. Every attacker knows the policy, has a",
-        "start vector of accuracy 0.57 (half of it coin flips, half right with probability 0.64) and knows which half is which.",
-        "",
-        "A cell: displayed inflation (largest told level minus the accuracy, on fresh data, of the vector that reached it; mean",
-        "over seeds with its 95 % interval) / share of the unknown labels recovered (named right, beyond half) / bits released",
-        "by the ledger. The bound is the proven one (Theorem 1 of `MeteredLadder`, 95 %) at the bits of the seed that released",
-        "most. For `exact` and `rounded` it is what their answers could carry: no protection.",
-        "An attack that ends early (all labels known, or sealed for good) stays where it was.",
-        "",
-        "## The worst attack on each policy",
-        "",
-        _row(["policy", *(f"{q:,} questions" for q in result.queries)]),
-        _row(["---"] * (1 + len(result.queries))),
-    ]
+    lines = [PREAMBLE.format(n=result.n, seeds=result.seeds, command=command)]
+    lines.append(_row(["policy", *(f"{q:,} questions" for q in result.queries)]))
+    lines.append(_row(["---"] * (1 + len(result.queries))))
     policies = list(dict.fromkeys(c.policy for c in result.cells))
     for policy in policies:
         lines.append(_row([policy, *(f"{_text(c)} ({c.attack})" for c in (worst(result, policy, q) for q in result.queries))]))

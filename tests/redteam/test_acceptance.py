@@ -1,0 +1,91 @@
+"""What the evaluator promises, against every known attack."""
+
+import math
+
+import numpy as np
+import pytest
+
+from aarlab.evaluation.metered import NEVER
+from aarlab.evaluation.policies import POLICIES
+from aarlab.redteam.attacks import ATTACKS, run_attack
+from aarlab.redteam.channel import Line, World
+from aarlab.redteam.table import attack_all
+
+N, STOPS, SEEDS = 1_263, (100, 1_000, 10_000), 2
+
+
+def attacked(policy, attack, *, n=N, seed=0, stops=STOPS):
+    line = Line(World.draw(n, np.random.default_rng([seed, n])), POLICIES[policy], stops, seed)
+    return run_attack(attack, line, np.random.default_rng([seed, 1]))
+
+
+@pytest.fixture(scope="module")
+def default_runs():
+    return {(attack, seed): attacked("default", attack, seed=seed) for attack in ATTACKS for seed in range(SEEDS)}
+
+
+def test_no_attacker_exceeds_the_proven_bound(default_runs):
+    beyond = {key: p for key, line in default_runs.items() for p in line.points if p.inflation > p.bound}
+    assert not beyond
+
+
+def test_no_ledger_exceeds_its_cap(default_runs):
+    cap = POLICIES["default"].cap_bits(N)
+    assert cap is not None
+    released = {key: line.channel.released for key, line in default_runs.items()}
+    assert max(released.values()) <= cap + math.log2(1 / NEVER) + 1e-9
+    assert max(released.values()) > cap / 4, "no attack took anything: the attackers are broken"
+
+
+@pytest.mark.parametrize("attack", ["single flips", "detecting matrix"])
+def test_reading_labels_one_by_one_or_in_groups_works_on_exact_scores_and_not_on_the_default(attack, default_runs):
+    exact = attacked("exact", attack)
+    assert exact.points[-1].recovered == 1
+    assert exact.points[-1].inflation > 0.4
+    for seed in range(SEEDS):
+        assert default_runs[attack, seed].points[-1].recovered < 0.15
+
+
+def test_groups_need_far_fewer_questions_than_labels():
+    line = attacked("exact", "detecting matrix")
+    assert line.asked < N / 3
+    assert line.channel.level == 1
+
+
+def test_rounding_does_not_help():
+    assert attacked("rounded", "step edge").points[-1].recovered == 1
+    assert attacked("rounded", "boosting, coin flips").points[-1].recovered > 0.9
+
+
+@pytest.mark.parametrize("attack", list(ATTACKS))
+def test_every_attack_runs_on_every_kind_of_answer(attack):
+    for policy in ("exact", "rounded", "ladder", "default"):
+        line = attacked(policy, attack, n=200, stops=(20, 300))
+        assert [p.queries for p in line.points] == [20, 300]
+        assert 0 < line.asked <= 300
+        assert all(first.inflation <= then.inflation for first, then in zip(line.points, line.points[1:], strict=False))
+
+
+def test_attacks_learn_from_exact_scores_what_they_are_there_to_learn():
+    for attack in ("hill climbing, 1", "boosting, whole set", "boosting, coin flips", "step edge"):
+        assert attacked("exact", attack, n=300).points[-1].recovered > 0.9, attack
+    for attack in ("hill climbing, 100", "staged search, 2", "best of k seeds"):
+        assert attacked("exact", attack).points[-1].inflation > 0.02, attack
+
+
+def test_idle_resending_and_constants_gain_nothing(default_runs):
+    for attack in ("re-sending", "constant and majority"):
+        assert default_runs[attack, 0].points[-1].inflation == 0
+        assert default_runs[attack, 0].channel.bits == 0
+
+
+def test_one_identity_cannot_burn_more_than_its_half(default_runs):
+    cap = POLICIES["default"].cap_bits(N)
+    for seed in range(SEEDS):
+        assert default_runs["griefing", seed].channel.spent["eve"] <= cap / 2
+
+
+def test_the_same_seed_gives_the_same_table():
+    first, again = (attack_all(["default"], n=80, seeds=2, queries=(10, 50)) for _ in range(2))
+    assert first == again
+    assert first != attack_all(["default"], n=80, seeds=3, queries=(10, 50))
