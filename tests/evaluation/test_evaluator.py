@@ -9,6 +9,7 @@ from aarlab.core.errors import InvalidSubmission, Misconfigured
 from aarlab.core.records import Family
 from aarlab.evaluation.detectors import CONSTANT, Submitted, detect
 from aarlab.evaluation.evaluator import Evaluator
+from aarlab.evaluation.policies import POLICIES, start
 
 FAMILY = Family.OTHER
 CODE = {"method.py": "def run(task, seed): ..."}
@@ -68,8 +69,9 @@ def test_a_receipt_never_tells_the_exact_score(evaluator, answers, right, number
     exact = evaluator.ledger.entries("submission")[-1].body
     told = json.loads(receipt.model_dump_json())
     assert not {"exact_accuracy", "exact_pgr"} & told.keys()
-    grid = 0.5 / np.sqrt(len(answers["feedback"]))
-    assert receipt.level_accuracy / grid == pytest.approx(round(receipt.level_accuracy / grid), abs=1e-3)
+    n = len(answers["feedback"])
+    steps = (receipt.level_accuracy - start(evaluator.ruler.start, n).level) / POLICIES["default"].step(n)
+    assert steps == pytest.approx(round(steps), abs=1e-3)
     assert not receipt.improved or receipt.level_accuracy <= exact["exact_accuracy"] + 1e-6
 
 

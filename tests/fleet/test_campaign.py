@@ -112,7 +112,7 @@ def test_the_same_command_again_takes_all_from_the_ledger(finished, module_home)
 
 
 def test_a_finished_campaign_is_confirmed_again_as_far_as_nothing_is_left_to_run(finished, module_home):
-    """The fresh draw and transfer that the demo left out; a further snapshot of the ledger is put to confirmation by its hash."""
+    """What the demo left out: a fresh draw and transfer; and a further snapshot, by its hash."""
     folder, _ = finished
     show = Show(Console(file=io.StringIO()))
     report, _ = confirm("whole", module_home, show)

@@ -2,7 +2,7 @@
 
 A checkpoint is a signed note of three lines, the origin (which log), the size and the base64 Merkle root, under an Ed25519
 signature (C2SP tlog-checkpoint and signed-note, https://c2sp.org/tlog-checkpoint). Whoever rewrites the ledger cannot make it
-fit a checkpoint that was kept; whoever holds the private key can sign a new history, and is caught by an older copy of the file.
+fit a checkpoint that was kept; whoever holds the private key can sign a new history, and is caught by an older copy.
 """
 
 import base64
