@@ -53,7 +53,10 @@ def test_campaigns_share_one_budget(tmp_path):
     told = ask(other, "b", 0.6, who="bob", campaign="two")
     assert not told.answer.improved
     assert other.channel.level == pytest.approx(0.5 + 3 * STEP)
-    assert one.state()["campaigns"] == ["one", "two"]
+    by_campaign = one.state()["bits_by_campaign"]
+    assert list(by_campaign) == ["one", "two"]
+    assert sum(by_campaign.values()) == pytest.approx(one.channel.bits)
+    assert one.asked_by("two") == {"b"}
     assert one.channel == other.channel
     for made in (one, other):
         made.close()

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from aarlab.cli import doctor as doctor_
+from aarlab.cli import ledger
 from aarlab.cli.path import prepared, reported, walk
 from aarlab.cli.show import Show
 from aarlab.core.errors import AarError
@@ -18,6 +19,7 @@ from aarlab.fleet.campaign import Campaign, load
 from aarlab.report.render import print_report
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app.add_typer(ledger.app, name="ledger", help="Verify a campaign's record, and find where a figure comes from.")
 console = Console(highlight=False)
 Set = Annotated[list[str] | None, typer.Option("--set", "-s", help="a campaign field, FIELD=VALUE; repeatable")]
 HELP = "Fields and their defaults:\n\n" + "\n\n".join(

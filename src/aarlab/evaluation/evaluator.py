@@ -9,7 +9,7 @@ import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from aarlab.core.errors import InvalidSubmission, Misconfigured
 from aarlab.core.pgr import performance_gap_recovered
 from aarlab.core.records import Entry, Family, Receipt, Released
+from aarlab.core.snapshot import canonical
 from aarlab.evaluation import metered as _metered  # noqa: F401 - registers the default policies
 from aarlab.evaluation.answers import load_answers, load_ruler, load_weak_answers
 from aarlab.evaluation.blobs import Blobs
@@ -25,12 +26,13 @@ from aarlab.evaluation.detectors import Submitted, detect
 from aarlab.evaluation.diagnostics import Diagnosis
 from aarlab.evaluation.grade import Predictions, answer_matrix
 from aarlab.evaluation.group import GroupCommit
-from aarlab.evaluation.ledger import Draft, Ledger
+from aarlab.evaluation.ledger import Draft, open_ledger
 from aarlab.evaluation.meter import Meter, Question, Told
 from aarlab.evaluation.packed import Packed, question_of, unpack
 from aarlab.evaluation.policies import POLICIES
+from aarlab.evaluation.snapshots import check_files
 
-SEEDS, MAX_FILES, MAX_BYTES = 5, 50, 1 << 20
+SEEDS = 5
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,12 @@ class Evaluator:
         self.problem, self.campaign, self.folder = problem, campaign.name, campaign / "server"
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)
+        (self.folder / "problem.txt").write_text(str(problem.absolute()))
         self.answers = load_answers(problem)
         self.ruler = load_ruler(problem)
         self.ids = sorted(self.answers["feedback"])
         self._truth_M = np.array([self.answers["feedback"][i] == 1 for i in self.ids])
-        self.ledger = Ledger(self.folder / "ledger.sqlite")
+        self.ledger = open_ledger(campaign)
         self.blobs = Blobs(self.folder / "blobs")
         meter = problem / "private" / "meter" / "feedback.sqlite"
         self.meter = Meter(meter, POLICIES[policy], baseline=self.ruler.start, n=len(self.ids))
@@ -69,6 +72,7 @@ class Evaluator:
         self._snapshots = {e.body["snapshot"] for e in self.ledger.entries("code")}
         for entry in self.ledger.entries("submission"):
             self._take_up(entry)
+        self._note_untold()
 
     def __enter__(self) -> "Evaluator":
         return self
@@ -90,10 +94,10 @@ class Evaluator:
         always gets the same ones: seeds cannot be picked.
 
         Raises:
-            InvalidSubmission: a path leaves the snapshot, or it is too large.
+            InvalidSubmission: these files are no snapshot; see `check_files`.
         """
-        _check_files(files)
-        packed = json.dumps(dict(sorted(files.items())), separators=(",", ":")).encode()
+        check_files(files)
+        packed = canonical(files)
         snapshot = self.blobs.put(packed)
         self.ledger.append("code", who, {"snapshot": snapshot, "family": family.value, "bytes": len(packed)})
         self._snapshots.add(snapshot)
@@ -145,6 +149,12 @@ class Evaluator:
         self.ledger.append_many([Draft("flag", "evaluator", flag.model_dump(mode="json")) for flag in flags])
         first = {id(p) for p in new.values()}
         return [self._receipts[p.key] if id(p) in first else self._again(p.key) for p in batch]
+
+    def _note_untold(self) -> None:
+        """Record which answers the meter has and the ledger has not: the process ended between the two, before it told them."""
+        noted = {q for e in self.ledger.entries("campaign") for q in e.body.get("untold", ())}
+        if untold := self.meter.asked_by(self.campaign) - self._receipts.keys() - noted:
+            self.ledger.append("campaign", "evaluator", {"event": "recovered", "untold": sorted(untold)})
 
     def _again(self, key: str) -> Receipt:
         return self._receipts[key].model_copy(update={"repeated": True})
@@ -218,15 +228,6 @@ def _by_seed(predictions: Mapping[str, Mapping[str, int] | str]) -> Predictions:
         return {int(seed): given for seed, given in predictions.items()}
     except ValueError as error:
         raise InvalidSubmission(f"Seeds must be whole numbers, got {sorted(predictions)[:3]}.") from error
-
-
-def _check_files(files: Mapping[str, str]) -> None:
-    if not 1 <= len(files) <= MAX_FILES or sum(len(t.encode()) for t in files.values()) > MAX_BYTES:
-        raise InvalidSubmission(f"A snapshot has 1 to {MAX_FILES} files and at most {MAX_BYTES} bytes. Make it smaller.")
-    for name in files:
-        path = PurePosixPath(name)
-        if not name or path.is_absolute() or ".." in path.parts or "\0" in name or "\\" in name or str(path) != name:
-            raise InvalidSubmission(f"The path {name[:80]!r} is not a plain relative path. Rename it.", path=name)
 
 
 def _secret(path: Path) -> bytes:

@@ -236,6 +236,18 @@ class Ledger:
             self._engine.dispose()
 
 
+def open_ledger(campaign: Path) -> Ledger:
+    """The ledger of a campaign's folder, with its checkpoints beside the database: checkpoints/checkpoints.txt and key.pub.
+
+    Raises:
+        Misconfigured: the entries no longer fit the newest checkpoint, or the key does not.
+    """
+    server = campaign / "server"
+    server.mkdir(parents=True, exist_ok=True)
+    checkpoints = Checkpoints(campaign / "checkpoints", server / "checkpoint.key", f"aarlab/{campaign.name}")
+    return Ledger(server / "ledger.sqlite", checkpoints)
+
+
 def _ready(draft: Draft) -> _Ready:
     """A draft, checked in its caller's thread, so that a bad one spoils nobody else's commit."""
     try:

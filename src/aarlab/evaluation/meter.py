@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     create_engine,
     event,
+    func,
     select,
 )
 from sqlalchemy.exc import DBAPIError
@@ -147,10 +148,13 @@ class Meter:
         return certified_at_least(channel.level, channel.level_bits, self._n, slack_bits=outlook.slack_bits)
 
     def state(self, who: str = "operator") -> Mapping[str, Any]:
-        """Where the channel stands: level (accuracy), bits, cap, bound, tier, answers, improvements, campaigns."""
+        """Where the channel stands: level (accuracy), bits in all and of improvements by campaign, cap, bound, tier, counts."""
         with self._engine.begin() as connection:
             self._catch_up(connection)
-            campaigns = connection.execute(select(_answers.c.campaign).distinct()).scalars().all()
+            by_campaign = select(_answers.c.campaign, func.sum(_answers.c.bits)).group_by(_answers.c.campaign)
+            campaigns = {
+                campaign: float(bits) for campaign, bits in connection.execute(by_campaign.order_by(_answers.c.campaign))
+            }
         told = self._told(who, Answer(False, self.channel.level), repeated=False)
         return {
             "items": self._n,
@@ -162,8 +166,14 @@ class Meter:
             "tier": told.outlook.tier,
             "answers": self._seq,
             "improvements": self.channel.yes.total(),
-            "campaigns": sorted(campaigns),
+            "bits_by_campaign": campaigns,
         }
+
+    def asked_by(self, campaign: str) -> set[str]:
+        """The questions that a campaign was the first to ask."""
+        with self._engine.begin() as connection:
+            rows = connection.execute(select(_answers.c.question).where(_answers.c.campaign == campaign))
+            return set(rows.scalars())
 
     def close(self) -> None:
         """Close the store."""
