@@ -1,9 +1,10 @@
 import pytest
 
 from aarlab.core.errors import InvalidSubmission, Misconfigured
+from aarlab.core.snapshot import snapshot_hash
 from aarlab.methods.baselines import source_of
 from aarlab.runs.data import read_inputs
-from aarlab.runs.engine import LocalEngine, RunSpec, snapshot_hash
+from aarlab.runs.engine import LocalEngine, RunSpec, write_code
 from aarlab.runs.student import Student
 from aarlab.runs.testbed import prepare
 from aarlab.sandbox import Bubblewrap
@@ -88,6 +89,55 @@ def test_a_method_that_prints_gigabytes_still_counts(engine):
 def test_a_snapshot_cannot_write_outside_its_folder(engine, name):
     with pytest.raises(InvalidSubmission, match="leaves its folder"):
         engine.run({"method.py": "", name: "x"}, "feedback", (1,))
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", "a/../b", "a//b", "a/", "a\0b", "/x", "a/./b"])
+def test_writing_code_out_is_safe_by_itself(tmp_path, name):
+    with pytest.raises(InvalidSubmission, match="leaves its folder"):
+        write_code(tmp_path / "code", {name: "x"})
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
+@pytest.mark.parametrize("files", [{"a": "", "a/b": ""}, {"a/b": "", "a": ""}, {"n" * 300: ""}])
+def test_paths_that_collide_are_refused(tmp_path, files):
+    with pytest.raises(InvalidSubmission, match="cannot be written"):
+        write_code(tmp_path / "code", files)
+
+
+def test_code_is_written_as_it_is_and_into_a_new_folder_only(tmp_path):
+    write_code(tmp_path / "code", {"method.py": "x\r\n", "lib/deep/é.py": "ü"})
+    assert (tmp_path / "code" / "method.py").read_bytes() == b"x\r\n"
+    assert (tmp_path / "code" / "lib" / "deep" / "é.py").read_text(encoding="utf-8") == "ü"
+    with pytest.raises(FileExistsError):
+        write_code(tmp_path / "code", {})
+
+
+class Planting(dict):
+    """Files whose iteration plants a link before the next one is written: a race, made certain."""
+
+    def __init__(self, files, plant):
+        super().__init__(files)
+        self._plant = plant
+
+    def items(self):
+        for item in super().items():
+            self._plant()
+            yield item
+
+
+@pytest.mark.parametrize("name", ["victim", "sub/victim"])
+def test_no_link_is_followed_and_nothing_is_written_over(tmp_path, name):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "victim").write_text("ours")
+
+    def plant():
+        link = tmp_path / "code" / name.split("/")[0]
+        link.symlink_to(outside if "/" in name else outside / "victim")
+
+    with pytest.raises(InvalidSubmission, match="cannot be written"):
+        write_code(tmp_path / "code", Planting({name: "theirs"}, plant))
+    assert (outside / "victim").read_text() == "ours"
 
 
 def test_a_file_without_run_is_refused(engine):

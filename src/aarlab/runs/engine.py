@@ -1,5 +1,7 @@
 """The run: (snapshot, problem, split, seeds) -> predictions + log, in a sandbox of its own, cached by its whole spec."""
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -14,8 +16,9 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from aarlab.core.errors import InvalidSubmission
+from aarlab.core.errors import InvalidSubmission, Transient
 from aarlab.core.records import Record, SplitName
+from aarlab.core.snapshot import snapshot_hash
 from aarlab.runs.testbed import Testbed
 from aarlab.sandbox.sandbox import Completed, Limits, Mount, Sandbox, SandboxSpec
 
@@ -24,6 +27,8 @@ Answers = dict[str, dict[str, int]]  # seed -> item id -> 0 or 1
 METHOD_FILE = "method.py"
 MAX_ANSWERS_BYTES = 64 << 20
 _SHAPE = TypeAdapter(Answers)
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 
 
 class RunSpec(Record):
@@ -47,11 +52,6 @@ class RunResult:
     log: str
     wall_s: float
     from_cache: bool
-
-
-def snapshot_hash(files: Mapping[str, str]) -> str:
-    """SHA-256 over the canonical JSON of {path: text}: the identity of a piece of code."""
-    return hashlib.sha256(json.dumps(dict(sorted(files.items())), separators=(",", ":")).encode()).hexdigest()
 
 
 class LocalEngine:
@@ -81,7 +81,7 @@ class LocalEngine:
     def _execute(self, spec: RunSpec, files: Mapping[str, str], folder: Path) -> RunResult:
         with tempfile.TemporaryDirectory(prefix="aar-run-") as scratch:
             code, out = Path(scratch, "code"), Path(scratch, "out")
-            _write_code(code, files)
+            write_code(code, files)
             out.mkdir()
             done = self._in_sandbox(spec, code, out)
             if done.returncode or not os.path.lexists(out / "answers.json"):
@@ -132,13 +132,44 @@ def read_answers(path: Path) -> Answers:
         raise InvalidSubmission("answers.json does not hold {seed: {item id: answer}}. Do not write it yourself.") from error
 
 
-def _write_code(folder: Path, files: Mapping[str, str]) -> None:
-    for name, text in files.items():
-        path = folder / name
-        if not path.resolve().is_relative_to(folder.resolve()):
-            raise InvalidSubmission(f"The snapshot's path {name!r} leaves its folder.", path=name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+def write_code(folder: Path, files: Mapping[str, str]) -> None:
+    """Write a snapshot into a new folder. Safe by itself: each step down is relative to a folder that is held open, follows no
+    link, and no file is written over.
+
+    Raises:
+        InvalidSubmission: a path leaves the folder, or two paths collide.
+        Transient: the disk cannot take it.
+    """
+    folder.mkdir()
+    root = os.open(folder, _FOLDER)
+    try:
+        for name, text in files.items():
+            _write_below(root, name, text)
+    finally:
+        os.close(root)
+
+
+def _write_below(root: int, name: str, text: str) -> None:
+    *above, last = name.split("/")
+    if not {"", ".", ".."}.isdisjoint([*above, last]) or "\0" in name:
+        raise InvalidSubmission(f"The snapshot's path {name[:80]!r} leaves its folder. Rename it.", path=name)
+    here = os.dup(root)
+    try:
+        for part in above:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(part, 0o755, dir_fd=here)
+            below = os.open(part, _FOLDER, dir_fd=here)
+            os.close(here)
+            here = below
+        with os.fdopen(os.open(last, _NEW_FILE, 0o644, dir_fd=here), "wb") as file:
+            file.write(text.encode())
+    except OSError as error:
+        if error.errno in {errno.EEXIST, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}:
+            words = f"The snapshot's path {name[:80]!r} cannot be written ({error.strerror}). Rename it."
+            raise InvalidSubmission(words, path=name) from error
+        raise Transient(f"The snapshot cannot be written out ({error.strerror}). Try again later.") from error
+    finally:
+        os.close(here)
 
 
 def _why(done: Completed, limits: Limits) -> str:

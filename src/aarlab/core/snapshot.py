@@ -1,0 +1,17 @@
+"""The identity of a piece of code: one canonical text for one set of files {path: text}, however it was sent."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+Files = dict[str, str]  # plain relative path -> text
+
+
+def canonical(files: Mapping[str, str]) -> bytes:
+    """The JSON of the files in the order of their paths, without spaces, as ASCII: what is stored, and what is hashed."""
+    return json.dumps(dict(sorted(files.items())), separators=(",", ":")).encode()
+
+
+def snapshot_hash(files: Mapping[str, str]) -> str:
+    """SHA-256 of the canonical text, in hexadecimal."""
+    return hashlib.sha256(canonical(files)).hexdigest()
