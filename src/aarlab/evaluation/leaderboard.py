@@ -1,52 +1,107 @@
-"""Boards, computed from the ledger alone. What researchers see holds told levels only; the operator's holds more."""
+"""Boards, from the ledger alone. What researchers see holds told levels only; the operator's holds more."""
 
+from bisect import insort
+from collections.abc import Sequence
 from typing import Any
 
-from aarlab.core.records import Entry
+from aarlab.core.records import Entry, Record
 from aarlab.evaluation.evaluator import Evaluator
+from aarlab.evaluation.follow import View
+from aarlab.evaluation.ledger import Ledger
 
 PAGE = 20
+CONFIRMED, OPEN, REFUTED = 0, 1, 2  # standing, in the order of the board
+
+
+class Row(Record):
+    """One told improvement. Verdict and rounded accuracy on `final` were charged to `final` when they were recorded."""
+
+    receipt: str
+    researcher: str
+    family: str
+    snapshot: str
+    level_pgr: float
+    provisional: bool
+    verdict: str | None
+    flags: tuple[str, ...]  # of the verdict's confirmation: what stands beside it
+    final_accuracy: float | None
+
+
+class Activity(Record):
+    """What one submitter has done so far."""
+
+    submissions: int = 0
+    improvements: int = 0
+    latest_family: str | None = None
+
+
+class Board(View):
+    """The told improvements, and who submitted how much."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__(ledger)
+        self._told: list[Entry] = []
+        self._order: list[tuple[int, int]] = []  # (standing, -number in _told): sorted as shown
+        self._settled: dict[tuple[str, str], dict[str, Any]] = {}  # (snapshot, who claims with it) -> its confirmation
+        self._by: dict[str, Activity] = {}
+
+    def _take(self, entry: Entry) -> None:
+        if entry.kind == "confirmation":
+            self._settled[entry.body["snapshot"], entry.body["record"]["claim"]["researcher"]] = entry.body
+            self._order = sorted((self._standing(e), -number) for number, e in enumerate(self._told))
+        elif entry.kind == "submission":
+            before, improved = self._by.get(entry.who, Activity()), entry.body["receipt"]["improved"]
+            self._by[entry.who] = Activity(
+                submissions=before.submissions + 1,
+                improvements=before.improvements + improved,
+                latest_family=entry.body["family"],
+            )
+            if improved:
+                insort(self._order, (self._standing(entry), -len(self._told)))
+                self._told.append(entry)
+
+    def _standing(self, entry: Entry) -> int:
+        return {"confirmed": CONFIRMED, None: OPEN}.get(self._confirmation(entry).get("verdict"), REFUTED)
+
+    def _confirmation(self, told: Entry) -> dict[str, Any]:
+        """The latest confirmation of a told improvement, {} if there is none. Answers handed in under another's snapshot share
+        in none."""
+        return self._settled.get((told.body["snapshot"], told.who), {})
+
+    def page(self, number: int) -> tuple[Sequence[Row], int]:
+        """One page (from 0): confirmed ones first, then best (latest) first, refuted ones last; and how many rows there are."""
+        with self._current():
+            shown = self._order[number * PAGE : (number + 1) * PAGE]
+            return [self._row(standing, self._told[-negative]) for standing, negative in shown], len(self._order)
+
+    def _row(self, standing: int, entry: Entry) -> Row:
+        receipt, settled = entry.body["receipt"], self._confirmation(entry)
+        return Row(
+            receipt=receipt["id"],
+            researcher=entry.who,
+            family=entry.body["family"],
+            snapshot=entry.body["snapshot"],
+            level_pgr=receipt["level_pgr"],
+            provisional=standing != CONFIRMED,
+            verdict=settled.get("verdict"),
+            flags=tuple(settled.get("told_flags", ())),
+            final_accuracy=settled.get("told_accuracy"),
+        )
+
+    def activity(self, who: str) -> Activity:
+        """What one submitter has done."""
+        with self._current():
+            return self._by.get(who, Activity())
+
+    def by_submitter(self) -> dict[str, Activity]:
+        """What each submitter has done."""
+        with self._current():
+            return dict(self._by)
 
 
 def told_board(evaluator: Evaluator, page: int) -> list[dict[str, Any]]:
-    """One page of the told improvements: confirmed ones first, then best (latest) first, refuted ones last.
-
-    Verdict and rounded accuracy on `final` were charged to `final` when they were recorded.
-    """
-    told = [e for e in evaluator.ledger.entries("submission") if e.body["receipt"]["improved"]]
-    settled = {e.body["snapshot"]: e.body for e in evaluator.ledger.entries("confirmation")}
-
-    def standing(e: Entry) -> int:
-        verdict = settled.get(e.body["snapshot"], {}).get("verdict")
-        return {"confirmed": 0, None: 1}.get(verdict, 2)
-
-    rows = sorted(told[::-1], key=standing)[page * PAGE : (page + 1) * PAGE]
-    return [
-        {
-            "receipt": e.body["receipt"]["id"],
-            "researcher": e.who,
-            "family": e.body["family"],
-            "snapshot": e.body["snapshot"],
-            "level_pgr": e.body["receipt"]["level_pgr"],
-            "provisional": standing(e) != 0,
-            "verdict": settled.get(e.body["snapshot"], {}).get("verdict"),
-            "final_accuracy": settled.get(e.body["snapshot"], {}).get("told_accuracy"),
-        }
-        for e in rows
-    ]
-
-
-def operator_board(evaluator: Evaluator) -> dict[str, Any]:
-    """Counts by submitter and the told level, for the live view."""
-    by: dict[str, dict[str, Any]] = {}
-    submissions = evaluator.ledger.entries("submission")
-    for e in submissions:
-        row = by.setdefault(e.who, {"submissions": 0, "improvements": 0})
-        row["submissions"] += 1
-        row["improvements"] += e.body["receipt"]["improved"]
-        row["latest_family"] = e.body["family"]
-    level = evaluator.pgr(evaluator.level)
-    return {"submissions": len(submissions), "level_pgr": round(level, 4), "by_submitter": by}
+    """One page of the board, as plain fields."""
+    return [row.model_dump() for row in Board(evaluator.ledger).page(page)[0]]
 
 
 def campaign_state(evaluator: Evaluator) -> dict[str, Any]:

@@ -155,6 +155,9 @@ class Meter:
             campaigns = {
                 campaign: float(bits) for campaign, bits in connection.execute(by_campaign.order_by(_answers.c.campaign))
             }
+            return self._state(who) | {"bits_by_campaign": campaigns}
+
+    def _state(self, who: str) -> dict[str, Any]:
         told = self._told(who, Answer(False, self.channel.level), repeated=False)
         return {
             "items": self._n,
@@ -166,8 +169,20 @@ class Meter:
             "tier": told.outlook.tier,
             "answers": self._seq,
             "improvements": self.channel.yes.total(),
-            "bits_by_campaign": campaigns,
         }
+
+    def now(self, who: str) -> Told:
+        """Where the channel stands for `who`, as if told after a "no" that nobody asked for.
+
+        Raises:
+            Transient: the store failed.
+        """
+        try:
+            with self._engine.begin() as connection:  # the write lock: nobody answers meanwhile
+                self._catch_up(connection)
+                return self._told(who, Answer(False, self.channel.level), repeated=False)
+        except DBAPIError as error:
+            raise Transient(f"The meter cannot be read ({error.orig}). Try again later.") from error
 
     def asked_by(self, campaign: str) -> set[str]:
         """The questions that a campaign was the first to ask."""

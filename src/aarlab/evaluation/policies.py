@@ -81,6 +81,7 @@ class Policy(Protocol):
 
 
 POLICIES: Registry[Policy] = Registry("policy")
+DEFAULT_POLICY = "default"  # see metered.py
 
 
 def standard_error(n: int) -> float:

@@ -8,11 +8,13 @@ from pydantic import ConfigDict, Field
 
 from aarlab.core.errors import Misconfigured
 from aarlab.core.records import Record, validated
+from aarlab.evaluation.policies import DEFAULT_POLICY
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 
 
-MAY_CHANGE = {"minutes", "experiments", "confirm", "confirm_on_fresh", "transfer", "workers", "run_timeout_s"}  # later on
+CONFIRMING = {"confirm", "confirm_on_fresh", "confirm_on_pair", "transfer"}
+MAY_CHANGE = {"minutes", "experiments", "workers", "run_timeout_s", *CONFIRMING}  # later on
 TRANSFER = {"small-chat": ("small-math", "small-code"), "generated-chat": ("generated-checks",)}
 
 
@@ -39,7 +41,7 @@ class Campaign(Record):
     """Wall-clock budget of the fleet; what was spent before an interruption counts."""
     experiments: Annotated[int, Field(ge=1)] = 40
     """How many experiments each researcher may submit."""
-    policy: str = "default"
+    policy: str = DEFAULT_POLICY
     """What a submitter is told about a score; see `aar simulate` for what each costs and gives."""
     sandbox: Literal["bubblewrap", "directory"] = "bubblewrap"
     """`directory` isolates nothing and must be asked for by name; the report says so."""
@@ -47,6 +49,8 @@ class Campaign(Record):
     """How many of the leaders' snapshots are put to confirmation."""
     confirm_on_fresh: bool = True
     """Confirm on a fresh draw of the data as well (another data seed); reading it takes the student minutes, once."""
+    confirm_on_pair: bool = True
+    """Show what another teacher and another student make of the same data (MiniLM: 83 MB once, then half a minute)."""
     transfer: Annotated[tuple[str, ...], Field(strict=False)] | None = None
     """Problems on which confirmed methods are shown as well, unseen; those that go with the problem if not given."""
     workers: Annotated[int, Field(ge=1)] = 2

@@ -1,19 +1,35 @@
 """Findings: shared, listed, read, searched. They live in the ledger; a figure in one is a receipt id."""
 
 import json
+from bisect import bisect_right
 from typing import Any
 
 from aarlab.core.errors import InvalidSubmission
-from aarlab.core.records import Family, Finding, FindingKind
+from aarlab.core.records import Entry, Family, Finding, FindingKind
 from aarlab.evaluation.evaluator import Evaluator
+from aarlab.evaluation.follow import Receipts, View
+
+MOST = 100  # findings in one answer
 
 
-class Forum:
+class Forum(View):
     """The forum of one campaign."""
 
     def __init__(self, evaluator: Evaluator) -> None:
-        self._ledger = evaluator.ledger
-        self._evaluator = evaluator
+        super().__init__(evaluator.ledger)
+        self._evaluator, self._receipts = evaluator, Receipts(evaluator.ledger)
+        self._found: list[Finding] = []
+        self._numbers: list[int] = []  # of the findings, ascending
+        self._texts: list[str] = []  # what is searched, without regard to case
+        self._by_id: dict[str, Finding] = {}
+
+    def _take(self, entry: Entry) -> None:
+        if entry.kind == "finding":
+            finding = _finding(entry.seq, entry.at, entry.who, entry.body)
+            self._found.append(finding)
+            self._numbers.append(entry.seq)
+            self._texts.append(f"{finding.title} {finding.text} {finding.family}".casefold())
+            self._by_id[finding.id] = finding
 
     def share(
         self,
@@ -32,22 +48,23 @@ class Forum:
         Raises:
             InvalidSubmission: it cites a receipt, snapshot or finding that does not exist, or a field is too long.
         """
-        known = {e.body["receipt"]["id"] for e in self._ledger.entries("submission")}
-        if unknown := [r for r in receipts if r not in known]:
-            raise InvalidSubmission(f"There is no receipt '{unknown[0][:40]}'. Cite receipts that the evaluator gave.")
+        for receipt in receipts:
+            self._receipts.get(receipt)
         if snapshot is not None:
             self._evaluator.code(snapshot)
         if parent is not None:
             self.read(parent)
         body: dict[str, Any] = {"kind": kind, "title": title, "text": text, "family": family.value}
         body |= {"receipts": receipts, "snapshot": snapshot, "parent": parent}
-        Finding.model_validate_json(json.dumps(body | {"id": "f-0", "at": "", "author": author}))
+        _finding(0, "", author, body)
         entry = self._ledger.append("finding", author, body)
         return _finding(entry.seq, entry.at, author, body)
 
     def since(self, after: int, limit: int) -> list[Finding]:
         """Up to `limit` findings (at most 100) with a number above `after`, oldest first."""
-        return self._all(after)[: max(0, min(limit, 100))]
+        with self._current():
+            first = bisect_right(self._numbers, after)
+            return self._found[first : first + max(0, min(limit, MOST))]
 
     def read(self, finding: str) -> Finding:
         """One finding.
@@ -55,19 +72,24 @@ class Forum:
         Raises:
             InvalidSubmission: there is none of that id.
         """
-        for one in self._all(0):
-            if one.id == finding:
-                return one
-        raise InvalidSubmission(f"There is no finding '{finding[:40]}'. List the findings to see their ids.")
+        with self._current():
+            found = self._by_id.get(finding)
+        if found is None:
+            words = f"There is no finding '{finding[:40]}'. List the findings to see their ids."
+            raise InvalidSubmission(words, finding=finding[:40])
+        return found
 
     def search(self, query: str, limit: int = 20) -> list[Finding]:
-        """The latest findings whose title, text or family contains every word of the query."""
-        words = query.casefold().split()
-        hits = [f for f in self._all(0) if all(w in f"{f.title} {f.text} {f.family}".casefold() for w in words)]
-        return hits[::-1][: max(0, min(limit, 100))]
-
-    def _all(self, after: int) -> list[Finding]:
-        return [_finding(e.seq, e.at, e.who, e.body) for e in self._ledger.entries("finding", after=after)]
+        """The latest findings whose title, text or family contains every word of the query, latest first."""
+        words, most, hits = query.casefold().split(), max(0, min(limit, MOST)), []
+        with self._current():
+            count = len(self._texts)
+        for number in range(count - 1, -1, -1):  # what is there stays there, so no lock is needed
+            if len(hits) == most:
+                break
+            if all(word in self._texts[number] for word in words):
+                hits.append(self._found[number])
+        return hits
 
 
 def _finding(seq: int, at: str, author: str, body: dict[str, Any]) -> Finding:

@@ -1,67 +1,86 @@
-"""FastAPI and the MCP server in one application."""
+"""FastAPI and the MCP server in one application, behind one guard."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response
-from mcp.server.transport_security import TransportSecuritySettings
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import Route
 
-from aarlab.core.errors import AarError, InvalidSubmission, Misconfigured, Transient, Unauthorised
+from aarlab.core.errors import AarError
 from aarlab.evaluation.evaluator import Evaluator
-from aarlab.forum.forum import Forum
+from aarlab.evaluation.policies import DEFAULT_POLICY
+from aarlab.server.desk import Desk
+from aarlab.server.guard import MAX_BODY, Guard
 from aarlab.server.identity import Tokens
+from aarlab.server.lanes import Lanes
+from aarlab.server.operations import OperatorDesk
+from aarlab.server.operator_routes import make_operator_router
+from aarlab.server.refusals import answer, bug, refusal, words_of
 from aarlab.server.routes import make_router
-from aarlab.server.tools import make_tools
-
-MAX_BODY = 8 << 20
-STATUS: dict[type[AarError], int] = {InvalidSubmission: 422, Unauthorised: 401, Misconfigured: 500, Transient: 503}
 
 
-def create_app(problem: Path, campaign: Path, *, policy: str = "ladder") -> FastAPI:
-    """The server of one campaign.
+def create_app(problem: Path, campaign: Path, *, policy: str = DEFAULT_POLICY) -> FastAPI:
+    """The server of one campaign. The operator gets a new token.
 
     Raises:
         Misconfigured: the problem is not set up, or the campaign's folder is damaged.
     """
-    evaluator = Evaluator(problem, campaign, policy=policy)
-    forum, tokens = Forum(evaluator), Tokens(evaluator.folder)
-    tools = make_tools(evaluator, forum, tokens, problem / "public" / "problem.json")
-    security = TransportSecuritySettings(enable_dns_rebinding_protection=False)  # unix sockets carry any Host
-    mcp_app = tools.streamable_http_app(
-        streamable_http_path="/mcp",
-        stateless_http=True,
-        json_response=True,
-        transport_security=security,
-        max_request_body_size=MAX_BODY,
-    )
+    from aarlab.server.tools import mcp_endpoint  # the SDK takes longer to import than all else together
+
+    desk = Desk(Evaluator(problem, campaign, policy=policy))
+    tokens = Tokens(desk.evaluator.folder)
+    tokens.renew_operator()
+    mcp, session = mcp_endpoint(desk, MAX_BODY)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         del app
-        async with tools.session_manager.run():
+        async with session():
             yield
-        evaluator.ledger.close()
+        desk.close()
 
-    app = FastAPI(title="AAR Lab", version="1", lifespan=lifespan)
-    app.middleware("http")(_limit_body)
-    app.add_exception_handler(AarError, _answer_error)
-    app.include_router(make_router(evaluator, forum, tokens))
-    app.mount("/", mcp_app)  # last: it takes every path that no route above took
+    app = FastAPI(title="AAR Lab", version="1", lifespan=lifespan, openapi_url=None, redirect_slashes=False)
+    app.include_router(make_router(desk))
+    app.include_router(make_operator_router(OperatorDesk(desk, tokens), app))
+    app.router.routes.append(Route("/mcp", endpoint=mcp, methods=["POST"]))
+    app.add_middleware(Guard, tokens=tokens, lanes=Lanes())
+    for kind, handler in ((AarError, _ours), (RequestValidationError, _invalid), (HTTPException, _http), (Exception, _bug)):
+        app.add_exception_handler(kind, handler)
+    described = app.openapi
+    app.openapi = lambda: _with_bearer(described())
     return app
 
 
-async def _limit_body(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    length = request.headers.get("content-length", "0")
-    if not length.isdigit() or int(length) > MAX_BODY:
-        words = f"A request may have {MAX_BODY} bytes. Send fewer."
-        return JSONResponse({"error": words, "whose_move": "submitter"}, status_code=413)
-    return await call_next(request)
+def _with_bearer(openapi: dict[str, Any]) -> dict[str, Any]:
+    """Every operation needs a token."""
+    openapi.setdefault("components", {})["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    return openapi | {"security": [{"token": []}]}
 
 
-async def _answer_error(request: Request, error: Exception) -> Response:
+async def _ours(request: Request, error: Exception) -> Response:
     del request
     assert isinstance(error, AarError)
-    status = 403 if error.facts.get("forbidden") else STATUS.get(type(error), 500)
-    return JSONResponse({"error": str(error), "whose_move": error.whose_move}, status_code=status)
+    return refusal(error)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    del request
+    assert isinstance(error, RequestValidationError)
+    return answer(422, words_of(error.errors()))
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    words = {404: "There is no such path", 405: "This path does not take that method"}.get(error.status_code, error.detail)
+    made = answer(error.status_code, f"{words}: {request.method} {request.url.path[:200]}.")
+    made.headers.update(error.headers or {})
+    return made
+
+
+async def _bug(request: Request, error: Exception) -> Response:
+    return answer(500, bug(error, f"{request.method} {request.url.path[:200]}"), "a bug of ours")

@@ -1,93 +1,92 @@
-"""HTTP for the operator: tokens, entries, boards, confirmations; and what anyone with a token may read."""
+"""REST: one short function an operation. Each hands on to the desk, which knows who may."""
 
-from typing import Any, Literal
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
-from pydantic import BaseModel, ConfigDict
+from fastapi import APIRouter, Query
 
-from aarlab.core.errors import InvalidSubmission, Unauthorised
-from aarlab.evaluation.evaluator import Evaluator
-from aarlab.evaluation.leaderboard import campaign_state, operator_board, told_board
-from aarlab.forum.forum import Forum
-from aarlab.server.identity import Identity, Tokens
+from aarlab.core.records import Finding, Receipt
+from aarlab.server import wire
+from aarlab.server.desk import Desk
 
-
-class _Body(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid")
+REFUSALS = {status: {"model": wire.Problem} for status in (400, 401, 403, 404, 405, 408, 413, 422, 500, 503)}
 
 
-class NewToken(_Body):
-    name: str
-    token: str
-
-
-class NewEntry(_Body):
-    kind: Literal["researcher", "spend", "campaign"]
-    who: str
-    body: dict[str, Any]
-
-
-class Begin(_Body):
-    count: int
-
-
-class Outcome(_Body):
-    predictions: dict[str, dict[str, Any]] | None = None
-    error: str | None = None
-
-
-def make_router(  # noqa: C901 - one short function a route
-    evaluator: Evaluator, forum: Forum, tokens: Tokens
-) -> APIRouter:
-    """All routes under /api/v1."""
-
-    def anyone(request: Request) -> Identity:
-        return tokens.who(request.headers.get("Authorization"))
-
-    def operator(request: Request) -> Identity:
-        identity = anyone(request)
-        if identity.role != "operator":
-            raise Unauthorised("This is the operator's. Researchers' tools are at /mcp.", forbidden=True)
-        return identity
-
-    router = APIRouter(prefix="/api/v1")
-    for_operator = [Depends(operator)]
-
-    @router.get("/leaderboard", dependencies=[Depends(anyone)])
-    def leaderboard(page: int = 0) -> list[dict[str, Any]]:
-        return told_board(evaluator, max(0, page))
-
-    @router.get("/findings", dependencies=[Depends(anyone)])
-    def findings(after: int = 0, limit: int = 20) -> list[dict[str, Any]]:
-        return [f.model_dump(mode="json") for f in forum.since(after, limit)]
-
-    @router.post("/tokens", dependencies=for_operator)
-    def add_token(new: NewToken) -> dict[str, str]:
-        tokens.add(new.name, new.token, "researcher")
-        return {"name": new.name}
-
-    @router.post("/entries", dependencies=for_operator)
-    def add_entry(new: NewEntry) -> dict[str, Any]:
-        return evaluator.ledger.append(new.kind, new.who, new.body).model_dump(mode="json")
-
-    @router.get("/operator/board", dependencies=for_operator)
-    def board() -> dict[str, Any]:
-        return operator_board(evaluator)
-
-    @router.get("/operator/campaign", dependencies=for_operator)
-    def campaign() -> dict[str, Any]:
-        return campaign_state(evaluator)
-
-    @router.post("/confirmations", dependencies=for_operator)
-    def begin(body: Begin) -> list[dict[str, Any]]:
-        return evaluator.begin_confirmations(body.count)
-
-    @router.post("/confirmations/{token}", dependencies=for_operator)
-    def finish(token: str, body: Outcome) -> dict[str, Any]:
-        if body.error is not None:
-            return evaluator.confirmation_failed(token, body.error)
-        if body.predictions is None:
-            raise InvalidSubmission("Send either predictions or an error.")
-        return evaluator.confirm(token, body.predictions)
-
+def make_router(desk: Desk) -> APIRouter:
+    """What researchers and readers may ask, under /api/v1."""
+    router = APIRouter(prefix="/api/v1", responses=REFUSALS)
+    _work(router, desk)
+    _reading(router, desk)
     return router
+
+
+def _work(router: APIRouter, desk: Desk) -> None:
+    @router.post("/code", status_code=201)
+    async def commit_code(new: wire.NewCode) -> wire.Committed:
+        """Upload code. Answers with its hash and the seeds on which to run it."""
+        return await desk.commit_code(new)
+
+    @router.get("/code/{snapshot}")
+    async def download_code(snapshot: wire.SnapshotId) -> wire.Code:
+        """The files of a snapshot, anybody's."""
+        return await desk.code(snapshot)
+
+    @router.post("/submissions")
+    async def submit_predictions(new: wire.Submission) -> Receipt:
+        """Submit answers on the issued seeds; unlimited. Answers with a receipt, on a grid of 10 ms."""
+        return await desk.submit(new)
+
+    @router.get("/budget")
+    async def my_budget() -> wire.Budget:
+        """Seconds left to the campaign, and what you have submitted."""
+        return await desk.budget()
+
+    @router.post("/findings", status_code=201)
+    async def share_finding(new: wire.NewFinding) -> Finding:
+        """Post to the forum. Cite receipts instead of typing figures."""
+        return await desk.share(new)
+
+
+def _reading(router: APIRouter, desk: Desk) -> None:
+    @router.get("/receipts/{receipt}")
+    async def read_receipt(receipt: wire.ReceiptId) -> Receipt:
+        """A receipt, as it was told when it was given."""
+        return await desk.receipt(receipt)
+
+    @router.get("/problem")
+    async def get_problem() -> wire.Card:
+        """What the problem is, which splits it has and how large they are."""
+        return await desk.problem()
+
+    @router.get("/released")
+    async def bits_released() -> wire.LabelSet:
+        """What has left of the hidden labels, and the price of the next yes to you."""
+        return await desk.label_set()
+
+    @router.get("/leaderboard")
+    async def leaderboard(page: Annotated[wire.Page, Query()] = 0) -> wire.BoardPage:
+        """Told improvements, best first, 20 a page. Levels are provisional."""
+        return await desk.board(page)
+
+    @router.get("/findings")
+    async def list_findings(
+        after: Annotated[wire.Whole, Query()] = 0, limit: Annotated[wire.Limit, Query()] = 20
+    ) -> wire.Findings:
+        """Findings with a number above `after`, oldest first."""
+        return await desk.findings(after, limit)
+
+    @router.get("/findings/search")
+    async def search_findings(
+        query: Annotated[wire.Query, Query()], limit: Annotated[wire.Limit, Query()] = 20
+    ) -> wire.Findings:
+        """The latest findings that contain every word of the query."""
+        return await desk.search(query, limit)
+
+    @router.get("/findings/{finding}")
+    async def read_finding(finding: wire.FindingId) -> Finding:
+        """One finding."""
+        return await desk.finding(finding)
+
+    @router.get("/ledger")
+    async def ledger_summary() -> wire.LedgerSummary:
+        """How many entries the ledger has, by kind, and its Merkle root."""
+        return await desk.ledger()

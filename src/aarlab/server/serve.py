@@ -5,14 +5,19 @@ import asyncio
 import contextlib
 import json
 import os
+import resource
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
 
+from aarlab.evaluation.policies import DEFAULT_POLICY
 from aarlab.server.app import create_app
+from aarlab.server.patience import Patient
 
-BACKLOG = 256
+BACKLOG = 1024
+STOP_S, KEEP_ALIVE_S = 5, 15  # for requests in work at the end; for a connection between two requests
 
 
 def listen(port: int, paths: list[Path]) -> list[socket.socket]:
@@ -30,35 +35,64 @@ def listen(port: int, paths: list[Path]) -> list[socket.socket]:
     return sockets
 
 
-async def serve(app_server: uvicorn.Server, sockets: list[socket.socket], address: Path) -> None:
-    """Run until told to stop; `address` is written once requests are taken."""
+async def serve(app_server: uvicorn.Server, sockets: list[socket.socket], address: Path, ready: Callable[[str], None]) -> None:
+    """Run until told to stop; `address` is written once requests are taken, and `ready` is called with the URL."""
     task = asyncio.create_task(app_server.serve(sockets=sockets))
     while not app_server.started and not task.done():
         await asyncio.sleep(0.02)
     host, port = sockets[0].getsockname()
-    partial = address.with_suffix(".partial")
-    partial.write_text(json.dumps({"url": f"http://{host}:{port}", "pid": os.getpid()}))
-    partial.replace(address)
+    if app_server.started:
+        partial = address.with_suffix(".partial")
+        partial.write_text(json.dumps({"url": f"http://{host}:{port}", "pid": os.getpid()}))
+        partial.replace(address)
+        ready(f"http://{host}:{port}")
     await task
 
 
-def run(problem: Path, campaign: Path, *, policy: str, port: int, paths: list[Path]) -> None:
+def run(
+    problem: Path,
+    campaign: Path,
+    *,
+    policy: str = DEFAULT_POLICY,
+    port: int = 0,
+    paths: list[Path],
+    ready: Callable[[str], None] = lambda url: None,
+) -> None:
     """Serve a campaign until SIGTERM or SIGINT.
 
     Raises:
         Misconfigured: see `create_app`.
     """
     app = create_app(problem, campaign, policy=policy)
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5, lifespan="on")
+    _allow_connections()
+    config = uvicorn.Config(
+        app,
+        http=Patient,
+        ws="none",
+        lifespan="on",
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=STOP_S,
+    )
+    address = campaign / "server" / "address.json"
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(serve(uvicorn.Server(config), listen(port, paths), campaign / "server" / "address.json"))
+        asyncio.run(serve(uvicorn.Server(config), listen(port, paths), address, ready))
+
+
+def _allow_connections() -> None:
+    """As many open connections as the system lets us have: an idle one costs a file and no thread."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--problem", type=Path, required=True, help="a published problem's folder")
     parser.add_argument("--campaign", type=Path, required=True, help="the campaign's folder")
-    parser.add_argument("--policy", default="ladder", help="what a submitter is told about a score")
+    parser.add_argument("--policy", default=DEFAULT_POLICY, help="what a submitter is told about a score")
     parser.add_argument("--port", type=int, default=0, help="on 127.0.0.1; 0 picks a free one")
     parser.add_argument("--socket", type=Path, action="append", default=[], help="a unix socket to listen on as well")
     a = parser.parse_args()

@@ -1,103 +1,83 @@
-"""The lab's tools for agents, over MCP. Each is one call of the evaluator or the forum, as the token's owner."""
+"""The lab's tools for agents, over MCP. Each hands on to the desk, as its REST twin does."""
 
-import json
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from mcp.server import MCPServer
-from mcp.server.auth.middleware.auth_context import get_access_token
-from mcp.server.auth.provider import AccessToken
-from mcp.server.auth.settings import AuthSettings
 from mcp.server.mcpserver.exceptions import ToolError
-from pydantic import AnyHttpUrl, ValidationError
+from mcp.server.streamable_http_manager import StreamableHTTPASGIApp
+from mcp.server.transport_security import TransportSecuritySettings
+from pydantic import BaseModel, ValidationError
 
-from aarlab.core.errors import AarError, Unauthorised
+from aarlab.core.errors import AarError
 from aarlab.core.records import Family, FindingKind
-from aarlab.evaluation.evaluator import Evaluator
-from aarlab.evaluation.leaderboard import told_board
-from aarlab.forum.forum import Forum
-from aarlab.server.identity import Tokens
+from aarlab.server import wire
+from aarlab.server.desk import Desk
+from aarlab.server.refusals import words_of
+
+Session = Callable[[], AbstractAsyncContextManager[None]]
 
 
-class _Verifier:
-    """Bearer tokens for the MCP side, from the same list as the HTTP side's."""
-
-    def __init__(self, tokens: Tokens) -> None:
-        self._tokens = tokens
-
-    async def verify_token(self, token: str) -> AccessToken | None:
-        try:
-            identity = self._tokens.who(f"Bearer {token}")
-        except Unauthorised:
-            return None
-        return AccessToken(token=token, client_id=identity.name, scopes=["lab"])
+def mcp_endpoint(desk: Desk, max_body: int) -> tuple[StreamableHTTPASGIApp, Session]:
+    """The ASGI endpoint of all tools, and what must be entered while it is served. The guard has settled who calls."""
+    server = MCPServer("aarlab", subscriptions=False, log_level="WARNING")
+    _evaluation_tools(server, desk)
+    _forum_tools(server, desk)
+    security = TransportSecuritySettings(enable_dns_rebinding_protection=False)  # unix sockets carry any Host
+    server.streamable_http_app(
+        stateless_http=True, json_response=True, transport_security=security, max_request_body_size=max_body
+    )
+    return StreamableHTTPASGIApp(server.session_manager), server.session_manager.run
 
 
-def seconds_left(budget: Path) -> float | None:
-    """Seconds until the campaign's deadline, 0 when it has passed, None where there is none."""
-    if not budget.exists():
-        return None
-    deadline = datetime.fromisoformat(json.loads(budget.read_text())["deadline"])
-    return max(0.0, round((deadline - datetime.now(UTC)).total_seconds(), 1))
-
-
-def make_tools(evaluator: Evaluator, forum: Forum, tokens: Tokens, card: Path) -> MCPServer:
-    """The MCP server with all tools of a researcher."""
-    url = AnyHttpUrl("http://127.0.0.1")
-    settings = AuthSettings(issuer_url=url, resource_server_url=None, required_scopes=["lab"])
-    server = MCPServer("aarlab", token_verifier=_Verifier(tokens), auth=settings, subscriptions=False)
-    _evaluation_tools(server, evaluator, card)
-    _forum_tools(server, forum)
-    return server
-
-
-def _me() -> str:
-    """The name that the caller's token stands for."""
-    token = get_access_token()
-    if token is None:
-        raise ToolError("No token came with this call.")
-    return token.client_id
-
-
-def _evaluation_tools(server: MCPServer, evaluator: Evaluator, card: Path) -> None:
+def _evaluation_tools(server: MCPServer, desk: Desk) -> None:
     @server.tool()
-    def get_problem() -> dict[str, Any]:
+    async def get_problem() -> dict[str, Any]:
         """What the problem is, which splits it has and how large they are."""
-        return json.loads(card.read_text())
+        return await _told(desk.problem)
 
     @server.tool()
-    def commit_code(files: dict[str, str], family: Family) -> dict[str, Any]:
+    async def commit_code(files: dict[str, str], family: Family) -> dict[str, Any]:
         """Upload code ({path: text}; method.py defines run(task, seed)). Answers with its hash and the five seeds on which
         to run it: seeds are issued once the code is fixed."""
-        return _told(lambda: evaluator.commit_code(_me(), files, family))
+        return await _told(desk.commit_code, wire.NewCode, files=files, family=family)
 
     @server.tool()
-    def submit_predictions(snapshot: str, family: Family, predictions: dict[str, dict[str, Any]]) -> dict[str, Any]:
-        """Submit answers {seed: {feedback item id: 0 or 1}} on the five issued seeds. Unlimited. Answers with a receipt."""
-        return _told(lambda: evaluator.submit(_me(), snapshot, predictions, family).model_dump(mode="json"))
+    async def submit_predictions(snapshot: str, family: Family, predictions: dict[str, Any]) -> dict[str, Any]:
+        """Submit answers {seed: {feedback item id: 0 or 1}} on the five issued seeds (or, shorter, {seed: "0110..."} in the
+        order of the sorted ids). Unlimited. Answers with a receipt."""
+        return await _told(desk.submit, wire.Submission, snapshot=snapshot, family=family, predictions=predictions)
 
     @server.tool()
-    def download_code(snapshot: str) -> dict[str, Any]:
+    async def download_code(snapshot: str) -> dict[str, Any]:
         """The files of a snapshot, anybody's."""
-        return _told(lambda: {"files": evaluator.code(snapshot)})
+        return await _told(lambda: desk.code(snapshot))
 
     @server.tool()
-    def leaderboard(page: int = 0) -> dict[str, Any]:
+    async def read_receipt(receipt: str) -> dict[str, Any]:
+        """A receipt, as it was told when it was given."""
+        return await _told(lambda: desk.receipt(receipt))
+
+    @server.tool()
+    async def leaderboard(page: int = 0) -> dict[str, Any]:
         """Improvements that the evaluator has told, best first, 20 a page. Levels are provisional."""
-        return {"rows": told_board(evaluator, max(0, page))}
+        return await _told(lambda: desk.board(max(0, page)))
 
     @server.tool()
-    def my_budget() -> dict[str, Any]:
-        """Seconds left to the campaign (null: no limit), and how many submissions you have made."""
-        who = _me()
-        mine = sum(e.who == who for e in evaluator.ledger.entries("submission"))
-        return {"seconds_left": seconds_left(evaluator.folder / "budget.json"), "submissions": mine}
+    async def my_budget() -> dict[str, Any]:
+        """Seconds left to the campaign (null: no limit), and how much you have submitted."""
+        return await _told(desk.budget)
 
-
-def _forum_tools(server: MCPServer, forum: Forum) -> None:
     @server.tool()
-    def share_finding(
+    async def bits_released() -> dict[str, Any]:
+        """What has left of the hidden labels, whoever asked; the price in bits of the next yes to you."""
+        return await _told(desk.label_set)
+
+
+def _forum_tools(server: MCPServer, desk: Desk) -> None:
+    @server.tool()
+    async def share_finding(
         kind: FindingKind,
         title: str,
         text: str,
@@ -108,29 +88,30 @@ def _forum_tools(server: MCPServer, forum: Forum) -> None:
     ) -> dict[str, Any]:
         """Post to the forum: a result, hypothesis, insight or error. Cite receipts instead of typing figures."""
         given = {"kind": kind, "title": title, "text": text, "family": family, "receipts": receipts}
-        return _told(lambda: forum.share(_me(), snapshot=snapshot, parent=parent, **given).model_dump(mode="json"))
+        return await _told(desk.share, wire.NewFinding, **given, snapshot=snapshot, parent=parent)
 
     @server.tool()
-    def list_findings(after: int = 0, limit: int = 20) -> dict[str, Any]:
+    async def list_findings(after: int = 0, limit: int = 20) -> dict[str, Any]:
         """Findings with a number above `after`, oldest first."""
-        return {"findings": [f.model_dump(mode="json") for f in forum.since(after, limit)]}
+        return await _told(lambda: desk.findings(after, limit))
 
     @server.tool()
-    def read_finding(finding: str) -> dict[str, Any]:
+    async def read_finding(finding: str) -> dict[str, Any]:
         """One finding by id."""
-        return _told(lambda: forum.read(finding).model_dump(mode="json"))
+        return await _told(lambda: desk.finding(finding))
 
     @server.tool()
-    def search_findings(query: str) -> dict[str, Any]:
+    async def search_findings(query: str, limit: int = 20) -> dict[str, Any]:
         """The latest findings that contain every word of the query."""
-        return {"findings": [f.model_dump(mode="json") for f in forum.search(query)]}
+        return await _told(lambda: desk.search(query, limit))
 
 
-def _told(act: Any) -> dict[str, Any]:
-    """Our errors' words reach the agent; any other error is masked by the SDK."""
+async def _told(act: Callable[..., Awaitable[BaseModel]], body: type[BaseModel] | None = None, **fields: Any) -> dict[str, Any]:
+    """The answer as JSON. Our errors' words reach the agent; any other error is masked by the SDK."""
     try:
-        return act()
+        answer = await (act(body.model_validate(fields)) if body else act())
     except ValidationError as error:
-        raise ToolError("; ".join(f"{e['loc']}: {e['msg']}" for e in error.errors())) from error
+        raise ToolError(words_of(error.errors())) from error
     except AarError as error:
         raise ToolError(str(error)) from error
+    return answer.model_dump(mode="json")

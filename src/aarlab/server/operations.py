@@ -1,0 +1,60 @@
+"""What the operator alone may ask: tokens, entries about researchers and spend, counts."""
+
+from typing import Any
+
+from aarlab.core.records import Entry
+from aarlab.evaluation.leaderboard import campaign_state
+from aarlab.server import wire
+from aarlab.server.desk import Desk
+from aarlab.server.identity import Role, Tokens
+
+OPERATOR: tuple[Role, ...] = ("operator",)
+
+
+class OperatorDesk:
+    """The operator's side of a desk."""
+
+    def __init__(self, desk: Desk, tokens: Tokens) -> None:
+        self._desk, self._tokens = desk, tokens
+
+    async def issue(self, new: wire.NewToken) -> wire.Token:
+        """A new token for a name; the old one ends."""
+        token = await self._desk.do(OPERATOR, lambda _: self._tokens.issue(new.name, new.role, seconds=new.seconds))
+        return wire.Token(name=new.name, role=new.role, token=token)
+
+    async def tokens(self) -> wire.Tokens:
+        """Whose tokens there are."""
+        return wire.Tokens(tokens=await self._desk.do(OPERATOR, lambda _: self._tokens.all()))
+
+    async def revoke(self, name: str) -> wire.Revoked:
+        """End a name's token at once."""
+        await self._desk.do(OPERATOR, lambda _: self._tokens.revoke(name))
+        return wire.Revoked(name=name)
+
+    async def record(self, new: wire.NewEvent | wire.NewSpend) -> wire.Recorded:
+        """An entry in the ledger."""
+        body: dict[str, Any] = new.body.model_dump(mode="json", exclude_unset=True)
+
+        def append(_: object) -> Entry:
+            return self._desk.evaluator.ledger.append(new.kind, new.who, body)
+
+        entry = await self._desk.do(OPERATOR, append)
+        return wire.Recorded(seq=entry.seq, hash=entry.hash)
+
+    async def board(self) -> wire.OperatorBoard:
+        """Counts by submitter."""
+        return await self._desk.do(OPERATOR, self._board)
+
+    def _board(self, _: object) -> wire.OperatorBoard:
+        evaluator, by = self._desk.evaluator, self._desk.told.by_submitter()
+        level = round(evaluator.pgr(evaluator.level), 4)
+        submissions = sum(activity.submissions for activity in by.values())
+        return wire.OperatorBoard(submissions=submissions, level_pgr=level, by_submitter=by)
+
+    async def campaign(self) -> wire.CampaignState:
+        """What has happened so far."""
+        return await self._desk.do(OPERATOR, lambda _: wire.CampaignState(**campaign_state(self._desk.evaluator)))
+
+    async def description(self, openapi: dict[str, Any]) -> dict[str, Any]:
+        """The OpenAPI description."""
+        return await self._desk.do(OPERATOR, lambda _: openapi)

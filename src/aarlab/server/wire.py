@@ -1,0 +1,207 @@
+"""What travels: the body and the answer of every operation, for REST and MCP alike. Strict: no unknown field, no NaN."""
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from aarlab.core.records import Family, Finding, FindingKind, Record, Released
+from aarlab.evaluation.leaderboard import Activity, Row
+from aarlab.server.identity import Issued, Name, Role, Seconds
+
+Whole = Annotated[int, Field(ge=0, le=1 << 53)]
+Page = Annotated[int, Field(ge=0, le=1_000_000)]
+Limit = Annotated[int, Field(ge=1, le=100)]
+Query = Annotated[str, Field(min_length=1, max_length=200)]
+SnapshotId = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+ReceiptId = Annotated[str, Field(pattern=r"^r-[0-9]{6,12}$")]
+FindingId = Annotated[str, Field(pattern=r"^f-[0-9]{6,12}$")]
+FamilyName = Annotated[Family, Field(strict=False)]  # JSON has no enumerations
+Bit = Literal[0, 1]
+OneSeed = Annotated[
+    Annotated[str, Field(pattern=r"^[01]+$", max_length=1_000_000)] | Annotated[dict[str, Bit], Field(max_length=200_000)],
+    Field(union_mode="left_to_right"),
+]
+
+
+class Problem(Record):
+    """What every refusal says: what is wrong and the remedy, and whose move it is."""
+
+    error: str
+    whose_move: str
+
+
+# --- a researcher's ------------------------------------------------------------------------------------------------------
+
+
+class NewCode(Record):
+    """Files by plain relative path; method.py defines run(task, seed)."""
+
+    files: Annotated[dict[str, str], Field(min_length=1, max_length=50)]
+    family: FamilyName
+
+
+class Committed(Record):
+    """The code's hash, and the seeds that were issued for it."""
+
+    snapshot: SnapshotId
+    seeds: list[int]
+
+
+class Code(Record):
+    """The files of a snapshot."""
+
+    files: dict[str, str]
+
+
+class Submission(Record):
+    """Answers on the issued seeds. A seed's answers are {feedback item id: 0 or 1}, or, shorter, a string of 0s and 1s in the
+    order of the sorted ids."""
+
+    snapshot: SnapshotId
+    family: FamilyName
+    predictions: Annotated[dict[str, OneSeed], Field(min_length=1, max_length=16)]
+
+
+class NewFinding(Record):
+    """A forum post; a figure in it is a receipt's id."""
+
+    kind: FindingKind
+    title: Annotated[str, Field(min_length=1, max_length=200)]
+    text: Annotated[str, Field(max_length=20_000)]
+    family: FamilyName
+    receipts: Annotated[list[ReceiptId], Field(default_factory=list, max_length=50)]
+    snapshot: SnapshotId | None = None
+    parent: FindingId | None = None
+
+
+class Budget(Record):
+    """Seconds left to the campaign (null: no limit), and what you have submitted."""
+
+    seconds_left: float | None
+    submissions: int
+    improvements: int
+
+
+# --- what anyone reads ---------------------------------------------------------------------------------------------------
+
+
+class Card(Record):
+    """public/problem.json: what the problem is, which splits it has and how large they are."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+
+
+class LabelSet(Record):
+    """What has left of the hidden labels, whoever asked, and what the caller can expect next."""
+
+    items: int
+    level_pgr: float
+    level_accuracy: float
+    certified_pgr: float | None
+    certified_accuracy: float | None
+    next_step_accuracy: float
+    price_of_next_yes_bits: float | None  # for the caller; None: nothing more will be told to it
+    tier: Literal["open", "tight", "coarse", "sealed"]
+    released: Released
+
+
+class BoardPage(Record):
+    """Told improvements, best first, 20 a page."""
+
+    rows: list[Row]
+    page: int
+    count: int  # rows on all pages
+
+
+class Findings(Record):
+    findings: list[Finding]
+
+
+class LedgerSummary(Record):
+    """How many entries the ledger has, by kind, and the root (hexadecimal) of its Merkle tree."""
+
+    entries: int
+    root: str
+    by_kind: dict[str, int]
+
+
+# --- the operator's ------------------------------------------------------------------------------------------------------
+
+
+class NewToken(Record):
+    """Whom the token is for; it ends after `seconds`, or never."""
+
+    name: Name
+    role: Role = "researcher"
+    seconds: Seconds | None = None
+
+
+class Token(Record):
+    """A token, shown once."""
+
+    name: str
+    role: Role
+    token: str
+
+
+class Tokens(Record):
+    tokens: list[Issued]
+
+
+class Revoked(Record):
+    name: str
+
+
+class Event(Record):
+    """What happened to a researcher or to the campaign."""
+
+    event: Annotated[str, Field(min_length=1, max_length=200)]
+    returncode: int | None = None
+    direction: Annotated[str, Field(max_length=20_000)] | None = None
+
+
+class Spend(Record):
+    """What was spent, in seconds of wall clock and, where the price is known, in dollars."""
+
+    wall_s: Annotated[float, Field(ge=0, le=1e9)]
+    usd: Annotated[float, Field(ge=0, le=1e9)] | None = None
+
+
+class NewEvent(Record):
+    kind: Literal["researcher", "campaign"]
+    who: Name
+    body: Event
+
+
+class NewSpend(Record):
+    kind: Literal["spend"]
+    who: Name
+    body: Spend
+
+
+NewEntry = Annotated[NewEvent | NewSpend, Field(discriminator="kind")]
+
+
+class Recorded(Record):
+    """The entry's number and hash in the ledger."""
+
+    seq: int
+    hash: str
+
+
+class OperatorBoard(Record):
+    """Counts by submitter and the told level."""
+
+    submissions: int
+    level_pgr: float
+    by_submitter: dict[str, Activity]
+
+
+class CampaignState(Record):
+    """Events so far, seconds spent by all researchers, number of submissions."""
+
+    events: list[str | None]
+    wall_s: float
+    submissions: int
