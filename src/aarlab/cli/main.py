@@ -1,22 +1,22 @@
-"""The `aar` command."""
+"""The `aar` command. What takes long to import is imported by the command that needs it."""
 
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from aarlab.cli import doctor as doctor_
+from aarlab.cli import evaluator as evaluator_
 from aarlab.cli import ledger
-from aarlab.cli.path import prepared, reported, walk
-from aarlab.cli.show import Show
 from aarlab.core.errors import AarError
 from aarlab.core.records import validated
 from aarlab.core.settings import home
 from aarlab.fleet.campaign import Campaign, load
-from aarlab.report.render import print_report
+
+if TYPE_CHECKING:
+    from aarlab.cli.show import Show
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 app.add_typer(ledger.app, name="ledger", help="Verify a campaign's record, and find where a figure comes from.")
@@ -39,7 +39,7 @@ def _campaign(fields: list[str] | None, **given: object) -> Campaign:
 
 @app.command(help="Walk the whole path: testbed, baselines, nine researchers, confirmation, report. Resumes.\n\n" + HELP)
 def demo(fields: Set = None) -> None:
-    _walk(_campaign(fields, confirm_on_fresh=False, transfer=()))
+    _walk(_campaign(fields, confirm_on_fresh=False, confirm_on_pair=False, transfer=()))
 
 
 @app.command(help="Run the campaign that a YAML file describes (see `aar demo --help` for its fields). Resumes.")
@@ -73,7 +73,7 @@ def bench(
     given = {"name": name, "seeds": seeds, "student": student, "workers": workers, "selection": selection}
     given |= {"data_seeds": tuple(data_seed or ([SELECTION_SEED] if selection else [1]))}
     given |= ({"tasks": tuple(task)} if task else {}) | ({"methods": tuple(method)} if method else {})
-    made, folder = run_bench(validated(Bench, given, "aar bench"), home(), Show(console))
+    made, folder = run_bench(validated(Bench, given, "aar bench"), home(), _show())
     print_bench(made, console)
     print(f"bench: {folder}")
 
@@ -94,7 +94,7 @@ def controls(
 
     given = {"name": name, "seeds": seeds, "student": student, "workers": workers, "data_seeds": tuple(data_seed or [1])}
     spec = validated(Bench, given | ({"tasks": tuple(task)} if task else {}), "aar controls")
-    rows, path = run_controls(spec, home(), Show(console))
+    rows, path = run_controls(spec, home(), _show())
     print_controls(rows, console)
     print(f"controls: {path}")
     if not all(row.as_expected for row in rows):
@@ -115,52 +115,72 @@ def lora(
     from aarlab.bench.spec import Bench
 
     given = {"name": name, "seeds": seeds, "data_seeds": tuple(data_seed or [1]), "tasks": tuple(task or ["small-chat"])}
-    rows, path = run_lora(validated(Bench, given, "aar lora"), items, home(), Show(console))
+    rows, path = run_lora(validated(Bench, given, "aar lora"), items, home(), _show())
     print_lora(rows, console)
     print(f"lora: {path}")
 
 
 @app.command(help="Serve a campaign's evaluator and forum on loopback (tools for agents at /mcp), without starting a fleet.")
 def serve(fields: Set = None, port: Annotated[int, typer.Option(help="on 127.0.0.1; 0 picks a free one")] = 0) -> None:
+    from aarlab.cli.path import prepared
     from aarlab.server.serve import run as run_server
 
     campaign = _campaign(fields)
-    bed = prepared(campaign, home(), Show(console))
+    bed = prepared(campaign, home(), _show())
     folder = home().campaigns / campaign.name
     console.print(f"address and operator's token: {folder / 'server'} (address.json, operator.token). Ctrl-C stops.")
     run_server(bed.folder, folder, policy=campaign.policy, port=port, paths=[])
 
 
-@app.command(help="The whole release gate on a finished campaign: final, a fresh draw of the data, transfer problems. Resumes.")
+app.command("evaluator")(evaluator_.evaluator)
+app.command("token")(evaluator_.token)
+
+
+@app.command(help="The whole release gate on a finished campaign: a fresh draw, another pair, transfer problems. Resumes.")
 def confirm(
     name: Annotated[str, typer.Argument(help="the campaign's name")] = "demo",
     snapshot: Annotated[str | None, typer.Option(help="a snapshot's hash, or its beginning; the leaders if not given")] = None,
 ) -> None:
     from aarlab.cli.confirm import confirm as confirm_
+    from aarlab.report.render import print_report
 
-    made, path = confirm_(name, home(), Show(console), snapshot=snapshot)
+    made, path = confirm_(name, home(), _show(), snapshot=snapshot)
     print_report(made, console)
     print(f"report: {path}")
 
 
 @app.command(help="Write the report of a campaign again from its ledger.")
 def report(name: Annotated[str, typer.Argument(help="the campaign's name")] = "demo") -> None:
+    from aarlab.cli.path import prepared, reported
+    from aarlab.report.render import print_report
+
     folder = home().campaigns / name
     campaign = load(folder / "campaign.yaml")
-    made, path = reported(campaign, prepared(campaign, home(), Show(console)), folder)
+    made, path = reported(campaign, prepared(campaign, home(), _show()), folder)
     print_report(made, console)
     print(f"report: {path}")
 
 
 @app.command(help="Say what is missing on this machine and how to mend it.")
 def doctor() -> None:
-    if not doctor_.examine(console):
+    from aarlab.cli.doctor import examine
+
+    if not examine(console):
         raise typer.Exit(1)
 
 
+def _show() -> "Show":
+    from aarlab.cli.show import Show
+
+    return Show(console)
+
+
 def _walk(campaign: Campaign) -> None:
+    from aarlab.cli.path import walk
+    from aarlab.report.render import print_report
+
     try:
-        made, path = walk(campaign, home(), Show(console))
+        made, path = walk(campaign, home(), _show())
     except KeyboardInterrupt:
         print("Stopped. All that was done is kept; the same command goes on from here.", file=sys.stderr)
         raise typer.Exit(130) from None

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +24,16 @@ def load_answers(problem: Path) -> Answers:
     path = problem / "private" / "answers.json"
     try:
         answers = json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise Misconfigured(f"Cannot read the hidden answers {path}: {error}. Set the testbed up again.") from error
-    if not all(label in (0, 1) for split in answers.values() for label in split.values()):
-        raise Misconfigured(f"{path} holds labels other than 0 and 1. Set the testbed up again.")
-    return answers
+        if not (isinstance(answers, dict) and answers.get("feedback") and all(map(_labels, answers.values()))):
+            raise ValueError("it does not hold labels 0 and 1 by split and item id, with at least one under 'feedback'")
+    except (OSError, ValueError) as error:
+        words = 'or write {"feedback": {item id: 0 or 1}, "final": {item id: 0 or 1}}.'
+        raise Misconfigured(f"Cannot read the hidden answers {path}: {error}. Set the testbed up again, {words}") from error
+    return {"final": {}} | answers
+
+
+def _labels(split: object) -> bool:
+    return isinstance(split, dict) and all(type(label) is int and label in (0, 1) for label in split.values())
 
 
 @dataclass(frozen=True)
@@ -48,9 +54,7 @@ def load_ruler(problem: Path) -> Ruler:
     stated = problem / "private" / "ruler.json"
     try:
         if stated.exists():
-            ruler = Ruler(**json.loads(stated.read_text()))
-            performance_gap_recovered(ruler.start, weak=ruler.weak, ceiling=ruler.ceiling)
-            return ruler
+            return _stated(json.loads(stated.read_text()))
         with np.load(problem / "private" / "anchors.npz") as anchors:
             weak, ceiling = (float(anchors[f"feedback_{end}_SM"].mean()) for end in ("weak", "ceiling"))
         with np.load(problem / "private" / "baselines.npz") as baselines:
@@ -59,6 +63,14 @@ def load_ruler(problem: Path) -> Ruler:
         words = "Set it up with `aar demo` or `aar run`, or write private/ruler.json: {weak, ceiling, start} (accuracies)."
         raise Misconfigured(f"{problem} has no anchors or baselines ({error}). {words}") from error
     return Ruler(weak, ceiling, start)
+
+
+def _stated(fields: Any) -> Ruler:
+    ruler = Ruler(**fields)
+    if not all(type(x) in (int, float) and 0 <= x <= 1 for x in (ruler.weak, ruler.ceiling, ruler.start)):
+        raise ValueError("private/ruler.json must hold accuracies between 0 and 1")
+    performance_gap_recovered(ruler.start, weak=ruler.weak, ceiling=ruler.ceiling)
+    return ruler
 
 
 def load_weak_answers(problem: Path, truth_M: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
