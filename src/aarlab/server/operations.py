@@ -49,7 +49,8 @@ class OperatorDesk:
         evaluator, by = self._desk.evaluator, self._desk.told.by_submitter()
         level = round(evaluator.pgr(evaluator.level), 4)
         submissions = sum(activity.submissions for activity in by.values())
-        return wire.OperatorBoard(submissions=submissions, level_pgr=level, by_submitter=by)
+        released = evaluator.released(evaluator.meter.now("operator"))
+        return wire.OperatorBoard(submissions=submissions, level_pgr=level, released=released, by_submitter=by)
 
     async def campaign(self) -> wire.CampaignState:
         """What has happened so far."""

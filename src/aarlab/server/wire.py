@@ -8,6 +8,7 @@ from aarlab.core.records import Family, Finding, FindingKind, Record, Released
 from aarlab.evaluation.leaderboard import Activity, Row
 from aarlab.server.identity import Issued, Name, Role, Seconds
 
+ARCHIVES = ("application/x-tar", "application/gzip", "application/zip", "application/octet-stream")
 Whole = Annotated[int, Field(ge=0, le=1 << 53)]
 Page = Annotated[int, Field(ge=0, le=1_000_000)]
 Limit = Annotated[int, Field(ge=1, le=100)]
@@ -192,10 +193,11 @@ class Recorded(Record):
 
 
 class OperatorBoard(Record):
-    """Counts by submitter and the told level."""
+    """Counts by submitter, the told level, and what has been released of the label set."""
 
     submissions: int
     level_pgr: float
+    released: Released
     by_submitter: dict[str, Activity]
 
 
