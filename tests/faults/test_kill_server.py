@@ -1,0 +1,84 @@
+"""The real server under load from eight clients, killed with SIGKILL in the middle of it, three times."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import numpy as np
+import pytest
+
+from aarlab.core.errors import Misconfigured
+from aarlab.evaluation.audit import Files, audit, load_key
+from aarlab.fleet.evaluator_process import EvaluatorProcess
+
+CLIENTS, KILLED_AFTER = 8, (15, 25, 35)  # replies
+
+
+def client_of(process, name):
+    token = process.call("POST", "/tokens", {"name": name, "role": "researcher"})["token"]
+    return httpx.Client(
+        base_url=process._http.base_url, headers={"Authorization": f"Bearer {token}"}, timeout=30, trust_env=False
+    )
+
+
+class Clients:
+    """Each submits fresh answers until the server is gone; `told` is what reached them."""
+
+    def __init__(self, process, seed):
+        self.clients = [client_of(process, f"client-{n}") for n in range(CLIENTS)]
+        self.told, self.seed, self.enough = {}, seed, threading.Event()
+
+    def submit_until_it_dies(self, number, kill_after):
+        client, rng = self.clients[number], np.random.default_rng([self.seed, number])
+        try:
+            code = client.post("/api/v1/code", json={"files": {"method.py": f"# {number}"}, "family": "other"}).json()
+            while True:
+                rows = {str(s): "".join(map(str, rng.integers(0, 2, 300))) for s in code["seeds"]}
+                sent = {"snapshot": code["snapshot"], "family": "other", "predictions": rows}
+                answer = client.post("/api/v1/submissions", json=sent)
+                assert answer.status_code == 200, answer.text
+                receipt = answer.json()
+                self.told[receipt["id"]] = receipt
+                if len(self.told) >= kill_after:
+                    self.enough.set()
+        except httpx.TransportError:
+            return
+
+    def run(self, process, kill_after):
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            running = [pool.submit(self.submit_until_it_dies, n, kill_after) for n in range(CLIENTS)]
+            reached = self.enough.wait(60)
+            process._process.kill()  # SIGKILL, ours by pid
+            for one in running:
+                one.result(60)
+        assert reached, "too few replies came: nothing was shown"
+        for client in self.clients:
+            client.close()
+        return self.told
+
+
+def test_what_a_killed_server_has_told_is_there_when_it_is_back(bed, tmp_path, answers):
+    assert len(answers["feedback"]) == 300
+    campaign, told = tmp_path / "campaign", {}
+    for seed, kill_after in enumerate(KILLED_AFTER):
+        with EvaluatorProcess(bed.folder, campaign, policy="default", sockets=[]) as process:
+            for receipt in list(told.values())[:: max(1, len(told) // 10)]:
+                assert process.call("GET", f"/receipts/{receipt['id']}") == receipt
+            told |= Clients(process, seed).run(process, kill_after)
+    with EvaluatorProcess(bed.folder, campaign, policy="default", sockets=[]) as process:
+        assert process.call("GET", "/operator/campaign")["submissions"] >= len(told) >= sum(KILLED_AFTER)
+        for receipt in told.values():
+            assert process.call("GET", f"/receipts/{receipt['id']}") == receipt
+    made = audit(Files(campaign, bed.folder), load_key(campaign / "checkpoints" / "key.pub"))
+    assert made.faults == ()
+    assert made.graded >= len(told)
+
+
+def test_a_torn_record_beside_the_ledger_is_named(bed, tmp_path):
+    """What is not written whole is the operator's to restore; it is never taken for an empty one."""
+    campaign = tmp_path / "campaign"
+    with EvaluatorProcess(bed.folder, campaign, policy="default", sockets=[]):
+        pass
+    (campaign / "server" / "secret").write_bytes(b"half")
+    with pytest.raises(Misconfigured, match="is damaged"), EvaluatorProcess(bed.folder, campaign, policy="default", sockets=[]):
+        pass
