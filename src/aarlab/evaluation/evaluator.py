@@ -22,7 +22,7 @@ from aarlab.core.snapshot import canonical
 from aarlab.evaluation import metered as _metered  # noqa: F401 - registers the default policies
 from aarlab.evaluation.answers import load_answers, load_ruler, load_weak_answers
 from aarlab.evaluation.blobs import Blobs
-from aarlab.evaluation.detectors import Submitted, detect
+from aarlab.evaluation.detectors import Flag, Submitted, Watch, key_of, read_context
 from aarlab.evaluation.diagnostics import Diagnosis
 from aarlab.evaluation.grade import Predictions, answer_matrix
 from aarlab.evaluation.group import GroupCommit
@@ -66,12 +66,15 @@ class Evaluator:
         self.meter = Meter(meter, POLICIES[policy], baseline=self.ruler.start, n=len(self.ids))
         self._secret = _secret(self.folder / "secret")
         self._group: GroupCommit[_Pending, Receipt] = GroupCommit(self._answer_all)
-        self._diagnosis = Diagnosis(load_weak_answers(problem, self._truth_M), len(self.ids))
-        self._history: list[Submitted] = []
+        weak_M = load_weak_answers(problem, self._truth_M)
+        self._diagnosis = Diagnosis(weak_M, len(self.ids))
+        self._submissions = 0
         self._receipts: dict[str, Receipt] = {}  # question -> what was answered in this campaign
         self._snapshots = {e.body["snapshot"] for e in self.ledger.entries("code")}
-        for entry in self.ledger.entries("submission"):
-            self._take_up(entry)
+        context = read_context(problem / "public", self.ids, weak_M, self.code)
+        self._watch = Watch(context, (key_of(e.body) for e in self.ledger.entries("flag")))
+        flags = self._watch.opening() + [f for e in self.ledger.entries("submission") for f in self._take_up(e)]
+        self.note_flags(flags)  # of a submission that was recorded when the process ended, say
         self._note_untold()
 
     def __enter__(self) -> "Evaluator":
@@ -146,7 +149,7 @@ class Evaluator:
         made = [self._draft(p, t, exact[p.key], n) for n, (p, t) in enumerate(zip(new.values(), told, strict=True), start=1)]
         entries = self.ledger.append_many(made)
         flags = [flag for p, entry in zip(new.values(), entries, strict=True) for flag in self._take_up(entry, p.answers_SM)]
-        self.ledger.append_many([Draft("flag", "evaluator", flag.model_dump(mode="json")) for flag in flags])
+        self.note_flags(flags)
         first = {id(p) for p in new.values()}
         return [self._receipts[p.key] if id(p) in first else self._again(p.key) for p in batch]
 
@@ -161,7 +164,7 @@ class Evaluator:
 
     def _draft(self, p: _Pending, told: Told, exact: float, number: int) -> Draft:
         stored = Packed("feedback", p.seeds, p.answers_SM)
-        receipt = self._receipt(p, told, f"r-{len(self._history) + number:06d}")
+        receipt = self._receipt(p, told, f"r-{self._submissions + number:06d}")
         body = {"snapshot": p.snapshot, "family": p.family.value, "predictions": stored.name}
         body |= {"receipt": receipt.model_dump(mode="json"), "exact_accuracy": exact, "exact_pgr": self.pgr(exact)}
         return Draft("submission", p.who, body, {stored.name: stored.data})
@@ -195,15 +198,19 @@ class Evaluator:
             inflation_bound=round(told.bound, 4),
         )
 
-    def _take_up(self, entry: Entry, answers_SM: NDArray[np.bool_] | None = None) -> list[Any]:
+    def _take_up(self, entry: Entry, answers_SM: NDArray[np.bool_] | None = None) -> list[Flag]:
         """Remember a submission; the flags that it raises."""
         if answers_SM is None:
             answers_SM = unpack(self.ledger.blob(entry.body["predictions"])).answers_SM
         receipt = Receipt.model_validate_json(json.dumps(entry.body["receipt"]))
         self._receipts[question_of("feedback", answers_SM)] = receipt
         self._diagnosis.take_up(answers_SM, improved=receipt.improved)
-        self._history.append(Submitted(entry.who, receipt.id, np.packbits(answers_SM), answers_SM.size, answers_SM.mean()))
-        return list(detect(self._history, self._history[-1]))
+        self._submissions += 1
+        return self._watch.see(Submitted(entry.who, receipt.id, entry.body["snapshot"], answers_SM, receipt.improved))
+
+    def note_flags(self, flags: Sequence[Flag]) -> None:
+        """Record flags. They are the operator's to read; those that use labels nobody else's."""
+        self.ledger.append_many([Draft("flag", "evaluator", flag.model_dump(mode="json")) for flag in flags])
 
     def pgr(self, accuracy: float) -> float:
         """An accuracy on `feedback` as PGR against the mean anchors."""

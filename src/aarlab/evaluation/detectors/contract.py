@@ -1,0 +1,185 @@
+"""The contract of detectors: made once for a campaign from what is public, then shown every submission in order.
+
+A flag carries its evidence, never blocks, and is raised once for a submitter and an episode. State is rebuilt by showing the
+submissions of a ledger again, old ones included: detectors keep nothing on disk and read no clock and no chance.
+
+Legend: S seeds, M feedback items in the order of their sorted ids, W 64-bit words.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from aarlab.core.records import Record
+from aarlab.core.registry import Registry
+
+Figures = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Text:
+    """A published item: the question, and the choices (two of a pair, or one)."""
+
+    question: str
+    choices: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What is public about a campaign. Nothing here depends on a hidden label."""
+
+    ids: tuple[str, ...]  # of the feedback items, sorted
+    texts: tuple[Text, ...] | None = None  # theirs; None where researchers do not see them
+    others: Mapping[str, Text] = field(default_factory=dict)  # public items of other splits, by id
+    weak_M: NDArray[np.bool_] | None = None  # the weak teachers' majority answers
+    code: Callable[[str], Mapping[str, str]] = lambda _: {}  # snapshot -> its files
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """One answered submission as a detector sees it."""
+
+    who: str
+    receipt: str
+    snapshot: str
+    answers_SM: NDArray[np.bool_]
+    improved: bool = False  # as the submitter was told
+
+    @cached_property
+    def counts_M(self) -> NDArray[np.uint8]:
+        """How many seeds answer 1. A score depends on these alone, so nobody hides a probe by swapping answers among seeds."""
+        return self.answers_SM.sum(axis=0, dtype=np.uint8)
+
+    @cached_property
+    def planes_W(self) -> NDArray[np.uint64]:
+        """The counts as packed bits, whose Hamming distance is the sum of |difference of counts|."""
+        return packed(self.counts_M > np.arange(len(self.answers_SM), dtype=np.uint8)[:, None])
+
+    @cached_property
+    def majority_M(self) -> NDArray[np.bool_]:
+        """What most seeds answer."""
+        return self.counts_M * 2 > len(self.answers_SM)
+
+
+def packed(bits: NDArray[np.bool_]) -> NDArray[np.uint64]:
+    """Bits in 64-bit words, shape (W,)."""
+    data = np.packbits(bits)
+    return np.concatenate([data, np.zeros(-len(data) % 8, np.uint8)]).view(np.uint64)
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """What a detector has to say. `episode` names what it is about: it is flagged once for a submitter, however often it is
+    said again."""
+
+    submitter: str
+    episode: str
+    words: str
+    receipts: tuple[str, ...] = ()
+    figures: Figures = field(default_factory=dict)
+    items: tuple[str, ...] = ()  # offending ids, where it is about some
+
+
+class Flag(Record):
+    """A suspicion as it stands in the ledger. Flags that use labels are the operator's: they never reach a researcher."""
+
+    detector: str
+    submitter: str  # or "the problem"
+    episode: str
+    receipts: tuple[str, ...]
+    evidence: str
+    figures: dict[str, float] = Field(default_factory=dict)
+    items: tuple[str, ...] = ()
+    uses_labels: bool
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What is never raised twice."""
+        return self.detector, self.submitter, self.episode
+
+
+class Detector:
+    """Base of all detectors: override `see`, or `opening`, or both. Work for a submission must not grow with the history."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    def opening(self) -> Iterable[Suspicion]:
+        """About the campaign's public data, before any submission."""
+        return ()
+
+    def see(self, latest: Submitted) -> Iterable[Suspicion]:
+        """About the latest submission, after all earlier ones were seen."""
+        del latest
+        return ()
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A registered detector. `make` is None for one that is called with labels by a confirmation and sees no submission."""
+
+    name: str
+    uses_labels: bool
+    make: Callable[[Context], Detector] | None = None
+
+    def flag(self, s: Suspicion) -> Flag:
+        """The suspicion under this detector's name."""
+        return Flag(
+            detector=self.name,
+            submitter=s.submitter,
+            episode=s.episode,
+            receipts=s.receipts,
+            evidence=s.words,
+            figures={name: round(float(value), 6) for name, value in s.figures.items()},
+            items=s.items,
+            uses_labels=self.uses_labels,
+        )
+
+
+DETECTORS: Registry[Kind] = Registry("detector")
+
+
+def detector(name: str) -> Callable[[type[Detector]], type[Detector]]:
+    """Register a detector that uses no label: its context and what it is shown hold none."""
+
+    def register(made: type[Detector]) -> type[Detector]:
+        DETECTORS.add(name)(Kind(name, uses_labels=False, make=made))
+        return made
+
+    return register
+
+
+class Watch:
+    """All registered detectors of one campaign. `known`: keys of the flags that its ledger holds already."""
+
+    def __init__(self, context: Context, known: Iterable[tuple[str, str, str]] = ()) -> None:
+        kinds = [DETECTORS[name] for name in DETECTORS]
+        self._watching = [(kind, kind.make(context)) for kind in kinds if kind.make]
+        self._known = set(known)
+
+    def opening(self) -> list[Flag]:
+        """New flags about the public data."""
+        return self._new((kind, one.opening()) for kind, one in self._watching)
+
+    def see(self, latest: Submitted) -> list[Flag]:
+        """New flags about the latest submission."""
+        return self._new((kind, one.see(latest)) for kind, one in self._watching)
+
+    def _new(self, said: Iterable[tuple[Kind, Iterable[Suspicion]]]) -> list[Flag]:
+        flags = [flag for kind, suspicions in said for flag in map(kind.flag, suspicions) if flag.key not in self._known]
+        self._known |= {flag.key for flag in flags}
+        return flags
+
+
+def key_of(body: Mapping[str, str]) -> tuple[str, str, str]:
+    """The key of a flag in a ledger; those of before there were episodes have an empty one."""
+    return body["detector"], body["submitter"], body.get("episode", "")
+
+
+def showable(flags: Iterable[Flag]) -> list[Flag]:
+    """The flags that may be shown to submitters: those that use no label."""
+    return [flag for flag in flags if not flag.uses_labels]

@@ -1,0 +1,47 @@
+"""Random vectors: answers that agree with nobody. Boosting votes such vectors together by what was told about each
+(Blum & Hardt 2015, arXiv:1502.04585, section 5)."""
+
+from collections import deque
+from collections.abc import Iterator
+
+import numpy as np
+
+from aarlab.evaluation.detectors.contract import Context, Detector, Submitted, Suspicion, detector
+
+SETTLED = 5  # submissions before the fleet has an opinion
+TIMES, RECENT = 3, 24
+STANDARD_ERRORS = 3.0
+MEMORY = 50
+
+
+@detector("random answers")
+class RandomAnswers(Detector):
+    """Several of a submitter's latest submissions agree with the fleet, and with the weak teacher, as coins would."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._votes_M, self._seen = np.zeros(len(context.ids)), 0
+        self._recent: dict[str, deque[str]] = {}
+
+    def see(self, latest: Submitted) -> Iterator[Suspicion]:
+        """Compare with what the fleet answered before."""
+        agreement = self._agreement(latest)
+        mine = self._recent.setdefault(latest.who, deque(maxlen=RECENT))
+        mine.append(latest.receipt if self._by_chance(latest, agreement) else "")
+        odd = tuple(receipt for receipt in mine if receipt)
+        if mine[-1] and len(odd) >= TIMES:
+            words = f"{len(odd)} of the latest {len(mine)} submissions agree with the fleet as coins would ({agreement:.3f})"
+            yield Suspicion(latest.who, "coins", words, odd, {"times": len(odd), "agreement": agreement})
+        if not mine[-1]:  # noise is no opinion
+            self._votes_M += (latest.counts_M / len(latest.answers_SM) - 0.5 - self._votes_M) / min(self._seen + 1, MEMORY)
+            self._seen += 1
+
+    def _agreement(self, latest: Submitted) -> float:
+        """Share of the items on which most seeds answer as the fleet has."""
+        return float((latest.majority_M == (self._votes_M > 0)).mean())
+
+    def _by_chance(self, latest: Submitted, agreement: float) -> bool:
+        band = STANDARD_ERRORS * 0.5 / len(self.context.ids) ** 0.5
+        weak_M = self.context.weak_M
+        with_weak = 0.5 if weak_M is None else float((latest.majority_M == weak_M).mean())
+        return self._seen >= SETTLED and abs(agreement - 0.5) < band and abs(with_weak - 0.5) < band

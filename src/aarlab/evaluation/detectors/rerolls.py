@@ -1,0 +1,115 @@
+"""Re-rolled seeds: one program under many hashes, each of which was issued new seeds, so that its luck can be picked.
+
+Two signs are needed: the snapshots are the same program up to constants, names, comments and white space, and their answers
+differ as those of fresh seeds do. A sweep over a setting that matters has the first and not the second.
+
+Legend: S seeds, M items, K runs pooled.
+"""
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from aarlab.evaluation.detectors.contract import Context, Detector, Submitted, Suspicion, detector
+from aarlab.evaluation.detectors.programs import program_of
+
+MINE, ALL = 8, 24  # variants: of one submitter, and of all together
+ONE_CLUSTER = 0.03  # of the disagreement among runs: how much larger it may be between a variant and the earlier ones
+CLUSTERS, PROGRAMS, SNAPSHOTS = 32, 4096, 4096  # remembered
+V = TypeVar("V")
+
+
+@dataclass
+class _Cluster:
+    """Variants of a program whose answers differ as fresh seeds do."""
+
+    first: str
+    ones_M: NDArray[np.int32]  # of `runs` runs
+    runs: int
+    snapshots: dict[str, str] = field(default_factory=dict)  # -> receipt
+    by: Counter[str] = field(default_factory=Counter)
+    told: int = 0
+
+
+@detector("re-rolled seeds")
+class Rerolls(Detector):
+    """Many variants of one program in one cluster of disagreement."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._program: OrderedDict[str, str] = OrderedDict()  # snapshot -> program
+        self._clusters: OrderedDict[str, list[_Cluster]] = OrderedDict()
+
+    def see(self, latest: Submitted) -> Iterator[Suspicion]:
+        """Add the latest to its program's clusters; speak when one is large."""
+        if (latest.answers_SM == latest.answers_SM[0]).all():
+            return  # no seed was used, so there is nothing to re-roll
+        program = self._program_of(latest.snapshot)
+        clusters = _kept(self._clusters, program, PROGRAMS, list)
+        cluster = next((c for c in clusters if _alike(c, latest)), None)
+        if cluster is None:
+            cluster = _Cluster(latest.receipt, np.zeros(len(self.context.ids), np.int32), 0)
+            clusters.append(cluster)
+            del clusters[:-CLUSTERS]
+        if latest.snapshot in cluster.snapshots:
+            return
+        cluster.snapshots[latest.snapshot] = latest.receipt
+        cluster.ones_M += latest.counts_M
+        cluster.runs += len(latest.answers_SM)
+        cluster.by[latest.who] += 1
+        cluster.told += latest.improved
+        if cluster.by[latest.who] >= MINE or len(cluster.snapshots) >= ALL:
+            yield _suspicion(latest, cluster)
+
+    def _program_of(self, snapshot: str) -> str:
+        return _kept(self._program, snapshot, SNAPSHOTS, lambda: program_of(self.context.code(snapshot)))
+
+
+def _kept(memory: OrderedDict[str, V], key: str, limit: int, make: Callable[[], V]) -> V:
+    """The remembered value, or a new one in place of the oldest."""
+    if key not in memory:
+        memory[key] = make()
+        if len(memory) > limit:
+            memory.popitem(last=False)
+    memory.move_to_end(key)
+    return memory[key]
+
+
+def _alike(cluster: _Cluster, latest: Submitted) -> bool:
+    """Do a run of the latest and one of the cluster differ no more than two runs of one of them do?
+
+    Energy distance (Szekely & Rizzo 2004) as a share of the disagreement within; 0 for the same program on average.
+    """
+    s, n = len(latest.answers_SM), cluster.runs
+    c_M, k_M = latest.counts_M.astype(np.float64), cluster.ones_M
+    across = float((c_M * (n - k_M) + k_M * (s - c_M)).mean()) / (s * n)
+    within = [float((x * (m - x)).mean()) * 2 / (m * (m - 1)) for x, m in ((c_M, s), (k_M, n))]
+    return across - sum(within) / 2 <= ONE_CLUSTER * max(within)
+
+
+def worth_of_best(k: int, disagreement: float, n: int, seeds: int) -> float:
+    """Accuracy that the best of k bundles is expected to exceed the mean bundle by.
+
+    Bundles are normal with the variance that independent items give (half the share of answers in which two runs differ, over
+    seeds and items), times the expected largest of k normals (Blom 1958). Items that err together make it more.
+    """
+    return float(ndtri((k - 0.375) / (k + 0.25))) * (disagreement / 2 / (seeds * n)) ** 0.5
+
+
+def _suspicion(latest: Submitted, c: _Cluster) -> Suspicion:
+    k, n = len(c.snapshots), c.runs
+    disagreement = float((c.ones_M * (n - c.ones_M)).mean()) * 2 / (n * (n - 1))
+    worth = worth_of_best(k, disagreement, len(c.ones_M), len(latest.answers_SM))
+    per = f"{k / c.told:.1f} for each told improvement" if c.told else "none of them told an improvement"
+    words = (
+        f"{k} snapshots by {len(c.by)} submitters ({c.by[latest.who]} by this one) are one program up to constants, names and "
+        f"comments, and their answers differ as fresh seeds do ({disagreement:.1%} of the answers); {per}; "
+        f"the best of {k} is worth about {worth:+.4f} accuracy by luck"
+    )
+    figures = {"variants": k, "mine": c.by[latest.who], "told": c.told, "disagreement": disagreement, "worth": worth}
+    return Suspicion(latest.who, c.first, words, tuple(c.snapshots.values())[-12:], figures)
