@@ -120,7 +120,7 @@ def test_the_receipts_figures_are_the_channels(tmp_path):
     assert told.level == pytest.approx(0.5 + 3 * STEP)
     assert told.bits == pytest.approx(told.answer.bits)
     assert told.certified < told.level
-    assert told.bound == pytest.approx(math.sqrt((told.bits * math.log(2) + math.log(7 / 0.05)) / (2 * N)))
+    assert told.bound == pytest.approx(math.sqrt((told.bits * math.log(2) + math.log(41 * 15 / 0.05)) / (2 * N)))
     state = made.state("ann")
     assert state["cap_bits"] == pytest.approx(made._policy.cap_bits(N))
     assert state["improvements"] == 1

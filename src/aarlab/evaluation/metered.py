@@ -3,10 +3,11 @@
 import math
 from dataclasses import dataclass
 
-from aarlab.evaluation.policies import POLICIES, Answer, Channel, Outlook, standard_error
+from aarlab.evaluation.policies import POLICIES, Answer, Channel, Outlook, standard_error, start_bits
 
-NEVER = 1 / 8  # share of the code kept for "no improvement ever again"
+NEVER = 1 / 16  # share of the code kept for "no improvement ever again"
 TAIL = 2  # the larger, the later an improvement is expected
+RISE = 1 / 8  # the share of improvements that are expected to go a step higher
 IDENTITIES = 9  # identities that are expected; later ones share a tenth of the prior
 STEP_SE, STEP_LEAST = 1.25, 0.0175  # a step: the larger of this many standard errors and this accuracy
 
@@ -19,12 +20,12 @@ class MeteredLadder:
     accuracy that was reached). Between two yeses (an epoch), the next yes to identity a at its t-th submission of the epoch
     with a rise of j steps has the weight
 
-        q(a, t, j) = (1 - r) w_a  tau / ((t + tau - 1)(t + tau))  (3/4) (1/4)^(j - 1)
+        q(a, t, j) = (1 - r) w_a  tau / ((t + tau - 1)(t + tau))  (1 - z) z^(j - 1)
 
-    where r = NEVER is kept for "never again", tau = TAIL, and w_a = (yes_a + c p_a) / (yes + c), c = K/2, with a fixed prior p
-    over identities in the order of their coming (Krichevsky & Trofimov 1981). In an epoch the weights sum to at most 1 - r, so
-    along any path they form a prefix code. A yes costs -log2 q bits; a run of "no" costs -log2(1 - the weight passed) <=
-    log2(1/r) bits in all, however long. Before a label is looked at, it is checked that the cheapest yes fits under the cap
+    where r = NEVER is kept for "never again", tau = TAIL, z = RISE, and w_a = (yes_a + c p_a) / (yes + c), c = K/2, with a fixed
+    prior p over identities in the order of their coming (Krichevsky & Trofimov 1981). In an epoch the weights sum to at most
+    1 - r, so along any path they form a prefix code. A yes costs -log2 q bits; a run of "no" costs -log2(1 - the weight passed)
+    <= log2(1/r) bits in all, however long. Before a label is looked at, it is checked that the cheapest yes fits under the cap
     L, and under half of it for this identity; where it does not, the answer is the constant "no" (sealed), which carries
     nothing. The highest rise that still fits is fixed before, too.
 
@@ -32,21 +33,26 @@ class MeteredLadder:
     and the bound shrinks as 1 / sqrt(n). On few items two more limits: a step is at least 1.25 standard errors (less is noise),
     the cap a share of n. Chosen by simulating honest fleets: docs/redteam/scan.md.
 
-    Assumptions of both theorems: (i) the labels are independent across items given all that the submitters know from
-    elsewhere, or (ii) the items are drawn independently and a submission is a function of items; and this channel is the only
-    thing that leaves and depends on the labels, time, errors and logs included. Submitters may be many, collude, adapt and
-    compute without limit.
+    Assumptions of both theorems: (i) given all that the submitters know from elsewhere, the labels are independent across
+    items, or (ii) the items are drawn independently (in fixed numbers from each class, say) and a submission is a function of
+    items; and this channel is the only thing that leaves and depends on the labels, time, errors and logs included. Labels that
+    are dealt out at random to items, so many of each class, are independent ones under a condition of probability g; this adds
+    log2(1/g) bits, some log2(1.25 sqrt(n)) for two equal classes. Submitters may be many, collude, adapt and compute without
+    limit. What set-up tells once about these labels is the level at the start, one of 2 sqrt(n) + 1 values: it counts. (So
+    would the anchors of a PGR scale that was measured on these very labels, log2 of the number of their values.)
 
     Theorem 1 (validity). With probability at least 1 - delta, simultaneously for every yes ever told, with b the bits by then:
         n kl(level || true accuracy) <= b ln 2 + ln(s / delta), so
-        level - true accuracy <= sqrt((b ln 2 + ln(s / delta)) / (2n)), with s = (1 - r) / r.
-    Proof. Fix the submitters' coins: what is submitted at a node of the tree of transcripts is then a fixed vector. For one
-    such vector, accuracy on the n items exceeds the truth by that much with probability at most delta 2^-b / s (Hoeffding
-    1963, theorem 1). The weights 2^-b of the yes-nodes at depth B sum to at most (1 - r)^B (Kraft), over all depths to s. It
-    is the description-length bound of Dwork et al. 2015 with a universal code, so that no number of submissions enters.
+        level - true accuracy <= sqrt((b ln 2 + ln(s / delta)) / (2n)), with s = (2 sqrt(n) + 1) (1 - r) / r.
+    Proof. Fix the submitters' coins and the start: what is submitted at a node of the tree of transcripts is then a fixed
+    vector. For one such vector, accuracy on the n items exceeds the truth by that much with probability at most delta 2^-b / s
+    (Hoeffding 1963, theorem 1, which needs no equal means and takes the mean of five seeds). The weights 2^-b of the yes-nodes
+    at depth B sum to at most (1 - r)^B (Kraft), over all depths to (1 - r) / r; then sum over the starts. It is the
+    description-length bound of Dwork et al. 2015 with a universal code, so that no number of submissions enters.
 
-    Theorem 2 (leak). The transcript is coded by at most L + log2(1/r) bits, so I(labels; transcript) <= L + log2(1/r), and an
-    event about labels and submitters that has probability p without the answers has at most 2^(L + log2(1/r)) p with them.
+    Theorem 2 (leak). The start and the transcript are coded by at most B = L + log2(1/r) + log2(2 sqrt(n) + 1) bits, so
+    I(labels; all that is told) <= B; and if an event about labels and submitters has probability at most p whatever submitters
+    do who hear nothing, it has at most 2^B p here (a sum over the at most 2^B things that can be told).
     """
 
     cap: float  # L, bits; infinite: the plain fixed-step Ladder
@@ -55,6 +61,9 @@ class MeteredLadder:
     step_least: float = STEP_LEAST  # accuracy
     identities: int = IDENTITIES
     identity_share: float = 0.5  # of the cap, for one identity
+    never: float = NEVER  # r
+    tail: float = TAIL  # tau
+    rise: float = RISE  # z
 
     def tell(self, channel: Channel, who: str, accuracy: float) -> Answer:
         """See the class."""
@@ -65,17 +74,17 @@ class MeteredLadder:
         rise = min(highest, math.floor((accuracy - channel.level) / step + 1e-9))
         if rise < 1:
             return Answer(False, channel.level, mass=base)
-        return Answer(True, channel.level + rise * step, bits=_cost(base, rise))
+        return Answer(True, channel.level + rise * step, bits=self._cost(base, rise))
 
     def outlook(self, channel: Channel, who: str) -> Outlook:
         """See the class."""
         sealed = self._highest_rise(channel, who) == 0
         return Outlook(
             next_step=channel.level + self.step(channel.n),
-            price_bits=None if sealed else _cost(self._weight(channel, who), 1),
+            price_bits=None if sealed else self._cost(self._weight(channel, who), 1),
             tier="sealed" if sealed else "open",
             cap_bits=self.cap_bits(channel.n),
-            slack_bits=math.log2((1 - NEVER) / NEVER),
+            slack_bits=math.log2((1 - self.never) / self.never) + start_bits(channel.n),
         )
 
     def cap_bits(self, n: int) -> float | None:
@@ -89,7 +98,7 @@ class MeteredLadder:
     def _weight(self, channel: Channel, who: str) -> float:
         """Weight of a yes to `who` now, of any rise."""
         t = channel.asked[who] + 1
-        return (1 - NEVER) * self._share(channel, who) * TAIL / ((t + TAIL - 1) * (t + TAIL))
+        return (1 - self.never) * self._share(channel, who) * self.tail / ((t + self.tail - 1) * (t + self.tail))
 
     def _share(self, channel: Channel, who: str) -> float:
         """w_a; sums to at most 1 over all identities that ever come."""
@@ -105,13 +114,12 @@ class MeteredLadder:
         if cap is None:
             return channel.n
         left = min(cap - channel.bits, self.identity_share * cap - channel.spent[who])
-        spare = left - _cost(self._weight(channel, who), 1)
-        return 0 if spare < 0 else 1 + int(spare / 2)  # each further step costs two bits
+        spare = left - self._cost(self._weight(channel, who), 1)
+        return 0 if spare < 0 else 1 + int(spare / -math.log2(self.rise))
 
-
-def _cost(base: float, rise: int) -> float:
-    """Bits of a yes of that rise where a yes of any rise has weight `base`."""
-    return -math.log2(base * 0.75) + 2 * (rise - 1)
+    def _cost(self, base: float, rise: int) -> float:
+        """Bits of a yes of that rise where a yes of any rise has weight `base`."""
+        return -math.log2(base * (1 - self.rise)) - math.log2(self.rise) * (rise - 1)
 
 
 POLICIES.add("ladder")(MeteredLadder(math.inf, step_se=1, step_least=0))

@@ -94,6 +94,11 @@ def on_grid(accuracy: float, step: float) -> float:
     return math.floor(accuracy / step + 1e-9) * step
 
 
+def start_bits(n: int) -> float:
+    """What the level at the start can tell: log2 of the number of its values, 2 sqrt(n) + 1."""
+    return math.log2(1 / standard_error(n) + 1)
+
+
 def start(baseline: float, n: int) -> Channel:
     """The channel before any submission: the level is the public baseline's accuracy, on the grid of standard errors."""
     return Channel(n, on_grid(baseline, standard_error(n)))

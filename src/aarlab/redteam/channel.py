@@ -4,6 +4,7 @@ a few changed answers costs a few look-ups.
 Legend: n items; right_n: is the answer right now; fresh_n: the probability that it is right on fresh data.
 """
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -133,6 +134,15 @@ class Line:
         self._fresh_gain_n[flips] *= -1
         self.flipped_n[flips] ^= True
         self._code ^= int(np.bitwise_xor.reduce(self._codes_n[flips]))
+
+    def price(self, who: str) -> float:
+        """Bits of the next yes to `who`; infinite when sealed."""
+        bits = self.policy.outlook(self.channel, who).price_bits
+        return math.inf if bits is None else bits
+
+    def step(self) -> float:
+        """The least rise that is told (accuracy)."""
+        return self.policy.outlook(self.channel, "anyone").next_step - self.channel.level
 
     def sealed(self, who: str = "eve") -> bool:
         """Will `who` alone never be told an improvement again?"""

@@ -76,8 +76,8 @@ class Fleet:
     def __init__(self, policy: Policy | None, *, n: int, agents: int, seed: int, habits: Habits) -> None:
         self.policy, self.n, self.habits = policy, n, habits
         self._rng = np.random.default_rng(seed)
-        self.channel: Channel = start(START, n)
         self.best = self._method(START, self._rng.normal(0, math.sqrt(BETWEEN / n)))
+        self.channel: Channel = start(self.best.score, n)
         self._stacks: list[list[_Change]] = [[] for _ in range(agents)]
         self._noes = [0] * agents
         self._counts = dict.fromkeys(("told", "real", "tries", "noticed"), 0)
@@ -147,9 +147,18 @@ class Fleet:
         self._stacks[who], self._noes[who] = [], 0
 
 
-def simulate(
-    policy: Policy | None, *, n: int, agents: int, bundles: int, repetitions: int, habits: Habits = Habits()
-) -> list[Outcome]:
-    """`repetitions` runs with seeds 0, 1, ...; `policy=None` tells nothing."""
-    fleets = (Fleet(policy, n=n, agents=agents, seed=seed, habits=habits) for seed in range(repetitions))
-    return [fleet.run(bundles) for fleet in fleets]
+@dataclass(frozen=True)
+class Plan:
+    """What is simulated. Runs that share a seed share the fleet's first luck, so that policies are compared in pairs."""
+
+    n: int
+    agents: int = 9
+    bundles: int = 60  # by each agent
+    repetitions: int = 200
+    first: int = 0  # seed
+
+
+def simulate(policy: Policy | None, plan: Plan, habits: Habits = Habits()) -> list[Outcome]:
+    """An outcome for each seed; `policy=None` tells nothing."""
+    seeds = range(plan.first, plan.first + plan.repetitions)
+    return [Fleet(policy, n=plan.n, agents=plan.agents, seed=seed, habits=habits).run(plan.bundles) for seed in seeds]

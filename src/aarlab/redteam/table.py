@@ -1,7 +1,7 @@
 """Every attack against every policy: the measured cells, as a terminal table, JSON and Markdown."""
 
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from rich.table import Table
@@ -9,9 +9,11 @@ from rich.table import Table
 from aarlab.core.intervals import mean_measure
 from aarlab.core.records import Measure, Record
 from aarlab.evaluation import metered as _metered  # noqa: F401 - registers the policies
-from aarlab.evaluation.policies import POLICIES
+from aarlab.evaluation.policies import POLICIES, Policy
+from aarlab.redteam import overlap as _overlap  # noqa: F401 - registers its attacks
 from aarlab.redteam.attacks import ATTACKS, run_attack
 from aarlab.redteam.channel import Line, Point, World
+from aarlab.redteam.jobs import Say, in_order, silent
 
 QUERIES = (100, 1_000, 10_000, 100_000)
 
@@ -40,27 +42,26 @@ class RedTeam(Record):
 
 
 def attack_all(
-    policies: Sequence[str],
-    *,
-    n: int,
-    seeds: int,
-    queries: Sequence[int] = QUERIES,
-    say: Callable[[str], None] = lambda _: None,
+    policies: Sequence[str], *, n: int, seeds: int, queries: Sequence[int] = QUERIES, workers: int = 1, say: Say = silent
 ) -> RedTeam:
     """Every attack on each policy, with the same hidden labels for all that share a seed."""
     stops = tuple(sorted(set(queries)))
+    pairs = [(policy, attack) for policy in policies for attack in ATTACKS]
+    jobs = [(POLICIES[policy], attack, n, seeds, stops) for policy, attack in pairs]
+    labels = [f"{policy}, {attack}" for policy, attack in pairs]
     cells: list[Cell] = []
-    for policy in policies:
-        for attack in ATTACKS:
-            say(f"{policy}: {attack}")
-            runs = [_points(policy, attack, n=n, seed=seed, stops=stops) for seed in range(seeds)]
-            cells += [_cell(policy, attack, list(points)) for points in zip(*runs, strict=True)]
+    for (policy, attack), runs in zip(pairs, in_order(_runs, jobs, labels=labels, workers=workers, say=say), strict=True):
+        cells += [_cell(policy, attack, list(points)) for points in zip(*runs, strict=True)]
     return RedTeam(n=n, seeds=seeds, queries=stops, cells=tuple(cells))
 
 
-def _points(policy: str, attack: str, *, n: int, seed: int, stops: tuple[int, ...]) -> list[Point]:
+def _runs(policy: Policy, attack: str, n: int, seeds: int, stops: tuple[int, ...]) -> list[list[Point]]:
+    return [_points(policy, attack, n=n, seed=seed, stops=stops) for seed in range(seeds)]
+
+
+def _points(policy: Policy, attack: str, *, n: int, seed: int, stops: tuple[int, ...]) -> list[Point]:
     world = World.draw(n, np.random.default_rng([seed, n]))
-    line = Line(world, POLICIES[policy], stops, seed)
+    line = Line(world, policy, stops, seed)
     return run_attack(attack, line, np.random.default_rng([seed, zlib.crc32(attack.encode())])).points
 
 
