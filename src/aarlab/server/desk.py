@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TypeVar, get_args
 
 from aarlab.core.errors import InvalidSubmission, Misconfigured, Unauthorised
-from aarlab.core.records import EntryKind, Finding, Receipt, validated
+from aarlab.core.records import EntryKind, Family, Finding, Receipt, validated
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.follow import Receipts
 from aarlab.evaluation.leaderboard import Board
+from aarlab.evaluation.snapshots import read_archive
 from aarlab.forum.forum import Forum
 from aarlab.server import identity, wire
 from aarlab.server.identity import Identity, Role
@@ -57,6 +58,11 @@ class Desk:
     async def commit_code(self, new: wire.NewCode) -> wire.Committed:
         """Store a snapshot; seeds are issued once the code is fixed."""
         made = await self.do(RESEARCHERS, lambda me: self.evaluator.commit_code(me.name, new.files, new.family))
+        return wire.Committed(**made)
+
+    async def commit_archive(self, data: bytes, family: Family) -> wire.Committed:
+        """The same from an archive."""
+        made = await self.do(RESEARCHERS, lambda me: self.evaluator.commit_code(me.name, read_archive(data), family))
         return wire.Committed(**made)
 
     async def code(self, snapshot: str) -> wire.Code:

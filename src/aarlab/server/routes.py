@@ -2,13 +2,18 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 
+from aarlab.core.errors import InvalidSubmission
 from aarlab.core.records import Finding, Receipt
 from aarlab.server import wire
 from aarlab.server.desk import Desk
 
-REFUSALS = {status: {"model": wire.Problem} for status in (400, 401, 403, 404, 405, 408, 413, 422, 500, 503)}
+REFUSALS = {status: {"model": wire.Problem} for status in (400, 401, 403, 404, 405, 408, 413, 415, 422, 500, 503)}
+ARCHIVE = {
+    "required": True,
+    "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in wire.ARCHIVES},
+}
 
 
 def make_router(desk: Desk) -> APIRouter:
@@ -24,6 +29,14 @@ def _work(router: APIRouter, desk: Desk) -> None:
     async def commit_code(new: wire.NewCode) -> wire.Committed:
         """Upload code. Answers with its hash and the seeds on which to run it."""
         return await desk.commit_code(new)
+
+    @router.post("/snapshots", status_code=201, openapi_extra={"requestBody": ARCHIVE})
+    async def commit_archive(request: Request, family: Annotated[wire.FamilyName, Query()]) -> wire.Committed:
+        """Upload code as a tar, tar.gz or zip archive: the same hash as the same files sent as JSON."""
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind not in wire.ARCHIVES:
+            raise InvalidSubmission(f"Send an archive with the content type {' or '.join(wire.ARCHIVES)}.", status=415)
+        return await desk.commit_archive(await request.body(), family)
 
     @router.get("/code/{snapshot}")
     async def download_code(snapshot: wire.SnapshotId) -> wire.Code:

@@ -1,0 +1,113 @@
+"""The whole evaluator against its attackers, small: every row must hold, and each kind of row is shown able to fail."""
+
+import numpy as np
+import pytest
+
+from aarlab.core.errors import InvalidSubmission
+from aarlab.evaluation.evaluator import Evaluator
+from aarlab.redteam import on_confirmation, on_evaluator, system
+from aarlab.redteam import on_server as _  # noqa: F401 - registers its rows
+from aarlab.redteam.on_evaluator import rank_test, refusal
+from aarlab.redteam.system import SMALL, SYSTEM, Row, attack_system, markdown, random_labels, summary, write_problem
+
+TIMED = [name for name in SYSTEM if name.startswith("timing")]
+
+
+@pytest.mark.parametrize("attack", [name for name in SYSTEM if name not in TIMED])
+def test_the_evaluator_holds(attack, tmp_path):
+    row = SYSTEM[attack](tmp_path, SMALL)
+    assert row.attack == attack
+    assert row.held, row
+
+
+@pytest.mark.parametrize("attack", TIMED)
+def test_timing_rows_run_and_report_what_they_measured(attack, tmp_path):
+    row = SYSTEM[attack](tmp_path, SMALL)
+    assert "AUC" in row.came_back
+    assert "p = " in row.came_back
+
+
+def test_the_rank_test_is_right_by_hand_and_by_design():
+    assert rank_test([2, 3], [0, 1])[0] == 1
+    assert rank_test([0, 3], [1, 2])[0] == 0.5
+    rng = np.random.default_rng(0)
+    slow, fast = rng.normal(1, 1, 200), rng.normal(0, 1, 200)
+    auc, p = rank_test(list(slow), list(fast))
+    assert auc > 0.7
+    assert p < 1e-6
+    assert rank_test(list(fast), list(rng.normal(0, 1, 200)))[1] > 0.001
+
+
+def test_a_value_that_is_let_through_shows(tmp_path, monkeypatch):
+    """An evaluator that takes abstentions, as the published one did, loses the row."""
+    strict = on_evaluator.Evaluator.submit
+
+    def lenient(self, who, snapshot, predictions, family):
+        if any(isinstance(row, dict) and 0.5 in row.values() for row in predictions.values()):
+            return "0.5 taken for an abstention"
+        return strict(self, who, snapshot, predictions, family)
+
+    monkeypatch.setattr(Evaluator, "submit", lenient)
+    row = SYSTEM["values that are no answer"](tmp_path, SMALL)
+    assert not row.held
+    assert "0.5" in row.came_back
+
+
+def test_a_reply_that_depends_on_labels_shows(tmp_path, monkeypatch):
+    """One byte of the exact score in an id is enough."""
+    honest = Evaluator._receipt
+
+    def leaky(self, p, told, receipt):
+        return honest(self, p, told, f"{receipt}{int(p.answers_SM[0, 0] == self._truth_M[0])}")
+
+    monkeypatch.setattr(Evaluator, "_receipt", leaky)
+    row = SYSTEM["metadata"](tmp_path, SMALL)
+    assert not row.held
+    assert not row.came_back.startswith("0 ")
+
+
+def test_an_answer_that_is_recorded_twice_shows(tmp_path, monkeypatch):
+    """An evaluator that forgets between batches what it was asked, as one without a common memory would."""
+    answer_all = Evaluator._answer_all
+
+    def forgetful(self, batch):
+        self._receipts.clear()
+        return answer_all(self, batch)
+
+    monkeypatch.setattr(Evaluator, "_answer_all", forgetful)
+    assert not SYSTEM["races"](tmp_path, SMALL).held
+
+
+def test_words_of_a_refusal_or_what_was_let_through():
+    def refused():
+        raise InvalidSubmission("No.")
+
+    assert refusal(refused) == "No."
+    assert refusal(lambda: 7) == "LET THROUGH: 7"
+    with pytest.raises(ZeroDivisionError):
+        refusal(lambda: 1 / 0)
+
+
+def test_labels_are_balanced_and_drawn_anew():
+    first, second = random_labels(SMALL), random_labels(SMALL, 1)
+    assert first.mean() == 0.5
+    assert (first != second).any()
+    assert (random_labels(SMALL) == first).all()
+
+
+def test_texts_are_the_same_but_for_case_spaces_and_numbering():
+    class Item:
+        question, choices = "Q", ("The  Plot no17x", "a DOOR")
+
+    assert on_confirmation._texts(Item()) == {"the plot", "a door"}
+
+
+def test_rows_are_shown_and_one_that_did_not_hold_stands_out(tmp_path):
+    rows = attack_system(tmp_path, SMALL, ["another split, seed or baseline"])
+    bad = Row(attack="a|b", tried="x", came_back="y\nz", held=False, evidence="e")
+    page = markdown([*rows, bad], "aar redteam --system")
+    assert "| a\\|b | x | y z | **NO** | e |" in page
+    assert page.count("\n| ") == 4
+    assert summary(rows).row_count == 1
+    assert write_problem(tmp_path / "p", random_labels(SMALL)).is_dir()
+    assert system.SMALL.items < system.Scale().items
