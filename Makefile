@@ -1,4 +1,4 @@
-.PHONY: demo test test-real test-api check bench controls benchmarks select clean
+.PHONY: demo test test-real test-api test-kill check bench controls benchmarks select clean
 PY ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
@@ -9,7 +9,7 @@ demo: $(READY)
 
 # All tests that need no download of weights, with all their set-up.
 test: $(READY) check
-	$(VENV)/bin/python -m pytest -n 2 -m "not real_model and not schemathesis"
+	$(VENV)/bin/python -m pytest -n 2 -m "not real_model and not schemathesis and not kill"
 
 # The end-to-end test with the real student and the real ratings (about 95 MB once, then cached in AAR_HOME).
 test-real: $(READY)
@@ -18,6 +18,10 @@ test-real: $(READY)
 # Ten thousand generated requests against a real server process, by its OpenAPI description.
 test-api: $(READY)
 	$(VENV)/bin/python -m pytest -m schemathesis --timeout=1500
+
+# kill -9 at every line of a submission, about five minutes.
+test-kill: $(READY)
+	$(VENV)/bin/python -m pytest -m kill --timeout=1500 -s
 
 # Style, types of imports and walls.
 check: $(READY)
