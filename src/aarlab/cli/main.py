@@ -10,6 +10,7 @@ from rich.console import Console
 
 from aarlab.cli import evaluator as evaluator_
 from aarlab.cli import ledger
+from aarlab.cli import redteam as redteam_
 from aarlab.core.errors import AarError
 from aarlab.core.records import validated
 from aarlab.core.settings import home
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 app.add_typer(ledger.app, name="ledger", help="Verify a campaign's record, and find where a figure comes from.")
+app.command()(redteam_.redteam)
+app.command()(redteam_.simulate)
 console = Console(highlight=False)
 Set = Annotated[list[str] | None, typer.Option("--set", "-s", help="a campaign field, FIELD=VALUE; repeatable")]
 HELP = "Fields and their defaults:\n\n" + "\n\n".join(

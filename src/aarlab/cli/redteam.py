@@ -1,32 +1,43 @@
 """`aar redteam` and `aar simulate`: what the evaluator's answers are worth to attackers and to honest researchers."""
 
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from aarlab.core.errors import Misconfigured
-from aarlab.redteam.table import QUERIES, attack_all, markdown, summary
 
 console = Console(highlight=False)
 SHOWN = ["default", "exact", "strict", "roomy", "rounded", "ladder"]
-Policies = Annotated[list[str] | None, typer.Option("--policy", help=f"repeatable; if none is given: {', '.join(SHOWN)}")]
+OFFERED = ["exact", "rounded", "ladder", "strict", "default", "roomy", "none"]
 Items = Annotated[int, typer.Option("--n", min=10, help="hidden labels")]
+Workers = Annotated[int, typer.Option(min=1, help="processes")]
 
 
 def redteam(
     *,
-    policy: Policies = None,
+    policy: Annotated[list[str] | None, typer.Option(help=f"repeatable; if none is given: {', '.join(SHOWN)}")] = None,
     n: Items = 1_263,
     queries: Annotated[list[int] | None, typer.Option(help="report after so many questions; repeatable")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="independent sets of labels")] = 4,
-    out: Annotated[Path | None, typer.Option(help="folder for redteam.json and redteam.md")] = None,
+    workers: Workers = 2,
+    system: Annotated[bool, typer.Option("--system", help="attack the whole system instead: server, names, races")] = False,
+    out: Annotated[Path | None, typer.Option(help="folder for redteam.json and .md (system.json and .md)")] = None,
 ) -> None:
     """Attack the evaluator's policies with every known attack; exits with 1 where a proven bound was exceeded."""
-    policies = policy or SHOWN
-    with console.status("") as status:
-        result = attack_all(policies, n=n, seeds=seeds, queries=queries or QUERIES, say=status.update)
+    if system:
+        _attack_system(out)
+        return
+    from aarlab.redteam.table import QUERIES, attack_all, markdown, summary
+
+    asked, policies = queries or list(QUERIES), policy or SHOWN
+    with _progress() as say:
+        result = attack_all(policies, n=n, seeds=seeds, queries=asked, workers=workers, say=say)
     console.print(summary(result))
     if out is not None:
         options = "".join(f" --policy {p}" for p in policy or ()) + "".join(f" --queries {q}" for q in queries or ())
@@ -36,6 +47,70 @@ def redteam(
     if broken:
         console.print(f"Beyond the proven bound: {'; '.join(broken)}")
         raise typer.Exit(1)
+
+
+def _attack_system(out: Path | None) -> None:
+    from aarlab.redteam.system import Scale, attack_system, markdown, summary
+
+    with _progress() as say, TemporaryDirectory(prefix="aar-redteam-") as folder:
+        rows = attack_system(Path(folder), Scale(), say=say)
+    console.print(summary(rows))
+    if out is not None:
+        _write(out / "system.json", json.dumps([row.model_dump() for row in rows], indent=1))
+        _write(out / "system.md", markdown(rows, f"aar redteam --system --out {out}"))
+    if broken := [row.attack for row in rows if not row.held]:
+        console.print(f"Not held: {'; '.join(broken)}")
+        raise typer.Exit(1)
+
+
+def simulate(
+    *,
+    n: Items = 1_263,
+    agents: Annotated[int, typer.Option(min=1, help="honest researchers")] = 9,
+    bundles: Annotated[int, typer.Option(min=1, help="submissions of each")] = 60,
+    repetitions: Annotated[int, typer.Option(min=10, help="simulated fleets")] = 300,
+    policy: Annotated[list[str] | None, typer.Option(help=f"repeatable; if none is given: {', '.join(OFFERED)}")] = None,
+    workers: Workers = 2,
+    scan: Annotated[bool, typer.Option("--scan", help="how the default was chosen; many minutes")] = False,
+    out: Annotated[Path | None, typer.Option(help="folder for simulate.json and .md (scan.json and .md)")] = None,
+) -> None:
+    """What each policy costs honest researchers and gives attackers, for n hidden labels, and which to take."""
+    if scan:
+        _scan(workers, out)
+        return
+    from aarlab.redteam.honest import Plan
+    from aarlab.redteam.laboratory import compare
+    from aarlab.redteam.laboratory_page import markdown, tables
+
+    plan = Plan(n, agents, bundles, repetitions)
+    with _progress() as say:
+        made = compare(policy or OFFERED, plan, workers=workers, say=say)
+    for table in tables(made):
+        console.print(table)
+    console.print(made.advice)
+    if out is not None:
+        options = f"--n {n} --agents {agents} --bundles {bundles} --repetitions {repetitions}"
+        options += "".join(f" --policy {p}" for p in policy or ())
+        _write(out / "simulate.json", made.model_dump_json(indent=1))
+        _write(out / "simulate.md", markdown(made, f"aar simulate {options} --out {out}"))
+
+
+def _scan(workers: int, out: Path | None) -> None:
+    from aarlab.redteam.scan import markdown, scan
+
+    with _progress() as say:
+        made = scan(workers=workers, say=say)
+    text = markdown(made, f"aar simulate --scan --out {out}")
+    console.print(text)
+    if out is not None:
+        _write(out / "scan.json", made.model_dump_json(indent=1))
+        _write(out / "scan.md", text)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    with console.status("") as status:
+        yield status.update
 
 
 def _write(path: Path, text: str) -> None:

@@ -155,9 +155,9 @@ def _hill(size: int, names: tuple[str, ...] = ("eve",)) -> Attack:
 
     def climb(line: Line, rng: np.random.Generator) -> None:
         best = _base_score(line)
-        while open_ := [name for name in names if not line.sealed(name)]:
+        while (name := next((name for name in names if not line.sealed(name)), None)) is not None:
             flips = _some(line.world.coins, size, rng)
-            best = _climbed(line, flips, best, open_[0]) or best
+            best = _climbed(line, flips, best, name) or best
 
     return climb
 

@@ -123,24 +123,26 @@ their answers could carry: no protection. An attack that ends early (all labels 
 def markdown(result: RedTeam, command: str) -> str:
     """The grid as a page."""
     lines = [PREAMBLE.format(n=result.n, seeds=result.seeds, command=command)]
-    lines.append(_row(["policy", *(f"{q:,} questions" for q in result.queries)]))
-    lines.append(_row(["---"] * (1 + len(result.queries))))
+    lines.append(markdown_row(["policy", *(f"{q:,} questions" for q in result.queries)]))
+    lines.append(markdown_row(["---"] * (1 + len(result.queries))))
     policies = list(dict.fromkeys(c.policy for c in result.cells))
     for policy in policies:
-        lines.append(_row([policy, *(f"{_text(c)} ({c.attack})" for c in (worst(result, policy, q) for q in result.queries))]))
+        lines.append(
+            markdown_row([policy, *(f"{_text(c)} ({c.attack})" for c in (worst(result, policy, q) for q in result.queries))])
+        )
     for policy in policies:
         lines += ["", f"## {policy}", "", *_section(result, policy)]
     return "\n".join(lines) + "\n"
 
 
 def _section(result: RedTeam, policy: str) -> Iterable[str]:
-    yield _row(["attack", *(f"{q:,}" for q in result.queries), "bound", "largest", "held"])
-    yield _row(["---"] * (4 + len(result.queries)))
+    yield markdown_row(["attack", *(f"{q:,}" for q in result.queries), "bound", "largest", "held"])
+    yield markdown_row(["---"] * (4 + len(result.queries)))
     for attack in dict.fromkeys(c.attack for c in result.cells):
         cells = [c for c in result.cells if (c.policy, c.attack) == (policy, attack)]
         last = cells[-1]
         held = "yes" if all(c.held for c in cells) else "**NO**"
-        yield _row([attack, *map(_text, cells), f"{last.bound:.3f}", f"{last.largest:+.3f}", held])
+        yield markdown_row([attack, *map(_text, cells), f"{last.bound:.3f}", f"{last.largest:+.3f}", held])
 
 
 def _text(cell: Cell) -> str:
@@ -148,5 +150,6 @@ def _text(cell: Cell) -> str:
     return f"{i.estimate:+.3f} [{i.lower:+.3f}, {i.upper:+.3f}] / {r.estimate:.0%} / {b.estimate:,.0f}"
 
 
-def _row(cells: Sequence[str]) -> str:
+def markdown_row(cells: Sequence[str]) -> str:
+    """A row of a table in Markdown."""
     return "| " + " | ".join(cells) + " |"
