@@ -28,6 +28,7 @@ class Diagnosis:
         words = _words(answers_SM)
         if self._recent is None:
             self._recent = np.zeros((WINDOW, len(words)), np.uint64)
+            self._differ, self._counts = np.empty_like(self._recent), np.empty(self._recent.shape, np.uint8)
         self._recent[self._seen % WINDOW] = words
         self._seen += 1
         if improved:
@@ -49,8 +50,10 @@ class Diagnosis:
     def _nearest(self, answers_SM: NDArray[np.bool_]) -> float | None:
         if self._recent is None:
             return None
-        differ = np.bitwise_count(self._recent[: self._seen] ^ _words(answers_SM)).sum(axis=1)
-        return round(float(differ.min() / answers_SM.size), 4)
+        rows = slice(0, self._seen)
+        differ = np.bitwise_xor(self._recent[rows], _words(answers_SM), out=self._differ[rows])
+        counts = np.bitwise_count(differ, out=self._counts[rows])
+        return round(int(np.einsum("ij->i", counts, dtype=np.uint32, casting="unsafe").min()) / answers_SM.size, 4)
 
     def _noise(self, majority_M: NDArray[np.bool_]) -> float:
         """1.96 standard errors of a paired difference between two methods that differ on a share d of n items: sqrt(d / n)."""
@@ -67,7 +70,7 @@ class Diagnosis:
 
 
 def _majority(answers_SM: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    return answers_SM.mean(axis=0) > 0.5
+    return 2 * answers_SM.sum(axis=0, dtype=np.uint32) > len(answers_SM)
 
 
 def _words(answers_SM: NDArray[np.bool_]) -> NDArray[np.uint64]:

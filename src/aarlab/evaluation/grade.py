@@ -33,15 +33,15 @@ def answer_matrix(predictions: Predictions, ids: Sequence[str], seeds: Sequence[
 
 
 def _string(given: str, ids: Sequence[str], seed: int) -> NDArray[np.bool_]:
-    characters = np.frombuffer(given.encode(errors="replace"), np.uint8)
-    if len(characters) != len(ids) or not np.isin(characters, (48, 49)).all():
+    answers = np.frombuffer(given.encode(errors="replace"), np.uint8) ^ ord("0")  # "0" becomes 0, "1" becomes 1
+    if len(answers) != len(ids) or answers.max(initial=0) > 1:
         raise InvalidSubmission(f"Seed {seed}: a string of answers must be {len(ids)} characters, each 0 or 1.", seed=seed)
-    return characters == 49
+    return answers.astype(np.bool_)
 
 
 def _row(by_id: Mapping[str, int], ids: Sequence[str], seed: int) -> NDArray[np.bool_]:
-    answers = [by_id.get(i) for i in ids]
-    if len(by_id) != len(ids) or not all(type(a) is int and a in (0, 1) for a in answers):
+    answers = list(map(by_id.get, ids))
+    if len(by_id) != len(ids) or set(map(type, answers)) - {int} or set(answers) - {0, 1}:
         _refuse(by_id, ids, seed)
     return np.array(answers, dtype=bool)
 

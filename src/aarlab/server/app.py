@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
 from aarlab.core.errors import AarError
 from aarlab.evaluation.evaluator import Evaluator
@@ -79,7 +79,19 @@ async def _http(request: Request, error: Exception) -> Response:
     words = {404: "There is no such path", 405: "This path does not take that method"}.get(error.status_code, error.detail)
     made = answer(error.status_code, f"{words}: {request.method} {request.url.path[:200]}.")
     made.headers.update(error.headers or {})
+    if error.status_code == 405:
+        made.headers["Allow"] = ", ".join(sorted(_methods(request)))
     return made
+
+
+def _methods(request: Request) -> set[str]:
+    """The methods that any route takes at this path."""
+    return {
+        method
+        for method in ("DELETE", "GET", "POST")
+        for route in request.app.router.routes
+        if route.matches(dict(request.scope) | {"method": method})[0] is Match.FULL
+    }
 
 
 async def _bug(request: Request, error: Exception) -> Response:

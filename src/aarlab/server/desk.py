@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TypeVar, get_args
 
 from aarlab.core.errors import InvalidSubmission, Misconfigured, Unauthorised
-from aarlab.core.records import EntryKind, Family, Finding, Receipt, validated
+from aarlab.core.records import EntryKind, Family, Finding, Receipt, Ticket, validated
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.follow import Receipts
 from aarlab.evaluation.leaderboard import Board
+from aarlab.evaluation.requests import Requests
 from aarlab.evaluation.snapshots import read_archive
 from aarlab.forum.forum import Forum
 from aarlab.server import identity, wire
@@ -24,6 +25,7 @@ T = TypeVar("T")
 
 RESEARCHERS: tuple[Role, ...] = ("researcher",)
 ALL: tuple[Role, ...] = ("researcher", "reader", "operator")
+WITNESSES: tuple[Role, ...] = ("reader", "operator")  # how many flags there are is no researcher's to know
 CODE: tuple[Role, ...] = ("researcher", "operator")
 
 
@@ -33,7 +35,7 @@ class Desk:
     def __init__(self, evaluator: Evaluator) -> None:
         self.evaluator = evaluator
         self._forum, self.told = Forum(evaluator), Board(evaluator.ledger)
-        self._receipts = Receipts(evaluator.ledger)
+        self._receipts, self.requests = Receipts(evaluator.ledger), Requests(evaluator)
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="desk")
 
     def close(self) -> None:
@@ -72,9 +74,19 @@ class Desk:
     async def submit(self, new: wire.Submission) -> Receipt:
         """Grade a bundle. The reply leaves on the grid of `pace`."""
         async with on_grid():
-            return await self.do(
-                RESEARCHERS, lambda me: self.evaluator.submit(me.name, new.snapshot, new.predictions, new.family)
-            )
+            return await self.do(RESEARCHERS, lambda me: self._submit(me, new))
+
+    def _submit(self, me: Identity, new: wire.Submission) -> Receipt:
+        self.requests.refuse_predictions()
+        return self.evaluator.submit(me.name, new.snapshot, new.predictions, new.family)
+
+    async def submit_code(self, new: wire.NewRequest) -> Ticket:
+        """Code mode: hand in code to be run."""
+        return await self.do(RESEARCHERS, lambda me: self.requests.submit(me.name, new.snapshot, new.family))
+
+    async def ticket(self, ticket: str) -> Ticket:
+        """What became of one's own ticket."""
+        return await self.do(RESEARCHERS, lambda me: _found(lambda: self.requests.read(me.name, ticket)))
 
     async def budget(self) -> wire.Budget:
         """What is left and what was done."""
@@ -137,7 +149,7 @@ class Desk:
 
     async def ledger(self) -> wire.LedgerSummary:
         """The ledger's size and root."""
-        return await self.do(ALL, self._ledger)
+        return await self.do(WITNESSES, self._ledger)
 
     def _ledger(self, me: Identity) -> wire.LedgerSummary:
         del me

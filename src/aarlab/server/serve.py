@@ -12,6 +12,7 @@ from pathlib import Path
 
 import uvicorn
 
+from aarlab.core.errors import Misconfigured
 from aarlab.evaluation.policies import DEFAULT_POLICY
 from aarlab.server.app import create_app
 from aarlab.server.patience import Patient
@@ -22,8 +23,20 @@ STOP_S, KEEP_ALIVE_S = 5, 15  # for requests in work at the end; for a connectio
 
 def listen(port: int, paths: list[Path]) -> list[socket.socket]:
     """Bound sockets: loopback TCP (port 0 picks a free one) first, then the unix sockets, open to every local uid: who
-    may reach one is decided by the folder they lie in, and who one is by the token."""
-    tcp = socket.create_server(("127.0.0.1", port), backlog=BACKLOG)
+    may reach one is decided by the folder they lie in, and who one is by the token.
+
+    The protocol is named because asyncio switches Nagle's delay (40 ms a reply) off only where it is.
+
+    Raises:
+        Misconfigured: the port is taken.
+    """
+    tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        tcp.bind(("127.0.0.1", port))
+    except OSError as error:
+        raise Misconfigured(f"Port {port} cannot be used ({error.strerror}). Choose another, or 0 for a free one.") from error
+    tcp.listen(BACKLOG)
     sockets = [tcp]
     for path in paths:
         path.unlink(missing_ok=True)
