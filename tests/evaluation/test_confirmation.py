@@ -11,7 +11,7 @@ from aarlab.core.errors import InvalidSubmission, Misconfigured, Transient
 from aarlab.core.intervals import holm
 from aarlab.core.records import Family, Measure
 from aarlab.evaluation.confirmation import Confirmations
-from aarlab.evaluation.confirmation_record import ConfirmationRecord, told_accuracy, told_bits, told_step
+from aarlab.evaluation.confirmation_record import ConfirmationRecord, record_path, told_accuracy, told_bits, told_step
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.leaderboard import told_board
 from aarlab.evaluation.signed import Signer, canonical, verify_record
@@ -78,7 +78,7 @@ def test_confirmed_once_signed_and_settled(evaluator, gate):
     assert gate.begin(1) == []
     with pytest.raises(InvalidSubmission, match="exactly"):
         gate.finish(begun["id"], {})
-    path = gate.folder / f"{snapshot[:12]}.json"
+    path = record_path(gate.folder, snapshot)
     record = verify_record(path, gate.folder / "key.pub")
     assert record == evaluator.ledger.entries("confirmation")[0].body["record"]
     assert record["claim"]["ledger_seq"] == evaluator.ledger.entries("submission")[0].seq
@@ -96,7 +96,7 @@ def test_a_record_that_was_touched_is_not_believed(evaluator, gate, tmp_path):
     snapshot = submit(evaluator, 1, 0.9)
     (begun,) = gate.begin(1)
     gate.finish(begun["id"], outcomes(evaluator, begun, right=0.9, number=1))
-    path = gate.folder / f"{snapshot[:12]}.json"
+    path = record_path(gate.folder, snapshot)
     signed = json.loads(path.read_text())
     signed["record"]["p_adjusted"] /= 2
     path.write_text(json.dumps(signed))
@@ -196,7 +196,7 @@ def test_what_is_told_is_charged_before_it_is_told(evaluator, gate, bed):
     items = len(evaluator.answers["final"])
     made = ConfirmationRecord.model_validate_json(json.dumps(record))
     shown = {told_accuracy(with_accuracy(made, k / items / 5), items) for k in range(5 * items + 1)}
-    assert 2 ** told_bits(items) == pytest.approx(len(VERDICTS) * (len(shown) + 1))
+    assert 2 ** told_bits(items) == pytest.approx(len(VERDICTS) * (len(shown) + 1) * 2)  # and whether it is student-free
     assert told_step(items) == pytest.approx(2 * 0.5 / items**0.5)
 
 

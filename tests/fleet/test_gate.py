@@ -2,12 +2,15 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from aarlab.core.errors import Misconfigured
 from aarlab.core.records import Family
 from aarlab.evaluation.confirmation import Confirmations
+from aarlab.evaluation.confirmation_record import record_path
 from aarlab.evaluation.evaluator import Evaluator
+from aarlab.evaluation.leaderboard import told_board
 from aarlab.evaluation.signed import verify_record
 from aarlab.fleet.baselines import tuned_naive
 from aarlab.fleet.campaign import Campaign
@@ -20,8 +23,23 @@ from aarlab.runs.engine import METHOD_FILE, LocalEngine
 from aarlab.runs.testbed import prepare
 from aarlab.sandbox import Bubblewrap
 
-CAMPAIGN = Campaign(name="gate", problem="generated-chat", student="double", confirm=4)
+pytestmark = pytest.mark.timeout(900)  # some sixty sandboxed runs, on a machine that may be busy
+CAMPAIGN = Campaign(name="gate", problem="generated-chat", student="double", confirm=5)
+ABLATIONS = ["teacherless", "ablated", "ablated"]
+KINDS = ["feedback", "final", "fresh", "pair", "transfer", *ABLATIONS]  # ablations come last: they are compared with the rest
 FRESH_FOLDER = "generated-chat-v1-double-seed1001"
+LEXICON = """
+import numpy as np
+
+
+def value(text):
+    return sum({"g": 1, "b": -1}[w[0]] * int(w[-1]) for w in text.split() if w[:-1] in ("good", "bad"))
+
+
+def run(task, seed):
+    right = np.array([value(second) > value(first) for first, second in task.test.choices])
+    return np.where(np.random.default_rng(seed).random(len(right)) < 0.05, ~right, right) * 1.0
+"""  # reads the texts by itself: no teacher, no student
 BROKEN_ELSEWHERE = """
 from aarlab.methods.baselines import elicitation
 
@@ -70,7 +88,7 @@ class Gate:
         self.evaluator.submit("ann", code["snapshot"], given, Family.OTHER)
         return code["snapshot"]
 
-    def confirm(self, how_many=4, **more):
+    def confirm(self, how_many=5, **more):
         gate = Confirmations(self.evaluator)
         return {b["snapshot"]: b for b in confirm_leaders(gate, self.engines, how_many, quiet, **more)}
 
@@ -81,7 +99,7 @@ class Gate:
 
 @pytest.fixture(scope="module")
 def gated(module_home):
-    """Elicitation, tuned naive itself, naive with looked-up answers, and one that fails on transfer."""
+    """Elicitation, tuned naive itself, naive with looked-up answers, one that fails on transfer, one that reads the texts."""
     bed = prepare("generated-chat", 1, home=module_home, student=student.COUNTING, say=quiet)
     folder = module_home.campaigns / "gate"
     with Evaluator(bed.folder, folder) as evaluator:
@@ -96,6 +114,7 @@ def gated(module_home):
             "naive": gate.submit(tuned_naive(bed.private)[METHOD_FILE]),
             "liar": gate.submit(source_of("naive"), answers=looked_up),
             "pairs only": gate.submit(BROKEN_ELSEWHERE),
+            "lexicon": gate.submit(LEXICON),
         }
         bodies = gate.confirm()
         yield {name: bodies[snapshot] for name, snapshot in snapshots.items()}, gate
@@ -110,9 +129,9 @@ def test_a_method_that_beats_tuned_naive_is_confirmed(gated):
     body = gated[0]["elicitation"]
     assert body["verdict"] == "confirmed"
     assert body["record"]["p_adjusted"] < 0.01
-    assert body["record"]["m"] == 4
+    assert body["record"]["m"] == 5
     assert target(body, "fresh")["effect"]["difference"]["lower"] > 0
-    assert [t["kind"] for t in body["record"]["targets"]] == ["feedback", "final", "fresh", "transfer"]
+    assert [t["kind"] for t in body["record"]["targets"]] == KINDS
 
 
 def test_tuned_naive_itself_is_not_distinguishable_from_tuned_naive(gated):
@@ -139,15 +158,79 @@ def test_a_failure_on_a_transfer_problem_is_shown_and_does_not_decide(gated):
     assert target(gated[0]["elicitation"], "transfer")["failure"] is None
 
 
+def left(body, kind, split="final"):
+    return next(t for t in body["record"]["targets"] if (t["kind"], t["split"]) == (kind, split))
+
+
+def test_without_teacher_and_student_nothing_is_left_of_honest_methods(gated):
+    for name in ("elicitation", "naive", "pairs only"):
+        for split in ("final", "feedback"):
+            found = left(gated[0][name], "ablated", split)["remainder"]
+            assert found["accuracy"]["lower"] - 0.02 < 0.5 < found["accuracy"]["upper"] + 0.02
+            assert found["p"] > 0.0005
+    assert gated[0]["elicitation"]["told_flags"] == []
+
+
+def test_without_the_teacher_alone_elicitation_keeps_what_it_had_and_naive_nothing(gated):
+    kept, lost = (left(gated[0][name], "teacherless")["remainder"] for name in ("elicitation", "naive"))
+    assert kept["share"] > 0.9  # it needs no teacher by design
+    assert kept["p"] < 1e-6
+    assert lost["p"] > 0.0005
+
+
+def test_a_text_shortcut_is_confirmed_with_its_flag_beside_it(gated, tmp_path):
+    bodies, gate = gated
+    body = bodies["lexicon"]
+    assert body["verdict"] == "confirmed"  # it does beat naive: a flag never blocks
+    assert body["told_flags"] == ["student-free"]
+    assert body["record"]["flags"] == ["student-free"]
+    for split in ("final", "feedback"):
+        assert left(body, "ablated", split)["remainder"]["share"] == pytest.approx(1.0, abs=0.05)
+    report = build(CAMPAIGN, gate.bed, gate.evaluator, isolation="bubblewrap: all")
+    row = next(c for c in report.claims if c.snapshot == body["snapshot"])
+    assert row.standing.startswith("confirmed (student-free: ")
+    write(report, tmp_path)
+    assert all(row.standing in (tmp_path / page).read_text() for page in ("report.md", "report.html"))
+    board = told_board(gate.evaluator, 0)
+    assert {r["flags"] for r in board if r["snapshot"] == body["snapshot"]} <= {("student-free",)}
+
+
+def test_flags_of_a_confirmation_are_raised_once(gated):
+    bodies, gate = gated
+    raised = [(e.body["detector"], e.body["episode"]) for e in gate.evaluator.ledger.entries("flag") if e.body["uses_labels"]]
+    assert sorted(raised) == sorted(
+        [
+            ("student-free", bodies["lexicon"]["snapshot"]),
+            ("not reproducible", bodies["liar"]["snapshot"]),
+            ("feedback above final", bodies["liar"]["snapshot"]),
+        ]
+    )
+
+
+def test_another_pair_has_anchors_labels_and_a_student_of_its_own(gated):
+    bodies, gate = gated
+    pair, own = gate.plan.bed("pair"), gate.bed
+    found = target(bodies["elicitation"], "pair")
+    assert found["student"] == "a second double; teacher: its first layer" != target(bodies["elicitation"], "final")["student"]
+    assert found["problem"] == target(bodies["elicitation"], "final")["problem"]
+    assert found["effect"] is not None
+    for name in ("public/feedback.jsonl", "private/answers.json"):
+        assert (pair.folder / name).read_bytes() == (own.folder / name).read_bytes()
+    for name in ("public/weak_probs.npy", "public/student/layer_16.npy", "private/anchors.npz"):
+        assert (pair.folder / name).read_bytes() != (own.folder / name).read_bytes()
+    with np.load(pair.private / "anchors.npz") as anchors:
+        assert anchors["final_ceiling_SM"].mean() - anchors["final_weak_SM"].mean() > 0.1
+
+
 def test_every_record_is_signed_and_names_what_was_run(gated, module_home):
     bodies, gate = gated
     folder = gate.evaluator.folder.parent / "confirmations"
     for body in bodies.values():
-        record = verify_record(folder / f"{body['snapshot'][:12]}.json", folder / "key.pub")
+        record = verify_record(record_path(folder, body["snapshot"]), folder / "key.pub")
         assert record["snapshot"] == body["snapshot"]
         assert target(body, "fresh")["problem"] == "generated-chat v1, data seed 1001"
         assert target(body, "transfer")["problem"] == "generated-checks v1, data seed 1"
-        assert len({tuple(t["seeds"]) for t in record["targets"]}) == 4
+        assert len({tuple(t["seeds"]) for t in record["targets"]}) == len(KINDS)
     assert (module_home.problems / FRESH_FOLDER / "public" / "weak_probs.npy").exists()
 
 
@@ -186,7 +269,7 @@ def test_nothing_is_run_twice(gated):
 
 
 def test_the_quick_gate_is_completed_by_the_whole_one(home, tmp_path):
-    quick = CAMPAIGN.model_copy(update={"confirm_on_fresh": False, "transfer": ()})
+    quick = CAMPAIGN.model_copy(update={"confirm_on_fresh": False, "confirm_on_pair": False, "transfer": ()})
     bed = prepare("generated-chat", 1, home=home, student=student.COUNTING, say=quiet)
     with Evaluator(bed.folder, tmp_path / "campaign") as evaluator:
         gate = Gate(home, evaluator, quick)
@@ -198,7 +281,8 @@ def test_the_quick_gate_is_completed_by_the_whole_one(home, tmp_path):
         whole = Gate(home, evaluator)
         second = whole.confirm(1, snapshot=snapshot[:12])[snapshot]
         whole.close()
-    assert [t["kind"] for t in second["record"]["targets"]] == ["feedback", "final", "fresh", "transfer"]
+    assert [t["kind"] for t in first["record"]["targets"]] == ["feedback", "final", *ABLATIONS]
+    assert [t["kind"] for t in second["record"]["targets"]] == ["feedback", "final", *ABLATIONS, "fresh", "pair", "transfer"]
     assert target(first, "final") == target(second, "final")  # the same run: final was asked once
     assert (first["record"]["m"], second["record"]["m"]) == (1, 1)
     assert second["record"]["p_adjusted"] == first["record"]["p_adjusted"]

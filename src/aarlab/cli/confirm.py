@@ -10,8 +10,8 @@ from aarlab.report.record import Report
 
 
 def confirm(name: str, home: Home, show: Show, *, snapshot: str | None = None) -> tuple[Report, Path]:
-    """Confirm the leaders (or the snapshot whose hash begins so) on final, a fresh draw and the transfer problems, whatever the
-    campaign's own `confirm_on_fresh` and `transfer` left out; what was run already is not run again. The report, and its HTML.
+    """Confirm the leaders (or the snapshot whose hash begins so) on final, a fresh draw, another teacher and student, and the
+    transfer problems, whatever the campaign's own fields left out; what was run already is not run again. Returns the report.
 
     Raises:
         Misconfigured: no such campaign, or the label set's budget of confirmations is spent.
@@ -20,6 +20,7 @@ def confirm(name: str, home: Home, show: Show, *, snapshot: str | None = None) -
     folder = home.campaigns / name
     campaign = load(folder / "campaign.yaml")
     bed = prepared(campaign, home, show)
-    whole = campaign.model_copy(update={"confirm_on_fresh": True, "transfer": campaign.transfer or None})
+    all_of_it = {"confirm_on_fresh": True, "confirm_on_pair": True, "transfer": campaign.transfer or None}
+    whole = campaign.model_copy(update=all_of_it)
     confirmed(whole, bed, home, show, snapshot=snapshot)
     return reported(campaign, bed, folder)

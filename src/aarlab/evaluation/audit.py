@@ -21,6 +21,7 @@ from aarlab.core.records import Record
 from aarlab.evaluation.answers import load_answers
 from aarlab.evaluation.chain import Row, canonical, walk
 from aarlab.evaluation.checkpoints import Checkpoint, Key, notes, opened, read
+from aarlab.evaluation.confirmation_record import record_path
 from aarlab.evaluation.merkle import Tree, includes, leaf_hash
 from aarlab.evaluation.packed import question_of, unpack
 from aarlab.evaluation.signed import verify_record
@@ -195,7 +196,7 @@ def _confirmations(files: Files, whole: Whole) -> Iterator[str]:
     folder = files.campaign / "confirmations"
     for snapshot, body in {b["snapshot"]: b for r, b in whole if r.kind == "confirmation"}.items():
         try:
-            if verify_record(folder / f"{snapshot[:12]}.json", folder / "key.pub") != body["record"]:
+            if verify_record(record_path(folder, snapshot), folder / "key.pub") != body["record"]:
                 yield f"The signed record of {snapshot[:12]} is not what the ledger holds."
         except (AarError, OSError) as error:
             yield f"The confirmation of {snapshot[:12]} cannot be verified: {error}"

@@ -1,16 +1,16 @@
 """Confirmation, the release gate: claim -> re-runs on targets that were never queried -> one signed record with one verdict.
 
-Here the re-runs are seeded, graded and recorded; the runs themselves are the fleet's (`aarlab.fleet.confirmation`). A try is
+Here the re-runs are seeded, recorded and told; the runs themselves are the fleet's (`aarlab.fleet.confirmation`). A try is
 counted with the label set before its seeds are given away, and its answer is charged before it is given.
 
 Legend: S seeds, M items of a target in the order of their sorted ids.
 """
 
 import json
+import math
 import secrets
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,35 +19,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aarlab.core.errors import InvalidSubmission, Misconfigured
-from aarlab.core.intervals import accuracy_measure, pgr_measure
-from aarlab.core.records import Entry
-from aarlab.evaluation.answers import load_answers
+from aarlab.core.records import Entry, validated
+from aarlab.evaluation.confirmation_flags import STUDENT_FREE, flags_of
+from aarlab.evaluation.confirmation_grade import Graded, Outcome, grade_target
 from aarlab.evaluation.confirmation_record import (
+    ABLATED,
+    DECIDING,
     Claim,
     ConfirmationRecord,
     Target,
-    TargetResult,
     record_of,
+    record_path,
     told_accuracy,
     told_bits,
 )
-from aarlab.evaluation.evaluator import Evaluator
-from aarlab.evaluation.grade import answer_matrix
+from aarlab.evaluation.evaluator import SEEDS, Evaluator
 from aarlab.evaluation.ledger import Draft
-from aarlab.evaluation.packed import Packed, unpack
+from aarlab.evaluation.packed import unpack
 from aarlab.evaluation.signed import Signer
-from aarlab.evaluation.tries import CAP, Tries, Try
-from aarlab.evaluation.verdict import Reproduction, decide, paired_effect, reproduction
-
-Outcome = Mapping[str, Any]  # {"method": by seed, "naive": by seed}, or {"error": words}
-Bools = NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class _Graded:
-    result: TargetResult
-    blobs: Mapping[str, bytes]
-    reproduction: Reproduction | None = None
+from aarlab.evaluation.tries import CAP, Try, tries_of
+from aarlab.evaluation.verdict import VERDICTS, Reproduction, SplitGap, decide, reproduction, split_gap
 
 
 class Confirmations:
@@ -55,20 +46,39 @@ class Confirmations:
 
     def __init__(self, evaluator: Evaluator, *, cap: int = CAP) -> None:
         self._evaluator, self._lock = evaluator, threading.Lock()
-        self.tries = Tries(evaluator.problem / "private" / "confirmations" / "final.sqlite", cap=cap)
+        self.tries = tries_of(evaluator.problem, cap=cap)
         self.folder = evaluator.folder.parent / "confirmations"
         self.folder.mkdir(mode=0o700, exist_ok=True)
         self._signer = Signer(evaluator.folder / "confirmation.key", self.folder / "key.pub")
 
     # --- what is to be run --------------------------------------------------------------------------------------------
 
-    def leaders(self, count: int) -> list[str]:
-        """The snapshots with the best exact feedback accuracy among the stored submissions, best first."""
-        best: dict[str, float] = {}
+    def claims(self) -> dict[str, Entry]:
+        """By snapshot, the submission that claims most for it. Only who was the first to commit a snapshot can claim with it:
+        others have its code too, and could hand in answers under it that it cannot make."""
+        author: dict[str, str] = {}
+        for entry in self._evaluator.ledger.entries("code"):
+            author.setdefault(entry.body["snapshot"], entry.who)
+        best: dict[str, Entry] = {}
         for entry in self._evaluator.ledger.entries("submission"):
             snapshot = entry.body["snapshot"]
-            best[snapshot] = max(best.get(snapshot, 0.0), entry.body["exact_accuracy"])
-        return sorted(best, key=lambda s: (-best[s], s))[:count]
+            before = best.get(snapshot)
+            if entry.who == author.get(snapshot) and (before is None or _exact(entry) > _exact(before)):
+                best[snapshot] = entry
+        return best
+
+    def leaders(self, count: int) -> list[str]:
+        """The snapshots to confirm: the one that holds the told level, then those that were told no improvement, by exact
+        feedback accuracy, then earlier holders of the level, the latest first.
+
+        Researchers see verdicts of told improvements only. Which of these are put to confirmation follows from what they know
+        already, and so tells them nothing about exact scores; what is chosen by exact score, they do not see.
+        """
+        claims = self.claims()
+        told = [e.body["snapshot"] for e in self._evaluator.ledger.entries("submission") if e.body["receipt"]["improved"]]
+        holders = [s for s in dict.fromkeys(reversed(told)) if s in claims]
+        rest = sorted(claims.keys() - set(holders), key=lambda s: (-_exact(claims[s]), s))
+        return [*holders[:1], *rest, *holders[1:]][:count]
 
     def begin(self, count: int, snapshot: str | None = None) -> list[dict[str, Any]]:
         """What is to be run: [{"id", "snapshot", "files", "targets": [{"name", "kind", "folder", "split", "seeds"}]}].
@@ -81,7 +91,7 @@ class Confirmations:
             InvalidSubmission: no submission has that snapshot.
         """
         chosen = self.leaders(count) if snapshot is None else [self._named(snapshot)]
-        nonce, begun = secrets.token_hex(8), []
+        nonce, begun = secrets.token_hex(16), []
         for one in chosen:
             if missing := self._missing(one):
                 tried = self.tries.begin(self._evaluator.campaign, one, nonce)
@@ -93,26 +103,38 @@ class Confirmations:
         return begun
 
     def _named(self, prefix: str) -> str:
-        found = [s for s in self.leaders(1 << 30) if s.startswith(prefix)]
+        found = [s for s in self.claims() if s.startswith(prefix)]
         if len(found) != 1:
             raise InvalidSubmission(f"{len(found)} submitted snapshots begin with '{prefix[:80]}'. Give one, from the report.")
         return found[0]
 
     def _seeds(self, tried: Try, target: Target) -> list[int]:
-        return self._evaluator.seeds(f"confirm {target.name}", tried.nonce)
+        return tried.seeds(target.name, SEEDS)
 
     def targets(self) -> list[Target]:
-        """Feedback again and `final`, and what the operator wrote to server/targets.json."""
-        own = str(self._evaluator.problem)
-        always = [Target(name="feedback", kind="feedback", folder=own), Target(name="final", kind="final", folder=own)]
-        path = self._evaluator.folder / "targets.json"
-        return always + ([Target(**row) for row in json.loads(path.read_text())] if path.exists() else [])
+        """Feedback again and `final`, and what the operator's plan wrote to server/targets.json.
+
+        Raises:
+            Misconfigured: that file names a target twice, or stands in for the campaign's own.
+        """
+        own, path = str(self._evaluator.problem), self._evaluator.folder / "targets.json"
+        always = [
+            Target(name="feedback", kind="feedback", folder=own, split="feedback"),
+            Target(name="final", kind="final", folder=own),
+        ]
+        rows = json.loads(path.read_text()) if path.exists() else []
+        found = always + [validated(Target, row, str(path)) for row in rows]
+        if len({t.name for t in found}) < len(found) or any(t.kind in {"feedback", "final"} for t in found[2:]):
+            raise Misconfigured(f"{path} names a target twice, or one of its own kind 'feedback' or 'final'. Delete it.")
+        if any(t.kind == "fresh" and Path(t.folder).resolve() == Path(own).resolve() for t in found):
+            raise Misconfigured(f"{path}: the fresh draw is the campaign's own data. Delete it.")
+        return found
 
     def _missing(self, snapshot: str) -> list[Target]:
         record = self.latest(snapshot)
         if record is None:
             return self.targets()
-        if any(t.failure and t.kind != "transfer" for t in record.targets):
+        if any(t.failure and t.kind in DECIDING for t in record.targets):
             return []  # its own code failed: settled
         done = {t.name for t in record.targets}
         return [t for t in self.targets() if t.name not in done]
@@ -141,52 +163,64 @@ class Confirmations:
             if not missing or set(outcomes) != set(missing):
                 raise InvalidSubmission(f"Outcomes are needed for exactly {sorted(missing)}, got {sorted(outcomes)}.")
             claim = self._claim(tried.snapshot)
-            graded = [self._graded(tried, missing[name], outcome, claim) for name, outcome in outcomes.items()]
+            graded = self._graded(tried, missing, outcomes)
             record = self._record(tried, claim, graded)
             self.tries.told(tried, p=record.p, verdict=record.verdict, bits=record.bits)
+            for target in missing.values():
+                if target.kind == "fresh":  # the verdict says on which side its labels are
+                    tries_of(Path(target.folder)).told(tried, p=None, verdict=record.verdict, bits=math.log2(len(VERDICTS)))
             return self._keep(record, graded)
 
+    def _graded(self, tried: Try, missing: Mapping[str, Target], outcomes: Mapping[str, Outcome]) -> list[Graded]:
+        """In the order of the targets; ablations last, since they are compared with what is whole."""
+        before = self.latest(tried.snapshot)
+        found = [t for t in (before.targets if before else ()) if t.kind in {"feedback", "final"} and t.accuracy]
+        whole = {t.kind: t.accuracy.estimate for t in found if t.accuracy}
+        graded = []
+        for target in sorted(missing.values(), key=lambda t: t.kind in ABLATED):
+            one = grade_target(target, outcomes[target.name], tuple(self._seeds(tried, target)), whole=whole)
+            if target.kind in {"feedback", "final"} and one.result.accuracy:
+                whole[target.kind] = one.result.accuracy.estimate
+            graded.append(one)
+        return graded
+
     def _claim(self, snapshot: str) -> Entry:
-        mine = [e for e in self._evaluator.ledger.entries("submission") if e.body["snapshot"] == snapshot]
-        return max(mine, key=lambda e: e.body["exact_accuracy"])
+        """What is claimed; once it was judged, it stays that."""
+        if before := self.latest(snapshot):
+            return next(e for e in self._evaluator.ledger.entries("submission") if e.seq == before.claim.ledger_seq)
+        return self.claims()[snapshot]
 
-    def _graded(self, tried: Try, target: Target, outcome: Outcome, claim: Entry) -> _Graded:
-        seeds = tuple(self._seeds(tried, target))
-        about = {"name": target.name, "kind": target.kind, "problem": _problem(Path(target.folder)), "seeds": seeds}
-        if "error" in outcome:
-            return _Graded(TargetResult(**about, failure=str(outcome["error"])[:2000]), {})
-        labels = load_answers(Path(target.folder))[target.split]
-        ids = sorted(labels)
-        truth_M = np.array([labels[i] == 1 for i in ids])
-        names = ["method"] if target.kind == "feedback" else ["method", "naive"]
-        try:
-            answers = {name: answer_matrix(_by_seed(outcome.get(name, {})), ids, seeds) for name in names}
-        except InvalidSubmission as error:  # what it answered here is no answer: its code failed
-            return _Graded(TargetResult(**about, failure=str(error)[:2000]), {})
-        packed = [Packed(target.name, seeds, rows_SM) for rows_SM in answers.values()]
-        stored = dict(zip(names, (p.name for p in packed), strict=True))
-        figures = _figures(target, {name: rows_SM == truth_M for name, rows_SM in answers.items()})
-        result = TargetResult(**about, **figures, predictions=stored)
-        again = self._reproduction(claim, answers["method"], truth_M) if target.kind == "feedback" else None
-        return _Graded(result, {p.name: p.data for p in packed}, again)
-
-    def _reproduction(self, claim: Entry, again_SM: Bools, truth_M: NDArray[np.bool_]) -> Reproduction:
+    def _compared(self, claim: Entry, graded: Sequence[Graded]) -> tuple[Reproduction | None, SplitGap | None]:
+        """What was submitted against the re-runs on feedback and on final, each None where there are no answers now."""
         submitted_SM = unpack(self._evaluator.ledger.blob(claim.body["predictions"])).answers_SM
         best_of = len({e.body["snapshot"] for e in self._evaluator.ledger.entries("submission")})
-        return reproduction(submitted_SM, again_SM, truth_M, best_of=best_of)
+        of = {g.result.kind: (g.answers_SM, g.truth_M) for g in graded if g.answers_SM is not None and g.truth_M is not None}
+        again = gap = None
+        if "feedback" in of:
+            again = reproduction(submitted_SM, *of["feedback"], best_of=best_of)
+        if "final" in of:
+            answers_SM, truth_M = of["final"]
+            gap = split_gap(submitted_SM == self._feedback_M(), answers_SM == truth_M, best_of=best_of)
+        return again, gap
 
-    def _record(self, tried: Try, claim: Entry, graded: Sequence[_Graded]) -> ConfirmationRecord:
+    def _feedback_M(self) -> NDArray[np.bool_]:
+        labels = self._evaluator.answers["feedback"]
+        return np.array([labels[i] == 1 for i in sorted(labels)])
+
+    def _record(self, tried: Try, claim: Entry, graded: Sequence[Graded]) -> ConfirmationRecord:
         before = self.latest(tried.snapshot)
         targets = (*(before.targets if before else ()), *(g.result for g in graded))
-        again = next((g.reproduction for g in graded if g.reproduction), before.reproduction if before else None)
+        again, gap = self._compared(claim, graded)
+        if before:
+            again, gap = again or before.reproduction, gap or before.gap
         effects = {t.kind: t.effect for t in reversed(targets)}
         p = final.p if (final := effects.get("final")) else None
         p_adjusted, m = self.tries.adjusted(tried, p)
-        failed = [t for t in targets if t.failure and t.kind != "transfer"]
+        failed = [t for t in targets if t.failure and t.kind in DECIDING]
         fresh = effects.get("fresh")
         verdict, reasons = decide(again, p_adjusted, fresh.difference.estimate if fresh else None, failed=bool(failed))
         entries = self._evaluator.ledger.entries()
-        return ConfirmationRecord(
+        made = ConfirmationRecord(
             campaign=self._evaluator.campaign,
             problem=self._evaluator.problem.name,
             snapshot=tried.snapshot,
@@ -200,6 +234,7 @@ class Confirmations:
             ),
             targets=targets,
             reproduction=again,
+            gap=gap,
             p=p,
             p_adjusted=p_adjusted,
             m=m,
@@ -209,42 +244,27 @@ class Confirmations:
             ledger_head=entries[-1].hash,
             made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
+        return made.model_copy(update={"flags": tuple(flag["detector"] for flag in flags_of(made))})
 
-    def _keep(self, record: ConfirmationRecord, graded: Sequence[_Graded]) -> dict[str, Any]:
+    def _keep(self, record: ConfirmationRecord, graded: Sequence[Graded]) -> dict[str, Any]:
         signed = self._signer.sign(record.model_dump(mode="json"))
-        body = {"snapshot": record.snapshot, "id": record.id, "verdict": record.verdict, **signed}
+        body = {"snapshot": record.snapshot, "researcher": record.claim.researcher, "id": record.id, "verdict": record.verdict}
         body |= {"told_accuracy": told_accuracy(record, len(self._evaluator.answers["final"]))}
+        body |= {"told_flags": [STUDENT_FREE] if record.student_free else [], **signed}
         blobs = {name: data for g in graded for name, data in g.blobs.items()}
-        kept = self._evaluator.ledger.append_many([Draft("confirmation", "evaluator", body, blobs)])[0].body
-        partial = self.folder / f"{record.snapshot[:12]}.partial"
+        raised = [Draft("flag", "evaluator", flag) for flag in self._new(flags_of(record))]
+        kept = self._evaluator.ledger.append_many([Draft("confirmation", "evaluator", body, blobs), *raised])[0].body
+        path = record_path(self.folder, record.snapshot)
+        partial = path.with_suffix(".partial")
         partial.write_text(json.dumps(signed, indent=1))
-        partial.replace(self.folder / f"{record.snapshot[:12]}.json")
+        partial.replace(path)
         return kept
 
-
-def _figures(target: Target, correct: Mapping[str, Bools]) -> dict[str, Any]:
-    with np.load(Path(target.folder) / "private" / "anchors.npz") as anchors:
-        weak_SM, ceiling_SM = anchors[f"{target.split}_weak_SM"], anchors[f"{target.split}_ceiling_SM"]
-    figures: dict[str, Any] = {"accuracy": accuracy_measure(correct["method"])}
-    try:
-        figures["pgr"] = pgr_measure(correct["method"], weak_SM=weak_SM, ceiling_SM=ceiling_SM)
-    except Misconfigured:  # that draw leaves no gap: PGR is unknown there
-        figures["pgr"] = None
-    if "naive" in correct:
-        figures |= {
-            "naive": accuracy_measure(correct["naive"]),
-            "effect": paired_effect(correct["method"], correct["naive"]),
-        }
-    return figures
+    def _new(self, flags: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Those that the ledger does not hold yet: a flag is raised once for a snapshot."""
+        known = {(e.body["detector"], e.body.get("episode")) for e in self._evaluator.ledger.entries("flag")}
+        return [f for f in flags if (f["detector"], f["episode"]) not in known]
 
 
-def _problem(folder: Path) -> str:
-    card = json.loads((folder / "public" / "problem.json").read_text())
-    return f"{card['name']} v{card['version']}, data seed {card['data_seed']}"
-
-
-def _by_seed(predictions: Mapping[str, Any]) -> dict[int, Any]:
-    try:
-        return {int(seed): given for seed, given in predictions.items()}
-    except ValueError as error:
-        raise InvalidSubmission(f"Seeds must be whole numbers, got {sorted(predictions)[:3]}.") from error
+def _exact(submission: Entry) -> float:
+    return submission.body["exact_accuracy"]

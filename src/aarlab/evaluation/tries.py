@@ -4,6 +4,8 @@ It lies with the hidden labels: the count of tries, by which p-values are adjust
 Append-only, in SQLite; a try is written before its seeds are given away.
 """
 
+import hashlib
+import hmac
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -28,7 +30,8 @@ CREATE TRIGGER IF NOT EXISTS told_kept BEFORE DELETE ON told BEGIN SELECT RAISE(
 
 @dataclass(frozen=True)
 class Try:
-    """A snapshot that was put to confirmation; seeds follow from the nonce, which was drawn after the code was fixed."""
+    """A snapshot that was put to confirmation. Its seeds follow from the nonce alone, which was drawn after the code was fixed
+    and lies with the label set: a campaign that is deleted and run again under its name gets the same seeds again."""
 
     campaign: str
     snapshot: str
@@ -37,6 +40,11 @@ class Try:
     @property
     def token(self) -> str:
         return f"{self.snapshot}.{self.nonce}"
+
+    def seeds(self, target: str, count: int) -> list[int]:
+        """The seeds on which it is run on a target, sorted."""
+        digests = (hmac.digest(self.nonce.encode(), f"{target}|{n}".encode(), hashlib.sha256) for n in range(count))
+        return sorted(int.from_bytes(digest[:4], "big") >> 1 for digest in digests)
 
 
 class Tries:
@@ -97,10 +105,13 @@ class Tries:
         raise InvalidSubmission(f"No confirmation '{token[:100]}' was begun in this campaign.", token=token[:100])
 
     def adjusted(self, of: Try, p: float | None) -> tuple[float | None, int]:
-        """(`p` of that try adjusted by Holm for all tries so far, how many those are); tries without a p-value count as 1."""
+        """(`p` of that try adjusted by Holm for all tries so far, how many those are); tries without a p-value count as 1.
+
+        If it was told before with a larger p-value, that one stays: a record that was lost is no second chance.
+        """
         ps = self._p_values()
         if p is not None:
-            ps[of.campaign, of.snapshot] = p
+            ps[of.campaign, of.snapshot] = _largest(ps.get((of.campaign, of.snapshot)), p)
         if ps.get((of.campaign, of.snapshot)) is None:
             return None, len(ps)
         values = holm([1.0 if found is None else found for found in ps.values()])
@@ -113,7 +124,8 @@ class Tries:
                 for campaign, snapshot in connection.execute("SELECT campaign, snapshot FROM tries ORDER BY seq")
             }
             for campaign, snapshot, p in connection.execute("SELECT campaign, snapshot, p FROM told ORDER BY seq"):
-                ps[campaign, snapshot] = p
+                if (campaign, snapshot) in ps:  # else a fresh draw of another campaign, which was no try here
+                    ps[campaign, snapshot] = _largest(ps[campaign, snapshot], p)
         return ps
 
     def told(self, of: Try, *, p: float | None, verdict: str, bits: float) -> None:
@@ -130,3 +142,13 @@ class Tries:
             (tried,) = connection.execute("SELECT COUNT(*) FROM tries").fetchone()
             answers, bits = connection.execute("SELECT COUNT(*), COALESCE(SUM(bits), 0) FROM told").fetchone()
         return tried, answers, float(bits)
+
+
+def tries_of(problem: Path, *, cap: int = CAP) -> Tries:
+    """The tries of a problem's label set."""
+    return Tries(problem / "private" / "confirmations" / "final.sqlite", cap=cap)
+
+
+def _largest(one: float | None, other: float | None) -> float | None:
+    known = [p for p in (one, other) if p is not None]
+    return max(known) if known else None

@@ -17,12 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from aarlab.core.intervals import accuracy_measure
+from aarlab.core.pgr import performance_gap_recovered
 from aarlab.core.records import Measure, Record
 
 Verdict = Literal["confirmed", "not distinguishable from tuned naive", "not reproducible"]
 VERDICTS: tuple[Verdict, ...] = ("confirmed", "not distinguishable from tuned naive", "not reproducible")
 ALPHA = 0.05  # of "confirmed", after Holm's adjustment
 RERUN_ALPHA = 0.01  # of each of the two tests of reproducibility: an honest snapshot fails one with probability 0.02 at most
+FREE_ALPHA = 0.001  # of the flag "student-free", over both splits
+GAP_ALPHA = 0.01  # of the flag "feedback above final", divided by how many submissions the claim is the best of
+CHANCE = 0.5  # labels are balanced in every split
 Bools = NDArray[np.bool_]  # (S, M)
 
 
@@ -32,6 +37,34 @@ class Effect(Record):
     difference: Measure  # accuracy; the interval is over items and seeds
     p: float  # one-sided, of the crossed design: the one that decides
     p_items: float  # one-sided, exact sign-flip over items with the seeds held: shown beside it
+
+
+class Voted(Record):
+    """Like with like for a method that is an ensemble inside: naive and ceiling as ensembles too, of as many heads as there are
+    seeds, by majority. Both take more from it than a method of one head does, so this is the stricter comparison."""
+
+    seeds: int  # that vote
+    naive: Measure  # accuracy
+    ceiling: Measure  # accuracy
+    gain: Measure  # accuracy of the method (its single seeds) minus that of naive's vote, paired over items
+    pgr: float | None  # with the vote of the ceiling's heads as 1; None where that does not exceed the weak teacher
+
+
+class Remainder(Record):
+    """What a method still scores when the weak labels, or these and the student, say nothing about an item."""
+
+    accuracy: Measure
+    p: float  # one-sided, that it is no better than chance
+    share: float | None  # of the method's gain over chance on the same split; None where there is no gain
+
+
+class SplitGap(Record):
+    """Is what was submitted better on feedback than the same code is on final, by more than items and choice explain?"""
+
+    submitted: float  # accuracy on feedback, as it was submitted
+    final: float  # accuracy on final, re-run
+    p: float  # one-sided, that feedback is no higher
+    alpha: float  # divided by how many submissions the claim is the best of
 
 
 class Reproduction(Record):
@@ -53,17 +86,8 @@ def paired_effect(correct_SM: Bools, naive_SM: Bools) -> Effect:
     if correct_SM.shape != naive_SM.shape:
         raise ValueError(f"Pairs need one shape, got {correct_SM.shape} and {naive_SM.shape}.")
     difference_SM = correct_SM.astype(np.int8) - naive_SM.astype(np.int8)
-    mean, p_items = float(difference_SM.mean()), sign_flip_p(difference_SM.sum(axis=0))
-    error, freedom = crossed_error(difference_SM)
-    if error == 0.0:
-        half, p = 0.0, p_items
-    else:
-        half = float(stats.t.ppf(0.975, freedom)) * error
-        p = float(stats.t.sf(mean / error, freedom))
-    measure = Measure(
-        estimate=mean, lower=mean - half, upper=mean + half, n=difference_SM.shape[1], resampled="items and seeds (crossed)"
-    )
-    return Effect(difference=measure, p=p, p_items=p_items)
+    p_items = sign_flip_p(difference_SM.sum(axis=0))
+    return Effect(difference=crossed_measure(difference_SM), p=crossed_p(difference_SM, p_items), p_items=p_items)
 
 
 def crossed_error(values_SM: NDArray) -> tuple[float, float]:
@@ -93,6 +117,66 @@ def sign_flip_p(totals_M: NDArray[np.integer]) -> float:
         law = np.convolve(law, step)
     least = (int(totals_M.sum()) + int(sizes.sum())) // 2
     return float(min(1.0, law[least:].sum()))
+
+
+def voted(correct_SM: Bools, size: int) -> Bools:
+    """Majority votes of groups of `size` seeds (one fewer if even, so that nobody draws), shape (G, M); answers are 0 or 1, so
+    the vote is right where most are right."""
+    odd = size - 1 + size % 2
+    groups = max(1, len(correct_SM) // odd)
+    return np.stack([g.mean(axis=0) > 0.5 for g in np.array_split(correct_SM[: groups * odd], groups)])
+
+
+def against_votes(correct_SM: Bools, naive_SM: Bools, *, weak_SM: Bools, ceiling_SM: Bools) -> Voted:
+    """A method's single seeds against the votes of naive's and of the ceiling's. All over the same M items."""
+    naive_GM, ceiling_GM = voted(naive_SM, len(naive_SM)), voted(ceiling_SM, len(naive_SM))
+    difference_SM = correct_SM.astype(np.int8) - naive_GM[0].astype(np.int8)
+    weak, ceiling = float(weak_SM.mean()), float(ceiling_GM.mean())
+    return Voted(
+        seeds=len(naive_SM) - 1 + len(naive_SM) % 2,
+        naive=accuracy_measure(naive_GM),
+        ceiling=accuracy_measure(ceiling_GM),
+        gain=crossed_measure(difference_SM),
+        pgr=performance_gap_recovered(float(correct_SM.mean()), weak=weak, ceiling=ceiling) if ceiling > weak else None,
+    )
+
+
+def crossed_p(values_SM: NDArray, p_items: float) -> float:
+    """One-sided p that the mean of a crossed table is not above 0; that over items where nothing varies."""
+    error, freedom = crossed_error(values_SM)
+    return float(stats.t.sf(float(values_SM.mean()) / error, freedom)) if error else p_items
+
+
+def crossed_measure(values_SM: NDArray) -> Measure:
+    """The mean of a crossed table with its 95 % interval."""
+    mean, (error, freedom) = float(values_SM.mean()), crossed_error(values_SM)
+    half = float(stats.t.ppf(0.975, freedom)) * error if error else 0.0
+    return Measure(
+        estimate=mean, lower=mean - half, upper=mean + half, n=values_SM.shape[1], resampled="items and seeds (crossed)"
+    )
+
+
+def remainder(correct_SM: Bools, *, whole: float | None, student: bool) -> Remainder:
+    """What is left of a method of accuracy `whole` on the same split.
+
+    Without teacher and `student` the test is exact, the sign-flip over items: answers were made without the labels, so that an
+    item's label could as well be the other one, and then all its answers change sides. With the student kept, a head that was
+    fitted to dealt labels still points somewhere in states that know the answer, by luck of its seed: the crossed test.
+    """
+    accuracy, signed_SM = accuracy_measure(correct_SM), 2 * correct_SM.astype(np.int8) - 1
+    gain = None if whole is None or whole <= CHANCE else (accuracy.estimate - CHANCE) / (whole - CHANCE)
+    exact = sign_flip_p(signed_SM.sum(axis=0))
+    return Remainder(accuracy=accuracy, p=crossed_p(signed_SM, exact) if student else exact, share=gain)
+
+
+def split_gap(feedback_SM: Bools, final_SM: Bools, *, best_of: int) -> SplitGap:
+    """Correctness on feedback, as it was submitted, against that on final. The splits are drawn alike and share no item, so the
+    errors over items add (Welch 1947, with the normal law: there are hundreds)."""
+    feedback_M, final_M = feedback_SM.mean(axis=0), final_SM.mean(axis=0)
+    submitted, final = float(feedback_M.mean()), float(final_M.mean())
+    error = float(np.sqrt(feedback_M.var(ddof=1) / len(feedback_M) + final_M.var(ddof=1) / len(final_M)))
+    p = float(stats.norm.sf((submitted - final) / error)) if error else float(submitted <= final)
+    return SplitGap(submitted=submitted, final=final, p=p, alpha=GAP_ALPHA / max(1, best_of))
 
 
 def reproduction(submitted_SM: Bools, again_SM: Bools, truth_M: NDArray[np.bool_], *, best_of: int) -> Reproduction:

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from aarlab.core.errors import InvalidSubmission, Misconfigured
+from aarlab.core.records import SplitName
 from aarlab.core.settings import Home
 from aarlab.evaluation.confirmation import Confirmations
+from aarlab.evaluation.confirmation_record import COMPARED, Kind, Target
 from aarlab.fleet.baselines import tuned_naive
 from aarlab.fleet.campaign import Campaign
 from aarlab.runs import testbed
+from aarlab.runs.ablation import ablate
 from aarlab.runs.engine import LocalEngine, RunResult
 from aarlab.runs.student import Student
 from aarlab.runs.testbed import Testbed
@@ -25,36 +28,58 @@ Say = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
+class Elsewhere:
+    """A target that is not the campaign's own feedback or final."""
+
+    kind: Kind
+    bed: Testbed
+    split: SplitName = "final"
+
+
+@dataclass(frozen=True)
 class Plan:
-    """On which testbeds a campaign confirms, beside its own: target's name -> (kind, testbed)."""
+    """On which testbeds a campaign confirms, beside its own, by the target's name."""
 
     campaign: Testbed
-    others: Mapping[str, tuple[str, Testbed]]
+    others: Mapping[str, Elsewhere]
 
     def write(self, folder: Path) -> None:
         """Tell the evaluator of the campaign in `folder`, once: server/targets.json."""
-        rows = [{"name": name, "kind": kind, "folder": str(bed.folder)} for name, (kind, bed) in self.others.items()]
+        found = [Target(name=n, kind=o.kind, folder=str(o.bed.folder), split=o.split) for n, o in self.others.items()]
+        rows = [target.model_dump() for target in found]
         (folder / "server").mkdir(parents=True, exist_ok=True)
         (folder / "server" / "targets.json").write_text(json.dumps(rows, indent=1))
 
     def bed(self, target: str) -> Testbed:
         """The testbed of a target; feedback and final are the campaign's own."""
-        return self.others[target][1] if target in self.others else self.campaign
+        return self.others[target].bed if target in self.others else self.campaign
 
 
 def plan(campaign: Campaign, bed: Testbed, *, home: Home, student: Student, say: Say) -> Plan:
-    """Set up what the campaign confirms on: a fresh draw of its problem and the transfer problems, each as far as asked.
+    """Set up what the campaign confirms on: ablations of its own testbed always (they cost a second), a fresh draw of its data,
+    another teacher and student on its data, and the transfer problems, each as far as asked.
 
     Raises:
         Misconfigured, Transient: see `testbed.prepare`.
     """
-    wanted = [("fresh", "fresh", campaign.problem, campaign.data_seed + FRESH)] if campaign.confirm_on_fresh else []
-    wanted += [(name, "transfer", name, campaign.data_seed) for name in campaign.transfers]
 
-    def one(problem: str, data_seed: int) -> Testbed:
-        return testbed.prepare(problem, data_seed, home=home, student=student, say=lambda w, d, n: say(f"{problem}: {w}", d, n))
+    def one(kind: Kind, problem: str, data_seed: int, reader: Student) -> Elsewhere:
+        def of(what: str, done: int, total: int) -> None:
+            say(f"{kind}, {problem}: {what}", done, total)
 
-    return Plan(bed, {name: (kind, one(problem, seed)) for name, kind, problem, seed in wanted})
+        return Elsewhere(kind, testbed.prepare(problem, data_seed, home=home, student=reader, say=of))
+
+    ablated = ablate(bed, "ablated")
+    found = {
+        "teacherless": Elsewhere("teacherless", ablate(bed, "teacherless")),
+        "ablated": Elsewhere("ablated", ablated),
+        "ablated-feedback": Elsewhere("ablated", ablated, "feedback"),
+    }
+    if campaign.confirm_on_fresh:
+        found["fresh"] = one("fresh", campaign.problem, campaign.data_seed + FRESH, student)
+    if campaign.confirm_on_pair and student.pair is not None:
+        found["pair"] = one("pair", campaign.problem, campaign.data_seed, student.pair)
+    return Plan(bed, found | {name: one("transfer", name, campaign.data_seed, student) for name in campaign.transfers})
 
 
 def confirm_leaders(
@@ -65,7 +90,7 @@ def confirm_leaders(
     *,
     snapshot: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Confirm the leaders by exact feedback score, or one snapshot; each confirmation's ledger body, in rank order.
+    """Confirm the leaders (see `Confirmations.leaders`), or one snapshot; each confirmation's ledger body, in rank order.
 
     `engines`: by target, "feedback" and "final" among them. A snapshot that fails here is recorded as failed with its words; an
     infrastructure failure is raised and is no result.
@@ -82,7 +107,7 @@ def confirm_leaders(
             engine, seeds = engines[target["name"]], tuple(target["seeds"])
             for name, files in (("method", one["files"]), ("naive", naive)):
                 key = one["id"] if name == "method" else str(seeds), target["name"], name
-                if key not in jobs and not (name == "naive" and target["kind"] == "feedback"):
+                if key not in jobs and (name == "method" or target["kind"] in COMPARED):
                     jobs[key] = pool.submit(engine.run, files, target["split"], seeds)
     bodies = []
     try:
@@ -101,7 +126,7 @@ def _outcome(token: str, target: Mapping[str, Any], jobs: Mapping[tuple[str, str
         found = {"method": _compact(jobs[token, target["name"], "method"].result())}
     except InvalidSubmission as error:
         return {"error": str(error)}
-    if target["kind"] != "feedback":
+    if target["kind"] in COMPARED:
         try:
             found["naive"] = _compact(jobs[str(tuple(target["seeds"])), target["name"], "naive"].result())
         except InvalidSubmission as error:

@@ -14,6 +14,7 @@ LAYERS = (1, 8, 12, 16, 20, 24)
 TEACHER_LAYER = 1
 WIDTH = 24
 NOISE = {1: 6.0, 8: 3.0, 12: 2.0, 16: 1.0, 20: 1.2, 24: 1.5}  # standard deviation, in units of the latent value
+OTHER_NOISE = {1: 7.0, 8: 1.2, 12: 1.2, 16: 1.5, 20: 1.8, 24: 2.0}  # of a second double, which sees best elsewhere
 
 
 def value_of(text: str) -> float:
@@ -21,15 +22,17 @@ def value_of(text: str) -> float:
     return float(sum({"g": 1, "b": -1}[w[0]] * int(w[-1]) for w in text.split() if w[:-1] in {"good", "bad"}))
 
 
-def features(texts: Sequence[str]) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
-    """Hidden states (L, T, D) and zero-shot favour (T,), functions of the texts alone."""
+def features(texts: Sequence[str], *, other: bool = False) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
+    """Hidden states (L, T, D) and zero-shot favour (T,), functions of the texts alone; `other`: as a second double sees them,
+    whose noise has nothing to do with the first one's."""
+    noise_of, salt = (OTHER_NOISE, "other ") if other else (NOISE, "")
     hidden_LTD = np.zeros((len(LAYERS), len(texts), WIDTH), np.float16)
     favour_T = np.zeros(len(texts), np.float32)
     for t, text in enumerate(texts):
-        rng = np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big"))
+        rng = np.random.default_rng(int.from_bytes(hashlib.sha256(f"{salt}{text}".encode()).digest()[:8], "big"))
         noise_LD = rng.normal(size=(len(LAYERS), WIDTH))
         for n, layer in enumerate(LAYERS):
             hidden_LTD[n, t] = noise_LD[n]
-            hidden_LTD[n, t, 0] += value_of(text) / NOISE[layer] / 2
+            hidden_LTD[n, t, 0] += value_of(text) / noise_of[layer] / 2
         favour_T[t] = value_of(text) / 3 + rng.normal() * 1.5
     return hidden_LTD, favour_T

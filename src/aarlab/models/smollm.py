@@ -158,12 +158,13 @@ def _cached(kind: str, asked: list[tuple[str, str]], weights: Path, cache: Path,
     fingerprint = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
     path = cache / "features" / f"{fingerprint[:24]}.npz"
     if not path.exists():
-        _write(path, _extract(kind, asked, weights, workers, progress))
+        write_features(path, _extract(kind, asked, weights, workers, progress))
     with np.load(path) as stored:
         return Features(stored["hidden_LTD"], stored["favour_T"], stored["profile_TP"])
 
 
-def _write(path: Path, features: Features) -> None:
+def write_features(path: Path, features: Features) -> None:
+    """Keep features; the file appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial.npz")
     np.savez(partial, **vars(features))

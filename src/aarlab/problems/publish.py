@@ -19,8 +19,8 @@ _ANY: TypeAdapter[AnyItem] = TypeAdapter(AnyItem)
 PUBLISHED_SPLITS: dict[SplitName, str] = {"student": "public", "feedback": "public", "final": "sealed/inputs"}
 
 
-def publish(problem: Problem, items: Sequence[AnyItem], folder: Path, *, data_seed: int) -> None:
-    """Write the problem's three folders.
+def publish(problem: Problem, items: Sequence[AnyItem], folder: Path, *, data_seed: int, student: str = "") -> None:
+    """Write the problem's three folders. `student`: who reads it and who teaches, in words, for the card.
 
     Raises:
         Misconfigured: the items fail `check_problem`.
@@ -43,6 +43,7 @@ def publish(problem: Problem, items: Sequence[AnyItem], folder: Path, *, data_se
         "card": problem.card,
         "in_distribution": problem.id_source,
         "out_of_distribution": problem.ood_source,
+        "student": student,
         "transfer_only": problem.transfer_only,
         "items": {s: sum(i.split == s for i in items) for s in SPLITS},
     }

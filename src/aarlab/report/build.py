@@ -159,7 +159,7 @@ def _notes(campaign: Campaign, isolation: str) -> tuple[str, ...]:
         notes.append("Data seed 0 is the one on which hyper-parameters were chosen: its figures are optimistic.")
     notes.append(
         "A confirmed method beats naive tuned on feedback, by a one-sided test over items and seeds, Holm-adjusted for all "
-        "that were ever put to confirmation on this final. Transfer problems are shown and do not decide."
+        "that were ever put to confirmation on this final. Another pair and transfer problems are shown and do not decide."
     )
     if not campaign.confirm_on_fresh:
         notes.append(f"No fresh draw of the data was run. `aar confirm {campaign.name}` runs the whole gate.")

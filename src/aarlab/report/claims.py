@@ -1,27 +1,24 @@
 """Confirmations and label sets -> rows of the report."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from aarlab.core.records import Entry, Family
-from aarlab.evaluation.confirmation_record import ConfirmationRecord, TargetResult, record_of
+from aarlab.evaluation.confirmation_flags import STUDENT_FREE
+from aarlab.evaluation.confirmation_record import ABLATED, ConfirmationRecord, TargetResult, record_of, record_path
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.grade import grade
-from aarlab.evaluation.tries import Tries
+from aarlab.evaluation.tries import Tries, tries_of
 from aarlab.evaluation.verdict import ALPHA
-from aarlab.report.record import ClaimRow, ElsewhereRow, ReleasedRow, Score, count, statistic
+from aarlab.report.record import AblationRow, ClaimRow, ElsewhereRow, ReleasedRow, Score, VotedRow, count, statistic
 from aarlab.report.ruler import Correct, Ruler
-
-
-def tries_of(evaluator: Evaluator) -> Tries:
-    """Who was ever put to confirmation on the campaign's label set."""
-    return Tries(evaluator.problem / "private" / "confirmations" / "final.sqlite")
 
 
 def claim_rows(evaluator: Evaluator, entries: Sequence[Entry], ruler: Ruler) -> tuple[ClaimRow, ...]:
     """One row a snapshot that was put to confirmation, from its latest record; confirmed ones first, then by claim."""
     latest = {e.body["snapshot"]: record_of(e) for e in entries if e.kind == "confirmation"}
     by_seq = {e.seq: e for e in entries if e.kind == "submission"}
-    tries = tries_of(evaluator)
+    tries = tries_of(evaluator.problem)
     rows = [(r, ruler.score("feedback", _correct(evaluator, by_seq[r.claim.ledger_seq]))) for r in latest.values()]
     rows.sort(key=lambda row: (row[0].verdict != "confirmed", -row[1].accuracy.estimate))
     return tuple(_row(rank, r, claimed, evaluator, ruler, tries) for rank, (r, claimed) in enumerate(rows, start=1))
@@ -39,7 +36,11 @@ def _row(rank: int, record: ConfirmationRecord, claimed: Score, evaluator: Evalu
         claimed=claimed,
         final=None if final is None or final.failure else ruler.score("final", _final(evaluator, final)),
         gain=None if final is None or final.effect is None else final.effect.difference,
-        elsewhere=tuple(_elsewhere(t) for t in record.targets if t.kind in {"fresh", "transfer"}),
+        voted=_voted(final, n),
+        elsewhere=tuple(_elsewhere(t) for t in record.targets if t.kind in {"fresh", "transfer", "pair"}),
+        ablations=tuple(_ablation(t, n) for t in record.targets if t.kind in ABLATED),
+        flags=record.flags,
+        beside=_beside(record),
         verdict=record.verdict,
         reasons=record.reasons,
         p_adjusted=None if record.p_adjusted is None else statistic(record.p_adjusted, n),
@@ -47,7 +48,41 @@ def _row(rank: int, record: ConfirmationRecord, claimed: Score, evaluator: Evalu
         p_adjusted_now=None if now is None else statistic(now, n),
         m_now=count(m_now),
         stands=record.verdict != "confirmed" or (now is not None and now < ALPHA),
-        record=f"confirmations/{record.snapshot[:12]}.json",
+        record=str(record_path(Path("confirmations"), record.snapshot)),
+    )
+
+
+def _beside(record: ConfirmationRecord) -> str:
+    """What must be read with the verdict, or "": how much of the claim needs neither teacher nor student."""
+    if not record.student_free:
+        return ""
+    shares = [t.remainder.share for t in record.remainders if t.remainder and t.remainder.share is not None]
+    much = f"{max(shares):.0%} of its gain over chance" if shares else "what it scores"
+    return f"{STUDENT_FREE}: {much} needs neither teacher nor student"
+
+
+def _voted(final: TargetResult | None, n: int) -> VotedRow | None:
+    if final is None or final.voted is None:
+        return None
+    found = final.voted
+    return VotedRow(
+        seeds=count(found.seeds),
+        naive=found.naive,
+        ceiling=found.ceiling,
+        gain=found.gain,
+        pgr=None if found.pgr is None else statistic(found.pgr, n),
+    )
+
+
+def _ablation(target: TargetResult, n: int) -> AblationRow:
+    left = target.remainder
+    return AblationRow(
+        kind=target.kind,
+        split=target.split or "final",
+        accuracy=left.accuracy if left else None,
+        p=statistic(left.p, n) if left else None,
+        share=statistic(left.share, n) if left and left.share is not None else None,
+        failure=target.failure,
     )
 
 
@@ -70,6 +105,7 @@ def _elsewhere(target: TargetResult) -> ElsewhereRow:
         name=target.name,
         kind=target.kind,
         problem=target.problem,
+        student=target.student,
         score=score,
         gain=target.effect.difference if target.effect else None,
         failure=target.failure,
@@ -79,7 +115,7 @@ def _elsewhere(target: TargetResult) -> ElsewhereRow:
 def released_rows(evaluator: Evaluator) -> tuple[ReleasedRow, ...]:
     """The bits-released ledgers of the label set: of `feedback`, which answers submissions, and of `final`."""
     state, n_final = evaluator.meter.state(), len(evaluator.answers["final"])
-    tried, answers, bits = tries_of(evaluator).spent()
+    tried, answers, bits = tries_of(evaluator.problem).spent()
     cap, n = state["cap_bits"], state["items"]
     feedback = ReleasedRow(
         labels="feedback",

@@ -41,10 +41,32 @@ class ElsewhereRow(Record):
     """What a snapshot scored on a target that is not the campaign's own `final`, and its gain over tuned naive there."""
 
     name: str
-    kind: str  # "fresh": another draw of the problem; "transfer": another problem, which does not decide the verdict
+    kind: str  # "fresh": another draw of the problem. Shown, not deciding: "transfer", another problem; "pair", another student
     problem: str
+    student: str  # and its teacher, in words
     score: Score | None
     gain: Measure | None  # accuracy over tuned naive, same seeds and items
+    failure: str | None
+
+
+class VotedRow(Record):
+    """Like with like for an ensemble: against majority votes over as many heads of naive and of the ceiling, on final."""
+
+    seeds: Measure
+    naive: Measure  # accuracy
+    ceiling: Measure  # accuracy
+    gain: Measure  # accuracy of the method's single seeds over naive's vote
+    pgr: Measure | None  # with the ceiling's vote as 1
+
+
+class AblationRow(Record):
+    """What the method still scores without the weak labels ("teacherless"), or without these and the student ("ablated")."""
+
+    kind: str
+    split: str
+    accuracy: Measure | None
+    p: Measure | None  # one-sided, that it is no better than chance
+    share: Measure | None  # of its gain over chance on that split
     failure: str | None
 
 
@@ -59,7 +81,11 @@ class ClaimRow(Record):
     claimed: Score  # on feedback, from the ledger
     final: Score | None  # on final, from the evaluator's run; null if it did not come about
     gain: Measure | None  # accuracy on final over tuned naive, same seeds and items
+    voted: VotedRow | None
     elsewhere: tuple[ElsewhereRow, ...]
+    ablations: tuple[AblationRow, ...]
+    flags: tuple[str, ...]  # that the confirmation raised; they block nothing
+    beside: str  # what must be read with the verdict, or ""
     verdict: Verdict
     reasons: tuple[str, ...]
     p_adjusted: Measure | None  # Holm over m; as signed
@@ -72,6 +98,20 @@ class ClaimRow(Record):
     @property
     def fresh(self) -> ElsewhereRow | None:
         return next((e for e in self.elsewhere if e.kind == "fresh"), None)
+
+    @property
+    def standing(self) -> str:
+        """The verdict as it must be read: whether it still stands, and what stands beside it."""
+        words = self.verdict if self.stands else f"{self.verdict}, but no longer"
+        return f"{words} ({self.beside})" if self.beside else words
+
+    @property
+    def pair(self) -> ElsewhereRow | None:
+        return next((e for e in self.elsewhere if e.kind == "pair"), None)
+
+    def left(self, kind: str, split: str = "final") -> AblationRow | None:
+        """What an ablation left on a split; None where it was not run."""
+        return next((a for a in self.ablations if (a.kind, a.split) == (kind, split)), None)
 
     @property
     def transfer(self) -> tuple[ElsewhereRow, ...]:
@@ -138,7 +178,7 @@ class Totals(Record):
 class Report(Record):
     """Everything that the Markdown, the HTML and the terminal show."""
 
-    schema_version: int = 2
+    schema_version: int = 3
     campaign: dict  # the campaign's specification, as saved
     problem: dict  # the problem's public card
     student: str

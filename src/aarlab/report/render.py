@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aarlab.core.records import Measure
-from aarlab.report.record import ElsewhereRow, Report, Score
+from aarlab.report.record import AblationRow, ElsewhereRow, Report, Score
 
 
 def interval(measure: Measure | None) -> str:
@@ -38,7 +38,7 @@ def _environment(kind: str) -> Environment:
     )
     cell = (lambda text: text.replace("|", "\\|").replace("\n", " ")) if kind == "md" else str
     environment.filters |= {"interval": interval, "accuracy": accuracy, "cell": cell}
-    environment.filters |= {"score": score, "elsewhere": elsewhere, "p_value": p_value}
+    environment.filters |= {"score": score, "elsewhere": elsewhere, "p_value": p_value, "left": left}
     return environment
 
 
@@ -57,7 +57,7 @@ def bars(report: Report) -> list[dict[str, object]]:
     """Rows of the forest plot: PGR on `final` of baselines and confirmed claims, placed on a 0..100 scale."""
     rows = [(b.name, b.final.pgr, "baseline") for b in report.baselines]
     rows += [
-        (f"#{c.rank} {c.family.value}: {c.verdict}", c.final.pgr, "confirmed" if c.verdict == "confirmed" else "claim")
+        (f"#{c.rank} {c.family.value}: {c.standing}", c.final.pgr, "confirmed" if c.verdict == "confirmed" else "claim")
         for c in report.claims
         if c.final
     ]
@@ -114,12 +114,13 @@ def _scores(report: Report) -> Table:
 def _claims(report: Report) -> Table:
     title = "Leaders: PGR claimed on feedback, PGR of the evaluator's re-runs, and the verdict"
     table = Table(title=title, title_justify="left")
-    for column in ("", "researcher", "family", "claimed", "final", "fresh draw", "transfer", "verdict", "p adj", "m"):
+    where = ("claimed", "final", "fresh draw", "other pair", "transfer")
+    for column in ("", "researcher", "family", *where, "verdict", "p adj", "m"):
         table.add_column(column)
     for c in report.claims:
-        scores = interval(c.claimed.pgr), score(c.final), elsewhere(c.fresh), ", ".join(map(elsewhere, c.transfer)) or "not run"
-        verdict = c.verdict if c.stands else f"{c.verdict}, but no longer"
-        table.add_row(str(c.rank), c.researcher, c.family.value, *scores, verdict, p_value(c.p_adjusted), interval(c.m))
+        transfer = ", ".join(map(elsewhere, c.transfer)) or "not run"
+        scores = interval(c.claimed.pgr), score(c.final), elsewhere(c.fresh), elsewhere(c.pair), transfer
+        table.add_row(str(c.rank), c.researcher, c.family.value, *scores, c.standing, p_value(c.p_adjusted), interval(c.m))
     return table
 
 
@@ -129,11 +130,21 @@ def score(found: Score | None) -> str:
 
 
 def elsewhere(row: ElsewhereRow | None) -> str:
-    """PGR on a fresh draw or a transfer problem (named)."""
+    """PGR on a fresh draw, with another pair, or on a transfer problem (named)."""
     if row is None:
         return "not run"
     words = "failed" if row.failure else score(row.score) if row.score else "unknown"
-    return words if row.kind == "fresh" else f"{row.name} {words}"
+    return f"{row.name} {words}" if row.kind == "transfer" else words
+
+
+def left(row: AblationRow | None) -> str:
+    """`0.512 (4 % of the gain)`: what an ablation leaves."""
+    if row is None:
+        return "not run"
+    if row.accuracy is None:
+        return "failed"
+    share = f" ({row.share.estimate:.0%} of its gain over chance)" if row.share else ""
+    return f"{accuracy(row.accuracy)}{share}, p {p_value(row.p)}"
 
 
 def p_value(measure: Measure | None) -> str:

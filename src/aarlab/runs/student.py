@@ -11,9 +11,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from aarlab.core.errors import Misconfigured
 from aarlab.core.records import AnyItem, Pair
 from aarlab.core.settings import Home
-from aarlab.models import double, smollm
+from aarlab.models import double, minilm, smollm
 from aarlab.models.count_lm import CountLM
 from aarlab.models.vectors import static_vectors
 from aarlab.problems.problem import Problem
@@ -34,10 +35,13 @@ class Reading:
 
 @dataclass(frozen=True)
 class Student:
-    """A named way to read items: `read(problem, items, data_seed, say)`."""
+    """A named way to read items: `read(problem, items, data_seed, say)`; `words` says who the student and its teacher are, and
+    `pair` is another student with another teacher, whose layers go by the same names."""
 
     name: str
     read: Callable[[Problem, Sequence[AnyItem], int, Say], Reading]
+    words: str = ""
+    pair: "Student | None" = None
 
 
 def smollm2(home: Home, workers: int, *, random_weights: bool = False) -> Student:
@@ -62,14 +66,39 @@ def smollm2(home: Home, workers: int, *, random_weights: bool = False) -> Studen
             fingerprint=f"{name} {hashlib.sha256(features.hidden_LTD.tobytes()).hexdigest()[:12]}",
         )
 
-    return Student(name, read)
+    size = "SmolLM2-135M with random weights" if random_weights else "SmolLM2-135M-Instruct"
+    return Student(name, read, f"{size}; teacher: word vectors, or a language model of counts", pair=minilm_l6(home))
 
 
-def _counting(problem: Problem, items: Sequence[AnyItem], data_seed: int, say: Say) -> Reading:
+def minilm_l6(home: Home) -> Student:
+    """all-MiniLM-L6-v2, frozen, with a teacher that reads characters: another pair for problems of paired texts."""
+
+    def read(problem: Problem, items: Sequence[AnyItem], data_seed: int, say: Say) -> Reading:
+        if not isinstance(items[0], Pair):
+            words = f"MiniLM reads pairs of texts only, and '{problem.name}' has single choices."
+            raise Misconfigured(f"{words} Set confirm_on_pair: false.")
+        say("student: weights", 0, 1)
+        weights = minilm.ensure_weights(home.cache)
+        texts = [c for i in items for c in i.choices]
+        features = minilm.read_snippets(texts, weights=weights, cache=home.cache, progress=partial(say, "student: texts"))
+        say("teacher: what it reads", 0, 1)
+        teacher_TE = static_vectors(problem.corpus(home.cache, data_seed), texts, characters=True)
+        return Reading(
+            hidden={layer: _by_item(h, items) for layer, h in zip(minilm.BLOCK_OF, features.hidden_LTD, strict=True)},
+            profile_NCP=_by_item(features.profile_TP, items),
+            favour_NC=_by_item(features.favour_T, items),
+            teacher_NCE=_by_item(teacher_TE, items),
+            fingerprint=f"minilm {hashlib.sha256(features.hidden_LTD.tobytes()).hexdigest()[:12]}",
+        )
+
+    return Student("minilm", read, "all-MiniLM-L6-v2 (22 M); teacher: character vectors")
+
+
+def _counting(problem: Problem, items: Sequence[AnyItem], data_seed: int, say: Say, *, other: bool = False) -> Reading:
     del problem, data_seed
     say("double: features", 0, 1)
     texts = [c for i in items for c in i.choices]
-    hidden_LTD, favour_T = double.features(texts)
+    hidden_LTD, favour_T = double.features(texts, other=other)
     digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()
     hidden = {layer: _by_item(h, items) for layer, h in zip(double.LAYERS, hidden_LTD, strict=True)}
     return Reading(
@@ -77,11 +106,12 @@ def _counting(problem: Problem, items: Sequence[AnyItem], data_seed: int, say: S
         profile_NCP=np.zeros((len(items), len(items[0].choices), 0), np.float32),
         favour_NC=_by_item(favour_T, items),
         teacher_NCE=hidden[double.TEACHER_LAYER].astype(np.float32),
-        fingerprint=f"double {digest[:12]}",
+        fingerprint=f"double{' other' if other else ''} {digest[:12]}",
     )
 
 
-COUNTING = Student("double", _counting)  # milliseconds, no download: for tests and for trying the path out
+_OTHER = Student("double-other", partial(_counting, other=True), "a second double; teacher: its first layer")
+COUNTING = Student("double", _counting, "the double; teacher: its first layer", pair=_OTHER)  # milliseconds, no download
 
 
 def _by_item(values_T: NDArray, items: Sequence[AnyItem]) -> NDArray:

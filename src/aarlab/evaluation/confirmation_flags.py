@@ -1,0 +1,45 @@
+"""What a confirmation says of a submitter beside its verdict: flags, which block nothing.
+
+They use labels, and so are the operator's alone, but for one bit (student-free), which is charged with the verdict.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from aarlab.evaluation.confirmation_record import ConfirmationRecord, TargetResult
+
+STUDENT_FREE, NOT_REPRODUCIBLE, GAP = "student-free", "not reproducible", "feedback above final"
+
+
+def flags_of(record: ConfirmationRecord) -> list[dict[str, Any]]:
+    """The bodies of the flags' ledger entries, at most one of a detector."""
+    return list(_flags(record))
+
+
+def _flags(record: ConfirmationRecord) -> Iterator[dict[str, Any]]:
+    if record.student_free:
+        words = "; ".join(map(_remainder, record.remainders))
+        yield _flag(record, STUDENT_FREE, f"without weak labels and student it still scores {words}")
+    if record.verdict == "not reproducible":
+        yield _flag(record, NOT_REPRODUCIBLE, "; ".join(record.reasons))
+    if (gap := record.gap) is not None and gap.p <= gap.alpha:
+        words = f"what was submitted scores {gap.submitted:.3f} on feedback, the same code {gap.final:.3f} on final"
+        yield _flag(record, GAP, f"{words} (p {gap.p:.2g}, against {gap.alpha:.2g})")
+
+
+def _remainder(target: TargetResult) -> str:
+    assert target.remainder is not None
+    left = target.remainder
+    share = "" if left.share is None else f", {left.share:.0%} of its gain over chance"
+    return f"{left.accuracy} on {target.split}{share} (p {left.p:.2g})"
+
+
+def _flag(record: ConfirmationRecord, detector: str, evidence: str) -> dict[str, Any]:
+    return {
+        "detector": detector,
+        "submitter": record.claim.researcher,
+        "episode": record.snapshot,
+        "receipts": [record.claim.receipt],
+        "evidence": evidence,
+        "uses_labels": True,
+    }
