@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from aarlab.core.records import Entry
+from aarlab.core.records import Entry, Ticket
 from aarlab.evaluation.leaderboard import campaign_state
 from aarlab.server import wire
 from aarlab.server.desk import Desk
@@ -40,6 +40,18 @@ class OperatorDesk:
 
         entry = await self._desk.do(OPERATOR, append)
         return wire.Recorded(seq=entry.seq, hash=entry.hash)
+
+    async def requests(self) -> wire.Requests:
+        """The code that waits to be run, in the order in which to run it."""
+        rows = await self._desk.do(OPERATOR, lambda _: self._desk.requests.waiting())
+        return wire.Requests(requests=[wire.Waiting(**row) for row in rows])
+
+    async def settle(self, ticket: str, outcome: wire.Ran | wire.Failed) -> Ticket:
+        """What became of a request; where it was run, graded like any submission."""
+        requests = self._desk.requests
+        if isinstance(outcome, wire.Failed):
+            return await self._desk.do(OPERATOR, lambda _: requests.fail(ticket, outcome.failure, outcome.log))
+        return await self._desk.do(OPERATOR, lambda _: requests.deliver(ticket, dict(outcome.predictions)))
 
     async def board(self) -> wire.OperatorBoard:
         """Counts by submitter."""

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, FastAPI
 
+from aarlab.core.records import Ticket
 from aarlab.server import wire
 from aarlab.server.identity import Name
 from aarlab.server.operations import OperatorDesk
@@ -33,6 +34,16 @@ def make_operator_router(desk: OperatorDesk, app: FastAPI) -> APIRouter:
     async def add_entry(new: Annotated[wire.NewEntry, Body()]) -> wire.Recorded:
         """Record an event or what was spent."""
         return await desk.record(new)
+
+    @router.get("/operator/requests")
+    async def waiting_requests() -> wire.Requests:
+        """The code that waits to be run (code mode)."""
+        return await desk.requests()
+
+    @router.post("/operator/requests/{ticket}")
+    async def settle_request(ticket: wire.TicketId, outcome: Annotated[wire.Ran | wire.Failed, Body()]) -> Ticket:
+        """What became of a request: what it answered, or how it failed."""
+        return await desk.settle(ticket, outcome)
 
     @router.get("/operator/board")
     async def operator_board() -> wire.OperatorBoard:

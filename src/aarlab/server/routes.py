@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 
 from aarlab.core.errors import InvalidSubmission
-from aarlab.core.records import Finding, Receipt
+from aarlab.core.records import Finding, Receipt, Ticket
 from aarlab.server import wire
 from aarlab.server.desk import Desk
 
@@ -47,6 +47,16 @@ def _work(router: APIRouter, desk: Desk) -> None:
     async def submit_predictions(new: wire.Submission) -> Receipt:
         """Submit answers on the issued seeds; unlimited. Answers with a receipt, on a grid of 10 ms."""
         return await desk.submit(new)
+
+    @router.post("/requests", status_code=201)
+    async def submit_code(new: wire.NewRequest) -> Ticket:
+        """Hand in committed code to be run and graded (code mode). Answers with a ticket at once."""
+        return await desk.submit_code(new)
+
+    @router.get("/requests/{ticket}")
+    async def read_ticket(ticket: wire.TicketId) -> Ticket:
+        """What became of one's ticket: waiting, a receipt, or how it failed."""
+        return await desk.ticket(ticket)
 
     @router.get("/budget")
     async def my_budget() -> wire.Budget:

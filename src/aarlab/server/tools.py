@@ -55,9 +55,16 @@ def _evaluation_tools(server: MCPServer, desk: Desk) -> None:
         return await _told(lambda: desk.code(snapshot))
 
     @server.tool()
+    async def submit_code(snapshot: str, family: Family) -> dict[str, Any]:
+        """Where the campaign takes code only: hand in committed code to be run on the feedback items, which you do not see.
+        Answers with a ticket at once; read_receipt(ticket) tells when it ran."""
+        return await _told(desk.submit_code, wire.NewRequest, snapshot=snapshot, family=family)
+
+    @server.tool()
     async def read_receipt(receipt: str) -> dict[str, Any]:
-        """A receipt, as it was told when it was given."""
-        return await _told(lambda: desk.receipt(receipt))
+        """A receipt by its id, as it was told when it was given; or what became of your ticket: "waiting", "done" with the
+        receipt, or "failed" with the kind of failure."""
+        return await _told(lambda: desk.ticket(receipt) if receipt.startswith("q-") else desk.receipt(receipt))
 
     @server.tool()
     async def leaderboard(page: int = 0) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from aarlab.core.records import Family, Finding, FindingKind, Record, Released
+from aarlab.core.records import Failure, Family, Finding, FindingKind, Record, Released
 from aarlab.evaluation.leaderboard import Activity, Row
 from aarlab.server.identity import Issued, Name, Role, Seconds
 
@@ -15,9 +15,10 @@ Limit = Annotated[int, Field(ge=1, le=100)]
 Query = Annotated[str, Field(min_length=1, max_length=200)]
 SnapshotId = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 ReceiptId = Annotated[str, Field(pattern=r"^r-[0-9]{6,12}$")]
+TicketId = Annotated[str, Field(pattern=r"^q-[0-9]{6,12}$")]
 FindingId = Annotated[str, Field(pattern=r"^f-[0-9]{6,12}$")]
 FamilyName = Annotated[Family, Field(strict=False)]  # JSON has no enumerations
-Bit = Literal[0, 1]
+Bit = Annotated[int, Field(ge=0, le=1)]
 OneSeed = Annotated[
     Annotated[str, Field(pattern=r"^[01]+$", max_length=1_000_000)] | Annotated[dict[str, Bit], Field(max_length=200_000)],
     Field(union_mode="left_to_right"),
@@ -61,6 +62,13 @@ class Submission(Record):
     snapshot: SnapshotId
     family: FamilyName
     predictions: Annotated[dict[str, OneSeed], Field(min_length=1, max_length=16)]
+
+
+class NewRequest(Record):
+    """Code that is to be run by the operator's side (code mode)."""
+
+    snapshot: SnapshotId
+    family: FamilyName
 
 
 class NewFinding(Record):
@@ -190,6 +198,31 @@ class Recorded(Record):
 
     seq: int
     hash: str
+
+
+class Waiting(Record):
+    """Code that waits to be run on its issued seeds."""
+
+    ticket: TicketId
+    snapshot: SnapshotId
+    seeds: list[int]
+
+
+class Requests(Record):
+    requests: list[Waiting]
+
+
+class Ran(Record):
+    """What the code answered."""
+
+    predictions: Annotated[dict[str, OneSeed], Field(min_length=1, max_length=16)]
+
+
+class Failed(Record):
+    """How the code failed; `log` is of a run that saw no feedback item."""
+
+    failure: Failure
+    log: Annotated[str, Field(max_length=20_000)] | None = None
 
 
 class OperatorBoard(Record):
