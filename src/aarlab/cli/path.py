@@ -2,6 +2,8 @@
 
 import json
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,8 +12,10 @@ from aarlab.core.settings import Home
 from aarlab.evaluation.confirmation import Confirmations
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.leaderboard import campaign_state
+from aarlab.evaluation.requests import CODE_ONLY
 from aarlab.fleet.baselines import measure_baselines
 from aarlab.fleet.campaign import Campaign
+from aarlab.fleet.code_mode import CodeWorker
 from aarlab.fleet.confirmation import confirm_leaders
 from aarlab.fleet.confirmation import plan as make_plan
 from aarlab.fleet.evaluator_process import EvaluatorProcess
@@ -20,6 +24,7 @@ from aarlab.report.build import build
 from aarlab.report.record import Report
 from aarlab.report.render import write
 from aarlab.runs import student, testbed
+from aarlab.runs.blind import blind
 from aarlab.runs.engine import LocalEngine, MakeSandbox
 from aarlab.runs.testbed import Testbed
 from aarlab.sandbox import SANDBOXES
@@ -82,10 +87,11 @@ def walk(campaign: Campaign, home: Home, show: Show) -> tuple[Report, Path]:
     with tempfile.TemporaryDirectory(prefix="aar-") as short:
         sockets = Path(short)
         sockets.chmod(0o711)
-        fleet = Fleet(campaign, folder, bed, make_sandbox(campaign), sockets=sockets)
+        shown = blind(bed) if campaign.mode == "code" else bed
+        fleet = Fleet(campaign, folder, shown, make_sandbox(campaign), sockets=sockets)
         process = EvaluatorProcess(bed.folder, folder, policy=campaign.policy, sockets=[fleet.socket(n) for n in fleet.names])
-        with process as evaluator:
-            _campaign(campaign, fleet, evaluator, show)
+        with process as evaluator, _worker(campaign, bed, home, evaluator) as worker:
+            _campaign(campaign, fleet, evaluator, worker, show)
     confirmed(campaign, bed, home, show)
     show.line("[bold]4 report[/bold]")
     return reported(campaign, bed, folder)
@@ -98,7 +104,21 @@ def reported(campaign: Campaign, bed: Testbed, folder: Path) -> tuple[Report, Pa
     return report, write(report, folder / "report")
 
 
-def _campaign(campaign: Campaign, fleet: Fleet, evaluator: EvaluatorProcess, show: Show) -> None:
+@contextmanager
+def _worker(campaign: Campaign, bed: Testbed, home: Home, evaluator: EvaluatorProcess) -> Iterator[CodeWorker | None]:
+    """In code mode, what runs the researchers' code."""
+    if campaign.mode != "code":
+        yield None
+        return
+    on_feedback, on_student = (engine_of(campaign, b, home) for b in (bed, blind(bed)))
+    try:
+        yield CodeWorker(evaluator, on_feedback, on_student, at_once=campaign.workers)
+    finally:
+        on_feedback.close()
+        on_student.close()
+
+
+def _campaign(campaign: Campaign, fleet: Fleet, evaluator: EvaluatorProcess, worker: CodeWorker | None, show: Show) -> None:
     state = evaluator.call("GET", "/operator/campaign")
     show.line(f"[bold]2 campaign[/bold] {campaign.name}: {campaign.researchers} x {campaign.kind}")
     if "fleet finished" in state["events"]:
@@ -112,9 +132,11 @@ def _campaign(campaign: Campaign, fleet: Fleet, evaluator: EvaluatorProcess, sho
         )
     if left_s > 0:
         _budget(fleet.folder, left_s)
+        if worker and CODE_ONLY not in state["events"]:
+            _event(evaluator, CODE_ONLY)
         _event(evaluator, "resumed" if spent_s else "started")
         with FleetView(show.console, evaluator) as view:
-            fleet.run(evaluator, left_s, view)
+            fleet.run(evaluator, left_s, view, worker)
     _event(evaluator, "fleet finished")
 
 

@@ -180,7 +180,22 @@ class Finding(Record):
     parent: str | None = None  # the finding that this one answers
 
 
-EntryKind = Literal["campaign", "researcher", "code", "submission", "finding", "spend", "flag", "confirmation"]
+Failure = Literal["timed out", "ended with an error", "wrote no answers", "answers of the wrong shape"]
+
+
+class Ticket(Record):
+    """What became of code that was handed in to be run (code mode)."""
+
+    id: str  # "q-000017"
+    state: Literal["waiting", "done", "failed"]
+    receipt: Receipt | None = None
+    failure: Failure | None = None  # the kind alone: what the code printed there could hold items
+    log: str | None = None  # the end of what it printed where it failed in the same way on the student split
+
+
+EntryKind = Literal[
+    "campaign", "researcher", "code", "submission", "finding", "spend", "flag", "confirmation", "request", "outcome"
+]
 
 
 class Entry(Record):

@@ -43,6 +43,8 @@ class Campaign(Record):
     """How many experiments each researcher may submit."""
     policy: str = DEFAULT_POLICY
     """What a submitter is told about a score; see `aar simulate` for what each costs and gives."""
+    mode: Literal["predictions", "code"] = "predictions"
+    """What researchers submit: predictions, or code that is run for them on feedback items that they never see."""
     sandbox: Literal["bubblewrap", "directory"] = "bubblewrap"
     """`directory` isolates nothing and must be asked for by name; the report says so."""
     confirm: Annotated[int, Field(ge=1, le=20)] = 3

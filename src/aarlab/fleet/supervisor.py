@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aarlab.fleet.campaign import Campaign
+from aarlab.fleet.code_mode import CodeWorker
 from aarlab.fleet.directions import direction
 from aarlab.fleet.evaluator_process import EvaluatorProcess
 from aarlab.researchers.kinds import RESEARCHERS
@@ -69,6 +70,7 @@ class Fleet:
             family=start.family,
             seed=self.campaign.seed * 1000 + number,
             experiments=self.campaign.experiments,
+            mode=self.campaign.mode,
         )
         RESEARCHERS[self.campaign.kind].prepare(told, brief)
         token = evaluator.call("POST", "/tokens", {"name": name})["token"]
@@ -84,14 +86,17 @@ class Fleet:
         argv = RESEARCHERS[self.campaign.kind].command(inside)
         return Member(brief, sandbox, argv, self.folder / "logs" / f"{name}.log")
 
-    def run(self, evaluator: EvaluatorProcess, seconds: float, watch: Watch) -> None:
-        """Run all researchers for at most `seconds`. Interrupts stop them cleanly and keep all that they did."""
+    def run(self, evaluator: EvaluatorProcess, seconds: float, watch: Watch, worker: CodeWorker | None = None) -> None:
+        """Run all researchers for at most `seconds`, and in code mode their code. Interrupts stop them cleanly and keep
+        all that they did."""
         members = self.enrol(evaluator)
         deadline = time.monotonic() + seconds
         try:
             while time.monotonic() < deadline:
                 running = [m for m in members if self._tend(evaluator, m)]
                 watch(members, max(0.0, deadline - time.monotonic()))
+                if worker:
+                    worker.step()
                 if not running:
                     break
                 for member in running:
@@ -101,6 +106,8 @@ class Fleet:
         finally:
             for member in members:
                 self._stop(evaluator, member)
+            if worker:
+                worker.finish()
 
     def _tend(self, evaluator: EvaluatorProcess, member: Member) -> bool:
         """Start it if it does not run and may; True while it is alive."""

@@ -1,7 +1,7 @@
 """The contract of a researcher: a program that is started in a sandbox and has the lab's tools, and nothing else."""
 
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from aarlab.core.records import Family, Record
 from aarlab.core.registry import Registry
@@ -18,6 +18,7 @@ class Brief(Record):
     family: Family | None  # the family the direction points at; None when undirected
     seed: int
     experiments: int  # how many it may submit in all
+    mode: Literal["predictions", "code"] = "predictions"  # what it submits; in code mode no feedback item is in its data
 
 
 class Researcher(Protocol):

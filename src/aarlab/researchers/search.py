@@ -1,7 +1,7 @@
 """The built-in researcher: a search over recipes that learns from its own and others' receipts. It needs no key.
 
 Each step reads the forum, chooses a recipe within or around its direction, writes a method file, runs it on the seeds that
-the evaluator issues for that file, submits, and shares a finding that cites the receipt and the code.
+the evaluator issues for that file (in code mode the lab does), submits, and shares a finding that cites receipt and code.
 """
 
 import argparse
@@ -32,6 +32,7 @@ from aarlab.researchers.recipe import (
 from aarlab.researchers.researcher import RESEARCHERS, Brief, Inside
 
 RUN_TIMEOUT_S = 120
+POLL_S = 0.5  # between two looks at a ticket
 ANSWERS, METHOD = "answers.json", "method.py"
 
 
@@ -150,18 +151,35 @@ def run_method(method: Path, data: str, seeds: list[int]) -> dict[str, dict[str,
     return json.loads(out.read_text())
 
 
+async def graded(lab: Lab, brief: Brief, data: str, code: dict[str, Any]) -> dict[str, Any]:
+    """The receipt of the method file, committed as `code`: run here and submitted, or in code mode run by the lab.
+
+    Raises:
+        InvalidSubmission: it failed, or what it answered was refused.
+    """
+    named = {"snapshot": code["snapshot"], "family": code["family"]}
+    if brief.mode == "predictions":
+        answers = run_method(Path.cwd() / METHOD, data, code["seeds"])
+        return await lab.call("submit_predictions", **named, predictions=answers)
+    ticket = await lab.call("submit_code", **named)
+    while ticket["state"] == "waiting":
+        await asyncio.sleep(POLL_S)
+        ticket = await lab.call("read_receipt", receipt=ticket["id"])
+    if ticket["state"] == "failed":
+        raise InvalidSubmission(f"The lab ran it: {ticket['failure']}. {ticket['log'] or ''}")
+    return ticket["receipt"]
+
+
 async def experiment(lab: Lab, memory: Memory, brief: Brief, data: str, recipe: Recipe) -> None:
     """One idea from recipe to shared finding; a failure is shared too, as an error."""
     family = family_of(recipe, brief)
     source = source_of(recipe, family=family, author=brief.name)
-    method = Path.cwd() / METHOD
-    method.write_text(source)
+    Path(METHOD).write_text(source)
     committed = await lab.call("commit_code", files={METHOD: source}, family=family.value)
     finding: dict[str, Any] = {"family": family.value, "snapshot": committed["snapshot"], "parent": None}
     changed = ", ".join(f"{d}={o}" for d, o in recipe.items() if o != PLAIN[d]) or "all plain"
     try:
-        answers = run_method(method, data, committed["seeds"])
-        receipt = await lab.call("submit_predictions", snapshot=committed["snapshot"], family=family.value, predictions=answers)
+        receipt = await graded(lab, brief, data, committed | {"family": family.value})
     except InvalidSubmission as error:
         memory.tried.add(key_of(recipe))
         await lab.call(

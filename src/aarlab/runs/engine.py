@@ -17,7 +17,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from aarlab.core.errors import InvalidSubmission, Transient
-from aarlab.core.records import Record, SplitName
+from aarlab.core.records import Failure, Record, SplitName
 from aarlab.core.snapshot import snapshot_hash
 from aarlab.runs.testbed import Testbed
 from aarlab.sandbox.sandbox import Completed, Limits, Mount, Sandbox, SandboxSpec
@@ -26,6 +26,7 @@ MakeSandbox = Callable[[SandboxSpec], Sandbox]
 Answers = dict[str, dict[str, int]]  # seed -> item id -> 0 or 1
 METHOD_FILE = "method.py"
 MAX_ANSWERS_BYTES = 64 << 20
+MISSHAPEN: Failure = "answers of the wrong shape"
 _SHAPE = TypeAdapter(Answers)
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
@@ -85,7 +86,7 @@ class LocalEngine:
             out.mkdir()
             done = self._in_sandbox(spec, code, out)
             if done.returncode or not os.path.lexists(out / "answers.json"):
-                raise InvalidSubmission(_why(done, self.limits), log=done.output)
+                raise InvalidSubmission(_why(done, self.limits), log=done.output, failure=_kind(done))
             answers = read_answers(out / "answers.json")
         result = RunResult(answers, done.output, done.wall_s, from_cache=False)
         _keep(folder, spec, result)
@@ -125,11 +126,13 @@ def read_answers(path: Path) -> Answers:
     """
     status = path.lstat()  # the method's processes are gone, so what is seen here is what is read
     if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_ANSWERS_BYTES:
-        raise InvalidSubmission(f"answers.json must be a plain file of at most {MAX_ANSWERS_BYTES} bytes.")
+        words = f"answers.json must be a plain file of at most {MAX_ANSWERS_BYTES} bytes."
+        raise InvalidSubmission(words, failure=MISSHAPEN)
     try:
         return _SHAPE.validate_json(path.read_bytes())
     except ValidationError as error:
-        raise InvalidSubmission("answers.json does not hold {seed: {item id: answer}}. Do not write it yourself.") from error
+        words = "answers.json does not hold {seed: {item id: answer}}. Do not write it yourself."
+        raise InvalidSubmission(words, failure=MISSHAPEN) from error
 
 
 def write_code(folder: Path, files: Mapping[str, str]) -> None:
@@ -170,6 +173,13 @@ def _write_below(root: int, name: str, text: str) -> None:
         raise Transient(f"The snapshot cannot be written out ({error.strerror}). Try again later.") from error
     finally:
         os.close(here)
+
+
+def _kind(done: Completed) -> Failure:
+    """How a run without answers failed, without a word of what it printed."""
+    if done.timed_out:
+        return "timed out"
+    return "ended with an error" if done.returncode else "wrote no answers"
 
 
 def _why(done: Completed, limits: Limits) -> str:

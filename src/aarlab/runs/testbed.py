@@ -85,35 +85,6 @@ def prepare(problem: str, data_seed: int, *, home: Home, student: Student, say: 
     return Testbed(folder, from_cache=False)
 
 
-BLIND = ("problem.json", "weak_probs.npy", "critic_probs.npy", "student.jsonl", "student/favour.npy", "student/layer_*.npy")
-
-
-def blind(bed: Testbed) -> Testbed:
-    """The testbed as researchers see it in code mode: a public/ with the student split alone, by an allow-list; made once.
-
-    Raises:
-        Misconfigured: the testbed lacks what it should hold.
-    """
-    made = Testbed(bed.folder / "blind", from_cache=True)
-    if made.folder.exists():
-        return made
-    partial = Path(tempfile.mkdtemp(prefix=".blind-", dir=bed.folder))
-    partial.chmod(0o755)
-    for folder in ("public/student", "private"):
-        (partial / folder).mkdir(parents=True)
-    (partial / "private").chmod(0o700)
-    for pattern in BLIND:
-        found = sorted(bed.public.glob(pattern))
-        if not found:
-            raise Misconfigured(f"{bed.public} holds no {pattern}. Set the testbed up again.")
-        for path in found:
-            os.link(path, partial / "public" / path.relative_to(bed.public))
-    (partial / "private" / "ready.json").write_text(json.dumps({"blind": bed.fingerprint}))
-    with contextlib.suppress(FileExistsError, OSError) if made.folder.exists() else contextlib.nullcontext():
-        partial.replace(made.folder)
-    return made
-
-
 def _digest(items: Sequence[AnyItem]) -> str:
     return hashlib.sha256("".join(i.model_dump_json() for i in items).encode()).hexdigest()
 

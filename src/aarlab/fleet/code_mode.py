@@ -1,0 +1,95 @@
+"""Code mode on the operator's side: takes waiting code from the evaluator, runs it, and hands back answers or how it failed.
+
+The run on feedback items is as every run: a clean sandbox without network, on the issued seeds. What it prints is dropped, for
+it could print the items. Where it fails, the same code is run on the student split in a sandbox that holds no test item; if it
+fails there in the same way, the end of what it printed there goes to its author, who can debug by it.
+
+How a run ends and how long it takes can depend on items, not on labels: no label is in the sandbox.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from typing import Any
+
+from aarlab.core.errors import InvalidSubmission, Transient
+from aarlab.core.snapshot import Files
+from aarlab.fleet.evaluator_process import EvaluatorProcess
+from aarlab.runs.engine import MISSHAPEN, LocalEngine
+
+LOG_CHARACTERS = 4000
+Outcome = dict[str, Any]  # {"predictions"}, or {"failure", "log"}
+Run = Callable[[Files, tuple[int, ...]], Outcome]
+
+
+def outcome_of(on_feedback: LocalEngine, on_student: LocalEngine, files: Files, seeds: tuple[int, ...]) -> Outcome:
+    """What a snapshot answers to the feedback items, or how it failed: the kind, and a log that has seen no such item.
+
+    Raises:
+        Transient, Misconfigured: it could not be run; that is no outcome.
+    """
+    try:
+        return {"predictions": on_feedback.run(files, "feedback", seeds).answers}
+    except InvalidSubmission as error:
+        failure = error.facts.get("failure", MISSHAPEN)
+    return {"failure": failure, "log": _rehearsal(on_student, files, seeds, failure)}
+
+
+def _rehearsal(engine: LocalEngine, files: Files, seeds: tuple[int, ...], failure: str) -> str:
+    try:
+        engine.run(files, "student", seeds)
+    except InvalidSubmission as error:
+        if error.facts.get("failure", MISSHAPEN) == failure:
+            return str(error.facts.get("log", error))[-LOG_CHARACTERS:]
+        return f"On the student split it failed in another way: {error.facts.get('failure', MISSHAPEN)}."
+    return "It does run on the student split."
+
+
+class CodeWorker:
+    """Runs what waits, a few at a time; `step` never blocks. What it forgets by being killed, the evaluator's ledger knows."""
+
+    def __init__(self, evaluator: EvaluatorProcess, on_feedback: LocalEngine, on_student: LocalEngine, *, at_once: int) -> None:
+        self._evaluator, self._on_feedback, self._on_student = evaluator, on_feedback, on_student
+        self._at_once = at_once
+        self._running: dict[str, Future[Outcome]] = {}  # by ticket
+
+    def step(self) -> None:
+        """Hand back what has ended and start what waits.
+
+        Raises:
+            Misconfigured: the machine cannot run code; the operator must act.
+        """
+        self._hand_back()
+        free = self._at_once - len(self._running)
+        if free <= 0:
+            return
+        waiting = self._evaluator.call("GET", "/operator/requests")["requests"]
+        for one in [w for w in waiting if w["ticket"] not in self._running][:free]:
+            files = self._evaluator.call("GET", f"/code/{one['snapshot']}")["files"]
+            job = self._on_feedback.pool.submit(outcome_of, self._on_feedback, self._on_student, files, tuple(one["seeds"]))
+            self._running[one["ticket"]] = job
+
+    def finish(self) -> None:
+        """Let end what runs and hand it back; what has not started waits in the ledger."""
+        self._running = {ticket: job for ticket, job in self._running.items() if not job.cancel()}
+        wait(self._running.values())
+        self._hand_back()
+
+    def _hand_back(self) -> None:
+        for ticket, job in list(self._running.items()):
+            if not job.done():
+                continue
+            del self._running[ticket]
+            try:
+                self._settle(ticket, job.result())
+            except Transient:  # it could not be run, or not be told: it still waits
+                continue
+
+    def _settle(self, ticket: str, outcome: Outcome) -> None:
+        path = f"/operator/requests/{ticket}"
+        try:
+            self._evaluator.call("POST", path, outcome)
+        except InvalidSubmission:
+            if "predictions" not in outcome:
+                raise
+            words = "The answers are not one 0 or 1 for each item and issued seed."  # ours: the evaluator's would name an item
+            self._evaluator.call("POST", path, {"failure": MISSHAPEN, "log": words})
