@@ -16,6 +16,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from aarlab.core.errors import Misconfigured
 from aarlab.core.intervals import DRAWS, mean_measure
 from aarlab.core.records import Measure, Record
 from aarlab.evaluation.bounds import inflation_bound
@@ -48,7 +49,7 @@ class Protection(Record):
 
     cap_bits: float | None  # None: no cap
     share_of_labels: float | None  # cap_bits / n
-    bound: float | None  # proven at the cap: how far a told level can exceed the truth (accuracy, 95 %)
+    bound: float | None  # proven at the cap: how far a told level can exceed the truth (accuracy, 95 %); None: no cap
     worst: tuple[Cell, ...]  # the measured attack that inflates most, after 1,000 and 10,000 questions
 
 
@@ -73,7 +74,7 @@ class Laboratory(Record):
     advice: str
 
 
-def compare(policies: Sequence[str], plan: Plan, *, attack_seeds: int, workers: int = 1, say: Say = silent) -> Laboratory:
+def compare(policies: Sequence[str], plan: Plan, *, workers: int = 1, say: Say = silent) -> Laboratory:
     """Every policy for honest fleets and under every attack. `exact` and `none` are always simulated: the loss needs them."""
     honest = honest_all(policies, plan, workers=workers, say=say)
     attacked = [name for name in policies if name != NONE]
@@ -113,25 +114,35 @@ def honest(runs: Sequence[Outcome], exact: Sequence[Outcome], none: Sequence[Out
         loss_of_gift=_ratio(lost_R, exact_R - none_R),
         loss_of_climb=_ratio(lost_R, exact_R - START),
         loss_of_end=_ratio(lost_R, exact_R),
-        noticed=_ratio(np.array([run.noticed for run in runs]), tries_R) if tries_R.mean() >= 1 else None,
-        false=_ratio(told_R - [run.real for run in runs], told_R) if told_R.mean() >= 1 else None,
+        noticed=_ratio(np.array([run.noticed for run in runs]), tries_R) if tries_R.any() else None,
+        false=_ratio(told_R - [run.real for run in runs], told_R) if told_R.any() else None,
         bits=mean_measure(np.array([run.bits for run in runs]), resampled="fleets"),
     )
 
 
 def _ratio(top_R: NDArray[np.float64], bottom_R: NDArray[np.float64]) -> Measure:
-    """A ratio of sums over R fleets, resampled together."""
-    count = len(top_R)
+    """A ratio of sums over R fleets, resampled together; draws without a positive sum below are left out.
+
+    Raises:
+        Misconfigured: the sum below is not positive.
+    """
+    count, below = len(top_R), float(bottom_R.sum())
+    if below <= 0:
+        raise Misconfigured(
+            "Exact scores give these fleets nothing over no answers. Give them more --bundles or --repetitions."
+        )
     weights_BR = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=DRAWS)
-    lower, upper = np.quantile((weights_BR @ top_R) / (weights_BR @ bottom_R), [0.025, 0.975])
-    estimate = float(top_R.sum() / bottom_R.sum())
+    bottom_B = weights_BR @ bottom_R
+    use = bottom_B > 0
+    lower, upper = np.quantile((weights_BR @ top_R)[use] / bottom_B[use], [0.025, 0.975])
+    estimate = float(top_R.sum()) / below
     return Measure(estimate=estimate, lower=float(lower), upper=float(upper), n=count, resampled="fleets, in pairs")
 
 
 def protection(name: str, n: int, cells: tuple[Cell, ...] = ()) -> Protection:
     """Cap, share of the labels and bound of a policy at n labels."""
     if name == NONE:
-        return Protection(cap_bits=0.0, share_of_labels=0.0, bound=None, worst=())
+        return Protection(cap_bits=0.0, share_of_labels=0.0, bound=0.0, worst=())
     cap, slack = _limits(POLICIES[name], n)
     bound = None if cap is None else inflation_bound(cap, n, slack_bits=slack)
     return Protection(cap_bits=cap, share_of_labels=None if cap is None else cap / n, bound=bound, worst=cells)

@@ -67,7 +67,7 @@ def _attackers(p: Protection) -> list[str]:
     cap = "no cap" if p.cap_bits is None else f"{p.cap_bits:,.0f}"
     share = "-" if p.share_of_labels is None else f"{p.share_of_labels:.1%}"
     worst = [_cell(cell) for cell in p.worst] or ["-", "-"]
-    return [cap, share, "none" if p.bound is None else f"{p.bound:.3f}", *worst]
+    return [cap, share, "no bound" if p.bound is None else f"{p.bound:.3f}", *worst]
 
 
 def _cell(cell: Cell) -> str:
