@@ -73,7 +73,7 @@ def test_protection_by_hand(name, n, cap):
 
 
 def test_the_shipped_default_keeps_within_the_limit():
-    """At both sizes, on seeds that it was not chosen on. docs/redteam/scan.md has 3,000 fleets."""
+    """At both sizes, on seeds that it was not chosen on. docs/redteam/scan.md has 2,000 fleets."""
     for n in (1_263, 2_004):
         found = honest_all(["default"], Plan(n, repetitions=120, first=500_000))["default"]
         assert found.loss_of_gift.upper <= LIMIT

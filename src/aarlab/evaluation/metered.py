@@ -67,21 +67,23 @@ class MeteredLadder:
 
     def tell(self, channel: Channel, who: str, accuracy: float) -> Answer:
         """See the class."""
-        base, highest = self._weight(channel, who), self._highest_rise(channel, who)
+        weight = self._weight(channel, who)
+        highest = self._highest_rise(channel, who, weight)
         if highest == 0:
             return Answer(False, channel.level)
         step = self.step(channel.n)
         rise = min(highest, math.floor((accuracy - channel.level) / step + 1e-9))
         if rise < 1:
-            return Answer(False, channel.level, mass=base)
-        return Answer(True, channel.level + rise * step, bits=self._cost(base, rise))
+            return Answer(False, channel.level, mass=weight)
+        return Answer(True, channel.level + rise * step, bits=self._cost(weight, rise))
 
     def outlook(self, channel: Channel, who: str) -> Outlook:
         """See the class."""
-        sealed = self._highest_rise(channel, who) == 0
+        weight = self._weight(channel, who)
+        sealed = self._highest_rise(channel, who, weight) == 0
         return Outlook(
             next_step=channel.level + self.step(channel.n),
-            price_bits=None if sealed else self._cost(self._weight(channel, who), 1),
+            price_bits=None if sealed else self._cost(weight, 1),
             tier="sealed" if sealed else "open",
             cap_bits=self.cap_bits(channel.n),
             slack_bits=math.log2((1 - self.never) / self.never) + start_bits(channel.n),
@@ -108,18 +110,18 @@ class MeteredLadder:
         c = self.identities / 2
         return (channel.yes[who] + c * prior) / (channel.yes.total() + c)
 
-    def _highest_rise(self, channel: Channel, who: str) -> int:
+    def _highest_rise(self, channel: Channel, who: str, weight: float) -> int:
         """The highest rise whose price fits under the cap and this identity's part of it; 0: sealed. Uses no label."""
         cap = self.cap_bits(channel.n)
         if cap is None:
             return channel.n
         left = min(cap - channel.bits, self.identity_share * cap - channel.spent[who])
-        spare = left - self._cost(self._weight(channel, who), 1)
+        spare = left - self._cost(weight, 1)
         return 0 if spare < 0 else 1 + int(spare / -math.log2(self.rise))
 
-    def _cost(self, base: float, rise: int) -> float:
-        """Bits of a yes of that rise where a yes of any rise has weight `base`."""
-        return -math.log2(base * (1 - self.rise)) - math.log2(self.rise) * (rise - 1)
+    def _cost(self, weight: float, rise: int) -> float:
+        """Bits of a yes of that rise where a yes of any rise has that weight."""
+        return -math.log2(weight * (1 - self.rise)) - math.log2(self.rise) * (rise - 1)
 
 
 POLICIES.add("ladder")(MeteredLadder(math.inf, step_se=1, step_least=0))

@@ -97,6 +97,7 @@ def scan(
     models += [(name, Habits(), agents, bundles) for name, (agents, bundles) in FLEETS.items()]
     plans = [Plan(n, first=CHOSEN_ON, repetitions=repetitions) for n in items]
     sure = [Plan(n, first=CONFIRMED_ON, repetitions=confirmed_repetitions) for n in items]
+    robust = Plan(items[0], first=CONFIRMED_ON, repetitions=repetitions)
     return Scan(
         default={name: float(value) for name, value in asdict(default).items()},
         repetitions=repetitions,
@@ -104,8 +105,7 @@ def scan(
         confirmed=tuple(_robust("the model's", plan, Habits(), workers, say) for plan in sure),
         tries=tuple(row for plan in plans for row in _tries(default, plan, workers, say)),
         robust=tuple(
-            _robust(name, replace(plan, agents=agents, bundles=bundles, first=CONFIRMED_ON), habits, workers, say)
-            for plan in plans
+            _robust(name, replace(robust, agents=agents, bundles=bundles), habits, workers, say)
             for name, habits, agents, bundles in models
         ),
     )
