@@ -22,12 +22,12 @@ class MeteredLadder:
 
         q(a, t, j) = (1 - r) w_a  tau / ((t + tau - 1)(t + tau))  (1 - z) z^(j - 1)
 
-    where r = NEVER is kept for "never again", tau = TAIL, z = RISE, and w_a = (yes_a + c p_a) / (yes + c), c = K/2, with a fixed
-    prior p over identities in the order of their coming (Krichevsky & Trofimov 1981). In an epoch the weights sum to at most
-    1 - r, so along any path they form a prefix code. A yes costs -log2 q bits; a run of "no" costs -log2(1 - the weight passed)
-    <= log2(1/r) bits in all, however long. Before a label is looked at, it is checked that the cheapest yes fits under the cap
-    L, and under half of it for this identity; where it does not, the answer is the constant "no" (sealed), which carries
-    nothing. The highest rise that still fits is fixed before, too.
+    where r = NEVER is kept for "never again", tau = TAIL, z = RISE, and w_a = (yes_a + c p_a) / (yes + c), c = K/2, with a
+    fixed prior p over identities in the order of their coming (Krichevsky & Trofimov 1981). In an epoch the weights sum to at
+    most 1 - r, so along any path they form a prefix code. A yes costs -log2 q bits; a run of "no" costs -log2(1 - the weight
+    passed) <= log2(1/r) bits in all, however long. Before a label is looked at, it is checked that the cheapest yes fits under
+    the cap L, and under half of it for this identity; where it does not, the answer is the constant "no" (sealed), which
+    carries nothing. The highest rise that still fits is fixed before, too.
 
     A climb costs so many yeses of some 7 bits, hardly more on more items; so the cap is a number of bits, the step an accuracy,
     and the bound shrinks as 1 / sqrt(n). On few items two more limits: a step is at least 1.25 standard errors (less is noise),
