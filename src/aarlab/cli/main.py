@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from aarlab.cli import detectors as detectors_
 from aarlab.cli import evaluator as evaluator_
 from aarlab.cli import ledger
 from aarlab.cli import redteam as redteam_
@@ -23,6 +24,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=N
 app.add_typer(ledger.app, name="ledger", help="Verify a campaign's record, and find where a figure comes from.")
 app.command()(redteam_.redteam)
 app.command()(redteam_.simulate)
+app.command()(detectors_.detectors)
 console = Console(highlight=False)
 Set = Annotated[list[str] | None, typer.Option("--set", "-s", help="a campaign field, FIELD=VALUE; repeatable")]
 HELP = "Fields and their defaults:\n\n" + "\n\n".join(

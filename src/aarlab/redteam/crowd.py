@@ -31,6 +31,11 @@ TRUTH = cos(pi * (1 - RIGHT)) / SHARED**0.5  # correlation of the items' share w
 WORDS = ["plot", "scene", "price", "size", "colour", "paper", "word", "line", "game", "box", "door", "story", "tone", "cast"]
 
 
+def snapshot_of(source: str) -> str:
+    """A name for a file's text."""
+    return hashlib.sha256(source.encode()).hexdigest()
+
+
 @dataclass(frozen=True)
 class Idea:
     """A method as its researcher knows it."""
@@ -85,7 +90,7 @@ class Crowd:
         """The next submission, of code of its own unless given."""
         self.made += 1
         source = source if source is not None else f"def run(task, seed):\n    return answers_{self.made}(task, seed)\n"
-        snapshot = hashlib.sha256(source.encode()).hexdigest()
+        snapshot = snapshot_of(source)
         self.code[snapshot] = {"method.py": source}
         return Submitted(who, f"r-{self.made:06d}", snapshot, answers_Sn)
 

@@ -91,7 +91,7 @@ class _Watched(Line):
 
 
 def probe(name: str, disguise: Disguise, *, n: int, seed: int, limit: int, policy: str = "default") -> Caught:
-    """Run an attack of `ATTACKS` until it is flagged, ends, or has asked `limit` questions.
+    """Run an attack of `ATTACKS` until it is flagged, ends, or has made `limit` submissions, decoys included.
 
     Its coin flips are the half of the items that are least sure for all: an attacker's best cover.
     """
@@ -102,7 +102,8 @@ def probe(name: str, disguise: Disguise, *, n: int, seed: int, limit: int, polic
     order = np.argsort(np.abs(crowd.shared_n))
     right_n = (rows_Sn.mean(axis=0) > 0.5) == crowd.labels_n
     world = World(crowd.labels_n, right_n, np.sort(order[: n // 2]), np.sort(order[n // 2 :]))
-    line = _Watched(world, POLICIES[policy], (limit,), seed)
+    questions = limit // (1 + DECOYS) if disguise == "decoys" else limit
+    line = _Watched(world, POLICIES[policy], (questions,), seed)
     line.scene, line.disguise, line.base, line.rows_Sn, line.caught = scene, disguise, base, rows_Sn, Caught()
     run_attack(name, line, np.random.default_rng([seed, 7]))
     return line.caught
@@ -182,3 +183,9 @@ def uncertain_flips(crowd: Crowd, who: str) -> Iterator[Submitted]:
         flipped_n = np.zeros(crowd.n, np.bool_)
         flipped_n[five[[bool(mask >> k & 1) for k in range(5)]]] = True
         yield crowd.submitted(who, rows_Sn ^ flipped_n)
+
+
+def random_vectors(crowd: Crowd, who: str) -> Iterator[Submitted]:
+    """Coins for answers, the same on all seeds."""
+    while True:
+        yield crowd.submitted(who, np.repeat((crowd.rng.random(crowd.n) < 0.5)[None], SEEDS, axis=0))

@@ -19,7 +19,5 @@ from aarlab.evaluation.detectors.contract import Watch as Watch
 from aarlab.evaluation.detectors.contract import detector as detector
 from aarlab.evaluation.detectors.contract import key_of as key_of
 from aarlab.evaluation.detectors.contract import showable as showable
-from aarlab.evaluation.detectors.judged import leak_alarm as leak_alarm
 from aarlab.evaluation.detectors.judged import student_free as student_free
-from aarlab.evaluation.detectors.judged import unreproducible as unreproducible
 from aarlab.evaluation.detectors.public import read_context as read_context

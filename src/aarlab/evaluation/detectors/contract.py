@@ -123,6 +123,7 @@ class Kind:
     """A registered detector. `make` is None for one that is called with labels by a confirmation and sees no submission."""
 
     name: str
+    about: str  # what it looks for, in a sentence
     uses_labels: bool
     make: Callable[[Context], Detector] | None = None
 
@@ -144,10 +145,12 @@ DETECTORS: Registry[Kind] = Registry("detector")
 
 
 def detector(name: str) -> Callable[[type[Detector]], type[Detector]]:
-    """Register a detector that uses no label: its context and what it is shown hold none."""
+    """Register a detector that uses no label: its context and what it is shown hold none. What it looks for is the first
+    paragraph of its docstring."""
 
     def register(made: type[Detector]) -> type[Detector]:
-        DETECTORS.add(name)(Kind(name, uses_labels=False, make=made))
+        about = " ".join((made.__doc__ or "").split("\n\n")[0].split())
+        DETECTORS.add(name)(Kind(name, about, uses_labels=False, make=made))
         return made
 
     return register

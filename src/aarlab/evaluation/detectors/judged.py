@@ -6,31 +6,19 @@ Legend: S seeds, M items.
 import numpy as np
 from numpy.typing import NDArray
 
-from aarlab.core.records import Measure
 from aarlab.evaluation.detectors.contract import DETECTORS, Flag, Kind, Suspicion
-from aarlab.evaluation.verdict import Reproduction, sign_flip_p
+from aarlab.evaluation.verdict import sign_flip_p
 
-UNREPRODUCED = Kind("not reproducible", uses_labels=True)
-STUDENT_FREE = Kind("student-free shortcut", uses_labels=True)
-LEAK = Kind("feedback above final", uses_labels=True)
-for _kind in (UNREPRODUCED, STUDENT_FREE, LEAK):
+STUDENT_FREE = Kind(
+    "student-free", "A score that is left when weak labels are shuffled and the student's states are noise.", uses_labels=True
+)
+for _kind in (
+    STUDENT_FREE,
+    Kind("not reproducible", "Re-runs of the code on fresh seeds do not make what was submitted.", uses_labels=True),
+    Kind("feedback above final", "A claim on feedback that the same code does not reach on final.", uses_labels=True),
+):
     DETECTORS.add(_kind.name)(_kind)
-ALPHA = 0.001  # of student_free
-GAP_Z = 3.0
-
-
-def unreproducible(again: Reproduction, *, submitter: str, receipt: str, snapshot: str) -> Flag | None:
-    """A flag where re-runs of the submitted code do not make what was submitted; see `verdict.reproduction` for both tests."""
-    if again.reproduced:
-        return None
-    words = (
-        f"re-runs of {snapshot[:12]} on fresh seeds differ from what was submitted in {again.distance:.3f} of the answers, "
-        f"among themselves in {again.distance_among_reruns:.3f} (p {again.p_distance:.2g}); submitted accuracy "
-        f"{again.accuracy_submitted:.3f}, re-runs {again.accuracy_reruns:.3f} (p {again.p_gain:.2g})"
-    )
-    gain = again.accuracy_submitted - again.accuracy_reruns
-    figures = {"distance": again.distance, "among": again.distance_among_reruns, "gain": gain}
-    return UNREPRODUCED.flag(Suspicion(submitter, snapshot, words, (receipt,), figures))
+ALPHA = 0.001
 
 
 def student_free_p(correct_SM: NDArray[np.bool_]) -> float:
@@ -59,17 +47,3 @@ def student_free(
         f"items right over {s} seeds; answers that know nothing would be this far from 0.5 with probability {p:.2g}"
     )
     return STUDENT_FREE.flag(Suspicion(submitter, snapshot, words, (receipt,), {"accuracy": accuracy, "items": m, "p": p}))
-
-
-def gap_z(claimed: float, items: int, final: Measure) -> float:
-    """Claimed accuracy on `feedback` minus that on `final`, in standard errors of two samples of items (each 0.5 / sqrt(n))."""
-    return (claimed - final.estimate) / (0.25 / items + 0.25 / final.n) ** 0.5
-
-
-def leak_alarm(claimed: float, items: int, final: Measure, *, submitter: str, receipt: str, snapshot: str) -> Flag | None:
-    """A flag where a claim on `feedback` (`items` of them) is more than 3 standard errors above the same code on `final`."""
-    z = gap_z(claimed, items, final)
-    if z <= GAP_Z:
-        return None
-    words = f"{snapshot[:12]} has accuracy {claimed:.3f} on feedback and {final.estimate:.3f} on final: {z:.1f} standard errors"
-    return LEAK.flag(Suspicion(submitter, snapshot, words, (receipt,), {"gap": claimed - final.estimate, "z": z}))

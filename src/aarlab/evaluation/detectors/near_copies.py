@@ -18,7 +18,10 @@ from aarlab.evaluation.detectors.chains import Chain, Recent
 from aarlab.evaluation.detectors.contract import Context, Detector, Submitted, Suspicion, detector
 from aarlab.evaluation.detectors.reused_runs import LEAST, fresh_distances
 
-NEAR = 0.005  # share of answers that differ
+NEAR, NEAR_ITEMS = (
+    0.005,
+    2,
+)  # share of answers that differ, or so many items on all seeds (a small problem has no smaller share)
 SMALL = 0.1  # up to this share a change counts as well if it ignores what the fleet is unsure of
 FEW, SETTLED = 10, 10  # changed items that a pair needs to be judged by, and submissions that the fleet's margins need
 BLIND, ANY = 6, 12  # links of a chain: when the changes ignore the fleet's doubts, and in any case
@@ -28,7 +31,10 @@ NULL_SD = 12**-0.5  # of a uniform rank
 
 @detector("label probing")
 class NearCopies(Detector):
-    """Chains of submissions that are near copies of each other (Whitehill 2017, arXiv:1707.01825: what they read)."""
+    """Vectors without seeds that copy an earlier one of anybody but for very few items, or for items that nobody doubts.
+
+    What they read: Whitehill 2017, arXiv:1707.01825.
+    """
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -56,7 +62,8 @@ class NearCopies(Detector):
         changed_M = _changed(self._recent.bits(place) ^ latest.planes_W, latest.answers_SM.shape)
         changed, ranks = int(changed_M.sum()), float(self._ranks_M()[changed_M].sum())
         judged = self._seen >= SETTLED and changed >= FEW and _blind(ranks, changed)
-        if apart > NEAR * latest.answers_SM.size and not judged:
+        near = max(NEAR * latest.answers_SM.size, NEAR_ITEMS * len(latest.answers_SM))
+        if apart > near and not judged:
             return None
         return self._recent.link(place, latest, changed=changed, ranks=ranks)
 

@@ -12,7 +12,7 @@ from math import ceil
 
 from aarlab.evaluation.detectors.contract import Detector, Suspicion, Text, detector
 
-SHINGLE, JACCARD = 3, 0.8  # words, similarity
+SHINGLE, JACCARD = 3, 0.7  # words, similarity
 COMMON = 0.05  # a question that so many items share (an instruction) is no content
 SHOWN = 200  # ids in a flag
 
@@ -76,7 +76,10 @@ def _prefix(shingles: Shingles, times: Mapping[tuple[str, ...], int]) -> list[tu
 
 @detector("train/test overlap")
 class TrainTestOverlap(Detector):
-    """Raised once for the problem, with the ids. Whether submissions profit there depends on labels, and is not asked."""
+    """Texts of feedback items that stand, or nearly stand, in other public splits; raised once for the problem.
+
+    Whether submissions profit there depends on labels, and is not asked.
+    """
 
     def opening(self) -> Iterator[Suspicion]:
         """Compare the public texts."""

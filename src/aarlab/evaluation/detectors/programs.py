@@ -1,4 +1,4 @@
-"""What a snapshot's program is, up to constants, names, comments and white space: a hash of its normalised syntax trees."""
+"""What a snapshot's program is, up to numbers, names, comments and white space: a hash of its normalised syntax trees."""
 
 import ast
 import hashlib
@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Mapping
 
 LONGEST = 64 << 10  # characters of a file; longer ones stand for themselves
+SILENT = {"ctx", "annotation", "returns", "type_comment", "kind", "type_params", "asname"}
+GIVEN = {"id", "arg", "name"}  # fields of nodes that may be a name of the file's own
 
 
 def program_of(files: Mapping[str, str]) -> str:
@@ -21,82 +23,69 @@ def _normal(name: str, text: str) -> str:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an odd escape in a stranger's string
             tree = ast.parse(text)
-        return ast.dump(_Normal(tree).visit(tree))
+        return _Normal(tree).text
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return "".join(text.split())
 
 
-def _bound(tree: ast.AST) -> set[str]:
-    """Names that the file itself gives: those of others (built-ins, attributes, keywords) say what it does."""
-    found: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            found.add(node.id)
-        elif isinstance(node, ast.arg):
-            found.add(node.arg)
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            found.add(node.name)
+class _Normal:
+    """The tree as text: numbers are one number, the file's own names are numbered in the order in which they are met, and
+    statements that do nothing (docstrings, constants that nobody reads) are left out. Strings stay: they choose what is run."""
+
+    def __init__(self, tree: ast.Module) -> None:
+        self._own: set[str] = set()
+        self._read: set[str] = set()
+        for node in ast.walk(tree):
+            self._note(node)
+        self._numbers: dict[str, str] = {}
+        self._out: list[str] = []
+        self._write(tree)
+        self.text = " ".join(self._out)
+
+    def _note(self, node: ast.AST) -> None:
+        if isinstance(node, ast.Name):
+            (self._read if isinstance(node.ctx, ast.Load) else self._own).add(node.id)
         elif isinstance(node, ast.alias):
-            found.add(node.asname or node.name.split(".")[0])
-    return found
-
-
-class _Normal(ast.NodeTransformer):
-    """Constants become one; own names are numbered in the order in which they are met; docstrings and idle constants go."""
-
-    def __init__(self, tree: ast.AST) -> None:
-        self._bound, self._numbers = _bound(tree), dict[str, str]()
+            self._own.add(node.asname or node.name.split(".")[0])
+        elif isinstance(node, ast.arg):
+            self._own.add(node.arg)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            self._own.add(node.name)
 
     def _name(self, name: str) -> str:
-        return self._numbers.setdefault(name, f"v{len(self._numbers)}") if name in self._bound else name
+        return self._numbers.setdefault(name, f"v{len(self._numbers)}") if name in self._own else name
 
-    def visit_Constant(self, node: ast.Constant) -> ast.AST:
-        """A constant of whatever value."""
-        del node
-        return ast.Constant(0)
+    def _write(self, node: ast.AST) -> None:
+        if isinstance(node, ast.Constant):
+            self._out.append("0" if isinstance(node.value, int | float | complex) else repr(node.value))
+        elif isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant):
+            self._write(node.operand)  # a signed number is a number
+        elif isinstance(node, ast.alias):
+            self._out += [node.name, self._name(node.asname or node.name.split(".")[0])]
+        else:
+            self._out += ["(", type(node).__name__]
+            for field, value in ast.iter_fields(node):
+                if field not in SILENT:
+                    self._field(node, field, value)
+            self._out.append(")")
 
-    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
-        """Text is a constant."""
-        del node
-        return ast.Constant(0)
+    def _field(self, node: ast.AST, field: str, value: object) -> None:
+        if isinstance(value, ast.AST):
+            self._write(value)
+        elif isinstance(value, list):
+            self._out.append("[")
+            for one in value:
+                if isinstance(one, ast.AST) and not self._idle(one):
+                    self._write(one)
+            self._out.append("]")
+        elif isinstance(value, str):
+            keyword = isinstance(node, ast.keyword)  # another function's parameter
+            self._out.append(self._name(value) if field in GIVEN and not keyword else value)
 
-    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
-        """A signed number is a number."""
-        made = self.generic_visit(node)
-        return ast.Constant(0) if isinstance(node.operand, ast.Constant) else made
-
-    def visit_Name(self, node: ast.Name) -> ast.AST:
-        """A name of the file's own by its number."""
-        return ast.Name(self._name(node.id), node.ctx)
-
-    def visit_arg(self, node: ast.arg) -> ast.AST:
-        """A parameter by its number, without annotation."""
-        return ast.arg(self._name(node.arg))
-
-    def visit_alias(self, node: ast.alias) -> ast.AST:
-        """What is imported, under whatever name."""
-        self._name(node.asname or node.name.split(".")[0])
-        return ast.alias(node.name, None)
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        """A function by its number."""
-        node.name, node.returns = self._name(node.name), None
-        return self.generic_visit(node)
-
-    def generic_visit(self, node: ast.AST) -> ast.AST:
-        """Without statements that do nothing: an expression that is a constant, or a constant bound at the file's top."""
-        if isinstance(body := getattr(node, "body", None), list):
-            top = isinstance(node, ast.Module)
-            node.body = [line for line in body if not (_idle(line) or (top and _binds_a_constant(line)))]  # type: ignore[attr-defined]
-        return super().generic_visit(node)
-
-
-def _idle(line: ast.AST) -> bool:
-    return isinstance(line, ast.Pass) or (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))
-
-
-def _binds_a_constant(line: ast.AST) -> bool:
-    return isinstance(line, ast.Assign | ast.AnnAssign) and all(
-        isinstance(node, ast.Constant | ast.expr_context | ast.Dict | ast.Tuple | ast.List)
-        for node in ast.walk(line.value or line)
-    )
+    def _idle(self, line: ast.AST) -> bool:
+        """Does the statement nothing?"""
+        if isinstance(line, ast.Expr):
+            return isinstance(line.value, ast.Constant)
+        if isinstance(line, ast.Assign) and all(isinstance(t, ast.Name) and t.id not in self._read for t in line.targets):
+            return all(isinstance(n, ast.Constant | ast.Dict | ast.Tuple | ast.List | ast.Load) for n in ast.walk(line.value))
+        return isinstance(line, ast.Pass)

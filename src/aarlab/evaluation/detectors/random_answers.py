@@ -16,7 +16,7 @@ MEMORY = 50
 
 @detector("random answers")
 class RandomAnswers(Detector):
-    """Several of a submitter's latest submissions agree with the fleet, and with the weak teacher, as coins would."""
+    """Three of a submitter's latest submissions agree with the fleet, and with the weak teacher, as coins would."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

@@ -48,7 +48,7 @@ def _independent(answers_KV: NDArray[np.uint8]) -> bool:
 
 @detector("re-drawn pool")
 class Redraws(Detector):
-    """The latest submissions vary as coins in a pool and nowhere else."""
+    """Answers that over 24 submissions vary as independent coins in a pool and hardly elsewhere."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

@@ -1,6 +1,6 @@
 """Re-rolled seeds: one program under many hashes, each of which was issued new seeds, so that its luck can be picked.
 
-Two signs are needed: the snapshots are the same program up to constants, names, comments and white space, and their answers
+Two signs are needed: the snapshots are the same program up to numbers, names, comments and white space, and their answers
 differ as those of fresh seeds do. A sweep over a setting that matters has the first and not the second.
 
 Legend: S seeds, M items, K runs pooled.
@@ -18,7 +18,7 @@ from scipy.special import ndtri
 from aarlab.evaluation.detectors.contract import Context, Detector, Submitted, Suspicion, detector
 from aarlab.evaluation.detectors.programs import program_of
 
-MINE, ALL = 8, 24  # variants: of one submitter, and of all together
+MINE, ALL = 8, 16  # variants of one submitter; of all together, without everybody's first
 ONE_CLUSTER = 0.03  # of the disagreement among runs: how much larger it may be between a variant and the earlier ones
 CLUSTERS, PROGRAMS, SNAPSHOTS = 32, 4096, 4096  # remembered
 V = TypeVar("V")
@@ -38,7 +38,7 @@ class _Cluster:
 
 @detector("re-rolled seeds")
 class Rerolls(Detector):
-    """Many variants of one program in one cluster of disagreement."""
+    """Eight snapshots that are one program up to numbers, names and comments, with answers that differ as fresh seeds do."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -63,7 +63,8 @@ class Rerolls(Detector):
         cluster.runs += len(latest.answers_SM)
         cluster.by[latest.who] += 1
         cluster.told += latest.improved
-        if cluster.by[latest.who] >= MINE or len(cluster.snapshots) >= ALL:
+        again = len(cluster.snapshots) - len(cluster.by)
+        if cluster.by[latest.who] >= MINE or (again >= ALL and cluster.by[latest.who] > 1):
             yield _suspicion(latest, cluster)
 
     def _program_of(self, snapshot: str) -> str:
@@ -107,7 +108,7 @@ def _suspicion(latest: Submitted, c: _Cluster) -> Suspicion:
     worth = worth_of_best(k, disagreement, len(c.ones_M), len(latest.answers_SM))
     per = f"{k / c.told:.1f} for each told improvement" if c.told else "none of them told an improvement"
     words = (
-        f"{k} snapshots by {len(c.by)} submitters ({c.by[latest.who]} by this one) are one program up to constants, names and "
+        f"{k} snapshots by {len(c.by)} submitters ({c.by[latest.who]} by this one) are one program up to numbers, names and "
         f"comments, and their answers differ as fresh seeds do ({disagreement:.1%} of the answers); {per}; "
         f"the best of {k} is worth about {worth:+.4f} accuracy by luck"
     )

@@ -24,7 +24,7 @@ LINKS = 4  # a first few may be an accident of the machine
 
 @detector("re-used run")
 class ReusedRuns(Detector):
-    """Chains of submissions whose seeds disagree exactly where an earlier one's did."""
+    """The seeds' disagreement of an earlier submission of anybody, under other answers: a run that was edited."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

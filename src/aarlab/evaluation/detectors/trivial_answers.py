@@ -83,7 +83,7 @@ def _most_common(texts: Sequence[Text], key: Callable[[str], str]) -> NDArray[np
 
 @detector("constant answers")
 class TrivialAnswers(Detector):
-    """Most seeds together answer as a trivial predictor, or as its opposite."""
+    """The answers of a trivial predictor (constants, position, length, the most common answer ...) on 90 % of the items."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

@@ -1,0 +1,57 @@
+"""`aar detectors`: what the detectors catch and whom they accuse wrongly, measured."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from aarlab.core.errors import Misconfigured
+from aarlab.core.settings import home
+
+if TYPE_CHECKING:
+    from aarlab.redteam.detection import Rates, Row
+
+console = Console(highlight=False)
+
+
+def detectors(
+    *,
+    n: Annotated[int, typer.Option("--n", min=100, help="items of the simulated problem")] = 1_263,
+    seeds: Annotated[int, typer.Option(min=1, help="attackers and honest fleets a row")] = 20,
+    out: Annotated[Path | None, typer.Option(help="folder for detectors.json and detectors.md")] = None,
+) -> None:
+    """Measure every detector: hacks detected and honest researchers accused, simulated and really run. Minutes."""
+    from aarlab.evaluation.detectors import DETECTORS
+    from aarlab.redteam.detection import measure
+    from aarlab.redteam.detection_page import markdown
+    from aarlab.runs import student
+    from aarlab.runs.testbed import prepare
+
+    with console.status("") as status:
+        bed = prepare("generated-chat", 1, home=home(), student=student.COUNTING, say=lambda what, *_: status.update(what))
+        rates = measure(bed, n=n, seeds=seeds, say=status.update)
+    _print(rates)
+    if out is not None:
+        command = f"aar detectors --n {n} --seeds {seeds} --out {out}"
+        _write(out / "detectors.json", rates.model_dump_json(indent=1))
+        _write(out / "detectors.md", markdown(rates, command, {name: DETECTORS[name] for name in DETECTORS}))
+
+
+def _print(rates: "Rates") -> None:
+    for title, rows in (("detected", rates.probes + rates.hacks + rates.judged), ("accused", rates.honest + rates.real)):
+        console.print(f"[bold]{title}[/bold]")
+        for row in rows:
+            console.print(_line(row))
+
+
+def _line(row: "Row") -> str:
+    return f"{row.what} ({row.how}): {row.flagged} of {row.shown} {row.when} {row.by}"
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    except OSError as error:
+        raise Misconfigured(f"{path} cannot be written ({error.strerror}). Choose another --out.") from error
