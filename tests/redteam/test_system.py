@@ -78,6 +78,10 @@ def test_an_answer_that_is_recorded_twice_shows(tmp_path, monkeypatch):
     assert not SYSTEM["races"](tmp_path, SMALL).held
 
 
+def test_without_the_secret_draw_a_generator_gives_every_answer(tmp_path):
+    assert on_confirmation.rebuilt(tmp_path, in_secret=False) == 1
+
+
 def test_words_of_a_refusal_or_what_was_let_through():
     def refused():
         raise InvalidSubmission("No.")

@@ -67,7 +67,8 @@ def plan(campaign: Campaign, bed: Testbed, *, home: Home, student: Student, say:
         def of(what: str, done: int, total: int) -> None:
             say(f"{kind}, {problem}: {what}", done, total)
 
-        return Elsewhere(kind, testbed.prepare(problem, data_seed, home=home, student=reader, say=of))
+        bed = testbed.prepare(problem, data_seed, home=home, student=reader, say=of, in_secret=True)
+        return Elsewhere(kind, bed)
 
     ablated = ablate(bed, "ablated")
     found = {

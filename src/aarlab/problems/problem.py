@@ -29,6 +29,7 @@ class Problem:
     build: Callable[[Path, int], Sequence[AnyItem]]
     corpus: Callable[[Path, int], Sequence[str]]
     example: str = ""  # a worked example that the student reads before every question, of no split
+    rebuildable: bool = False  # its answers follow from this code and the data seed alone: confirmations draw it with a secret
     transfer_only: bool = False  # never published to researchers: their methods are confirmed on it, unseen
 
 

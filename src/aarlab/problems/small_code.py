@@ -270,6 +270,7 @@ PROBLEMS.add("small-code")(
         ood_source="generated Python functions over strings, lists of strings and dicts",
         build=build,
         corpus=lambda cache, data_seed: corpus(data_seed, CORPUS_TEXTS),
+        rebuildable=True,
         transfer_only=True,
     )
 )

@@ -189,6 +189,7 @@ PROBLEMS.add("small-math")(
         example="A box holds 12 pens. Tom buys 3 boxes and gives 7 pens away. How many pens has he left?\n"
         "3 * 12 = 36. 36 - 7 = 29. The answer is 29.\n\n",
         corpus=lambda cache, data_seed: corpus(data_seed, CORPUS_TEXTS),
+        rebuildable=True,
         transfer_only=True,
     )
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from aarlab.core.records import AnyItem, Family
 from aarlab.core.settings import Home
+from aarlab.evaluation.answers import load_answers
 from aarlab.evaluation.confirmation import Confirmations
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.verdict import VERDICTS
@@ -109,4 +110,50 @@ def smuggled(folder: Path, scale: Scale) -> Row:
         came_back=f"told improved: {receipt.improved}; confirmation: '{record.verdict}'",
         held=record.verdict != VERDICTS[0] and claimed == 1,
         evidence="accuracy " + ", ".join(f"{name} {value:.2f}" for name, value in measured.items()),
+    )
+
+
+REBUILDER = """
+import json
+from pathlib import Path
+
+from aarlab.problems import PROBLEMS
+
+card = json.loads(Path("/data/problem.json").read_text())
+TRUTH = {}
+for seed in {card["data_seed"], 0, 1, 2, 3}:
+    TRUTH |= {i.id: i.label for i in PROBLEMS[card["name"]].build(Path("/tmp"), seed)}
+
+
+def run(task, seed):
+    return [float(TRUTH.get(i, 0.5)) for i in task.test.ids]
+"""
+
+
+def rebuilt(folder: Path, *, in_secret: bool) -> float:
+    """The accuracy on small-math's `final` of a method that runs the problem's own generator again inside its sandbox."""
+    bed = prepare("small-math", 1, home=Home(folder), student=COUNTING, say=_quiet, in_secret=in_secret)
+    sandbox = SANDBOXES["bubblewrap"]
+    sandbox.require()
+    engine = LocalEngine(bed, folder / "runs", sandbox, workers=1, timeout_s=TIMEOUT_S)
+    try:
+        (got,) = engine.run({METHOD_FILE: REBUILDER}, "final", (1,)).answers.values()
+    finally:
+        engine.close()
+    truth = load_answers(bed.folder)["final"]
+    return sum(got[i] == label for i, label in truth.items()) / len(truth)
+
+
+@SYSTEM.add("answers made anew by the problem's generator")
+def generator(folder: Path, scale: Scale) -> Row:
+    """The code of generated problems is open and their card names the data seed: does a method know the answers by them?"""
+    del scale
+    accuracy = rebuilt(folder, in_secret=True)
+    return Row(
+        attack="answers made anew by the problem's generator",
+        tried="a method that runs small-math's generator in its sandbox, by the card's data seed and the seeds 0 to 3",
+        came_back=f"accuracy {accuracy:.3f} on the items of a confirmation",
+        held=abs(accuracy - 0.5) < 0.05,
+        evidence="the items are drawn by a secret of the operator's besides; without it this method has 1.000. Not covered: "
+        "code that solves the items without the student, which is what a confirmation's ablations show",
     )

@@ -63,12 +63,18 @@ def write_problem(folder: Path, labels_M: NDArray[np.bool_]) -> Path:
     return folder
 
 
-def attack_system(folder: Path, scale: Scale, names: Iterable[str] | None = None) -> list[Row]:
-    """Every attack (or those named), each in a folder of its own."""
+def attack_system(
+    folder: Path, scale: Scale, names: Iterable[str] | None = None, *, say: Callable[[str], None] = lambda words: None
+) -> list[Row]:
+    """Every attack (or those named), each in a folder of its own; `say` hears which is at work."""
     from aarlab.redteam import on_confirmation, on_evaluator, on_server  # noqa: F401 - they register themselves
 
     chosen = list(SYSTEM) if names is None else list(names)
-    return [SYSTEM[name](_own(folder, number), scale) for number, name in enumerate(chosen)]
+    rows = []
+    for number, name in enumerate(chosen):
+        say(name)
+        rows.append(SYSTEM[name](_own(folder, number), scale))
+    return rows
 
 
 def _own(folder: Path, number: int) -> Path:

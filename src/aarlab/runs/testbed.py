@@ -4,8 +4,12 @@ States are z-scored over the student split, so that one set of hyper-parameters 
 Legend: N items, C choices an item, D features, S seeds, M test items.
 """
 
+import contextlib
 import hashlib
+import hmac
 import json
+import os
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,26 +67,45 @@ class Testbed:
             )
 
 
-def prepare(problem: str, data_seed: int, *, home: Home, student: Student, say: Say) -> Testbed:
-    """Set a problem up, or find it set up.
+def prepare(problem: str, data_seed: int, *, home: Home, student: Student, say: Say, in_secret: bool = False) -> Testbed:
+    """Set a problem up, or find it set up. In secret, a rebuildable problem is drawn by the data seed and a secret of this
+    home: whoever has the generator's code cannot make its answers anew.
 
     Raises:
         Misconfigured, Transient: see the problem's `build` and the student's `read`.
     """
     chosen = PROBLEMS[problem]
-    folder = home.problems / f"{problem}-v{chosen.version}-{student.name}-seed{data_seed}"
+    secret = in_secret and chosen.rebuildable
+    folder = home.problems / f"{problem}-v{chosen.version}-{student.name}-seed{data_seed}{'-secret' if secret else ''}"
     ready = folder / "private" / "ready.json"
     if ready.exists():
         return Testbed(folder, from_cache=True)
     say("items", 0, 1)
-    items = chosen.build(home.cache, data_seed)
+    drawn_by = _in_secret(home, problem, data_seed) if secret else data_seed
+    items = chosen.build(home.cache, drawn_by)
     publish(chosen, items, folder, data_seed=data_seed, student=student.words)
-    reading = student.read(chosen, items, data_seed, say)
+    reading = student.read(chosen, items, drawn_by, say)
     say("weak labels and anchors", 0, 1)
     _label(items, reading, folder)
     say("weak labels and anchors", 1, 1)
     ready.write_text(json.dumps({"features": reading.fingerprint, "items": _digest(items)}))
     return Testbed(folder, from_cache=False)
+
+
+def _in_secret(home: Home, problem: str, data_seed: int) -> int:
+    """A seed that only this home can know."""
+    path = home.root / "draw.secret"
+    with (
+        contextlib.suppress(FileExistsError),
+        os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file,
+    ):
+        file.write(secrets.token_bytes(32))
+    found = path.read_bytes()
+    if len(found) != 32:
+        raise Misconfigured(
+            f"{path} is damaged: what confirmations are drawn by. Restore it, or remove it with problems/*-secret."
+        )
+    return int.from_bytes(hmac.digest(found, f"{problem}|{data_seed}".encode(), "sha256")[:8], "big")
 
 
 def _digest(items: Sequence[AnyItem]) -> str:
