@@ -1,4 +1,4 @@
-"""Each detector is shown to fire and to stay silent; histories can be replayed; labels stay with the operator."""
+"""Who may know, and that histories can be replayed: the same flags, none twice."""
 
 import json
 import math
@@ -19,7 +19,6 @@ from aarlab.evaluation.detectors import (
     Detector,
     Submitted,
     Suspicion,
-    Text,
     Watch,
     detector,
     key_of,
@@ -28,15 +27,7 @@ from aarlab.evaluation.detectors import (
     student_free,
 )
 from aarlab.evaluation.detectors.judged import STUDENT_FREE, student_free_p
-from aarlab.evaluation.detectors.near_copies import ANY, BLIND, NearCopies
-from aarlab.evaluation.detectors.overlap import JACCARD, SHINGLE, find_overlap
-from aarlab.evaluation.detectors.programs import program_of
-from aarlab.evaluation.detectors.random_answers import RandomAnswers
-from aarlab.evaluation.detectors.redraws import LATEST, Redraws
-from aarlab.evaluation.detectors.rerolls import ALL, MINE, Rerolls, worth_of_best
-from aarlab.evaluation.detectors.reused_runs import LINKS, ReusedRuns, fresh_distances
-from aarlab.evaluation.detectors.same_code import SameCode
-from aarlab.evaluation.detectors.trivial_answers import TrivialAnswers, bank
+from aarlab.evaluation.detectors.near_copies import ANY
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.leaderboard import told_board
 from aarlab.redteam.crowd import HABITS, SEEDS, Crowd, explorer
@@ -45,306 +36,10 @@ from aarlab.redteam.hacks import patcher, random_vectors, rerolls
 N = 600
 
 
-@pytest.fixture
-def crowd():
-    return Crowd(N, np.random.default_rng(5))
-
-
-def shown(one: Detector, submissions) -> list[list[Suspicion]]:
-    return [list(one.see(s)) for s in submissions]
-
-
-def take(generator, count):
-    return [next(generator) for _ in range(count)]
-
-
 def flipped(crowd, rows_SM, *items):
     mask_M = np.zeros(rows_SM.shape[1], np.bool_)
     mask_M[list(items)] = True
     return crowd.submitted("eve", rows_SM ^ mask_M)
-
-
-# --- what a submission is ---------------------------------------------------------------------------------------------
-
-
-def test_distance_of_planes_is_the_sum_of_count_differences():
-    rng = np.random.default_rng(0)
-    a, b = (Submitted("a", "r", "s", rng.random((5, 77)) < 0.4) for _ in range(2))
-    bits = int(np.bitwise_count(a.planes_W ^ b.planes_W).sum())
-    assert bits == np.abs(a.answers_SM.sum(axis=0) - b.answers_SM.sum(axis=0)).sum()
-
-
-def test_swapping_answers_among_seeds_hides_nothing():
-    rng = np.random.default_rng(0)
-    rows_SM = rng.random((5, 50)) < 0.5
-    one, other = Submitted("a", "r", "s", rows_SM), Submitted("a", "r", "s", rng.permuted(rows_SM, axis=0))
-    assert (one.answers_SM != other.answers_SM).any()
-    assert (one.planes_W == other.planes_W).all()
-
-
-# --- label probing ----------------------------------------------------------------------------------------------------
-
-
-def test_single_flips_of_a_vector_are_seen(crowd):
-    one, base = NearCopies(crowd.context), np.repeat(crowd.run(crowd.idea())[:1], SEEDS, axis=0)
-    said = shown(one, [flipped(crowd, base, *items) for items in [[], *([n] for n in range(ANY))]])
-    assert not any(said[:BLIND])
-    assert said[-1]
-    assert said[-1][0].figures["changed"] == pytest.approx(1.0)
-    assert said[-1][0].receipts[-1] == f"r-{ANY + 1:06d}"
-
-
-def test_exact_repeats_and_distant_vectors_are_no_near_copies(crowd):
-    one, base = NearCopies(crowd.context), np.repeat(crowd.run(crowd.idea())[:1], SEEDS, axis=0)
-    assert not any(shown(one, [flipped(crowd, base)] * 30))
-    far = [np.repeat(crowd.run(crowd.idea())[:1], SEEDS, axis=0) for _ in range(30)]
-    assert not any(shown(one, [crowd.submitted("ann", rows) for rows in far]))
-
-
-def test_colluders_are_one_chain(crowd):
-    one, base = NearCopies(crowd.context), np.repeat(crowd.run(crowd.idea())[:1], SEEDS, axis=0)
-    probes = [replace(flipped(crowd, base, n), who=f"eve-{n}") for n in range(ANY + 2)]
-    said = [s for suspicions in shown(one, probes) for s in suspicions]
-    assert said
-    assert said[-1].figures["submitters"] == ANY + 1
-    assert len({s.episode for s in said}) == 1
-
-
-def test_groups_that_nobody_doubts_are_seen_and_doubtful_ones_are_not(crowd):
-    """After honest traffic: flips of 3 % of the items, among the surest and among the least sure."""
-    warm = [s for habit in HABITS.values() for s in take(habit(crowd, "ann"), 4)]
-    base = np.repeat(crowd.run(replace(crowd.idea(), heads=None))[:1], SEEDS, axis=0)
-    order = np.argsort(np.abs(crowd.shared_n))
-    for pool, seen in ((order[N // 2 :], True), (order[: N // 6], False)):
-        one = NearCopies(crowd.context)
-        shown(one, warm)
-        groups = [crowd.rng.choice(pool, 18, replace=False) for _ in range(BLIND + 1)]
-        said = shown(one, [flipped(crowd, base, *items) for items in [[], *groups]])
-        assert bool(said[-1]) == seen
-
-
-@pytest.mark.parametrize("size", [1, 10, 60, 300])
-def test_an_edited_run_is_known_by_its_seeds_whatever_is_edited(crowd, size):
-    one, base = ReusedRuns(crowd.context), crowd.run(crowd.idea())
-    edits = [crowd.rng.choice(N, size, replace=False) for _ in range(LINKS)]
-    probes = [crowd.submitted("eve", crowd.rng.permuted(flipped(crowd, base, *e).answers_SM, axis=0)) for e in [[], *edits]]
-    said = shown(one, probes)
-    assert not any(said[:LINKS])
-    assert said[LINKS][0].figures["apart"] == 0
-
-
-def test_fresh_runs_of_one_program_are_no_reused_runs(crowd):
-    one, idea = ReusedRuns(crowd.context), crowd.idea()
-    assert not any(shown(one, [crowd.submitted("ann", crowd.run(idea)) for _ in range(40)]))
-    steady = replace(idea, heads=None)
-    assert not any(shown(one, [crowd.submitted("ann", crowd.run(steady)) for _ in range(10)]))
-
-
-def test_what_fresh_seeds_move_by_hand():
-    """Two seeds, one of which answers 1: minorities are 1 with probability 1/2, so they differ with probability 1/2."""
-    assert fresh_distances(2) == pytest.approx([0, 0.5, 0])
-    table = fresh_distances(5)
-    assert table == pytest.approx(table[::-1])
-    rng = np.random.default_rng(0)
-    x, y = (np.minimum(k, 5 - k) for k in rng.binomial(5, 0.4, (2, 100_000)))
-    assert table[2] == pytest.approx(np.abs(x - y).mean(), abs=0.01)
-
-
-def pool(crowd, count, who="eve", share=0.4):
-    """A base of which a pool is drawn again every time."""
-    base, mine = crowd.run(replace(crowd.idea(), heads=None)), crowd.rng.random(N) < share
-    for _ in range(count):
-        yield crowd.submitted(who, base ^ (mine & (crowd.rng.random(N) < 0.5)))
-
-
-def test_a_redrawn_pool_is_seen_after_24_by_one_or_by_many(crowd):
-    said = shown(Redraws(crowd.context), pool(crowd, LATEST))
-    assert not any(said[:-1])
-    assert said[-1]
-    assert 0.3 * N < said[-1][0].figures["varied"] < 0.5 * N
-    many = [replace(s, who=f"eve-{n}") for n, s in enumerate(pool(crowd, LATEST))]
-    said = shown(Redraws(crowd.context), many)
-    assert said[-1][0].episode == "shared pool"
-    assert said[-1][0].figures["submitters"] == LATEST
-
-
-def test_two_methods_in_turn_are_no_pool(crowd):
-    """Every answer in which they differ is 1 in half of the submissions, but all change together."""
-    rows = [crowd.run(replace(crowd.idea(), heads=None)) for _ in range(2)]
-    turns = [crowd.submitted("ann", rows[n % 2]) for n in range(3 * LATEST)]
-    assert not any(shown(Redraws(crowd.context), turns))
-    assert not any(shown(Redraws(crowd.context), take(explorer(crowd, "ann"), 3 * LATEST)))
-
-
-def test_random_vectors_are_seen_at_the_third_and_change_no_opinion(crowd):
-    one = RandomAnswers(crowd.context)
-    honest = take(explorer(crowd, "ann"), 20)
-    assert not any(shown(one, honest))
-    said = shown(one, take(random_vectors(crowd, "eve"), 6))
-    assert [bool(s) for s in said] == [False, False, True, True, True, True]
-    assert not any(shown(one, take(explorer(crowd, "bob"), 10)))
-
-
-# --- trivial answers --------------------------------------------------------------------------------------------------
-
-
-def test_every_trivial_predictor_is_seen_also_turned_round_and_with_noise(crowd):
-    one = TrivialAnswers(crowd.context)
-    for name, row in bank(crowd.context).items():
-        for turned in (False, True):
-            noisy = row ^ turned ^ (crowd.rng.random(N) < 0.05)
-            assert list(one.see(crowd.submitted("eve", np.repeat(noisy[None], SEEDS, axis=0)))), name
-    assert not any(shown(one, take(explorer(crowd, "ann"), 20)))
-
-
-def test_the_most_common_answer_by_hand():
-    """Three choices of one question end in 4, 4 and 5: the first two are the most common. The study's agents did this."""
-    texts = (*(Text("2 + 2?", (f"it is {x}",)) for x in (4, 4, 5)), Text("1 + 1?", ("it is 2",)))
-    made = bank(Context(tuple("abcd"), texts))
-    assert made["the most common last number among the question's choices"].tolist() == [True, True, False, True]
-
-
-def test_a_bank_of_hidden_texts_needs_none():
-    hidden, public = bank(Context(("i-1", "i-2"))), bank(Context(("i-1", "i-2"), (Text("?", ("a", "bb")),) * 2))
-    assert hidden.keys() < public.keys()
-    assert hidden["the id's last digit is odd"].tolist() == [True, False]
-    assert public["the longer choice"].tolist() == [True, True]
-
-
-# --- re-rolled seeds --------------------------------------------------------------------------------------------------
-
-PROGRAM = """from aarlab.methods import parts
-
-L2 = 0.3
-
-
-def run(task, seed):
-    probs = parts.naive(task, l2=L2)
-    return probs + 1e-9
-"""
-SAME = {
-    "comment": PROGRAM.replace("L2 = 0.3", "L2 = 0.3  # try 7"),
-    "number": PROGRAM.replace("0.3", "0.31").replace("1e-9", "-2e-9"),
-    "name": PROGRAM.replace("probs", "p7").replace("L2", "PENALTY"),
-    "docstring and an idle constant": '"""Seven."""\nJUNK = ("x", 7)\n' + PROGRAM,
-    "alias": PROGRAM.replace("import parts", "import parts as q").replace("parts.naive", "q.naive"),
-    "pass and space": PROGRAM.replace("    probs =", "\n    pass\n    probs  ="),
-    "annotation": PROGRAM.replace("run(task, seed)", "run(task: object, seed: int) -> object"),
-}
-OTHER = {
-    "another function": PROGRAM.replace("naive", "bagged"),
-    "another keyword": PROGRAM.replace("l2=", "l1="),
-    "another module": PROGRAM.replace("aarlab.methods", "aarlab.other"),
-    "another string": PROGRAM.replace("(task, ", "(task, 'x', "),
-    "another operator": PROGRAM.replace("probs + ", "probs * "),
-    "no Python": "def run(:",
-}
-
-
-@pytest.mark.parametrize("text", SAME.values(), ids=SAME)
-def test_the_same_program_under_another_text(text):
-    assert program_of({"method.py": text}) == program_of({"other.py": PROGRAM})
-
-
-@pytest.mark.parametrize("text", OTHER.values(), ids=OTHER)
-def test_another_program(text):
-    assert program_of({"method.py": text}) != program_of({"method.py": PROGRAM})
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.text(max_size=200) | st.integers(1, 5000).map(lambda n: "-" * n + "1") | st.integers(1, 5000).map(lambda n: "(" * n))
-def test_no_text_stops_the_hash(text):
-    assert len(program_of({"method.py": text})) == 64
-
-
-def test_rerolls_are_seen_at_the_eighth_and_say_what_they_are_worth(crowd):
-    said = shown(Rerolls(crowd.context), take(rerolls("comment")(crowd, "eve"), MINE))
-    assert not any(said[:-1])
-    figures = said[-1][0].figures
-    assert figures["variants"] == MINE
-    assert figures["disagreement"] == pytest.approx(0.136, abs=0.03)
-    assert figures["worth"] == pytest.approx(worth_of_best(MINE, figures["disagreement"], N, SEEDS))
-
-
-def test_nine_identities_reroll_together(crowd):
-    said = shown(Rerolls(crowd.context), take(rerolls("constant", people=9)(crowd, "eve"), 9 + ALL))
-    assert said[-1]
-    assert said[-1][0].figures["mine"] < MINE
-    first = shown(Rerolls(crowd.context), take(rerolls("constant", people=60)(crowd, "ann"), 60))
-    assert not any(first), "one run each of the same baseline is no re-roll"
-
-
-def test_a_setting_that_matters_and_a_program_without_seeds_are_no_rerolls(crowd):
-    idea, source = crowd.idea(), "def run(task, seed):\n    return train(task, {})\n"
-    sweep = []
-    for setting in range(3 * MINE):
-        idea = crowd.near(idea, 0.5)
-        sweep.append(crowd.submitted("ann", crowd.run(idea), source.format(setting)))
-    assert not any(shown(Rerolls(crowd.context), sweep))
-    steady = [crowd.submitted("ann", crowd.run(replace(idea, heads=None)), source.format(n)) for n in range(2 * MINE)]
-    assert not any(shown(Rerolls(crowd.context), steady))
-
-
-def test_the_worth_of_the_best_of_k_is_that_of_order_statistics():
-    """Against simulation: five seeds, half of the items certain, half coin flips, so that two runs differ in 25 %."""
-    rng = np.random.default_rng(0)
-    n, k = 400, 10
-    means = (rng.binomial(5 * n // 2, 0.5, (4000, k)) + 5 * n / 4) / (5 * n)
-    gained = means.max(axis=1).mean() - means.mean()
-    assert worth_of_best(k, 0.25, n, 5) == pytest.approx(gained, rel=0.03)
-    assert worth_of_best(1, 0.25, n, 5) == pytest.approx(0.0, abs=1e-12)
-
-
-def test_three_bundles_of_one_snapshot_are_two_too_many(crowd):
-    probes = take(patcher(crowd, "eve"), 4)
-    assert [bool(s) for s in shown(SameCode(crowd.context), probes)] == [False, False, True, True]
-    assert not any(shown(SameCode(crowd.context), [probes[0]] * 5))
-
-
-# --- overlap ----------------------------------------------------------------------------------------------------------
-
-
-def jaccard(a: str, b: str) -> float:
-    one, other = ({tuple(w[n : n + SHINGLE]) for n in range(len(w) - SHINGLE + 1)} for w in (a.split(), b.split()))
-    return len(one & other) / len(one | other) if one | other else 0.0
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.lists(st.sampled_from("abcd"), min_size=1, max_size=9).map(" ".join), min_size=2, max_size=14))
-def test_prefix_filtering_misses_no_pair_and_invents_none(texts):
-    """Against all pairs."""
-    half = len(texts) // 2
-    mine = {f"f{n}": Text(f"f {n}", (t,)) for n, t in enumerate(texts[:half])}
-    theirs = {f"s{n}": Text(f"s {n}", (t,)) for n, t in enumerate(texts[half:])}
-    found = find_overlap(mine, theirs)
-    for item, text in mine.items():
-        same = [t.choices[0] == text.choices[0] for t in theirs.values()]
-        near = [jaccard(text.choices[0], t.choices[0]) >= JACCARD for t in theirs.values()]
-        assert (item in found.exact) == any(same)
-        assert (item in found.near) == (any(near) and not any(same))
-
-
-def test_a_common_instruction_is_no_overlap_and_a_question_of_its_own_is():
-    items = {f"f{n}": Text("Which is better?", (f"one {n} two", f"three {n} four")) for n in range(40)}
-    others = {f"s{n}": Text("Which is better?", (f"five {n} six", f"seven {n} eight")) for n in range(40)}
-    assert not find_overlap(items, others).exact
-    others["s0"] = Text("Which is BETTER   today then?", ("x", "y"))
-    items["f0"] = Text("which is better today then?", ("z", "w"))
-    assert dict(find_overlap(items, others).exact) == {"f0": "s0"}
-
-
-def test_overlap_is_raised_once_with_the_ids():
-    text = Text("?", ("a text of some seven words here", "b"))
-    context = Context(("f1", "f2"), (text, Text("?", ("c", "d"))), {"s9": text})
-    flags = Watch(context).opening()
-    assert [(f.detector, f.submitter, f.items, f.uses_labels) for f in flags] == [
-        ("train/test overlap", "the problem", ("f1",), False)
-    ]
-    assert Watch(context, [f.key for f in flags]).opening() == []
-    assert Watch(Context(("f1", "f2"))).opening() == []
-
-
-# --- what needs labels ------------------------------------------------------------------------------------------------
 
 
 def test_student_free_p_by_hand():
@@ -389,9 +84,6 @@ def test_the_registry_says_who_may_know():
     secret = STUDENT_FREE.flag(Suspicion("eve", "x", "words"))
     open_ = DETECTORS["label probing"].flag(Suspicion("eve", "x", "words"))
     assert showable([secret, open_]) == [open_]
-
-
-# --- watching, replaying, restarting ----------------------------------------------------------------------------------
 
 
 def history(seed: int, count: int) -> tuple[Crowd, list[Submitted]]:
