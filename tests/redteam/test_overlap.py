@@ -1,6 +1,7 @@
 """The attackers who have read the policy: that their arithmetic is right, and that it is worth something."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from scipy.stats import truncnorm
 from aarlab.evaluation.policies import POLICIES
 from aarlab.redteam.attacks import run_attack
 from aarlab.redteam.channel import ACCURACY, Line, World
-from aarlab.redteam.overlap import NAMES, Cheapest, Climber, _truncated
+from aarlab.redteam.overlap import NAMES, Cheapest, Climber, _truncated, reach
 
 N = 1_263
 
@@ -81,3 +82,24 @@ def test_each_identity_of_the_relay_spends_at_most_its_half():
     asked = run_attack("half the cap each, in turn", line("strict", stops=(5_000,)), np.random.default_rng(0))
     assert max(asked.channel.spent.values()) <= 35
     assert asked.channel.bits <= 70
+
+
+def test_what_is_reckoned_at_a_cap_is_what_is_measured_under_it():
+    """A cap of 24 bits ends the climb within some hundred questions: mean over 30 label sets, to half a step."""
+    policy = replace(POLICIES["default"], cap=24.0, identity_share=1.0)
+    ends = []
+    for seed in range(30):
+        asked = Line(World.draw(N, np.random.default_rng([seed, N])), policy, (3_000,), seed)
+        ends.append(run_attack("best overlap, cheapest of nine", asked, np.random.default_rng(seed)).inflation)
+    far = reach(policy, N)
+    assert far.steps == 2
+    assert 12 < far.bits <= 24
+    assert np.mean(ends) == pytest.approx(far.inflation, abs=policy.step(N) / 2)
+
+
+def test_reach_grows_with_the_cap_and_shrinks_with_items():
+    caps = [reach(POLICIES[name], N) for name in ("strict", "default", "roomy")]
+    assert [far.inflation for far in caps] == sorted(far.inflation for far in caps)
+    assert [far.questions for far in caps] == sorted(far.questions for far in caps)
+    assert reach(POLICIES["default"], 10_000).inflation < reach(POLICIES["default"], N).inflation
+    assert reach(POLICIES["ladder"], N).steps == 0

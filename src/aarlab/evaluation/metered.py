@@ -97,10 +97,16 @@ class MeteredLadder:
         """The least rise that is told (accuracy)."""
         return max(self.step_se * standard_error(n), self.step_least)
 
+    def price(self, t: float, share: float) -> float:
+        """Bits of a yes of one step at the t-th submission of an epoch by an identity of that share w_a."""
+        return self._cost(self._timed(max(t, 1)) * share, 1)
+
+    def _timed(self, t: float) -> float:
+        return (1 - self.never) * self.tail / ((t + self.tail - 1) * (t + self.tail))
+
     def _weight(self, channel: Channel, who: str) -> float:
         """Weight of a yes to `who` now, of any rise."""
-        t = channel.asked[who] + 1
-        return (1 - self.never) * self._share(channel, who) * self.tail / ((t + self.tail - 1) * (t + self.tail))
+        return self._timed(channel.asked[who] + 1) * self._share(channel, who)
 
     def _share(self, channel: Channel, who: str) -> float:
         """w_a; sums to at most 1 over all identities that ever come."""

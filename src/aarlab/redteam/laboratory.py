@@ -20,9 +20,11 @@ from aarlab.core.errors import Misconfigured
 from aarlab.core.intervals import DRAWS, mean_measure
 from aarlab.core.records import Measure, Record
 from aarlab.evaluation.bounds import inflation_bound
+from aarlab.evaluation.metered import MeteredLadder
 from aarlab.evaluation.policies import POLICIES, Policy, start
 from aarlab.redteam.honest import START, Outcome, Plan, simulate
 from aarlab.redteam.jobs import Say, in_order, silent
+from aarlab.redteam.overlap import reach
 from aarlab.redteam.table import Cell, attack_all, worst
 
 LIMIT = 0.05  # of the gift
@@ -50,6 +52,8 @@ class Protection(Record):
     cap_bits: float | None  # None: no cap
     share_of_labels: float | None  # cap_bits / n
     bound: float | None  # proven at the cap: how far a told level can exceed the truth (accuracy, 95 %); None: no cap
+    at_the_cap: float | None  # what the best overlap would reach in the mean with as many questions as the cap lasts for
+    questions: float | None  # which are so many
     worst: tuple[Cell, ...]  # the measured attack that inflates most, after 1,000 and 10,000 questions
 
 
@@ -142,10 +146,18 @@ def _ratio(top_R: NDArray[np.float64], bottom_R: NDArray[np.float64]) -> Measure
 def protection(name: str, n: int, cells: tuple[Cell, ...] = ()) -> Protection:
     """Cap, share of the labels and bound of a policy at n labels."""
     if name == NONE:
-        return Protection(cap_bits=0.0, share_of_labels=0.0, bound=0.0, worst=())
-    cap, slack = _limits(POLICIES[name], n)
-    bound = None if cap is None else inflation_bound(cap, n, slack_bits=slack)
-    return Protection(cap_bits=cap, share_of_labels=None if cap is None else cap / n, bound=bound, worst=cells)
+        return Protection(cap_bits=0.0, share_of_labels=0.0, bound=0.0, at_the_cap=None, questions=None, worst=())
+    policy = POLICIES[name]
+    cap, slack = _limits(policy, n)
+    far = reach(policy, n) if isinstance(policy, MeteredLadder) and cap is not None else None
+    return Protection(
+        cap_bits=cap,
+        share_of_labels=None if cap is None else cap / n,
+        bound=None if cap is None else inflation_bound(cap, n, slack_bits=slack),
+        at_the_cap=far and far.inflation,
+        questions=far and far.questions,
+        worst=cells,
+    )
 
 
 def _limits(policy: Policy, n: int) -> tuple[float | None, float]:

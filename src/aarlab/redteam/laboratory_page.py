@@ -27,7 +27,8 @@ BESIDE = """
 ## Attackers
 
 The bound: no told level is further above the truth with the whole cap spent (95 %, Theorem 1 of `MeteredLadder`). Worst: the
-largest mean of told level minus accuracy on fresh data, over all attacks of `aar redteam`.
+largest mean of told level minus accuracy on fresh data, over all attacks of `aar redteam`. Reach: what the attack of the best
+overlap would come to if only the cap ended it, after so many questions (reckoned, `overlap.reach`, not run).
 """
 HONEST = ("policy", "end (accuracy)", "lost of the gift", "of the climb", "of the end", "noticed", "false", "bits")
 ATTACKERS = (
@@ -67,7 +68,8 @@ def _attackers(p: Protection) -> list[str]:
     cap = "no cap" if p.cap_bits is None else f"{p.cap_bits:,.0f}"
     share = "-" if p.share_of_labels is None else f"{p.share_of_labels:.1%}"
     worst = [_cell(cell) for cell in p.worst] or ["-", "-"]
-    return [cap, share, "no bound" if p.bound is None else f"{p.bound:.3f}", *worst]
+    far = "-" if p.at_the_cap is None else f"{p.at_the_cap:+.3f} after {p.questions:.1g}"
+    return [cap, share, "no bound" if p.bound is None else f"{p.bound:.3f}", far, *worst]
 
 
 def _cell(cell: Cell) -> str:

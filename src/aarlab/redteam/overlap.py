@@ -7,12 +7,14 @@ likeliest to reach T has 1 - 2 k / m = s / T. After a yes, s is the mean of that
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aarlab.evaluation.policies import Answer
+from aarlab.evaluation.metered import MeteredLadder
+from aarlab.evaluation.policies import Answer, start
 from aarlab.redteam.attacks import ATTACKS, IDENTITIES, Attack
 from aarlab.redteam.channel import ACCURACY, Line
 
@@ -89,6 +91,35 @@ class Climber:
         k_k = np.arange(1, m)
         mean_k = self.excess + np.cumsum(self.gain_m[order_m])[:-1]
         return order_m[: 1 + int(np.argmin((self.target() - mean_k) / np.sqrt(k_k * (1 - k_k / m))))]
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far the climb of the best overlap comes in the mean, when only the cap ends it."""
+
+    steps: int
+    inflation: float  # accuracy
+    questions: float
+    bits: float
+
+
+def reach(policy: MeteredLadder, n: int, identities: int = IDENTITIES) -> Reach:
+    """From the Gaussians above, without asking anything: each step takes 1/h questions, h the chance of the likeliest vector,
+    in the names of `identities` in turn."""
+    sd, step, at = math.sqrt(n // 2) / 2, policy.step(n) * n, start(ACCURACY, n).level
+    excess, made = 0.0, Reach(0, 0.0, 0.0, 0.0)
+    while True:
+        target = (at - ACCURACY) * n + (made.steps + 1) * step
+        rest = math.sqrt(max(target**2 - excess**2, 0.0))  # excess to be found in what does not overlap
+        z, spread = rest / sd, sd * rest / target
+        chance = max(UNIT.cdf(-z), 1e-100)
+        bits = made.bits + policy.price(1 / chance / identities, 1 / identities)
+        cap = policy.cap_bits(n)
+        if cap is None or bits > cap:
+            return made
+        inflation = (at - ACCURACY) + (made.steps + 1) * policy.step(n)
+        made = Reach(made.steps + 1, inflation, made.questions + 1 / chance, bits)
+        excess = target + spread * (_truncated(z, math.inf) - z)
 
 
 def _truncated(low: float, high: float) -> float:
