@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -115,6 +116,14 @@ def test_workers_change_nothing():
     assert list(in_order(pow, [(2, 3), (3, 2)], labels=["a", "b"], workers=1, say=said.append)) == [8, 9]
     assert said == ["1 of 2: a", "2 of 2: b"]
     silent("nothing")
+
+
+def test_when_it_is_stopped_no_further_job_begins(tmp_path):
+    jobs = [(tmp_path / str(number),) for number in range(200)]
+    running = in_order(Path.touch, jobs, labels=[str(number) for number in range(200)], workers=2, say=silent)
+    next(running)
+    running.close()
+    assert 1 <= len(list(tmp_path.iterdir())) < 200
 
 
 def test_the_commands_write_what_they_print(tmp_path):

@@ -22,8 +22,11 @@ def in_order(
             say(f"{number} of {len(jobs)}: {label}")
             yield run(*job)
         return
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    try:
         running = [pool.submit(run, *job) for job in jobs]
         for number, (future, label) in enumerate(zip(running, labels, strict=True), start=1):
             say(f"{number} of {len(jobs)}: {label}")
             yield future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
