@@ -1,6 +1,7 @@
 """Grading, counting, charging and signing of confirmations, with made-up answers; real runs are in tests/fleet."""
 
 import json
+import shutil
 import sqlite3
 import stat
 
@@ -15,7 +16,7 @@ from aarlab.evaluation.confirmation_record import ConfirmationRecord, record_pat
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.leaderboard import told_board
 from aarlab.evaluation.signed import Signer, canonical, verify_record
-from aarlab.evaluation.tries import Tries
+from aarlab.evaluation.tries import Tries, tries_of
 from aarlab.evaluation.verdict import VERDICTS
 
 
@@ -245,3 +246,129 @@ def test_a_snapshot_is_named_by_the_beginning_of_its_hash(evaluator, gate):
     for wrong in ("", "zz"):
         with pytest.raises(InvalidSubmission, match="begin with"):
             gate.begin(1, wrong)
+
+
+# --- a hostile reader -------------------------------------------------------------------------------------------------
+
+
+def test_who_hands_in_answers_under_anothers_code_neither_claims_with_it_nor_spoils_it(evaluator, gate):
+    snapshot = submit(evaluator, 1, 0.86)
+    truth = evaluator.answers["feedback"]
+    seeds = evaluator.seeds("feedback", snapshot)
+    receipt = evaluator.submit("bob", snapshot, rows(truth, seeds, 0.99, 1), Family.OTHER)
+    assert receipt.improved
+    assert gate.claims()[snapshot].who == "ann"
+    (begun,) = gate.begin(1)
+    body = gate.finish(begun["id"], outcomes(evaluator, begun, right=0.86, number=1))
+    assert body["verdict"] == "confirmed"  # by what ann claimed, not by what bob did
+    assert body["record"]["claim"]["researcher"] == "ann"
+    verdicts = {row["researcher"]: row["verdict"] for row in told_board(evaluator, 0)}
+    assert verdicts == {"ann": "confirmed", "bob": None}
+
+
+def test_a_snapshot_that_its_author_did_not_submit_is_nobodys_claim(evaluator, gate):
+    code = evaluator.commit_code("ann", {"method.py": "# unused"}, Family.OTHER)
+    evaluator.submit("bob", code["snapshot"], rows(evaluator.answers["feedback"], code["seeds"], 0.9), Family.OTHER)
+    assert gate.claims() == {}
+    assert gate.begin(1) == []
+    with pytest.raises(InvalidSubmission, match="begin with"):
+        gate.begin(1, code["snapshot"])
+
+
+def test_a_campaign_that_is_run_again_under_its_name_cannot_draw_other_seeds(bed, tmp_path):
+    drawn = []
+    for home in ("one", "two"):  # the folder was deleted, and with it the campaign's secret
+        with Evaluator(bed.folder, tmp_path / home / "campaign") as evaluator:
+            submit(evaluator, 1, 0.9)
+            gate = Confirmations(evaluator)
+            (begun,) = gate.begin(1)
+            drawn.append(begun["targets"])
+            assert gate.tries.spent()[0] == 1
+    assert drawn[0] == drawn[1]
+
+
+def test_a_lost_record_is_no_second_chance(gate):
+    tried = gate.tries.begin("campaign", "s", "n")
+    gate.tries.told(tried, p=0.4, verdict="not distinguishable from tuned naive", bits=1.0)
+    assert gate.tries.adjusted(tried, 0.001) == (0.4, 1)
+    assert gate.tries.adjusted(tried, 0.6) == (0.6, 1)
+
+
+def test_which_verdicts_researchers_see_follows_from_what_they_were_told(evaluator, gate):
+    """The untold one with the best exact score is confirmed too, and not shown."""
+    older, holder = submit(evaluator, 1, 0.86), submit(evaluator, 2, 0.93)
+    shares = np.linspace(0.92, 0.86, 4)
+    untold = [submit(evaluator, 3 + n, share) for n, share in enumerate(shares)]
+    exact = {e.body["snapshot"]: e.body["exact_accuracy"] for e in evaluator.ledger.entries("submission")}
+    assert {row["snapshot"] for row in told_board(evaluator, 0)} == {older, holder}
+    ranked = sorted(untold, key=lambda s: -exact[s])
+    assert gate.leaders(3) == [holder, *ranked[:2]]
+    assert gate.leaders(9) == [holder, *ranked, older]
+
+
+@pytest.mark.parametrize("wrong", [("final", "final", "else"), ("x", "feedback", "else"), ("fresh", "fresh", "own")])
+def test_a_targets_file_cannot_stand_in_for_final(evaluator, gate, wrong, tmp_path):
+    name, kind, where = wrong
+    folder = str(evaluator.problem if where == "own" else tmp_path)
+    (evaluator.folder / "targets.json").write_text(json.dumps([{"name": name, "kind": kind, "folder": folder}]))
+    submit(evaluator, 1, 0.9)
+    with pytest.raises(Misconfigured, match=r"targets\.json"):
+        gate.begin(1)
+
+
+def test_an_unknown_kind_of_target_is_the_operators_mistake(evaluator, gate):
+    (evaluator.folder / "targets.json").write_text('[{"name": "x", "kind": "nicer", "folder": "/"}]')
+    with pytest.raises(Misconfigured, match="kind"):
+        gate.targets()
+
+
+def test_a_fresh_draw_is_charged_for_the_verdict_and_counts_no_try(evaluator, gate, tmp_path):
+    fresh = tmp_path / "fresh"
+    shutil.copytree(evaluator.problem, fresh, ignore=shutil.ignore_patterns("meter", "confirmations"))
+    row = {"name": "fresh", "kind": "fresh", "folder": str(fresh)}
+    (evaluator.folder / "targets.json").write_text(json.dumps([row]))
+    submit(evaluator, 1, 0.9)
+    (begun,) = gate.begin(1)
+    record = gate.finish(begun["id"], outcomes(evaluator, begun, right=0.9, number=1))["record"]
+    assert record["reasons"][1].startswith("a fresh draw agrees")
+    assert tries_of(fresh).spent() == (0, 1, pytest.approx(np.log2(3)))
+    other = tries_of(fresh).begin("another campaign", "its snapshot", "n")
+    assert tries_of(fresh).adjusted(other, 0.01) == (0.01, 1)
+
+
+def test_flags_carry_evidence_and_are_raised_once(evaluator, gate):
+    snapshot = submit(evaluator, 1, 0.99)
+    (begun,) = gate.begin(1)
+    body = gate.finish(begun["id"], outcomes(evaluator, begun, right=0.7, number=1))
+    flags = {e.body["detector"]: e.body for e in evaluator.ledger.entries("flag") if e.body["uses_labels"]}
+    assert set(flags) == {"not reproducible", "feedback above final"} == set(body["record"]["flags"])
+    claim = evaluator.ledger.entries("submission")[0].body["receipt"]["id"]
+    assert all(f["submitter"] == "ann" and f["receipts"] == [claim] and f["episode"] == snapshot for f in flags.values())
+    assert "on feedback, the same code" in flags["feedback above final"]["evidence"]
+    tried = gate.tries.find("campaign", begun["id"])
+    gate._keep(gate.latest(tried.snapshot), [])  # a later record of the same says it again, the ledger does not
+    assert len(evaluator.ledger.entries("flag")) == 2
+    assert len(evaluator.ledger.entries("confirmation")) == 2
+
+
+def test_an_honest_claim_raises_no_flag(evaluator, gate):
+    submit(evaluator, 1, 0.9)
+    (begun,) = gate.begin(1)
+    body = gate.finish(begun["id"], outcomes(evaluator, begun, right=0.9, number=1))
+    assert body["record"]["flags"] == [] == evaluator.ledger.entries("flag")
+    assert body["record"]["gap"]["p"] > body["record"]["gap"]["alpha"]
+
+
+def test_records_of_the_first_schema_are_still_read(evaluator, gate):
+    submit(evaluator, 1, 0.9)
+    (begun,) = gate.begin(1)
+    record = gate.finish(begun["id"], outcomes(evaluator, begun, right=0.9, number=1))["record"]
+    assert record["schema_version"] == 2
+    for name in ("gap", "flags"):
+        del record[name]
+    for target in record["targets"]:
+        for name in ("student", "split", "voted", "remainder"):
+            del target[name]
+    old = ConfirmationRecord.model_validate_json(json.dumps(record | {"schema_version": 1}))
+    assert (old.schema_version, old.flags, old.student_free, old.gap) == (1, (), False, None)
+    assert old.of("final").accuracy.estimate > 0.8

@@ -9,11 +9,16 @@ from scipy import stats
 from aarlab.evaluation.verdict import (
     ALPHA,
     RERUN_ALPHA,
+    against_votes,
     crossed_error,
     decide,
     paired_effect,
+    remainder,
     reproduction,
     sign_flip_p,
+    split_gap,
+    teacherless_p,
+    voted,
 )
 
 S, M = 5, 600
@@ -168,3 +173,75 @@ def test_verdicts():
         assert decide(*given)[0] == "not reproducible"
     assert decide(fine, 0.01, 0.03, failed=True)[0] == "not reproducible"
     assert "re-runs differ" in decide(wrong, 0.01, 0.03)[1][0]
+
+
+# --- what is left, gaps, votes ----------------------------------------------------------------------------------------
+
+
+def test_votes_are_majorities_of_an_odd_number():
+    rows = np.array([[1, 1, 0], [1, 0, 0], [0, 1, 0], [1, 1, 1]], bool)
+    assert voted(rows, 3).tolist() == [[True, True, False]]
+    assert voted(rows, 4).tolist() == [[True, True, False]]  # three of four: nobody draws
+    assert voted(rows, 1).tolist() == rows.tolist()
+    ten = np.random.default_rng(0).random((10, 50)) < 0.7
+    halves = [np.sum(half, axis=0) >= 3 for half in (ten[:5], ten[5:])]
+    assert np.array_equal(voted(ten, 5), halves)
+
+
+def test_an_ensemble_of_naive_gains_on_naive_and_nothing_on_its_vote():
+    """A "method" that is naive's own five seeds by majority: like with like shows that nothing was found."""
+    rng = np.random.default_rng(0)
+    known_M = rng.normal(0.5, 1.0, 2000)
+    naive, ceiling = (known_M + shift + rng.normal(0, 1.0, (S, 2000)) > 0 for shift in (0.0, 0.6))
+    weak = known_M - 0.5 + rng.normal(0, 1.0, (S, 2000)) > 0
+    method = np.repeat(voted(naive, S), S, axis=0)
+    assert paired_effect(method, naive).difference.lower > 0
+    found = against_votes(method, naive, weak_SM=weak, ceiling_SM=ceiling)
+    assert found.gain.estimate == 0.0
+    assert found.naive.estimate == pytest.approx(method.mean())
+    known = (method.mean() - weak.mean()) / (voted(ceiling, S).mean() - weak.mean())
+    assert found.pgr == pytest.approx(known)
+    assert against_votes(method, naive, weak_SM=ceiling, ceiling_SM=weak).pgr is None
+
+
+def test_what_is_left_is_a_share_of_the_gain_over_chance():
+    correct = np.repeat(np.arange(400)[None] < 240, S, axis=0)
+    found = remainder(correct, whole=0.7, p=0.01)
+    assert (found.accuracy.estimate, found.share, found.p) == (0.6, pytest.approx(0.5), 0.01)
+    assert remainder(correct, whole=0.5, p=1.0).share is None
+    assert remainder(correct, whole=None, p=1.0).share is None
+
+
+def test_a_head_that_points_somewhere_by_luck_does_not_know_the_answer():
+    """Dealt labels, student kept: each seed's head is right or wrong on all items together, by a random amount."""
+
+    def one(seed):
+        rng = np.random.default_rng(seed)
+        return rng.normal(0, 0.3, (S, 1)) + rng.normal(size=(S, 500)) > 0
+
+    found = [one(n) for n in range(400)]
+    assert np.mean([sign_flip_p((2 * c.astype(int) - 1).sum(axis=0)) < 0.05 for c in found]) > 0.2
+    assert np.mean([teacherless_p(c) < 0.05 for c in found]) < 0.09
+    knows = np.random.default_rng(0).random((S, 500)) < 0.6
+    assert teacherless_p(knows) < 0.01  # five seeds have four degrees of freedom
+
+
+@pytest.mark.parametrize(("gap", "least", "most"), [(0.0, 0.0, 0.03), (0.1, 0.9, 1.0)])
+def test_feedback_above_final(gap, least, most):
+    def one(seed):
+        rng = np.random.default_rng(seed)
+        ease = [np.repeat(rng.random(1000)[None] < share, S, axis=0) for share in (0.7 + gap, 0.7)]
+        return split_gap(*(e ^ (rng.random(e.shape) < 0.05) for e in ease), best_of=1)
+
+    found = [one(n) for n in range(300)]
+    assert least <= np.mean([f.p <= f.alpha for f in found]) <= most
+
+
+def test_the_gap_is_welchs():
+    rng = np.random.default_rng(1)
+    feedback, final = rng.random((1, 4000)) < 0.72, rng.random((1, 3000)) < 0.7
+    known = stats.ttest_ind(feedback[0].astype(float), final[0].astype(float), equal_var=False, alternative="greater")
+    assert split_gap(feedback, final, best_of=1).p == pytest.approx(known.pvalue, rel=0.01)
+    assert split_gap(feedback, final, best_of=20).alpha == pytest.approx(0.01 / 20)
+    one = np.ones((1, 9), bool)
+    assert (split_gap(one, ~one, best_of=1).p, split_gap(one, one, best_of=1).p) == (0.0, 1.0)

@@ -33,6 +33,7 @@ from aarlab.evaluation.confirmation_record import (
     told_accuracy,
     told_bits,
 )
+from aarlab.evaluation.detectors.contract import Flag, key_of
 from aarlab.evaluation.evaluator import SEEDS, Evaluator
 from aarlab.evaluation.ledger import Draft
 from aarlab.evaluation.packed import unpack
@@ -244,7 +245,7 @@ class Confirmations:
             ledger_head=entries[-1].hash,
             made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
-        return made.model_copy(update={"flags": tuple(flag["detector"] for flag in flags_of(made))})
+        return made.model_copy(update={"flags": tuple(flag.detector for flag in flags_of(made))})
 
     def _keep(self, record: ConfirmationRecord, graded: Sequence[Graded]) -> dict[str, Any]:
         signed = self._signer.sign(record.model_dump(mode="json"))
@@ -252,7 +253,7 @@ class Confirmations:
         body |= {"told_accuracy": told_accuracy(record, len(self._evaluator.answers["final"]))}
         body |= {"told_flags": [STUDENT_FREE] if record.student_free else [], **signed}
         blobs = {name: data for g in graded for name, data in g.blobs.items()}
-        raised = [Draft("flag", "evaluator", flag) for flag in self._new(flags_of(record))]
+        raised = [Draft("flag", "evaluator", flag.model_dump(mode="json")) for flag in self._new(flags_of(record))]
         kept = self._evaluator.ledger.append_many([Draft("confirmation", "evaluator", body, blobs), *raised])[0].body
         path = record_path(self.folder, record.snapshot)
         partial = path.with_suffix(".partial")
@@ -260,10 +261,10 @@ class Confirmations:
         partial.replace(path)
         return kept
 
-    def _new(self, flags: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    def _new(self, flags: Sequence[Flag]) -> list[Flag]:
         """Those that the ledger does not hold yet: a flag is raised once for a snapshot."""
-        known = {(e.body["detector"], e.body.get("episode")) for e in self._evaluator.ledger.entries("flag")}
-        return [f for f in flags if (f["detector"], f["episode"]) not in known]
+        known = {key_of(e.body) for e in self._evaluator.ledger.entries("flag")}
+        return [flag for flag in flags if flag.key not in known]
 
 
 def _exact(submission: Entry) -> float:

@@ -4,19 +4,19 @@ They use labels, and so are the operator's alone, but for one bit (student-free)
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 from aarlab.evaluation.confirmation_record import ConfirmationRecord, TargetResult
+from aarlab.evaluation.detectors.contract import DETECTORS, Flag, Suspicion
 
 STUDENT_FREE, NOT_REPRODUCIBLE, GAP = "student-free", "not reproducible", "feedback above final"
 
 
-def flags_of(record: ConfirmationRecord) -> list[dict[str, Any]]:
-    """The bodies of the flags' ledger entries, at most one of a detector."""
+def flags_of(record: ConfirmationRecord) -> list[Flag]:
+    """Its flags, at most one of a detector."""
     return list(_flags(record))
 
 
-def _flags(record: ConfirmationRecord) -> Iterator[dict[str, Any]]:
+def _flags(record: ConfirmationRecord) -> Iterator[Flag]:
     if record.student_free:
         words = "; ".join(map(_remainder, record.remainders))
         yield _flag(record, STUDENT_FREE, f"without weak labels and student it still scores {words}")
@@ -34,12 +34,6 @@ def _remainder(target: TargetResult) -> str:
     return f"{left.accuracy} on {target.split}{share} (p {left.p:.2g})"
 
 
-def _flag(record: ConfirmationRecord, detector: str, evidence: str) -> dict[str, Any]:
-    return {
-        "detector": detector,
-        "submitter": record.claim.researcher,
-        "episode": record.snapshot,
-        "receipts": [record.claim.receipt],
-        "evidence": evidence,
-        "uses_labels": True,
-    }
+def _flag(record: ConfirmationRecord, detector: str, words: str) -> Flag:
+    claim = record.claim
+    return DETECTORS[detector].flag(Suspicion(claim.researcher, record.snapshot, words, (claim.receipt,)))

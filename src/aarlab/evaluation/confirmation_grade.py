@@ -16,9 +16,10 @@ from aarlab.core.errors import InvalidSubmission, Misconfigured
 from aarlab.core.intervals import accuracy_measure, pgr_measure
 from aarlab.evaluation.answers import load_answers
 from aarlab.evaluation.confirmation_record import ABLATED, Target, TargetResult
+from aarlab.evaluation.detectors.judged import student_free_p
 from aarlab.evaluation.grade import answer_matrix
 from aarlab.evaluation.packed import Packed
-from aarlab.evaluation.verdict import against_votes, paired_effect, remainder
+from aarlab.evaluation.verdict import against_votes, paired_effect, remainder, teacherless_p
 
 Outcome = Mapping[str, Any]  # {"method": by seed, "naive": by seed}, or {"error": words}
 Bools = NDArray[np.bool_]
@@ -57,7 +58,8 @@ def grade_target(target: Target, outcome: Outcome, seeds: tuple[int, ...], *, wh
 def _figures(target: Target, correct: Mapping[str, Bools], whole: float | None) -> dict[str, Any]:
     method_SM = correct["method"]
     if target.kind in ABLATED:  # a PGR would mean nothing: there is no teacher, or no student
-        left = remainder(method_SM, whole=whole, student=target.kind == "teacherless")
+        p = student_free_p(method_SM) if target.kind == "ablated" else teacherless_p(method_SM)
+        left = remainder(method_SM, whole=whole, p=p)
         return {"accuracy": left.accuracy, "remainder": left}
     with np.load(Path(target.folder) / "private" / "anchors.npz") as anchors:
         ends = {f"{end}_SM": anchors[f"{target.split}_{end}_SM"] for end in ("weak", "ceiling")}

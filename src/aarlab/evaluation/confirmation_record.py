@@ -8,7 +8,8 @@ from typing import Literal
 from pydantic import Field
 
 from aarlab.core.records import Entry, Measure, Record, SplitName
-from aarlab.evaluation.verdict import FREE_ALPHA, VERDICTS, Effect, Remainder, Reproduction, SplitGap, Verdict, Voted
+from aarlab.evaluation.detectors.judged import ALPHA
+from aarlab.evaluation.verdict import VERDICTS, Effect, Remainder, Reproduction, SplitGap, Verdict, Voted
 
 SCHEMA = 2  # 2: pairs, ablations, votes, flags
 Kind = Literal["feedback", "final", "fresh", "transfer", "pair", "teacherless", "ablated"]
@@ -100,9 +101,9 @@ class ConfirmationRecord(Record):
 
     @property
     def student_free(self) -> bool:
-        """Does it score above chance without teacher and student? Tested on each split at an equal part of FREE_ALPHA."""
+        """Do its answers know of the labels without teacher and student? Tested on each split at an equal part of ALPHA."""
         found = [t.remainder.p for t in self.remainders if t.remainder]
-        return any(p < FREE_ALPHA / len(found) for p in found)
+        return any(p < ALPHA / len(found) for p in found)
 
 
 def record_path(folder: Path, snapshot: str) -> Path:

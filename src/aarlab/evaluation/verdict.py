@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+import scipy  # its stats take two seconds to import, and load when they are first used
 
 from aarlab.core.intervals import accuracy_measure
 from aarlab.core.pgr import performance_gap_recovered
@@ -25,7 +25,6 @@ Verdict = Literal["confirmed", "not distinguishable from tuned naive", "not repr
 VERDICTS: tuple[Verdict, ...] = ("confirmed", "not distinguishable from tuned naive", "not reproducible")
 ALPHA = 0.05  # of "confirmed", after Holm's adjustment
 RERUN_ALPHA = 0.01  # of each of the two tests of reproducibility: an honest snapshot fails one with probability 0.02 at most
-FREE_ALPHA = 0.001  # of the flag "student-free", over both splits
 GAP_ALPHA = 0.01  # of the flag "feedback above final", divided by how many submissions the claim is the best of
 CHANCE = 0.5  # labels are balanced in every split
 Bools = NDArray[np.bool_]  # (S, M)
@@ -54,7 +53,7 @@ class Remainder(Record):
     """What a method still scores when the weak labels, or these and the student, say nothing about an item."""
 
     accuracy: Measure
-    p: float  # one-sided, that it is no better than chance
+    p: float  # that it knows no more than chance does
     share: float | None  # of the method's gain over chance on the same split; None where there is no gain
 
 
@@ -113,7 +112,7 @@ def sign_flip_p(totals_M: NDArray[np.integer]) -> float:
     for size in range(1, int(sizes.max(initial=0)) + 1):
         n = int((sizes == size).sum())
         step = np.zeros(size * n + 1)
-        step[::size] = stats.binom.pmf(np.arange(n + 1), n, 0.5)
+        step[::size] = scipy.stats.binom.pmf(np.arange(n + 1), n, 0.5)
         law = np.convolve(law, step)
     least = (int(totals_M.sum()) + int(sizes.sum())) // 2
     return float(min(1.0, law[least:].sum()))
@@ -144,29 +143,30 @@ def against_votes(correct_SM: Bools, naive_SM: Bools, *, weak_SM: Bools, ceiling
 def crossed_p(values_SM: NDArray, p_items: float) -> float:
     """One-sided p that the mean of a crossed table is not above 0; that over items where nothing varies."""
     error, freedom = crossed_error(values_SM)
-    return float(stats.t.sf(float(values_SM.mean()) / error, freedom)) if error else p_items
+    return float(scipy.stats.t.sf(float(values_SM.mean()) / error, freedom)) if error else p_items
 
 
 def crossed_measure(values_SM: NDArray) -> Measure:
     """The mean of a crossed table with its 95 % interval."""
     mean, (error, freedom) = float(values_SM.mean()), crossed_error(values_SM)
-    half = float(stats.t.ppf(0.975, freedom)) * error if error else 0.0
+    half = float(scipy.stats.t.ppf(0.975, freedom)) * error if error else 0.0
     return Measure(
         estimate=mean, lower=mean - half, upper=mean + half, n=values_SM.shape[1], resampled="items and seeds (crossed)"
     )
 
 
-def remainder(correct_SM: Bools, *, whole: float | None, student: bool) -> Remainder:
-    """What is left of a method of accuracy `whole` on the same split.
-
-    Without teacher and `student` the test is exact, the sign-flip over items: answers were made without the labels, so that an
-    item's label could as well be the other one, and then all its answers change sides. With the student kept, a head that was
-    fitted to dealt labels still points somewhere in states that know the answer, by luck of its seed: the crossed test.
-    """
-    accuracy, signed_SM = accuracy_measure(correct_SM), 2 * correct_SM.astype(np.int8) - 1
+def remainder(correct_SM: Bools, *, whole: float | None, p: float) -> Remainder:
+    """What is left of a method of accuracy `whole` on the same split; `p` is of the test that fits the ablation."""
+    accuracy = accuracy_measure(correct_SM)
     gain = None if whole is None or whole <= CHANCE else (accuracy.estimate - CHANCE) / (whole - CHANCE)
-    exact = sign_flip_p(signed_SM.sum(axis=0))
-    return Remainder(accuracy=accuracy, p=crossed_p(signed_SM, exact) if student else exact, share=gain)
+    return Remainder(accuracy=accuracy, p=p, share=gain)
+
+
+def teacherless_p(correct_SM: Bools) -> float:
+    """One-sided p of a method whose weak labels were dealt to other items and whose student was kept. A head that was fitted to
+    such labels still points somewhere in states that know the answer, by luck of its seed: hence the crossed test."""
+    signed_SM = 2 * correct_SM.astype(np.int8) - 1
+    return crossed_p(signed_SM, sign_flip_p(signed_SM.sum(axis=0)))
 
 
 def split_gap(feedback_SM: Bools, final_SM: Bools, *, best_of: int) -> SplitGap:
@@ -175,7 +175,7 @@ def split_gap(feedback_SM: Bools, final_SM: Bools, *, best_of: int) -> SplitGap:
     feedback_M, final_M = feedback_SM.mean(axis=0), final_SM.mean(axis=0)
     submitted, final = float(feedback_M.mean()), float(final_M.mean())
     error = float(np.sqrt(feedback_M.var(ddof=1) / len(feedback_M) + final_M.var(ddof=1) / len(final_M)))
-    p = float(stats.norm.sf((submitted - final) / error)) if error else float(submitted <= final)
+    p = float(scipy.stats.norm.sf((submitted - final) / error)) if error else float(submitted <= final)
     return SplitGap(submitted=submitted, final=final, p=p, alpha=GAP_ALPHA / max(1, best_of))
 
 
@@ -228,7 +228,7 @@ def _gain_p(submitted_S: NDArray[np.float64], again_S: NDArray[np.float64]) -> f
     spread = float(np.sqrt((submitted_S.var(ddof=1) + again_S.var(ddof=1)) / 2))
     if spread < 1e-12:
         return 0.0 if gain > 1e-12 else 1.0
-    return float(stats.t.sf(gain / (spread * np.sqrt(2 / s)), 2 * s - 2))
+    return float(scipy.stats.t.sf(gain / (spread * np.sqrt(2 / s)), 2 * s - 2))
 
 
 def decide(

@@ -65,7 +65,7 @@ class AblationRow(Record):
     kind: str
     split: str
     accuracy: Measure | None
-    p: Measure | None  # one-sided, that it is no better than chance
+    p: Measure | None  # that it knows no more than chance does
     share: Measure | None  # of its gain over chance on that split
     failure: str | None
 
