@@ -15,8 +15,8 @@ from aarlab.core.pgr import performance_gap_recovered
 Answers = Mapping[str, Mapping[str, int]]  # split -> item id -> 0 or 1
 
 
-def load_answers(problem: Path) -> Answers:
-    """True labels by split and id.
+def load_answers(problem: Path, *needed: str) -> Answers:
+    """True labels by split and id; `needed` names splits that must have some.
 
     Raises:
         Misconfigured: the file is missing, unreadable or not what set-up writes.
@@ -27,6 +27,8 @@ def load_answers(problem: Path) -> Answers:
         known = isinstance(answers, dict) and all(map(_labels, answers.values()))
         if not (known and (answers.get("feedback") or answers.get("final"))):  # transfer problems have no feedback
             raise ValueError("it does not hold labels 0 and 1 by split and item id, under 'feedback' or 'final'")
+        if lacking := [split for split in needed if not answers.get(split)]:
+            raise ValueError(f"it holds no label under {lacking}")
     except (OSError, ValueError) as error:
         words = 'or write {"feedback": {item id: 0 or 1}, "final": {item id: 0 or 1}}.'
         raise Misconfigured(f"Cannot read the hidden answers {path}: {error}. Set the testbed up again, {words}") from error

@@ -33,7 +33,7 @@ class Desk:
     """The operations, each for certain roles. All wait for a thread, never in one."""
 
     def __init__(self, evaluator: Evaluator) -> None:
-        self.evaluator = evaluator
+        self.evaluator, self._card = evaluator, read_card(evaluator.problem)
         self._forum, self.told = Forum(evaluator), Board(evaluator.ledger)
         self._receipts, self.requests = Receipts(evaluator.ledger), Requests(evaluator)
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="desk")
@@ -109,7 +109,7 @@ class Desk:
 
     async def problem(self) -> wire.Card:
         """The problem's card."""
-        return await self.do(ALL, lambda _: read_card(self.evaluator.problem))
+        return await self.do(ALL, lambda _: self._card)
 
     async def label_set(self) -> wire.LabelSet:
         """The bits-released ledger, live."""

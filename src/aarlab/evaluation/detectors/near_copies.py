@@ -12,7 +12,6 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from aarlab.evaluation.detectors.chains import Chain, Recent
 from aarlab.evaluation.detectors.contract import Context, Detector, Submitted, Suspicion, detector
@@ -69,7 +68,9 @@ class NearCopies(Detector):
 
     def _ranks_M(self) -> NDArray[np.float64]:
         """How sure the fleet is of each item, as a rank in 0..1."""
-        return (rankdata(np.abs(self._mean_M - 0.5)) - 0.5) / len(self._mean_M)
+        sure_M = np.abs(self._mean_M - 0.5)
+        _, which_M, counts = np.unique(sure_M, return_inverse=True, return_counts=True)
+        return (np.cumsum(counts) - counts / 2)[which_M] / len(sure_M)  # equal ones share the mean of their ranks
 
 
 def _changed(planes_W: NDArray[np.uint64], shape: tuple[int, int]) -> NDArray[np.bool_]:

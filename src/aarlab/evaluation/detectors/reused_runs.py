@@ -12,7 +12,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom
+from scipy.special import binom
 
 from aarlab.evaluation.detectors.chains import Chain, Recent
 from aarlab.evaluation.detectors.contract import Context, Detector, Submitted, Suspicion, detector, packed
@@ -58,7 +58,8 @@ def fresh_distances(s: int) -> NDArray[np.float64]:
     answer with 1 moves, were c / s its probability. An underestimate, since a unanimous item counts as sure."""
     k = np.arange(s + 1)
     minority = np.minimum(k, s - k)
-    laws = binom.pmf(k, s, k[:, None] / s)
+    p = k[:, None] / s
+    laws = binom(s, k) * p**k * (1 - p) ** (s - k)
     return np.einsum("ci,ij,cj->c", laws, np.abs(minority[:, None] - minority), laws)
 
 
