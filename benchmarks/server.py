@@ -252,7 +252,8 @@ def shown(rows: Sequence[Row]) -> Iterator[str]:
     yield f"{'operation':22s} {'clients':>7s} {'p50 ms':>9s} {'p99 ms':>9s} {'per s':>9s} {'CPU ms':>8s} {'x floor':>8s}"
     for row in rows:
         ratio = "" if floor is None else f"{row.p50_ms / floor:8.1f}"
-        yield f"{row.operation:22s} {row.clients:7d} {row.p50_ms:9.2f} {row.p99_ms:9.2f} {row.per_s:9.0f} {row.cpu_ms:8.2f} {ratio:>8s}"
+        times = f"{row.p50_ms:9.2f} {row.p99_ms:9.2f} {row.per_s:9.0f} {row.cpu_ms:8.2f}"
+        yield f"{row.operation:22s} {row.clients:7d} {times} {ratio:>8s}"
 
 
 def main() -> None:
