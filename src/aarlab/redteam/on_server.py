@@ -116,9 +116,9 @@ def _forgeries(token: str) -> list[str]:
 
 
 def _filled(path: str) -> str:
-    for name, value in (("{snapshot}", "0" * 64), ("{receipt}", "r-000001"), ("{finding}", "f-000001"), ("{name}", "ann")):
-        path = path.replace(name, value)
-    return path
+    """The path with something plain in every place."""
+    given = {"snapshot": "0" * 64, "receipt": "r-000001", "finding": "f-000001", "ticket": "q-000001", "name": "ann"}
+    return path.format(**given)
 
 
 @SYSTEM.add("replayed and revoked tokens")
@@ -189,7 +189,7 @@ def impostor(folder: Path, scale: Scale) -> Row:
 def _operators_body(path: str) -> dict[str, Any]:
     if "entries" in path:
         return {"kind": "spend", "who": "eve", "body": {"wall_s": 1.0}}
-    return {"name": "mallory"}
+    return {"failure": "timed out"} if "requests" in path else {"name": "mallory"}
 
 
 EMPTY = ('{"findings":[]}',)

@@ -95,11 +95,11 @@ def prepare(problem: str, data_seed: int, *, home: Home, student: Student, say: 
 def _in_secret(home: Home, problem: str, data_seed: int) -> int:
     """A seed that only this home can know."""
     path = home.root / "draw.secret"
-    with (
-        contextlib.suppress(FileExistsError),
-        os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file,
-    ):
-        file.write(secrets.token_bytes(32))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            file.write(secrets.token_bytes(32))
     found = path.read_bytes()
     if len(found) != 32:
         raise Misconfigured(
