@@ -37,7 +37,7 @@ def client(url: str, token: str) -> httpx.Client:
 
 
 def test_a_harness_of_ones_own_in_three_commands(tmp_path):
-    labels = write_problem(tmp_path / "f")
+    labels = write_problem(tmp_path / "f", 600)  # of 60, nothing would ever be told: the cap is a share of the items
     (tmp_path / "f" / "public").mkdir()
     (tmp_path / "f" / "public" / "problem.json").write_text('{"name": "mine", "items": {"feedback": 60}}')
     with running(tmp_path / "f", "--socket", tmp_path / "lab.sock") as (process, said):
