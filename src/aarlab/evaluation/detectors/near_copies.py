@@ -75,7 +75,7 @@ class NearCopies(Detector):
 
 def _changed(planes_W: NDArray[np.uint64], shape: tuple[int, int]) -> NDArray[np.bool_]:
     s, m = shape
-    return np.unpackbits(planes_W.view(np.uint8), count=s * m).reshape(s, m).any(axis=0)
+    return np.unpackbits(planes_W.view(np.uint8), count=s * m).reshape(s, m).max(axis=0) > 0
 
 
 def _blind(ranks: float, changed: int) -> bool:

@@ -89,7 +89,7 @@ class TrainTestOverlap(Detector):
         found = find_overlap(feedback, self.context.others)
         exact, near = len(found.exact), len(found.near)
         if exact or near:
-            pairs = found.exact | found.near
+            pairs = {**found.exact, **found.near}
             some = ", ".join(f"{a} ~ {b}" for a, b in list(pairs.items())[:3])
             words = (
                 f"of {len(feedback)} feedback items {exact} have a text that stands in another public split, {near} more "
