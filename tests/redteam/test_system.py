@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from aarlab.core.errors import InvalidSubmission
+from aarlab.core.records import Choice, Pair
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.redteam import on_confirmation, on_evaluator, system
 from aarlab.redteam import on_server as _  # noqa: F401 - registers its rows
@@ -100,10 +101,10 @@ def test_labels_are_balanced_and_drawn_anew():
 
 
 def test_texts_are_the_same_but_for_case_spaces_and_numbering():
-    class Item:
-        question, choices = "Q", ("The  Plot no17x", "a DOOR")
-
-    assert on_confirmation._texts(Item()) == {"the plot", "a door"}
+    about = {"id": "i", "label": 1, "split": "final", "part": "id", "level": 1}
+    pair = Pair(prompt="Q", first="The  Plot no17x", second="a DOOR", **about)
+    assert on_confirmation._texts(pair) == {"the plot", "a door"}
+    assert on_confirmation._texts(Choice(question="Q", choice="A", **about)) == {"q a"}
 
 
 def test_rows_are_shown_and_one_that_did_not_hold_stands_out(tmp_path):

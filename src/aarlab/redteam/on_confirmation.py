@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from aarlab.core.records import AnyItem, Family
+from aarlab.core.records import AnyItem, Family, Pair
 from aarlab.core.settings import Home
 from aarlab.evaluation.answers import load_answers
 from aarlab.evaluation.confirmation import Confirmations
@@ -58,7 +58,7 @@ def lookup(folder: Path, scale: Scale) -> Row:
 
 def _texts(item: AnyItem) -> set[str]:
     """What identifies an item's content: a snippet of a pair, or question and choice together."""
-    given = item.choices if len(item.choices) > 1 else (f"{item.question} {item.choices[0]}",)
+    given = item.choices if isinstance(item, Pair) else (f"{item.question} {item.choice}",)
     return {re.sub(r"no\d+x", "", " ".join(text.casefold().split())).strip() for text in given}
 
 

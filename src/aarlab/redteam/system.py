@@ -46,7 +46,7 @@ SYSTEM: Registry[Attacker] = Registry("system attack")
 def random_labels(scale: Scale, stream: int = 0) -> NDArray[np.bool_]:
     """Balanced labels of the feedback items, (M,)."""
     rng = np.random.default_rng([scale.seed, scale.items, stream])
-    return rng.permutation(np.arange(scale.items) % 2 == 1)
+    return rng.permutation(np.arange(scale.items)) % 2 == 1
 
 
 def write_problem(folder: Path, labels_M: NDArray[np.bool_]) -> Path:
