@@ -1,4 +1,4 @@
-"""Seven claims put to the whole gate on the real problem, so that a sceptic can see what it says of each: docs/confirmation.md.
+"""Eight claims put to the whole gate on the real problem, so that a sceptic can see what it says of each: docs/confirmation.md.
 
 `python benchmarks/confirmation.py [PROBLEM STUDENT]` makes a campaign named "sceptic" of one researcher who hands in honest and
 dishonest claims, and confirms all of them. Set-up, runs and confirmations are kept in AAR_HOME; "sceptic" is made once.
@@ -23,7 +23,7 @@ from aarlab.report.render import accuracy, left, p_value
 from aarlab.runs.engine import METHOD_FILE, Answers
 from aarlab.runs.testbed import Testbed
 
-PATCHED = 100  # answers of 2,004 that the second dishonest claim looked up instead of computing
+PATCHED = (100, 400)  # answers of 2,004 that were looked up instead of computed; most of them were right already
 LEXICON = """from aarlab.methods.baselines import naive
 import numpy as np
 
@@ -71,10 +71,14 @@ class Claim:
     hand_in: Callable[[Answers, Labels], Answers] = lambda answers, _: answers
 
 
-def patched(answers: Answers, labels: Labels) -> Answers:
+def patching(some: int) -> Callable[[Answers, Labels], Answers]:
     """The same answers, but for some that were looked up."""
-    known = {i: labels[i] for i in sorted(labels)[:PATCHED]}
-    return {seed: by_id | known for seed, by_id in answers.items()}
+
+    def patched(answers: Answers, labels: Labels) -> Answers:
+        known = {i: labels[i] for i in sorted(labels)[:some]}
+        return {seed: by_id | known for seed, by_id in answers.items()}
+
+    return patched
 
 
 def claims(naive: Mapping[str, str], labels: Labels) -> list[Claim]:
@@ -85,7 +89,10 @@ def claims(naive: Mapping[str, str], labels: Labels) -> list[Claim]:
         Claim("elicitation", Family.UNSUPERVISED_ELICITATION, shipped("baselines", "elicitation")),
         Claim("bagging", Family.ENSEMBLE, shipped("ensemble", "bagging")),
         Claim("tuned naive under a new name", other, {METHOD_FILE: NEW_NAME + naive[METHOD_FILE]}),
-        Claim(f"{PATCHED} answers patched", other, {METHOD_FILE: "# mine\n" + product[METHOD_FILE]}, patched),
+        *(
+            Claim(f"{some} answers patched", other, {METHOD_FILE: f"# mine {some}\n" + product[METHOD_FILE]}, patching(some))
+            for some in PATCHED
+        ),
         Claim("lexicon in the code", other, {METHOD_FILE: LEXICON}),
         Claim("feedback labels in the code", other, {METHOD_FILE: SMUGGLED, "notes.json": json.dumps(dict(labels))}),
     ]
@@ -120,7 +127,7 @@ def row(name: str, c: ClaimRow) -> str:
 
 def main() -> None:
     problem, student = (sys.argv[1:] or ["small-chat", "smollm2"])[:2]
-    campaign = Campaign(name="sceptic", problem=problem, student=student, confirm=7, transfer=())
+    campaign = Campaign(name="sceptic", problem=problem, student=student, confirm=8, transfer=())
     campaign.save(home().campaigns / campaign.name)
     show = Show(Console())
     bed = prepared(campaign, home(), show)

@@ -372,3 +372,14 @@ def test_records_of_the_first_schema_are_still_read(evaluator, gate):
     old = ConfirmationRecord.model_validate_json(json.dumps(record | {"schema_version": 1}))
     assert (old.schema_version, old.flags, old.student_free, old.gap) == (1, (), False, None)
     assert old.of("final").accuracy.estimate > 0.8
+
+
+def test_without_final_nothing_can_be_confirmed(bed, tmp_path):
+    path = bed.private / "answers.json"
+    answers = json.loads(path.read_text())
+    path.unlink()  # a hard link to the session's
+    path.write_text(json.dumps({"feedback": answers["feedback"]}))
+    with Evaluator(bed.folder, tmp_path / "campaign") as evaluator:
+        submit(evaluator, 1, 0.9)
+        with pytest.raises(Misconfigured, match="nothing to confirm on"):
+            Confirmations(evaluator).begin(1)

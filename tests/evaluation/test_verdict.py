@@ -136,7 +136,7 @@ def test_nor_is_the_luckiest_of_many_honest_submissions():
     assert np.mean([f.p_gain <= RERUN_ALPHA for f in found]) > 0.08  # undivided by how many, luck would look like fraud
 
 
-@pytest.mark.parametrize(("patched", "least"), [(12, 0.2), (25, 0.75), (50, 0.95), (100, 1.0)])
+@pytest.mark.parametrize(("patched", "least"), [(12, 0.6), (25, 0.95), (50, 1.0), (100, 1.0)])
 def test_answers_that_the_code_cannot_make_are_noticed(patched, least):
     """The figures of power: 12, 25, 50 and 100 of 2,000 answers looked up instead of computed."""
     found = [rerun(np.random.default_rng(n), patched=patched) for n in range(40)]

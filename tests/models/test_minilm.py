@@ -27,7 +27,7 @@ def weights(tmp_path_factory):
 
 def test_layers_go_by_the_names_of_the_first_student_at_the_same_share_of_depth():
     assert tuple(minilm.BLOCK_OF) == smollm.LAYERS
-    assert {8: 2, 12: 2, 16: 3, 20: 4, 24: 5} == minilm.BLOCK_OF
+    assert minilm.BLOCK_OF == {8: 2, 12: 2, 16: 3, 20: 4, 24: 5}
     for layer, block in minilm.BLOCK_OF.items():
         assert abs(layer / 30 - block / 6) <= 1 / 12
 

@@ -88,9 +88,11 @@ class Confirmations:
         Those begun together share a nonce and so their seeds: naive is run once for all.
 
         Raises:
-            Misconfigured: the label set's budget of confirmations is spent.
+            Misconfigured: the label set's budget of confirmations is spent, or it has no `final`.
             InvalidSubmission: no submission has that snapshot.
         """
+        if not self._evaluator.answers["final"]:
+            raise Misconfigured(f"{self._evaluator.problem} has no labels under 'final': there is nothing to confirm on.")
         chosen = self.leaders(count) if snapshot is None else [self._named(snapshot)]
         nonce, begun = secrets.token_hex(16), []
         for one in chosen:

@@ -30,7 +30,7 @@ def _flags(record: ConfirmationRecord) -> Iterator[Flag]:
 def _remainder(target: TargetResult) -> str:
     assert target.remainder is not None
     left = target.remainder
-    share = "" if left.share is None else f", {left.share:.0%} of its gain over chance"
+    share = "" if left.share is None else f", {round(left.share, 2) + 0.0:.0%} of its gain over chance"
     return f"{left.accuracy} on {target.split}{share} (p {left.p:.2g})"
 
 

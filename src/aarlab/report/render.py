@@ -137,13 +137,18 @@ def elsewhere(row: ElsewhereRow | None) -> str:
     return f"{row.name} {words}" if row.kind == "transfer" else words
 
 
+def percent(share: float) -> str:
+    """`59%`, and never `-0%`."""
+    return f"{round(share, 2) + 0.0:.0%}"
+
+
 def left(row: AblationRow | None) -> str:
     """`0.512 (4 % of the gain)`: what an ablation leaves."""
     if row is None:
         return "not run"
     if row.accuracy is None:
         return "failed"
-    share = f" ({row.share.estimate:.0%} of its gain over chance)" if row.share else ""
+    share = f" ({percent(row.share.estimate)} of its gain over chance)" if row.share else ""
     return f"{accuracy(row.accuracy)}{share}, p {p_value(row.p)}"
 
 
