@@ -90,8 +90,8 @@ def test_only_researchers_upload_and_a_family_is_needed(clients):
 
 
 def test_json_is_no_less_checked_for_it(clients):
-    deep = '{"files": {"a": ' + "[" * 40 + "]" * 40 + '}, "family": "other"}'
+    deep = '{"files": {"a": ' + "[" * 400 + "]" * 400 + '}, "family": "other"}'
     for kind in ("application/zip", "application/json"):
         answer = clients["ann"].post("/api/v1/code", content=deep, headers={"Content-Type": kind})
         assert answer.status_code == 422
-        assert "flatter" in answer.json()["error"]
+        assert "deeply nested" in answer.json()["error"]
