@@ -120,14 +120,16 @@ def _one_try(evaluator: Evaluator, change: Callable[[dict[str, Any]], Any]) -> s
 @SYSTEM.add("another split, seed or baseline")
 def another_split(folder: Path, scale: Scale) -> Row:
     """The published server answered about 6,826 training labels to whoever said `split=train_unlabel`."""
-    with Evaluator(write_problem(folder / "problem", random_labels(scale)), folder / "campaign") as evaluator:
+    problem = write_problem(folder / "problem", random_labels(scale))
+    hidden = json.loads((problem / "private" / "answers.json").read_text())
+    with Evaluator(problem, folder / "campaign") as evaluator:
         code = evaluator.commit_code("eve", {"method.py": "#"}, FAMILY)
         seeds = [str(s) for s in code["seeds"]]
         feedback = dict.fromkeys(evaluator.ids, 1)
         tries: dict[str, dict[str, Any]] = {
-            split: {s: dict.fromkeys(evaluator.answers[split], 1) for s in seeds} for split in ("final", "student", "teacher")
+            split: {s: dict.fromkeys(hidden[split], 1) for s in seeds} for split in ("final", "student", "teacher")
         }
-        tries["feedback and final"] = {s: feedback | dict.fromkeys(evaluator.answers["final"], 1) for s in seeds}
+        tries["feedback and final"] = {s: feedback | dict.fromkeys(hidden["final"], 1) for s in seeds}
         tries["own seeds"] = {str(n): feedback for n in range(5)}
         tries["one seed"] = {seeds[0]: feedback}
         tries["a sixth seed"] = {s: feedback for s in [*seeds, "7"]}
