@@ -101,7 +101,7 @@ def test_where_nothing_fits_more_items_are_advised_and_they_do_fit():
 
 
 def test_pages_show_every_policy_and_the_advice(made):
-    page = markdown(made, "aar simulate")
+    page = markdown([made], "aar simulate")
     assert made.advice in page
     for offer in made.offers:
         assert page.count(f"| {offer.policy} |") == 2
@@ -132,8 +132,8 @@ def test_the_commands_write_what_they_print(tmp_path):
     done = CliRunner().invoke(app, ["simulate", *small, *fleet, "--policy", "default"])
     assert done.exit_code == 0, done.output
     saved = json.loads((tmp_path / "simulate.json").read_text())
-    assert [offer["policy"] for offer in saved["offers"]] == ["default"]
-    assert saved["advice"] in (tmp_path / "simulate.md").read_text()
+    assert [[offer["policy"] for offer in lab["offers"]] for lab in saved] == [["default"]]
+    assert saved[0]["advice"] in (tmp_path / "simulate.md").read_text()
     done = CliRunner().invoke(app, ["redteam", *small, "--policy", "default", "--queries", "20", "--seeds", "1"])
     assert done.exit_code == 0, done.output
     assert "--policy default --queries 20" in (tmp_path / "redteam.md").read_text()

@@ -65,7 +65,7 @@ def _attack_system(out: Path | None) -> None:
 
 def simulate(
     *,
-    n: Items = 1_263,
+    n: Annotated[list[int] | None, typer.Option("--n", min=10, help="hidden labels; repeatable [1263]")] = None,
     agents: Annotated[int, typer.Option(min=1, help="honest researchers")] = 9,
     bundles: Annotated[int, typer.Option(min=1, help="submissions of each")] = 60,
     repetitions: Annotated[int, typer.Option(min=10, help="simulated fleets")] = 300,
@@ -82,16 +82,18 @@ def simulate(
     from aarlab.redteam.laboratory import compare
     from aarlab.redteam.laboratory_page import markdown, tables
 
-    plan = Plan(n, agents, bundles, repetitions)
+    plans = [Plan(items, agents, bundles, repetitions) for items in n or [1_263]]
     with _progress() as say:
-        made = compare(policy or OFFERED, plan, workers=workers, say=say)
-    for table in tables(made):
-        console.print(table)
-    console.print(made.advice)
+        made = [compare(policy or OFFERED, plan, workers=workers, say=say) for plan in plans]
+    for lab in made:
+        for table in tables(lab):
+            console.print(table)
+        console.print(lab.advice)
     if out is not None:
-        options = f"--n {n} --agents {agents} --bundles {bundles} --repetitions {repetitions}"
+        options = "".join(f"--n {plan.n} " for plan in plans)
+        options += f"--agents {agents} --bundles {bundles} --repetitions {repetitions}"
         options += "".join(f" --policy {p}" for p in policy or ())
-        _write(out / "simulate.json", made.model_dump_json(indent=1))
+        _write(out / "simulate.json", json.dumps([lab.model_dump(mode="json") for lab in made], indent=1))
         _write(out / "simulate.md", markdown(made, f"aar simulate {options} --out {out}"))
 
 

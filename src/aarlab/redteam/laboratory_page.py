@@ -10,25 +10,20 @@ from aarlab.redteam.table import Cell, markdown_row
 
 PREAMBLE = """# What each policy costs honest researchers and gives attackers
 
-{n:,} hidden labels; {agents} honest agents of {bundles} bundles each, {repetitions} fleets (seeds from {first_seed} on, the
-same for every policy); each attack on {attack_seeds} label sets. Made by `{command}`.
+Made by `{command}`.
 
-**{advice}**
+{agents} honest agents of {bundles} bundles each, {repetitions} fleets (seeds from {first_seed} on, the same for every
+policy). The loss is measured at the end, in true accuracy, on fleets that share their seeds. Of the gift: (exact -
+policy) / (exact - none), of what exact scores would have given them over no answers at all. Of the climb: over (exact -
+start). Of the end: over exact. The 5 % of the default are of the gift, the largest of the three. In brackets, 95 %
+bootstrap intervals over fleets. Noticed: share of bundles that are truly better by a standard error or more, sent while
+anything is told, that are told. False: share of told improvements that are none. The model of a researcher:
+`src/aarlab/redteam/honest.py`.
 
-## Honest researchers
-
-The loss is measured at the end, in true accuracy, on fleets that share their seeds. Of the gift: (exact - policy) / (exact -
-none), of what exact scores would have given them over no answers at all. Of the climb: over (exact - start). Of the end: over
-exact. The 5 % of the default are of the gift, the largest of the three. In brackets, 95 % bootstrap intervals over fleets.
-Noticed: share of bundles that are truly better by a standard error or more, sent while anything is told, that are told. False:
-share of told improvements that are none. The model of a researcher: `src/aarlab/redteam/honest.py`.
-"""
-BESIDE = """
-## Attackers
-
-The bound: no told level is further above the truth with the whole cap spent (95 %, Theorem 1 of `MeteredLadder`). Worst: the
-largest mean of told level minus accuracy on fresh data, over all attacks of `aar redteam`. Reach: what the attack of the best
-overlap would come to if only the cap ended it, after so many questions (reckoned, `overlap.reach`, not run).
+Attackers, each on {attack_seeds} label sets. The bound: no told level is further above the truth with the whole cap
+spent (95 %, Theorem 1 of `MeteredLadder`). Worst: the largest mean of told level minus accuracy on fresh data, over all
+attacks of `aar redteam`. Reach: what the attack of the best overlap would come to if only the cap ended it, after so
+many questions (reckoned, `overlap.reach`, not run).
 """
 HONEST = ("policy", "end (accuracy)", "lost of the gift", "of the climb", "of the end", "noticed", "false", "bits")
 ATTACKERS = (
@@ -41,13 +36,14 @@ ATTACKERS = (
 )
 
 
-def markdown(made: Laboratory, command: str) -> str:
-    """The page."""
-    lines = [PREAMBLE.format(**made.model_dump(exclude={"offers"}), command=command)]
-    lines += _table(HONEST, [_honest(offer) for offer in made.offers])
-    lines.append(BESIDE)
-    lines += _table(ATTACKERS, [[offer.policy, *_attackers(offer.attackers)] for offer in made.offers])
-    return "\n".join(lines) + "\n"
+def markdown(made: Sequence[Laboratory], command: str) -> str:
+    """The page of one or several comparisons of the same fleets."""
+    lines = [PREAMBLE.format(**made[0].model_dump(exclude={"offers"}), command=command)]
+    for lab in made:
+        lines += [f"## {lab.n:,} hidden labels", "", f"**{lab.advice}**", ""]
+        lines += _table(HONEST, [_honest(offer) for offer in lab.offers])
+        lines += ["", *_table(ATTACKERS, [[offer.policy, *_attackers(offer.attackers)] for offer in lab.offers]), ""]
+    return "\n".join(lines)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
