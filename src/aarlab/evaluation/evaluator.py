@@ -29,7 +29,7 @@ from aarlab.evaluation.group import GroupCommit
 from aarlab.evaluation.ledger import Draft, open_ledger
 from aarlab.evaluation.meter import Meter, Question, Told
 from aarlab.evaluation.packed import Packed, question_of, unpack
-from aarlab.evaluation.policies import POLICIES
+from aarlab.evaluation.policies import DEFAULT_POLICY, POLICIES
 from aarlab.evaluation.snapshots import check_files
 
 SEEDS = 5
@@ -51,12 +51,12 @@ class Evaluator:
     """The evaluator of one campaign on one problem. Its state is the ledger, the blobs and the label set's meter; a restart
     loses nothing that was told."""
 
-    def __init__(self, problem: Path, campaign: Path, *, policy: str = "default") -> None:
+    def __init__(self, problem: Path, campaign: Path, *, policy: str = DEFAULT_POLICY) -> None:
         self.problem, self.campaign, self.folder = problem, campaign.name, campaign / "server"
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)
         (self.folder / "problem.txt").write_text(str(problem.absolute()))
-        self.answers = load_answers(problem)
+        self.answers = load_answers(problem, "feedback")
         self.ruler = load_ruler(problem)
         self.ids = sorted(self.answers["feedback"])
         self._truth_M = np.array([self.answers["feedback"][i] == 1 for i in self.ids])
@@ -232,9 +232,12 @@ class Evaluator:
 
 def _by_seed(predictions: Mapping[str, Mapping[str, int] | str]) -> Predictions:
     try:
-        return {int(seed): given for seed, given in predictions.items()}
+        found = {int(seed): given for seed, given in predictions.items()}
     except ValueError as error:
         raise InvalidSubmission(f"Seeds must be whole numbers, got {sorted(predictions)[:3]}.") from error
+    if {str(seed) for seed in found} != set(predictions):  # "7" and "07" would be one
+        raise InvalidSubmission(f"Seeds must be written plainly, got {sorted(predictions)[:8]}.")
+    return found
 
 
 def _secret(path: Path) -> bytes:
