@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from aarlab.evaluation.detectors.contract import Context, Detector, Submitted, Suspicion, detector
 from aarlab.evaluation.detectors.programs import program_of
@@ -99,7 +99,7 @@ def worth_of_best(k: int, disagreement: float, n: int, seeds: int) -> float:
     Bundles are normal with the variance that independent items give (half the share of answers in which two runs differ, over
     seeds and items), times the expected largest of k normals (Blom 1958). Items that err together make it more.
     """
-    return float(ndtri((k - 0.375) / (k + 0.25))) * (disagreement / 2 / (seeds * n)) ** 0.5
+    return float(scipy.special.ndtri((k - 0.375) / (k + 0.25))) * (disagreement / 2 / (seeds * n)) ** 0.5
 
 
 def _suspicion(latest: Submitted, c: _Cluster) -> Suspicion:

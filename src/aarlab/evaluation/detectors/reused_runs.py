@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import binom
 
 from aarlab.evaluation.detectors.chains import Chain, Recent
 from aarlab.evaluation.detectors.contract import Context, Detector, Submitted, Suspicion, detector, packed
@@ -59,7 +59,7 @@ def fresh_distances(s: int) -> NDArray[np.float64]:
     k = np.arange(s + 1)
     minority = np.minimum(k, s - k)
     p = k[:, None] / s
-    laws = binom(s, k) * p**k * (1 - p) ** (s - k)
+    laws = scipy.special.binom(s, k) * p**k * (1 - p) ** (s - k)
     return np.einsum("ci,ij,cj->c", laws, np.abs(minority[:, None] - minority), laws)
 
 
