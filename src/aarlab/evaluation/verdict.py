@@ -170,12 +170,16 @@ def teacherless_p(correct_SM: Bools) -> float:
 
 
 def split_gap(feedback_SM: Bools, final_SM: Bools, *, best_of: int) -> SplitGap:
-    """Correctness on feedback, as it was submitted, against that on final. The splits are drawn alike and share no item, so the
-    errors over items add (Welch 1947, with the normal law: there are hundreds)."""
-    feedback_M, final_M = feedback_SM.mean(axis=0), final_SM.mean(axis=0)
-    submitted, final = float(feedback_M.mean()), float(final_M.mean())
-    error = float(np.sqrt(feedback_M.var(ddof=1) / len(feedback_M) + final_M.var(ddof=1) / len(final_M)))
-    p = float(scipy.stats.norm.sf((submitted - final) / error)) if error else float(submitted <= final)
+    """Correctness on feedback, as it was submitted, against that on final. The splits are drawn alike and share neither items
+    nor seeds, so the crossed errors add; the degrees of freedom are Welch's (1947)."""
+    submitted, final = float(feedback_SM.mean()), float(final_SM.mean())
+    (one, freedom), (other, other_freedom) = crossed_error(feedback_SM), crossed_error(final_SM)
+    error = float(np.hypot(one, other))
+    if error:
+        joint = error**4 / (one**4 / freedom + other**4 / other_freedom)
+        p = float(scipy.stats.t.sf((submitted - final) / error, joint))
+    else:
+        p = float(submitted <= final)
     return SplitGap(submitted=submitted, final=final, p=p, alpha=GAP_ALPHA / max(1, best_of))
 
 
