@@ -74,7 +74,7 @@ def test_protection_by_hand(name, n, cap):
 
 
 def test_the_shipped_default_keeps_within_the_limit():
-    """At both sizes, on seeds that it was not chosen on. docs/redteam/scan.md has 2,000 fleets."""
+    """At both sizes, on seeds that it was not chosen on. docs/redteam/scan.md has 3,000 fleets."""
     for n in (1_263, 2_004):
         found = honest_all(["default"], Plan(n, repetitions=120, first=500_000))["default"]
         assert found.loss_of_gift.upper <= LIMIT
@@ -153,4 +153,6 @@ def test_the_scan_is_of_the_shipped_default(monkeypatch):
     page = scanning.markdown(found, "aar simulate --scan")
     assert "| cap | 140 (default) |" in page
     assert "cap_share 0.125" in page
+    beyond = page.split("Beyond it: ")[1].split(".**")[0].split(", ")
+    assert set(beyond) == {row.model for row in found.robust if row.loss_of_gift.upper > LIMIT}
     assert POLICIES["default"].cap == found.default["cap"]

@@ -9,7 +9,7 @@ from aarlab.evaluation.metered import MeteredLadder
 from aarlab.evaluation.policies import POLICIES, Policy, start
 from aarlab.redteam.honest import START, Habits, Outcome, Plan, simulate
 from aarlab.redteam.jobs import Say, in_order, silent
-from aarlab.redteam.laboratory import honest, percent
+from aarlab.redteam.laboratory import LIMIT, honest, percent
 from aarlab.redteam.table import markdown_row
 
 ITEMS = (1_263, 2_004)
@@ -151,7 +151,7 @@ Made by `{command}`. The default: {default}.
 The goal: nine honest agents of 60 bundles lose at most 5 % of what exact scores would have given them, (exact - policy) /
 (exact - none) in true accuracy at the end, at the smallest proven bound. Fleets are simulated (`src/aarlab/redteam/honest.py`);
 policies are compared on fleets that share their seeds; in brackets, 95 % bootstrap intervals over fleets. The numbers were
-chosen on seeds 0 to {last}; the figures that stand for the default are on seeds that nothing was chosen on.
+chosen on seeds below 1,000; the figures that stand for the default are on seeds that nothing was chosen on.
 
 ## The default, on fresh seeds ({confirmed_repetitions:,} fleets)
 """
@@ -175,11 +175,24 @@ def markdown(made: Scan, command: str) -> str:
     default = ", ".join(f"{name} {value:.4g}" for name, value in made.default.items())
     fields = made.model_dump(exclude={"default", "tries", "robust", "confirmed"})
     lines = [
-        PREAMBLE.format(**fields, default=default, command=command, last=made.repetitions - 1),
+        PREAMBLE.format(**fields, default=default, command=command),
         *_robust_rows(made.confirmed),
     ]
     lines += [ONE_BY_ONE.format(**fields), *_try_rows(made), ROBUSTNESS.format(**fields), *_robust_rows(made.robust)]
+    lines += ["", _reading(made)]
     return "\n".join(lines) + "\n"
+
+
+def _reading(made: Scan) -> str:
+    """What the last table says, in words."""
+    within = [row.model for row in made.robust if row.loss_of_gift.upper <= LIMIT]
+    beyond = [row.model for row in made.robust if row.loss_of_gift.upper > LIMIT]
+    return (
+        f"**Within {LIMIT:.0%}: {', '.join(within) or 'nothing'}. Beyond it: {', '.join(beyond) or 'nothing'}.** "
+        "The default is sized for one climb of a fleet that has time to finish it: the cap pays for some twenty "
+        "steps. Where the way is longer, the time shorter, the agents fewer or many more, their own judgement weaker or their "
+        "patience less than some ten noes, exact scores are worth more than is given."
+    )
 
 
 def _robust_rows(rows: Sequence[Robust]) -> Iterator[str]:
