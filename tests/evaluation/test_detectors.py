@@ -24,9 +24,8 @@ from aarlab.evaluation.detectors import (
     key_of,
     read_context,
     showable,
-    student_free,
 )
-from aarlab.evaluation.detectors.judged import STUDENT_FREE, student_free_p
+from aarlab.evaluation.detectors.judged import ALPHA, student_free_p
 from aarlab.evaluation.detectors.near_copies import ANY
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.leaderboard import told_board
@@ -56,15 +55,11 @@ def test_the_test_of_shortcuts_is_the_binomial_one_for_answers_that_ignore_their
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**6))
-def test_a_shortcut_is_flagged_turned_round_too_and_chance_is_not(seed):
+def test_a_shortcut_is_seen_turned_round_too_and_chance_is_not(seed):
     rng = np.random.default_rng(seed)
     right_M, turned_S1 = rng.random(1000) < 0.65, rng.random((5, 1)) < 0.5
-    about = {"submitter": "eve", "receipt": "r-000001", "snapshot": "c" * 64}
-    flag = student_free(right_M ^ turned_S1, **about)
-    assert flag is not None
-    assert flag.uses_labels
-    assert flag.receipts == ("r-000001",)
-    assert student_free(np.arange(1000)[None] % 2 == turned_S1, **about) is None
+    assert student_free_p(right_M ^ turned_S1) < ALPHA
+    assert student_free_p(np.arange(1000)[None] % 2 == turned_S1) > ALPHA
 
 
 def test_false_alarms_of_shortcuts_stay_below_their_level():
@@ -81,7 +76,7 @@ def test_the_registry_says_who_may_know():
         assert (DETECTORS[name].make is None) == DETECTORS[name].uses_labels, "what sees submissions has no labels"
     assert {"student-free", "not reproducible", "feedback above final"} == by[True]
     assert {"label probing", "constant answers", "re-rolled seeds"} < by[False]
-    secret = STUDENT_FREE.flag(Suspicion("eve", "x", "words"))
+    secret = DETECTORS["student-free"].flag(Suspicion("eve", "x", "words"))
     open_ = DETECTORS["label probing"].flag(Suspicion("eve", "x", "words"))
     assert showable([secret, open_]) == [open_]
 
@@ -177,7 +172,7 @@ def test_a_flag_that_was_not_written_before_the_end_is_written_at_the_next_start
 def test_flags_reach_no_researcher(evaluator):
     """Not the receipt, the board or the diagnostics; what a researcher is answered is the same with and without a flag."""
     probed(evaluator, 0, ANY + 3)
-    evaluator.note_flags([STUDENT_FREE.flag(Suspicion("eve", "x", "SECRET", ("r-000001",), {"accuracy": 0.9}))])
+    evaluator.note_flags([DETECTORS["student-free"].flag(Suspicion("eve", "x", "SECRET", ("r-000001",), {"accuracy": 0.9}))])
     receipt = submit(evaluator, "eve", np.ones((5, len(evaluator.ids)), np.bool_), 999)
     told = receipt.model_dump_json() + json.dumps(told_board(evaluator, 0))
     words = ["SECRET", *(e.body["detector"] for e in evaluator.ledger.entries("flag"))]

@@ -1,5 +1,6 @@
 """What looks wrong in the ledger's history: one file a detector, all in `DETECTORS`. Importing this registers them."""
 
+from aarlab.evaluation.detectors import judged as judged
 from aarlab.evaluation.detectors import near_copies as near_copies
 from aarlab.evaluation.detectors import overlap as overlap
 from aarlab.evaluation.detectors import random_answers as random_answers
@@ -19,5 +20,4 @@ from aarlab.evaluation.detectors.contract import Watch as Watch
 from aarlab.evaluation.detectors.contract import detector as detector
 from aarlab.evaluation.detectors.contract import key_of as key_of
 from aarlab.evaluation.detectors.contract import showable as showable
-from aarlab.evaluation.detectors.judged import student_free as student_free
 from aarlab.evaluation.detectors.public import read_context as read_context

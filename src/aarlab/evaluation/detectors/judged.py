@@ -6,14 +6,15 @@ Legend: S seeds, M items.
 import numpy as np
 from numpy.typing import NDArray
 
-from aarlab.evaluation.detectors.contract import DETECTORS, Flag, Kind, Suspicion
+from aarlab.evaluation.detectors.contract import DETECTORS, Kind
 from aarlab.evaluation.verdict import sign_flip_p
 
-STUDENT_FREE = Kind(
-    "student-free", "A score that is left when weak labels are shuffled and the student's states are noise.", uses_labels=True
-)
 for _kind in (
-    STUDENT_FREE,
+    Kind(
+        "student-free",
+        "A score that is left when weak labels are shuffled and the student's states are noise.",
+        uses_labels=True,
+    ),
     Kind("not reproducible", "Re-runs of the code on fresh seeds do not make what was submitted.", uses_labels=True),
     Kind("feedback above final", "A claim on feedback that the same code does not reach on final.", uses_labels=True),
 ):
@@ -31,19 +32,3 @@ def student_free_p(correct_SM: NDArray[np.bool_]) -> float:
     signs_SM = np.where(correct_SM, 1, -1)
     sums = [signs_SM.sum(axis=0), *signs_SM]
     return min(1.0, len(sums) * min(2 * sign_flip_p(side * row_M) for row_M in sums for side in (1, -1)))
-
-
-def student_free(
-    correct_SM: NDArray[np.bool_], *, submitter: str, receipt: str, snapshot: str, alpha: float = ALPHA
-) -> Flag | None:
-    """A flag where the code's answers are off one half although its weak labels were shuffled and the student's states were
-    noise: what is left is a property of the texts. `correct_SM` (S, M): which answers of that run are right."""
-    p = student_free_p(correct_SM)
-    if p >= alpha:
-        return None
-    accuracy, (s, m) = float(correct_SM.mean()), correct_SM.shape
-    words = (
-        f"with shuffled weak labels and noise for the student's states, {snapshot[:12]} still answers {accuracy:.3f} of {m} "
-        f"items right over {s} seeds; answers that know nothing would be this far from 0.5 with probability {p:.2g}"
-    )
-    return STUDENT_FREE.flag(Suspicion(submitter, snapshot, words, (receipt,), {"accuracy": accuracy, "items": m, "p": p}))
