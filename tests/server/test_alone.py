@@ -11,6 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from aarlab.cli.evaluator import outlook
+from aarlab.core.errors import Misconfigured
 from tests.server.alone import commit, random_rows, submit, write_problem
 
 AAR = Path(sys.executable).with_name("aar")
@@ -67,6 +69,15 @@ def test_a_harness_of_ones_own_in_three_commands(tmp_path):
     listed = aar("token", "--campaign", tmp_path / "f", home=tmp_path).stdout
     assert "rita (reader) until 20" in listed
     assert "operator (operator)\n" in listed
+
+
+def test_what_submitters_can_expect_is_said_at_the_start(tmp_path):
+    for items, words in ((600, "75 bits in all, an improvement is told from accuracy 0.556"), (60, "no improvement will ever")):
+        write_problem(tmp_path / str(items), items)
+        assert words in outlook(tmp_path / str(items), "default")
+    assert "no cap" in outlook(tmp_path / "600", "exact")
+    with pytest.raises(Misconfigured, match="no policy named 'kind'"):
+        outlook(tmp_path / "600", "kind")
 
 
 @pytest.mark.parametrize(

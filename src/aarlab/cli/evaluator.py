@@ -34,13 +34,33 @@ def evaluator(
     if not folder.is_dir():
         raise Misconfigured(f"There is no folder {folder}. Make it, with private/answers.json and private/ruler.json in it.")
     campaign = folder / ALONE
+    expected = outlook(folder, policy)
 
     def ready(url: str) -> None:
         console.print(f"evaluator: {url} (REST under /api/v1, MCP at /mcp, description at /openapi.json). Ctrl-C stops.")
         console.print(f"operator's token: {campaign / 'server' / 'operator.token'}")
         console.print(f"add a researcher: aar token NAME --campaign {folder}")
+        console.print(expected)
 
     run(folder, campaign, policy=policy, port=port, paths=socket or [], ready=ready)
+
+
+def outlook(folder: Path, policy: str) -> str:
+    """What submitters can expect of this label set before anything was told, in one line.
+
+    Raises:
+        Misconfigured: the folder's labels or ruler cannot be read, or there is no such policy.
+    """
+    from aarlab.evaluation import metered as _metered  # noqa: F401 - registers the default policies
+    from aarlab.evaluation.answers import load_answers, load_ruler
+    from aarlab.evaluation.policies import POLICIES, start
+
+    n, begin = len(load_answers(folder, "feedback")["feedback"]), load_ruler(folder).start
+    expected = POLICIES[policy].outlook(start(begin, n), "the first researcher")
+    if expected.price_bits is None:
+        return f"{n} feedback items are too few for '{policy}': no improvement will ever be told. See `aar simulate --n {n}`."
+    cap = "no cap" if expected.cap_bits is None else f"{expected.cap_bits:.0f} bits in all"
+    return f"{n} feedback items, policy '{policy}': {cap}, an improvement is told from accuracy {expected.next_step:.3f}"
 
 
 def token(

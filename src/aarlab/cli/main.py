@@ -12,7 +12,7 @@ from aarlab.cli import detectors as detectors_
 from aarlab.cli import evaluator as evaluator_
 from aarlab.cli import ledger
 from aarlab.cli import redteam as redteam_
-from aarlab.core.errors import AarError
+from aarlab.core.errors import AarError, Misconfigured
 from aarlab.core.records import validated
 from aarlab.core.settings import home
 from aarlab.fleet.campaign import Campaign, load
@@ -131,6 +131,8 @@ def serve(fields: Set = None, port: Annotated[int, typer.Option(help="on 127.0.0
     from aarlab.server.serve import run as run_server
 
     campaign = _campaign(fields)
+    if campaign.mode == "code":
+        raise Misconfigured("`aar serve` runs nobody's code, and mode=code needs that. Use `aar run`, or mode=predictions.")
     bed = prepared(campaign, home(), _show())
     folder = home().campaigns / campaign.name
     console.print(f"address and operator's token: {folder / 'server'} (address.json, operator.token). Ctrl-C stops.")
