@@ -44,7 +44,10 @@ class Recent:
         """(place, differing bits) of the nearest; None if none is remembered."""
         if self._bits_RW is None:
             return None
-        apart_R = np.bitwise_count(self._bits_RW[: self.size] ^ bits_W).sum(axis=1, dtype=np.uint32)
+        rows = slice(self.size)
+        differ_RW = np.bitwise_xor(self._bits_RW[rows], bits_W, out=self._differ_RW[rows])
+        counts_RW = np.bitwise_count(differ_RW, out=self._counts_RW[rows])
+        apart_R = np.einsum("rw->r", counts_RW, dtype=np.uint32, casting="unsafe")
         place = int(apart_R.argmin())
         return place, int(apart_R[place])
 
@@ -69,6 +72,7 @@ class Recent:
         """Take the place of the oldest."""
         if self._bits_RW is None:
             self._bits_RW = np.zeros((REMEMBERED, len(bits_W)), np.uint64)
+            self._differ_RW, self._counts_RW = np.empty_like(self._bits_RW), np.empty(self._bits_RW.shape, np.uint8)
         place = self._next
         self._bits_RW[place], self._chains[place], self._receipts[place] = bits_W, chain, latest.receipt
         self._next, self.size = (place + 1) % REMEMBERED, min(self.size + 1, REMEMBERED)

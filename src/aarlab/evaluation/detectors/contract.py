@@ -52,7 +52,17 @@ class Submitted:
     @cached_property
     def counts_M(self) -> NDArray[np.uint8]:
         """How many seeds answer 1. A score depends on these alone, so nobody hides a probe by swapping answers among seeds."""
-        return self.answers_SM.sum(axis=0, dtype=np.uint8)
+        return self.answers_SM.view(np.uint8).sum(axis=0, dtype=np.uint8)
+
+    @cached_property
+    def tally(self) -> NDArray[np.intp]:
+        """On how many items 0, 1, ... S seeds answer 1."""
+        return np.bincount(self.counts_M, minlength=len(self.answers_SM) + 1)
+
+    @cached_property
+    def seedless(self) -> bool:
+        """Do all seeds answer the same?"""
+        return not self.tally[1:-1].any()
 
     @cached_property
     def planes_W(self) -> NDArray[np.uint64]:
@@ -62,13 +72,24 @@ class Submitted:
     @cached_property
     def majority_M(self) -> NDArray[np.bool_]:
         """What most seeds answer."""
-        return self.counts_M * 2 > len(self.answers_SM)
+        return self.counts_M > len(self.answers_SM) // 2
+
+    @cached_property
+    def majority_W(self) -> NDArray[np.uint64]:
+        """The same as packed bits."""
+        return packed(self.majority_M)
 
 
 def packed(bits: NDArray[np.bool_]) -> NDArray[np.uint64]:
     """Bits in 64-bit words, shape (W,)."""
-    data = np.packbits(bits)
-    return np.concatenate([data, np.zeros(-len(data) % 8, np.uint8)]).view(np.uint64)
+    words_W = np.zeros(-(-bits.size // 64), np.uint64)
+    words_W.view(np.uint8)[: -(-bits.size // 8)] = np.packbits(bits)
+    return words_W
+
+
+def agreement(one_M: NDArray[np.bool_], other_M: NDArray[np.bool_]) -> float:
+    """Share of the items on which two vectors agree."""
+    return np.count_nonzero(one_M == other_M) / one_M.size
 
 
 @dataclass(frozen=True)
@@ -173,7 +194,10 @@ class Watch:
         return self._new((kind, one.see(latest)) for kind, one in self._watching)
 
     def _new(self, said: Iterable[tuple[Kind, Iterable[Suspicion]]]) -> list[Flag]:
-        flags = [flag for kind, suspicions in said for flag in map(kind.flag, suspicions) if flag.key not in self._known]
+        flags: list[Flag] = []
+        for kind, suspicions in said:
+            new = [s for s in suspicions if (kind.name, s.submitter, s.episode) not in self._known]
+            flags += map(kind.flag, new)
         self._known |= {flag.key for flag in flags}
         return flags
 

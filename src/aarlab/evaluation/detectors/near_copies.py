@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from aarlab.evaluation.detectors.chains import Chain, Recent
 from aarlab.evaluation.detectors.contract import Context, Detector, Submitted, Suspicion, detector
-from aarlab.evaluation.detectors.reused_runs import LEAST, fresh_distances
+from aarlab.evaluation.detectors.reused_runs import LEAST, expected_distance
 
 NEAR, NEAR_ITEMS = (
     0.005,
@@ -43,7 +43,7 @@ class NearCopies(Detector):
     def see(self, latest: Submitted) -> Iterator[Suspicion]:
         """Link the latest to its nearest predecessor; speak when the chain is long."""
         chain = None
-        if fresh_distances(len(latest.answers_SM))[latest.counts_M].sum() < LEAST:
+        if expected_distance(latest) < LEAST:
             chain = self._linked(latest)
             self._recent.remember(latest.planes_W, latest, chain)
         self._seen += 1

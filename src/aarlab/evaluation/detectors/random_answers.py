@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from aarlab.evaluation.detectors.contract import Context, Detector, Submitted, Suspicion, detector
+from aarlab.evaluation.detectors.contract import Context, Detector, Submitted, Suspicion, agreement, detector
 
 SETTLED = 5  # submissions before the fleet has an opinion
 TIMES, RECENT = 3, 24
@@ -25,23 +25,19 @@ class RandomAnswers(Detector):
 
     def see(self, latest: Submitted) -> Iterator[Suspicion]:
         """Compare with what the fleet answered before."""
-        agreement = self._agreement(latest)
+        with_fleet = agreement(latest.majority_M, self._votes_M > 0)
         mine = self._recent.setdefault(latest.who, deque(maxlen=RECENT))
-        mine.append(latest.receipt if self._by_chance(latest, agreement) else "")
+        mine.append(latest.receipt if self._by_chance(latest, with_fleet) else "")
         odd = tuple(receipt for receipt in mine if receipt)
         if mine[-1] and len(odd) >= TIMES:
-            words = f"{len(odd)} of the latest {len(mine)} submissions agree with the fleet as coins would ({agreement:.3f})"
-            yield Suspicion(latest.who, "coins", words, odd, {"times": len(odd), "agreement": agreement})
+            words = f"{len(odd)} of the latest {len(mine)} submissions agree with the fleet as coins would ({with_fleet:.3f})"
+            yield Suspicion(latest.who, "coins", words, odd, {"times": len(odd), "agreement": with_fleet})
         if not mine[-1]:  # noise is no opinion
             self._votes_M += (latest.counts_M / len(latest.answers_SM) - 0.5 - self._votes_M) / min(self._seen + 1, MEMORY)
             self._seen += 1
 
-    def _agreement(self, latest: Submitted) -> float:
-        """Share of the items on which most seeds answer as the fleet has."""
-        return float((latest.majority_M == (self._votes_M > 0)).mean())
-
-    def _by_chance(self, latest: Submitted, agreement: float) -> bool:
+    def _by_chance(self, latest: Submitted, with_fleet: float) -> bool:
         band = STANDARD_ERRORS * 0.5 / len(self.context.ids) ** 0.5
         weak_M = self.context.weak_M
-        with_weak = 0.5 if weak_M is None else float((latest.majority_M == weak_M).mean())
-        return self._seen >= SETTLED and abs(agreement - 0.5) < band and abs(with_weak - 0.5) < band
+        with_weak = 0.5 if weak_M is None else agreement(latest.majority_M, weak_M)
+        return self._seen >= SETTLED and abs(with_fleet - 0.5) < band and abs(with_weak - 0.5) < band

@@ -4,7 +4,7 @@ does or hardly at all.
 
 Looked for among each submitter's latest, and among the latest of anybody that use no seed (identities collude).
 
-Legend: M items, K latest submissions, V answers that vary.
+Legend: M items, K latest submissions, W 64-bit words.
 """
 
 from collections import defaultdict, deque
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from aarlab.evaluation.detectors.contract import Context, Detector, Submitted, Suspicion, detector
+from aarlab.evaluation.detectors.contract import Context, Detector, Submitted, Suspicion, detector, packed
 
 LATEST = 24
 SELDOM = 3  # of 24: an answer that changes no oftener does not count as varying, so that a few strangers do no harm
@@ -25,25 +25,25 @@ PAIRS = 0.8  # of the pairs of submissions
 
 @dataclass
 class _Latest:
-    """Majority answers of the latest submissions, packed."""
+    """Majority answers of the latest submissions."""
 
-    rows: deque[tuple[str, str, NDArray[np.uint8]]] = field(default_factory=lambda: deque(maxlen=LATEST))
+    ones_M: NDArray[np.int8]  # how many answer 1
+    rows: deque[tuple[str, str, NDArray[np.bool_], NDArray[np.uint64]]] = field(default_factory=deque)
 
     def add(self, latest: Submitted) -> None:
-        self.rows.append((latest.who, latest.receipt, np.packbits(latest.majority_M)))
+        if len(self.rows) == LATEST:
+            self.ones_M -= self.rows.popleft()[2].view(np.int8)
+        self.ones_M += latest.majority_M.view(np.int8)
+        self.rows.append((latest.who, latest.receipt, latest.majority_M, latest.majority_W))
 
-    def answers(self, m: int) -> NDArray[np.uint8]:
-        """0 or 1, shape (LATEST, M)."""
-        return np.unpackbits(np.stack([row for _, _, row in self.rows]), axis=1, count=m)
 
-
-def _independent(answers_KV: NDArray[np.uint8]) -> bool:
+def _independent(answers_KW: NDArray[np.uint64], varied_W: NDArray[np.uint64]) -> bool:
     """Do most pairs of submissions agree on the varying answers as two rows of coins do? Two methods that take turns vary as
     much, all answers together."""
-    signs_KV = np.where(answers_KV, 1.0, -1.0)
-    k, v = signs_KV.shape
-    agreement = (signs_KV @ signs_KV.T / v)[np.triu_indices(k, 1)]
-    return float((np.abs(agreement) < 4 / v**0.5).mean()) >= PAIRS
+    one, other = np.triu_indices(len(answers_KW), 1)
+    differ = np.bitwise_count((answers_KW[one] ^ answers_KW[other]) & varied_W).sum(axis=1, dtype=np.intp)
+    v = int(np.bitwise_count(varied_W).sum())
+    return np.count_nonzero(np.abs(v - 2 * differ) / v < 4 / v**0.5) / len(one) >= PAIRS
 
 
 @detector("re-drawn pool")
@@ -52,12 +52,13 @@ class Redraws(Detector):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._latest: dict[tuple[str, bool], _Latest] = defaultdict(_Latest)  # of a submitter or "" (anybody); without seeds
+        # of a submitter or "" (anybody); without seeds
+        self._latest: dict[tuple[str, bool], _Latest] = defaultdict(lambda: _Latest(np.zeros(len(context.ids), np.int8)))
 
     def see(self, latest: Submitted) -> Iterator[Suspicion]:
         """Look at the latest 24 of this submitter, and at those without seeds: this submitter's, and all."""
         sets = [(latest.who, False, "of this submitter")]
-        if (latest.answers_SM == latest.answers_SM[0]).all():
+        if latest.seedless:
             sets += [(latest.who, True, "of this submitter that use no seed"), ("", True, "that use no seed")]
         for who, seedless, whose in sets:
             among = self._latest[who, seedless]
@@ -67,17 +68,15 @@ class Redraws(Detector):
     def _look(self, latest: Submitted, among: _Latest, episode: str, whose: str) -> Iterator[Suspicion]:
         if len(among.rows) < LATEST:
             return
-        answers_KM = among.answers(len(self.context.ids))
-        ones_M = answers_KM.sum(axis=0, dtype=np.intp)
-        varied_M = (ones_M > SELDOM) & (ones_M < LATEST - SELDOM)
-        varied = int(varied_M.sum())
-        share = int(((ones_M >= FAIR[0]) & (ones_M <= FAIR[1])).sum()) / max(1, varied)
-        if varied < LEAST or share < SHARE or not _independent(answers_KM[:, varied_M]):
+        varied_M = (among.ones_M > SELDOM) & (among.ones_M < LATEST - SELDOM)
+        varied = np.count_nonzero(varied_M)
+        share = np.count_nonzero((among.ones_M >= FAIR[0]) & (among.ones_M <= FAIR[1])) / max(1, varied)
+        if varied < LEAST or share < SHARE or not _independent(np.stack([row[-1] for row in among.rows]), packed(varied_M)):
             return
-        people = len({who for who, _, _ in among.rows})
+        people = len({who for who, *_ in among.rows})
         words = (
             f"over the latest {LATEST} submissions {whose} (by {people}), {varied} answers vary, {share:.0%} as coins do and "
-            f"independently; the other {len(ones_M) - varied} hardly change"
+            f"independently; the other {len(varied_M) - varied} hardly change"
         )
         receipts = among.rows[0][1], latest.receipt
         yield Suspicion(latest.who, episode, words, receipts, {"varied": varied, "as_coins": share, "submitters": people})

@@ -29,11 +29,20 @@ class _Cluster:
     """Variants of a program whose answers differ as fresh seeds do."""
 
     first: str
-    ones_M: NDArray[np.int32]  # of `runs` runs
+    ones_M: NDArray[np.float64]  # whole numbers, of `runs` runs
     runs: int
+    ones: int = 0  # over all items
+    pairs: float = 0.0  # of runs that differ, over all items
     snapshots: dict[str, str] = field(default_factory=dict)  # -> receipt
     by: Counter[str] = field(default_factory=Counter)
     told: int = 0
+
+    def add(self, latest: Submitted) -> None:
+        """Pool its runs."""
+        self.ones_M += latest.counts_M
+        self.runs += len(latest.answers_SM)
+        self.ones = int(self.ones_M.sum())
+        self.pairs = self.runs * self.ones - float(self.ones_M @ self.ones_M)
 
 
 @detector("re-rolled seeds")
@@ -47,20 +56,19 @@ class Rerolls(Detector):
 
     def see(self, latest: Submitted) -> Iterator[Suspicion]:
         """Add the latest to its program's clusters; speak when one is large."""
-        if (latest.answers_SM == latest.answers_SM[0]).all():
+        if latest.seedless:
             return  # no seed was used, so there is nothing to re-roll
         program = self._program_of(latest.snapshot)
         clusters = _kept(self._clusters, program, PROGRAMS, list)
         cluster = next((c for c in clusters if _alike(c, latest)), None)
         if cluster is None:
-            cluster = _Cluster(latest.receipt, np.zeros(len(self.context.ids), np.int32), 0)
+            cluster = _Cluster(latest.receipt, np.zeros(len(self.context.ids)), 0)
             clusters.append(cluster)
             del clusters[:-CLUSTERS]
         if latest.snapshot in cluster.snapshots:
             return
         cluster.snapshots[latest.snapshot] = latest.receipt
-        cluster.ones_M += latest.counts_M
-        cluster.runs += len(latest.answers_SM)
+        cluster.add(latest)
         cluster.by[latest.who] += 1
         cluster.told += latest.improved
         again = len(cluster.snapshots) - len(cluster.by)
@@ -87,9 +95,10 @@ def _alike(cluster: _Cluster, latest: Submitted) -> bool:
     Energy distance (Szekely & Rizzo 2004) as a share of the disagreement within; 0 for the same program on average.
     """
     s, n = len(latest.answers_SM), cluster.runs
-    c_M, k_M = latest.counts_M.astype(np.float64), cluster.ones_M
-    across = float((c_M * (n - k_M) + k_M * (s - c_M)).mean()) / (s * n)
-    within = [float((x * (m - x)).mean()) * 2 / (m * (m - 1)) for x, m in ((c_M, s), (k_M, n))]
+    c, m = np.arange(s + 1), len(cluster.ones_M)
+    ones, pairs = int(latest.tally @ c), float(latest.tally @ (c * (s - c)))
+    across = (ones * n + cluster.ones * s - 2 * float(cluster.ones_M @ latest.counts_M)) / m / (s * n)
+    within = [pairs / m * 2 / (s * (s - 1)), cluster.pairs / m * 2 / (n * (n - 1))]
     return across - sum(within) / 2 <= ONE_CLUSTER * max(within)
 
 
@@ -104,7 +113,7 @@ def worth_of_best(k: int, disagreement: float, n: int, seeds: int) -> float:
 
 def _suspicion(latest: Submitted, c: _Cluster) -> Suspicion:
     k, n = len(c.snapshots), c.runs
-    disagreement = float((c.ones_M * (n - c.ones_M)).mean()) * 2 / (n * (n - 1))
+    disagreement = c.pairs / len(c.ones_M) * 2 / (n * (n - 1))
     worth = worth_of_best(k, disagreement, len(c.ones_M), len(latest.answers_SM))
     per = f"{k / c.told:.1f} for each told improvement" if c.told else "none of them told an improvement"
     words = (

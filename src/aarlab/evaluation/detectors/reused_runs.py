@@ -32,8 +32,7 @@ class ReusedRuns(Detector):
 
     def see(self, latest: Submitted) -> Iterator[Suspicion]:
         """Link the latest to the one of nearest splits; speak when the chain is long."""
-        s = len(latest.answers_SM)
-        expected = float(fresh_distances(s)[latest.counts_M].sum())
+        expected = expected_distance(latest)
         if expected < LEAST:
             return  # too little disagreement to know a run by
         splits_W = _splits(latest)
@@ -50,6 +49,11 @@ def _splits(latest: Submitted) -> NDArray[np.uint64]:
     s = len(latest.answers_SM)
     minority_M = np.minimum(latest.counts_M, s - latest.counts_M)
     return packed(minority_M > np.arange(s // 2, dtype=np.uint8)[:, None])
+
+
+def expected_distance(latest: Submitted) -> float:
+    """How many answers' splits a re-run with fresh seeds is expected to move, at least."""
+    return float(fresh_distances(len(latest.answers_SM)) @ latest.tally)
 
 
 @cache

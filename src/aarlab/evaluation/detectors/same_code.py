@@ -3,7 +3,10 @@
 from collections import OrderedDict
 from collections.abc import Iterator
 
-from aarlab.evaluation.detectors.contract import Context, Detector, Submitted, Suspicion, detector
+import numpy as np
+from numpy.typing import NDArray
+
+from aarlab.evaluation.detectors.contract import Context, Detector, Submitted, Suspicion, agreement, detector
 
 TIMES, REMEMBERED = 3, 4096  # bundles of one snapshot (two may be an accident of the machine); snapshots
 
@@ -14,19 +17,19 @@ class SameCode(Detector):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._bundles: OrderedDict[str, list[Submitted]] = OrderedDict()
+        self._bundles: OrderedDict[str, list[tuple[str, NDArray[np.bool_]]]] = OrderedDict()
 
     def see(self, latest: Submitted) -> Iterator[Suspicion]:
         """Count the bundles of the latest one's snapshot."""
         mine = self._bundles.setdefault(latest.snapshot, [])
-        if len(mine) < TIMES and not any((one.answers_SM == latest.answers_SM).all() for one in mine):
-            mine.append(latest)
+        if len(mine) < TIMES and not any(np.array_equal(answers_SM, latest.answers_SM) for _, answers_SM in mine):
+            mine.append((latest.receipt, latest.answers_SM))
         self._bundles.move_to_end(latest.snapshot)
         if len(self._bundles) > REMEMBERED:
             self._bundles.popitem(last=False)
         if len(mine) >= TIMES:
-            apart = float((mine[0].answers_SM != latest.answers_SM).mean())
+            apart = 1 - agreement(mine[0][1], latest.answers_SM)
             code = latest.snapshot[:12]
             words = f"{TIMES} bundles on the same seeds came from the one snapshot {code}; {apart:.1%} of the answers differ"
-            receipts = tuple(one.receipt for one in mine)
+            receipts = tuple(receipt for receipt, _ in mine)
             yield Suspicion(latest.who, latest.snapshot, words, receipts, {"bundles": len(mine), "apart": apart})

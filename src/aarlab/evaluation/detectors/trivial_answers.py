@@ -94,7 +94,7 @@ class TrivialAnswers(Detector):
     def see(self, latest: Submitted) -> Iterator[Suspicion]:
         """Compare with the whole bank; name the nearest."""
         m = len(self.context.ids)
-        differ_P = np.bitwise_count(self._bank_PW ^ packed(latest.majority_M)).sum(axis=1) / m
+        differ_P = np.bitwise_count(self._bank_PW ^ latest.majority_W).sum(axis=1) / m
         agree_P = np.maximum(differ_P, 1 - differ_P)
         best = int(agree_P.argmax())
         if agree_P[best] >= AGREEMENT:
