@@ -107,6 +107,9 @@ def test_pages_show_every_policy_and_the_advice(made):
         assert page.count(f"| {offer.policy} |") == 2
         assert percent(offer.honest.loss_of_gift) in page
     assert [table.row_count for table in tables(made)] == [3, 3]
+    assert [len(table.columns) for table in tables(made)] == [7, 7]
+    rows = [line.count("|") for line in page.splitlines() if line.startswith("|")]
+    assert rows == [9] * 5 + [8] * 5
 
 
 def test_workers_change_nothing():

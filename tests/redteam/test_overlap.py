@@ -19,7 +19,10 @@ def line(policy="default", *, seed=0, stops=(200, 3_000), n=N):
     return Line(World.draw(n, np.random.default_rng([seed, n])), POLICIES[policy], stops, seed)
 
 
-@pytest.mark.parametrize(("low", "high"), [(-math.inf, 1.7), (0.3, 2.0), (1.0, 1.2), (4.0, 5.0), (-2.0, -1.0)])
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [(-math.inf, 1.7), (0.3, 2.0), (1.0, 1.2), (4.0, 5.0), (9.0, 12.0), (-2.0, -1.0), (-9.5, -9.0), (-9.0, math.inf)],
+)
 def test_truncated_means_are_scipys(low, high):
     assert _truncated(low, high) == pytest.approx(truncnorm.mean(low, high), abs=1e-6)
 
@@ -102,4 +105,5 @@ def test_reach_grows_with_the_cap_and_shrinks_with_items():
     assert [far.inflation for far in caps] == sorted(far.inflation for far in caps)
     assert [far.questions for far in caps] == sorted(far.questions for far in caps)
     assert reach(POLICIES["default"], 10_000).inflation < reach(POLICIES["default"], N).inflation
+    assert reach(POLICIES["roomy"], 10_000).steps > reach(POLICIES["default"], 10_000).steps  # beyond nine standard deviations
     assert reach(POLICIES["ladder"], N).steps == 0

@@ -177,7 +177,7 @@ def advise(plan: Plan, found: dict[str, Honest], *, say: Say = silent) -> str:
         loss = simulated[name].loss_of_gift
         return (
             f"With {plan.n:,} items take {name}: {who} lose {percent(loss)} of what exact scores would have given them, and no "
-            f"told level is more than {bound:.3f} too high (95 %). {_tighter(name, bound)}"
+            f"told level is more than {bound:.3f} too high (95 %).{_tighter(name, bound)}"
         )
     mildest = min(simulated, key=lambda name: simulated[name].loss_of_gift.estimate)
     here = (
@@ -197,7 +197,7 @@ def _tighter(name: str, bound: float) -> str:
     if bound <= 0.10:
         return ""
     n = next(n for n in range(100, 10**6, 100) if (b := protection(name, n).bound) is not None and b <= 0.10 and n > 500)
-    return f"For a bound of 0.10 take {n:,} items."
+    return f" For a bound of 0.10 take {n:,} items."
 
 
 def percent(measure: Measure) -> str:

@@ -31,6 +31,7 @@ ATTACKERS = (
     "cap (bits)",
     "of the labels",
     "proven bound at the cap",
+    "reach at the cap",
     "worst of 1,000 questions",
     "worst of 10,000 questions",
 )

@@ -112,7 +112,7 @@ def reach(policy: MeteredLadder, n: int, identities: int = IDENTITIES) -> Reach:
         target = (at - ACCURACY) * n + (made.steps + 1) * step
         rest = math.sqrt(max(target**2 - excess**2, 0.0))  # excess to be found in what does not overlap
         z, spread = rest / sd, sd * rest / target
-        chance = max(UNIT.cdf(-z), 1e-100)
+        chance = max(_above(z), 1e-100)
         bits = made.bits + policy.price(1 / chance / identities, 1 / identities)
         cap = policy.cap_bits(n)
         if cap is None or bits > cap:
@@ -124,10 +124,15 @@ def reach(policy: MeteredLadder, n: int, identities: int = IDENTITIES) -> Reach:
 
 def _truncated(low: float, high: float) -> float:
     """Mean of a standard Gaussian between two values."""
-    mass = UNIT.cdf(high) - UNIT.cdf(low) if low < 0 else UNIT.cdf(-low) - UNIT.cdf(-high)
-    if mass < 1e-12:
+    mass = _above(low) - _above(high) if low > 0 else _above(-high) - _above(-low)
+    if mass < 1e-200:
         return low if low > 0 else high
     return (_density(low) - _density(high)) / mass
+
+
+def _above(z: float) -> float:
+    """P(a standard Gaussian exceeds z), exact in the far tail."""
+    return math.erfc(z / math.sqrt(2)) / 2
 
 
 def _density(z: float) -> float:
