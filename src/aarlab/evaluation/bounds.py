@@ -4,6 +4,7 @@ Legend: n items, bits b released, delta the probability with which a bound may f
 """
 
 import math
+from functools import lru_cache
 
 DELTA = 0.05
 
@@ -18,6 +19,7 @@ def inflation_bound(bits: float, n: int, *, slack_bits: float = 0.0, delta: floa
     return min(1.0, math.sqrt(((bits + slack_bits) * math.log(2) + math.log(1 / delta)) / (2 * n)))
 
 
+@lru_cache(maxsize=1024)  # it changes with the level alone
 def certified_at_least(level: float, bits: float, n: int, *, slack_bits: float = 0.0, delta: float = DELTA) -> float:
     """The least true accuracy that a told level leaves possible: the smallest p <= level with
     n kl(level || p) <= b ln 2 + ln(1/delta) (Chernoff-Hoeffding; sharper than `inflation_bound`)."""

@@ -36,11 +36,11 @@ class Diagnosis:
 
     def of(self, answers_SM: NDArray[np.bool_]) -> Diagnostics:
         """Diagnostics of a submission that was not taken up yet."""
-        share, majority_M = float(answers_SM.mean()), _majority(answers_SM)
-        weak = None if self._weak_M is None else round(float((majority_M == self._weak_M).mean()), 2)
+        share, majority_M = np.count_nonzero(answers_SM) / answers_SM.size, _majority(answers_SM)
+        weak = None if self._weak_M is None else round(np.count_nonzero(majority_M == self._weak_M) / majority_M.size, 2)
         return Diagnostics(
             class_share=round(share, 4),
-            seed_disagreement=round(float((answers_SM != majority_M).mean()), 4),
+            seed_disagreement=round(np.count_nonzero(answers_SM != majority_M) / answers_SM.size, 4),
             nearest_earlier=self._nearest(answers_SM),
             weak_agreement=weak,
             noise_accuracy=round(self._noise(majority_M), 4),
@@ -57,7 +57,7 @@ class Diagnosis:
 
     def _noise(self, majority_M: NDArray[np.bool_]) -> float:
         """1.96 standard errors of a paired difference between two methods that differ on a share d of n items: sqrt(d / n)."""
-        differ = 0.5 if self._incumbent_M is None else float((majority_M != self._incumbent_M).mean())
+        differ = 0.5 if self._incumbent_M is None else np.count_nonzero(majority_M != self._incumbent_M) / self._items
         return NORMAL_95 * math.sqrt(max(differ, 1 / self._items) / self._items)
 
     def _warnings(self, share: float, answers_SM: NDArray[np.bool_]) -> list[str]:
@@ -70,7 +70,7 @@ class Diagnosis:
 
 
 def _majority(answers_SM: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    return 2 * answers_SM.sum(axis=0, dtype=np.uint32) > len(answers_SM)
+    return 2 * answers_SM.view(np.uint8).sum(axis=0, dtype=np.uint32) > len(answers_SM)
 
 
 def _words(answers_SM: NDArray[np.bool_]) -> NDArray[np.uint64]:

@@ -73,7 +73,7 @@ class Evaluator:
         self._snapshots = {e.body["snapshot"] for e in self.ledger.entries("code")}
         context = read_context(problem / "public", self.ids, weak_M, self.code)
         self._watch = Watch(context, (key_of(e.body) for e in self.ledger.entries("flag")))
-        flags = self._watch.opening() + [f for e in self.ledger.entries("submission") for f in self._take_up(e)]
+        flags = self._watch.opening() + [f for e in self.ledger.entries("submission") for f in self._take_up_again(e)]
         self.note_flags(flags)  # of a submission that was recorded when the process ended, say
         self._note_untold()
 
@@ -144,11 +144,13 @@ class Evaluator:
         """One commit of the meter, then one of the ledger, for all that wait. Should the process end in between, the meter
         answers the same question the same way when it is asked again."""
         new = {p.key: p for p in batch if p.key not in self._receipts}
-        exact = {key: float((p.answers_SM == self._truth_M).mean()) for key, p in new.items()}
+        exact = {key: np.count_nonzero(p.answers_SM == self._truth_M) / p.answers_SM.size for key, p in new.items()}
         told = self.meter.tell([Question(key, self.campaign, p.who, exact[key]) for key, p in new.items()])
-        made = [self._draft(p, t, exact[p.key], n) for n, (p, t) in enumerate(zip(new.values(), told, strict=True), start=1)]
-        entries = self.ledger.append_many(made)
-        flags = [flag for p, entry in zip(new.values(), entries, strict=True) for flag in self._take_up(entry, p.answers_SM)]
+        receipts = [
+            self._receipt(p, t, n) for n, (p, t) in enumerate(zip(new.values(), told, strict=True), self._submissions + 1)
+        ]
+        self.ledger.append_many([self._draft(p, r, exact[p.key]) for p, r in zip(new.values(), receipts, strict=True)])
+        flags = [f for p, r in zip(new.values(), receipts, strict=True) for f in self._take_up(p.who, r, p.answers_SM, p.key)]
         self.note_flags(flags)
         first = {id(p) for p in new.values()}
         return [self._receipts[p.key] if id(p) in first else self._again(p.key) for p in batch]
@@ -162,17 +164,16 @@ class Evaluator:
     def _again(self, key: str) -> Receipt:
         return self._receipts[key].model_copy(update={"repeated": True})
 
-    def _draft(self, p: _Pending, told: Told, exact: float, number: int) -> Draft:
+    def _draft(self, p: _Pending, receipt: Receipt, exact: float) -> Draft:
         stored = Packed("feedback", p.seeds, p.answers_SM)
-        receipt = self._receipt(p, told, f"r-{self._submissions + number:06d}")
         body = {"snapshot": p.snapshot, "family": p.family.value, "predictions": stored.name}
         body |= {"receipt": receipt.model_dump(mode="json"), "exact_accuracy": exact, "exact_pgr": self.pgr(exact)}
         return Draft("submission", p.who, body, {stored.name: stored.data})
 
-    def _receipt(self, p: _Pending, told: Told, receipt: str) -> Receipt:
+    def _receipt(self, p: _Pending, told: Told, number: int) -> Receipt:
         outlook, certified = told.outlook, told.certified
         return Receipt(
-            id=receipt,
+            id=f"r-{number:06d}",
             snapshot=p.snapshot,
             family=p.family,
             improved=told.answer.improved,
@@ -198,15 +199,18 @@ class Evaluator:
             inflation_bound=round(told.bound, 4),
         )
 
-    def _take_up(self, entry: Entry, answers_SM: NDArray[np.bool_] | None = None) -> list[Flag]:
-        """Remember a submission; the flags that it raises."""
-        if answers_SM is None:
-            answers_SM = unpack(self.ledger.blob(entry.body["predictions"])).answers_SM
+    def _take_up_again(self, entry: Entry) -> list[Flag]:
+        """Remember a submission of the ledger, as `_take_up`."""
+        answers_SM = unpack(self.ledger.blob(entry.body["predictions"])).answers_SM
         receipt = Receipt.model_validate_json(json.dumps(entry.body["receipt"]))
-        self._receipts[question_of("feedback", answers_SM)] = receipt
+        return self._take_up(entry.who, receipt, answers_SM, question_of("feedback", answers_SM))
+
+    def _take_up(self, who: str, receipt: Receipt, answers_SM: NDArray[np.bool_], key: str) -> list[Flag]:
+        """Remember a submission; the flags that it raises."""
+        self._receipts[key] = receipt
         self._diagnosis.take_up(answers_SM, improved=receipt.improved)
         self._submissions += 1
-        return self._watch.see(Submitted(entry.who, receipt.id, entry.body["snapshot"], answers_SM, receipt.improved))
+        return self._watch.see(Submitted(who, receipt.id, receipt.snapshot, answers_SM, receipt.improved))
 
     def note_flags(self, flags: Sequence[Flag]) -> None:
         """Record flags. They are the operator's to read; those that use labels nobody else's."""

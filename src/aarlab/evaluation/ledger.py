@@ -12,7 +12,6 @@ from typing import Any
 
 from pydantic import ValidationError
 from sqlalchemy import Column, Connection, Engine, Integer, LargeBinary, MetaData, String, Table, create_engine, event, select
-from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
@@ -41,7 +40,12 @@ _APPEND_ONLY = tuple(
     for table, prefix in (("entries", "no"), ("blobs", "blobs_no"))
     for act, name in (("UPDATE", f"{prefix}_update"), ("DELETE", f"{prefix}_delete"))
 )
+_INSERT = f"INSERT INTO entries VALUES ({', '.join('?' * len(_entries.columns))})"  # to compile these takes longer than they do
+_INSERT_BLOB = "INSERT INTO blobs VALUES (?, ?) ON CONFLICT DO NOTHING"
+_AFTER = "SELECT * FROM entries WHERE seq > ? ORDER BY seq"
 _IN_ORDER = select(_entries).order_by(_entries.c.seq)
+
+_Placed = tuple[Entry, Row, bytes]  # with the leaf's hash
 
 
 @dataclass(frozen=True)
@@ -62,11 +66,11 @@ class _Ready:
     packed: str
     blobs: Mapping[str, bytes]
 
-    def placed(self, seq: int, at: str, prev: str) -> tuple[Entry, Row]:
+    def placed(self, seq: int, at: str, prev: str) -> _Placed:
         text = canonical(seq, at, self.entry.who, self.entry.kind, self.packed, prev)
         place = {"seq": seq, "at": at, "prev": prev, "hash": hashlib.sha256(text).hexdigest()}
         entry = self.entry.model_copy(update=place)
-        return entry, Row(seq, at, entry.who, entry.kind, self.packed, prev, entry.hash)
+        return entry, Row(seq, at, entry.who, entry.kind, self.packed, prev, entry.hash), leaf_hash(text)
 
 
 class Ledger:
@@ -134,18 +138,17 @@ class Ledger:
                     self._catch_up(connection)
                     seq, prev = (self._all[-1].seq, self._all[-1].hash) if self._all else (0, GENESIS)
                 made = _placed([ready for group in batch for ready in group], seq, prev)
-                connection.execute(_entries.insert(), [row._asdict() for _, row in made])
+                connection.exec_driver_sql(_INSERT, [tuple(row) for _, row, _ in made])
                 blobs = {name: data for group in batch for ready in group for name, data in ready.blobs.items()}
                 if blobs:
-                    rows = [{"hash": name, "data": data} for name, data in blobs.items()]
-                    connection.execute(insert(_blobs).on_conflict_do_nothing(), rows)
+                    connection.exec_driver_sql(_INSERT_BLOB, list(blobs.items()))
         except DBAPIError as error:
             raise Transient(f"Not recorded: the ledger cannot be written ({error.orig}). Try again later.") from error
         with self._mutex:
             self._take(made)
         if self._keeper:
             self._keeper.grew(made[-1][0].seq)
-        entries = iter([entry for entry, _ in made])
+        entries = iter([entry for entry, _, _ in made])
         return [[next(entries) for _ in group] for group in batch]
 
     # --- reading ------------------------------------------------------------------------------------------------------
@@ -192,16 +195,16 @@ class Ledger:
     def _catch_up(self, connection: Connection) -> None:
         """Take up what was recorded since, here or in another process. Under the mutex."""
         last = self._all[-1].seq if self._all else 0
-        rows = connection.execute(_IN_ORDER.where(_entries.c.seq > last)).all()
-        self._take((_entry(row), Row(*row)) for row in rows)
+        rows = connection.exec_driver_sql(_AFTER, (last,)).all()
+        self._take((_entry(row), Row(*row), leaf_hash(canonical(*row[:-1]))) for row in rows)
 
-    def _take(self, made: Iterable[tuple[Entry, Row]]) -> None:
+    def _take(self, made: Iterable[_Placed]) -> None:
         last = self._all[-1].seq if self._all else 0
-        for entry, row in made:
+        for entry, _, leaf in made:
             if entry.seq > last:  # else a reader was faster
                 self._all.append(entry)
                 self._by_kind.setdefault(entry.kind, []).append(entry)
-                self._tree.append(leaf_hash(canonical(*row[:-1])))
+                self._tree.append(leaf)
 
     # --- checking -----------------------------------------------------------------------------------------------------
 
@@ -262,7 +265,7 @@ def _ready(draft: Draft) -> _Ready:
     return _Ready(entry, packed, draft.blobs)
 
 
-def _placed(ready: Sequence[_Ready], seq: int, prev: str) -> list[tuple[Entry, Row]]:
+def _placed(ready: Sequence[_Ready], seq: int, prev: str) -> list[_Placed]:
     """Each in its place after entry `seq` of hash `prev`."""
     at, made = datetime.now(UTC).isoformat(timespec="milliseconds"), []
     for number, one in enumerate(ready, start=seq + 1):

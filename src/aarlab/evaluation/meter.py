@@ -46,6 +46,11 @@ _answers = Table(
     Column("n", Integer, nullable=False),
 )
 
+_AFTER = (
+    "SELECT * FROM answers WHERE seq > ? ORDER BY seq"  # these two as plain text: to compile them takes longer than they do
+)
+_INSERT = f"INSERT INTO answers VALUES ({', '.join('?' * len(_answers.columns))})"
+
 
 @dataclass(frozen=True)
 class Question:
@@ -89,12 +94,12 @@ class Meter:
 
     def _catch_up(self, connection: Connection) -> None:
         """Take up what was answered since, here or in another process."""
-        for row in connection.execute(select(_answers).where(_answers.c.seq > self._seq).order_by(_answers.c.seq)):
+        for row in connection.exec_driver_sql(_AFTER, (self._seq,)):
             if row.n != self._n:
                 raise Misconfigured(
                     f"The meter is of {row.n} labels, the answers are {self._n}. Do not exchange private files."
                 )
-            self._take(row.question, row.who, Answer(row.improved, row.level, row.bits, row.mass))
+            self._take(row.question, row.who, Answer(bool(row.improved), row.level, row.bits, row.mass))
 
     def _take(self, key: str, who: str, answer: Answer) -> None:
         self._seq += 1
@@ -110,23 +115,22 @@ class Meter:
         try:
             with self._engine.begin() as connection:
                 self._catch_up(connection)
-                rows: list[dict[str, Any]] = []
+                rows: list[tuple[Any, ...]] = []
                 told = [self._tell(question, rows) for question in questions]
                 if rows:
-                    connection.execute(_answers.insert(), rows)
+                    connection.exec_driver_sql(_INSERT, rows)
         except DBAPIError as error:
             self._forget()  # what was decided is void; the next call reads the store again
             raise Transient(f"Not recorded: the meter cannot be written ({error.orig}). Try again later.") from error
         return told
 
-    def _tell(self, question: Question, rows: list[dict[str, Any]]) -> Told:
+    def _tell(self, question: Question, rows: list[tuple[Any, ...]]) -> Told:
         if (known := self._known.get(question.key)) is not None:
             return self._told(question.who, known, repeated=True)
         answer = self._policy.tell(self.channel, question.who, question.accuracy)
         self._take(question.key, question.who, answer)
-        fields = {"improved": answer.improved, "level": answer.level, "bits": answer.bits, "mass": answer.mass, "n": self._n}
-        names = {"seq": self._seq, "question": question.key, "campaign": question.campaign, "who": question.who}
-        rows.append(names | fields)
+        asked = self._seq, question.key, question.campaign, question.who
+        rows.append((*asked, answer.improved, answer.level, answer.bits, answer.mass, self._n))
         return self._told(question.who, answer, repeated=False)
 
     def _told(self, who: str, answer: Answer, *, repeated: bool) -> Told:
