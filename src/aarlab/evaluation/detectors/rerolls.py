@@ -9,6 +9,7 @@ Legend: S seeds, M items, K runs pooled.
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -24,25 +25,39 @@ CLUSTERS, PROGRAMS, SNAPSHOTS = 32, 4096, 4096  # remembered
 V = TypeVar("V")
 
 
+@dataclass(frozen=True)
+class _Pool:
+    """Runs, pooled. All are whole numbers, so that sums are exact."""
+
+    ones_M: NDArray[np.float64]  # how many runs answer 1
+    runs: int
+    ones: float  # over all items
+    squares: float  # of ones_M, over all items
+
+    def __add__(self, other: "_Pool") -> "_Pool":
+        ones_M = self.ones_M + other.ones_M
+        return _Pool(ones_M, self.runs + other.runs, self.ones + other.ones, float(ones_M @ ones_M))
+
+    @cached_property
+    def disagreement(self) -> float:
+        """Share of the answers in which two of the runs differ."""
+        return (self.runs * self.ones - self.squares) / len(self.ones_M) * 2 / (self.runs * (self.runs - 1))
+
+
+def _pooled(latest: Submitted) -> _Pool:
+    ones_M = latest.counts_M.astype(np.float64)
+    return _Pool(ones_M, len(latest.answers_SM), float(ones_M.sum()), float(ones_M @ ones_M))
+
+
 @dataclass
 class _Cluster:
     """Variants of a program whose answers differ as fresh seeds do."""
 
     first: str
-    ones_M: NDArray[np.float64]  # whole numbers, of `runs` runs
-    runs: int
-    ones: int = 0  # over all items
-    pairs: float = 0.0  # of runs that differ, over all items
+    pool: _Pool
     snapshots: dict[str, str] = field(default_factory=dict)  # -> receipt
     by: Counter[str] = field(default_factory=Counter)
     told: int = 0
-
-    def add(self, latest: Submitted) -> None:
-        """Pool its runs."""
-        self.ones_M += latest.counts_M
-        self.runs += len(latest.answers_SM)
-        self.ones = int(self.ones_M.sum())
-        self.pairs = self.runs * self.ones - float(self.ones_M @ self.ones_M)
 
 
 @detector("re-rolled seeds")
@@ -60,15 +75,16 @@ class Rerolls(Detector):
             return  # no seed was used, so there is nothing to re-roll
         program = self._program_of(latest.snapshot)
         clusters = _kept(self._clusters, program, PROGRAMS, list)
-        cluster = next((c for c in clusters if _alike(c, latest)), None)
+        mine = _pooled(latest)
+        cluster = next((c for c in clusters if _alike(c, mine)), None)
         if cluster is None:
-            cluster = _Cluster(latest.receipt, np.zeros(len(self.context.ids)), 0)
+            cluster = _Cluster(latest.receipt, _Pool(np.zeros(len(self.context.ids)), 0, 0, 0.0))
             clusters.append(cluster)
             del clusters[:-CLUSTERS]
         if latest.snapshot in cluster.snapshots:
             return
         cluster.snapshots[latest.snapshot] = latest.receipt
-        cluster.add(latest)
+        cluster.pool += mine
         cluster.by[latest.who] += 1
         cluster.told += latest.improved
         again = len(cluster.snapshots) - len(cluster.by)
@@ -89,16 +105,15 @@ def _kept(memory: OrderedDict[str, V], key: str, limit: int, make: Callable[[], 
     return memory[key]
 
 
-def _alike(cluster: _Cluster, latest: Submitted) -> bool:
+def _alike(cluster: _Cluster, mine: _Pool) -> bool:
     """Do a run of the latest and one of the cluster differ no more than two runs of one of them do?
 
     Energy distance (Szekely & Rizzo 2004) as a share of the disagreement within; 0 for the same program on average.
     """
-    s, n = len(latest.answers_SM), cluster.runs
-    c, m = np.arange(s + 1), len(cluster.ones_M)
-    ones, pairs = int(latest.tally @ c), float(latest.tally @ (c * (s - c)))
-    across = (ones * n + cluster.ones * s - 2 * float(cluster.ones_M @ latest.counts_M)) / m / (s * n)
-    within = [pairs / m * 2 / (s * (s - 1)), cluster.pairs / m * 2 / (n * (n - 1))]
+    theirs = cluster.pool
+    (s, n), m = (mine.runs, theirs.runs), len(mine.ones_M)
+    across = (mine.ones * n + theirs.ones * s - 2 * float(mine.ones_M @ theirs.ones_M)) / m / (s * n)
+    within = mine.disagreement, theirs.disagreement
     return across - sum(within) / 2 <= ONE_CLUSTER * max(within)
 
 
@@ -112,9 +127,8 @@ def worth_of_best(k: int, disagreement: float, n: int, seeds: int) -> float:
 
 
 def _suspicion(latest: Submitted, c: _Cluster) -> Suspicion:
-    k, n = len(c.snapshots), c.runs
-    disagreement = c.pairs / len(c.ones_M) * 2 / (n * (n - 1))
-    worth = worth_of_best(k, disagreement, len(c.ones_M), len(latest.answers_SM))
+    k, disagreement = len(c.snapshots), c.pool.disagreement
+    worth = worth_of_best(k, disagreement, len(c.pool.ones_M), len(latest.answers_SM))
     per = f"{k / c.told:.1f} for each told improvement" if c.told else "none of them told an improvement"
     words = (
         f"{k} snapshots by {len(c.by)} submitters ({c.by[latest.who]} by this one) are one program up to numbers, names and "
