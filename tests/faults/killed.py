@@ -36,7 +36,7 @@ def bundle(evaluator: Evaluator, number: int, seeds: list[int]) -> dict[str, str
     """Answers that get better from round to round, so that improvements are told, too."""
     rng = np.random.default_rng(number)
     truth = [evaluator.answers["feedback"][i] for i in evaluator.ids]
-    right = evaluator.ruler.start + (1 - evaluator.ruler.start) * min(1.0, number / 100)
+    right = evaluator.ruler.start + (1 - evaluator.ruler.start) * min(0.9, number / 100)
     return {str(s): "".join(str(int(y ^ (rng.random() > right))) for y in truth) for s in seeds}
 
 

@@ -10,8 +10,7 @@ import pytest
 from aarlab.core.records import Family
 from aarlab.evaluation.audit import Files, audit, load_key
 from aarlab.evaluation.evaluator import Evaluator
-
-from .killed import bundle
+from tests.faults.killed import bundle
 
 FAMILY = Family.OTHER
 

@@ -117,7 +117,7 @@ def test_a_finished_campaign_is_confirmed_again_as_far_as_nothing_is_left_to_run
     show = Show(Console(file=io.StringIO()))
     report, _ = confirm("whole", module_home, show)
     assert len(report.claims) == 3
-    assert {e.kind for c in report.claims for e in c.elsewhere} == {"fresh", "transfer"}
+    assert {e.kind for c in report.claims for e in c.elsewhere} == {"fresh", "pair", "transfer"}
     ledger = Ledger(folder / "server" / "ledger.sqlite")
     tried = {e.body["snapshot"] for e in ledger.entries("confirmation")}
     further = next(e.body["snapshot"] for e in ledger.entries("submission") if e.body["snapshot"] not in tried)

@@ -136,11 +136,12 @@ class Tries:
                 (of.campaign, of.snapshot, p, verdict, bits),
             )
 
-    def spent(self) -> tuple[int, int, float]:
-        """(snapshots tried, answers told, bits that those can have carried about `final`)."""
+    def spent(self, campaign: str | None = None) -> tuple[int, int, float]:
+        """(snapshots tried, answers told, bits that those can have carried about `final`), of all campaigns or of one."""
+        these, told = "campaign = COALESCE(?, campaign)", "COUNT(*), COALESCE(SUM(bits), 0)"
         with self._writing() as connection:
-            (tried,) = connection.execute("SELECT COUNT(*) FROM tries").fetchone()
-            answers, bits = connection.execute("SELECT COUNT(*), COALESCE(SUM(bits), 0) FROM told").fetchone()
+            (tried,) = connection.execute(f"SELECT COUNT(*) FROM tries WHERE {these}", (campaign,)).fetchone()
+            answers, bits = connection.execute(f"SELECT {told} FROM told WHERE {these}", (campaign,)).fetchone()
         return tried, answers, float(bits)
 
 

@@ -1,6 +1,7 @@
 """Ledger + private arrays -> a Report. Nothing that a researcher says about a score is used; the ledger is the source."""
 
 import json
+from base64 import b64encode
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -63,6 +64,7 @@ def build(campaign: Campaign, testbed: Testbed, evaluator: Evaluator, *, isolati
         flags=tuple(FlagRow(at=e.at, **_flag(e)) for e in of["flag"]),
         totals=_totals(of, entries),
         ledger_head=entries[-1].hash if entries else "",
+        ledger_root=b64encode(evaluator.ledger.head()[1]).decode(),
         notes=_notes(campaign, isolation),
     )
 

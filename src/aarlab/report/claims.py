@@ -115,13 +115,15 @@ def _elsewhere(target: TargetResult) -> ElsewhereRow:
 def released_rows(evaluator: Evaluator) -> tuple[ReleasedRow, ...]:
     """The bits-released ledgers of the label set: of `feedback`, which answers submissions, and of `final`."""
     state, n_final = evaluator.meter.state(), len(evaluator.answers["final"])
-    tried, answers, bits = tries_of(evaluator.problem).spent()
+    tries = tries_of(evaluator.problem)
+    tried, answers, bits = tries.spent()
     cap, n = state["cap_bits"], state["items"]
     feedback = ReleasedRow(
         labels="feedback",
         items=count(n),
         answers=count(state["answers"]),
         bits=statistic(state["bits"], n),
+        campaign_bits=statistic(state["bits_by_campaign"].get(evaluator.campaign, 0.0), n),
         cap_bits=None if cap is None else statistic(cap, n),
         inflation_bound=statistic(state["inflation_bound"], n),
     )
@@ -130,6 +132,7 @@ def released_rows(evaluator: Evaluator) -> tuple[ReleasedRow, ...]:
         items=count(n_final),
         answers=count(answers),
         bits=statistic(bits, n_final),
+        campaign_bits=statistic(tries.spent(evaluator.campaign)[2], n_final),
         cap_bits=None,
         inflation_bound=None,
     )

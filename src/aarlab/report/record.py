@@ -125,6 +125,7 @@ class ReleasedRow(Record):
     items: Measure
     answers: Measure
     bits: Measure
+    campaign_bits: Measure  # of them, by this campaign's improvements or verdicts
     cap_bits: Measure | None
     inflation_bound: Measure | None  # 95 %: no told level is further above the true accuracy
 
@@ -197,4 +198,5 @@ class Report(Record):
     flags: tuple[FlagRow, ...]
     totals: Totals
     ledger_head: str  # hash of the last entry: quote it to pin down the record
+    ledger_root: str  # base64 Merkle root of all entries, as a signed checkpoint has it
     notes: tuple[str, ...]
