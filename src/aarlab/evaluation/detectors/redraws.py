@@ -21,6 +21,7 @@ SELDOM = 3  # of 24: an answer that changes no oftener does not count as varying
 FAIR = (7, 17)  # of 24: a coin falls outside with probability 0.02
 SHARE, LEAST = 0.88, 30  # of the answers that vary; and how many must
 PAIRS = 0.8  # of the pairs of submissions
+_ONE, _OTHER = np.triu_indices(LATEST, 1)
 
 
 @dataclass
@@ -40,10 +41,10 @@ class _Latest:
 def _independent(answers_KW: NDArray[np.uint64], varied_W: NDArray[np.uint64]) -> bool:
     """Do most pairs of submissions agree on the varying answers as two rows of coins do? Two methods that take turns vary as
     much, all answers together."""
-    one, other = np.triu_indices(len(answers_KW), 1)
-    differ = np.bitwise_count((answers_KW[one] ^ answers_KW[other]) & varied_W).sum(axis=1, dtype=np.intp)
+    varying_KW = answers_KW & varied_W
+    differ = np.bitwise_count(varying_KW[_ONE] ^ varying_KW[_OTHER]).sum(axis=1, dtype=np.intp)
     v = int(np.bitwise_count(varied_W).sum())
-    return np.count_nonzero(np.abs(v - 2 * differ) / v < 4 / v**0.5) / len(one) >= PAIRS
+    return np.count_nonzero(np.abs(v - 2 * differ) / v < 4 / v**0.5) / len(_ONE) >= PAIRS
 
 
 @detector("re-drawn pool")
