@@ -12,7 +12,10 @@ from aarlab.evaluation.detectors import (
     Suspicion,
     Text,
     chains,
+    redraws,
+    rerolls,
 )
+from aarlab.evaluation.detectors.contract import packed
 from aarlab.evaluation.detectors.near_copies import ANY, BLIND, NearCopies
 from aarlab.evaluation.detectors.random_answers import RandomAnswers
 from aarlab.evaluation.detectors.redraws import LATEST, Redraws
@@ -189,3 +192,23 @@ def test_a_bank_of_hidden_texts_needs_none():
     assert hidden.keys() < public.keys()
     assert hidden["the id's last digit is odd"].tolist() == [True, False]
     assert public["the longer choice"].tolist() == [True, True]
+
+
+def test_pools_and_clusters_are_judged_as_by_the_plain_formulas():
+    rng = np.random.default_rng(3)
+    answers_KM = rng.random((redraws.LATEST, 200)) < rng.choice([0.02, 0.5, 0.98], 200)
+    among = redraws._Latest(np.zeros(200, np.int8))
+    for row_M in [*(rng.random((30, 200)) < 0.5), *answers_KM]:  # the first thirty are forgotten
+        among.add(Submitted("ann", "r", "s", np.tile(row_M, (5, 1))))
+    assert (among.ones_M == answers_KM.sum(axis=0)).all()
+    for share in (0.0, 0.05, 0.2):  # of the answers that all submissions have in common
+        common_M, varied_M = rng.random(200) < share, rng.random(200) < 0.7
+        rows_KM = np.where(common_M, answers_KM[0], answers_KM)
+        signs_KV = np.where(rows_KM[:, varied_M], 1.0, -1.0)
+        agreement = (signs_KV @ signs_KV.T / varied_M.sum())[np.triu_indices(redraws.LATEST, 1)]
+        plain = (np.abs(agreement) < 4 / varied_M.sum() ** 0.5).mean() >= redraws.PAIRS
+        assert redraws._independent(np.stack([packed(row) for row in rows_KM]), packed(varied_M)) == plain
+    runs = rng.random((15, 200)) < rng.random(200)
+    pools = [rerolls._pooled(Submitted("ann", "r", "s", part)) for part in np.split(runs, 3)]
+    differ = [(a != b).mean() for n, a in enumerate(runs) for b in runs[:n]]
+    assert sum(pools[1:], pools[0]).disagreement == pytest.approx(np.mean(differ))
