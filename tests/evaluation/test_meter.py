@@ -5,11 +5,14 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aarlab.core.errors import Misconfigured, Transient
+from aarlab.evaluation.answers import Ruler
 from aarlab.evaluation.meter import Meter, Question
 from aarlab.evaluation.metered import NEVER
-from aarlab.evaluation.policies import POLICIES
+from aarlab.evaluation.policies import POLICIES, set_up_bits
 
 N = 400  # standard error 0.025
 STEP = 0.03125  # of the default policy there
@@ -120,7 +123,7 @@ def test_the_receipts_figures_are_the_channels(tmp_path):
     assert told.level == pytest.approx(0.5 + 3 * STEP)
     assert told.bits == pytest.approx(told.answer.bits)
     assert told.certified < told.level
-    assert told.bound == pytest.approx(math.sqrt((told.bits * math.log(2) + math.log(41 * 15 / 0.05)) / (2 * N)))
+    assert told.bound == pytest.approx(math.sqrt((told.bits * math.log(2) + math.log(41**3 * 15 / 0.05)) / (2 * N)))
     state = made.state("ann")
     assert state["cap_bits"] == pytest.approx(made._policy.cap_bits(N))
     assert state["improvements"] == 1
@@ -138,3 +141,25 @@ def test_threads_of_one_process_are_grouped_by_the_evaluator(evaluator, answers)
     assert len({r.id for r in receipts}) == 1
     assert sum(not r.repeated for r in receipts) == 1
     assert evaluator.meter.state()["answers"] == 1
+
+
+def test_a_baseline_that_is_measured_again_tells_nothing_more(tmp_path):
+    meter(tmp_path).close()
+    for baseline in (0.3, 0.8):
+        again = Meter(tmp_path / "meter" / "feedback.sqlite", POLICIES["default"], baseline=baseline, n=N)
+        assert again.channel.level == 0.5
+        again.close()
+
+
+@given(weak=st.floats(0.4, 0.7), gap=st.floats(0.001, 0.3), n=st.integers(20, 5000), level=st.floats(0, 1))
+def test_a_told_pgr_knows_its_anchors_to_a_standard_error_only(weak, gap, n, level):
+    """One of 2 sqrt(n) + 1 values each, which is what `set_up_bits` charges; and near the exact one."""
+    told, step = Ruler(weak, weak + gap, weak).told(n), 0.5 / math.sqrt(n)
+    for end, exact in ((told.weak, weak), (told.ceiling, weak + gap)):
+        assert end / step == pytest.approx(round(end / step), abs=1e-3)
+        assert abs(end - exact) <= 1.5 * step + 1e-5
+    assert told.ceiling > told.weak
+    assert told.pgr(told.weak) == 0
+    assert told.pgr(told.ceiling) == pytest.approx(1)
+    assert set_up_bits(n) == pytest.approx(3 * math.log2(2 * math.sqrt(n) + 1))
+    assert math.isfinite(told.pgr(level))

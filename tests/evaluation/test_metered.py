@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from aarlab.evaluation.bounds import inflation_bound
 from aarlab.evaluation.metered import NEVER, RISE, TAIL, MeteredLadder
-from aarlab.evaluation.policies import POLICIES, on_grid, standard_error, start, start_bits
+from aarlab.evaluation.policies import POLICIES, grid_bits, on_grid, set_up_bits, standard_error, start
 
 DEFAULT = POLICIES["default"]
 N = 1_263
@@ -243,7 +243,7 @@ def play(labels_n, seed):
         if answer.improved:
             base_n = sent_n
             for delta in (0.5, 0.9, 1.0):
-                slack = math.log2((1 - NEVER) / NEVER) + start_bits(SMALL_N)
+                slack = math.log2((1 - NEVER) / NEVER) + set_up_bits(SMALL_N)
                 beyond[delta] |= answer.level - 0.5 > inflation_bound(channel.bits, SMALL_N, slack_bits=slack, delta=delta)
     return tuple(told), beyond, base_n, channel
 
@@ -252,14 +252,14 @@ def play(labels_n, seed):
 def test_both_theorems_on_every_labelling(seed):
     """Theorem 1: the share of labellings on which any level runs ahead is at most delta. Theorem 2: the entropy of all that is
     told, and how often every label is named, are within 2^B."""
-    limit = 12 - math.log2(NEVER) + start_bits(SMALL_N)
+    limit = 12 - math.log2(NEVER) + grid_bits(SMALL_N)
     transcripts, violations, named, lengths = defaultdict(int), Counter(), 0, []
     for labels_n in LABELS_KN:
         told, beyond, final_n, channel = play(labels_n, seed)
         transcripts[told] += 1
         violations.update(delta for delta, broken in beyond.items() if broken)
         named += bool((final_n == labels_n).all())
-        lengths.append(channel.released + start_bits(SMALL_N))
+        lengths.append(channel.released + grid_bits(SMALL_N))
     shares = np.array(list(transcripts.values())) / len(LABELS_KN)
     information = float(-(shares * np.log2(shares)).sum())
     assert all(count <= delta * len(LABELS_KN) for delta, count in violations.items())
@@ -281,5 +281,5 @@ def test_the_start_has_no_more_values_than_it_is_charged_for(n):
     levels = {round(start(correct / n, n).level / standard_error(n)) for correct in range(0, n + 1, max(1, n // 2_000))} | {
         round(start(1.0, n).level / standard_error(n))
     }
-    assert len(levels) <= 2 ** start_bits(n) + 1e-9
-    assert max(levels) + 1 <= 2 ** start_bits(n) + 1e-9
+    assert len(levels) <= 2 ** grid_bits(n) + 1e-9
+    assert max(levels) + 1 <= 2 ** grid_bits(n) + 1e-9

@@ -58,8 +58,9 @@ def test_a_reply_that_depends_on_labels_shows(tmp_path, monkeypatch):
     """One byte of the exact score in an id is enough."""
     honest = Evaluator._receipt
 
-    def leaky(self, p, told, receipt):
-        return honest(self, p, told, f"{receipt}{int(p.answers_SM[0, 0] == self._truth_M[0])}")
+    def leaky(self, p, told, number):
+        receipt = honest(self, p, told, number)
+        return receipt.model_copy(update={"id": f"{receipt.id}{int(p.answers_SM[0, 0] == self._truth_M[0])}"})
 
     monkeypatch.setattr(Evaluator, "_receipt", leaky)
     row = SYSTEM["metadata"](tmp_path, SMALL)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from aarlab.core.errors import Misconfigured
 from aarlab.core.pgr import performance_gap_recovered
+from aarlab.evaluation.policies import standard_error
 
 Answers = Mapping[str, Mapping[str, int]]  # split -> item id -> 0 or 1
 
@@ -46,6 +47,17 @@ class Ruler:
     weak: float
     ceiling: float
     start: float  # accuracy of the public naive baseline
+
+    def told(self, n: int) -> "Ruler":
+        """The scale on which submitters are told a PGR: its ends are measured on the n hidden labels, so that they are rounded
+        to standard errors (and stand at least one apart), and counted in what is released (`set_up_bits`)."""
+        step = standard_error(n)
+        weak, ceiling = (round(round(end / step) * step, 6) for end in (self.weak, self.ceiling))
+        return Ruler(weak, max(ceiling, round(weak + step, 6)), self.start)
+
+    def pgr(self, accuracy: float) -> float:
+        """An accuracy on `feedback` as PGR."""
+        return performance_gap_recovered(accuracy, weak=self.weak, ceiling=self.ceiling)
 
 
 def load_ruler(problem: Path) -> Ruler:

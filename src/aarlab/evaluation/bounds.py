@@ -14,7 +14,7 @@ def inflation_bound(bits: float, n: int, *, slack_bits: float = 0.0, delta: floa
 
     sqrt((b ln 2 + ln(1/delta)) / (2n)): Hoeffding 1963 with the description-length union bound of Dwork et al. 2015
     ("Generalization in adaptive data analysis and holdout reuse"). `slack_bits` is log2 of the total weight of all answers in
-    the code, over all starts (Theorem 1 of `MeteredLadder`).
+    the code, over all that set-up can tell (Theorem 1 of `MeteredLadder`).
     """
     return min(1.0, math.sqrt(((bits + slack_bits) * math.log(2) + math.log(1 / delta)) / (2 * n)))
 

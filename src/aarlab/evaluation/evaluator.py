@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aarlab.core.errors import InvalidSubmission, Misconfigured
-from aarlab.core.pgr import performance_gap_recovered
 from aarlab.core.records import Entry, Family, Receipt, Released
 from aarlab.core.snapshot import canonical
 from aarlab.evaluation import metered as _metered  # noqa: F401 - registers the default policies
@@ -59,6 +58,7 @@ class Evaluator:
         self.answers = load_answers(problem, "feedback")
         self.ruler = load_ruler(problem)
         self.ids = sorted(self.answers["feedback"])
+        self.told_ruler = self.ruler.told(len(self.ids))
         self._truth_M = np.array([self.answers["feedback"][i] == 1 for i in self.ids])
         self.ledger = open_ledger(campaign)
         self.blobs = Blobs(self.folder / "blobs")
@@ -167,7 +167,7 @@ class Evaluator:
     def _draft(self, p: _Pending, receipt: Receipt, exact: float) -> Draft:
         stored = Packed("feedback", p.seeds, p.answers_SM)
         body = {"snapshot": p.snapshot, "family": p.family.value, "predictions": stored.name}
-        body |= {"receipt": receipt.model_dump(mode="json"), "exact_accuracy": exact, "exact_pgr": self.pgr(exact)}
+        body |= {"receipt": receipt.model_dump(mode="json"), "exact_accuracy": exact, "exact_pgr": self.ruler.pgr(exact)}
         return Draft("submission", p.who, body, {stored.name: stored.data})
 
     def _receipt(self, p: _Pending, told: Told, number: int) -> Receipt:
@@ -177,9 +177,9 @@ class Evaluator:
             snapshot=p.snapshot,
             family=p.family,
             improved=told.answer.improved,
-            level_pgr=round(self.pgr(told.answer.level), 4),
+            level_pgr=round(self.told_ruler.pgr(told.answer.level), 4),
             level_accuracy=round(told.answer.level, 6),
-            certified_pgr=None if certified is None else round(self.pgr(certified), 4),
+            certified_pgr=None if certified is None else round(self.told_ruler.pgr(certified), 4),
             certified_accuracy=None if certified is None else round(certified, 6),
             next_step_accuracy=round(outlook.next_step, 6),
             price_of_next_yes_bits=None if outlook.price_bits is None else round(outlook.price_bits, 2),
@@ -215,10 +215,6 @@ class Evaluator:
     def note_flags(self, flags: Sequence[Flag]) -> None:
         """Record flags. They are the operator's to read; those that use labels nobody else's."""
         self.ledger.append_many([Draft("flag", "evaluator", flag.model_dump(mode="json")) for flag in flags])
-
-    def pgr(self, accuracy: float) -> float:
-        """An accuracy on `feedback` as PGR against the mean anchors."""
-        return performance_gap_recovered(accuracy, weak=self.ruler.weak, ceiling=self.ruler.ceiling)
 
     @property
     def level(self) -> float:

@@ -30,11 +30,13 @@ from sqlalchemy.schema import CreateTable
 
 from aarlab.core.errors import Misconfigured, Transient
 from aarlab.evaluation.bounds import certified_at_least, inflation_bound
-from aarlab.evaluation.policies import Answer, Outlook, Policy, start
+from aarlab.evaluation.policies import Answer, Channel, Outlook, Policy, start
 
+_metadata = MetaData()
+_origin = Table("origin", _metadata, Column("n", Integer, nullable=False), Column("level", Float, nullable=False))  # one row
 _answers = Table(
     "answers",
-    MetaData(),
+    _metadata,
     Column("seq", Integer, primary_key=True),
     Column("question", String, nullable=False, unique=True),  # SHA-256 of the canonical predictions
     Column("campaign", String, nullable=False),
@@ -43,7 +45,6 @@ _answers = Table(
     Column("level", Float, nullable=False),
     Column("bits", Float, nullable=False),
     Column("mass", Float, nullable=False),
-    Column("n", Integer, nullable=False),
 )
 
 _AFTER = (
@@ -76,29 +77,33 @@ class Told:
 
 
 class Meter:
-    """The meter of one label set. Several processes may use it at once; each answer is decided under the store's write lock."""
+    """The meter of one label set. Several processes may use it at once; each answer is decided under the store's write lock.
+
+    The level at the start is that of whoever opened it first: a baseline that is measured again tells nothing more.
+
+    Raises:
+        Misconfigured: the store is of another number of labels than n.
+    """
 
     def __init__(self, path: Path, policy: Policy, *, baseline: float, n: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._policy, self._baseline, self._n = policy, baseline, n
+        self._policy, self._n = policy, n
         self._engine = _engine(path)
-        self._forget()
         with self._engine.begin() as connection:
-            connection.execute(CreateTable(_answers, if_not_exists=True))
+            for table in _metadata.sorted_tables:
+                connection.execute(CreateTable(table, if_not_exists=True))
+            self._level = _begun_at(connection, start(baseline, n))
+            self._forget()
             self._catch_up(connection)
 
     def _forget(self) -> None:
-        self.channel = start(self._baseline, self._n)
+        self.channel = Channel(self._n, self._level)
         self._known: dict[str, Answer] = {}
         self._seq = 0
 
     def _catch_up(self, connection: Connection) -> None:
         """Take up what was answered since, here or in another process."""
         for row in connection.exec_driver_sql(_AFTER, (self._seq,)):
-            if row.n != self._n:
-                raise Misconfigured(
-                    f"The meter is of {row.n} labels, the answers are {self._n}. Do not exchange private files."
-                )
             self._take(row.question, row.who, Answer(bool(row.improved), row.level, row.bits, row.mass))
 
     def _take(self, key: str, who: str, answer: Answer) -> None:
@@ -130,7 +135,7 @@ class Meter:
         answer = self._policy.tell(self.channel, question.who, question.accuracy)
         self._take(question.key, question.who, answer)
         asked = self._seq, question.key, question.campaign, question.who
-        rows.append((*asked, answer.improved, answer.level, answer.bits, answer.mass, self._n))
+        rows.append((*asked, answer.improved, answer.level, answer.bits, answer.mass))
         return self._told(question.who, answer, repeated=False)
 
     def _told(self, who: str, answer: Answer, *, repeated: bool) -> Told:
@@ -197,6 +202,17 @@ class Meter:
     def close(self) -> None:
         """Close the store."""
         self._engine.dispose()
+
+
+def _begun_at(connection: Connection, now: Channel) -> float:
+    """The level at the start, of the first opening."""
+    row = connection.execute(select(_origin)).one_or_none()
+    if row is None:
+        connection.execute(_origin.insert().values(n=now.n, level=now.level))
+        return now.level
+    if row.n != now.n:
+        raise Misconfigured(f"The meter is of {row.n} labels, the answers are {now.n}. Do not exchange private files.")
+    return row.level
 
 
 def _engine(path: Path) -> Engine:

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from aarlab.evaluation.policies import POLICIES, Answer, Channel, Outlook, standard_error, start_bits
+from aarlab.evaluation.policies import POLICIES, Answer, Channel, Outlook, set_up_bits, standard_error
 
 NEVER = 1 / 16  # share of the code kept for "no improvement ever again"
 TAIL = 2  # the larger, the later an improvement is expected
@@ -36,21 +36,21 @@ class MeteredLadder:
     Assumptions of both theorems: (i) given all that the submitters know from elsewhere, the labels are independent across
     items, or (ii) the items are drawn independently (in fixed numbers from each class, say) and a submission is a function of
     items; and this channel is the only thing that leaves and depends on the labels, time, errors and logs included. Labels that
-    are dealt out at random to items, so many of each class, are independent ones under a condition of probability g; this adds
-    log2(1/g) bits, some log2(1.25 sqrt(n)) for two equal classes. Submitters may be many, collude, adapt and compute without
-    limit. What set-up tells once about these labels is the level at the start, one of 2 sqrt(n) + 1 values: it counts. (So
-    would the anchors of a PGR scale that was measured on these very labels, log2 of the number of their values.)
+    are dealt out at random to items, so many of each class, are independent ones under a condition of probability h; this adds
+    log2(1/h) bits, some log2(1.25 sqrt(n)) for two equal classes. Submitters may be many, collude, adapt and compute without
+    limit. What set-up tells once about these labels counts, too: the level at the start and the two ends of the PGR scale, each
+    rounded to one of g = 2 sqrt(n) + 1 values.
 
     Theorem 1 (validity). With probability at least 1 - delta, simultaneously for every yes ever told, with b the bits by then:
         n kl(level || true accuracy) <= b ln 2 + ln(s / delta), so
-        level - true accuracy <= sqrt((b ln 2 + ln(s / delta)) / (2n)), with s = (2 sqrt(n) + 1) (1 - r) / r.
-    Proof. Fix the submitters' coins and the start: what is submitted at a node of the tree of transcripts is then a fixed
-    vector. For one such vector, accuracy on the n items exceeds the truth by that much with probability at most delta 2^-b / s
-    (Hoeffding 1963, theorem 1, which needs no equal means and takes the mean of five seeds). The weights 2^-b of the yes-nodes
-    at depth B sum to at most (1 - r)^B (Kraft), over all depths to (1 - r) / r; then sum over the starts. It is the
-    description-length bound of Dwork et al. 2015 with a universal code, so that no number of submissions enters.
+        level - true accuracy <= sqrt((b ln 2 + ln(s / delta)) / (2n)), with s = g^3 (1 - r) / r.
+    Proof. Fix the submitters' coins and what set-up told: what is submitted at a node of the tree of transcripts is then a
+    fixed vector. For one such vector, accuracy on the n items exceeds the truth by that much with probability at most
+    delta 2^-b / s (Hoeffding 1963, theorem 1, which needs no equal means and takes the mean of five seeds). The weights 2^-b of
+    the yes-nodes at depth B sum to at most (1 - r)^B (Kraft), over all depths to (1 - r) / r; then sum over what set-up can
+    tell. It is the description-length bound of Dwork et al. 2015 with a universal code: no number of submissions enters.
 
-    Theorem 2 (leak). The start and the transcript are coded by at most B = L + log2(1/r) + log2(2 sqrt(n) + 1) bits, so
+    Theorem 2 (leak). Set-up and transcript are coded by at most B = L + log2(1/r) + 3 log2 g bits, so
     I(labels; all that is told) <= B; and if an event about labels and submitters has probability at most p whatever submitters
     do who hear nothing, it has at most 2^B p here (a sum over the at most 2^B things that can be told).
     """
@@ -86,7 +86,7 @@ class MeteredLadder:
             price_bits=None if sealed else self._cost(weight, 1),
             tier="sealed" if sealed else "open",
             cap_bits=self.cap_bits(channel.n),
-            slack_bits=math.log2((1 - self.never) / self.never) + start_bits(channel.n),
+            slack_bits=math.log2((1 - self.never) / self.never) + set_up_bits(channel.n),
         )
 
     def cap_bits(self, n: int) -> float | None:

@@ -94,9 +94,14 @@ def on_grid(accuracy: float, step: float) -> float:
     return math.floor(accuracy / step + 1e-9) * step
 
 
-def start_bits(n: int) -> float:
-    """What the level at the start can tell: log2 of the number of its values, 2 sqrt(n) + 1."""
+def grid_bits(n: int) -> float:
+    """What one accuracy on the grid of standard errors can tell: log2 of the number of its values, 2 sqrt(n) + 1."""
     return math.log2(1 / standard_error(n) + 1)
+
+
+def set_up_bits(n: int) -> float:
+    """What set-up tells once of these labels: the level at the start and both ends of the PGR scale, each on that grid."""
+    return 3 * grid_bits(n)
 
 
 def start(baseline: float, n: int) -> Channel:

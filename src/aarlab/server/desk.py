@@ -120,9 +120,9 @@ class Desk:
         certified, price = told.certified, told.outlook.price_bits
         return wire.LabelSet(
             items=len(evaluator.ids),
-            level_pgr=round(evaluator.pgr(told.level), 4),
+            level_pgr=round(evaluator.told_ruler.pgr(told.level), 4),
             level_accuracy=round(told.level, 6),
-            certified_pgr=None if certified is None else round(evaluator.pgr(certified), 4),
+            certified_pgr=None if certified is None else round(evaluator.told_ruler.pgr(certified), 4),
             certified_accuracy=None if certified is None else round(certified, 6),
             next_step_accuracy=round(told.outlook.next_step, 6),
             price_of_next_yes_bits=None if price is None else round(price, 2),

@@ -59,7 +59,7 @@ class OperatorDesk:
 
     def _board(self, _: object) -> wire.OperatorBoard:
         evaluator, by = self._desk.evaluator, self._desk.told.by_submitter()
-        level = round(evaluator.pgr(evaluator.level), 4)
+        level = round(evaluator.told_ruler.pgr(evaluator.level), 4)
         submissions = sum(activity.submissions for activity in by.values())
         released = evaluator.released(evaluator.meter.now("operator"))
         return wire.OperatorBoard(submissions=submissions, level_pgr=level, released=released, by_submitter=by)
