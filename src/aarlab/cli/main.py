@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     from aarlab.cli.show import Show
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-app.add_typer(ledger.app, name="ledger", help="Verify a campaign's record, and find where a figure comes from.")
-app.command()(redteam_.redteam)
-app.command()(redteam_.simulate)
-app.command()(detectors_.detectors)
 console = Console(highlight=False)
 Set = Annotated[list[str] | None, typer.Option("--set", "-s", help="a campaign field, FIELD=VALUE; repeatable")]
 HELP = "Fields and their defaults:\n\n" + "\n\n".join(
@@ -180,6 +176,11 @@ def _show() -> "Show":
     from aarlab.cli.show import Show
 
     return Show(console)
+
+
+app.add_typer(ledger.app, name="ledger", help="Verify a campaign's record, and find where a figure comes from.")
+for _measure in (redteam_.redteam, redteam_.simulate, detectors_.detectors):
+    app.command()(_measure)
 
 
 def _walk(campaign: Campaign) -> None:

@@ -156,7 +156,7 @@ class Receipt(Record):
     certified_accuracy: float | None
     next_step_accuracy: float  # an improvement is told only from this accuracy
     price_of_next_yes_bits: float | None  # None: nothing more will be told (sealed)
-    tier: Literal["open", "tight", "coarse", "sealed"]
+    tier: Literal["open", "sealed"]
     released: Released
     repeated: bool = False  # answered from memory: the same predictions were submitted before
     diagnostics: Diagnostics

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 from aarlab.core.registry import Registry
 
-Tier = Literal["open", "tight", "coarse", "sealed"]
+Tier = Literal["open", "sealed"]
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ class LabelSet(Record):
     certified_accuracy: float | None
     next_step_accuracy: float
     price_of_next_yes_bits: float | None  # for the caller; None: nothing more will be told to it
-    tier: Literal["open", "tight", "coarse", "sealed"]
+    tier: Literal["open", "sealed"]
     released: Released
 
 
