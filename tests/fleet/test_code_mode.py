@@ -128,7 +128,8 @@ LOOK = """
 import json, os, sys
 ids, found, files = json.load(open("/home/researcher/ids.json")), [], 0
 for top in ("/data", "/brief", "/home", "/run", "/tmp"):
-    for folder, _, names in os.walk(top):
+    for folder, folders, names in os.walk(top):
+        folders[:] = [f for f in folders if os.path.join(folder, f) != sys.prefix]  # a checkout may lie there
         for name in names:
             path = os.path.join(folder, name)
             if path != "/home/researcher/ids.json" and os.path.isfile(path):

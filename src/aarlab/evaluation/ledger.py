@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Column, Connection, Engine, Integer, LargeBinary, MetaData, String, Table, create_engine, event, select
+from sqlalchemy import Column, Connection, Integer, LargeBinary, MetaData, String, Table, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
@@ -21,6 +21,7 @@ from aarlab.evaluation.chain import GENESIS, Row, canonical, walk
 from aarlab.evaluation.checkpoints import Checkpoints, Keeper
 from aarlab.evaluation.group import GroupCommit
 from aarlab.evaluation.merkle import Tree, leaf_hash
+from aarlab.evaluation.store import open_store
 
 _metadata = MetaData()
 _entries = Table(
@@ -84,7 +85,7 @@ class Ledger:
     """
 
     def __init__(self, path: Path, checkpoints: Checkpoints | None = None) -> None:
-        self._engine = _engine(path)
+        self._engine = open_store(path)
         with self._engine.begin() as connection:
             connection.exec_driver_sql("BEGIN IMMEDIATE")  # another process may be opening it, too
             for table in _metadata.sorted_tables:
@@ -281,18 +282,3 @@ def _entry(row: Any) -> Entry:
         raise Misconfigured(
             f"The ledger's entry {row.seq} cannot be read: it was rewritten. Run `aar ledger verify`."
         ) from error
-
-
-def _engine(path: Path) -> Engine:
-    """SQLite in autocommit: a reading statement is its own transaction, writing ones begin with BEGIN IMMEDIATE."""
-    engine = create_engine(
-        f"sqlite:///{path}", connect_args={"timeout": 30, "isolation_level": None, "check_same_thread": False}
-    )
-
-    @event.listens_for(engine, "connect")
-    def _pragmas(connection: Any, record: Any) -> None:
-        del record
-        for pragma in ("journal_mode=WAL", "synchronous=FULL"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    return engine

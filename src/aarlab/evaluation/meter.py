@@ -20,7 +20,6 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
-    create_engine,
     event,
     func,
     select,
@@ -31,6 +30,7 @@ from sqlalchemy.schema import CreateTable
 from aarlab.core.errors import Misconfigured, Transient
 from aarlab.evaluation.bounds import certified_at_least, inflation_bound
 from aarlab.evaluation.policies import Answer, Channel, Outlook, Policy, start
+from aarlab.evaluation.store import open_store
 
 _metadata = MetaData()
 _origin = Table("origin", _metadata, Column("n", Integer, nullable=False), Column("level", Float, nullable=False))  # one row
@@ -216,16 +216,8 @@ def _begun_at(connection: Connection, now: Channel) -> float:
 
 
 def _engine(path: Path) -> Engine:
-    """SQLite whose every transaction takes the write lock at its beginning, so that deciding and writing are one step."""
-    engine = create_engine(
-        f"sqlite:///{path}", connect_args={"timeout": 30, "isolation_level": None, "check_same_thread": False}
-    )
-
-    @event.listens_for(engine, "connect")
-    def _pragmas(connection: Any, record: Any) -> None:
-        del record
-        for pragma in ("journal_mode=WAL", "synchronous=FULL"):
-            connection.execute(f"PRAGMA {pragma}")
+    """A store whose every transaction takes the write lock at its beginning, so that deciding and writing are one step."""
+    engine = open_store(path)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
