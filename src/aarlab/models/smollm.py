@@ -8,6 +8,7 @@ a batch, w its width in tokens, P numbers of a surprisal profile.
 import contextlib
 import copy
 import hashlib
+import inspect
 import io
 import json
 import os
@@ -253,10 +254,18 @@ def _body_means(rows: list[list[int]], starts: list[int], ends: list[int]) -> tu
     if read is not None:
         read.batch_repeat_interleave(len(rows))
     with torch.inference_mode():
-        last_bwD = model.model(input_ids=padded, past_key_values=read, use_cache=read is not None).last_hidden_state
+        last_bwD = model.model(input_ids=padded, **_read_before(model.model, read)).last_hidden_state
     for hook in hooks:
         hook.remove()
     return last_bwD, torch.stack([kept[layer] for layer in LAYERS]).to(torch.float16).numpy()
+
+
+def _read_before(body: Any, read: Any) -> dict[str, Any]:
+    """How to say that `read` (None: nothing) precedes a batch: transformers gave the argument another name in version 5."""
+    if read is None:
+        return {"use_cache": False}
+    name = "cache" if "cache" in inspect.signature(body.forward).parameters else "past_key_values"
+    return {name: read, "use_cache": True}
 
 
 def _forward_snippets(asked: list[tuple[str, str]]) -> tuple[NDArray, NDArray, NDArray]:
