@@ -114,12 +114,13 @@ def _scores(report: Report) -> Table:
 def _claims(report: Report) -> Table:
     title = "Leaders: PGR claimed on feedback, PGR of the evaluator's re-runs, and the verdict"
     table = Table(title=title, title_justify="left")
-    where = ("claimed", "final", "fresh draw", "other pair", "transfer")
-    for column in ("", "researcher", "family", *where, "verdict", "p adj", "m"):
+    kinds = ("fresh draw", "other pair", "transfer")
+    further = {c.rank: (elsewhere(c.fresh), elsewhere(c.pair), ", ".join(map(elsewhere, c.transfer))) for c in report.claims}
+    ran = [n for n in range(len(kinds)) if any(row[n] not in {"not run", ""} for row in further.values())]
+    for column in ("", "researcher", "family", "claimed", "final", *(kinds[n] for n in ran), "verdict", "p adj", "m"):
         table.add_column(column)
     for c in report.claims:
-        transfer = ", ".join(map(elsewhere, c.transfer)) or "not run"
-        scores = interval(c.claimed.pgr), score(c.final), elsewhere(c.fresh), elsewhere(c.pair), transfer
+        scores = interval(c.claimed.pgr), score(c.final), *(further[c.rank][n] or "not run" for n in ran)
         table.add_row(str(c.rank), c.researcher, c.family.value, *scores, c.standing, p_value(c.p_adjusted), interval(c.m))
     return table
 
