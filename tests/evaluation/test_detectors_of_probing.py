@@ -7,9 +7,7 @@ import pytest
 
 from aarlab.evaluation.detectors import (
     Context,
-    Detector,
     Submitted,
-    Suspicion,
     Text,
     chains,
     redraws,
@@ -21,23 +19,9 @@ from aarlab.evaluation.detectors.random_answers import RandomAnswers
 from aarlab.evaluation.detectors.redraws import LATEST, Redraws
 from aarlab.evaluation.detectors.reused_runs import LINKS, ReusedRuns, fresh_distances
 from aarlab.evaluation.detectors.trivial_answers import TrivialAnswers, bank
-from aarlab.redteam.crowd import HABITS, SEEDS, Crowd, explorer
+from aarlab.redteam.crowd import HABITS, SEEDS, explorer
 from aarlab.redteam.hacks import random_vectors
-
-N = 600
-
-
-@pytest.fixture
-def crowd():
-    return Crowd(N, np.random.default_rng(5))
-
-
-def shown(one: Detector, submissions) -> list[list[Suspicion]]:
-    return [list(one.see(s)) for s in submissions]
-
-
-def take(generator, count):
-    return [next(generator) for _ in range(count)]
+from tests.evaluation.crowded import N, shown, take
 
 
 def flipped(crowd, rows_SM, *items):

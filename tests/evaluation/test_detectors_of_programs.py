@@ -9,8 +9,6 @@ from hypothesis import strategies as st
 
 from aarlab.evaluation.detectors import (
     Context,
-    Detector,
-    Suspicion,
     Text,
     Watch,
 )
@@ -18,24 +16,9 @@ from aarlab.evaluation.detectors.overlap import JACCARD, SHINGLE, find_overlap
 from aarlab.evaluation.detectors.programs import program_of
 from aarlab.evaluation.detectors.rerolls import ALL, MINE, Rerolls, worth_of_best
 from aarlab.evaluation.detectors.same_code import SameCode
-from aarlab.redteam.crowd import SEEDS, Crowd
+from aarlab.redteam.crowd import SEEDS
 from aarlab.redteam.hacks import patcher, rerolls
-
-N = 600
-
-
-@pytest.fixture
-def crowd():
-    return Crowd(N, np.random.default_rng(5))
-
-
-def shown(one: Detector, submissions) -> list[list[Suspicion]]:
-    return [list(one.see(s)) for s in submissions]
-
-
-def take(generator, count):
-    return [next(generator) for _ in range(count)]
-
+from tests.evaluation.crowded import N, shown, take
 
 PROGRAM = """from aarlab.methods import parts
 

@@ -23,6 +23,7 @@ from aarlab.fleet.evaluator_process import EvaluatorProcess
 from aarlab.fleet.supervisor import Fleet
 from aarlab.methods.baselines import source_of
 from aarlab.researchers.lab import Lab
+from aarlab.researchers.researcher import HOME
 from aarlab.runs.blind import SHOWN, blind
 from aarlab.runs.engine import METHOD_FILE, MISSHAPEN, LocalEngine
 from aarlab.sandbox import Bubblewrap
@@ -126,13 +127,13 @@ def test_the_mode_of_a_begun_campaign_does_not_change(tmp_path):
 
 LOOK = """
 import json, os, sys
-ids, found, files = json.load(open("/home/researcher/ids.json")), [], 0
+ids, found, files = json.load(open(sys.argv[1])), [], 0
 for top in ("/data", "/brief", "/home", "/run", "/tmp"):
     for folder, folders, names in os.walk(top):
         folders[:] = [f for f in folders if os.path.join(folder, f) != sys.prefix]  # a checkout may lie there
         for name in names:
             path = os.path.join(folder, name)
-            if path != "/home/researcher/ids.json" and os.path.isfile(path):
+            if path != sys.argv[1] and os.path.isfile(path):
                 text, files = open(path, "rb").read(), files + 1
                 found += [(path, i) for i in ids if i.encode() in text or i in path]
 print(json.dumps([found, files, sorted(os.listdir("/data"))]))
@@ -160,7 +161,7 @@ def test_no_feedback_id_or_text_is_under_a_researchers_mounts(bed, tmp_path, sho
     (short / "researcher-1.sock").touch()
     (member,) = fleet.enrol(process)
     (tmp_path / "campaign" / "work" / "researcher-1" / "ids.json").write_text(json.dumps(needles(bed)))
-    done = member.sandbox.exec([sys.executable, "-c", LOOK], Limits(timeout_s=60))
+    done = member.sandbox.exec([sys.executable, "-c", LOOK, f"{HOME}/ids.json"], Limits(timeout_s=60))
     member.sandbox.close()
     found, files, shown = json.loads(done.output)
     assert found == []
@@ -174,9 +175,9 @@ def test_the_look_does_find_what_is_there(bed, tmp_path):
     home = tmp_path / "home"
     home.mkdir()
     (home / "ids.json").write_text(json.dumps(needles(bed)[:30]))
-    mounts = (Mount(bed.public, "/data"), Mount(home, "/home/researcher", writable=True))
+    mounts = (Mount(bed.public, "/data"), Mount(home, HOME, writable=True))
     sandbox = Bubblewrap(SandboxSpec(name="look", mounts=mounts))
-    done = sandbox.exec([sys.executable, "-c", LOOK], Limits(timeout_s=60))
+    done = sandbox.exec([sys.executable, "-c", LOOK, f"{HOME}/ids.json"], Limits(timeout_s=60))
     sandbox.close()
     assert len(json.loads(done.output)[0]) >= 30
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from aarlab.core.errors import Misconfigured
+from aarlab.cli.out import write
 from aarlab.core.settings import home
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ def detectors(
     _print(rates)
     if out is not None:
         command = f"aar detectors --n {n} --seeds {seeds} --out {out}"
-        _write(out / "detectors.json", rates.model_dump_json(indent=1))
-        _write(out / "detectors.md", markdown(rates, command, {name: DETECTORS[name] for name in DETECTORS}))
+        write(out / "detectors.json", rates.model_dump_json(indent=1))
+        write(out / "detectors.md", markdown(rates, command, {name: DETECTORS[name] for name in DETECTORS}))
 
 
 def _print(rates: "Rates") -> None:
@@ -47,11 +47,3 @@ def _print(rates: "Rates") -> None:
 
 def _line(row: "Row") -> str:
     return f"{row.what} ({row.how}): {row.flagged} of {row.shown} {row.when} {row.by}"
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    except OSError as error:
-        raise Misconfigured(f"{path} cannot be written ({error.strerror}). Choose another --out.") from error

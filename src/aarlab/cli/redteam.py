@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from aarlab.core.errors import Misconfigured
+from aarlab.cli.out import write
 
 console = Console(highlight=False)
 SHOWN = ["default", "exact", "strict", "roomy", "rounded", "ladder"]
@@ -41,8 +41,8 @@ def redteam(
     console.print(summary(result))
     if out is not None:
         options = "".join(f" --policy {p}" for p in policy or ()) + "".join(f" --queries {q}" for q in queries or ())
-        _write(out / "redteam.json", result.model_dump_json(indent=1))
-        _write(out / "redteam.md", markdown(result, f"aar redteam --n {n} --seeds {seeds}{options} --out {out}"))
+        write(out / "redteam.json", result.model_dump_json(indent=1))
+        write(out / "redteam.md", markdown(result, f"aar redteam --n {n} --seeds {seeds}{options} --out {out}"))
     broken = sorted({f"{c.policy}: {c.attack}" for c in result.cells if not c.held})
     if broken:
         console.print(f"Beyond the proven bound: {'; '.join(broken)}")
@@ -56,8 +56,8 @@ def _attack_system(out: Path | None) -> None:
         rows = attack_system(Path(folder), Scale(), say=say)
     console.print(summary(rows))
     if out is not None:
-        _write(out / "system.json", json.dumps([row.model_dump() for row in rows], indent=1))
-        _write(out / "system.md", markdown(rows, f"aar redteam --system --out {out}"))
+        write(out / "system.json", json.dumps([row.model_dump() for row in rows], indent=1))
+        write(out / "system.md", markdown(rows, f"aar redteam --system --out {out}"))
     if broken := [row.attack for row in rows if not row.held]:
         console.print(f"Not held: {'; '.join(broken)}")
         raise typer.Exit(1)
@@ -93,8 +93,8 @@ def simulate(
         options = "".join(f"--n {plan.n} " for plan in plans)
         options += f"--agents {agents} --bundles {bundles} --repetitions {repetitions}"
         options += "".join(f" --policy {p}" for p in policy or ())
-        _write(out / "simulate.json", json.dumps([lab.model_dump(mode="json") for lab in made], indent=1))
-        _write(out / "simulate.md", markdown(made, f"aar simulate {options} --out {out}"))
+        write(out / "simulate.json", json.dumps([lab.model_dump(mode="json") for lab in made], indent=1))
+        write(out / "simulate.md", markdown(made, f"aar simulate {options} --out {out}"))
 
 
 def _scan(workers: int, out: Path | None) -> None:
@@ -105,19 +105,11 @@ def _scan(workers: int, out: Path | None) -> None:
     text = markdown(made, f"aar simulate --scan --out {out}")
     console.print(text)
     if out is not None:
-        _write(out / "scan.json", made.model_dump_json(indent=1))
-        _write(out / "scan.md", text)
+        write(out / "scan.json", made.model_dump_json(indent=1))
+        write(out / "scan.md", text)
 
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str], None]]:
     with console.status("") as status:
         yield status.update
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    except OSError as error:
-        raise Misconfigured(f"{path} cannot be written ({error.strerror}). Choose another --out.") from error

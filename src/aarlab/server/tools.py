@@ -85,6 +85,7 @@ def _evaluation_tools(server: MCPServer, desk: Desk) -> None:
 def _forum_tools(server: MCPServer, desk: Desk) -> None:
     @server.tool()
     async def share_finding(
+        *,
         kind: FindingKind,
         title: str,
         text: str,

@@ -1,0 +1,11 @@
+import numpy as np
+import pytest
+
+from aarlab.redteam.crowd import Crowd
+from tests.evaluation.crowded import N
+
+
+@pytest.fixture
+def crowd() -> Crowd:
+    """Honest researchers on N items."""
+    return Crowd(N, np.random.default_rng(5))
