@@ -40,6 +40,26 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """What all processes of one sandbox may use together, as long as it stands. None: no limit."""
+
+    memory_bytes: int | None = 4 * GIB
+    pids: int | None = 512
+    cpus: float | None = None
+    disk_bytes: int | None = 10 * GIB  # of its writable mounts
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What all processes of one sandbox use now, or (processor time) have used."""
+
+    cpu_s: float
+    memory_bytes: int
+    disk_bytes: int
+    processes: int
+
+
+@dataclass(frozen=True)
 class SandboxSpec:
     """What a sandbox is made of. Nothing of the host's environment comes along."""
 
@@ -47,6 +67,8 @@ class SandboxSpec:
     mounts: tuple[Mount, ...]
     env: Mapping[str, str] = field(default_factory=dict)
     workdir: str = "/tmp"
+    standing: Standing = Standing()
+    devices: tuple[str, ...] = ()  # host device files to be seen inside (/dev/nvidia0, ...)
 
 
 @dataclass(frozen=True)

@@ -169,24 +169,48 @@ class Event(Record):
     event: Annotated[str, Field(min_length=1, max_length=200)]
     returncode: int | None = None
     direction: Annotated[str, Field(max_length=20_000)] | None = None
+    incarnation: Whole | None = None  # of a researcher: which of its lives
+    detail: Annotated[str, Field(max_length=200_000)] | None = None  # a prompt's text, the words of an error
+
+
+class ModelCall(Record):
+    """One answer of a model API, as it was metered."""
+
+    model: Annotated[str, Field(max_length=200)]
+    input_tokens: Whole  # neither written to nor read from a cache
+    cache_write_tokens: Whole
+    cache_read_tokens: Whole
+    output_tokens: Whole
+    interrupted: bool = False  # cut off: the tokens are what was known until then
 
 
 class Spend(Record):
-    """What was spent, in seconds of wall clock and, where the price is known, in dollars."""
+    """What was spent, in seconds of wall clock and processor, and, where the price is known, in dollars."""
 
-    wall_s: Annotated[float, Field(ge=0, le=1e9)]
+    wall_s: Annotated[float, Field(ge=0, le=1e9)] = 0.0
+    cpu_s: Annotated[float, Field(ge=0, le=1e9)] = 0.0
     usd: Annotated[float, Field(ge=0, le=1e9)] | None = None
+    call: ModelCall | None = None  # None: the machine
+
+
+RowId = Annotated[str, Field(pattern=r"^[0-9a-zA-Z._-]{1,80}$")]
 
 
 class NewEvent(Record):
+    """An event; one with the id of an earlier entry is that entry, and nothing is added."""
+
     kind: Literal["researcher", "campaign"]
     who: Name
+    id: RowId | None = None
     body: Event
 
 
 class NewSpend(Record):
+    """A spend; one with the id of an earlier entry is that entry, and nothing is added."""
+
     kind: Literal["spend"]
     who: Name
+    id: RowId | None = None
     body: Spend
 
 
