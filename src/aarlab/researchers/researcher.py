@@ -24,8 +24,8 @@ class CommandTemplate(Record):
 
     argv: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
     resume_argv: Annotated[tuple[str, ...], Field(strict=False)] | None = None  # to go on with a session; argv if not given
-    env: dict[str, str] = {}
-    files: dict[str, str] = {}  # written to the brief's folder: path -> text (its MCP configuration, say)
+    env: dict[str, str] = Field(default_factory=dict)
+    files: dict[str, str] = Field(default_factory=dict)  # written to the brief: path -> text (an MCP configuration, say)
     programs: Annotated[tuple[str, ...], Field(strict=False)] = ()  # host paths that are mounted read-only at the same place
 
 
@@ -72,7 +72,7 @@ class Launch(Record):
     """What is started. In argv and env `{gate}` stands for the http:// address of the gateway inside."""
 
     argv: tuple[str, ...]
-    env: dict[str, str] = {}
+    env: dict[str, str] = Field(default_factory=dict)
 
 
 class Researcher(Protocol):
