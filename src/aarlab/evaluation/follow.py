@@ -4,9 +4,10 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from aarlab.core.errors import InvalidSubmission
-from aarlab.core.records import Entry, Receipt
+from aarlab.core.records import Entry, EntryKind, Receipt
 from aarlab.evaluation.ledger import Ledger
 
 
@@ -52,3 +53,31 @@ class Receipts(View):
             words = f"There is no receipt '{receipt[:40]}'. Cite receipts that the evaluator gave."
             raise InvalidSubmission(words, receipt=receipt[:40])
         return Receipt.model_validate_json(json.dumps(found))
+
+
+class Rows(View):
+    """Entries that somebody else numbered, so that they can be sent again until it is known that they arrived."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__(ledger)
+        self._by_id: dict[str, Entry] = {}
+
+    def _take(self, entry: Entry) -> None:
+        if entry.kind in {"spend", "researcher", "campaign"} and "id" in entry.body:
+            self._by_id[entry.body["id"]] = entry
+
+    def append(self, kind: EntryKind, who: str, body: dict[str, Any], row: str | None) -> Entry:
+        """Record an entry; if one with the id `row` is recorded already, that one, and nothing is added.
+
+        Raises:
+            InvalidSubmission: that one says something else.
+            Transient: the store could not take it.
+        """
+        if row is None:
+            return self._ledger.append(kind, who, body)
+        named = body | {"id": row}
+        with self._current():
+            known = self._by_id.get(row) or self._ledger.append(kind, who, named)
+        if (known.kind, known.who, known.body) != (kind, who, named):
+            raise InvalidSubmission(f"The id '{row}' is taken by entry {known.seq}, which says something else.", id=row)
+        return known

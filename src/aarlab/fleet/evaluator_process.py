@@ -1,9 +1,7 @@
 """The evaluator and its server as a process of its own, and the operator's client of it."""
 
 import json
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,64 +9,51 @@ from typing import Any
 import httpx
 
 from aarlab.core.errors import InvalidSubmission, Misconfigured, Transient, Unauthorised
+from aarlab.fleet.services import Service
 
-START_TIMEOUT_S = 30.0
 _ERRORS = {"submitter": InvalidSubmission, "operator": Misconfigured, "try again": Transient}
 
 
-class EvaluatorProcess:
-    """Started on entry, stopped on exit. `call` speaks to it as the operator."""
+class EvaluatorProcess(Service):
+    """Started on entry, stopped on exit. `call` speaks to it as the operator, also after it was started again."""
 
-    def __init__(self, problem: Path, campaign: Path, *, policy: str, sockets: Sequence[Path]) -> None:
+    def __init__(self, problem: Path, campaign: Path, *, policy: str, sockets: Sequence[Path] = ()) -> None:
         self.campaign = campaign
-        self._argv = [
-            sys.executable,
-            "-m",
-            "aarlab.server.serve",
-            "--problem",
-            str(problem),
-            "--campaign",
-            str(campaign),
-        ]
-        self._argv += ["--policy", policy, *[x for s in sockets for x in ("--socket", str(s))]]
+        argv = [sys.executable, "-m", "aarlab.server.serve", "--problem", str(problem), "--campaign", str(campaign)]
+        argv += ["--policy", policy, *[x for s in sockets for x in ("--socket", str(s))]]
+        super().__init__("server", argv, address=campaign / "server" / "address.json", log=campaign / "server.log")
+        self._client: httpx.Client | None = None
+        self._known = ""  # the address that the client was made for
 
     def __enter__(self) -> "EvaluatorProcess":
-        address = self.campaign / "server" / "address.json"
-        address.unlink(missing_ok=True)
-        self.campaign.mkdir(parents=True, exist_ok=True)
-        with (self.campaign / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(self._argv, stdout=log, stderr=log, start_new_session=True)
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not address.exists():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                self.stop()
-                raise Misconfigured(f"The server did not start. Its last words: {self._last_words()}")
-            time.sleep(0.05)
-        token = (self.campaign / "server" / "operator.token").read_text().strip()
-        self._http = httpx.Client(
-            base_url=json.loads(address.read_text())["url"],
-            headers={"Authorization": f"Bearer {token}"},
-            timeout=60,
-            trust_env=False,
-        )
+        self.start()
+        self.wait()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._http.close()
+        if self._client is not None:
+            self._client.close()
         self.stop()
 
-    def stop(self) -> None:
-        """End the process that was started here, gracefully."""
-        self._process.terminate()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+    @property
+    def _http(self) -> httpx.Client:
+        """A client of the server where it is now, with the operator's token of its present life.
 
-    def _last_words(self) -> str:
-        lines = (self.campaign / "server.log").read_text(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "none"
+        Raises:
+            Transient: it is starting.
+        """
+        try:
+            address = self.address.read_text()
+        except FileNotFoundError as error:
+            raise Transient("The evaluator is being started. Try again.") from error
+        if self._client is None or address != self._known:
+            if self._client is not None:
+                self._client.close()
+            token = (self.campaign / "server" / "operator.token").read_text().strip()
+            headers = {"Authorization": f"Bearer {token}"}
+            self._client = httpx.Client(base_url=json.loads(address)["url"], headers=headers, timeout=60, trust_env=False)
+            self._known = address
+        return self._client
 
     def call(self, verb: str, path: str, body: Any = None) -> Any:
         """One request to `/api/v1` as the operator; its JSON.

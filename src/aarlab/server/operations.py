@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from aarlab.core.records import Entry, Ticket
+from aarlab.core.records import Ticket
+from aarlab.evaluation.follow import Rows
 from aarlab.evaluation.leaderboard import campaign_state
 from aarlab.server import wire
 from aarlab.server.desk import Desk
@@ -16,6 +17,7 @@ class OperatorDesk:
 
     def __init__(self, desk: Desk, tokens: Tokens) -> None:
         self._desk, self._tokens = desk, tokens
+        self._rows = Rows(desk.evaluator.ledger)
 
     async def issue(self, new: wire.NewToken) -> wire.Token:
         """A new token for a name; the old one ends."""
@@ -32,13 +34,9 @@ class OperatorDesk:
         return wire.Revoked(name=name)
 
     async def record(self, new: wire.NewEvent | wire.NewSpend) -> wire.Recorded:
-        """An entry in the ledger."""
+        """An entry in the ledger; the earlier one where its id is known already."""
         body: dict[str, Any] = new.body.model_dump(mode="json", exclude_unset=True)
-
-        def append(_: object) -> Entry:
-            return self._desk.evaluator.ledger.append(new.kind, new.who, body)
-
-        entry = await self._desk.do(OPERATOR, append)
+        entry = await self._desk.do(OPERATOR, lambda _: self._rows.append(new.kind, new.who, body, new.id))
         return wire.Recorded(seq=entry.seq, hash=entry.hash)
 
     async def requests(self) -> wire.Requests:

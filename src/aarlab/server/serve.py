@@ -13,6 +13,7 @@ from pathlib import Path
 import uvicorn
 
 from aarlab.core.errors import Misconfigured
+from aarlab.core.lifeline import when_cut
 from aarlab.evaluation.policies import DEFAULT_POLICY
 from aarlab.server.app import create_app
 from aarlab.server.patience import Patient
@@ -48,8 +49,17 @@ def listen(port: int, paths: list[Path]) -> list[socket.socket]:
     return sockets
 
 
-async def serve(app_server: uvicorn.Server, sockets: list[socket.socket], address: Path, ready: Callable[[str], None]) -> None:
-    """Run until told to stop; `address` is written once requests are taken, and `ready` is called with the URL."""
+async def serve(
+    app_server: uvicorn.Server,
+    sockets: list[socket.socket],
+    address: Path,
+    ready: Callable[[str], None],
+    lifeline: int | None = None,
+) -> None:
+    """Run until told to stop, or until our starter has ended; `address` is written once requests are taken, and `ready` is
+    called with the URL."""
+    if lifeline is not None:
+        when_cut(lifeline, lambda: setattr(app_server, "should_exit", True))
     task = asyncio.create_task(app_server.serve(sockets=sockets))
     while not app_server.started and not task.done():
         await asyncio.sleep(0.02)
@@ -70,6 +80,7 @@ def run(
     port: int = 0,
     paths: list[Path],
     ready: Callable[[str], None] = lambda url: None,
+    lifeline: int | None = None,
 ) -> None:
     """Serve a campaign until SIGTERM or SIGINT.
 
@@ -92,7 +103,7 @@ def run(
     )
     address = campaign / "server" / "address.json"
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(serve(uvicorn.Server(config), listen(port, paths), address, ready))
+        asyncio.run(serve(uvicorn.Server(config), listen(port, paths), address, ready, lifeline))
 
 
 def _allow_connections() -> None:
@@ -108,8 +119,9 @@ def main() -> None:
     parser.add_argument("--policy", default=DEFAULT_POLICY, help="what a submitter is told about a score")
     parser.add_argument("--port", type=int, default=0, help="on 127.0.0.1; 0 picks a free one")
     parser.add_argument("--socket", type=Path, action="append", default=[], help="a unix socket to listen on as well")
+    parser.add_argument("--lifeline", type=int, help="a file descriptor: end when it does")
     a = parser.parse_args()
-    run(a.problem, a.campaign, policy=a.policy, port=a.port, paths=a.socket)
+    run(a.problem, a.campaign, policy=a.policy, port=a.port, paths=a.socket, lifeline=a.lifeline)
 
 
 if __name__ == "__main__":

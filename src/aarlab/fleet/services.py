@@ -1,0 +1,98 @@
+"""Processes of ours beside the fleet (the evaluator's server, the gateway): started, watched, started again, stopped."""
+
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from aarlab.core.errors import Misconfigured
+from aarlab.core.lifeline import Lifeline
+
+START_TIMEOUT_S, STOP_TIMEOUT_S = 30.0, 10.0
+MOST_PAUSE_S = 30.0
+
+
+class Service:
+    """One process that says where it is by writing `address` once it takes requests. It ends when we do, even by kill -9."""
+
+    def __init__(self, name: str, argv: list[str], *, address: Path, log: Path, env: Mapping[str, str] | None = None) -> None:
+        self.name, self._argv, self.address, self._log = name, argv, address, log
+        self._env = None if env is None else dict(env)
+        self._process: subprocess.Popen | None = None
+        self._lifeline: Lifeline | None = None
+        self._failures, self._not_before = 0, 0.0
+
+    def start(self) -> None:
+        """Start it and return at once; `wait` waits for it."""
+        self.address.unlink(missing_ok=True)
+        self.address.parent.mkdir(parents=True, exist_ok=True)
+        self._lifeline = Lifeline()
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*self._argv, "--lifeline", str(self._lifeline.fd)],
+                env=self._env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=[self._lifeline.fd],
+                start_new_session=True,
+            )
+        self._lifeline.given()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def up(self) -> bool:
+        """Whether it takes requests."""
+        return self.alive and self.address.exists()
+
+    def wait(self) -> None:
+        """Until it takes requests.
+
+        Raises:
+            Misconfigured: it ended instead, or did not within START_TIMEOUT_S; with its last words.
+        """
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self.address.exists():
+            if not self.alive or time.monotonic() > deadline:
+                self.stop()
+                raise Misconfigured(f"The {self.name} did not start. Its last words: {self.last_words()}")
+            time.sleep(0.02)
+
+    def revive(self, now: Callable[[], float] = time.monotonic) -> bool:
+        """Start it again if it has ended and enough time has passed (1, 2, 4, ... 30 s); True if it was started."""
+        if self.alive:
+            return False
+        if self._not_before == 0.0:
+            self._failures += 1
+            self._not_before = now() + min(MOST_PAUSE_S, 2.0 ** (self._failures - 1))
+        if now() < self._not_before:
+            return False
+        self._not_before = 0.0
+        self._release()
+        self.start()
+        return True
+
+    def stop(self) -> None:
+        """End it, gracefully if it lets us."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._release()
+
+    def _release(self) -> None:
+        if self._lifeline is not None:
+            self._lifeline.cut()
+            self._lifeline = None
+
+    def last_words(self) -> str:
+        """The last line of its log."""
+        lines = self._log.read_text(errors="replace").strip().splitlines() if self._log.exists() else []
+        return lines[-1] if lines else "none"
