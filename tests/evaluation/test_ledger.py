@@ -105,3 +105,22 @@ def test_processes_may_open_a_new_ledger_at_the_same_moment(tmp_path):
     argv = [sys.executable, "-c", f"{imports}; Ledger(Path(sys.argv[1])).close()", str(tmp_path / "ledger.sqlite")]
     processes = [subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) for _ in range(4)]
     assert [(p.communicate(timeout=30)[1], p.returncode) for p in processes] == [("", 0)] * 4
+
+
+def test_who_looks_on_sees_what_is_recorded_and_can_record_nothing(ledger, tmp_path):
+    looking = Ledger(tmp_path / "ledger.sqlite", read_only=True)
+    for n in range(1, 4):
+        ledger.append("spend", "a", {"n": n})
+        assert looking.entries() == ledger.entries()
+    with pytest.raises(Transient, match="readonly"):
+        looking.append("spend", "a", {"n": 4})
+    ledger.close()
+    assert looking.verify() == 3, "the writer has gone"
+    looking.close()
+    again = Ledger(tmp_path / "ledger.sqlite", read_only=True)
+    assert again.count() == 3
+    again.close()
+    absent = Ledger(tmp_path / "none.sqlite", read_only=True)
+    with pytest.raises(Transient, match="cannot be read"):
+        absent.count()
+    assert not (tmp_path / "none.sqlite").exists()

@@ -78,14 +78,25 @@ class Ledger:
     """One SQLite file in WAL mode, synced at every commit; what many threads append at the same moment is one commit.
 
     Entries are kept in memory, parsed: do not change their bodies. With checkpoints, what was recorded is signed from time to
-    time (see `Keeper`), outside the file.
+    time (see `Keeper`), outside the file. `read_only`: for who looks on while another process writes.
 
     Raises:
         Misconfigured: the entries no longer fit the newest checkpoint.
     """
 
-    def __init__(self, path: Path, checkpoints: Checkpoints | None = None) -> None:
-        self._engine = open_store(path)
+    def __init__(self, path: Path, checkpoints: Checkpoints | None = None, *, read_only: bool = False) -> None:
+        self._engine = open_store(path, read_only=read_only)
+        if not read_only:
+            self._create()
+        self._mutex = threading.Lock()  # guards what is in memory
+        self._all: list[Entry] = []
+        self._by_kind: dict[str, list[Entry]] = {}
+        self._tree = Tree()
+        self._group: GroupCommit[Sequence[_Ready], list[Entry]] = GroupCommit(self._commit)
+        self._checkpoints = checkpoints
+        self._keeper = self._kept(checkpoints) if checkpoints else None
+
+    def _create(self) -> None:
         with self._engine.begin() as connection:
             connection.exec_driver_sql("BEGIN IMMEDIATE")  # another process may be opening it, too
             for table in _metadata.sorted_tables:
@@ -94,13 +105,6 @@ class Ledger:
                     connection.execute(CreateIndex(index, if_not_exists=True))
             for statement in _APPEND_ONLY:
                 connection.exec_driver_sql(statement)
-        self._mutex = threading.Lock()  # guards what is in memory
-        self._all: list[Entry] = []
-        self._by_kind: dict[str, list[Entry]] = {}
-        self._tree = Tree()
-        self._group: GroupCommit[Sequence[_Ready], list[Entry]] = GroupCommit(self._commit)
-        self._checkpoints = checkpoints
-        self._keeper = self._kept(checkpoints) if checkpoints else None
 
     def _kept(self, checkpoints: Checkpoints) -> Keeper:
         last = max(checkpoints.all(), key=lambda c: c.size, default=None)
