@@ -1,31 +1,157 @@
-"""The deliberately vague starting prompts. Directed: each researcher gets a different one; undirected: all get the same."""
+"""Where researchers start: prompts that are files, and directions that are deliberately vague.
 
-from typing import NamedTuple
+Directed: each researcher gets a direction of its own, a larger fleet goes round again; undirected: all get the same. The full
+text that a researcher got, and the hash of all prompt files, are written in the ledger.
+"""
 
-from aarlab.core.records import Family
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pydantic import Field, model_validator
 
-class Direction(NamedTuple):
-    family: Family | None
-    prompt: str
+from aarlab.core.budget import Budget
+from aarlab.core.errors import Misconfigured
+from aarlab.core.records import Family, Record, validated
 
-
-UNDIRECTED = Direction(None, "Find a way for the strong student to learn more from the weak labels than the teacher knows.")
-DIRECTED: tuple[Direction, ...] = (
-    Direction(Family.UNSUPERVISED_ELICITATION, "Perhaps the strong model knows the answer already. Can it be drawn out?"),
-    Direction(Family.DATA_FILTERING, "Perhaps some weak labels do more harm than good. Which ones?"),
-    Direction(Family.SELF_TRAINING, "Perhaps the student can teach itself once it has begun. When should it stop?"),
-    Direction(Family.LOSS_FUNCTION, "Perhaps the loss believes the teacher too readily. What loss would doubt it?"),
-    Direction(Family.ENSEMBLE, "Perhaps several imperfect judges are better than one. How should they be combined?"),
-    Direction(Family.MODEL_INTERNALS, "Perhaps the answer is a simple direction inside the strong model. Where?"),
-    Direction(Family.DISTILLATION, "Perhaps how sure the teacher is says more than what it says. Can that be passed on?"),
-    Direction(Family.CURRICULUM, "Perhaps the order in which items are learned matters. What should come first?"),
-    Direction(Family.CONFIDENCE_WEIGHTING, "Perhaps not every label deserves the same weight. What should decide it?"),
-    Direction(Family.EVOLUTIONARY, "Perhaps blind variation and selection find what reasoning misses. What should vary?"),
-    Direction(Family.OTHER, "Perhaps the teacher would label better with help from the student. What help?"),
-)
+PROMPTS = Path(__file__).parent / "prompts"
+SHIPPED = PROMPTS / "directions" / "weak-to-strong.yaml"
+FEWEST = 2  # of directions: with one, directed and undirected are the same thing
+Text = Annotated[str, Field(min_length=20, max_length=2_000)]
 
 
-def direction(number: int, *, directed: bool) -> Direction:
-    """The starting prompt of researcher `number` (0-based); a larger fleet goes round again."""
-    return DIRECTED[number % len(DIRECTED)] if directed else UNDIRECTED
+class Direction(Record):
+    """One starting prompt, and the family that it points at; None points nowhere."""
+
+    family: Annotated[Family, Field(strict=False)] | None
+    prompt: Text
+
+
+class Directions(Record):
+    """A set of directions for one kind of problem: the same record in the YAML file and in what a model drafts."""
+
+    problem: Annotated[str, Field(min_length=1, max_length=200)]
+    undirected: Text
+    directed: Annotated[tuple[Direction, ...], Field(min_length=FEWEST, max_length=256, strict=False)]
+
+    @model_validator(mode="after")
+    def _differ(self) -> "Directions":
+        prompts = [d.prompt.casefold() for d in self.directed]
+        if len(set(prompts)) < len(prompts):
+            raise ValueError("two directions have the same prompt; directed researchers must begin differently")
+        return self
+
+    def of(self, number: int, *, directed: bool) -> Direction:
+        """The direction of researcher `number` (0-based)."""
+        return self.directed[number % len(self.directed)] if directed else Direction(family=None, prompt=self.undirected)
+
+
+class Terms(Record):
+    """What a campaign grants one researcher, as its prompt states it."""
+
+    name: str
+    researchers: int = 1
+    mode: Literal["predictions", "code"] = "predictions"
+    minutes: float | None = None  # wall clock of the whole campaign
+    experiments: int | None = None
+    budget: Budget = Budget()  # its own
+    campaign_budget: Budget = Budget()
+    model_api: bool = False  # is it a language model that is reached through the gateway?
+    home: str = "/home/researcher"
+    data: str = "/data"
+    brief: str = "/brief"
+
+    def limits(self) -> list[str]:
+        """What may be spent, a sentence a line without its full stop."""
+        lines = [f"You: {words}" for words in _amounts(self.budget)]
+        lines += [f"All researchers together: {words}" for words in _amounts(self.campaign_budget)]
+        if self.minutes is not None:
+            lines.append(f"The campaign ends {self.minutes:g} minutes after its start")
+        if self.experiments is not None:
+            lines.append(f"You: {self.experiments} experiments")
+        return lines
+
+
+def _amounts(budget: Budget) -> list[str]:
+    units = {"hours": "{:g} hours", "tokens": "{:,} tokens", "usd": "${:.2f}", "cpu_hours": "{:g} hours of processor time"}
+    return [words.format(given) for name, words in units.items() if (given := getattr(budget, name)) is not None]
+
+
+def load_directions(path: Path) -> Directions:
+    """A set of directions from its YAML file.
+
+    Raises:
+        Misconfigured: no such file, not YAML, a field that is unknown or missing, or a family that is none of the eleven.
+    """
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise Misconfigured(f"Cannot read the directions {path}: {error.strerror}. Name a YAML file like {SHIPPED}.") from error
+    return parse_directions(text, str(path))
+
+
+def parse_directions(text: str, where: str) -> Directions:
+    """The same from its text; `where` stands in front of what is wrong with it."""
+    try:
+        fields = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise Misconfigured(f"{where} is not YAML: {error}. {SHIPPED.name} shows the form.") from error
+    return validated(Directions, fields, where)
+
+
+@cache
+def shipped() -> Directions:
+    """The nine that ship, for weak-to-strong supervision."""
+    return load_directions(SHIPPED)
+
+
+def direction(number: int, *, directed: bool, directions: Directions | None = None) -> Direction:
+    """The direction of researcher `number` (0-based) in a set; in the one that ships if none is given."""
+    return (directions or shipped()).of(number, directed=directed)
+
+
+def starting_prompt(card: Mapping[str, Any], terms: Terms, start: Direction) -> str:
+    """The whole of what a researcher is told at its start: problem, resources, limits, rules, direction; no workflow.
+
+    Raises:
+        Misconfigured: the problem's card lacks what the prompt states.
+    """
+    told = ("name", "card", "in_distribution", "out_of_distribution")
+    if missing := [field for field in told if not card.get(field)]:
+        raise Misconfigured(
+            f"The problem's card has no {', '.join(missing)}, which the starting prompt states. Publish it anew."
+        )
+    optional = {"student": None, "items": None}
+    fields = {name: getattr(terms, name) for name in Terms.model_fields}
+    return rendered(
+        "start.md",
+        **fields,
+        card=optional | dict(card),
+        limits=terms.limits(),
+        families=[f.value for f in Family],
+        direction=start.prompt,
+    )
+
+
+def go_on_prompt(home: str = "/home/researcher") -> str:
+    """What a researcher is told when it is started again with more to do."""
+    return rendered("go_on.md", home=home)
+
+
+def rendered(file: str, **values: Any) -> str:
+    """A prompt file with its values put in, ending in one newline."""
+    environment = Environment(loader=FileSystemLoader(PROMPTS), undefined=StrictUndefined, autoescape=False)  # no HTML
+    return environment.get_template(file).render(**values).strip() + "\n"
+
+
+def prompts_version() -> str:
+    """SHA-256, in hexadecimal, over the names and bytes of all prompt files that ship."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in PROMPTS.rglob("*") if p.suffix in {".md", ".yaml"}):
+        data = path.read_bytes()
+        digest.update(f"{path.relative_to(PROMPTS).as_posix()} {len(data)}\n".encode() + data)
+    return digest.hexdigest()
