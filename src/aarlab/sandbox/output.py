@@ -1,0 +1,73 @@
+"""What untrusted commands print, kept within bounds; and their end."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import IO
+
+from aarlab.sandbox.sandbox import LOG_BYTES, Completed, Limits
+
+
+def run_to_end(process: subprocess.Popen, limits: Limits) -> Completed:
+    """Drain a process's output, keep its tail, kill its whole group at the time limit."""
+    started = time.monotonic()
+    assert process.stdout is not None
+    tail = Tail(limits.output_bytes)
+    reader = threading.Thread(target=tail.drain, args=(process.stdout,), daemon=True)
+    reader.start()
+    timed_out = False
+    try:
+        process.wait(limits.timeout_s)
+    except subprocess.TimeoutExpired:
+        timed_out = True
+        kill_group(process)
+    except BaseException:
+        kill_group(process)
+        raise
+    reader.join(5)
+    process.stdout.close()
+    wall_s = time.monotonic() - started
+    return Completed(process.returncode, tail.text(), timed_out, round(wall_s, 3))
+
+
+def kill_group(process: subprocess.Popen) -> None:
+    """SIGKILL to the process's group, which its starter made for it alone."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+class Tail:
+    """The last `keep` bytes of a stream."""
+
+    def __init__(self, keep: int) -> None:
+        self.keep, self._data = keep, bytearray()
+
+    def drain(self, stream: IO[bytes]) -> None:
+        """Read to the end, in constant memory."""
+        try:
+            while chunk := stream.read1(65536):  # type: ignore[attr-defined]
+                self._data += chunk
+                if len(self._data) > 2 * self.keep:
+                    del self._data[: -self.keep]
+        except ValueError:
+            return  # closed under us after a kill
+
+    def text(self) -> str:
+        """What is kept, as text."""
+        return bytes(self._data[-self.keep :]).decode(errors="replace")
+
+
+def copy_capped(stream: IO[bytes], log: Path, cap: int = LOG_BYTES) -> None:
+    """Append a stream to a file up to `cap` bytes of it, and go on draining, so that a chatterer fills no disk."""
+    written = log.stat().st_size if log.exists() else 0
+    with stream, log.open("ab") as file:
+        while chunk := stream.read1(65536):  # type: ignore[attr-defined]
+            if written < cap:
+                file.write(chunk[: cap - written])
+                file.flush()
+                written += len(chunk)

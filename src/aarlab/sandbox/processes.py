@@ -1,0 +1,189 @@
+"""All processes of one sandbox: started under its limits, counted, watched, and ended together.
+
+The kernel's groups limit memory, pids and processor time where they can be made; else pids are limited in the sandbox's own
+user name space, memory is watched, and processor time is not limited, which `held` says. Disk is watched everywhere.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import threading
+import time
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from aarlab.sandbox import cgroups
+from aarlab.sandbox.disk import Disk
+from aarlab.sandbox.output import copy_capped, kill_group, run_to_end
+from aarlab.sandbox.sandbox import Completed, Limits, SandboxSpec, Usage
+
+WATCH_S = 0.25
+LIMITED = ("memory", "pids", "cpus", "disk")
+WATCHED = f"watched every {WATCH_S:g} s: what goes beyond is ended"
+TICKS = os.sysconf("SC_CLK_TCK")
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass
+class Seen:
+    """What a tree of processes was last seen to use."""
+
+    cpu_s: float = 0.0
+    memory_bytes: int = 0
+    processes: int = 0
+
+
+def held(own_pids: bool) -> dict[str, str]:
+    """How each standing limit is held on this machine, in words; a limit that is not held is missing.
+
+    `own_pids`: the sandbox's processes have a user name space or a uid of their own.
+    """
+    found = {"disk": WATCHED}
+    if where := cgroups.place():
+        names = {"cpu": "cpus", "memory": "memory", "pids": "pids"}
+        found |= {names[c]: f"cgroup version {where.version}" for c in where.folders if c in names}
+    elif cgroups.scopes():
+        found |= dict.fromkeys(("memory", "pids", "cpus"), "a systemd scope for each command")
+    found.setdefault("memory", WATCHED)
+    if own_pids:
+        found.setdefault("pids", "prlimit --nproc")
+    return {name: found[name] for name in LIMITED if name in found}
+
+
+class Processes:
+    """See the module's docstring."""
+
+    def __init__(self, spec: SandboxSpec, *, own_pids: bool) -> None:
+        self.spec, self.standing = spec, spec.standing
+        self.disk = Disk([m.source for m in spec.mounts if m.writable])
+        where = cgroups.place()
+        self.cgroup = cgroups.Cgroup(where, spec.standing) if where else None
+        if self.cgroup:
+            weakref.finalize(self, self.cgroup.close)  # also where nobody closed the sandbox, at the latest as we exit
+        self._nproc = own_pids and held(own_pids)["pids"].startswith("prlimit")
+        self._all: list[subprocess.Popen] = []
+        self._seen: dict[int, Seen] = {}
+
+    def limited(self, argv: list[str], limits: Limits | None) -> list[str]:
+        """argv, which runs inside, under limits of each process. A long-running command (None) has none on address space, for
+        some programs reserve far more than they use."""
+        prlimit = shutil.which("prlimit")
+        if prlimit is None:
+            return argv
+        words = ["--core=0"]
+        if limits is not None:
+            words += [f"--as={limits.memory_bytes}", f"--fsize={limits.file_bytes}"]
+        elif self.standing.disk_bytes is not None:
+            words.append(f"--fsize={self.standing.disk_bytes}")
+        if self._nproc and self.standing.pids is not None:
+            words.append(f"--nproc={self.standing.pids + cgroups.OWN_PIDS}")
+        return [prlimit, *words, "--", *argv]
+
+    def popen(self, command: list[str], *, stdin: int, env: dict[str, str], cwd: Path | None = None, fds: Sequence[int] = ()):
+        """Start a command of the host's in the sandbox's group."""
+        if self.cgroup:
+            command = self.cgroup.enter(command)
+        elif cgroups.scopes():
+            command = cgroups.scoped(command, self.standing)
+            env = env | {"XDG_RUNTIME_DIR": f"/run/user/{os.getuid()}"}
+        process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=env,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=fds,
+            start_new_session=True,
+        )
+        self._all.append(process)
+        return process
+
+    def run(self, process: subprocess.Popen, limits: Limits) -> Completed:
+        """Let it run to its end or to the first limit."""
+        ended = self._follow(process)
+        done = run_to_end(process, limits)
+        return replace(done, output="\n".join([done.output, *ended]))
+
+    def follow(self, process: subprocess.Popen, log: Path) -> None:
+        """Copy its output to a log, whose last line says which standing limit ended it, if one did."""
+        copier = threading.Thread(target=copy_capped, args=(process.stdout, log), daemon=True)
+        copier.start()
+        self._follow(process, copier, log)
+
+    def _follow(self, process: subprocess.Popen, copier: threading.Thread | None = None, log: Path | None = None) -> list[str]:
+        """Watch a process. In the list, which limit ended it."""
+        ended: list[str] = []
+        threading.Thread(target=self._watch, args=(process, ended, copier, log), daemon=True).start()
+        return ended
+
+    def _watch(self, process: subprocess.Popen, ended: list[str], copier: threading.Thread | None, log: Path | None) -> None:
+        allowed = self.disk.allowed(self.standing.disk_bytes)
+        while not (words := self._beyond(process, allowed)):
+            time.sleep(WATCH_S)
+            if process.poll() is not None:
+                return
+        ended.append(json.dumps({"type": "sandbox", "limit": words.split(":")[0], "words": words}))
+        kill_group(process)
+        if copier and log:
+            copier.join(5)
+            with log.open("a") as file:
+                file.write(f"\n{ended[0]}\n")
+
+    def _beyond(self, process: subprocess.Popen, allowed: float) -> str | None:
+        if self.disk.beyond(allowed):
+            return f"disk: {self.disk.bytes:,} bytes of {allowed:,.0f}"
+        if self.cgroup is None:
+            memory, most = self._look(process).memory_bytes, self.standing.memory_bytes
+            if most is not None and memory > most and not cgroups.scopes():
+                return f"memory: {memory:,} bytes of {most:,}"
+        return None
+
+    def _look(self, process: subprocess.Popen) -> Seen:
+        """What the tree of a running process uses; what it used in all remains when it has ended."""
+        now, before = tree(process.pid), self._seen.get(process.pid, Seen())
+        self._seen[process.pid] = Seen(max(now.cpu_s, before.cpu_s), now.memory_bytes, now.processes)
+        return self._seen[process.pid]
+
+    def usage(self) -> Usage:
+        """See `Sandbox.usage`. Without groups, processor time of the last quarter second of a process may be missing."""
+        running = [p for p in self._all if p.returncode is None]
+        seen = [self._look(p) for p in running] if self.cgroup is None or self.cgroup.cpu_s() is None else []
+        cpu_s = self.cgroup.cpu_s() if self.cgroup else None
+        memory = self.cgroup.memory_bytes() if self.cgroup else None
+        return Usage(
+            cpu_s=sum(s.cpu_s for s in self._seen.values()) if cpu_s is None else cpu_s,
+            memory_bytes=sum(s.memory_bytes for s in seen) if memory is None else memory,
+            disk_bytes=self.disk.bytes if running and self.disk.bytes else self.disk.measure(),
+            processes=len(self.cgroup.pids()) if self.cgroup else sum(s.processes for s in seen),
+        )
+
+    def close(self) -> None:
+        """Kill what still runs."""
+        for process in self._all:
+            if process.poll() is None:
+                kill_group(process)
+            if process.stdin:
+                process.stdin.close()
+        if self.cgroup:
+            self.cgroup.close()
+
+
+def tree(pid: int) -> Seen:
+    """What a process and all below it use now, their ended children's processor time included."""
+    seen, todo = Seen(), [pid]
+    while todo:
+        folder = Path("/proc", str(todo.pop()))
+        try:
+            stat = (folder / "stat").read_text().rpartition(")")[2].split()
+            _, resident, shared, *_ = map(int, (folder / "statm").read_text().split())
+            todo += [int(p) for children in folder.glob("task/*/children") for p in children.read_text().split()]
+        except (OSError, ValueError):
+            continue  # it ended as we looked
+        seen.cpu_s += sum(map(int, stat[11:15])) / TICKS
+        seen.memory_bytes += (resident - shared) * PAGE
+        seen.processes += 1
+    return seen

@@ -1,0 +1,152 @@
+"""What all processes of one sandbox use together: counted and limited; and how a long-running command is stopped."""
+
+import os
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from aarlab.core.errors import Misconfigured
+from aarlab.sandbox import Bubblewrap, Directory
+from aarlab.sandbox.sandbox import MIB, Limits, Mount, SandboxSpec, Standing
+
+LIMITS = Limits(timeout_s=20)
+PYTHON = [sys.executable, "-uc"]
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Makes sandboxes with a home, and closes them."""
+    made = []
+    (tmp_path / "home").mkdir()
+
+    def sandbox(kind=Bubblewrap, mounts=(), **more):
+        mounts = (Mount(tmp_path / "home", "/home/researcher", writable=True), *mounts)
+        made.append(kind(SandboxSpec("s", mounts, workdir="/home/researcher", **more)))
+        return made[-1]
+
+    yield sandbox
+    for box in made:
+        box.close()
+
+
+def until(true, seconds=20.0):
+    """Wait for something that must come."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("kind", [Bubblewrap, Directory])
+def test_closing_stdin_asks_a_command_to_stop(make, tmp_path, kind):
+    code = "import sys; print('up'); sys.stdin.read(); print('asked to stop'); sys.exit(3)"
+    process = make(kind).start([*PYTHON, code], tmp_path / "log")
+    until(lambda: (tmp_path / "log").exists() and "up" in (tmp_path / "log").read_text())
+    assert process.poll() is None
+    process.stdin.close()
+    assert process.wait(20) == 3
+    until(lambda: (tmp_path / "log").read_text() == "up\nasked to stop\n")
+
+
+@pytest.mark.parametrize("kind", [Bubblewrap, Directory])
+def test_what_it_uses_is_counted(make, tmp_path, kind):
+    box = make(kind)
+    assert box.usage().cpu_s < 0.1
+    assert box.usage().processes == 0
+    code = "import sys, time; x = b'x' * (200 << 20); open('file', 'wb').write(b'y' * (3 << 20))\n"
+    code += "while time.process_time() < 0.5: pass\nprint('up'); sys.stdin.read()"
+    process = box.start([*PYTHON, code], tmp_path / "log")
+    until(lambda: (tmp_path / "log").exists() and "up" in (tmp_path / "log").read_text())
+    usage = box.usage()
+    assert 0.45 <= usage.cpu_s < 20
+    assert 200 * MIB <= usage.memory_bytes < 300 * MIB
+    assert usage.processes >= 1
+    process.stdin.close()
+    process.wait(20)
+    after = box.usage()
+    assert after.cpu_s >= usage.cpu_s  # what was used stays used
+    assert after.memory_bytes < 50 * MIB
+    assert 3 * MIB <= after.disk_bytes < 4 * MIB
+
+
+def test_a_device_that_is_not_there_is_the_operators_to_mend(make):
+    with pytest.raises(Misconfigured, match="/dev/no-such-gpu"):
+        make(devices=("/dev/no-such-gpu",))
+
+
+def test_a_named_device_is_seen_inside_and_works_there(make):
+    """Stands for /dev/nvidia0: any device that bwrap's own /dev does not have."""
+    device = next((d for d in ("/dev/kmsg", "/dev/autofs", "/dev/fuse", "/dev/net/tun") if Path(d).exists()), None)
+    if device is None:
+        pytest.skip("this machine has no device beyond the usual ones")
+    look = [*PYTHON, f"import os, stat; print(stat.S_ISCHR(os.stat({device!r}).st_mode))"]
+    assert "FileNotFoundError" in make().exec(look, LIMITS).output
+    assert make(devices=(device,)).exec(look, LIMITS).output.strip() == "True"
+
+
+def serve(path: Path, word: bytes) -> threading.Thread:
+    """Answer one connection on a unix socket, as the gateway would: the socket is open to all, its parent folder is not."""
+    server = socket.socket(socket.AF_UNIX)
+    server.settimeout(20)
+    server.bind(str(path))
+    path.chmod(0o666)
+    server.listen()
+
+    def answer():
+        with server, server.accept()[0] as connection:
+            connection.sendall(word)
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    return thread
+
+
+def test_a_socket_that_is_made_anew_in_its_folder_is_reached(make, tmp_path):
+    gate = tmp_path / "closed" / "gate"
+    gate.mkdir(parents=True)
+    gate.chmod(0o711)
+    (tmp_path / "closed").chmod(0o700)
+    box = make(mounts=(Mount(gate, "/run/gate"),))
+    ask = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect('/run/gate/lab.sock'); print(s.recv(9).decode())"
+    process = box.start([*PYTHON, f"{ask}\nsys.stdin.readline()\n{ask}"], tmp_path / "log")
+    first = serve(gate / "lab.sock", b"first")
+    first.join()
+    (gate / "lab.sock").unlink()
+    serve(gate / "lab.sock", b"second")
+    process.stdin.write(b"\n")
+    process.stdin.close()
+    assert process.wait(20) == 0, (tmp_path / "log").read_text()
+    until(lambda: (tmp_path / "log").read_text().split() == ["first", "second"])
+    assert "Read-only" in box.exec([*PYTHON, "open('/run/gate/mine', 'w')"], LIMITS).output
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user has one uid")
+def test_two_sandboxes_never_share_a_uid(make):
+    uids = [make().uid for _ in range(20)]
+    assert len(set(uids)) == 20
+
+
+def test_beyond_its_disk_a_command_is_ended_and_its_log_says_why(make, tmp_path):
+    box = make(standing=Standing(disk_bytes=8 * MIB))
+    code = "import itertools, time\nfor n in itertools.count(): open(f'f{n}', 'wb').write(b'x' * (1 << 20)); time.sleep(0.02)"
+    process = box.start([*PYTHON, code], tmp_path / "log")
+    assert process.wait(60) != 0
+    until(lambda: '"limit": "disk"' in (tmp_path / "log").read_text())
+    assert box.usage().disk_bytes > 8 * MIB
+
+
+def test_who_starts_beyond_its_disk_may_tidy_up(make, tmp_path):
+    (tmp_path / "home" / "big").write_bytes(b"x" * (4 * MIB))
+    done = make(standing=Standing(disk_bytes=MIB)).exec([*PYTHON, "import os, time; time.sleep(0.6); os.remove('big')"], LIMITS)
+    assert done.returncode == 0
+    assert not (tmp_path / "home" / "big").exists()
+
+
+def test_empty_files_count_and_a_sparse_one_counts_what_it_holds(make):
+    box = make()
+    box.exec([*PYTHON, "for n in range(1000): open(f'f{n}', 'w')\nopen('sparse', 'w').truncate(1 << 27)"], LIMITS)
+    assert 1000 * 4096 <= box.usage().disk_bytes < 8 * MIB
