@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from aarlab.cli import detectors as detectors_
 from aarlab.cli import evaluator as evaluator_
 from aarlab.cli import ledger
 from aarlab.cli import redteam as redteam_
 from aarlab.core.errors import AarError, Misconfigured
+from aarlab.core.printable import printable
 from aarlab.core.records import validated
 from aarlab.core.settings import home
 from aarlab.fleet.campaign import Campaign, load
@@ -164,6 +166,16 @@ def report(name: Annotated[str, typer.Argument(help="the campaign's name")] = "d
     print(f"report: {path}")
 
 
+@app.command(help="Watch a fleet: states, told levels, spend against budget, last actions, alarms. q or Ctrl-C ends it.")
+def watch(
+    name: Annotated[str, typer.Argument(help="the campaign's name")] = "demo",
+    once: Annotated[bool, typer.Option("--once", help="print one frame and end")] = False,
+) -> None:
+    from aarlab.cli.watch import watch as watch_
+
+    watch_(home().campaigns / name, console, once=once)
+
+
 @app.command(help="Say what is missing on this machine and how to mend it.")
 def doctor() -> None:
     from aarlab.cli.doctor import examine
@@ -202,5 +214,6 @@ def main() -> None:
     try:
         app()
     except AarError as error:
-        Console(stderr=True, highlight=False).print(f"[bold]{error.whose_move}[/bold]: {error}", soft_wrap=True)
+        words = escape(printable(str(error)))  # it may quote what a researcher wrote
+        Console(stderr=True, highlight=False).print(f"[bold]{error.whose_move}[/bold]: {words}", soft_wrap=True)
         sys.exit(2)

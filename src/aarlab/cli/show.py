@@ -1,18 +1,16 @@
-"""What the terminal shows: one progress display for all steps, and the live table of the fleet."""
+"""What the terminal shows: one progress display for all steps, and the fleet while it runs."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from aarlab.fleet.evaluator_process import EvaluatorProcess
-from aarlab.fleet.supervisor import Member
-
-PLAIN_EVERY_S = 15.0  # without a terminal, a line at most this often
+from aarlab.cli.watch import PLAIN_EVERY_S, REDRAW_S, Watcher, draw
+from aarlab.fleet.state import FleetState
 
 
 class Show:
@@ -64,12 +62,12 @@ class Show:
 
 
 class FleetView:
-    """The live table of a running fleet: what each does, best told so far, time left."""
+    """The same picture while `aar demo` or `aar run` runs the fleet: called at every tick, it draws at most twice a second."""
 
-    def __init__(self, console: Console, evaluator: EvaluatorProcess) -> None:
-        self.console, self.evaluator = console, evaluator
-        self._live = Live(console=console, refresh_per_second=2, transient=True, auto_refresh=False)
-        self._last = 0.0
+    def __init__(self, console: Console, folder: Path) -> None:
+        self.console, self._watcher = console, Watcher(folder)
+        self._live = Live(console=console, transient=True, auto_refresh=False)
+        self._last = float("-inf")
 
     def __enter__(self) -> "FleetView":
         if self.console.is_terminal:
@@ -78,34 +76,12 @@ class FleetView:
 
     def __exit__(self, *exc: object) -> None:
         self._live.stop()
+        self._watcher.close()
 
-    def __call__(self, members: list[Member], left_s: float) -> None:
+    def __call__(self, state: FleetState) -> None:
         """One tick of the supervisor."""
-        wait = 1.0 if self.console.is_terminal else PLAIN_EVERY_S
-        if time.monotonic() - self._last < wait:
+        now = time.monotonic()
+        if now - self._last < (REDRAW_S if self.console.is_terminal else PLAIN_EVERY_S):
             return
-        self._last = time.monotonic()
-        board = self.evaluator.call("GET", "/operator/board")
-        level = f"told level: PGR {board['level_pgr']:.2f} (provisional), {released(board['released'])}"
-        if not self.console.is_terminal:
-            self.console.print(f"  {board['submissions']} experiments, {level}, {left_s:.0f} s left")
-            return
-        self._live.update(Group(_table(members, board), f"{level} · {left_s:.0f} s left · Ctrl-C stops and keeps all"))
-        self._live.refresh()
-
-
-def released(found: dict) -> str:
-    """`41.2 of 140.0 bits released (3.3 % of the labels), a level is at most 0.11 too high`."""
-    cap = "" if found["cap_bits"] is None else f" of {found['cap_bits']:.1f}"
-    share, bound = found["share_of_labels"], found["inflation_bound"]
-    return f"{found['bits']:.1f}{cap} bits released ({share:.1%} of the labels), a level is at most {bound:.2f} too high"
-
-
-def _table(members: list[Member], board: dict) -> Table:
-    table = Table("researcher", "direction", "status", "experiments", "improvements", "latest")
-    for member in members:
-        mine = board["by_submitter"].get(member.brief.name, {})
-        family = member.brief.family.value if member.brief.family else "undirected"
-        cells = (str(mine.get("submissions", 0)), str(mine.get("improvements", 0)), mine.get("latest_family", "-"))
-        table.add_row(member.brief.name, family, member.status, *cells)
-    return table
+        self._last = now
+        draw(self.console, self._live, self._watcher.look(state))

@@ -1,0 +1,62 @@
+"""Spends of the ledger, added up: machine and model apart; what has no known price is counted, never taken as 0."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from aarlab.core.budget import Spent
+
+TokenKind = Literal["input", "cache_write", "cache_read", "output"]
+TOKEN_KINDS: tuple[TokenKind, ...] = ("input", "cache_write", "cache_read", "output")
+
+
+class Tally:
+    """What somebody spent. `add` takes the bodies of `spend` entries (see `server.wire.Spend`), the oldest ledgers' as well."""
+
+    def __init__(self) -> None:
+        self.wall_s = self.cpu_s = 0.0
+        self.machine_usd = self.model_usd = 0.0  # of what has a known price
+        self.charges = self.unpriced_charges = 0  # of the machine
+        self.calls: Counter[str] = Counter()  # by model
+        self.unpriced_calls = self.interrupted_calls = 0
+        self.tokens: Counter[tuple[str, TokenKind]] = Counter()  # by model and kind
+        self.usd_by_model: defaultdict[str, float] = defaultdict(float)  # of calls whose price is known
+
+    def add(self, body: Mapping[str, Any]) -> None:
+        """Count one spend."""
+        usd, call = body.get("usd"), body.get("call")
+        self.wall_s += body.get("wall_s", 0.0)
+        self.cpu_s += body.get("cpu_s", 0.0)
+        if call is not None:
+            self._add_call(call, usd)
+            return
+        self.charges += 1
+        self.unpriced_charges += usd is None
+        self.machine_usd += usd or 0.0
+
+    def _add_call(self, call: Mapping[str, Any], usd: float | None) -> None:
+        model = call["model"]
+        self.calls[model] += 1
+        self.unpriced_calls += usd is None
+        self.interrupted_calls += bool(call.get("interrupted"))
+        self.model_usd += usd or 0.0
+        self.usd_by_model[model] += usd or 0.0
+        for kind in TOKEN_KINDS:
+            self.tokens[model, kind] += call[f"{kind}_tokens"]
+
+    @property
+    def spent(self) -> Spent:
+        """In the budget's terms: dollars are what is known."""
+        return Spent(
+            wall_s=self.wall_s, cpu_s=self.cpu_s, tokens=sum(self.tokens.values()), usd=self.machine_usd + self.model_usd
+        )
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """In words, what the dollars leave out."""
+        words = []
+        if self.unpriced_charges or not self.charges:
+            words.append("the machine's time")
+        if self.unpriced_calls:
+            words.append(f"{self.unpriced_calls} model calls")
+        return tuple(words)
