@@ -1,0 +1,73 @@
+"""Dollars of model calls at list prices: the most that one can cost before it is sent, and what it took by its usage."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from genai_prices import Usage
+from genai_prices.data_snapshot import get_snapshot
+from genai_prices.types import ModelInfo
+from genai_prices.types import Provider as Tariff
+
+from aarlab.core.errors import Misconfigured
+from aarlab.gateway.admission import Reserve
+from aarlab.gateway.config import GatewayConfig, ProviderName
+from aarlab.gateway.journal import Taken
+
+
+@dataclass(frozen=True)
+class Price:
+    """What one model costs at one provider. Prices that rise beyond a number of tokens, or with a date, are seen to."""
+
+    tariff: Tariff
+    model: ModelInfo
+
+    def usd(self, **tokens: int) -> float:
+        """Dollars of these tokens; `input_tokens` is all input, of which others are parts (`cache_read_tokens`, ...)."""
+        return float(self.model.calc_price(Usage(**tokens), self.tariff).total_price)
+
+    def most(self, input_tokens: int, output_tokens: int) -> Reserve:
+        """The most that so many tokens can cost: as if all input were of the dearest kind (for most, written to a cache)."""
+        dearest = max(
+            self.usd(input_tokens=input_tokens, output_tokens=output_tokens, **parts)
+            for parts in (
+                {},
+                {"cache_write_tokens": input_tokens},
+                {"cache_write_tokens": input_tokens, "cache_write_1h_tokens": input_tokens},
+                {"cache_read_tokens": input_tokens},
+            )
+        )
+        return Reserve(input_tokens + output_tokens, dearest)
+
+    def taken(self, answer: Mapping[str, Any], flavor: str) -> Taken:
+        """By an answer's own usage; `flavor` is the API's, in genai-prices' words.
+
+        Raises:
+            ValueError: the answer has none, or one that contradicts itself.
+        """
+        _, usage = self.tariff.extract_usage(answer, api_flavor=flavor)
+        write, read = int(usage.cache_write_tokens), int(usage.cache_read_tokens)
+        cost = float(self.model.calc_price(usage, self.tariff).total_price)
+        return Taken(int(usage.input_tokens) - write - read, write, read, int(usage.output_tokens), cost)
+
+
+def prices(config: GatewayConfig) -> dict[tuple[ProviderName, str], Price]:
+    """The price of every listed model, by provider and name.
+
+    Raises:
+        Misconfigured: a model has no known price at any of the configured providers; nobody could hold it to a budget.
+    """
+    found: dict[tuple[ProviderName, str], Price] = {}
+    for name in config.models:
+        for provider in config.providers:
+            tariff = get_snapshot().find_provider(None, provider.name, None)
+            model = tariff.find_model(name)
+            if model is not None and Price(tariff, model).usd(input_tokens=1, output_tokens=1) > 0:
+                found[provider.name, name] = Price(tariff, model)
+        if not any(listed == name for _, listed in found):
+            where = ", ".join(provider.name for provider in config.providers) or "no provider"
+            raise Misconfigured(
+                f"The price of {name!r} is unknown (at {where}). List a model that genai-prices knows, or bring it up to date.",
+                model=name,
+            )
+    return found
