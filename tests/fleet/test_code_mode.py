@@ -22,12 +22,12 @@ from aarlab.fleet.code_mode import CodeWorker, outcome_of
 from aarlab.fleet.evaluator_process import EvaluatorProcess
 from aarlab.fleet.supervisor import Fleet
 from aarlab.methods.baselines import source_of
-from aarlab.researchers.lab import Lab
 from aarlab.researchers.researcher import HOME
 from aarlab.runs.blind import SHOWN, blind
 from aarlab.runs.engine import METHOD_FILE, MISSHAPEN, LocalEngine
 from aarlab.sandbox import Bubblewrap
 from aarlab.sandbox.sandbox import Limits, Mount, SandboxSpec
+from tests.server.over_mcp import Lab
 
 AAR = [sys.executable, "-c", "from aarlab.cli.main import main; main()"]
 OTHER = Family.OTHER

@@ -6,9 +6,9 @@ import json
 import httpx
 import pytest
 
-from aarlab.researchers.lab import Lab
 from aarlab.server.identity import REFUSED
 from tests.server.alone import FILES, Alone, commit, random_rows, submit
+from tests.server.over_mcp import Lab
 
 FINDING = {"kind": "insight", "title": "t", "text": "x", "family": "ensemble"}
 

@@ -10,7 +10,7 @@ import pytest
 
 from aarlab.core.errors import InvalidSubmission, Misconfigured, Unauthorised
 from aarlab.fleet.evaluator_process import EvaluatorProcess
-from aarlab.researchers.lab import Lab
+from tests.server.over_mcp import Lab
 
 NAMES = ("ann", "bob", "eve")
 

@@ -5,17 +5,17 @@ the evaluator issues for that file (in code mode the lab does), submits, and sha
 """
 
 import argparse
-import asyncio
 import json
 import random
 import subprocess
 import sys
+import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aarlab.core.errors import InvalidSubmission, Transient
+from aarlab.core.errors import InvalidSubmission
 from aarlab.core.records import Family
 from aarlab.researchers.lab import Lab
 from aarlab.researchers.recipe import (
@@ -29,10 +29,12 @@ from aarlab.researchers.recipe import (
     recipe_in,
     source_of,
 )
-from aarlab.researchers.researcher import RESEARCHERS, Brief, Inside
+from aarlab.researchers.researcher import RESEARCHERS, Brief, Ended, Inside, Launch, Life, Options
+from aarlab.sandbox.sandbox import Mount
 
 RUN_TIMEOUT_S = 120
 POLL_S = 0.5  # between two looks at a ticket
+SPENT = 3  # the exit status where the campaign's time ended before the experiments did
 ANSWERS, METHOD = "answers.json", "method.py"
 
 
@@ -101,32 +103,32 @@ def family_of(recipe: Recipe, brief: Brief) -> Family:
     return Family.OTHER
 
 
-async def read_forum(lab: Lab, memory: Memory) -> None:
+def read_forum(lab: Lab, memory: Memory) -> None:
     """Learn from every finding since the last look that cites a receipt and a snapshot of a known kind."""
     while True:
-        findings = (await lab.call("list_findings", after=memory.last_finding, limit=50))["findings"]
+        findings = lab.insist("list_findings", after=memory.last_finding, limit=50)["findings"]
         if not findings:
             return
-        levels = await told_levels(lab)
+        levels = told_levels(lab)
         for finding in findings:
             memory.last_finding = max(memory.last_finding, int(finding["id"].split("-")[1]))
             if finding["kind"] == "result" and finding["snapshot"] and finding["receipts"]:
-                await _learn_from(lab, memory, finding, levels)
+                _learn_from(lab, memory, finding, levels)
 
 
-async def _learn_from(lab: Lab, memory: Memory, finding: dict[str, Any], levels: dict[str, float]) -> None:
-    code = await lab.call("download_code", snapshot=finding["snapshot"])
+def _learn_from(lab: Lab, memory: Memory, finding: dict[str, Any], levels: dict[str, float]) -> None:
+    code = lab.insist("download_code", snapshot=finding["snapshot"])
     recipe = recipe_in(code["files"].get(METHOD, ""))
     if recipe:
         level = levels.get(finding["receipts"][0])
         memory.learn(recipe, improved=level is not None, level=level or 0.0, author=finding["author"])
 
 
-async def told_levels(lab: Lab) -> dict[str, float]:
+def told_levels(lab: Lab) -> dict[str, float]:
     """Receipt id -> told PGR of every improvement on the leaderboard."""
     levels: dict[str, float] = {}
     page = 0
-    while rows := (await lab.call("leaderboard", page=page))["rows"]:
+    while rows := lab.insist("leaderboard", page=page)["rows"]:
         levels |= {row["receipt"]: row["level_pgr"] for row in rows}
         page += 1
     return levels
@@ -151,7 +153,7 @@ def run_method(method: Path, data: str, seeds: list[int]) -> dict[str, dict[str,
     return json.loads(out.read_text())
 
 
-async def graded(lab: Lab, brief: Brief, data: str, code: dict[str, Any]) -> dict[str, Any]:
+def graded(lab: Lab, brief: Brief, data: str, code: dict[str, Any]) -> dict[str, Any]:
     """The receipt of the method file, committed as `code`: run here and submitted, or in code mode run by the lab.
 
     Raises:
@@ -160,29 +162,29 @@ async def graded(lab: Lab, brief: Brief, data: str, code: dict[str, Any]) -> dic
     named = {"snapshot": code["snapshot"], "family": code["family"]}
     if brief.mode == "predictions":
         answers = run_method(Path.cwd() / METHOD, data, code["seeds"])
-        return await lab.call("submit_predictions", **named, predictions=answers)
-    ticket = await lab.call("submit_code", **named)
+        return lab.insist("submit_predictions", **named, predictions=answers)
+    ticket = lab.insist("submit_code", **named)
     while ticket["state"] == "waiting":
-        await asyncio.sleep(POLL_S)
-        ticket = await lab.call("read_receipt", receipt=ticket["id"])
+        time.sleep(POLL_S)
+        ticket = lab.insist("read_ticket", ticket=ticket["id"])
     if ticket["state"] == "failed":
         raise InvalidSubmission(f"The lab ran it: {ticket['failure']}. {ticket['log'] or ''}")
     return ticket["receipt"]
 
 
-async def experiment(lab: Lab, memory: Memory, brief: Brief, data: str, recipe: Recipe) -> None:
+def experiment(lab: Lab, memory: Memory, brief: Brief, data: str, recipe: Recipe) -> None:
     """One idea from recipe to shared finding; a failure is shared too, as an error."""
     family = family_of(recipe, brief)
     source = source_of(recipe, family=family, author=brief.name)
     Path(METHOD).write_text(source)
-    committed = await lab.call("commit_code", files={METHOD: source}, family=family.value)
+    committed = lab.insist("commit_code", files={METHOD: source}, family=family.value)
     finding: dict[str, Any] = {"family": family.value, "snapshot": committed["snapshot"], "parent": None}
     changed = ", ".join(f"{d}={o}" for d, o in recipe.items() if o != PLAIN[d]) or "all plain"
     try:
-        receipt = await graded(lab, brief, data, committed | {"family": family.value})
+        receipt = graded(lab, brief, data, committed | {"family": family.value})
     except InvalidSubmission as error:
         memory.tried.add(key_of(recipe))
-        await lab.call(
+        lab.insist(
             "share_finding",
             kind="error",
             title=f"Failed: {changed}"[:200],
@@ -193,7 +195,7 @@ async def experiment(lab: Lab, memory: Memory, brief: Brief, data: str, recipe: 
         return
     memory.learn(recipe, improved=receipt["improved"], level=receipt["level_pgr"], author=brief.name)
     verdict = "improved" if receipt["improved"] else "no improvement told"
-    await lab.call(
+    lab.insist(
         "share_finding",
         kind="result",
         title=f"{family.value}: {verdict}"[:200],
@@ -203,52 +205,61 @@ async def experiment(lab: Lab, memory: Memory, brief: Brief, data: str, recipe: 
     )
 
 
-async def research(lab: Lab, brief: Brief, data: str, done: int) -> int:
-    """Experiment until the budget is spent; returns how many were done in all, `done` earlier ones included."""
+def research(lab: Lab, brief: Brief, data: str, done: int) -> int:
+    """Experiment until all are done or the campaign's time is spent; returns how many were done, earlier ones included."""
     memory = Memory()
-    while done < brief.experiments and (await lab.call("my_budget"))["seconds_left"] != 0:
-        await read_forum(lab, memory)
-        try:
-            recipe = choose(memory, brief, random.Random(f"{brief.seed}/{done}"))
-            if recipe is None:
-                break
-            await experiment(lab, memory, brief, data, recipe)
-        except Transient as error:
-            sys.stderr.write(f"{error}\n")
-            await asyncio.sleep(2)
-            continue
+    while done < brief.experiments and lab.insist("my_budget")["seconds_left"] != 0:
+        read_forum(lab, memory)
+        recipe = choose(memory, brief, random.Random(f"{brief.seed}/{done}"))
+        if recipe is None:
+            return brief.experiments  # nothing untried is left
+        experiment(lab, memory, brief, data, recipe)
         done += 1
         Path("progress.json").write_text(json.dumps({"done": done}))
     return done
 
 
-async def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--brief", type=Path, required=True, help="the folder that holds brief.json and token")
+    parser.add_argument("--brief", type=Path, required=True, help="the folder that holds brief.json")
     parser.add_argument("--data", required=True, help="the problem's public folder")
     parser.add_argument("--socket", type=Path, required=True, help="the lab's unix socket")
     a = parser.parse_args()
     brief = Brief.model_validate_json((a.brief / "brief.json").read_text())
     progress = Path("progress.json")
     done = json.loads(progress.read_text())["done"] if progress.exists() else 0
-    async with Lab(a.socket, (a.brief / "token").read_text().strip()) as lab:
-        await research(lab, brief, a.data, done)
+    return 0 if research(Lab(a.socket), brief, a.data, done) >= brief.experiments else SPENT
 
 
+@RESEARCHERS.add("search")
 class Search:
     """Researcher kind `search`."""
+
+    def __init__(self, options: Options) -> None:
+        del options  # it needs no model
+
+    def require(self) -> None:
+        """Nothing is required."""
+
+    def mounts(self) -> tuple[Mount, ...]:
+        """None."""
+        return ()
 
     def prepare(self, folder: Path, brief: Brief) -> None:
         """Nothing but the brief is needed."""
         (folder / "brief.json").write_text(brief.model_dump_json(indent=1))
 
-    def command(self, inside: Inside) -> list[str]:
-        """This module, as a program."""
-        module = [sys.executable, "-m", "aarlab.researchers.search"]
-        return [*module, "--brief", inside.brief, "--data", inside.data, "--socket", inside.socket]
+    def launch(self, inside: Inside, life: Life) -> Launch:
+        """This module, as a program; it finds in its home how far it came."""
+        del life
+        module = (sys.executable, "-m", "aarlab.researchers.search")
+        return Launch(argv=(*module, "--brief", inside.brief, "--data", inside.data, "--socket", inside.socket))
 
+    def ended(self, returncode: int, tail: str) -> Ended:
+        """It waits for a lab that does not answer, so what ends it is its work, its budget or a crash."""
+        del tail
+        return "finished" if returncode == 0 else "spent" if returncode == SPENT else "crashed"
 
-RESEARCHERS.add("search")(Search())
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    sys.exit(main())
