@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from aarlab.cli import detectors as detectors_
+from aarlab.cli import directions as directions_
 from aarlab.cli import evaluator as evaluator_
 from aarlab.cli import ledger
 from aarlab.cli import redteam as redteam_
@@ -191,8 +192,8 @@ def _show() -> "Show":
 
 
 app.add_typer(ledger.app, name="ledger", help="Verify a campaign's record, and find where a figure comes from.")
-for _measure in (redteam_.redteam, redteam_.simulate, detectors_.detectors):
-    app.command()(_measure)
+for _command in (redteam_.redteam, redteam_.simulate, detectors_.detectors, directions_.directions):
+    app.command()(_command)
 
 
 def _walk(campaign: Campaign) -> None:

@@ -35,3 +35,16 @@ def home() -> Home:
 def hub_reachable_by_choice() -> bool:
     """False when the operator set `HF_HUB_OFFLINE=1`: then weights come from the package index without asking the hub."""
     return os.environ.get("HF_HUB_OFFLINE", "0") not in {"1", "true", "TRUE"}
+
+
+KEYS = {"anthropic": "ANTHROPIC_API_KEY", "openai": "OPENAI_API_KEY", "google": "GEMINI_API_KEY"}
+
+
+def model_keys() -> dict[str, str]:
+    """The keys of model APIs that are set, by provider. They are given to the gateway alone."""
+    return {provider: os.environ[name] for provider, name in KEYS.items() if os.environ.get(name)}
+
+
+def anthropic_url() -> str:
+    """Where the Messages API is, for the operator's own calls: `ANTHROPIC_BASE_URL`, or the provider's."""
+    return os.environ.get("ANTHROPIC_BASE_URL", "https://api.anthropic.com").rstrip("/")
