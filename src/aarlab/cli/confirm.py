@@ -6,6 +6,7 @@ from aarlab.cli.path import confirmed, prepared, reported
 from aarlab.cli.show import Show
 from aarlab.core.settings import Home
 from aarlab.fleet.campaign import load
+from aarlab.fleet.lease import lease
 from aarlab.report.record import Report
 
 
@@ -22,5 +23,6 @@ def confirm(name: str, home: Home, show: Show, *, snapshot: str | None = None) -
     bed = prepared(campaign, home, show)
     all_of_it = {"confirm_on_fresh": True, "confirm_on_pair": True, "transfer": campaign.transfer or None}
     whole = campaign.model_copy(update=all_of_it)
-    confirmed(whole, bed, home, show, snapshot=snapshot)
+    with lease(folder):
+        confirmed(whole, bed, home, show, snapshot=snapshot)
     return reported(campaign, bed, folder)

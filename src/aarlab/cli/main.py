@@ -46,9 +46,14 @@ def demo(fields: Set = None) -> None:
     _walk(_campaign(fields, confirm_on_fresh=False, confirm_on_pair=False, transfer=()))
 
 
-@app.command(help="Run the campaign that a YAML file describes (see `aar demo --help` for its fields). Resumes.")
-def run(campaign: Annotated[Path, typer.Argument(help="CAMPAIGN.yaml")]) -> None:
-    _walk(load(campaign))
+@app.command(help="Run the campaign that a YAML file describes (see `aar demo --help` for its fields); a begun one goes on.")
+def run(
+    campaign: Annotated[Path | None, typer.Argument(help="CAMPAIGN.yaml")] = None,
+    resume: Annotated[str | None, typer.Option(help="the name of a begun campaign, which goes on as it was begun")] = None,
+) -> None:
+    if (campaign is None) == (resume is None):
+        raise Misconfigured("Give the campaign's YAML file, or --resume NAME for one that was begun.")
+    _walk(load(campaign or home().campaigns / str(resume) / "campaign.yaml"))
 
 
 Tasks = Annotated[list[str] | None, typer.Option("--task", help="a problem; repeatable; all three if none is given")]
@@ -175,6 +180,27 @@ def watch(
     from aarlab.cli.watch import watch as watch_
 
     watch_(home().campaigns / name, console, once=once)
+
+
+@app.command(help="Read what a researcher did (its latest life, or --life N), or search all researchers' transcripts.")
+def transcript(
+    name: Annotated[str, typer.Argument(help="the campaign's name")],
+    researcher: Annotated[str | None, typer.Argument(help="researcher-3, say")] = None,
+    *,
+    life: Annotated[int | None, typer.Option(help="which life; the latest if not given")] = None,
+    tail: Annotated[bool, typer.Option("--tail", help="the last steps, and what is added until Ctrl-C")] = False,
+    full: Annotated[bool, typer.Option("--full", help="every line of every step")] = False,
+    search: Annotated[str | None, typer.Option(help="steps of any researcher that have all these words")] = None,
+) -> None:
+    from aarlab.cli import transcripts
+
+    folder = home().campaigns / name
+    if search is not None:
+        transcripts.search(folder, search, console)
+    elif researcher is None:
+        raise Misconfigured("Say whose transcript, or what to look for: `aar transcript NAME RESEARCHER`, or --search WORDS.")
+    else:
+        (transcripts.tail if tail else transcripts.show)(folder, researcher, console, life=life, full=full)
 
 
 @app.command(help="Say what is missing on this machine and how to mend it.")

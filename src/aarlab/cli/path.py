@@ -1,7 +1,6 @@
 """The path of a campaign from problem to report; what `aar demo` and `aar run` walk. Each step is kept and not repeated."""
 
 import json
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -13,13 +12,17 @@ from aarlab.evaluation.confirmation import Confirmations
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.leaderboard import campaign_state
 from aarlab.evaluation.requests import CODE_ONLY
+from aarlab.fleet import outbox
 from aarlab.fleet.baselines import measure_baselines
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.code_mode import CodeWorker
 from aarlab.fleet.confirmation import confirm_leaders
 from aarlab.fleet.confirmation import plan as make_plan
+from aarlab.fleet.enrol import enrol
 from aarlab.fleet.evaluator_process import EvaluatorProcess
-from aarlab.fleet.supervisor import Fleet
+from aarlab.fleet.launch import standing
+from aarlab.fleet.lease import lease
+from aarlab.fleet.supervisor import LAST_POST_S, Fleet, Parts
 from aarlab.report.build import build
 from aarlab.report.record import Report
 from aarlab.report.render import write
@@ -82,19 +85,14 @@ def walk(campaign: Campaign, home: Home, show: Show) -> tuple[Report, Path]:
     """Problem to report. What an earlier, interrupted walk has done is taken up and said so."""
     folder = home.campaigns / campaign.name
     campaign.save(folder)
-    show.line("[bold]1 testbed[/bold]")
-    bed = prepared(campaign, home, show)
-    with tempfile.TemporaryDirectory(prefix="aar-") as short:
-        sockets = Path(short)
-        sockets.chmod(0o711)
-        shown = blind(bed) if campaign.mode == "code" else bed
-        fleet = Fleet(campaign, folder, shown, make_sandbox(campaign), sockets=sockets)
-        process = EvaluatorProcess(bed.folder, folder, policy=campaign.policy, sockets=[fleet.socket(n) for n in fleet.names])
-        with process as evaluator, _worker(campaign, bed, home, evaluator) as worker:
-            _campaign(campaign, fleet, evaluator, worker, show)
-    confirmed(campaign, bed, home, show)
-    show.line("[bold]4 report[/bold]")
-    return reported(campaign, bed, folder)
+    with lease(folder):
+        show.line("[bold]1 testbed[/bold]")
+        bed = prepared(campaign, home, show)
+        with standing(campaign, folder, bed.folder) as parts, _worker(campaign, bed, home, parts.evaluator) as worker:
+            _campaign(campaign, folder, bed, parts, worker, show)
+        confirmed(campaign, bed, home, show)
+        show.line("[bold]4 report[/bold]")
+        return reported(campaign, bed, folder)
 
 
 def reported(campaign: Campaign, bed: Testbed, folder: Path) -> tuple[Report, Path]:
@@ -118,26 +116,31 @@ def _worker(campaign: Campaign, bed: Testbed, home: Home, evaluator: EvaluatorPr
         on_student.close()
 
 
-def _campaign(campaign: Campaign, fleet: Fleet, evaluator: EvaluatorProcess, worker: CodeWorker | None, show: Show) -> None:
-    state = evaluator.call("GET", "/operator/campaign")
+def _campaign(campaign: Campaign, folder: Path, bed: Testbed, parts: Parts, worker: CodeWorker | None, show: Show) -> None:
+    """Run the fleet until its time, its work or a budget of the campaign is spent."""
+    outbox.post_all(parts.journal, parts.evaluator, within_s=LAST_POST_S)  # what an earlier run could not tell
+    state = parts.evaluator.call("GET", "/operator/campaign")
     show.line(f"[bold]2 campaign[/bold] {campaign.name}: {campaign.researchers} x {campaign.kind}")
     if "fleet finished" in state["events"]:
         show.line("  finished earlier: taken from the ledger")
         return
-    spent_s = state["wall_s"] / campaign.researchers
+    members = enrol(campaign, folder, bed.public, parts.journal)
+    spent_s = max(parts.journal.spent(m.name).wall_s for m in members)
     left_s = campaign.minutes * 60 - spent_s
-    if spent_s:
-        show.line(
-            f"  resumed: {spent_s:.0f} s of {campaign.minutes * 60:.0f} s were spent, {state['submissions']} experiments kept"
-        )
+    begun = any(m.incarnation for m in members)
+    if begun:
+        spent = f"{spent_s:.0f} s of {campaign.minutes * 60:.0f} s were spent"
+        show.line(f"  resumed: {spent}, {state['submissions']} experiments kept")
+    if worker and CODE_ONLY not in state["events"]:
+        _event(parts, CODE_ONLY)
+    _event(parts, "resumed" if begun else "started")
+    why = "time is spent"
     if left_s > 0:
-        _budget(fleet.folder, left_s)
-        if worker and CODE_ONLY not in state["events"]:
-            _event(evaluator, CODE_ONLY)
-        _event(evaluator, "resumed" if spent_s else "started")
-        with FleetView(show.console, evaluator) as view:
-            fleet.run(evaluator, left_s, view, worker)
-    _event(evaluator, "fleet finished")
+        _budget(folder, left_s)
+        shown = blind(bed) if campaign.mode == "code" else bed
+        with FleetView(show.console, folder) as view:
+            why = Fleet(campaign, folder, shown, make_sandbox(campaign), members, parts).run(left_s, view, worker)
+    _event(parts, "fleet finished", why)
 
 
 def _budget(folder: Path, left_s: float) -> None:
@@ -172,5 +175,7 @@ def confirmed(campaign: Campaign, bed: Testbed, home: Home, show: Show, *, snaps
         show.line("  finished earlier: taken from the ledger")
 
 
-def _event(evaluator: EvaluatorProcess, event: str) -> None:
-    evaluator.call("POST", "/entries", {"kind": "campaign", "who": "operator", "body": {"event": event}})
+def _event(parts: Parts, event: str, detail: str | None = None) -> None:
+    """Into the ledger, now or as soon as the server takes it."""
+    parts.journal.note("campaign", "operator", {"event": event, "detail": detail})
+    outbox.post_all(parts.journal, parts.evaluator, within_s=LAST_POST_S)

@@ -48,3 +48,13 @@ def model_keys() -> dict[str, str]:
 def anthropic_url() -> str:
     """Where the Messages API is, for the operator's own calls: `ANTHROPIC_BASE_URL`, or the provider's."""
     return os.environ.get("ANTHROPIC_BASE_URL", "https://api.anthropic.com").rstrip("/")
+
+
+def gate_socket() -> Path:
+    """Inside a sandbox: where the lab answers, `AAR_GATE_SOCKET`."""
+    return Path(os.environ.get("AAR_GATE_SOCKET", "/run/gate/lab.sock"))
+
+
+def environment() -> dict[str, str]:
+    """All of it, to be handed on to a child."""
+    return dict(os.environ)

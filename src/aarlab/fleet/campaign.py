@@ -6,15 +6,41 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import ConfigDict, Field
 
+from aarlab.core.budget import Budget
 from aarlab.core.errors import Misconfigured
 from aarlab.core.records import Record, validated
 from aarlab.evaluation.policies import DEFAULT_POLICY
+from aarlab.researchers.researcher import CommandTemplate, Options
+from aarlab.sandbox.sandbox import GIB, Standing
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 
 
 CONFIRMING = {"confirm", "confirm_on_fresh", "confirm_on_pair", "transfer"}
-MAY_CHANGE = {"minutes", "experiments", "workers", "run_timeout_s", *CONFIRMING}  # later on
+RUNNING = {"budget", "campaign_budget", "limits", "devices", "stall_minutes", "providers", "models", "max_turns"}
+MAY_CHANGE = {"minutes", "experiments", "workers", "run_timeout_s", *CONFIRMING, *RUNNING}  # later on
+PROVIDERS = {
+    "anthropic": "https://api.anthropic.com",
+    "openai": "https://api.openai.com",
+    "google": "https://generativelanguage.googleapis.com",
+}
+
+
+class Limits(Record):
+    """What one researcher's sandbox may use, all its processes together; null is no limit."""
+
+    memory_gib: Annotated[float, Field(gt=0)] | None = 4.0
+    pids: Annotated[int, Field(ge=16)] | None = 512
+    cpus: Annotated[float, Field(gt=0)] | None = None
+    disk_gib: Annotated[float, Field(gt=0)] | None = 10.0
+
+    @property
+    def standing(self) -> Standing:
+        """As a sandbox takes them."""
+        memory, disk = (None if gib is None else int(gib * GIB) for gib in (self.memory_gib, self.disk_gib))
+        return Standing(memory_bytes=memory, pids=self.pids, cpus=self.cpus, disk_bytes=disk)
+
+
 TRANSFER = {"small-chat": ("small-math", "small-code"), "generated-chat": ("generated-checks",)}
 
 
@@ -34,9 +60,33 @@ class Campaign(Record):
     researchers: Annotated[int, Field(ge=1, le=256)] = 9
     """How many, each in a sandbox of its own."""
     kind: str = "search"
-    """Kind of researcher."""
+    """Kind of researcher: search, claude_code, command, scripted."""
+    model: str = "claude-opus-4-6"
+    """The language model of researchers that have one."""
+    models: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """Further models that the gateway lets through."""
+    command: str | CommandTemplate | None = None
+    """Kind `command`: a preset's name (claude, codex, gemini), or argv, env and files of another agent CLI."""
+    script: str | None = None
+    """Kind `scripted`: the file that the model API plays; one that ships if not given."""
+    max_turns: Annotated[int, Field(ge=1)] | None = None
+    """Model turns of one life of a researcher; then it is started again."""
+    providers: dict[str, str] = Field(default_factory=lambda: dict(PROVIDERS))
+    """Where model APIs are; each is used if its key is set: ANTHROPIC_API_KEY, OPENAI_API_KEY, GEMINI_API_KEY."""
     directed: bool = True
     """Each a different starting prompt (directed), or all the same."""
+    directions: str | None = None
+    """A YAML file of starting directions; the nine that ship if not given. `aar directions` drafts one."""
+    budget: Budget = Budget()
+    """Of each researcher: hours, tokens, usd, cpu_hours."""
+    campaign_budget: Budget = Budget()
+    """Of all of them together."""
+    limits: Limits = Limits()
+    """Of each researcher's sandbox: memory_gib, pids, cpus, disk_gib."""
+    devices: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """Device files that sandboxes see, such as /dev/nvidia0."""
+    stall_minutes: Annotated[float, Field(gt=0)] = 30.0
+    """A researcher that neither writes nor calls for so long is started again."""
     minutes: Annotated[float, Field(gt=0)] = 1.5
     """Wall-clock budget of the fleet; what was spent before an interruption counts."""
     experiments: Annotated[int, Field(ge=1)] = 40
@@ -63,6 +113,11 @@ class Campaign(Record):
     """Of the researchers' own choices."""
     usd_per_researcher_hour: Annotated[float, Field(ge=0)] | None = None
     """What an hour of one researcher's machine costs you; unknown if not given."""
+
+    @property
+    def options(self) -> Options:
+        """What its kind of researcher is told."""
+        return Options(model=self.model, command=self.command, script=self.script, max_turns=self.max_turns)
 
     @property
     def transfers(self) -> tuple[str, ...]:

@@ -1,164 +1,320 @@
-"""Starts the fleet, watches it, restarts what crashes, stops it at the budget. What was spent goes into the ledger."""
+"""Starts the fleet, watches it, restarts what ends too early, stops it at a budget, and survives all but its own end.
 
-import subprocess
+It waits for nobody: what must be recorded goes into the journal at once, and into the ledger as soon as the server takes it.
+Time in which the server, the gateway or the model API is broken is charged to no researcher, and ends none.
+"""
+
+import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any, NamedTuple
 
+from aarlab.core.errors import Transient
+from aarlab.fleet import outbox
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.code_mode import CodeWorker
-from aarlab.fleet.directions import direction
 from aarlab.fleet.evaluator_process import EvaluatorProcess
-from aarlab.researchers.kinds import RESEARCHERS
-from aarlab.researchers.researcher import BRIEF, DATA, HOME, LAB_SOCKET, Brief, Inside
+from aarlab.fleet.gateway_process import GatewayProcess
+from aarlab.fleet.member import DRAIN_S, Member
+from aarlab.fleet.patience import STABLE_S, Breaker
+from aarlab.fleet.state import FleetState, State
+from aarlab.gateway.journal import Journal
+from aarlab.researchers.researcher import BRIEF, DATA, GATE, HOME, SOCKET_NAME, Ended, Inside, Life
 from aarlab.runs.engine import MakeSandbox
 from aarlab.runs.testbed import Testbed
-from aarlab.sandbox.sandbox import Mount, Sandbox, SandboxSpec
+from aarlab.sandbox.sandbox import Mount, SandboxSpec
 
-MAX_RESTARTS = 5
-TICK_S, SPEND_EVERY_S = 0.5, 10.0
+TICK_S, CHARGE_EVERY_S, SHOW_EVERY_S = 0.25, 10.0, 1.0
+GRACE_S = 15.0  # to end in order once asked to
+ACTED_S = 600.0  # a life this long has done something, whatever the board says
+LAST_POST_S = 30.0
 ENV = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONUNBUFFERED": "1",
 }
+Watch = Callable[[FleetState], None]  # called about once a second
 
 
-@dataclass
-class Member:
-    """One researcher of the fleet while it runs."""
+class Parts(NamedTuple):
+    """What a fleet stands on. It starts the two services again when they end."""
 
-    brief: Brief
-    sandbox: Sandbox
-    argv: list[str]
-    log: Path
-    process: subprocess.Popen | None = None
-    restarts: int = 0
-    charged_until: float = 0.0
-    status: str = "waiting"
-
-
-Watch = Callable[[list[Member], float], None]  # (members, seconds left): called at every tick
+    journal: Journal
+    evaluator: EvaluatorProcess
+    gateway: GatewayProcess
 
 
 class Fleet:
-    """The researchers of one campaign. `run` returns when all have ended or the budget is spent."""
+    """The researchers of one campaign. `run` returns when all have ended, or a budget of the campaign is spent."""
 
-    def __init__(self, campaign: Campaign, folder: Path, testbed: Testbed, make_sandbox: MakeSandbox, *, sockets: Path) -> None:
-        self.campaign, self.folder, self.testbed = campaign, folder, testbed
-        self.make_sandbox, self.sockets = make_sandbox, sockets
-        self.names = [f"researcher-{n + 1}" for n in range(campaign.researchers)]
+    def __init__(
+        self,
+        campaign: Campaign,
+        folder: Path,
+        testbed: Testbed,
+        make_sandbox: MakeSandbox,
+        members: Sequence[Member],
+        parts: Parts,
+    ) -> None:
+        self.campaign, self.folder, self.testbed, self.make_sandbox = campaign, folder, testbed, make_sandbox
+        self.members, (self.journal, self.evaluator, self.gateway) = members, parts
+        self.breaker = Breaker(len(members))
+        self.alarms: tuple[str, ...] = ()
+        self._shown_at, self._ends_at = 0.0, 0.0
+        self._down: dict[str, float] = {}  # service -> since when, seconds since 1970
 
-    def socket(self, name: str) -> Path:
-        """The host's end of one researcher's unix socket."""
-        return self.sockets / f"{name}.sock"
-
-    def enrol(self, evaluator: EvaluatorProcess) -> list[Member]:
-        """Prepare each researcher's home, token and sandbox. A fresh start gets a fresh token; the old one dies."""
-        return [self._enrol(evaluator, number, name) for number, name in enumerate(self.names)]
-
-    def _enrol(self, evaluator: EvaluatorProcess, number: int, name: str) -> Member:
-        home, told = self.folder / "work" / name, self.folder / "briefs" / name
-        for folder in (home, told):
-            folder.mkdir(parents=True, exist_ok=True)
-        start = direction(number, directed=self.campaign.directed)
-        brief = Brief(
-            name=name,
-            direction=start.prompt,
-            family=start.family,
-            seed=self.campaign.seed * 1000 + number,
-            experiments=self.campaign.experiments,
-            mode=self.campaign.mode,
-        )
-        RESEARCHERS[self.campaign.kind].prepare(told, brief)
-        token = evaluator.call("POST", "/tokens", {"name": name})["token"]
-        (told / "token").write_text(token)  # never into its home: a link that it left there would be followed
-        mounts = (
-            Mount(self.testbed.public, DATA),
-            Mount(told, BRIEF),
-            Mount(home, HOME, writable=True),
-            Mount(self.socket(name), LAB_SOCKET),
-        )
-        sandbox = self.make_sandbox(SandboxSpec(name=name, mounts=mounts, env=ENV | {"HOME": HOME}, workdir=HOME))
-        inside = Inside(brief=sandbox.inside(BRIEF), data=sandbox.inside(DATA), socket=sandbox.inside(LAB_SOCKET))
-        argv = RESEARCHERS[self.campaign.kind].command(inside)
-        return Member(brief, sandbox, argv, self.folder / "logs" / f"{name}.log")
-
-    def run(self, evaluator: EvaluatorProcess, seconds: float, watch: Watch, worker: CodeWorker | None = None) -> None:
-        """Run all researchers for at most `seconds`, and in code mode their code. Interrupts stop them cleanly and keep
-        all that they did."""
-        members = self.enrol(evaluator)
+    def run(self, seconds: float, watch: Watch, worker: CodeWorker | None = None) -> str:
+        """Run all researchers for at most `seconds`, and in code mode their code; why it ended, in words. Interrupts stop them
+        in order and keep all that they did."""
         deadline = time.monotonic() + seconds
+        self._ends_at = time.time() + seconds
         try:
-            while time.monotonic() < deadline:
-                running = [m for m in members if self._tend(evaluator, m)]
-                watch(members, max(0.0, deadline - time.monotonic()))
+            while True:
+                self._tend_services()
+                for member in self.members:
+                    self._tend(member)
                 if worker:
-                    worker.step()
-                if not running:
-                    break
-                for member in running:
-                    if time.monotonic() - member.charged_until >= SPEND_EVERY_S:
-                        self._charge(evaluator, member)
+                    with suppress(Transient):
+                        worker.step()
+                outbox.post(self.journal, self.evaluator)
+                self._show(watch)
+                if why := self._over(deadline):
+                    return why
                 time.sleep(TICK_S)
         finally:
-            for member in members:
-                self._stop(evaluator, member)
+            self._stop_all()
             if worker:
-                worker.finish()
+                with suppress(Transient):
+                    worker.finish()
+            outbox.post_all(self.journal, self.evaluator, within_s=LAST_POST_S)
+            self._show(watch, at_once=True)
 
-    def _tend(self, evaluator: EvaluatorProcess, member: Member) -> bool:
-        """Start it if it does not run and may; True while it is alive."""
-        if member.status in {"finished", "gave up"}:
-            return False
-        code = member.process.poll() if member.process else None
-        if code is not None:
-            self._charge(evaluator, member)
-        if member.process and code is None:
-            return True
-        if code == 0:
-            self._note(evaluator, member, "finished", code)
-            return False
-        if member.restarts > MAX_RESTARTS:
-            self._note(evaluator, member, "gave up", code)
-            return False
-        self._start(evaluator, member, code)
-        return True
+    def _over(self, deadline: float) -> str | None:
+        if time.monotonic() >= deadline:
+            return "time is spent"
+        if all(member.done for member in self.members):
+            return "all have ended"
+        limit = self.campaign.campaign_budget.reached(self.journal.spent(None))
+        return f"{limit} is spent" if limit else None
 
-    def _start(self, evaluator: EvaluatorProcess, member: Member, code: int | None) -> None:
+    # --- what is ours ------------------------------------------------------------------------------------------------------
+
+    @property
+    def _broken(self) -> str | None:
+        """What of ours is down, or None."""
+        return ", ".join(sorted(self._down)) or None
+
+    def _tend_services(self) -> None:
+        """Start again what has ended; note when it went and when it is back."""
+        for service in (self.evaluator, self.gateway):
+            service.revive()
+            if service.up:
+                if since := self._down.pop(service.name, None):
+                    self._campaign_event(f"{service.name} is back", f"{time.time() - since:.1f} s")
+            elif service.name not in self._down:
+                self._down[service.name] = time.time()
+                self._campaign_event(f"{service.name} is down", service.last_words()[:1000])
+
+    def _campaign_event(self, event: str, detail: str) -> None:
+        self.journal.note("campaign", "operator", {"event": event, "detail": detail})
+
+    # --- one researcher ----------------------------------------------------------------------------------------------------
+
+    def _tend(self, member: Member) -> None:
+        """Start it if it may, end it if it must, charge it if it is time."""
+        if member.done:
+            return
+        if member.process is None:
+            self._start_if_it_may(member)
+        elif not member.alive:
+            self._take_leave(member)
+        else:
+            self._look_after(member)
+
+    def _start_if_it_may(self, member: Member) -> None:
+        now = time.monotonic()
+        if limit := self.campaign.budget.reached(self.journal.spent(member.name)):
+            self._end(member, "spent", limit)
+        elif self._broken:
+            member.state = "held"
+        elif now >= member.not_before:
+            if not self.breaker.may_start(member.name, now):
+                member.state = "held"
+                return
+            try:
+                self._start(member)
+            except Transient:  # server or gateway went just now: nothing was started
+                member.state = "held"
+
+    def _start(self, member: Member) -> None:
+        """A new life: a new token and a new door at the gateway, so that whatever is left of an earlier one has neither."""
+        begun = member.incarnation > 0
+        token = self.evaluator.call("POST", "/tokens", {"name": member.name})["token"]
+        member.incarnation = self.journal.begin(member.name)
+        door = self.gateway.admit(member.name, member.incarnation, token)
+        member.sandbox = self.make_sandbox(self._spec(member, door))
+        member.log = member.transcripts / f"{member.incarnation:03d}.jsonl"
         member.log.parent.mkdir(parents=True, exist_ok=True)
-        self._note(evaluator, member, "running" if code is None else "restarted", code)
-        member.restarts += 1
-        member.charged_until = time.monotonic()
-        member.process = member.sandbox.start(member.argv, member.log)
+        at = member.sandbox.inside
+        inside = Inside(home=at(HOME), brief=at(BRIEF), data=at(DATA), socket=at(f"{GATE}/{SOCKET_NAME}"))
+        life = Life(incarnation=member.incarnation, session=member.session, begun=begun, ended=member.before)
+        launch = member.researcher.launch(inside, life)
+        env = ["/usr/bin/env", *(f"{name}={value}" for name, value in launch.env.items())]
+        wrapper = [member.python, "-m", "aarlab.researchers.inside", "--socket", inside.socket, "--"]
+        member.process = member.sandbox.start([*env, *wrapper, *launch.argv], member.log)
+        member.begin()
+        self._note(member, "restarted" if begun else "running")
 
-    def _note(self, evaluator: EvaluatorProcess, member: Member, status: str, code: int | None) -> None:
-        member.status = status
-        body = {"event": status, "returncode": code, "direction": member.brief.direction}
-        evaluator.call("POST", "/entries", {"kind": "researcher", "who": member.brief.name, "body": body})
+    def _spec(self, member: Member, door: Path) -> SandboxSpec:
+        mounts = (
+            Mount(self.testbed.public, DATA),
+            Mount(member.told, BRIEF),
+            Mount(member.home, HOME, writable=True),
+            Mount(door, GATE),
+            *member.researcher.mounts(),
+        )
+        return SandboxSpec(
+            name=member.name,
+            mounts=mounts,
+            env=ENV | {"HOME": HOME},
+            workdir=HOME,
+            standing=self.campaign.limits.standing,
+            devices=self.campaign.devices,
+        )
 
-    def _charge(self, evaluator: EvaluatorProcess, member: Member) -> None:
-        """Charge a researcher for the time since it was last charged."""
+    def _look_after(self, member: Member) -> None:
+        now = time.monotonic()
+        if now - member.began >= STABLE_S:
+            self.breaker.lived(member.name)
+        if now - member.charged_until >= CHARGE_EVERY_S:
+            member.measure()
+            self._charge(member)
+        if limit := self.campaign.budget.reached(self.journal.spent(member.name)):
+            self._stop(member)
+            self._end(member, "spent", limit)
+        elif time.time() - member.quiet_since(self.journal.last_call(member.name)) > self.campaign.stall_minutes * 60:
+            member.stalled = True
+            self._note(member, "stalled", f"nothing for {self.campaign.stall_minutes:g} minutes")
+            member.kill()
+
+    def _take_leave(self, member: Member) -> None:
+        """Its process has ended: once its last words are written, decide what comes next."""
+        now = time.monotonic()
+        if member.died is None:
+            member.died = now
+        if now - member.died < DRAIN_S:
+            return
+        assert member.process is not None
+        code, lived_s = member.process.returncode, member.died - member.began
+        ended = "crashed" if member.stalled else member.researcher.ended(code, member.last_words())
+        if ended == "crashed" and self._broken:
+            ended = "outage"
+        self._charge(member)
+        acted = self._acted(member, lived_s)
+        lost = f"{member.lost_s:.1f} s were lost to what is not its own, and not charged" if member.lost_s else None
+        member.leave(ended)
+        self._note(member, f"ended: {ended}", lost, code=code)
+        self._judge(member, ended, lived_s=lived_s, acted=acted)
+
+    def _judge(self, member: Member, ended: Ended, *, lived_s: float, acted: bool) -> None:
+        now = time.monotonic()
+        after = member.patience.after(ended, lived_s=lived_s, acted=acted)
+        if ended != "crashed":
+            self.breaker.lived(member.name)
+        elif lived_s < STABLE_S:
+            was_open = self.breaker.open
+            if self.breaker.crashed(member.name, now):
+                member.patience.forgive()
+                after = 0.0
+                if not was_open:
+                    self._campaign_event("circuit breaker opened", "half of the fleet crashed within a minute")
+        if isinstance(after, str):
+            self._end(member, after)  # type: ignore[arg-type]
+        else:
+            member.state, member.not_before = ("held" if ended == "outage" else "backing off"), now + after
+
+    def _acted(self, member: Member, lived_s: float) -> bool:
+        """Whether it handed anything in during the life that ended."""
+        if lived_s >= ACTED_S:
+            return True
+        try:
+            mine = self.evaluator.call("GET", "/operator/board")["by_submitter"].get(member.name, {})
+        except Transient:
+            return True
+        before, member.submissions = member.submissions, mine.get("submissions", 0)
+        return member.submissions > before
+
+    def _end(self, member: Member, state: State, detail: str | None = None) -> None:
+        member.state = state
+        self._note(member, state, detail)
+
+    def _note(self, member: Member, event: str, detail: str | None = None, *, code: int | None = None) -> None:
+        body: dict[str, Any] = {"event": event, "returncode": code, "direction": member.brief.direction}
+        self.journal.note("researcher", member.name, body | {"incarnation": member.incarnation, "detail": detail})
+
+    def _charge(self, member: Member) -> None:
+        """Charge it for the time since it was last charged, unless something of ours or its model's API was broken."""
         now = time.monotonic()
         seconds, member.charged_until = round(now - member.charged_until, 3), now
-        body = {"wall_s": seconds, "usd": self._usd(seconds)}
-        evaluator.call("POST", "/entries", {"kind": "spend", "who": member.brief.name, "body": body})
-
-    def _usd(self, seconds: float) -> float | None:
+        cpu_s, member.charged_cpu_s = round(max(0.0, member.used.cpu_s - member.charged_cpu_s), 3), member.used.cpu_s
+        if self._broken or self.journal.failing_since(member.name) is not None:
+            member.lost_s += seconds
+            return
         rate = self.campaign.usd_per_researcher_hour
-        return None if rate is None else rate * seconds / 3600
+        usd = None if rate is None else rate * seconds / 3600
+        self.journal.charge(member.name, wall_s=seconds, cpu_s=cpu_s, usd=usd)
 
-    def _stop(self, evaluator: EvaluatorProcess, member: Member) -> None:
-        if member.process and member.process.poll() is None:
-            member.process.terminate()
-            try:
-                member.process.wait(5)
-            except subprocess.TimeoutExpired:
-                member.process.kill()
-                member.process.wait()
-        if member.status in {"running", "restarted"}:
-            self._charge(evaluator, member)
-            member.status = "stopped"
-        member.sandbox.close()
+    # --- the end -----------------------------------------------------------------------------------------------------------
+
+    def _stop(self, *members: Member) -> None:
+        """Ask them to stop, all at once, and after GRACE_S end them."""
+        running = [m for m in members if m.alive]
+        for member in running:
+            member.measure()
+            member.ask_to_stop()
+        until = time.monotonic() + GRACE_S
+        while any(m.alive for m in running) and time.monotonic() < until:
+            time.sleep(0.05)
+        for member in members:
+            if member.process is not None:
+                self._charge(member)
+                member.leave(None)
+
+    def _stop_all(self) -> None:
+        self._stop(*self.members)
+        for member in self.members:
+            if not member.done:
+                self._end(member, "stopped")
+
+    # --- what others see ---------------------------------------------------------------------------------------------------
+
+    def _show(self, watch: Watch, *, at_once: bool = False) -> None:
+        if not at_once and time.monotonic() - self._shown_at < SHOW_EVERY_S:
+            return
+        self._shown_at = time.monotonic()
+        state = self.state()
+        state.write(self.folder)
+        watch(state)
+
+    def state(self) -> FleetState:
+        """The fleet as it is now."""
+        spent, last = self.journal.spent, self.journal.last_call
+        services = {s.name: "up" if s.up else "down" for s in (self.evaluator, self.gateway)}
+        alarms = [f"{what} is down" for what in self._down]
+        alarms += ["the circuit breaker is open: half of the fleet crashed"] if self.breaker.open else []
+        alarms += [f"{m.name} gave up" for m in self.members if m.state == "gave up"]
+        return FleetState(
+            campaign=self.campaign.name,
+            at=time.time(),
+            pid=os.getpid(),
+            ends_at=self._ends_at,
+            researcher_budget=self.campaign.budget,
+            campaign_budget=self.campaign.campaign_budget,
+            spent=spent(None),
+            members=tuple(m.shown(spent(m.name), last(m.name)) for m in self.members),
+            services=services,
+            alarms=tuple(alarms),
+        )

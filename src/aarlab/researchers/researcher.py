@@ -48,6 +48,7 @@ class Brief(Record):
     experiments: int  # how many it may submit in all
     mode: Literal["predictions", "code"] = "predictions"  # what it submits; in code mode no feedback item is in its data
     prompt: str = ""  # the whole starting prompt: problem, resources, rules, direction
+    go_on: str = ""  # what it is told when it is started again with more to do
 
 
 class Inside(Record):

@@ -1,0 +1,89 @@
+"""Who belongs to a fleet: a home, a brief and a starting prompt each, made before anything is started."""
+
+import json
+import sys
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from aarlab.fleet.campaign import Campaign
+from aarlab.fleet.directions import (
+    Direction,
+    Terms,
+    direction,
+    go_on_prompt,
+    load_directions,
+    prompts_version,
+    starting_prompt,
+)
+from aarlab.fleet.member import Member
+from aarlab.gateway.journal import Journal
+from aarlab.researchers.kinds import RESEARCHERS
+from aarlab.researchers.researcher import Brief, Researcher
+
+
+def enrol(campaign: Campaign, folder: Path, public: Path, journal: Journal) -> list[Member]:
+    """The researchers of a campaign, as their earlier lives left them. What they are told is written, and the full text of it
+    is noted for the ledger before the first life of each.
+
+    Raises:
+        Misconfigured: what the kind of researcher needs is missing, or the file of directions cannot be used.
+    """
+    researcher = RESEARCHERS[campaign.kind](campaign.options)
+    researcher.require()
+    card = json.loads((public / "problem.json").read_text())
+    directions = load_directions(Path(campaign.directions)) if campaign.directions else None
+    members = []
+    for number in range(campaign.researchers):
+        start = direction(number, directed=campaign.directed, directions=directions)
+        member = _member(campaign, folder, researcher, _brief(campaign, card, number, start))
+        member.incarnation = journal.incarnation(member.name)
+        members.append(member)
+    if not any(m.incarnation for m in members):
+        version = {"event": "prompts", "detail": f"SHA-256 {prompts_version()}"}
+        journal.note("campaign", "operator", version)
+        for member in members:
+            told = {"event": "enrolled", "direction": member.brief.direction, "detail": member.brief.prompt}
+            journal.note("researcher", member.name, told)
+    return members
+
+
+def _brief(campaign: Campaign, card: Mapping[str, Any], number: int, start: Direction) -> Brief:
+    name = f"researcher-{number + 1}"
+    terms = Terms(
+        name=name,
+        researchers=campaign.researchers,
+        mode=campaign.mode,
+        minutes=campaign.minutes,
+        experiments=campaign.experiments,
+        budget=campaign.budget,
+        campaign_budget=campaign.campaign_budget,
+        model_api=campaign.kind != "search",
+    )
+    return Brief(
+        name=name,
+        direction=start.prompt,
+        family=start.family,
+        seed=campaign.seed * 1000 + number,
+        experiments=campaign.experiments,
+        mode=campaign.mode,
+        prompt=starting_prompt(card, terms, start),
+        go_on=go_on_prompt(),
+    )
+
+
+def _member(campaign: Campaign, folder: Path, researcher: Researcher, brief: Brief) -> Member:
+    home, told = folder / "work" / brief.name, folder / "briefs" / brief.name
+    for made in (home, told):
+        made.mkdir(parents=True, exist_ok=True)
+    researcher.prepare(told, brief)
+    return Member(
+        brief=brief,
+        researcher=researcher,
+        session=str(uuid.uuid5(uuid.NAMESPACE_URL, f"{campaign.name}/{brief.name}")),
+        told=told,
+        home=home,
+        transcripts=folder / "transcripts" / brief.name,
+        python=sys.executable,
+    )

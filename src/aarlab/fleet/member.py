@@ -1,0 +1,120 @@
+"""One researcher of a running fleet: its lives, what each was charged, when it last did something."""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from subprocess import Popen
+
+from aarlab.core.budget import Spent
+from aarlab.fleet.patience import Patience
+from aarlab.fleet.state import MemberState, State
+from aarlab.fleet.transcripts import last_action
+from aarlab.researchers.researcher import Brief, Ended, Researcher
+from aarlab.sandbox.sandbox import Sandbox, Usage
+
+TAIL_BYTES = 1 << 16  # of what a life printed: by which it is told how it ended
+DRAIN_S = 0.3  # between a process's end and the reading of its last words
+DONE: frozenset[State] = frozenset({"finished", "spent", "gave up", "stopped"})
+
+
+@dataclass
+class Member:
+    """See the module's docstring. Times are of the monotonic clock, but for `started_at` and `last_action_at`."""
+
+    brief: Brief
+    researcher: Researcher
+    session: str
+    told: Path  # its brief's folder
+    home: Path
+    transcripts: Path
+    python: str  # the interpreter that is seen inside
+    state: State = "waiting"
+    incarnation: int = 0
+    patience: Patience = field(default_factory=Patience)
+    not_before: float = 0.0
+    sandbox: Sandbox | None = None
+    process: Popen | None = None
+    log: Path | None = None
+    before: Ended | None = None  # how its life before this one ended
+    began: float = 0.0
+    started_at: float | None = None  # seconds since 1970
+    died: float | None = None
+    stalled: bool = False
+    submissions: int = 0  # when this life began
+    charged_until: float = 0.0
+    charged_cpu_s: float = 0.0  # of this life
+    lost_s: float = 0.0  # of this life: time in which something of ours was broken, not charged
+    used: Usage = field(default_factory=lambda: Usage(0.0, 0, 0, 0))
+
+    @property
+    def name(self) -> str:
+        return self.brief.name
+
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    @property
+    def done(self) -> bool:
+        """Whether it is not started again."""
+        return self.state in DONE
+
+    def begin(self) -> None:
+        """A life has been started."""
+        self.state, self.died, self.stalled, self.lost_s = "running", None, False, 0.0
+        self.began = self.charged_until = time.monotonic()
+        self.started_at, self.charged_cpu_s = time.time(), 0.0
+
+    def leave(self, ended: Ended | None) -> None:
+        """A life is over; all that still runs of it is ended."""
+        if self.sandbox is not None:
+            self.sandbox.close()
+        self.process, self.sandbox, self.before = None, None, ended
+
+    def last_words(self) -> str:
+        """The end of what its life printed."""
+        if self.log is None or not self.log.exists():
+            return ""
+        with self.log.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - TAIL_BYTES))
+            return file.read().decode(errors="replace")
+
+    def quiet_since(self, last_call: float | None) -> float:
+        """Seconds since 1970 at which it last wrote something or called a model; its start if it has not."""
+        wrote = self.log.stat().st_mtime if self.log and self.log.exists() else 0.0
+        return max(self.started_at or 0.0, wrote, last_call or 0.0)
+
+    def measure(self) -> None:
+        """Take a look at what it uses; what cannot be seen now is as it was."""
+        if self.sandbox is not None and self.alive:
+            self.used = self.sandbox.usage()
+
+    def ask_to_stop(self) -> None:
+        """By closing its standard input, as every program of a researcher is started to understand."""
+        if self.process is not None and self.process.stdin is not None and not self.process.stdin.closed:
+            self.process.stdin.close()
+
+    def kill(self) -> None:
+        """End all that runs in its sandbox, now."""
+        if self.sandbox is not None:
+            self.sandbox.close()
+
+    def shown(self, spent: Spent, last_call: float | None) -> MemberState:
+        """As others see it."""
+        action = last_action(self.log) if self.log else None
+        acted_at = None if self.started_at is None else max(action[0] if action else 0.0, self.quiet_since(last_call))
+        return MemberState(
+            name=self.name,
+            direction=self.brief.direction,
+            state=self.state,
+            incarnation=self.incarnation,
+            started_at=self.started_at,
+            last_action_at=acted_at,
+            last_action=action[1] if action else "",
+            restarts=self.patience.restarts,
+            spent=spent,
+            memory_bytes=self.used.memory_bytes,
+            disk_bytes=self.used.disk_bytes,
+            processes=self.used.processes,
+        )

@@ -1,0 +1,93 @@
+"""When a researcher whose life ended may be started again: back-off for each, and a circuit breaker for the fleet.
+
+Its own faults count and end in giving it up; faults that are not its own are waited out and cost it nothing.
+"""
+
+from dataclasses import dataclass, field
+
+from aarlab.researchers.researcher import Ended
+
+MAX_RESTARTS = 5  # crashes in a row
+STABLE_S = 60.0  # a life this long forgives the crashes before it
+MOST_CRASH_S, MOST_OUTAGE_S = 60.0, 300.0
+IDLE_LIVES = 3  # lives in a row that did nothing in the lab: it has nothing more to do
+WINDOW_S, OPEN_S, MOST_OPEN_S = 60.0, 30.0, 480.0
+
+
+@dataclass
+class Patience:
+    """What to do about one researcher after each of its lives."""
+
+    crashes: int = 0  # in a row
+    outages: int = 0  # in a row
+    idle: int = 0  # in a row
+    restarts: int = 0  # in all, by its own fault
+
+    def after(self, ended: Ended, *, lived_s: float, acted: bool) -> float | str:
+        """Seconds to wait until the next life, or the state in which it stays ("finished", "spent", "gave up").
+
+        acted: it submitted or posted something in the life that ended.
+        """
+        if ended in {"finished", "spent"}:
+            return ended
+        if ended == "outage":
+            self.outages += 1
+            return min(MOST_OUTAGE_S, 2.0 ** (self.outages - 1))
+        self.outages = 0
+        if ended == "again":
+            self.crashes, self.idle = 0, 0 if acted else self.idle + 1
+            return "finished" if self.idle >= IDLE_LIVES else 0.0
+        self.crashes = 1 if lived_s >= STABLE_S else self.crashes + 1
+        self.restarts += 1
+        return "gave up" if self.crashes > MAX_RESTARTS else min(MOST_CRASH_S, 2.0 ** (self.crashes - 1))
+
+    def forgive(self) -> None:
+        """The last crash was not its own fault after all."""
+        self.crashes, self.restarts = max(0, self.crashes - 1), max(0, self.restarts - 1)
+
+
+@dataclass
+class Breaker:
+    """Opens when half of the fleet (two at least) crashes within a minute: that is no researcher's fault.
+
+    While open nobody is started, for 30, 60, ... 480 s; then one is tried, and the others follow once it has lived.
+    """
+
+    members: int
+    _crashed: dict[str, float] = field(default_factory=dict)  # name -> when last
+    _until: float | None = None
+    _opened: int = 0
+    _trial: str | None = None
+
+    @property
+    def open(self) -> bool:
+        return self._until is not None
+
+    def crashed(self, name: str, now: float) -> bool:
+        """Take in a crash; True while open, when the crash is forgiven."""
+        self._crashed[name] = now
+        recent = sum(now - at <= WINDOW_S for at in self._crashed.values())
+        if self.open or recent >= max(2, -(-self.members // 2)):
+            if not self.open or self._trial == name:
+                self._until = now + min(MOST_OPEN_S, OPEN_S * 2.0**self._opened)
+                self._opened += 1
+            self._trial = None
+        return self.open
+
+    def lived(self, name: str) -> None:
+        """A life has shown itself (it acted, or ended in order, or is stable)."""
+        if not self.open or self._trial == name:
+            self._crashed.pop(name, None)
+            if self.open:
+                self._until, self._opened, self._trial = None, 0, None
+                self._crashed.clear()
+
+    def may_start(self, name: str, now: float) -> bool:
+        """Whether this one may be started now; while open and after the wait, one alone."""
+        if not self.open:
+            return True
+        assert self._until is not None
+        if now < self._until or self._trial not in {None, name}:
+            return False
+        self._trial = name
+        return True

@@ -1,0 +1,90 @@
+"""Back-off, giving up, and the fleet's circuit breaker, by hand."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aarlab.fleet.patience import IDLE_LIVES, MAX_RESTARTS, MOST_OPEN_S, MOST_OUTAGE_S, OPEN_S, STABLE_S, Breaker, Patience
+
+SHORT = {"lived_s": 1.0, "acted": False}
+
+
+def test_crashes_in_a_row_wait_longer_and_end_in_giving_up():
+    patience = Patience()
+    waits = [patience.after("crashed", **SHORT) for _ in range(MAX_RESTARTS + 1)]
+    assert waits == [1.0, 2.0, 4.0, 8.0, 16.0, "gave up"]
+
+
+def test_a_long_life_forgives_the_crashes_before_it():
+    patience = Patience()
+    for _ in range(50):
+        assert patience.after("crashed", lived_s=STABLE_S, acted=False) == 1.0
+    assert patience.restarts == 50
+
+
+def test_an_outage_is_waited_out_for_ever_and_counts_as_no_crash():
+    patience = Patience()
+    waits = [patience.after("outage", **SHORT) for _ in range(20)]
+    assert waits[:4] == [1.0, 2.0, 4.0, 8.0]
+    assert waits[-1] == MOST_OUTAGE_S
+    assert (patience.crashes, patience.restarts) == (0, 0)
+    assert patience.after("crashed", **SHORT) == 1.0
+
+
+def test_who_ends_in_order_goes_on_until_it_has_nothing_to_do():
+    patience = Patience()
+    assert [patience.after("again", lived_s=9, acted=True) for _ in range(9)] == [0.0] * 9
+    ends = [patience.after("again", lived_s=9, acted=False) for _ in range(IDLE_LIVES)]
+    assert ends == [0.0] * (IDLE_LIVES - 1) + ["finished"]
+
+
+def test_budget_and_finish_are_final():
+    assert Patience().after("spent", **SHORT) == "spent"
+    assert Patience().after("finished", **SHORT) == "finished"
+
+
+def test_half_of_the_fleet_opens_the_breaker_and_one_that_lives_closes_it():
+    breaker = Breaker(9)
+    assert [breaker.crashed(f"r-{n}", 10.0 + n) for n in range(4)] == [False] * 4
+    assert breaker.crashed("r-4", 14.0)
+    assert not breaker.may_start("r-0", 14.0 + OPEN_S - 0.1)
+    assert breaker.may_start("r-7", 14.0 + OPEN_S)
+    assert not breaker.may_start("r-0", 14.0 + OPEN_S), "one alone is tried"
+    assert breaker.may_start("r-7", 15.0 + OPEN_S)
+    breaker.lived("r-0")  # an old one that still ran: says nothing about starting
+    assert breaker.open
+    breaker.lived("r-7")
+    assert not breaker.open
+    assert breaker.may_start("r-0", 15.0 + OPEN_S)
+
+
+def test_a_failed_trial_waits_twice_as_long():
+    breaker = Breaker(2)
+    breaker.crashed("a", 0.0)
+    assert breaker.crashed("b", 0.0)
+    now, waits = 0.0, []
+    for _ in range(6):
+        start = now
+        while not breaker.may_start("a", now):
+            now += 1.0
+        waits.append(now - start)
+        assert breaker.crashed("a", now)
+    assert waits == [OPEN_S, 2 * OPEN_S, 4 * OPEN_S, 8 * OPEN_S, MOST_OPEN_S, MOST_OPEN_S]
+
+
+def test_crashes_far_apart_or_of_one_alone_open_nothing():
+    breaker = Breaker(4)
+    assert not breaker.crashed("a", 0.0)
+    assert not breaker.crashed("b", 61.0)
+    alone = Breaker(1)
+    assert not any(alone.crashed("a", float(n)) for n in range(9))
+
+
+@given(st.lists(st.sampled_from(["crashed", "outage", "again"]), max_size=60))
+def test_nobody_waits_longer_than_the_limits_and_no_outage_ends_anybody(ends):
+    patience = Patience()
+    for ended in ends:
+        wait = patience.after(ended, lived_s=1.0, acted=True)
+        assert wait == "gave up" or 0 <= wait <= MOST_OUTAGE_S
+        if wait == "gave up":
+            assert patience.crashes > MAX_RESTARTS
+            break
