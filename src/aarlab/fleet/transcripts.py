@@ -7,7 +7,9 @@ binary or made to harm a terminal.
 import hashlib
 import json
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple
 
@@ -17,7 +19,7 @@ Kind = Literal["begins", "says", "thinks", "calls", "gets", "fails", "waits", "e
 LINE_BYTES = 8 << 20  # a longer line is read to its end and left out
 STEP_CHARACTERS = 20_000  # of one step's text
 WORDS = 120  # characters of a step in one line
-MESSAGES = 64  # whose blocks are remembered
+MESSAGES, BLOCKS = 64, 256  # the latest messages whose blocks are remembered, and how many of each
 _TAIL_BYTES = (1 << 16, 1 << 20, LINE_BYTES)
 _NAMED = (
     "command",
@@ -30,6 +32,7 @@ _NAMED = (
     "prompt",
     "url",
 )  # of a call: what it is about
+_PART = b'{"type":"stream_event"'  # most lines are; they need not be parsed
 Event = Mapping[str, Any]
 
 
@@ -38,6 +41,7 @@ class Step(NamedTuple):
 
     kind: Kind
     text: str
+    at: str = ""  # ISO 8601, where the line says it
 
     @property
     def words(self) -> str:
@@ -48,7 +52,9 @@ class Step(NamedTuple):
 
 def step(kind: Kind, text: str) -> Step:
     """A step of any text, shortened and made printable."""
-    return Step(kind, printable(text[:STEP_CHARACTERS]).strip("\n"))
+    left_out = len(text) - STEP_CHARACTERS
+    end = f"\n… {left_out:,} more characters" if left_out > 0 else ""
+    return Step(kind, printable(text[:STEP_CHARACTERS]).strip("\n") + end)
 
 
 class Parser:
@@ -59,6 +65,8 @@ class Parser:
 
     def steps(self, line: bytes) -> list[Step]:
         """What one line says; nothing for an empty one and for parts of a message that comes whole later."""
+        if line.startswith(_PART):
+            return []
         text = line.decode(errors="replace").strip()
         if not text:
             return []
@@ -68,7 +76,8 @@ class Parser:
             return [step("prints", text)]
         if not isinstance(event, dict) or not isinstance(event.get("type"), str):
             return [step("prints", text)]
-        return self._event(event)
+        at = event.get("timestamp")
+        return [one._replace(at=one_line(at, 32)) if isinstance(at, str) else one for one in self._event(event)]
 
     def _event(self, event: Event) -> list[Step]:
         kind = event["type"]
@@ -98,6 +107,7 @@ class Parser:
         if digest in mine:
             return False
         mine.append(digest)
+        del mine[:-BLOCKS]
         return True
 
 
@@ -156,37 +166,83 @@ def _system(event: Event) -> list[Step]:
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
+def lives(folder: Path) -> dict[int, Path]:
+    """The transcripts in one researcher's folder, by the number of its life, in order."""
+    found = {int(p.stem): p for p in folder.glob("*.jsonl") if p.stem.isascii() and p.stem.isdigit()}
+    return dict(sorted(found.items()))
+
+
 def lines(file: BinaryIO, *, partial: bool) -> Iterator[tuple[bytes, int]]:
-    """Whole lines from where the file stands, with the offset after each; one that is too long is b"". `partial`: a last
-    line without its end counts as well. In bounded memory."""
+    """Lines from where the file stands, with the number of bytes up to the end of each; one that is too long is said to be.
+    `partial`: a last line without its end counts as well. In bounded memory."""
+    taken = 0
     while line := file.readline(LINE_BYTES):
-        long = False
-        while line and not line.endswith(b"\n") and len(line) >= LINE_BYTES:
-            line, long = file.readline(LINE_BYTES), True
-        if line and not line.endswith(b"\n") and not partial:
+        whole, length = line, len(line)
+        while len(line) >= LINE_BYTES and not line.endswith(b"\n"):
+            line = file.readline(LINE_BYTES)
+            length += len(line)
+            whole = b"[a line of %d bytes is left out]" % length
+        if not line.endswith(b"\n") and not partial:
             return
-        yield b"" if long else line, file.tell()
+        taken += length
+        yield whole, taken
+
+
+class Reader:
+    """One life, read as it is written."""
+
+    def __init__(self, path: Path, *, offset: int = 0, seen: Mapping[str, list[str]] | None = None) -> None:
+        self.path, self.offset, self.parser = path, offset, Parser(seen)
+
+    def new(self, *, whole: bool, limit: int | None = None) -> Iterator[Step]:
+        """Steps of the lines (at most `limit`) that were written since. `whole`: nothing more will be, so that a last line
+        without its end counts.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+        """
+        start = self.offset
+        with self.path.open("rb") as file:
+            file.seek(start)
+            for line, taken in islice(lines(file, partial=whole), limit):
+                self.offset = start + taken
+                yield from self.parser.steps(line)
+
+
+def steps_of(path: Path) -> Iterator[Step]:
+    """Every step of one life, as far as it is written.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    return Reader(path).new(whole=True)
 
 
 def last_action(path: Path) -> tuple[float, str] | None:
     """When a researcher last printed something (seconds since 1970), and the last thing it did, in words: "Bash: python
-    method.py". Reads the end of the file alone. None where nothing was printed."""
+    method.py". Reads the end of the file alone, and only if it has changed. None where nothing was printed."""
     try:
-        with path.open("rb") as file:
-            size, at = path.stat().st_size, path.stat().st_mtime
-            for tail in _TAIL_BYTES if size else ():
-                file.seek(max(0, size - tail))
-                found = _last(file.read(tail), whole=tail >= size)
-                if found or tail >= size:
-                    return at, found or "prints"
+        found = path.stat()
+        return (found.st_mtime, _last_words(path, found.st_size, found.st_mtime_ns)) if found.st_size else None
     except FileNotFoundError:
         return None
-    return (at, "prints a long line") if size else None
 
 
-def _last(data: bytes, *, whole: bool) -> str | None:
-    parser, rows = Parser(), data.split(b"\n")
-    for row in reversed(rows if whole else rows[1:]):
+@lru_cache(maxsize=1024)
+def _last_words(path: Path, size: int, mtime_ns: int) -> str:
+    del mtime_ns  # of the key only
+    with path.open("rb") as file:
+        for tail in _TAIL_BYTES:
+            file.seek(max(0, size - tail))
+            rows = file.read(tail).split(b"\n")
+            if (words := _last(rows if tail >= size else rows[1:])) or tail >= size:
+                return words or "prints"
+    return "prints a long line"
+
+
+def _last(rows: Sequence[bytes]) -> str | None:
+    parser = Parser()
+    for row in reversed(rows):
         for one in reversed(parser.steps(row)):
             if one.kind not in {"gets", "begins", "thinks"} and one.text:
                 return one.words
