@@ -43,7 +43,7 @@ class Member:
     submissions: int = 0  # when this life began
     charged_until: float = 0.0
     charged_cpu_s: float = 0.0  # of this life
-    lost_s: float = 0.0  # of this life: time in which something of ours was broken, not charged
+    lost_s: float = 0.0  # since its last event: time in which something of ours was broken, not charged
     used: Usage = field(default_factory=lambda: Usage(0.0, 0, 0, 0))
 
     @property

@@ -113,13 +113,14 @@ class Fleet:
             service.revive()
             if service.up:
                 if since := self._down.pop(service.name, None):
-                    self._campaign_event(f"{service.name} is back", f"{time.time() - since:.1f} s")
+                    down_s = time.time() - since
+                    self._campaign_event(f"{service.name} is back", f"{down_s:.1f} s", lost_s=round(down_s, 3))
             elif service.name not in self._down:
                 self._down[service.name] = time.time()
                 self._campaign_event(f"{service.name} is down", service.last_words()[:1000])
 
-    def _campaign_event(self, event: str, detail: str) -> None:
-        self.journal.note("campaign", "operator", {"event": event, "detail": detail})
+    def _campaign_event(self, event: str, detail: str, *, lost_s: float | None = None) -> None:
+        self.journal.note("campaign", "operator", {"event": event, "detail": detail, "lost_s": lost_s})
 
     # --- one researcher ----------------------------------------------------------------------------------------------------
 
@@ -253,7 +254,9 @@ class Fleet:
 
     def _note(self, member: Member, event: str, detail: str | None = None, *, code: int | None = None) -> None:
         body: dict[str, Any] = {"event": event, "returncode": code, "direction": member.brief.direction}
-        self.journal.note("researcher", member.name, body | {"incarnation": member.incarnation, "detail": detail})
+        lost_s, member.lost_s = round(member.lost_s, 3), 0.0  # since its last event
+        body |= {"incarnation": member.incarnation, "detail": detail, "lost_s": lost_s or None}
+        self.journal.note("researcher", member.name, body)
 
     def _charge(self, member: Member) -> None:
         """Charge it for the time since it was last charged, unless something of ours or its model's API was broken."""

@@ -171,6 +171,7 @@ class Event(Record):
     direction: Annotated[str, Field(max_length=20_000)] | None = None
     incarnation: Whole | None = None  # of a researcher: which of its lives
     detail: Annotated[str, Field(max_length=200_000)] | None = None  # a prompt's text, the words of an error
+    lost_s: Annotated[float, Field(ge=0, le=1e9)] | None = None  # s in which what is not its own was broken: not charged
 
 
 class ModelCall(Record):
