@@ -37,6 +37,7 @@ def test_the_walls_hold(copy):
         ("core/pgr.py", "import aarlab.evaluation.grade", "Core imports nothing of ours"),
         ("methods/parts.py", "import torch", "Only models import torch"),
         ("diversity/language_model.py", "import aarlab.methods.parts", "Diversity knows core alone"),
+        ("gateway/app.py", "import aarlab.server.wire", "The gateway knows core alone"),
         ("researchers/search.py", "import aarlab.evaluation.evaluator", "Researchers reach the evaluator over MCP only"),
     ],
 )

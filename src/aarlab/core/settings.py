@@ -45,6 +45,11 @@ def model_keys() -> dict[str, str]:
     return {provider: os.environ[name] for provider, name in KEYS.items() if os.environ.get(name)}
 
 
+def gateway_keys() -> dict[str, str]:
+    """In the gateway's process: the keys that it was given, by provider (`AAR_KEY_ANTHROPIC`, ...)."""
+    return {provider: os.environ[name] for provider in KEYS if os.environ.get(name := f"AAR_KEY_{provider.upper()}")}
+
+
 def anthropic_url() -> str:
     """Where the Messages API is, for the operator's own calls: `ANTHROPIC_BASE_URL`, or the provider's."""
     return os.environ.get("ANTHROPIC_BASE_URL", "https://api.anthropic.com").rstrip("/")

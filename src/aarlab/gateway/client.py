@@ -1,0 +1,152 @@
+"""One request of a client inside a sandbox, and the answer to it."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any
+
+from aarlab.core.errors import AarError, InvalidSubmission
+
+SEND_S = 60.0  # a client that takes nothing for so long has gone
+BODY_S = 60.0  # how long a client may take to send a body
+ROOM = 64 << 20  # bytes of bodies that one researcher may have in work at once
+
+Scope = Message = dict[str, Any]
+Receive, Send = Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+class Room:
+    """Bytes of memory that one researcher's requests share; who finds it full waits."""
+
+    def __init__(self, size: int = ROOM) -> None:
+        self._free = size
+        self._changed = asyncio.Condition()
+
+    async def take(self, size: int) -> None:
+        """Wait for so many."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._free >= size)
+            self._free -= size
+
+    async def give(self, size: int) -> None:
+        """They are not needed any longer."""
+        async with self._changed:
+            self._free += size
+            self._changed.notify_all()
+
+
+class Client:
+    """Reads the request, writes the answer, and knows when the other end has gone."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.method: str = scope["method"]
+        self.path: str = scope["raw_path"].decode("latin-1")  # as it came: nothing is decoded, so nothing is read two ways
+        self.query: bytes = scope["query_string"]
+        self.headers: Headers = scope["headers"]
+        self.gone = asyncio.Event()
+        self._receive, self._send = receive, send
+        self._hang_up: Callable[[bool], None] = scope["state"]["hang_up"]
+        self._watch: asyncio.Task[None] | None = None
+        self._held: tuple[Room, int] | None = None
+        self.started = False
+
+    def header(self, name: bytes) -> bytes | None:
+        """Its value; None if it is absent or given more than once."""
+        values = [value for given, value in self.headers if given == name]
+        return values[0] if len(values) == 1 else None
+
+    async def body(self, most: int, room: Room) -> bytes:
+        """The whole body. From then on `gone` is watched.
+
+        Raises:
+            InvalidSubmission: it has more than `most` bytes, is too slow, or was broken off.
+        """
+        stated = self.header(b"content-length")
+        size = int(stated) if stated is not None and stated.isdigit() else most
+        if size > most:
+            raise _too_large(most)
+        await room.take(size)
+        self._held = (room, size)
+        chunks, got = [], 0
+        try:
+            async with asyncio.timeout(BODY_S):
+                while True:
+                    message = await self._receive()
+                    if message["type"] == "http.disconnect":
+                        self.gone.set()
+                        raise InvalidSubmission("The body was broken off. Send it whole.", status=400)
+                    got += len(message.get("body", b""))
+                    if got > most:
+                        raise _too_large(most)
+                    chunks.append(message.get("body", b""))
+                    if not message.get("more_body"):
+                        break
+        except TimeoutError as error:
+            raise InvalidSubmission(f"The body did not come within {BODY_S:.0f} s. Send it faster.", status=408) from error
+        self._watch = asyncio.create_task(self._watched())
+        return b"".join(chunks)
+
+    async def _watched(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.gone.set()
+
+    async def close(self) -> None:
+        """Give back what the request held."""
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._held is not None:
+            room, size = self._held
+            self._held = None
+            await room.give(size)
+
+    async def start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Begin an answer whose body follows by `write`, and ends by `end`."""
+        self.started = True
+        await self._put({"type": "http.response.start", "status": status, "headers": list(headers)})
+
+    async def write(self, chunk: bytes) -> None:
+        """Some of the body, at once. Nothing happens if the client has gone."""
+        await self._put({"type": "http.response.body", "body": chunk, "more_body": True})
+
+    async def end(self) -> None:
+        """The body is complete."""
+        await self._put({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def answer(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
+        """A whole answer."""
+        await self.start(status, [*headers, (b"content-length", b"%d" % len(body))])
+        await self._put({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def answer_json(self, status: int, body: object, headers: Headers = ()) -> None:
+        """A whole answer of ours."""
+        await self.answer(status, [(b"content-type", b"application/json"), *headers], json.dumps(body).encode())
+
+    async def cut(self) -> None:
+        """End the connection after what was written, so that the client sees that more should have come."""
+        self._hang_up(False)
+        try:
+            async with asyncio.timeout(SEND_S):
+                await self.gone.wait()
+        except TimeoutError:
+            self._hang_up(True)
+
+    async def _put(self, message: Message) -> None:
+        if self.gone.is_set():
+            return
+        try:
+            async with asyncio.timeout(SEND_S):
+                await self._send(message)
+        except TimeoutError:
+            self._hang_up(True)
+            self.gone.set()
+
+
+def _too_large(most: int) -> InvalidSubmission:
+    return InvalidSubmission(f"A body may have {most:,} bytes here. Send fewer.", status=413)
+
+
+def status_of(error: AarError) -> int:
+    """The HTTP status of one of our errors: its own, or its class's."""
+    return error.facts.get("status") or {"submitter": 400, "operator": 503, "try again": 503}[error.whose_move]

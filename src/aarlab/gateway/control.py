@@ -1,0 +1,61 @@
+"""The supervisor's socket: who is a researcher now, and how the gateway is. No sandbox is given it."""
+
+import re
+import time
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
+
+from aarlab.core.errors import AarError, InvalidSubmission
+from aarlab.core.records import Record
+from aarlab.gateway.client import Client, Receive, Room, Scope, Send, status_of
+from aarlab.gateway.members import Members
+from aarlab.gateway.till import Till
+
+MAX_BODY = 64 << 10  # bytes
+_MEMBER = re.compile(r"^/members/([A-Za-z0-9][A-Za-z0-9._-]{0,63})$")
+
+
+class NewLife(Record):
+    """The body of `PUT /members/NAME`: a life's number, and the token with which it speaks to the lab."""
+
+    incarnation: Annotated[int, Field(ge=1)]
+    token: Annotated[str, Field(pattern=r"^[!-~]{1,500}$")]
+
+
+def control_app(members: Members, till: Till) -> Any:
+    """The ASGI application: `PUT` and `DELETE /members/NAME`, `GET /status`."""
+    room, started_at = Room(), time.time()
+
+    async def route(client: Client) -> dict[str, Any]:
+        match = _MEMBER.match(client.path)
+        if match and client.method == "PUT":
+            life = _life(await client.body(MAX_BODY, room))
+            return {"folder": str(await members.admit(match[1], life.incarnation, life.token))}
+        if match and client.method == "DELETE":
+            await members.dismiss(match[1])
+            return {}
+        if client.path == "/status" and client.method == "GET":
+            flying, spent = await till.in_flight(None), await till.spent(None)
+            calls = {"open": flying.calls, "reserved_usd": flying.usd, "spent_usd": spent.usd}
+            return {"started_at": started_at, "calls": calls, "members": members.status()}
+        raise InvalidSubmission("PUT or DELETE /members/NAME, or GET /status.", status=404)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        client = Client(scope, receive, send)
+        try:
+            await client.answer_json(200, await route(client))
+        except AarError as error:
+            await client.answer_json(status_of(error), {"error": str(error), "whose_move": error.whose_move})
+        finally:
+            await client.close()
+
+    return app
+
+
+def _life(body: bytes) -> NewLife:
+    try:
+        return NewLife.model_validate_json(body)
+    except ValidationError as error:
+        fields = "; ".join(".".join(map(str, mistake["loc"])) or "all" for mistake in error.errors())  # not what was sent
+        raise InvalidSubmission(f"Send {{incarnation, token}}. Wrong: {fields}.") from error
