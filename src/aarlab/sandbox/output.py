@@ -29,7 +29,8 @@ def run_to_end(process: subprocess.Popen, limits: Limits) -> Completed:
         kill_group(process)
         raise
     reader.join(5)
-    process.stdout.close()
+    if not reader.is_alive():  # else a child that left the group holds the other end; closing would wait for it
+        process.stdout.close()
     wall_s = time.monotonic() - started
     return Completed(process.returncode, tail.text(), timed_out, round(wall_s, 3))
 
