@@ -16,7 +16,6 @@ from aarlab.fleet.services import Service
 from aarlab.fleet.supervisor import Parts
 from aarlab.gateway.config import GatewayConfig, Provider
 from aarlab.gateway.journal import Journal
-from aarlab.researchers.scripted_api import default_script
 
 NO_MODEL = ("search",)  # kinds that call no model API
 SCRIPTED = "scripted"
@@ -84,6 +83,8 @@ class ScriptedApi(Service):
     """The model API that plays a script, as a process of its own."""
 
     def __init__(self, folder: Path, script: str | None) -> None:
+        from aarlab.researchers.scripted_api import default_script
+
         place = folder / "scripted"
         argv = [sys.executable, "-m", "aarlab.researchers.scripted_api", "--script", script or str(default_script())]
         address = place / "address.json"

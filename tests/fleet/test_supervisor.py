@@ -1,0 +1,212 @@
+"""The supervisor on real processes: the server, the gateway, and small programs as researchers."""
+
+import os
+import signal
+import sys
+import time
+from collections import Counter
+
+import pytest
+
+from aarlab.core.budget import Budget
+from aarlab.evaluation.ledger import Ledger
+from aarlab.fleet import member, patience, supervisor
+from aarlab.fleet.campaign import Campaign
+from aarlab.fleet.enrol import enrol
+from aarlab.fleet.launch import standing
+from aarlab.fleet.state import read_state
+from aarlab.fleet.supervisor import Fleet
+from aarlab.researchers.researcher import RESEARCHERS, Launch
+from aarlab.sandbox import Directory
+
+
+class Program:
+    """A kind of researcher that is a line of Python and ends as it is said."""
+
+    def __init__(self, code, ended):
+        self.code, self.how = code, ended
+
+    def __call__(self, options):
+        return self
+
+    def require(self):
+        pass
+
+    def mounts(self):
+        return ()
+
+    def prepare(self, folder, brief):
+        (folder / "brief.json").write_text(brief.model_dump_json())
+
+    def launch(self, inside, life):
+        return Launch(argv=(sys.executable, "-u", "-c", self.code), env={"LIFE": str(life.incarnation), "GATE": "{gate}"})
+
+    def ended(self, returncode, tail):
+        return self.how(returncode, tail) if callable(self.how) else self.how
+
+
+SLEEPS = "import time; print('here', flush=True); time.sleep(600)"
+HEEDS = "import time\nprint('here', flush=True)\ntry: time.sleep(600)\nexcept KeyboardInterrupt: print('in order', flush=True)"
+KINDS = {
+    "crasher": Program("raise SystemExit(3)", "crashed"),
+    "sleeper": Program(SLEEPS, "crashed"),
+    "heeder": Program(HEEDS, "crashed"),
+    "done": Program("pass", "finished"),
+    "turns": Program("pass", "again"),
+    "outage": Program("pass", "outage"),
+    "spent": Program("pass", "spent"),
+    "mixed": Program(
+        "import os; raise SystemExit(int(os.environ['LIFE']) < 3)", lambda code, _: "crashed" if code else "finished"
+    ),
+}
+for name, made in KINDS.items():
+    RESEARCHERS.add(f"test-{name}")(made)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """The supervisor's times, shortened."""
+    monkeypatch.setattr(supervisor, "TICK_S", 0.02)
+    monkeypatch.setattr(supervisor, "CHARGE_EVERY_S", 0.3)
+    monkeypatch.setattr(supervisor, "SHOW_EVERY_S", 0.1)
+    monkeypatch.setattr(patience, "MOST_CRASH_S", 0.02)
+    monkeypatch.setattr(member, "DRAIN_S", 0.05)
+    monkeypatch.setattr(supervisor, "DRAIN_S", 0.05)
+
+
+@pytest.fixture
+def fleet(bed, tmp_path, quick):
+    """A way to run a fleet: (why it ended, entries of the ledger, its folder)."""
+
+    def run(kind, seconds=20.0, act=lambda state, parts, fleet: None, **fields):
+        campaign = Campaign(name="t", kind=f"test-{kind}", student="double", problem="generated-chat", **fields)
+        folder = tmp_path / "campaign"
+        with standing(campaign.model_copy(update={"kind": "search"}), folder, bed.folder) as parts:
+            made = Fleet(campaign, folder, bed, Directory, enrol(campaign, folder, bed.public, parts.journal), parts)
+            why = made.run(seconds, lambda state: act(state, parts, made))
+        ledger = Ledger(folder / "server" / "ledger.sqlite", read_only=True)
+        entries = ledger.entries()
+        ledger.close()
+        return why, entries, folder
+
+    return run
+
+
+def events(entries, name="researcher-1"):
+    return [e.body["event"] for e in entries if e.kind == "researcher" and e.who == name]
+
+
+def test_what_was_told_is_in_the_ledger_before_the_first_life(fleet):
+    why, entries, _ = fleet("done", researchers=3)
+    assert why == "all have ended"
+    assert events(entries) == ["enrolled", "running", "ended: finished", "finished"]
+    told = [e.body["detail"] for e in entries if e.body.get("event") == "enrolled"]
+    assert len(set(told)) == 3
+    assert all("Where you start" in words for words in told)
+    assert [e.body["detail"][:8] for e in entries if e.body.get("event") == "prompts"] == ["SHA-256 "]
+
+
+def test_who_crashes_again_and_again_is_given_up(fleet):
+    why, entries, folder = fleet("crasher", researchers=1)
+    assert why == "all have ended"
+    assert events(entries).count("restarted") == patience.MAX_RESTARTS
+    assert events(entries)[-1] == "gave up"
+    assert [e.body["returncode"] for e in entries if e.body.get("event") == "ended: crashed"] == [3] * 6
+    assert read_state(folder).alarms == ("researcher-1 gave up",)
+
+
+def test_crashes_of_the_whole_fleet_open_the_breaker_and_are_nobodys_fault(fleet):
+    _, entries, folder = fleet("crasher", seconds=3, researchers=4)
+    assert "circuit breaker opened" in [e.body["event"] for e in entries if e.kind == "campaign"]
+    state = read_state(folder)
+    assert any("circuit breaker" in alarm for alarm in state.alarms)
+    assert "gave up" not in {m.state for m in state.members}
+    assert max(m.incarnation for m in state.members) <= 2, "nobody is started while it is open"
+
+
+def test_a_crash_or_two_is_forgotten(fleet):
+    why, entries, _ = fleet("mixed", researchers=1)
+    assert why == "all have ended"
+    lives = [e.body["incarnation"] for e in entries if e.body.get("event") in {"running", "restarted"}]
+    assert lives == [1, 2, 3]
+
+
+def test_who_ends_in_order_without_doing_anything_is_finished(fleet):
+    why, entries, _ = fleet("turns", researchers=1)
+    assert why == "all have ended"
+    assert events(entries).count("ended: again") == patience.IDLE_LIVES
+
+
+def test_an_outage_ends_nobody_and_costs_no_crash(fleet):
+    why, entries, folder = fleet("outage", seconds=2.5, researchers=1)
+    assert why == "time is spent"
+    assert events(entries)[-1] == "stopped"
+    assert read_state(folder).members[0].restarts == 0
+
+
+def test_a_budget_that_the_gateway_refused_ends_it(fleet):
+    _, entries, _ = fleet("spent", researchers=1)
+    assert events(entries) == ["enrolled", "running", "ended: spent", "spent"]
+
+
+def test_one_that_stalls_is_started_again(fleet):
+    _, entries, _ = fleet("sleeper", seconds=4, researchers=1, stall_minutes=1 / 60)
+    assert "stalled" in events(entries)
+    assert events(entries).count("restarted") >= 1
+
+
+def test_hours_that_are_spent_stop_it_in_order(fleet):
+    why, entries, folder = fleet("heeder", researchers=1, budget=Budget(hours=1 / 3600))
+    assert why == "all have ended"
+    assert events(entries)[-1] == "spent"
+    assert "in order" in (folder / "transcripts" / "researcher-1" / "001.jsonl").read_text()
+    wall_s = sum(e.body["wall_s"] for e in entries if e.kind == "spend")
+    assert wall_s >= 1
+
+
+def test_the_campaigns_budget_stops_all(fleet):
+    why, entries, _ = fleet("heeder", researchers=3, campaign_budget=Budget(hours=2 / 3600))
+    assert why == "budget of 0.000555556 hours is spent"
+    assert all(events(entries, f"researcher-{n}")[-1] == "stopped" for n in (1, 2, 3))
+
+
+def test_a_spent_researcher_is_not_started_again_in_the_next_run(fleet):
+    fleet("heeder", researchers=1, budget=Budget(hours=1 / 3600))
+    why, entries, _ = fleet("heeder", researchers=1, budget=Budget(hours=1 / 3600))
+    assert why == "all have ended"
+    assert events(entries).count("running") + events(entries).count("restarted") == 1
+    assert events(entries).count("enrolled") == 1
+
+
+def test_server_and_gateway_killed_under_the_fleet_lose_nothing_and_charge_nobody_twice(fleet):
+    killed = []
+
+    def act(state, parts, running):
+        for service in (parts.evaluator, parts.gateway):
+            if service.name not in killed and all(m.state == "running" for m in state.members):
+                killed.append(service.name)
+                os.kill(service._process.pid, signal.SIGKILL)
+
+    _, entries, folder = fleet("sleeper", seconds=8, act=act, researchers=2)
+    assert sorted(killed) == ["gateway", "server"]
+    told = Counter(e.body["event"] for e in entries if e.kind == "campaign")
+    assert told["server is down"] == told["server is back"] == told["gateway is down"] == told["gateway is back"] == 1
+    ids = [e.body["id"] for e in entries if "id" in e.body]
+    assert len(ids) == len(set(ids))
+    assert events(entries) == ["enrolled", "running", "stopped"], "the researchers went on meanwhile"
+    state = read_state(folder)
+    for one in state.members:
+        charged = sum(e.body["wall_s"] for e in entries if e.kind == "spend" and e.who == one.name)
+        assert charged == pytest.approx(one.spent.wall_s)
+        assert charged < 8, "time in which ours was broken is not charged"
+
+
+def test_the_state_says_who_does_what(fleet):
+    seen = []
+    fleet("sleeper", seconds=2, act=lambda state, parts, running: seen.append(state), researchers=2)
+    state = next(s for s in seen if all(m.state == "running" for m in s.members))
+    assert {m.name for m in state.members} == {"researcher-1", "researcher-2"}
+    assert state.services == {"server": "up", "gateway": "up"}
+    assert state.pid == os.getpid()
+    assert abs(state.at - time.time()) < 60
+    assert seen[-1].members[0].state == "stopped"
