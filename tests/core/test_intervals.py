@@ -3,7 +3,7 @@ import pytest
 from pydantic import ValidationError
 
 from aarlab.core.errors import Misconfigured
-from aarlab.core.intervals import accuracy_measure, mean_measure, pgr_measure
+from aarlab.core.intervals import accuracy_measure, mean_measure, pgr_measure, ratio_measure
 from aarlab.core.records import Measure
 
 
@@ -60,3 +60,19 @@ def test_a_measure_refuses_an_interval_upside_down_and_nan():
         Measure(estimate=0.5, lower=0.6, upper=0.4, n=3, resampled="items")
     with pytest.raises(ValidationError):
         Measure(estimate=float("nan"), lower=0.0, upper=1.0, n=3, resampled="items")
+
+
+def test_a_ratio_is_of_sums_and_its_interval_is_what_resampling_pairs_gives():
+    rng = np.random.default_rng(5)
+    sizes_N = rng.uniform(1, 9, 12)
+    amounts_N = sizes_N * rng.uniform(1, 3, 12)
+    found = ratio_measure(amounts_N, sizes_N, draws=20_000, resampled="pairs")
+    assert found.estimate == pytest.approx(amounts_N.sum() / sizes_N.sum())
+    picks_BN = rng.integers(12, size=(20_000, 12))
+    by_hand = np.quantile(amounts_N[picks_BN].sum(axis=1) / sizes_N[picks_BN].sum(axis=1), [0.025, 0.975])
+    assert (found.lower, found.upper) == pytest.approx(by_hand, abs=0.01)
+    same = ratio_measure(2 * sizes_N, sizes_N, resampled="pairs")
+    assert (same.lower, same.upper) == pytest.approx((2.0, 2.0))
+    assert ratio_measure(np.array([1.0, 0.0]), np.array([1.0, 0.0]), resampled="pairs").upper == 1.0, (
+        "a draw of no size is none"
+    )

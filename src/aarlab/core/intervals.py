@@ -131,3 +131,15 @@ def mean_measure(values_N: NDArray[np.float64], *, seed: int = 0, draws: int = D
     rng = np.random.default_rng(seed)
     draws_B = _item_weights(rng, len(values_N), draws) @ values_N
     return _measure(float(np.mean(values_N)), draws_B, n=len(values_N), resampled=resampled)
+
+
+def ratio_measure(
+    amounts_N: NDArray[np.float64], sizes_N: NDArray[np.float64], *, seed: int = 0, draws: int = DRAWS, resampled: str
+) -> Measure:
+    """Sum of N amounts by the sum of their sizes, with a bootstrap interval over the pairs; draws of no size are left out."""
+    weights_BN = _item_weights(np.random.default_rng(seed), len(sizes_N), draws)
+    amounts_B, sizes_B = weights_BN @ amounts_N, weights_BN @ sizes_N
+    usable_B = sizes_B > 0
+    return _measure(
+        amounts_N.sum() / sizes_N.sum(), amounts_B[usable_B] / sizes_B[usable_B], n=len(sizes_N), resampled=resampled
+    )

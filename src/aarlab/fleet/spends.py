@@ -16,7 +16,7 @@ class Tally:
     def __init__(self) -> None:
         self.wall_s = self.cpu_s = 0.0
         self.machine_usd = self.model_usd = 0.0  # of what has a known price
-        self.charges = self.unpriced_charges = 0  # of the machine
+        self.charges = self.unpriced_charges = self.unmeasured_charges = 0  # of the machine; without price, without processor
         self.calls: Counter[str] = Counter()  # by model
         self.unpriced_calls = self.interrupted_calls = 0
         self.tokens: Counter[tuple[str, TokenKind]] = Counter()  # by model and kind
@@ -31,6 +31,7 @@ class Tally:
             self._add_call(call, usd)
             return
         self.charges += 1
+        self.unmeasured_charges += "cpu_s" not in body
         self.unpriced_charges += usd is None
         self.machine_usd += usd or 0.0
 

@@ -7,11 +7,12 @@ from datetime import datetime
 
 import numpy as np
 
-from aarlab.core.records import Entry, Family, Measure
+from aarlab.core.records import Entry, Family
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.fleet.baselines import load_baselines
 from aarlab.fleet.campaign import Campaign
 from aarlab.report.claims import claim_rows, released_rows
+from aarlab.report.costs import costs
 from aarlab.report.entropy import family_entropy, over_time
 from aarlab.report.record import (
     BaselineRow,
@@ -63,6 +64,7 @@ def build(campaign: Campaign, testbed: Testbed, evaluator: Evaluator, *, isolati
         researchers=_researchers(entries),
         flags=tuple(FlagRow(at=e.at, **_flag(e)) for e in of["flag"]),
         totals=_totals(of, entries),
+        costs=costs(campaign, entries),
         ledger_head=entries[-1].hash if entries else "",
         ledger_root=b64encode(evaluator.ledger.head()[1]).decode(),
         notes=_notes(campaign, isolation),
@@ -106,8 +108,6 @@ def _researchers(entries: Sequence[Entry]) -> tuple[ResearcherRow, ...]:
                 experiments=count(len(submitted)),
                 told_improvements=count(sum(e.body["receipt"]["improved"] for e in submitted)),
                 failures=count(_failures(mine)),
-                hours=_hours(mine),
-                usd=_usd(mine),
             )
         )
     return tuple(rows)
@@ -115,16 +115,6 @@ def _researchers(entries: Sequence[Entry]) -> tuple[ResearcherRow, ...]:
 
 def _failures(entries: Sequence[Entry]) -> int:
     return sum(e.kind == "finding" and e.body["kind"] == "error" for e in entries)
-
-
-def _hours(entries: Sequence[Entry]) -> Measure:
-    spends = [e for e in entries if e.kind == "spend"]
-    return count(sum(e.body["wall_s"] for e in spends) / 3600, n=max(1, len(spends)))
-
-
-def _usd(entries: Sequence[Entry]) -> Measure | None:
-    spends = [e.body["usd"] for e in entries if e.kind == "spend"]
-    return None if not spends or None in spends else count(sum(spends), n=len(spends))
 
 
 def _flag(entry: Entry) -> dict:
@@ -138,15 +128,10 @@ def _flag(entry: Entry) -> dict:
 
 
 def _totals(of: dict[str, list[Entry]], entries: Sequence[Entry]) -> Totals:
-    hours, usd = _hours(of["spend"]), _usd(of["spend"])
-    rate = None if usd is None or not hours.estimate else count(usd.estimate / hours.estimate, n=usd.n)
     return Totals(
         experiments=count(len(of["submission"])),
         findings=count(len(of["finding"])),
         failures=count(_failures(of["finding"])),
-        hours=hours,
-        usd=usd,
-        usd_per_researcher_hour=rate,
         ledger_entries=count(len(entries)),
     )
 
@@ -166,5 +151,5 @@ def _notes(campaign: Campaign, isolation: str) -> tuple[str, ...]:
     if not campaign.confirm_on_fresh:
         notes.append(f"No fresh draw of the data was run. `aar confirm {campaign.name}` runs the whole gate.")
     if campaign.usd_per_researcher_hour is None:
-        notes.append("Cost is unknown: no usd_per_researcher_hour was given. No model API was called.")
+        notes.append("The machine's time has no price: no usd_per_researcher_hour was given. Costs leave it out and say so.")
     return tuple(notes)

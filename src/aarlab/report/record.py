@@ -152,8 +152,63 @@ class ResearcherRow(Record):
     experiments: Measure
     told_improvements: Measure
     failures: Measure
-    hours: Measure
-    usd: Measure | None
+
+
+class LimitRow(Record):
+    """One limit of a budget, and what was spent of it."""
+
+    what: str  # "USD", "tokens", "hours", "processor hours"
+    spent: Measure
+    limit: Measure
+
+
+class CostRow(Record):
+    """What one researcher, or the whole campaign, cost: model + machine. What is not known is null, never 0."""
+
+    name: str
+    hours: Measure  # in which it ran and nothing that is not its own was broken
+    cpu_hours: Measure | None  # of processor time in its sandbox
+    lost_hours: Measure  # in which the model API, the gateway or the server was broken: charged to nobody
+    calls: Measure  # of a model
+    interrupted: Measure  # of them: cut off, and charged as far as is known
+    tokens: Measure  # of all kinds
+    model_usd: Measure | None  # at list prices; null if a call's price is not known
+    machine_usd: Measure | None  # null if the machine has no price
+    usd: Measure | None  # both
+    known_usd: Measure  # what of both is known
+    left_out: tuple[str, ...]  # what that leaves out, in words
+    usd_per_hour: Measure | None
+    limits: tuple[LimitRow, ...]
+
+    @property
+    def total(self) -> str:
+        """In words: `$3.20`, or what is known and what that leaves out."""
+        if self.usd is not None:
+            return f"${self.usd.estimate:.2f}"
+        known = f"${self.known_usd.estimate:.2f}" if self.known_usd.estimate else "unknown:"
+        return f"{known} without {' and '.join(self.left_out)}"
+
+
+class ModelRow(Record):
+    """Calls of one model by the whole campaign."""
+
+    model: str
+    calls: Measure
+    input_tokens: Measure  # neither written to nor read from a cache
+    cache_write_tokens: Measure
+    cache_read_tokens: Measure
+    output_tokens: Measure
+    known_usd: Measure
+
+
+class Costs(Record):
+    """What the campaign cost."""
+
+    campaign: CostRow
+    researchers: tuple[CostRow, ...]
+    models: tuple[ModelRow, ...]
+    usd_per_researcher_hour: Measure | None  # with an interval over researchers
+    services_down_hours: Measure  # of the server and the gateway, each counted
 
 
 class FlagRow(Record):
@@ -170,16 +225,13 @@ class Totals(Record):
     experiments: Measure
     findings: Measure
     failures: Measure
-    hours: Measure
-    usd: Measure | None
-    usd_per_researcher_hour: Measure | None
     ledger_entries: Measure
 
 
 class Report(Record):
     """Everything that the Markdown, the HTML and the terminal show."""
 
-    schema_version: int = 3
+    schema_version: int = 4
     campaign: dict  # the campaign's specification, as saved
     problem: dict  # the problem's public card
     student: str
@@ -197,6 +249,7 @@ class Report(Record):
     researchers: tuple[ResearcherRow, ...]
     flags: tuple[FlagRow, ...]
     totals: Totals
+    costs: Costs
     ledger_head: str  # hash of the last entry: quote it to pin down the record
     ledger_root: str  # base64 Merkle root of all entries, as a signed checkpoint has it
     notes: tuple[str, ...]

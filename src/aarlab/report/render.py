@@ -4,11 +4,14 @@ import json
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from aarlab.core.printable import one_line, printable
 from aarlab.core.records import Measure
-from aarlab.report.record import AblationRow, ElsewhereRow, Report, Score
+from aarlab.report.record import AblationRow, CostRow, ElsewhereRow, Report, Score
 
 
 def interval(measure: Measure | None) -> str:
@@ -35,11 +38,20 @@ def _environment(kind: str) -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
         keep_trailing_newline=True,
+        finalize=_harmless,
     )
     cell = (lambda text: text.replace("|", "\\|").replace("\n", " ")) if kind == "md" else str
     environment.filters |= {"interval": interval, "accuracy": accuracy, "cell": cell}
     environment.filters |= {"score": score, "elsewhere": elsewhere, "p_value": p_value, "left": left}
+    environment.filters |= {"usd": usd, "hours": hours, "limits": limits, "whole": whole}
     return environment
+
+
+def _harmless(value: object) -> object:
+    """What is filled in, without control and direction characters: much of it was written by researchers."""
+    if isinstance(value, Markup):
+        return Markup(printable(value))  # it is escaped already, and characters are only taken away
+    return printable(value) if isinstance(value, str) else value
 
 
 def write(report: Report, folder: Path) -> Path:
@@ -84,29 +96,70 @@ def print_report(report: Report, console: Console) -> None:
     """The report's main tables in the terminal."""
     console.print(_scores(report))
     console.print(_claims(report))
-    totals = report.totals
-    console.print(
+    console.print(_costs(report))
+    totals, cost = report.totals, report.costs
+    words = (
         f"{interval(totals.experiments)} experiments, {interval(totals.findings)} findings, "
-        f"{totals.hours.estimate:.2f} researcher-hours, cost {_usd(totals.usd)}; "
+        f"{hours(cost.campaign.hours)} researcher-hours, cost {cost.campaign.total}, "
+        f"per researcher-hour {usd(cost.usd_per_researcher_hour)}; "
         f"entropy over families {interval(report.entropy)} bits; {len(report.flags)} flags; {report.isolation}."
     )
-    for note in report.notes:
-        console.print(f"[dim]note: {note}[/dim]")
+    for line, style in ((words, ""), *((f"note: {note}", "dim") for note in report.notes)):
+        console.print(Text(printable(line), style=style))
 
 
-def _usd(measure: Measure | None) -> str:
-    return "unknown (no rate was given)" if measure is None else f"${measure.estimate:.2f}"
+def usd(measure: Measure | None) -> str:
+    """`$1.20`, with its interval where there is one; `unknown` for null."""
+    if measure is None:
+        return "unknown"
+    found = f"${measure.estimate:.2f}"
+    return found if measure.lower == measure.upper else f"{found} [{measure.lower:.2f}, {measure.upper:.2f}]"
+
+
+def hours(measure: Measure | None) -> str:
+    """With three decimals: a demo takes minutes."""
+    return "unknown" if measure is None else f"{measure.estimate:.3f}"
+
+
+def whole(measure: Measure) -> str:
+    """`1,234,567`."""
+    return f"{measure.estimate:,.0f}"
+
+
+def limits(row: CostRow) -> str:
+    """`1.25 of 5 USD (25 %)` for each limit there is."""
+    words = [f"{x.spent.estimate:.4g} of {x.limit.estimate:g} {x.what} ({_share(x.spent, x.limit)})" for x in row.limits]
+    return ", ".join(words) or "no limit"
+
+
+def _share(spent: Measure, limit: Measure) -> str:
+    return percent(spent.estimate / limit.estimate)
+
+
+def _costs(report: Report) -> Table:
+    table = Table(title="Cost: model + machine", title_justify="left")
+    for column in ("", "hours", "cpu hours", "lost", "calls", "tokens", "model", "machine", "total", "of the budget"):
+        table.add_column(column)
+    for row in (*report.costs.researchers, report.costs.campaign):
+        spent = hours(row.hours), hours(row.cpu_hours), hours(row.lost_hours), whole(row.calls), whole(row.tokens)
+        table.add_row(*_cells(row.name, *spent, usd(row.model_usd), usd(row.machine_usd), usd(row.usd), limits(row)))
+    return table
+
+
+def _cells(*words: str) -> list[Text]:
+    """As they are: no markup, no control character."""
+    return [Text(one_line(word, 400)) for word in words]
 
 
 def _scores(report: Report) -> Table:
-    table = Table(
-        title=f"{report.problem['name']}: PGR with 95 % intervals over items, seeds and anchors", title_justify="left"
-    )
+    title = f"{report.problem['name']}: PGR with 95 % intervals over items, seeds and anchors"
+    table = Table(title=Text(one_line(title, 200)), title_justify="left")
     for column in ("", "PGR feedback", "PGR final", "accuracy final"):
         table.add_column(column)
     table.add_row("weak teacher", "0", "0", accuracy(report.anchors_final.weak))
     for row in report.baselines:
-        table.add_row(row.name, interval(row.feedback.pgr), interval(row.final.pgr), accuracy(row.final.accuracy))
+        scores = interval(row.feedback.pgr), interval(row.final.pgr), accuracy(row.final.accuracy)
+        table.add_row(*_cells(row.name, *scores))
     table.add_row("ceiling", "1", "1", accuracy(report.anchors_final.ceiling))
     return table
 
@@ -121,7 +174,8 @@ def _claims(report: Report) -> Table:
         table.add_column(column)
     for c in report.claims:
         scores = interval(c.claimed.pgr), score(c.final), *(further[c.rank][n] or "not run" for n in ran)
-        table.add_row(str(c.rank), c.researcher, c.family.value, *scores, c.standing, p_value(c.p_adjusted), interval(c.m))
+        verdict = c.standing, p_value(c.p_adjusted), interval(c.m)
+        table.add_row(*_cells(str(c.rank), c.researcher, c.family.value, *scores, *verdict))
     return table
 
 

@@ -1,0 +1,97 @@
+"""Spends of the ledger -> what researchers and campaign cost: model + machine. Unknown is None, never 0."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from aarlab.core.budget import Budget, Spent
+from aarlab.core.intervals import ratio_measure
+from aarlab.core.records import Entry, Measure
+from aarlab.fleet.campaign import Campaign
+from aarlab.fleet.spends import TOKEN_KINDS, Tally
+from aarlab.report.record import CostRow, Costs, LimitRow, ModelRow, count
+
+
+def costs(campaign: Campaign, entries: Sequence[Entry]) -> Costs:
+    """What the ledger's spends amount to, by researcher, by model and in all. Who spent nothing has a row, too."""
+    tallies: dict[str, Tally] = {e.who: Tally() for e in entries if e.kind == "researcher"}
+    total, lost_s, down_s = Tally(), defaultdict[str, float](float), 0.0
+    for entry in entries:
+        if entry.kind == "spend":
+            total.add(entry.body)
+            tallies.setdefault(entry.who, Tally()).add(entry.body)
+        elif entry.kind == "researcher":
+            lost_s[entry.who] += entry.body.get("lost_s") or 0.0
+        elif entry.kind == "campaign":
+            down_s += entry.body.get("lost_s") or 0.0
+    rows = tuple(_row(name, tally, lost_s[name], campaign.budget) for name, tally in tallies.items())
+    return Costs(
+        campaign=_row(campaign.name, total, sum(lost_s.values()), campaign.campaign_budget),
+        researchers=rows,
+        models=_models(total),
+        usd_per_researcher_hour=_rate(rows),
+        services_down_hours=count(down_s / 3600, n=1),
+    )
+
+
+def _row(name: str, tally: Tally, lost_s: float, budget: Budget) -> CostRow:
+    calls, spent = sum(tally.calls.values()), tally.spent
+    model = None if tally.unpriced_calls else count(tally.model_usd, n=max(1, calls))
+    machine = None if tally.unpriced_charges or not tally.charges else count(tally.machine_usd, n=tally.charges)
+    usd = None if model is None or machine is None else count(spent.usd, n=tally.charges + calls)
+    return CostRow(
+        name=name,
+        hours=count(spent.wall_s / 3600, n=max(1, tally.charges)),
+        cpu_hours=None if tally.unmeasured_charges or not tally.charges else count(spent.cpu_s / 3600, n=tally.charges),
+        lost_hours=count(lost_s / 3600, n=1),
+        calls=count(calls),
+        interrupted=count(tally.interrupted_calls, n=max(1, calls)),
+        tokens=count(spent.tokens),
+        model_usd=model,
+        machine_usd=machine,
+        usd=usd,
+        known_usd=count(spent.usd, n=max(1, tally.charges + calls)),
+        left_out=tally.unknown,
+        usd_per_hour=None if usd is None or not spent.wall_s else count(usd.estimate / (spent.wall_s / 3600), n=usd.n),
+        limits=tuple(_limits(spent, budget)),
+    )
+
+
+def _limits(spent: Spent, budget: Budget) -> Iterable[LimitRow]:
+    kinds = (
+        ("USD", spent.usd, budget.usd),
+        ("tokens", spent.tokens, budget.tokens),
+        ("hours", spent.wall_s / 3600, budget.hours),
+        ("processor hours", spent.cpu_s / 3600, budget.cpu_hours),
+    )
+    for what, used, limit in kinds:
+        if limit is not None:
+            yield LimitRow(what=what, spent=count(used, n=1), limit=count(limit, n=1))
+
+
+def _models(total: Tally) -> tuple[ModelRow, ...]:
+    return tuple(
+        ModelRow(
+            model=model,
+            calls=count(calls),
+            known_usd=count(total.usd_by_model[model], n=calls),
+            **{f"{kind}_tokens": count(total.tokens[model, kind]) for kind in TOKEN_KINDS},
+        )
+        for model, calls in sorted(total.calls.items())
+    )
+
+
+def _rate(rows: Sequence[CostRow]) -> Measure | None:
+    """Dollars by hours over all researchers, with a bootstrap interval over them: how much it varies from one to the next.
+
+    None where a cost is not known, or nobody ran; of one researcher alone there is no interval, only the amount.
+    """
+    ran = [row for row in rows if row.hours.estimate > 0]
+    if not ran or any(row.usd is None for row in ran):
+        return None
+    if len(ran) == 1:
+        return ran[0].usd_per_hour
+    usd_N = np.array([row.known_usd.estimate for row in ran])
+    hours_N = np.array([row.hours.estimate for row in ran])
+    return ratio_measure(usd_N, hours_N, resampled="researchers")
