@@ -9,7 +9,13 @@ from pathlib import Path
 from socketserver import ThreadingMixIn, UnixStreamServer
 from urllib.parse import urlsplit
 
-USAGE = {"spent": {"wall_s": 12.0, "cpu_s": 3.0, "tokens": 4000, "usd": 0.02}, "budget": {"usd": 0.05}, "left": {"usd": 0.03}}
+SPENT = {"hours": 0.5, "tokens": 4000, "usd": 0.02, "cpu_hours": 0.1}
+USAGE = {
+    "researcher": "ann",
+    "spent": SPENT,
+    "budget": {"hours": None, "tokens": None, "usd": 0.05, "cpu_hours": None},
+    "left": {"hours": None, "tokens": None, "usd": 0.03, "cpu_hours": None},
+}
 
 
 class _Handler(BaseHTTPRequestHandler):

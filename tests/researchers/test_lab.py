@@ -66,7 +66,7 @@ def test_the_routes_are_those_of_the_server(server):
 
 @pytest.mark.parametrize("wrong", ["../operator/board", "x/../../y", "a?b=c", "zwölf", "\r\nX: y", "", "f" * 64])
 def test_a_wrong_id_stays_an_id_and_is_refused_in_words(lab, wrong):
-    with pytest.raises((InvalidSubmission, Misconfigured)):
+    with pytest.raises(InvalidSubmission):
         lab.call("download_code", snapshot=wrong)
 
 
@@ -81,7 +81,8 @@ def test_a_wrong_id_stays_an_id_and_is_refused_in_words(lab, wrong):
         ((422, {"error": "later", "whose_move": "try again"}), Transient),
         ((401, {"error": "an old socket", "whose_move": "submitter"}), Unauthorised),
         ((500, {"error": "a bug", "whose_move": "a bug of ours"}), Misconfigured),
-        ((404, {"error": {"type": "not_found"}}), Misconfigured),
+        ((500, {}), Misconfigured),
+        ((404, {"type": "error", "error": {"message": "Nothing is here."}}), InvalidSubmission),
     ],
 )
 def test_each_failure_is_the_error_that_says_whose_move_it_is(gate, lab, fault, kind):

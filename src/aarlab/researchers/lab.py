@@ -15,7 +15,7 @@ from aarlab.core.errors import AarError, InvalidSubmission, Misconfigured, Trans
 TIMEOUT_S = 120.0  # of one request
 FIRST_PAUSE_S, MOST_PAUSE_S = 0.25, 15.0
 LOST_STATUS = (429, 502, 503, 504)  # nothing is wrong with the request
-_ERRORS: dict[str, type[AarError]] = {"submitter": InvalidSubmission, "try again": Transient}
+_ERRORS: dict[str, type[AarError]] = {"submitter": InvalidSubmission, "try again": Transient, "operator": Misconfigured}
 
 # tool -> verb and path; fields that the path does not name are the query of a GET and the body of a POST
 ROUTES: dict[str, tuple[str, str]] = {
@@ -125,10 +125,12 @@ class Lab:
 
 
 def _refusal(status: int, told: Mapping[str, Any]) -> AarError:
+    """The server says {"error", "whose_move"}; the gateway, of what is not there, {"error": {"message"}}."""
     error = told.get("error")
-    words = error if isinstance(error, str) else json.dumps(told)[:500]
+    message = error.get("message") if isinstance(error, dict) else error
+    words = message if isinstance(message, str) else json.dumps(told)[:500]
     if status in LOST_STATUS:
         return Transient(words, status=status)
     if status in (401, 403):
         return Unauthorised(words, status=status)
-    return _ERRORS.get(str(told.get("whose_move")), Misconfigured)(words, status=status)
+    return _ERRORS.get(str(told.get("whose_move")), InvalidSubmission if status < 500 else Misconfigured)(words, status=status)
