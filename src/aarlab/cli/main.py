@@ -204,10 +204,12 @@ def transcript(
 
 
 @app.command(help="Say what is missing on this machine and how to mend it.")
-def doctor() -> None:
+def doctor(
+    campaign: Annotated[Path | None, typer.Option(help="CAMPAIGN.yaml: say what that campaign needs, too")] = None,
+) -> None:
     from aarlab.cli.doctor import examine
 
-    if not examine(console):
+    if not examine(console, load(campaign) if campaign else None):
         raise typer.Exit(1)
 
 
