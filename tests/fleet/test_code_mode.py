@@ -19,8 +19,9 @@ from aarlab.evaluation.ledger import Ledger
 from aarlab.evaluation.requests import CODE_ONLY, MOST_WAITING, Requests
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.code_mode import CodeWorker, outcome_of
+from aarlab.fleet.enrol import enrol, what_it_sees
 from aarlab.fleet.evaluator_process import EvaluatorProcess
-from aarlab.fleet.supervisor import Fleet
+from aarlab.gateway.journal import Journal
 from aarlab.methods.baselines import source_of
 from aarlab.researchers.researcher import HOME
 from aarlab.runs.blind import SHOWN, blind
@@ -149,20 +150,15 @@ def needles(bed):
     return [row[field] for row in rows for field in ("id", "first", "second")]
 
 
-def test_no_feedback_id_or_text_is_under_a_researchers_mounts(bed, tmp_path, short, lab):
-    process, _ = lab
-    fleet = Fleet(
-        Campaign(name="c", problem="generated-chat", researchers=1, mode="code"),
-        tmp_path / "campaign",
-        blind(bed),
-        Bubblewrap,
-        sockets=short,
-    )
-    (short / "researcher-1.sock").touch()
-    (member,) = fleet.enrol(process)
-    (tmp_path / "campaign" / "work" / "researcher-1" / "ids.json").write_text(json.dumps(needles(bed)))
-    done = member.sandbox.exec([sys.executable, "-c", LOOK, f"{HOME}/ids.json"], Limits(timeout_s=60))
-    member.sandbox.close()
+def test_no_feedback_id_or_text_is_under_a_researchers_mounts(bed, tmp_path, short):
+    campaign, folder, public = Campaign(name="c", researchers=1, mode="code"), tmp_path / "campaign", blind(bed).public
+    journal = Journal(tmp_path / "journal.sqlite")
+    (member,) = enrol(campaign, folder, public, journal)
+    journal.close()
+    sandbox = Bubblewrap(what_it_sees(campaign, public, member, short))
+    (member.home / "ids.json").write_text(json.dumps(needles(bed)))
+    done = sandbox.exec([sys.executable, "-c", LOOK, f"{HOME}/ids.json"], Limits(timeout_s=60))
+    sandbox.close()
     found, files, shown = json.loads(done.output)
     assert found == []
     assert files > 5

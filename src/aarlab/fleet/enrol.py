@@ -20,7 +20,15 @@ from aarlab.fleet.directions import (
 from aarlab.fleet.member import Member
 from aarlab.gateway.journal import Journal
 from aarlab.researchers.kinds import RESEARCHERS
-from aarlab.researchers.researcher import Brief, Researcher
+from aarlab.researchers.researcher import BRIEF, DATA, GATE, HOME, Brief, Researcher
+from aarlab.sandbox.sandbox import Mount, SandboxSpec
+
+ENV = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONUNBUFFERED": "1",
+}
 
 
 def enrol(campaign: Campaign, folder: Path, public: Path, journal: Journal) -> list[Member]:
@@ -86,4 +94,23 @@ def _member(campaign: Campaign, folder: Path, researcher: Researcher, brief: Bri
         home=home,
         transcripts=folder / "transcripts" / brief.name,
         python=sys.executable,
+    )
+
+
+def what_it_sees(campaign: Campaign, public: Path, member: Member, door: Path) -> SandboxSpec:
+    """The sandbox of one life: public data, its brief, its home, the folder with its socket, its kind's programs; no more."""
+    mounts = (
+        Mount(public, DATA),
+        Mount(member.told, BRIEF),
+        Mount(member.home, HOME, writable=True),
+        Mount(door, GATE),
+        *member.researcher.mounts(),
+    )
+    return SandboxSpec(
+        name=member.name,
+        mounts=mounts,
+        env=ENV | {"HOME": HOME},
+        workdir=HOME,
+        standing=campaign.limits.standing,
+        devices=campaign.devices,
     )

@@ -86,8 +86,8 @@ class Member:
         return max(self.started_at or 0.0, wrote, last_call or 0.0)
 
     def measure(self) -> None:
-        """Take a look at what it uses; what cannot be seen now is as it was."""
-        if self.sandbox is not None and self.alive:
+        """Take a look at what it uses; also after its program has ended, as long as its sandbox stands."""
+        if self.sandbox is not None:
             self.used = self.sandbox.usage()
 
     def ask_to_stop(self) -> None:

@@ -15,6 +15,7 @@ from aarlab.core.errors import Transient
 from aarlab.fleet import outbox
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.code_mode import CodeWorker
+from aarlab.fleet.enrol import what_it_sees
 from aarlab.fleet.evaluator_process import EvaluatorProcess
 from aarlab.fleet.gateway_process import GatewayProcess
 from aarlab.fleet.member import DRAIN_S, Member
@@ -24,18 +25,11 @@ from aarlab.gateway.journal import Journal
 from aarlab.researchers.researcher import BRIEF, DATA, GATE, HOME, SOCKET_NAME, Ended, Inside, Life
 from aarlab.runs.engine import MakeSandbox
 from aarlab.runs.testbed import Testbed
-from aarlab.sandbox.sandbox import Mount, SandboxSpec
 
 TICK_S, CHARGE_EVERY_S, SHOW_EVERY_S = 0.25, 10.0, 1.0
 GRACE_S = 15.0  # to end in order once asked to
 ACTED_S = 600.0  # a life this long has done something, whatever the board says
 LAST_POST_S = 30.0
-ENV = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "PYTHONDONTWRITEBYTECODE": "1",
-    "PYTHONUNBUFFERED": "1",
-}
 Watch = Callable[[FleetState], None]  # called about once a second
 
 
@@ -156,7 +150,7 @@ class Fleet:
         token = self.evaluator.call("POST", "/tokens", {"name": member.name})["token"]
         member.incarnation = self.journal.begin(member.name)
         door = self.gateway.admit(member.name, member.incarnation, token)
-        member.sandbox = self.make_sandbox(self._spec(member, door))
+        member.sandbox = self.make_sandbox(what_it_sees(self.campaign, self.testbed.public, member, door))
         member.log = member.transcripts / f"{member.incarnation:03d}.jsonl"
         member.log.parent.mkdir(parents=True, exist_ok=True)
         at = member.sandbox.inside
@@ -168,23 +162,6 @@ class Fleet:
         member.process = member.sandbox.start([*env, *wrapper, *launch.argv], member.log)
         member.begin()
         self._note(member, "restarted" if begun else "running")
-
-    def _spec(self, member: Member, door: Path) -> SandboxSpec:
-        mounts = (
-            Mount(self.testbed.public, DATA),
-            Mount(member.told, BRIEF),
-            Mount(member.home, HOME, writable=True),
-            Mount(door, GATE),
-            *member.researcher.mounts(),
-        )
-        return SandboxSpec(
-            name=member.name,
-            mounts=mounts,
-            env=ENV | {"HOME": HOME},
-            workdir=HOME,
-            standing=self.campaign.limits.standing,
-            devices=self.campaign.devices,
-        )
 
     def _look_after(self, member: Member) -> None:
         now = time.monotonic()
@@ -213,6 +190,7 @@ class Fleet:
         ended = "crashed" if member.stalled else member.researcher.ended(code, member.last_words())
         if ended == "crashed" and self._broken:
             ended = "outage"
+        member.measure()
         self._charge(member)
         acted = self._acted(member, lived_s)
         lost = f"{member.lost_s:.1f} s were lost to what is not its own, and not charged" if member.lost_s else None
@@ -276,13 +254,13 @@ class Fleet:
         """Ask them to stop, all at once, and after GRACE_S end them."""
         running = [m for m in members if m.alive]
         for member in running:
-            member.measure()
             member.ask_to_stop()
         until = time.monotonic() + GRACE_S
         while any(m.alive for m in running) and time.monotonic() < until:
             time.sleep(0.05)
         for member in members:
             if member.process is not None:
+                member.measure()
                 self._charge(member)
                 member.leave(None)
 
