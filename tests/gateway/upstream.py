@@ -4,8 +4,9 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 CUT, HANG = "cut", "hang"
 Step = (
@@ -86,7 +87,7 @@ class Upstream:
         self.play = play
         self.requests: list[Request] = []
         self.connections = 0
-        self._ended = 0  # connections that clients ended while a reply was being sent or held back
+        self._replying = 0
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._main()))
 
@@ -102,6 +103,10 @@ class Upstream:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    def open_replies(self) -> int:
+        """Replies whose end neither was sent nor cut off by who asked."""
+        return self._replying
 
     def wait_for(self, requests: int, within_s: float = 20.0) -> None:
         """Until so many have come in."""
@@ -130,13 +135,25 @@ class Upstream:
         try:
             while (request := await _request(reader)) is not None:
                 self.requests.append(request)
-                if not await self._send(self.play(request), writer):
+                if not await self._until_left(self._send(self.play(request), writer), reader):
                     return
         except (ConnectionError, asyncio.CancelledError):
             pass
         finally:
             self._open.discard(task)
             writer.transport.abort()
+
+    async def _until_left(self, sending: Coroutine[Any, Any, bool], reader: asyncio.StreamReader) -> bool:
+        """What `sending` says; False once who asked has gone, which is seen at the end of what it sends."""
+        self._replying += 1
+        reply = asyncio.ensure_future(sending)
+        try:
+            while not reply.done() and not reader.at_eof():
+                await asyncio.wait([reply], timeout=0.01)
+            return reply.done() and reply.result()
+        finally:
+            reply.cancel()
+            self._replying -= 1
 
     async def _send(self, reply: Reply, writer: asyncio.StreamWriter) -> bool:
         head = f"HTTP/1.1 {reply.status} Whatever\r\ntransfer-encoding: chunked\r\n"
