@@ -15,10 +15,10 @@ from mcp.server.mcpserver.exceptions import ToolError
 
 from aarlab.core.errors import AarError
 from aarlab.core.settings import gate_socket
+from aarlab.researchers.bridge_config import SERVER
 from aarlab.researchers.lab import Lab
 from aarlab.researchers.lab_tools import LabTools
 
-SERVER = "lab"  # the name under which agents know these tools
 TOOLS = (
     "get_problem",
     "commit_code",

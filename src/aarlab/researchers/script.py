@@ -1,0 +1,220 @@
+"""A script for a model API: turns of words and tool calls, and faults. The next turn follows from the conversation alone.
+
+Each tool call carries the number of its turn in its id, which agents send back with every request: so the turn after the last
+one that was answered is due. A call that was interrupted is played again.
+
+In all texts `<<name>>` is replaced: by the last match of the pattern `find[name]` in the results of earlier calls, by one of
+`choose[name]` (always the same for one agent and round), `<<turn>>`, or `<<round>>` (how often the loop was begun anew).
+"""
+
+import json
+import re
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import yaml
+from pydantic import Field, field_validator, model_validator
+
+from aarlab.core.errors import Misconfigured
+from aarlab.core.records import Record, validated
+
+Seconds = Annotated[float, Field(ge=0, le=86_400, strict=False)]
+Count = Annotated[int, Field(ge=0)]
+_ID = re.compile(r"^toolu_(\d+)_\d+$")
+_PLACE = re.compile(r"<<(\w+)>>")
+_INTERRUPTED = "interrupted"  # in what an agent writes as the result of a call that it did not finish
+CHARACTERS_PER_TOKEN = 4
+
+
+class Call(Record):
+    """One tool call."""
+
+    tool: str
+    input: dict[str, Any] = Field(default_factory=dict)
+
+
+class Usage(Record):
+    """What the API says that a turn cost; counted from the texts where it is not given."""
+
+    input_tokens: Count | None = None
+    output_tokens: Count | None = None
+    cache_creation_input_tokens: Count = 0
+    cache_read_input_tokens: Count = 0
+
+
+class Turn(Record):
+    """What is said and called in one answer. One without calls ends the agent's turn."""
+
+    say: str = ""
+    calls: Annotated[tuple[Call, ...], Field(strict=False)] = ()
+    usage: Usage = Usage()
+    pause_s: Seconds = 0.0  # before it is answered
+
+
+class Fault(Record):
+    """What goes wrong, `times` times for each agent, when a turn (counted from 0, loops included) is asked for."""
+
+    turn: Count
+    kind: Literal["status", "cut", "hang"] = "status"
+    status: Annotated[int, Field(ge=400, le=599)] = 500
+    words: str = "The script plays a fault."
+    retry_after_s: Count | None = None
+    seconds: Seconds = 3600.0  # of a hang
+    times: Count = 1
+
+
+class Script(Record):
+    """See the module's docstring. After the last turn comes turn `loop`; without one there is nothing more to say."""
+
+    turns: Annotated[tuple[Turn, ...], Field(min_length=1, strict=False)]
+    find: dict[str, str] = Field(default_factory=dict)
+    choose: dict[str, Annotated[tuple[str, ...], Field(min_length=1, strict=False)]] = Field(default_factory=dict)
+    loop: Count | None = None
+    faults: Annotated[tuple[Fault, ...], Field(strict=False)] = ()
+
+    @field_validator("find")
+    @classmethod
+    def _patterns(cls, find: dict[str, str]) -> dict[str, str]:
+        for name, pattern in find.items():
+            try:
+                groups = re.compile(pattern).groups
+            except re.error as error:
+                raise ValueError(f"{name} is no regular expression: {error}") from error
+            if groups != 1:
+                raise ValueError(f"{name} must have one group, the text that is found")
+        return find
+
+    @model_validator(mode="after")
+    def _loop_in_turns(self) -> "Script":
+        if self.loop is not None and self.loop >= len(self.turns):
+            raise ValueError(f"loop {self.loop} must be one of the {len(self.turns)} turns, counted from 0")
+        return self
+
+    def next(self, body: Mapping[str, Any], who: str) -> "Spoken":
+        """What is due in answer to a request's body. One that offers no tools asks something else, and is told nothing."""
+        if not body.get("tools"):
+            return Spoken(-1, "Nothing.", (), Usage(), 0.0, tokens_in(body))
+        number = self._due(body["messages"])
+        at, begun = self._place(number)
+        if at is None:
+            return Spoken(number, "The script has ended.", (), Usage(), 0.0, tokens_in(body))
+        turn = self.turns[at]
+        values = {"turn": str(number), "round": str(begun), **self._chosen(who, begun), **self._found(body["messages"])}
+        calls = tuple(Call(tool=c.tool, input=_filled(c.input, values)) for c in turn.calls)
+        return Spoken(number, _filled(turn.say, values), calls, turn.usage, turn.pause_s, tokens_in(body))
+
+    def _place(self, number: int) -> tuple[int | None, int]:
+        """(which of the turns it is, how often the loop was begun anew)."""
+        if number < len(self.turns):
+            return number, 0
+        if self.loop is None:
+            return None, 0
+        begun, at = divmod(number - self.loop, len(self.turns) - self.loop)
+        return self.loop + at, begun
+
+    def _due(self, messages: list[Any]) -> int:
+        results, due = dict(_results(messages)), 0
+        for message in messages:
+            if not isinstance(message, dict) or message.get("role") != "assistant":
+                continue
+            ids = [b["id"] for b in _blocks(message) if b.get("type") == "tool_use" and _ID.match(str(b.get("id")))]
+            if ids:
+                numbers = [int(_ID.match(i)[1]) for i in ids]  # type: ignore[index]
+                done = all(_INTERRUPTED not in results.get(i, _INTERRUPTED) for i in ids)
+                due = max(numbers) + done
+            else:
+                at = self._place(due)[0]
+                due += at is not None and not self.turns[at].calls
+        return due
+
+    def _chosen(self, who: str, begun: int) -> dict[str, str]:
+        return {
+            name: options[(zlib.crc32(f"{who}/{name}".encode()) + begun) % len(options)]
+            for name, options in self.choose.items()
+        }
+
+    def _found(self, messages: list[Any]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for _, text in _results(messages):
+            for name, pattern in self.find.items():
+                for match in re.finditer(pattern, text):
+                    found[name] = match[1]
+        return found
+
+
+class Spoken(NamedTuple):
+    """One turn, filled in. `turn` is its number, loops included; -1 for what is none."""
+
+    turn: int
+    say: str
+    calls: tuple[Call, ...]
+    usage: Usage
+    pause_s: float
+    input_tokens: int
+
+    def message(self, model: str) -> dict[str, Any]:
+        """The answer as the API words it."""
+        content: list[dict[str, Any]] = [{"type": "text", "text": self.say}] if self.say else []
+        for n, call in enumerate(self.calls):
+            content.append({"type": "tool_use", "id": f"toolu_{self.turn}_{n}", "name": call.tool, "input": call.input})
+        counted = {"input_tokens": self.input_tokens, "output_tokens": tokens_in(content)}
+        said = self.usage.model_dump(exclude_none=True)
+        return {
+            "id": f"msg_{self.turn}_{self.input_tokens}",
+            "type": "message",
+            "role": "assistant",
+            "model": model,
+            "content": content,
+            "stop_reason": "tool_use" if self.calls else "end_turn",
+            "stop_sequence": None,
+            "usage": counted | said,
+        }
+
+
+def tokens_in(thing: Any) -> int:
+    """About how many tokens a request or an answer has: its characters as JSON over CHARACTERS_PER_TOKEN, at least 1."""
+    return max(1, len(json.dumps(thing)) // CHARACTERS_PER_TOKEN)
+
+
+def default_script() -> Path:
+    """The one that ships: an experiment from reading the forum to sharing a finding, and another in each further life."""
+    return Path(__file__).parent / "scripts" / "experiment.yaml"
+
+
+def load_script(path: Path) -> Script:
+    """A script from its file.
+
+    Raises:
+        Misconfigured: it cannot be read, or something in it is unknown or out of range.
+    """
+    try:
+        fields = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise Misconfigured(f"Cannot read the script {path}: {error}. Name a YAML file with a list `turns`.") from error
+    return validated(Script, fields, str(path))
+
+
+def _blocks(message: Mapping[str, Any]) -> list[dict[str, Any]]:
+    content = message.get("content")
+    return [b for b in content if isinstance(b, dict)] if isinstance(content, list) else []
+
+
+def _results(messages: list[Any]) -> Iterator[tuple[str, str]]:
+    """(id of the call, text) of every tool result."""
+    for message in messages:
+        for block in _blocks(message) if isinstance(message, dict) else []:
+            if block.get("type") == "tool_result":
+                content = block.get("content")
+                parts = content if isinstance(content, list) else [{"text": content}]
+                yield str(block.get("tool_use_id")), "\n".join(str(p.get("text") or "") for p in parts if isinstance(p, dict))
+
+
+def _filled(thing: Any, values: Mapping[str, str]) -> Any:
+    """The same with its places filled; one that nothing is known of stays."""
+    if isinstance(thing, str):
+        return _PLACE.sub(lambda m: values.get(m[1], m[0]), thing)
+    if isinstance(thing, dict):
+        return {k: _filled(v, values) for k, v in thing.items()}
+    return [_filled(v, values) for v in thing] if isinstance(thing, list) else thing
