@@ -192,6 +192,7 @@ def experiment(lab: Lab, memory: Memory, brief: Brief, data: str, recipe: Recipe
             receipts=[],
             **finding,
         )
+        say(f"failed: {changed}: {str(error)[:200]}")
         return
     memory.learn(recipe, improved=receipt["improved"], level=receipt["level_pgr"], author=brief.name)
     verdict = "improved" if receipt["improved"] else "no improvement told"
@@ -203,6 +204,13 @@ def experiment(lab: Lab, memory: Memory, brief: Brief, data: str, recipe: Recipe
         receipts=[receipt["id"]],
         **finding,
     )
+    say(f"{receipt['id']} {verdict}: {changed}")
+
+
+def say(words: str) -> None:
+    """A line of the transcript."""
+    sys.stdout.write(words + "\n")
+    sys.stdout.flush()
 
 
 def research(lab: Lab, brief: Brief, data: str, done: int) -> int:
