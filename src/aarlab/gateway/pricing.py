@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from genai_prices import Usage
@@ -13,6 +14,8 @@ from aarlab.core.errors import Misconfigured
 from aarlab.gateway.admission import Reserve
 from aarlab.gateway.config import GatewayConfig, ProviderName
 from aarlab.gateway.journal import Taken
+
+_KINDS = ((), ("cache_read_tokens",), ("cache_write_tokens",), ("cache_write_tokens", "cache_write_1h_tokens"))  # of input
 
 
 @dataclass(frozen=True)
@@ -28,16 +31,18 @@ class Price:
 
     def most(self, input_tokens: int, output_tokens: int) -> Reserve:
         """The most that so many tokens can cost: as if all input were of the dearest kind (for most, written to a cache)."""
-        dearest = max(
-            self.usd(input_tokens=input_tokens, output_tokens=output_tokens, **parts)
-            for parts in (
-                {},
-                {"cache_write_tokens": input_tokens},
-                {"cache_write_tokens": input_tokens, "cache_write_1h_tokens": input_tokens},
-                {"cache_read_tokens": input_tokens},
-            )
+        usd = max(
+            self.usd(input_tokens=input_tokens, output_tokens=output_tokens, **dict.fromkeys(parts, input_tokens))
+            for parts in self._dearest
         )
-        return Reserve(input_tokens + output_tokens, dearest)
+        return Reserve(input_tokens + output_tokens, usd)
+
+    @cached_property
+    def _dearest(self) -> set[tuple[str, ...]]:
+        """The kinds of input that are the dearest of a short prompt, and of one that is long enough for every rise."""
+        return {
+            max(_KINDS, key=lambda parts: self.usd(input_tokens=size, **dict.fromkeys(parts, size))) for size in (1, 10_000_000)
+        }
 
     def taken(self, answer: Mapping[str, Any], flavor: str) -> Taken:
         """By an answer's own usage; `flavor` is the API's, in genai-prices' words.

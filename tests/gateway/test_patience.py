@@ -1,0 +1,211 @@
+"""Whom the gateway waits for, and for how long: its limits, shortened, with the gateway in this process."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from running import ASK, KEY
+from upstream import HANG, Reply, Upstream, events, finish, message, start, text
+
+from aarlab.core.budget import Budget
+from aarlab.core.errors import Transient
+from aarlab.gateway import client as client_module
+from aarlab.gateway import doors, model_api, till
+from aarlab.gateway.admission import Reserve
+from aarlab.gateway.app import Desk, Member, member_app
+from aarlab.gateway.client import Room
+from aarlab.gateway.config import GatewayConfig, Provider
+from aarlab.gateway.doors import Door
+from aarlab.gateway.journal import Journal
+from aarlab.gateway.lab import Lab
+from aarlab.gateway.model_api import ModelApi
+from aarlab.gateway.pricing import prices
+from aarlab.gateway.till import Till
+
+STREAM = ASK | {"stream": True}
+
+
+@asynccontextmanager
+async def opened(place: Path, url: str, *, each: Budget) -> AsyncIterator[tuple[Path, Journal, Door]]:
+    """A door of ann's."""
+    config = GatewayConfig(
+        models=("claude-opus-4-6",), providers=(Provider(name="anthropic", url=url),), researcher_budget=each
+    )
+    journal = Journal(place / "journal.sqlite")
+    front = Till(journal, config)
+    desk = Desk(ModelApi(config.providers, {"anthropic": KEY}, prices(config), front), Lab(place / "none.json"), front)
+    door = Door(member_app(Member("ann", 1, "t"), desk), place / "s")
+    await door.open(0o600)
+    try:
+        yield door.path, journal, door
+    finally:
+        door.shut()
+        await door.finish(1.0)
+        await desk.close()
+        front.close()
+        journal.close()
+
+
+def run(
+    tmp_path: Path,
+    upstream: Upstream,
+    act: Callable[[httpx.AsyncClient, Journal, Door], Awaitable[None]],
+    each: Budget = Budget(),  # noqa: B008
+) -> None:
+    async def main() -> None:
+        async with opened(tmp_path, upstream.url, each=each) as (path, journal, door):
+            transport = httpx.AsyncHTTPTransport(uds=str(path))
+            async with httpx.AsyncClient(transport=transport, base_url="http://x", timeout=20) as inside:
+                await act(inside, journal, door)
+
+    asyncio.run(main())
+
+
+async def until(what: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not what():
+            await asyncio.sleep(0.01)
+
+
+def test_who_waits_too_long_for_calls_in_flight_is_told_to_try_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(till, "WAIT_S", 0.2)
+    more = threading.Event()
+
+    async def act(inside: httpx.AsyncClient, journal: Journal, door: Door) -> None:
+        dear = ASK | {"max_tokens": 4_000}
+        first = asyncio.create_task(inside.post("/v1/messages", json=dear))
+        await until(lambda: journal.in_flight(None).calls)
+        answer = await inside.post("/v1/messages", json=dear)
+        assert answer.status_code == 429, "never 402: nothing is spent"
+        assert answer.json()["error"]["type"] == "rate_limit_error"
+        assert "Try again" in answer.json()["error"]["message"]
+        assert answer.headers["retry-after"] == "1"
+        more.set()
+        assert (await first).status_code == 200
+
+    with Upstream(lambda request: Reply([more, *message(plain=1, output=1).steps])) as upstream:
+        run(tmp_path, upstream, act, Budget(usd=0.05))
+
+
+def test_an_answer_whose_client_has_gone_is_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is charged as far as it came; one that never began costs nothing."""
+    monkeypatch.setattr(model_api, "DRAIN_S", 0.1)
+
+    async def act(inside: httpx.AsyncClient, journal: Journal, door: Door) -> None:
+        async with inside.stream("POST", "/v1/messages", json=STREAM) as answer:
+            came = answer.aiter_raw()
+            await anext(came)
+            await asyncio.sleep(0.3)  # far longer, but the client is there
+            assert journal.in_flight("ann").calls == 1
+        await until(lambda: journal.in_flight("ann").calls == 0)
+        (row,) = journal.unposted(9)
+        assert (row.body["call"]["input_tokens"], row.body["call"]["interrupted"]) == (100, True)
+        upstream.play = lambda request: Reply([HANG])
+        with pytest.raises(httpx.ReadTimeout):
+            await inside.post("/v1/messages", json=ASK, timeout=0.1)
+        await until(lambda: journal.in_flight("ann").calls == 0)
+        assert len(journal.unposted(9)) == 1
+        assert journal.failing_since("ann") is not None
+
+    with Upstream(lambda request: events(start(plain=100), text("x"), HANG)) as upstream:
+        run(tmp_path, upstream, act)
+
+
+def test_a_client_that_takes_nothing_has_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else one that reads no byte would hold its reservation, and the campaign's, as long as it likes."""
+    monkeypatch.setattr(client_module, "SEND_S", 0.2)
+    much = [text("x" * 100_000) for _ in range(100)]
+
+    async def act(inside: httpx.AsyncClient, journal: Journal, door: Door) -> None:
+        async with inside.stream("POST", "/v1/messages", json=STREAM):
+            await until(lambda: journal.unposted(9))
+            (row,) = journal.unposted(9)
+            assert (row.body["call"]["output_tokens"], row.body["call"]["interrupted"]) == (7, False)
+            await until(lambda: door.connections == 0)
+
+    with Upstream(lambda request: events(start(plain=100), *much, *finish(7))) as upstream:
+        run(tmp_path, upstream, act)
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "BODY_S", 0.2)
+
+    async def act(inside: httpx.AsyncClient, journal: Journal, door: Door) -> None:
+        reader, writer = await asyncio.open_unix_connection(door.path)
+        writer.write(b"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n{")
+        got = await reader.read()
+        assert got.startswith(b"HTTP/1.1 408")
+        assert b"Send it faster" in got
+        writer.close()
+
+    with Upstream() as upstream:
+        run(tmp_path, upstream, act)
+        assert upstream.requests == []
+
+
+def test_a_head_that_does_not_come_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doors, "HEAD_S", 0.1)
+
+    async def act(inside: httpx.AsyncClient, journal: Journal, door: Door) -> None:
+        for sent in (b"", b"GET /usage HTTP/1.1\r\nhost"):
+            reader, writer = await asyncio.open_unix_connection(door.path)
+            writer.write(sent)
+            assert await reader.read() == b""
+            writer.close()
+        await inside.get("/usage")
+        await asyncio.sleep(0.3)
+        assert door.connections == 1, "between two requests a connection is kept"
+
+    with Upstream() as upstream:
+        run(tmp_path, upstream, act)
+
+
+def test_bodies_of_one_researcher_have_so_much_room_together() -> None:
+    async def main() -> None:
+        room = Room(10)
+        await room.take(6)
+        second = asyncio.create_task(room.take(5))
+        await asyncio.sleep(0.05)
+        assert not second.done()
+        await room.take(4)
+        await room.give(6)
+        await asyncio.wait_for(second, 5)
+
+    asyncio.run(main())
+
+
+def test_who_is_cancelled_while_opening_leaves_a_call_that_can_be_recovered(tmp_path: Path) -> None:
+    """The journal's write is not torn: either there is a call, and `recover` finds it, or there is none."""
+
+    async def main() -> None:
+        front = Till(journal, GatewayConfig())
+        task = asyncio.create_task(front.open("ann", "m", Reserve(1, 0.1), asyncio.Event()))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        front.close()
+
+    journal = Journal(tmp_path / "j.sqlite")
+    asyncio.run(main())
+    assert journal.in_flight(None).calls == journal.recover()
+    assert journal.in_flight(None).calls == 0
+    journal.close()
+
+
+def test_a_journal_that_is_locked_is_try_again(tmp_path: Path) -> None:
+    async def act(inside: httpx.AsyncClient, journal: Journal, door: Door) -> None:
+        def refuse(*args: object, **kw: object) -> None:
+            raise Transient("The journal could not be written (locked). Try again.")
+
+        journal.open = refuse  # type: ignore[method-assign, assignment]
+        answer = await inside.post("/v1/messages", json=ASK)
+        assert (answer.status_code, answer.json()["error"]["type"]) == (503, "api_error")
+
+    with Upstream() as upstream:
+        run(tmp_path, upstream, act)
+        assert upstream.requests == [], "what cannot be metered is not sent"
