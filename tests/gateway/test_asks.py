@@ -150,6 +150,13 @@ def test_what_is_no_json_object_is_refused(body: bytes) -> None:
         read_ask("/v1/messages", b"", body)
 
 
+@pytest.mark.parametrize("part", [b"{},", b"[],", b"1,", b'"",'])
+def test_a_small_body_cannot_take_much_memory(part: bytes) -> None:
+    with pytest.raises(InvalidSubmission, match="1,000,000 parts") as refused:
+        read_ask("/v1/messages", b"", b'{"messages": [' + part * 1_000_001 + b"1]}")
+    assert refused.value.facts["status"] == 413
+
+
 def test_paths_and_queries_are_ours() -> None:
     beta = asked("/v1/messages", {"model": "m", "max_tokens": 1, "messages": []}, b"beta=true")
     assert beta.target == "/v1/messages?beta=true"

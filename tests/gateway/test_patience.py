@@ -1,6 +1,8 @@
 """Whom the gateway waits for, and for how long: its limits, shortened, with the gateway in this process."""
 
 import asyncio
+import contextlib
+import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -164,6 +166,24 @@ def test_a_head_that_does_not_come_is_not_waited_for(tmp_path: Path, monkeypatch
         run(tmp_path, upstream, act)
 
 
+def test_who_was_let_in_just_as_the_door_was_shut_is_put_out(tmp_path: Path) -> None:
+    """Accepted by the kernel, seen by the gateway only after the fence."""
+
+    async def act(inside: httpx.AsyncClient, journal: Journal, door: Door) -> None:
+        theirs, ours = socket.socketpair()
+        with theirs:
+            theirs.sendall(b"GET /usage HTTP/1.1\r\nhost: x\r\n\r\n")
+            door.shut()
+            await asyncio.get_running_loop().connect_accepted_socket(door._connection, ours)
+            reader, writer = await asyncio.open_connection(sock=theirs)
+            with contextlib.suppress(ConnectionResetError):
+                assert await reader.read() == b""
+            writer.close()
+
+    with Upstream() as upstream:
+        run(tmp_path, upstream, act)
+
+
 def test_bodies_of_one_researcher_have_so_much_room_together() -> None:
     async def main() -> None:
         room = Room(10)
@@ -195,6 +215,29 @@ def test_who_is_cancelled_while_opening_leaves_a_call_that_can_be_recovered(tmp_
     assert journal.in_flight(None).calls == journal.recover()
     assert journal.in_flight(None).calls == 0
     journal.close()
+
+
+def test_a_journal_that_fails_at_the_end_cuts_the_answer_off_and_leaves_the_call_open(tmp_path: Path) -> None:
+    """So the reservation stands, and the next start settles it."""
+
+    async def act(inside: httpx.AsyncClient, journal: Journal, door: Door) -> None:
+        settle, tries = journal.settle, []
+
+        def refuse(*args: object, **kw: object) -> None:
+            tries.append(args)
+            raise Transient("The journal could not be written (disk full). Try again.")
+
+        journal.settle = refuse  # type: ignore[method-assign, assignment]
+        with pytest.raises(httpx.RemoteProtocolError):
+            await inside.post("/v1/messages", json=STREAM)
+        assert len(tries) == 2
+        assert journal.in_flight("ann").calls == 1
+        journal.settle = settle  # type: ignore[method-assign]
+        journal.recover()
+        assert journal.spent("ann").tokens == 100, "as far as had been noted"
+
+    with Upstream(lambda request: events(start(plain=100), *finish(7))) as upstream:
+        run(tmp_path, upstream, act)
 
 
 def test_a_journal_that_is_locked_is_try_again(tmp_path: Path) -> None:

@@ -76,7 +76,10 @@ async def _route(member: Member, desk: Desk, client: Client) -> None:
 
 
 async def _refuse(client: Client, error: AarError) -> None:
-    """In the form that the one asked would have used."""
+    """In the form that the one asked would have used; an answer that has begun is cut off."""
+    if client.started:
+        await client.cut()
+        return
     status = status_of(error)
     headers: Headers = ()
     if status == 402:

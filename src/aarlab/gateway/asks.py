@@ -15,6 +15,7 @@ from aarlab.core.errors import InvalidSubmission
 from aarlab.gateway.config import ProviderName
 
 MAX_OUTPUT = 128_000  # tokens; where a request does not say how many it wants, it may get as many as models give
+MOST_PARTS = 1_000_000  # of a body: each can take a hundred bytes of memory once it is read
 OVERHEAD = 2_000  # tokens that a provider adds to a prompt (tools' instructions and the like)
 IMAGE, DOCUMENT = 5_000, 1_000_000  # most tokens of a picture, however few bytes it has; of a PDF, a film or a sound
 
@@ -79,6 +80,8 @@ def read_ask(path: str, query: bytes, body: bytes) -> Ask | None:
 
 
 def _parsed(body: bytes) -> dict[str, Any]:
+    if sum(body.count(mark) for mark in (b"{", b"[", b",")) > MOST_PARTS:
+        raise InvalidSubmission(f"The body has more than {MOST_PARTS:,} parts. Send fewer.", status=413)
     try:
         read = from_json(body, allow_inf_nan=False)
     except ValueError as error:

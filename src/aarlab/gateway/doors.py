@@ -20,6 +20,12 @@ KEEP_ALIVE_S = 75
 LONGEST_PATH = 107  # bytes of a unix socket's path
 
 
+class _State(ServerState):
+    """What all connections of a door share."""
+
+    shut = False
+
+
 class _Connection(HttpToolsProtocol):
     """uvicorn's, with limits in time, size and number, and a way for the application to hang up."""
 
@@ -30,8 +36,8 @@ class _Connection(HttpToolsProtocol):
         super().connection_made(transport)
         self.app_state = {"hang_up": self.hang_up}
         self._timer = self.loop.call_later(HEAD_S, self.hang_up)
-        if len(self.connections) > MOST_CONNECTIONS:
-            self.hang_up(True)
+        if self.server_state.shut or len(self.connections) > MOST_CONNECTIONS:  # type: ignore[attr-defined]
+            self.hang_up(True)  # one may have been let in just before the door was shut
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -68,7 +74,7 @@ class Door:
 
     def __init__(self, app: Any, path: Path) -> None:
         self.path = path
-        self._state = ServerState()
+        self._state = _State()
         self._server: asyncio.Server | None = None
         self._config = uvicorn.Config(
             app,
@@ -117,6 +123,7 @@ class Door:
 
     def shut(self) -> None:
         """Nobody gets in, and who is in is put out at once. What is under way on behalf of them goes on to its end."""
+        self._state.shut = True
         if self._server is not None:
             self._server.close()
             self.path.unlink(missing_ok=True)

@@ -102,7 +102,6 @@ class ModelApi:
         """Once, with what is known by now."""
         if exchange is None or exchange.settled:
             return
-        exchange.settled = True
         known = exchange.meter.known()
         failed = exchange.failed or exchange.meter.failed
         if known is not None:
@@ -111,6 +110,7 @@ class ModelApi:
             await self._till.fail(exchange.call)
         else:
             await self._till.drop(exchange.call)
+        exchange.settled = True
 
     async def _exchange(self, ask: Ask, client: Client, exchange: _Exchange | None) -> None:
         """Send it on and bring the answer back. `exchange` is None for what costs nothing."""
@@ -152,7 +152,7 @@ class ModelApi:
                     exchange.interrupted = not exchange.meter.finished
                     exchange.failed = exchange.interrupted
                     await self._settle(exchange)
-                await client.answer(answer.status_code, self._kept(answer), body)
+                await client.answer(answer.status_code, self._kept(answer), self._without_key(ask, body))
         finally:
             await answer.aclose()
 
@@ -183,8 +183,10 @@ class ModelApi:
             words = f"The provider refuses the lab's key or account ({status}). The operator must mend it."
             await client.answer_json(503, error_body("api_error", words))
         else:
-            body = body.replace(self._keys[ask.provider].encode(), b"***")
-            await client.answer(status, self._kept(answer), body)
+            await client.answer(status, self._kept(answer), self._without_key(ask, body))
+
+    def _without_key(self, ask: Ask, body: bytes) -> bytes:
+        return body.replace(self._keys[ask.provider].encode(), b"***")
 
     def _headers(self, ask: Ask, client: Client) -> dict[str, str]:
         kept = {name: value for name in KEPT_REQUEST if (value := client.header(name)) is not None}
