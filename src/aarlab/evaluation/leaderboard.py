@@ -109,6 +109,6 @@ def campaign_state(evaluator: Evaluator) -> dict[str, Any]:
     ledger = evaluator.ledger
     return {
         "events": [e.body.get("event") for e in ledger.entries("campaign")],
-        "wall_s": sum(e.body["wall_s"] for e in ledger.entries("spend")),
+        "wall_s": sum(e.body.get("wall_s", 0.0) for e in ledger.entries("spend")),
         "submissions": len(ledger.entries("submission")),
     }

@@ -1,0 +1,130 @@
+"""A whole campaign by real processes, its supervisor killed with SIGKILL: nothing runs on, and the next run loses nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from aarlab.core.errors import Transient
+from aarlab.evaluation.audit import Files, audit, load_key
+from aarlab.evaluation.ledger import Ledger
+
+AAR = [sys.executable, "-c", "from aarlab.cli.main import main; main()"]
+GIVEN = ("problem=generated-chat", "student=double", "minutes=3", "experiments=6", "researchers=3", "confirm=1", "name=cut")
+
+
+def entries(folder: Path, kind=None):
+    """Of the ledger, read beside whoever writes it."""
+    path = folder / "server" / "ledger.sqlite"
+    if not path.exists():
+        return []
+    ledger = Ledger(path, read_only=True)
+    try:
+        return ledger.entries(kind)
+    except Transient:  # it is being made
+        return []
+    finally:
+        ledger.close()
+
+
+def below(ancestor: int) -> dict[int, str]:
+    """All processes below one of ours: pid -> command line."""
+    parents, words = {}, {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(path.parent.name)] = int(path.read_text().rsplit(")", 1)[1].split()[1])
+            words[int(path.parent.name)] = (path.parent / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+
+    def mine(pid: int) -> bool:
+        while pid in parents and pid > 1:
+            pid = parents[pid]
+            if pid == ancestor:
+                return True
+        return False
+
+    return {pid: words[pid] for pid in parents if mine(pid)}
+
+
+def running(pid: int, command: str) -> bool:
+    """Whether that very process is there and no zombie."""
+    place = Path(f"/proc/{pid}")
+    try:
+        here = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        return here == command and (place / "stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def until(true, within_s: float) -> bool:
+    limit = time.monotonic() + within_s
+    while time.monotonic() < limit:
+        if true():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.fixture
+def start():
+    """A way to start processes, which are ended with the test."""
+    made = []
+
+    def starting(*words, **more):
+        made.append(subprocess.Popen(words, **more))
+        return made[-1]
+
+    yield starting
+    for process in made:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.timeout(300)
+def test_a_killed_supervisor_takes_all_with_it_and_the_next_goes_on_from_there(home, bed, start):
+    env = {**os.environ, "AAR_HOME": str(home.root)}
+    folder = home.root / "campaigns" / "cut"
+    words = [x for w in GIVEN for x in ("--set", w)]
+    first = start(*AAR, "demo", *words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert until(lambda: len(entries(folder, "submission")) >= 3, 90)
+    started = below(first.pid)
+    for part in ("aarlab.server.serve", "aarlab.gateway.serve", "aarlab.researchers.search"):
+        assert any(part in command for command in started.values())
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    assert until(lambda: not any(running(pid, command) for pid, command in started.items()), 30), "something runs on"
+    told = {e.body["receipt"]["id"]: e.body for e in entries(folder, "submission")}
+    shared = [e.hash for e in entries(folder, "finding")]
+
+    again = [*AAR, "run", "--resume", "cut"]
+    second = start(*again, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert until(lambda: any("aarlab.gateway.serve" in c for c in below(second.pid).values()), 60)
+    third = subprocess.run(again, env=env, capture_output=True, text=True, check=False, timeout=60)
+    assert third.returncode == 2
+    assert f"is being run by process {second.pid}" in third.stderr
+    out, err = second.communicate(timeout=200)
+    assert second.returncode == 0, err
+    assert "resumed:" in out
+
+    found = entries(folder)
+    kept = {e.body["receipt"]["id"]: e.body for e in found if e.kind == "submission"}
+    assert told.items() <= kept.items()
+    assert set(shared) <= {e.hash for e in found}
+    ids = Counter(e.body["id"] for e in found if "id" in e.body)
+    assert max(ids.values()) == 1, "a row was recorded twice"
+    lives = Counter((e.who, e.body["incarnation"]) for e in found if e.body.get("event") in {"running", "restarted"})
+    assert max(lives.values()) == 1, "a life was started twice"
+    assert {n for _, n in lives} == {1, 2}
+    findings = Counter((e.who, e.body["title"], e.body["text"]) for e in found if e.kind == "finding")
+    assert max(findings.values()) == 1, "a finding was posted twice"
+    for name in ("researcher-1", "researcher-2", "researcher-3"):
+        assert 6 <= sum(e.who == name for e in found if e.kind == "submission") <= 7  # the one in flight may be repeated
+        assert sum(e.body.get("wall_s", 0) for e in found if e.kind == "spend" and e.who == name) > 0
+    made = audit(Files(folder, bed.folder), load_key(folder / "checkpoints" / "key.pub"))
+    assert made.faults == ()
