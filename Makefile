@@ -41,6 +41,7 @@ controls: $(READY)
 benchmarks: $(READY)
 	$(VENV)/bin/python benchmarks/evaluator.py
 	$(VENV)/bin/python benchmarks/features.py
+	$(VENV)/bin/python benchmarks/gateway.py
 	$(VENV)/bin/python benchmarks/server.py
 
 # How the head's hyper-parameters were chosen, on the selection seed alone.

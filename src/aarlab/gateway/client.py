@@ -11,8 +11,10 @@ SEND_S = 60.0  # a client that takes nothing for so long has gone
 BODY_S = 60.0  # how long a client may take to send a body
 ROOM = 64 << 20  # bytes of bodies that one researcher may have in work at once
 
-Scope = Message = dict[str, Any]
-Receive, Send = Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]
+Scope = dict[str, Any]
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 Headers = Sequence[tuple[bytes, bytes]]
 
 

@@ -32,7 +32,7 @@ class Lab:
 
     def __init__(self, address: Path) -> None:
         self._address = address
-        self._url: str | None = None
+        self._url: httpx.URL | None = None
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=IDLE_S)
         self._http = httpx.AsyncClient(timeout=httpx.Timeout(None, connect=CONNECT_S), limits=limits, trust_env=False)
 
@@ -92,10 +92,10 @@ class Lab:
     def _request(self, token: str, client: Client, body: bytes) -> httpx.Request:
         if self._url is None:
             try:
-                self._url = json.loads(self._address.read_text())["url"]
+                self._url = httpx.URL(json.loads(self._address.read_text())["url"])
             except (FileNotFoundError, ValueError, KeyError) as error:
                 raise _unreachable() from error
-        url = httpx.URL(self._url).copy_with(raw_path=client.path.encode() + (b"?" + client.query if client.query else b""))
+        url = self._url.copy_with(raw_path=client.path.encode() + (b"?" + client.query if client.query else b""))
         headers = [(name, value) for name, value in client.headers if name in KEPT_REQUEST or name.startswith(b"mcp-")]
         own = [(b"authorization", b"Bearer " + token.encode()), (b"accept-encoding", b"identity")]
         return self._http.build_request(client.method, url, content=body, headers=headers + own)
