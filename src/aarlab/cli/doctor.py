@@ -29,7 +29,7 @@ from aarlab.sandbox.sandbox import GIB, SANDBOXES, Limits, SandboxSpec
 
 NEEDED_BYTES = 3 << 30
 LIMITED = ("memory", "pids", "cpus", "disk")
-IDLE_BYTES = {"search": 20 << 20, "claude_code": 300 << 20, "scripted": 300 << 20, "command": 300 << 20}  # see LOG.md
+IDLE_BYTES = {"search": 30 << 20, "claude_code": 215 << 20, "scripted": 215 << 20, "command": 215 << 20}  # benchmarks/fleet.py
 OTHER_BYTES = 1 << 30  # the server, the gateway, the supervisor, the engine's workers
 ASK_S = 20.0
 
