@@ -20,7 +20,7 @@ Ended = Literal["finished", "again", "crashed", "spent", "outage"]
 
 class CommandTemplate(Record):
     """Any agent command line that speaks MCP. In all texts `{prompt}`, `{model}`, `{session}`, `{home}`, `{brief}`, `{data}`,
-    `{mcp_config}` and `{gate}` are replaced."""
+    `{mcp_config}`, `{python}`, `{socket}` and `{gate}` are replaced."""
 
     argv: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
     resume_argv: Annotated[tuple[str, ...], Field(strict=False)] | None = None  # to go on with a session; argv if not given

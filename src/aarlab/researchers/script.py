@@ -22,9 +22,10 @@ from aarlab.core.records import Record, validated
 
 Seconds = Annotated[float, Field(ge=0, le=86_400, strict=False)]
 Count = Annotated[int, Field(ge=0)]
-_ID = re.compile(r"^toolu_(\d+)_\d+$")
+_ID = re.compile(r"^toolu_(\d+)_\d+_\d+$")  # turn, number of the request's messages, place
 _PLACE = re.compile(r"<<(\w+)>>")
-_INTERRUPTED = "interrupted"  # in what an agent writes as the result of a call that it did not finish
+_INTERRUPTED = re.compile(r"^\[[^\]]*interrupted")  # what an agent writes as the result of a call that it did not finish
+_FILLER = "No response requested."  # what Claude Code puts between a request that was broken off and the next
 CHARACTERS_PER_TOKEN = 4
 
 
@@ -103,7 +104,8 @@ class Script(Record):
         turn = self.turns[at]
         values = {"turn": str(number), "round": str(begun), **self._chosen(who, begun), **self._found(body["messages"])}
         calls = tuple(Call(tool=c.tool, input=_filled(c.input, values)) for c in turn.calls)
-        return Spoken(number, _filled(turn.say, values), calls, turn.usage, turn.pause_s, tokens_in(body))
+        counts = tokens_in(body), len(body["messages"])
+        return Spoken(number, _filled(turn.say, values), calls, turn.usage, turn.pause_s, *counts)
 
     def _place(self, number: int) -> tuple[int | None, int]:
         """(which of the turns it is, how often the loop was begun anew)."""
@@ -122,9 +124,9 @@ class Script(Record):
             ids = [b["id"] for b in _blocks(message) if b.get("type") == "tool_use" and _ID.match(str(b.get("id")))]
             if ids:
                 numbers = [int(_ID.match(i)[1]) for i in ids]  # type: ignore[index]
-                done = all(_INTERRUPTED not in results.get(i, _INTERRUPTED) for i in ids)
+                done = all(i in results and not _INTERRUPTED.match(results[i]) for i in ids)
                 due = max(numbers) + done
-            else:
+            elif _said(message) != _FILLER:
                 at = self._place(due)[0]
                 due += at is not None and not self.turns[at].calls
         return due
@@ -153,16 +155,19 @@ class Spoken(NamedTuple):
     usage: Usage
     pause_s: float
     input_tokens: int
+    messages: int = 0  # of the request
 
     def message(self, model: str) -> dict[str, Any]:
         """The answer as the API words it."""
         content: list[dict[str, Any]] = [{"type": "text", "text": self.say}] if self.say else []
         for n, call in enumerate(self.calls):
-            content.append({"type": "tool_use", "id": f"toolu_{self.turn}_{n}", "name": call.tool, "input": call.input})
+            content.append(
+                {"type": "tool_use", "id": f"toolu_{self.turn}_{self.messages}_{n}", "name": call.tool, "input": call.input}
+            )
         counted = {"input_tokens": self.input_tokens, "output_tokens": tokens_in(content)}
         said = self.usage.model_dump(exclude_none=True)
         return {
-            "id": f"msg_{self.turn}_{self.input_tokens}",
+            "id": f"msg_{self.turn}_{self.messages}_{self.input_tokens}",
             "type": "message",
             "role": "assistant",
             "model": model,
@@ -199,6 +204,11 @@ def load_script(path: Path) -> Script:
 def _blocks(message: Mapping[str, Any]) -> list[dict[str, Any]]:
     content = message.get("content")
     return [b for b in content if isinstance(b, dict)] if isinstance(content, list) else []
+
+
+def _said(message: Mapping[str, Any]) -> str:
+    content = message.get("content")
+    return content if isinstance(content, str) else "".join(str(b.get("text") or "") for b in _blocks(message)).strip()
 
 
 def _results(messages: list[Any]) -> Iterator[tuple[str, str]]:
