@@ -1,10 +1,11 @@
 """Directed against undirected: fleets of nine search researchers on small-chat, several paired campaigns each.
 
-Run: `.venv/bin/python benchmarks/diversity.py [--pairs 8] [--experiments 20] [--out FOLDER]`. A campaign is a real evaluator with
-its own ledger and an unspent label set, and the search researchers' own code, driven in one process, round by round, each for a
-fixed number of experiments, so that the machine's load decides nothing; there is no sandbox, server or supervisor in it. Paired
-campaigns share the researchers' seeds, the order in each round, and the secret that issues seeds. Campaigns that are done are
-taken up. It needs the testbed that `aar demo` sets up (`--problem generated-chat` takes the double, which measures nothing real).
+Run: `.venv/bin/python benchmarks/diversity.py [--pairs 8] [--experiments 20] [--out FOLDER]`. A campaign is a real evaluator
+with its own ledger and an unspent label set, and the search researchers' own code, driven in one process, round by round,
+each for a fixed number of experiments, so that the machine's load decides nothing; there is no sandbox, server or supervisor
+in it. Paired campaigns share the researchers' seeds, the order in each round, and the secret that issues seeds. Campaigns
+that are done are taken up. It needs the testbed that `aar demo` sets up (`--problem generated-chat` takes the double, which
+measures nothing real).
 """
 
 import argparse
