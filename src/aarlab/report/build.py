@@ -3,9 +3,6 @@
 import json
 from base64 import b64encode
 from collections.abc import Sequence
-from datetime import datetime
-
-import numpy as np
 
 from aarlab.core.records import Entry, Family
 from aarlab.evaluation.evaluator import Evaluator
@@ -13,10 +10,9 @@ from aarlab.fleet.baselines import load_baselines
 from aarlab.fleet.campaign import Campaign
 from aarlab.report.claims import claim_rows, released_rows
 from aarlab.report.costs import costs
-from aarlab.report.entropy import family_entropy, over_time
+from aarlab.report.diversity import diversity_rows
 from aarlab.report.record import (
     BaselineRow,
-    EntropyRow,
     FlagRow,
     Report,
     ResearcherRow,
@@ -44,7 +40,6 @@ def build(campaign: Campaign, testbed: Testbed, evaluator: Evaluator, *, isolati
     evaluator.ledger.verify()
     entries = evaluator.ledger.entries()
     of = {kind: [e for e in entries if e.kind == kind] for kind in ("submission", "finding", "spend", "flag", "campaign")}
-    families = [Family(e.body["family"]) for e in of["submission"]]
     ruler = Ruler(testbed)
     return Report(
         campaign=campaign.model_dump(mode="json"),
@@ -59,8 +54,7 @@ def build(campaign: Campaign, testbed: Testbed, evaluator: Evaluator, *, isolati
         claims=claim_rows(evaluator, entries, ruler),
         told=_told(of["submission"]),
         released=released_rows(evaluator),
-        entropy=family_entropy(families) if families else None,
-        entropy_over_time=_entropy_rows(of["submission"], families),
+        diversity=diversity_rows(of["submission"], of["finding"], evaluator.code),
         researchers=_researchers(entries),
         flags=tuple(FlagRow(at=e.at, **_flag(e)) for e in of["flag"]),
         totals=_totals(of, entries),
@@ -82,15 +76,6 @@ def _told(submissions: Sequence[Entry]) -> tuple[ToldRow, ...]:
         )
         for e in submissions
         if e.body["receipt"]["improved"]
-    )
-
-
-def _entropy_rows(submissions: Sequence[Entry], families: Sequence[Family]) -> tuple[EntropyRow, ...]:
-    if not submissions:
-        return ()
-    at = np.array([datetime.fromisoformat(e.at).timestamp() for e in submissions])
-    return tuple(
-        EntropyRow(from_s=count(a, n=1), to_s=count(b, n=1), bits=bits) for a, b, bits in over_time(at - at[0], families)
     )
 
 

@@ -228,10 +228,51 @@ class Totals(Record):
     ledger_entries: Measure
 
 
+class AcrossRow(Record):
+    """Entropy across the researchers' n-th ideas."""
+
+    idea: Measure
+    bits: Measure
+
+
+class FamilyRow(Record):
+    """How many ideas were declared to be of a family, and how many are by their code or words (`other`: nothing spoke)."""
+
+    family: Family
+    submissions: Measure
+    submissions_by_code: Measure
+    findings: Measure
+    findings_by_words: Measure
+
+
+class UnsupportedRow(Record):
+    """A declared family for which little in the code or the words speaks. A look, not a verdict."""
+
+    id: str  # receipt or finding
+    researcher: str
+    declared: Family
+    classified: Family
+
+
+class DiversityRows(Record):
+    """Shannon entropy over the eleven families, corrected for small counts; families as declared."""
+
+    bits: Measure | None  # of submissions
+    normalised: Measure | None  # as a share of log2 11
+    effective: Measure | None  # how many equally frequent families have it
+    findings_bits: Measure | None
+    over_time: tuple[EntropyRow, ...]
+    across: tuple[AcrossRow, ...]
+    alarm: str | None
+    families: tuple[FamilyRow, ...]
+    unsupported: Measure
+    doubted: tuple[UnsupportedRow, ...]  # the first of them
+
+
 class Report(Record):
     """Everything that the Markdown, the HTML and the terminal show."""
 
-    schema_version: int = 4
+    schema_version: int = 5
     campaign: dict  # the campaign's specification, as saved
     problem: dict  # the problem's public card
     student: str
@@ -244,8 +285,7 @@ class Report(Record):
     claims: tuple[ClaimRow, ...]
     told: tuple[ToldRow, ...]
     released: tuple[ReleasedRow, ...]
-    entropy: Measure | None
-    entropy_over_time: tuple[EntropyRow, ...]
+    diversity: DiversityRows
     researchers: tuple[ResearcherRow, ...]
     flags: tuple[FlagRow, ...]
     totals: Totals

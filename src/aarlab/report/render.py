@@ -102,7 +102,7 @@ def print_report(report: Report, console: Console) -> None:
         f"{interval(totals.experiments)} experiments, {interval(totals.findings)} findings, "
         f"{hours(cost.campaign.hours)} researcher-hours, cost {cost.campaign.total}, "
         f"per researcher-hour {usd(cost.usd_per_researcher_hour)}; "
-        f"entropy over families {interval(report.entropy)} bits; {len(report.flags)} flags; {report.isolation}."
+        f"entropy over families {interval(report.diversity.bits)} bits; {len(report.flags)} flags; {report.isolation}."
     )
     for line, style in ((words, ""), *((f"note: {note}", "dim") for note in report.notes)):
         console.print(Text(printable(line), style=style))
