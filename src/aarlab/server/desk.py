@@ -10,12 +10,14 @@ from typing import TypeVar, get_args
 
 from aarlab.core.errors import InvalidSubmission, Misconfigured, Unauthorised
 from aarlab.core.records import EntryKind, Family, Finding, Receipt, Ticket, validated
+from aarlab.core.snapshot import Files
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.follow import Receipts
 from aarlab.evaluation.leaderboard import Board
 from aarlab.evaluation.requests import Requests
 from aarlab.evaluation.snapshots import read_archive
 from aarlab.forum.forum import Forum
+from aarlab.forum.similar import Similars
 from aarlab.server import identity, wire
 from aarlab.server.identity import Identity, Role
 from aarlab.server.pace import on_grid
@@ -36,10 +38,13 @@ class Desk:
         self.evaluator, self._card = evaluator, read_card(evaluator.problem)
         self._forum, self.told = Forum(evaluator), Board(evaluator.ledger)
         self._receipts, self.requests = Receipts(evaluator.ledger), Requests(evaluator)
+        self._similars = Similars(evaluator)
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="desk")
+        self._pool.submit(self._similars.warm)
 
     def close(self) -> None:
         """Let what is in work end, then close the evaluator."""
+        self._similars.close()
         self._pool.shutdown()
         self.evaluator.close()
 
@@ -58,14 +63,16 @@ class Desk:
     # --- researchers ------------------------------------------------------------------------------------------------------
 
     async def commit_code(self, new: wire.NewCode) -> wire.Committed:
-        """Store a snapshot; seeds are issued once the code is fixed."""
-        made = await self.do(RESEARCHERS, lambda me: self.evaluator.commit_code(me.name, new.files, new.family))
-        return wire.Committed(**made)
+        """Store a snapshot; seeds are issued once the code is fixed. Beside them stands what is like it."""
+        return await self.do(RESEARCHERS, lambda me: self._commit(me, new.files, new.family))
 
     async def commit_archive(self, data: bytes, family: Family) -> wire.Committed:
         """The same from an archive."""
-        made = await self.do(RESEARCHERS, lambda me: self.evaluator.commit_code(me.name, read_archive(data), family))
-        return wire.Committed(**made)
+        return await self.do(RESEARCHERS, lambda me: self._commit(me, read_archive(data), family))
+
+    def _commit(self, me: Identity, files: Files, family: Family) -> wire.Committed:
+        similar = self._similars.like_code(files, me.name)  # before it is one of them
+        return wire.Committed(**self.evaluator.commit_code(me.name, files, family), similar=similar)
 
     async def code(self, snapshot: str) -> wire.Code:
         """The files of a snapshot, anybody's."""
@@ -142,6 +149,10 @@ class Desk:
     async def search(self, query: str, limit: int) -> wire.Findings:
         """The latest findings that contain every word."""
         return wire.Findings(findings=await self.do(ALL, lambda _: self._forum.search(query, limit)))
+
+    async def similar(self, idea: wire.Idea) -> wire.SimilarIdeas:
+        """Findings that are like an idea."""
+        return wire.SimilarIdeas(similar=await self.do(ALL, lambda _: self._similars.like_text(idea.text)))
 
     async def finding(self, finding: str) -> Finding:
         """One finding."""

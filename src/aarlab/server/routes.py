@@ -27,7 +27,7 @@ def make_router(desk: Desk) -> APIRouter:
 def _work(router: APIRouter, desk: Desk) -> None:
     @router.post("/code", status_code=201)
     async def commit_code(new: wire.NewCode) -> wire.Committed:
-        """Upload code. Answers with its hash and the seeds on which to run it."""
+        """Upload code. Answers with its hash, the seeds on which to run it, and what was done before that is like it."""
         return await desk.commit_code(new)
 
     @router.post("/snapshots", status_code=201, openapi_extra={"requestBody": ARCHIVE})
@@ -103,6 +103,11 @@ def _reading(router: APIRouter, desk: Desk) -> None:
     ) -> wire.Findings:
         """The latest findings that contain every word of the query."""
         return await desk.search(query, limit)
+
+    @router.post("/similar")
+    async def similar_ideas(idea: wire.Idea) -> wire.SimilarIdeas:
+        """Findings that are like an idea in words: to ask before code is written."""
+        return await desk.similar(idea)
 
     @router.get("/findings/{finding}")
     async def read_finding(finding: wire.FindingId) -> Finding:
