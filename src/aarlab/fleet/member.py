@@ -97,8 +97,10 @@ class Member:
 
     def kill(self) -> None:
         """End all that runs in its sandbox, now."""
+        self.measure()
         if self.sandbox is not None:
             self.sandbox.close()
+            self.sandbox = None
 
     def shown(self, spent: Spent, last_call: float | None) -> MemberState:
         """As others see it."""

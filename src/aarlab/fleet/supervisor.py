@@ -105,11 +105,15 @@ class Fleet:
         """Start again what has ended; note when it went and when it is back."""
         for service in (self.evaluator, self.gateway):
             service.revive()
+            if service.up == (service.name not in self._down):
+                continue
+            for member in self.members:  # up to now by what held until now
+                if member.alive:
+                    self._charge(member)
             if service.up:
-                if since := self._down.pop(service.name, None):
-                    down_s = time.time() - since
-                    self._campaign_event(f"{service.name} is back", f"{down_s:.1f} s", lost_s=round(down_s, 3))
-            elif service.name not in self._down:
+                lost_s = round(time.time() - self._down.pop(service.name), 1)
+                self._campaign_event(f"{service.name} is back", f"{lost_s} s", lost_s=lost_s)
+            else:
                 self._down[service.name] = time.time()
                 self._campaign_event(f"{service.name} is down", service.last_words()[:1000])
 
@@ -237,16 +241,18 @@ class Fleet:
         self.journal.note("researcher", member.name, body)
 
     def _charge(self, member: Member) -> None:
-        """Charge it for the time since it was last charged, unless something of ours or its model's API was broken."""
+        """Charge it for the time since it was last charged, without that in which something of ours or its model's API was
+        broken."""
         now = time.monotonic()
-        seconds, member.charged_until = round(now - member.charged_until, 3), now
+        seconds, member.charged_until = now - member.charged_until, now
+        failing_since = self.journal.failing_since(member.name)
+        lost_s = seconds if self._broken else 0.0 if failing_since is None else min(seconds, time.time() - failing_since)
+        wall_s = round(seconds - lost_s, 3)
+        member.lost_s += lost_s
         cpu_s, member.charged_cpu_s = round(max(0.0, member.used.cpu_s - member.charged_cpu_s), 3), member.used.cpu_s
-        if self._broken or self.journal.failing_since(member.name) is not None:
-            member.lost_s += seconds
-            return
-        rate = self.campaign.usd_per_researcher_hour
-        usd = None if rate is None else rate * seconds / 3600
-        self.journal.charge(member.name, wall_s=seconds, cpu_s=cpu_s, usd=usd)
+        if wall_s or cpu_s:
+            rate = self.campaign.usd_per_researcher_hour
+            self.journal.charge(member.name, wall_s=wall_s, cpu_s=cpu_s, usd=None if rate is None else rate * wall_s / 3600)
 
     # --- the end -----------------------------------------------------------------------------------------------------------
 
