@@ -19,6 +19,7 @@ from aarlab.cli.show import FleetView
 from aarlab.cli.watch import Watcher
 from aarlab.core.budget import Spent
 from aarlab.core.errors import Misconfigured
+from aarlab.core.records import Family
 from aarlab.evaluation.ledger import Ledger
 from aarlab.fleet.alarms import alarms
 from tests.fleet.fleets import HOSTILE, NOW, campaign_folder, fleet, member, submission
@@ -141,6 +142,22 @@ def test_flags_are_an_alarm_for_the_operator(folder):
     assert "flags raised: near copies 1" in alarms(None, look(folder).progress, NOW)
 
 
+def test_a_collapse_of_ideas_is_an_alarm_while_it_lasts(folder):
+    watcher, ledger = Watcher(folder), Ledger(folder / "server" / "ledger.sqlite")
+    families = [f.value for f in Family]
+
+    def tried(*names: str) -> str:
+        for number, name in enumerate(names, start=ledger.count() + 1):
+            ledger.append("submission", "researcher-1", submission(number, improved=False, level=0.4, family=name))
+        return " ".join(alarms(None, watcher.look().progress, NOW))
+
+    assert "collapsed" not in tried(*(families[n % 11] for n in range(160)))
+    assert "most are ensemble" in tried(*["ensemble"] * 60)
+    assert "collapsed" not in tried(*(families[n % 11] for n in range(60)))
+    ledger.close()
+    watcher.close()
+
+
 def test_the_view_during_a_run_is_the_same_picture(folder):
     plain = Console(file=io.StringIO(), width=200)
     with FleetView(plain, folder) as view:
@@ -164,12 +181,12 @@ def aar(home, *words: str, **more) -> subprocess.Popen:
 def test_the_command_prints_one_frame_when_asked_for_one(tmp_path):
     campaign_folder(tmp_path / "campaigns", fleet())
     with aar(tmp_path, "watch", "small", "--once", stdout=subprocess.PIPE, text=True) as process:
-        text = process.communicate(timeout=60)[0]
+        text = process.communicate(timeout=110)[0]
     assert process.returncode == 0
     assert "researcher-2" in text
     assert "\x1b" not in text, "it goes into a pipe"
     with aar(tmp_path, "watch", "none", "--once", stderr=subprocess.PIPE, text=True) as process:
-        assert "There is no campaign" in process.communicate(timeout=60)[1]
+        assert "There is no campaign" in process.communicate(timeout=110)[1]
 
 
 @pytest.mark.parametrize("key", [b"q", b"\x03"])

@@ -23,6 +23,8 @@ def alarms(state: FleetState | None, progress: Progress | None, now: float) -> t
     found: list[str] = []
     if state is not None:
         found += [*_supervisor(state, now), *state.alarms, *_services(state), *_members(state, now), *_budget(state)]
+    if progress is not None and (words := progress.collapse()):
+        found.append(words)
     if progress is not None and progress.flags:
         kinds = Counter(str(e.body["detector"]) for e in progress.flags)
         found.append("flags raised: " + ", ".join(f"{kind} {n}" for kind, n in kinds.most_common()))

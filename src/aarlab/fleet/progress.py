@@ -1,11 +1,11 @@
 """What the ledger says of a running campaign to who looks on: told levels, experiments, spends, flags. Nothing exact."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from aarlab.core.records import Entry
+from aarlab.core.records import Entry, Family
+from aarlab.diversity.collapse import WINDOW, collapse_alarm
 from aarlab.evaluation.follow import View
 from aarlab.evaluation.ledger import Ledger
 from aarlab.fleet.spends import Tally
@@ -39,6 +39,8 @@ class Progress(View):
         self.experiments = self.findings = 0
         self.flags: list[Entry] = []
         self.events: list[str] = []  # of the campaign
+        self.families: list[Family] = []  # declared, of every experiment in order
+        self._alarm: tuple[int, str | None] = (0, None)  # windows of experiments looked at, and what was found
 
     def look(self) -> "Progress":
         """Itself, up to date.
@@ -53,9 +55,12 @@ class Progress(View):
         """What that researcher has done; nothing yet, for one that the ledger does not know."""
         return self.by_name.get(name) or Work()
 
-    def families(self) -> Sequence[str]:
-        """Of every experiment, in order."""
-        return [e.body["family"] for e in self._ledger.entries("submission")]
+    def collapse(self) -> str | None:
+        """Whether the diversity of ideas has collapsed, in words: over the declared families of all experiments, in order."""
+        windows = len(self.families) // WINDOW
+        if self._alarm[0] != windows:
+            self._alarm = windows, collapse_alarm(self.families)
+        return self._alarm[1]
 
     def _take(self, entry: Entry) -> None:
         if entry.kind == "submission":
@@ -77,6 +82,7 @@ class Progress(View):
         self.experiments += 1
         self.level_pgr, self.released = receipt["level_pgr"], receipt["released"]
         work.experiments += 1
+        self.families.append(Family(entry.body["family"]))
         work.family = entry.body["family"]
         if receipt["improved"]:
             work.improvements += 1
