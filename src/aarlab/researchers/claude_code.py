@@ -67,7 +67,6 @@ def bundled_cli() -> Path:
     raise Misconfigured("Researchers of kind claude_code need the Claude Code CLI. Install it: pip install 'aarlab[claude]'.")
 
 
-@RESEARCHERS.add("claude_code")
 class ClaudeCode:
     """See the module's docstring."""
 
@@ -129,7 +128,6 @@ class ClaudeCode:
         return "crashed" if result.get("terminal_reason") == "api_error" or returncode not in (0, 1) else "again"
 
 
-@RESEARCHERS.add("scripted")
 class Scripted(ClaudeCode):
     """Claude Code without a model. The fleet starts the API that plays `Options.script`."""
 
@@ -137,6 +135,10 @@ class Scripted(ClaudeCode):
         """Raises Misconfigured where the CLI is missing or the script cannot be played."""
         super().require()
         load_script(Path(self._options.script) if self._options.script else default_script())
+
+
+RESEARCHERS.add("claude_code")(ClaudeCode)
+RESEARCHERS.add("scripted")(Scripted)
 
 
 def inside_env(inside: Inside) -> dict[str, str]:
