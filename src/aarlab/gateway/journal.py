@@ -253,7 +253,8 @@ def _add(db: sqlite3.Connection, who: str, spent: Spent) -> None:
 
 
 def _put(db: sqlite3.Connection, kind: str, who: str, body: dict[str, Any]) -> int:
-    seq = db.execute("INSERT INTO outbox (kind, who, body) VALUES (?, ?, ?)", [kind, who, json.dumps(body)]).lastrowid
+    packed = json.dumps({"at": round(time.time(), 3), **body})
+    seq = db.execute("INSERT INTO outbox (kind, who, body) VALUES (?, ?, ?)", [kind, who, packed]).lastrowid
     assert seq is not None
     return seq
 

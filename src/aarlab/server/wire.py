@@ -181,6 +181,7 @@ class Event(Record):
     """What happened to a researcher or to the campaign."""
 
     event: Annotated[str, Field(min_length=1, max_length=200)]
+    at: Annotated[float, Field(ge=0, le=1e11)] | None = None  # seconds since 1970 of what is told; the entry has its own time
     returncode: int | None = None
     direction: Annotated[str, Field(max_length=20_000)] | None = None
     incarnation: Whole | None = None  # of a researcher: which of its lives
@@ -202,6 +203,7 @@ class ModelCall(Record):
 class Spend(Record):
     """What was spent, in seconds of wall clock and processor, and, where the price is known, in dollars."""
 
+    at: Annotated[float, Field(ge=0, le=1e11)] | None = None  # seconds since 1970 of what is told; the entry has its own time
     wall_s: Annotated[float, Field(ge=0, le=1e9)] = 0.0
     cpu_s: Annotated[float, Field(ge=0, le=1e9)] = 0.0
     usd: Annotated[float, Field(ge=0, le=1e9)] | None = None
