@@ -13,27 +13,38 @@ import hashlib
 import json
 import random
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import t as student_t
 
 from aarlab.core.pgr import performance_gap_recovered
+from aarlab.core.records import Family
 from aarlab.core.settings import home
+from aarlab.diversity.entropy import across_researchers, grassberger_bits
+from aarlab.diversity.families import classified
+from aarlab.diversity.similar import Index
+from aarlab.diversity.source import joined, shingles
+from aarlab.evaluation.blobs import Blobs
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.leaderboard import Board
+from aarlab.evaluation.ledger import Ledger
 from aarlab.fleet.directions import direction
 from aarlab.forum.forum import Forum
-from aarlab.researchers.recipe import PLAIN, source_of
+from aarlab.researchers.recipe import PLAIN, families_of, recipe_in, source_of
 from aarlab.researchers.researcher import Brief
 from aarlab.researchers.search import METHOD, Memory, choose, family_of, read_forum
 from aarlab.runs import student
 from aarlab.runs.execute import execute
 from aarlab.runs.testbed import Testbed, prepare
 
-RESEARCHERS = 9
+RESEARCHERS, WINDOWS = 9, 5
+ALIKE = (0.9, 0.999)  # similarity of code; the higher: the same but for numbers and local names
 
 
 @dataclass(frozen=True)
@@ -140,6 +151,80 @@ def on_final(evaluator: Evaluator, bed: Testbed) -> dict[str, Any]:
     return {"final_pgr": performance_gap_recovered(accuracy, weak=weak, ceiling=ceiling), "snapshot": snapshot}
 
 
+# --- what came out --------------------------------------------------------------------------------------------------------
+
+
+def figures(folder: Path) -> dict[str, float]:
+    """What one campaign gave, by name; a window is a fifth of its ideas."""
+    ledger, blobs = Ledger(folder / "campaign" / "server" / "ledger.sqlite"), Blobs(folder / "campaign" / "server" / "blobs")
+    told = ledger.entries("submission")
+    codes = [json.loads(blobs.get(e.body["snapshot"])) for e in told]
+    ledger.close()
+    kinds = {
+        "declared": [Family(e.body["family"]) for e in told],
+        "by code": [classified(code=code).family for code in codes],
+    }
+    out: dict[str, float] = {}
+    for kind, families in kinds.items():
+        out[f"entropy, {kind}: all ideas"] = bits(families)
+        for number, ideas in enumerate(np.array_split(np.arange(len(families)), WINDOWS), start=1):
+            out[f"entropy, {kind}: fifth {number}"] = bits([families[i] for i in ideas])
+        across = across_researchers([(e.who, f) for e, f in zip(told, families, strict=True)])
+        out[f"entropy, {kind}: across the nine"] = float(np.mean([m.estimate for _, m in across]))
+    parts = [families_of(recipe) for code in codes if (recipe := recipe_in(code[METHOD]))]
+    out["entropy, by all parts of each idea: all ideas"] = shared_bits(parts)
+    out["entropy, by all parts of each idea: last fifth"] = shared_bits(parts[-(len(parts) // WINDOWS) :])
+    near = nearest_earlier(codes)
+    out |= {f"nearest earlier code at least {least:g} alike": float(np.mean(near >= least)) for least in ALIKE}
+    improved = [e for e in told if e.body["receipt"]["improved"]]
+    out["told improvements"] = len(improved)
+    out["PGR of the best, as told"] = improved[-1].body["receipt"]["level_pgr"]
+    out["PGR of the best, exact on feedback"] = improved[-1].body["exact_pgr"]
+    out["PGR of the best, on final and fresh seeds"] = json.loads((folder / "leader.json").read_text())["final_pgr"]
+    return out
+
+
+def bits(families: list[Family]) -> float:
+    """Entropy, corrected."""
+    return grassberger_bits(tuple(Counter(families).values()))
+
+
+def shared_bits(ideas: list[set[Family]]) -> float:
+    """Plug-in entropy of the families where each idea is shared evenly among those of all its parts."""
+    shares: Counter[Family] = Counter()
+    for families in ideas:
+        shares.update({family: 1 / len(families) for family in families})
+    of_all = np.array(list(shares.values())) / sum(shares.values())
+    return float(-(of_all * np.log2(of_all)).sum())
+
+
+def nearest_earlier(codes: list[dict[str, str]]) -> NDArray[np.float64]:
+    """For each code its similarity to the nearest earlier one of anybody, 0 for the first."""
+    index: Index[int] = Index()
+    near = np.zeros(len(codes))
+    for number, code in enumerate(codes):
+        features = shingles(joined(code))
+        near[number] = next((alike for _, alike in index.nearest(features, 1)), 0.0)
+        index.add(number, features)
+    return near
+
+
+def with_interval(values: list[float]) -> str:
+    """Mean [95 %, Student's t over campaigns]."""
+    half = student_t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5
+    return f"{np.mean(values):.2f} [{np.mean(values) - half:.2f}, {np.mean(values) + half:.2f}]"
+
+
+def print_table(folder: Path, pairs: list[int], experiments: int) -> None:
+    """Directed, undirected and the paired difference, a row a figure."""
+    sides = [[figures(folder / Plan(pair, directed, experiments).name) for pair in pairs] for directed in (True, False)]
+    print(f"\n| mean over {len(pairs)} campaigns [95 %] | directed | undirected | difference, paired |\n|---|---|---|---|")
+    for name in sides[0][0]:
+        on, off = ([campaign[name] for campaign in side] for side in sides)
+        apart = [a - b for a, b in zip(on, off, strict=True)]
+        print(f"| {name} | {with_interval(on)} | {with_interval(off)} | {with_interval(apart)} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=8, help="campaigns a side")
@@ -156,6 +241,7 @@ def main() -> None:
         if not (folder / plan.name / "leader.json").exists():
             run(plan, bed, folder / plan.name)
         print(plan.name, flush=True)
+    print_table(folder, list(range(a.pairs)), a.experiments)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from rich.markup import escape
 from aarlab.cli import detectors as detectors_
 from aarlab.cli import directions as directions_
 from aarlab.cli import evaluator as evaluator_
+from aarlab.cli import families as families_
 from aarlab.cli import lab, ledger
 from aarlab.cli import redteam as redteam_
 from aarlab.core.errors import AarError, Misconfigured
@@ -221,7 +222,7 @@ def _show() -> "Show":
 
 app.add_typer(lab.app, name="lab", help="Inside a sandbox: what a researcher has of the lab.")
 app.add_typer(ledger.app, name="ledger", help="Verify a campaign's record, and find where a figure comes from.")
-for _command in (redteam_.redteam, redteam_.simulate, detectors_.detectors, directions_.directions):
+for _command in (redteam_.redteam, redteam_.simulate, detectors_.detectors, directions_.directions, families_.families):
     app.command()(_command)
 
 

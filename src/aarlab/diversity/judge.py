@@ -30,7 +30,7 @@ class Judge:
     """Asks the model about ideas that it has not judged yet; judgements are files in `folder`."""
 
     def __init__(self, model: LanguageModel, folder: Path) -> None:
-        self._model, self._folder = model, folder
+        self._model, self._folder, self.name = model, folder, model.name
         self._prompt = PROMPT.read_text()
         self.version = hashlib.sha256(self._prompt.encode()).hexdigest()
 
