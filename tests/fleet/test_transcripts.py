@@ -132,6 +132,10 @@ def test_memory_of_messages_is_bounded():
             Step("fails", "api_error: 402"),
         ),
         ({"type": "result", "subtype": "error_max_turns"}, Step("fails", "error_max_turns")),
+        (
+            {"type": "result", "subtype": "error_during_execution", "terminal_reason": "aborted_tools"},
+            Step("ends", "aborted_tools"),
+        ),
         ({"type": "system", "subtype": "model_fallback", "content": "to x"}, Step("waits", "model_fallback: to x")),
         (
             {"type": "assistant", "message": {"content": [{"type": "thinking", "thinking": "hm"}]}},

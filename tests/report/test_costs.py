@@ -4,7 +4,7 @@ import io
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -14,7 +14,7 @@ from aarlab.evaluation.ledger import Ledger
 from aarlab.fleet.campaign import Campaign
 from aarlab.report.build import build
 from aarlab.report.costs import costs
-from aarlab.report.render import print_report, write
+from aarlab.report.render import print_report, rate, write
 from tests.fleet.fleets import HOSTILE, call
 
 SEVERAL = Campaign(budget=Budget(usd=5.0, hours=2.0), campaign_budget=Budget(tokens=1000))
@@ -66,10 +66,14 @@ def test_by_hand():
 
 
 def test_a_machine_without_price_leaves_the_total_unknown_and_what_is_known_stands_beside_it():
-    row = costs(Campaign(), [machine("a", 3600.0), model("a", 1.25)]).campaign
+    found = costs(Campaign(), [machine("a", 3600.0), model("a", 1.25)])
+    row = found.campaign
     assert (row.machine_usd, row.usd, row.usd_per_hour) == (None, None, None)
     assert row.model_usd.estimate == row.known_usd.estimate == 1.25
     assert row.total == "$1.25 without the machine's time"
+    assert found.usd_per_researcher_hour is None
+    assert rate(found) == "$1.25 without the machine's time"
+    assert rate(costs(Campaign(), [machine("a", 3600.0)])) == "unknown", "nothing is known, and that is not $0.00"
 
 
 def test_a_call_without_price_does_the_same():
@@ -99,6 +103,7 @@ SPENDS = st.lists(
 )
 
 
+@example([machine("a", 5e-324, usd=1.0)])
 @given(SPENDS)
 def test_the_campaign_is_the_sum_of_its_researchers(entries):
     found = costs(SEVERAL, entries)
@@ -111,10 +116,13 @@ def test_the_campaign_is_the_sum_of_its_researchers(entries):
     unknown = any(e.body["usd"] is None for e in entries) or not any(e.body["call"] is None for e in entries)
     assert (found.campaign.usd is None) == unknown
     assert bool(found.campaign.left_out) == unknown
-    if found.usd_per_researcher_hour:
-        rates = [row.usd_per_hour.estimate for row in found.researchers if row.usd_per_hour]
-        assert min(rates) - 1e-9 <= found.usd_per_researcher_hour.lower
-        assert found.usd_per_researcher_hour.upper <= max(rates) + 1e-9
+    ran = [row for row in found.researchers if row.hours.estimate * 3600 >= 0.001]
+    assert (found.known_usd_per_researcher_hour is None) == (not ran)
+    if ran:
+        rates = [row.known_usd.estimate / row.hours.estimate for row in ran]
+        assert min(rates) * (1 - 1e-9) <= found.known_usd_per_researcher_hour.lower
+        assert found.known_usd_per_researcher_hour.upper <= max(rates) * (1 + 1e-9)
+        assert (found.usd_per_researcher_hour is None) == any(row.usd is None for row in ran)
 
 
 @pytest.fixture

@@ -147,7 +147,8 @@ def _result_text(content: Any) -> str:
 def _ended(event: Event) -> Step:
     reason = str(event.get("terminal_reason") or event.get("subtype") or "?")
     words = event.get("result") if isinstance(event.get("result"), str) else ""
-    bad = event.get("is_error") is True or event.get("subtype") != "success"
+    stopped = reason.startswith("aborted")  # it was asked to stop, and did
+    bad = not stopped and (event.get("is_error") is True or event.get("subtype") != "success")
     return step("fails" if bad else "ends", f"{reason}: {words}" if words else reason)
 
 

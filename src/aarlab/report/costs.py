@@ -12,6 +12,8 @@ from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.spends import TOKEN_KINDS, Tally
 from aarlab.report.record import CostRow, Costs, LimitRow, ModelRow, count
 
+LEAST_S = 0.001  # less is no time of which a rate could be told
+
 
 def costs(campaign: Campaign, entries: Sequence[Entry]) -> Costs:
     """What the ledger's spends amount to, by researcher, by model and in all. Who spent nothing has a row, too."""
@@ -26,11 +28,13 @@ def costs(campaign: Campaign, entries: Sequence[Entry]) -> Costs:
         elif entry.kind == "campaign":
             down_s += entry.body.get("lost_s") or 0.0
     rows = tuple(_row(name, tally, lost_s[name], campaign.budget) for name, tally in tallies.items())
+    known = _rate(rows)
     return Costs(
         campaign=_row(campaign.name, total, sum(lost_s.values()), campaign.campaign_budget),
         researchers=rows,
         models=_models(total),
-        usd_per_researcher_hour=_rate(rows),
+        usd_per_researcher_hour=None if any(r.usd is None for r in rows if _ran(r)) else known,
+        known_usd_per_researcher_hour=known,
         services_down_hours=count(down_s / 3600, n=1),
     )
 
@@ -53,7 +57,7 @@ def _row(name: str, tally: Tally, lost_s: float, budget: Budget) -> CostRow:
         usd=usd,
         known_usd=count(spent.usd, n=max(1, tally.charges + calls)),
         left_out=tally.unknown,
-        usd_per_hour=None if usd is None or not spent.wall_s else count(usd.estimate / (spent.wall_s / 3600), n=usd.n),
+        usd_per_hour=None if usd is None or spent.wall_s < LEAST_S else count(usd.estimate / (spent.wall_s / 3600), n=usd.n),
         limits=tuple(_limits(spent, budget)),
     )
 
@@ -82,16 +86,16 @@ def _models(total: Tally) -> tuple[ModelRow, ...]:
     )
 
 
-def _rate(rows: Sequence[CostRow]) -> Measure | None:
-    """Dollars by hours over all researchers, with a bootstrap interval over them: how much it varies from one to the next.
+def _ran(row: CostRow) -> bool:
+    return row.hours.estimate * 3600 >= LEAST_S
 
-    None where a cost is not known, or nobody ran; of one researcher alone there is no interval, only the amount.
-    """
-    ran = [row for row in rows if row.hours.estimate > 0]
-    if not ran or any(row.usd is None for row in ran):
-        return None
-    if len(ran) == 1:
-        return ran[0].usd_per_hour
+
+def _rate(rows: Sequence[CostRow]) -> Measure | None:
+    """Dollars that are known by hours, over all researchers, with a bootstrap interval over them: how much it varies from one
+    to the next. None where nobody ran; of one researcher alone there is no interval, only the amount."""
+    ran = [row for row in rows if _ran(row)]
+    if len(ran) < 2:
+        return count(ran[0].known_usd.estimate / ran[0].hours.estimate, n=1) if ran else None
     usd_N = np.array([row.known_usd.estimate for row in ran])
     hours_N = np.array([row.hours.estimate for row in ran])
     return ratio_measure(usd_N, hours_N, resampled="researchers")

@@ -208,6 +208,7 @@ class Costs(Record):
     researchers: tuple[CostRow, ...]
     models: tuple[ModelRow, ...]
     usd_per_researcher_hour: Measure | None  # with an interval over researchers
+    known_usd_per_researcher_hour: Measure | None  # the same of what is known; null where nobody ran
     services_down_hours: Measure  # of the server and the gateway, each counted
 
 

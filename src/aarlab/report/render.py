@@ -1,6 +1,7 @@
 """A Report -> Markdown, HTML and the terminal. Words and tables only; every number comes from the record."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -9,9 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from aarlab.core.amounts import amount
 from aarlab.core.printable import one_line, printable
 from aarlab.core.records import Measure
-from aarlab.report.record import AblationRow, CostRow, ElsewhereRow, Report, Score
+from aarlab.report.record import AblationRow, CostRow, Costs, ElsewhereRow, Report, Score
 
 
 def interval(measure: Measure | None) -> str:
@@ -43,7 +45,7 @@ def _environment(kind: str) -> Environment:
     cell = (lambda text: text.replace("|", "\\|").replace("\n", " ")) if kind == "md" else str
     environment.filters |= {"interval": interval, "accuracy": accuracy, "cell": cell}
     environment.filters |= {"score": score, "elsewhere": elsewhere, "p_value": p_value, "left": left}
-    environment.filters |= {"usd": usd, "hours": hours, "limits": limits, "whole": whole}
+    environment.filters |= {"usd": usd, "hours": hours, "limits": limits, "whole": whole, "rate": rate}
     return environment
 
 
@@ -101,7 +103,7 @@ def print_report(report: Report, console: Console) -> None:
     words = (
         f"{interval(totals.experiments)} experiments, {interval(totals.findings)} findings, "
         f"{hours(cost.campaign.hours)} researcher-hours, cost {cost.campaign.total}, "
-        f"per researcher-hour {usd(cost.usd_per_researcher_hour)}; "
+        f"per researcher-hour {rate(cost)}; "
         f"entropy over families {interval(report.diversity.bits)} bits; {len(report.flags)} flags; {report.isolation}."
     )
     for line, style in ((words, ""), *((f"note: {note}", "dim") for note in report.notes)):
@@ -114,6 +116,15 @@ def usd(measure: Measure | None) -> str:
         return "unknown"
     found = f"${measure.estimate:.2f}"
     return found if measure.lower == measure.upper else f"{found} [{measure.lower:.2f}, {measure.upper:.2f}]"
+
+
+def rate(costs: Costs) -> str:
+    """`$1.20 [1.10, 1.40] (95 % bootstrap over 9 researchers)` of what is known, and what that leaves out."""
+    known, left_out = costs.known_usd_per_researcher_hour, costs.campaign.left_out
+    if known is None or (not known.estimate and left_out):
+        return "unknown"
+    over = f" (95 % bootstrap over {known.n} researchers)" if known.n > 1 else ""
+    return f"{usd(known)}{over}{' without ' + ' and '.join(left_out) if left_out else ''}"
 
 
 def hours(measure: Measure | None) -> str:
@@ -137,12 +148,24 @@ def _share(spent: Measure, limit: Measure) -> str:
 
 
 def _costs(report: Report) -> Table:
+    """What there is to be said in a terminal; the pages have all of it."""
+    rows = (*report.costs.researchers, report.costs.campaign)
     table = Table(title="Cost: model + machine", title_justify="left")
-    for column in ("", "hours", "cpu hours", "lost", "calls", "tokens", "model", "machine", "total", "of the budget"):
-        table.add_column(column)
-    for row in (*report.costs.researchers, report.costs.campaign):
-        spent = hours(row.hours), hours(row.cpu_hours), hours(row.lost_hours), whole(row.calls), whole(row.tokens)
-        table.add_row(*_cells(row.name, *spent, usd(row.model_usd), usd(row.machine_usd), usd(row.usd), limits(row)))
+    columns: list[tuple[str, Callable[[CostRow], str], bool]] = [
+        ("", lambda row: row.name, True),
+        ("hours", lambda row: hours(row.hours), True),
+        ("lost", lambda row: hours(row.lost_hours), any(row.lost_hours.estimate for row in rows)),
+        ("calls", lambda row: whole(row.calls), any(row.calls.estimate for row in rows)),
+        ("tokens", lambda row: amount(row.tokens.estimate), any(row.calls.estimate for row in rows)),
+        ("model", lambda row: usd(row.model_usd), any(row.calls.estimate for row in rows)),
+        ("machine", lambda row: usd(row.machine_usd), True),
+        ("of the budget", limits, any(row.limits for row in rows)),
+    ]
+    shown = [(title, cell) for title, cell, wanted in columns if wanted]
+    for title, _ in shown:
+        table.add_column(title)
+    for row in rows:
+        table.add_row(*_cells(*(cell(row) for _, cell in shown)))
     return table
 
 
