@@ -7,6 +7,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from aarlab.core.errors import Misconfigured
+from aarlab.core.records import Entry
+
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 console = Console(highlight=False, soft_wrap=True)
 Name = Annotated[str, typer.Argument(help="a campaign's name, or its folder")]
@@ -49,6 +52,51 @@ def show(name: Name, entry: Annotated[str, typer.Argument(help="receipt, finding
 
     row = find(Files(_folder(name)), entry)
     print(json.dumps(row._asdict() | {"body": json.loads(row.body)}, indent=1))
+
+
+@app.command(help="What happened, a line an entry: lives, code, submissions, findings, flags, confirmations.")
+def log(
+    name: Name = "demo",
+    *,
+    who: Annotated[str | None, typer.Option(help="of one researcher")] = None,
+    spends: Annotated[bool, typer.Option("--spends", help="what was charged, too")] = False,
+) -> None:
+    from aarlab.core.printable import one_line
+    from aarlab.evaluation.ledger import Ledger
+
+    path = _folder(name) / "server" / "ledger.sqlite"
+    if not path.exists():
+        raise Misconfigured(f"There is no ledger at {path}. Name a campaign that was begun, or its folder.")
+    ledger = Ledger(path, read_only=True)
+    try:
+        for entry in ledger.entries():
+            if (who is None or entry.who == who) and (spends or entry.kind != "spend"):
+                words = f"{entry.kind:<12} {in_words(entry)}"
+                print(one_line(f"{entry.seq:6d} {entry.at[:19]} {entry.who:<14} {words}", 200))
+    finally:
+        ledger.close()
+
+
+def in_words(entry: Entry) -> str:
+    """What an entry records, in a few words; receipts and findings by their ids."""
+    body = entry.body
+    if entry.kind == "submission":
+        receipt = body["receipt"]
+        verdict = "improved" if receipt["improved"] else "no improvement told"
+        return f"{receipt['id']} {body['family']}: {verdict}, level PGR {receipt['level_pgr']:.2f}"
+    if entry.kind == "finding":
+        return f"f-{entry.seq:06d} {body['kind']}, {body['family']}: {body['title']}"
+    if entry.kind == "spend":
+        usd = "no price" if body.get("usd") is None else f"${body['usd']:.4f}"
+        call = body.get("call")
+        return f"{call['model']} {usd}" if call else f"{body.get('wall_s', 0.0):.1f} s, {usd}"
+    if entry.kind == "flag":
+        return f"{body['detector']}: {body['submitter']}"
+    if entry.kind == "confirmation":
+        return f"{body['snapshot'][:12]} {body.get('verdict', '')}"
+    life = f" (life {body['incarnation']})" if body.get("incarnation") else ""
+    told = "" if body.get("event") in {"enrolled", "prompts"} else str(body.get("detail") or "")
+    return f"{body.get('event', body.get('snapshot', body.get('ticket', '')))}{life} {told}".strip()
 
 
 @app.command(help="Write a proof that an entry is in the signed ledger; whoever has key.pub can check it without the ledger.")

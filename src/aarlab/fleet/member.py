@@ -40,6 +40,7 @@ class Member:
     started_at: float | None = None  # seconds since 1970
     died: float | None = None
     stalled: bool = False
+    spent_at: float | None = None  # when a budget of its own was first seen to be spent in this life
     submissions: int = 0  # when this life began
     charged_until: float = 0.0
     charged_cpu_s: float = 0.0  # of this life
@@ -61,7 +62,7 @@ class Member:
 
     def begin(self) -> None:
         """A life has been started."""
-        self.state, self.died, self.stalled, self.lost_s = "running", None, False, 0.0
+        self.state, self.died, self.stalled, self.spent_at, self.lost_s = "running", None, False, None, 0.0
         self.began = self.charged_until = time.monotonic()
         self.started_at, self.charged_cpu_s = time.time(), 0.0
 

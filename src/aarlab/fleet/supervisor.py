@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from aarlab.core.budget import Budget
 from aarlab.core.errors import Transient
 from aarlab.fleet import outbox
 from aarlab.fleet.campaign import Campaign
@@ -28,6 +29,7 @@ from aarlab.runs.testbed import Testbed
 
 TICK_S, CHARGE_EVERY_S, SHOW_EVERY_S = 0.25, 10.0, 1.0
 GRACE_S = 15.0  # to end in order once asked to
+FINISH_S = 60.0  # for what is under way when dollars or tokens are spent
 ACTED_S = 600.0  # a life this long has done something, whatever the board says
 LAST_POST_S = 30.0
 Watch = Callable[[FleetState], None]  # called about once a second
@@ -174,13 +176,24 @@ class Fleet:
         if now - member.charged_until >= CHARGE_EVERY_S:
             member.measure()
             self._charge(member)
-        if limit := self.campaign.budget.reached(self.journal.spent(member.name)):
-            self._stop(member)
-            self._end(member, "spent", limit)
+        if self.campaign.budget.reached(self.journal.spent(member.name)):
+            self._wind_up(member, now)
         elif time.time() - member.quiet_since(self.journal.last_call(member.name)) > self.campaign.stall_minutes * 60:
             member.stalled = True
             self._note(member, "stalled", f"nothing for {self.campaign.stall_minutes:g} minutes")
             member.kill()
+
+    def _wind_up(self, member: Member, now: float) -> None:
+        """At a budget: the gateway refuses the next model turn, so what is under way may be brought to its end first. Who is
+        out of time, or calls no model, is asked to stop at once."""
+        budget = self.campaign.budget
+        out_of_time = Budget(hours=budget.hours, cpu_hours=budget.cpu_hours).reached(self.journal.spent(member.name))
+        grace_s = 0.0 if out_of_time or self.campaign.kind == "search" else FINISH_S
+        member.spent_at = member.spent_at or now
+        if now - member.spent_at >= grace_s + GRACE_S:
+            member.kill()
+        elif now - member.spent_at >= grace_s:
+            member.ask_to_stop()
 
     def _take_leave(self, member: Member) -> None:
         """Its process has ended: once its last words are written, decide what comes next."""
