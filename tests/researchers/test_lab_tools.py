@@ -123,6 +123,19 @@ def _method(home):
     return "method.py"
 
 
+def test_an_idea_is_compared_with_what_was_shared(tools, home):
+    snapshot, _ = worked(tools, home, 77)
+    tools.share_finding(
+        kind="hypothesis", title="Kalman smoothing", family=Family.OTHER, text="of quokka logits", snapshot=snapshot
+    )
+    told = tools.similar_ideas("smooth the quokkas' logits, as Kalman did")
+    assert "title Kalman smoothing" in told
+    assert f"snapshot {snapshot}" in told
+    assert "UNTRUSTED DATA (what is like it)" in told
+    assert "None" not in told
+    assert tools.similar_ideas("zebra") == "Nothing like it was shared."
+
+
 def test_what_is_like_committed_code_is_said_and_framed(tools, home, monkeypatch):
     made = {"snapshot": "f" * 64, "seeds": [1], "similar": [{"finding": "f-000009", "title": ATTACK}]}
     monkeypatch.setattr(tools._lab, "insist", lambda *_, **__: made)

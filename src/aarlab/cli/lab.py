@@ -100,6 +100,11 @@ def search(context: typer.Context, query: str, limit: Limit = FEW, to: To = None
     print(context.obj.search_findings(query, limit, to))
 
 
+@app.command(help="Up to three findings that are like an idea in words: ask before you write code.")
+def like(context: typer.Context, idea: str) -> None:
+    print(context.obj.similar_ideas(idea))
+
+
 @app.command(help="Write the files of a snapshot, anybody's, into a new folder.")
 def download(context: typer.Context, snapshot: Snapshot, to: Annotated[str, typer.Argument(help="a new folder")]) -> None:
     print(context.obj.download_code(snapshot, to))

@@ -28,6 +28,7 @@ TOOLS = (
     "share_finding",
     "list_findings",
     "search_findings",
+    "similar_ideas",
     "read_finding",
     "download_code",
     "leaderboard",

@@ -32,6 +32,7 @@ ROUTES: dict[str, tuple[str, str]] = {
     "share_finding": ("POST", "/findings"),
     "list_findings": ("GET", "/findings"),
     "search_findings": ("GET", "/findings/search"),
+    "similar_ideas": ("POST", "/similar"),
     "read_finding": ("GET", "/findings/{finding}"),
 }
 
