@@ -2,48 +2,15 @@
 
 import os
 import signal
-import sys
 import time
 from collections import Counter
 
 import pytest
 
 from aarlab.core.budget import Budget
-from aarlab.evaluation.ledger import Ledger
-from aarlab.fleet import member, patience, supervisor
-from aarlab.fleet.campaign import Campaign
-from aarlab.fleet.enrol import enrol
-from aarlab.fleet.launch import standing
+from aarlab.fleet import patience
 from aarlab.fleet.state import read_state
-from aarlab.fleet.supervisor import Fleet
-from aarlab.researchers.researcher import RESEARCHERS, Launch
-from aarlab.sandbox import Directory
-
-
-class Program:
-    """A kind of researcher that is a line of Python and ends as it is said."""
-
-    def __init__(self, code, ended):
-        self.code, self.how = code, ended
-
-    def __call__(self, options):
-        return self
-
-    def require(self):
-        pass
-
-    def mounts(self):
-        return ()
-
-    def prepare(self, folder, brief):
-        (folder / "brief.json").write_text(brief.model_dump_json())
-
-    def launch(self, inside, life):
-        return Launch(argv=(sys.executable, "-u", "-c", self.code), env={"LIFE": str(life.incarnation), "GATE": "{gate}"})
-
-    def ended(self, returncode, tail):
-        return self.how(returncode, tail) if callable(self.how) else self.how
-
+from tests.fleet.programs import Program, events, quicken, run_fleet
 
 SLEEPS = "import time; print('here', flush=True); time.sleep(600)"
 HEEDS = "import time\nprint('here', flush=True)\ntry: time.sleep(600)\nexcept KeyboardInterrupt: print('in order', flush=True)"
@@ -59,41 +26,17 @@ KINDS = {
         "import os; raise SystemExit(int(os.environ['LIFE']) < 3)", lambda code, _: "crashed" if code else "finished"
     ),
 }
-for name, made in KINDS.items():
-    RESEARCHERS.add(f"test-{name}")(made)
 
 
 @pytest.fixture
-def quick(monkeypatch):
-    """The supervisor's times, shortened."""
-    monkeypatch.setattr(supervisor, "TICK_S", 0.02)
-    monkeypatch.setattr(supervisor, "CHARGE_EVERY_S", 0.3)
-    monkeypatch.setattr(supervisor, "SHOW_EVERY_S", 0.1)
-    monkeypatch.setattr(patience, "MOST_CRASH_S", 0.02)
-    monkeypatch.setattr(member, "DRAIN_S", 0.05)
-    monkeypatch.setattr(supervisor, "DRAIN_S", 0.05)
-
-
-@pytest.fixture
-def fleet(bed, tmp_path, quick):
+def fleet(bed, tmp_path, monkeypatch):
     """A way to run a fleet: (why it ended, entries of the ledger, its folder)."""
+    quicken(monkeypatch)
 
-    def run(kind, seconds=20.0, act=lambda state, parts, fleet: None, **fields):
-        campaign = Campaign(name="t", kind=f"test-{kind}", student="double", problem="generated-chat", **fields)
-        folder = tmp_path / "campaign"
-        with standing(campaign.model_copy(update={"kind": "search"}), folder, bed.folder) as parts:
-            made = Fleet(campaign, folder, bed, Directory, enrol(campaign, folder, bed.public, parts.journal), parts)
-            why = made.run(seconds, lambda state: act(state, parts, made))
-        ledger = Ledger(folder / "server" / "ledger.sqlite", read_only=True)
-        entries = ledger.entries()
-        ledger.close()
-        return why, entries, folder
+    def run(kind, **given):
+        return *run_fleet(bed, tmp_path / "campaign", KINDS[kind], **given), tmp_path / "campaign"
 
     return run
-
-
-def events(entries, name="researcher-1"):
-    return [e.body["event"] for e in entries if e.kind == "researcher" and e.who == name]
 
 
 def test_what_was_told_is_in_the_ledger_before_the_first_life(fleet):
