@@ -98,7 +98,7 @@ class ClaudeCode:
         cli = (
             str(bundled_cli()),
             "-p",
-            *("--output-format", "stream-json", "--verbose", "--include-partial-messages"),
+            *("--output-format", "stream-json", "--verbose"),
             *("--model", self._options.model, *limits),
             *("--permission-mode", "bypassPermissions", "--tools", BUILT_IN),
             *("--setting-sources", "", "--settings", str(brief / "settings.json")),
@@ -116,7 +116,8 @@ class ClaudeCode:
         events = list(_events(tail))
         result = next((e for e in reversed(events) if e.get("type") == "result"), None)
         init = next((e for e in reversed(events) if e.get("subtype") == "init"), {})
-        if any(s.get("status") == "failed" for s in init.get("mcp_servers") or () if isinstance(s, dict)):
+        servers = init.get("mcp_servers")
+        if isinstance(servers, list) and any(isinstance(s, dict) and s.get("status") == "failed" for s in servers):
             return "outage"  # it would work on without the lab's tools
         if result is None:
             return "crashed"

@@ -11,6 +11,8 @@ from typing import IO
 
 from aarlab.sandbox.sandbox import LOG_BYTES, Completed, Limits
 
+END_BYTES = 1 << 16  # of what a log has no room for
+
 
 def run_to_end(process: subprocess.Popen, limits: Limits) -> Completed:
     """Drain a process's output, keep its tail, kill its whole group at the time limit."""
@@ -52,23 +54,40 @@ class Tail:
         """Read to the end, in constant memory."""
         try:
             while chunk := stream.read1(65536):  # type: ignore[attr-defined]
-                self._data += chunk
-                if len(self._data) > 2 * self.keep:
-                    del self._data[: -self.keep]
+                self.add(chunk)
         except ValueError:
             return  # closed under us after a kill
 
+    def add(self, chunk: bytes) -> None:
+        """Take in more of it."""
+        self._data += chunk
+        if len(self._data) > 2 * self.keep:
+            del self._data[: -self.keep]
+
+    def kept(self) -> bytes:
+        """What is kept."""
+        return bytes(self._data[-self.keep :])
+
     def text(self) -> str:
         """What is kept, as text."""
-        return bytes(self._data[-self.keep :]).decode(errors="replace")
+        return self.kept().decode(errors="replace")
 
 
 def copy_capped(stream: IO[bytes], log: Path, cap: int = LOG_BYTES) -> None:
-    """Append a stream to a file up to `cap` bytes of it, and go on draining, so that a chatterer fills no disk."""
+    """Append a stream to a file up to `cap` bytes of it, and go on draining, so that a chatterer fills no disk. Of what is
+    dropped the last END_BYTES follow when the stream ends: by them is seen how a program ended. Until then the file's time
+    says that something was written."""
     written = log.stat().st_size if log.exists() else 0
+    end = Tail(END_BYTES)
     with stream, log.open("ab") as file:
         while chunk := stream.read1(65536):  # type: ignore[attr-defined]
-            if written < cap:
-                file.write(chunk[: cap - written])
+            kept = chunk[: max(0, cap - written)]
+            if kept:
+                file.write(kept)
                 file.flush()
-                written += len(chunk)
+                written += len(kept)
+            if len(kept) < len(chunk):
+                end.add(chunk[len(kept) :])
+                os.utime(file.fileno())
+        if dropped := end.kept():
+            file.write(b"\n" + dropped)
