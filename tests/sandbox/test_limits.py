@@ -11,7 +11,7 @@ import pytest
 from aarlab.sandbox import Bubblewrap, cgroups
 from aarlab.sandbox.bubblewrap import limits_held
 from aarlab.sandbox.cgroups import Cgroup, Place
-from aarlab.sandbox.disk import du
+from aarlab.sandbox.disk import du, scratch
 from aarlab.sandbox.sandbox import GIB, MIB, Limits, Mount, SandboxSpec, Standing
 
 grouped = pytest.mark.skipif(cgroups.place() is None, reason="no control group can be made here")
@@ -226,3 +226,15 @@ def test_disk_is_measured_without_following_anything(tmp_path):
     os.link(tmp_path / "new\nline\t1", tmp_path / "again")
     assert 8192 <= du([tmp_path]) < 64 * 1024
     assert du([tmp_path], "--inodes") == 4
+
+
+def test_whatever_was_built_in_a_scratch_folder_it_is_measured_and_goes():
+    with scratch("aar-test-") as folder:
+        here = os.open(folder, os.O_RDONLY)
+        for _ in range(1500):  # Python's own removal recurses, and fails at 1,000
+            os.mkdir("deeper", dir_fd=here)
+            here, above = os.open("deeper", os.O_RDONLY, dir_fd=here), here
+            os.close(above)
+        os.close(here)
+        assert du([folder], "--inodes") == 1501
+    assert not folder.exists()

@@ -27,11 +27,12 @@ def redteam(
     seeds: Annotated[int, typer.Option(min=1, help="independent sets of labels")] = 4,
     workers: Workers = 2,
     system: Annotated[bool, typer.Option("--system", help="attack the whole system instead: server, names, races")] = False,
-    out: Annotated[Path | None, typer.Option(help="folder for redteam.json and .md (system.json and .md)")] = None,
+    sandbox: Annotated[bool, typer.Option("--sandbox", help="attack from inside a researcher's sandbox instead")] = False,
+    out: Annotated[Path | None, typer.Option(help="folder for redteam.json and .md (system., sandbox.)")] = None,
 ) -> None:
     """Attack the evaluator's policies with every known attack; exits with 1 where a proven bound was exceeded."""
-    if system:
-        _attack_system(out)
+    if system or sandbox:
+        (_attack_system if system else _attack_sandbox)(out)
         return
     from aarlab.redteam.table import QUERIES, attack_all, markdown, summary
 
@@ -58,6 +59,24 @@ def _attack_system(out: Path | None) -> None:
     if out is not None:
         write(out / "system.json", json.dumps([row.model_dump() for row in rows], indent=1))
         write(out / "system.md", markdown(rows, f"aar redteam --system --out {out}"))
+    if broken := [row.attack for row in rows if not row.held]:
+        console.print(f"Not held: {'; '.join(broken)}")
+        raise typer.Exit(1)
+
+
+def _attack_sandbox(out: Path | None) -> None:
+    from aarlab.redteam.on_sandbox import attack_sandbox
+    from aarlab.redteam.sandbox_page import markdown, summary
+    from aarlab.sandbox.bubblewrap import Bubblewrap, limits_held
+    from aarlab.sandbox.disk import scratch
+
+    Bubblewrap.require()
+    with _progress() as say, scratch("aar-redteam-") as folder:
+        rows = attack_sandbox(folder, say=say)
+    console.print(summary(rows, limits_held()))
+    if out is not None:
+        write(out / "sandbox.json", json.dumps([row.model_dump() for row in rows], indent=1))
+        write(out / "sandbox.md", markdown(rows, limits_held(), f"aar redteam --sandbox --out {out}"))
     if broken := [row.attack for row in rows if not row.held]:
         console.print(f"Not held: {'; '.join(broken)}")
         raise typer.Exit(1)

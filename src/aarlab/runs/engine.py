@@ -20,6 +20,7 @@ from aarlab.core.errors import InvalidSubmission, Transient
 from aarlab.core.records import Failure, Record, SplitName
 from aarlab.core.snapshot import snapshot_hash
 from aarlab.runs.testbed import Testbed
+from aarlab.sandbox.disk import scratch
 from aarlab.sandbox.sandbox import Completed, Limits, Mount, Sandbox, SandboxSpec
 
 MakeSandbox = Callable[[SandboxSpec], Sandbox]
@@ -80,8 +81,8 @@ class LocalEngine:
         return self._execute(spec, files, folder)
 
     def _execute(self, spec: RunSpec, files: Mapping[str, str], folder: Path) -> RunResult:
-        with tempfile.TemporaryDirectory(prefix="aar-run-") as scratch:
-            code, out = Path(scratch, "code"), Path(scratch, "out")
+        with scratch("aar-run-") as place:
+            code, out = place / "code", place / "out"
             write_code(code, files)
             out.mkdir()
             done = self._in_sandbox(spec, code, out)

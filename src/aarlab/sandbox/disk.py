@@ -1,10 +1,15 @@
-"""How much disk some folders take, measured seldom: only when the file system has lost so much that they could be the cause."""
+"""Folders that untrusted code may write: how much they take, and their end. Nothing here follows a link or recurses.
+
+How much is measured seldom: when the file system has lost so much that they could be the cause, and from time to time.
+"""
 
 import os
 import subprocess
+import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from aarlab.sandbox.sandbox import DISK_EVERY_S, MIB
@@ -58,3 +63,13 @@ def du(folders: Sequence[Path], *options: str) -> int:
     words = ["du", "--summarize", "--total", "--one-file-system", *(options or ("--block-size=1",)), "--", *map(str, folders)]
     done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)  # complains about what vanishes meanwhile
     return int(done.stdout.rsplit(b"\n", 2)[-2].split(b"\t")[0])
+
+
+@contextmanager
+def scratch(prefix: str) -> Iterator[Path]:
+    """A temporary folder that goes by `rm`, whatever was built in it: Python's own removal fails at 1,000 nested folders."""
+    folder = tempfile.mkdtemp(prefix=prefix)
+    try:
+        yield Path(folder)
+    finally:
+        subprocess.run(["rm", "-rf", "--", folder], check=False, stderr=subprocess.DEVNULL)

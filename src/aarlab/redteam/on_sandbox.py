@@ -1,0 +1,213 @@
+"""Attackers inside a researcher's sandbox: each program of `redteam/inside`, run there, and judged from outside.
+
+An attack is held when no secret of the scene is in what it printed, nothing of the host's has changed, nothing outlives the
+sandbox, no limit was passed, and it does not boast of anything. Its control runs the same program where it must get through:
+in the sandbox that isolates nothing, or without limits.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from json import dumps
+from pathlib import Path
+from typing import Literal
+
+from aarlab.redteam.handed_in import HANDED_IN
+from aarlab.redteam.scene import Scene, wait_for
+from aarlab.redteam.system import Row
+from aarlab.sandbox import Bubblewrap, Directory
+from aarlab.sandbox.sandbox import LOG_BYTES, MIB, Sandbox, SandboxSpec, Standing, Usage
+
+MakeSandbox = Callable[[SandboxSpec], Sandbox]
+TIGHT = Standing(memory_bytes=192 * MIB, pids=64, cpus=0.5, disk_bytes=48 * MIB)
+LOOSE = Standing(memory_bytes=None, pids=None, cpus=None, disk_bytes=None)
+PEOPLE = Standing(memory_bytes=1024 * MIB, pids=128)  # for attacks that want no resources
+ATTACK_S, POLL_S = 30.0, 0.02
+SLACK_PIDS, SLACK_MEMORY, SLACK_DISK = 12, 16 * MIB, 64 * MIB  # bwrap's own; the kernel's rounding; until the watchdog looks
+BOASTS = (
+    "opened", "mounted", "unmounted", "became", "joined", "reached", "connected", "resolved", "answer", "killed", "attached",
+    "typed", "inherited", "wrote", "removed", "changed", "new name space", "read memory", "segment", "linked", "made itself",
+    "key ", "sees", "made /",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Attack:
+    """One program, what it tries in words, and where it must get through."""
+
+    name: str  # of the program
+    tried: str
+    control: Literal["directory", "unlimited"] | None = None
+    wants: bool = False  # more resources than it may have
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was seen from outside."""
+
+    said: str
+    peak: Usage
+    log_bytes: int
+    wall_s: float
+    code: int | None  # exit status; None if it had to be ended
+    breaches: tuple[str, ...]
+
+
+ATTACKS = (
+    Attack("guessed paths", "labels, sealed items, tokens, others' homes: as paths, by /proc/PID/root, cwd, ../", "directory"),
+    Attack("crawl", "reads every file below / that can be read"),
+    Attack("table of mounts", "host paths that /proc/self/mountinfo names, their parents and siblings"),
+    Attack("writing beyond home", "data, brief, door, system, interpreter: new files, modes, the socket removed", "directory"),
+    Attack("links left at home", "links to the host's files, a pipe, newlines in names, 1,500 nested folders, set-uid files"),
+    Attack("environments and command lines", "environ, cmdline, maps and open files of every process in sight", "directory"),
+    Attack("inherited files", "file descriptors that the supervisor left open"),
+    Attack("memory of others", "/proc/PID/mem and ptrace on the supervisor's number and pid 1"),
+    Attack("signals to the host", "SIGKILL to a host process's number", "directory"),
+    Attack("outliving the sandbox", "a twice-forked daemon in its own session"),
+    Attack("typing into a terminal", "TIOCSTI on every terminal in sight"),
+    Attack("settings of the kernel", "core_pattern, modprobe, sysrq, release_agent, kcore, disks: opened for writing"),
+    Attack("mounts and name spaces", "remounts, proc, tmpfs, cgroup and disk mounts, unshare of four kinds, umount"),
+    Attack("becoming root", "setuid, setgroups, su, sudo, pkexec, newuidmap"),
+    Attack("devices", "mknod of disk, memory and vsock; every device in /dev"),
+    Attack("rarely used system calls", "bpf, perf, userfaultfd, io_uring, keyctl, kexec, modules, syslog, fsopen, ..."),
+    Attack("kernel keys", "a key in the host's user ring; /proc/keys", "directory"),
+    Attack("shared memory and queues", "System V and POSIX segments of the host's, open to all there", "directory"),
+    Attack("ports of the host", "the lab's TCP port and another, by four names of this machine", "directory"),
+    Attack("addresses beyond", "metadata address, DNS, link-local, raw ICMP, packet, crypto and vsock sockets"),
+    Attack("links of the network", "interfaces, and taking one down over netlink"),
+    Attack("unix sockets", "abstract, docker's, the gateway's control socket, another researcher's door", "directory"),
+    Attack("the gateway", "26 paths, 5 methods, forged headers, smuggled requests: for keys and tokens"),
+    Attack("fork bomb", "400 children", "unlimited", True),
+    Attack("memory hog", "3 x 100 MiB in processes of their own", "unlimited", True),
+    Attack("processor hog", "two processes on half a core", None, True),
+    Attack("filling its home", "144 MiB in allowed files", "unlimited", True),
+    Attack("empty files", "32,000 files without content", "unlimited", True),
+    Attack("one sparse file", "a terabyte of nothing, and one large file", "unlimited", True),
+    Attack("filling what is not its home", "/tmp, /dev/shm, /run", "unlimited", True),
+    Attack("flood of output", "24 MiB to the log"),
+)  # fmt: skip
+
+
+def attack_sandbox(
+    folder: Path,
+    make: MakeSandbox = Bubblewrap,
+    names: Iterable[str] | None = None,
+    *,
+    say: Callable[[str], None] = lambda w: None,
+) -> list[Row]:
+    """Every attack (or those named) in a new sandbox each, with its control; `say` hears which is at work."""
+    chosen = [a for a in ATTACKS if names is None or a.name in set(names)]
+    rows = []
+    for number, attack in enumerate(chosen):
+        say(attack.name)
+        own = folder / f"a{number}"
+        own.mkdir()
+        with Scene(own) as scene:
+            rows.append(row(scene, attack, make))
+    return rows + [HANDED_IN[name]() for name in HANDED_IN if names is None or name in set(names)]
+
+
+def row(scene: Scene, attack: Attack, make: MakeSandbox) -> Row:
+    """One attack and its control."""
+    outcome = run(scene, attack, make)
+    control = _control(scene, attack, make) if not outcome.breaches else None
+    evidence = "no control: it would harm this machine, or there is no place where it gets through"
+    if control is not None:
+        where = "in the sandbox that isolates nothing" if attack.control == "directory" else "without limits"
+        evidence = f"{where}: {'; '.join(control.breaches) or 'HELD THERE TOO'}"
+    return Row(
+        attack=attack.name,
+        tried=attack.tried,
+        came_back="; ".join(outcome.breaches) or _nothing(attack, outcome),
+        held=not outcome.breaches and (control is None or bool(control.breaches)),
+        evidence=evidence,
+    )
+
+
+def _nothing(attack: Attack, outcome: Outcome) -> str:
+    if not attack.wants:
+        return "nothing"
+    peak = outcome.peak
+    return f"at most {peak.processes} processes, {peak.memory_bytes >> 20} MiB of memory, {peak.disk_bytes >> 20} MiB of disk"
+
+
+def _control(scene: Scene, attack: Attack, make: MakeSandbox) -> Outcome | None:
+    if attack.control is None:
+        return None
+    home = scene.folder / "home-without"
+    home.mkdir()
+    if attack.control == "directory":
+        return run(scene, attack, Directory, home=home)
+    return run(scene, attack, make, home=home, standing=LOOSE)
+
+
+def run(
+    scene: Scene, attack: Attack, make: MakeSandbox, *, home: Path | None = None, standing: Standing | None = None
+) -> Outcome:
+    """One program in one sandbox, watched from outside, and judged by the tight limits whatever it was given."""
+    sandbox = make(scene.spec(standing or (TIGHT if attack.wants else PEOPLE), home))
+    log = scene.folder / f"log-{time.monotonic_ns()}"
+    started = time.monotonic()
+    try:
+        hints = scene.hints(sandbox, confined=make is Directory)
+        program = [sys.executable, "-m", "aarlab.redteam.inside", attack.name, dumps(hints)]
+        process = sandbox.start(program, log)
+        peak = Usage(0.0, 0, 0, 0)
+        while process.poll() is None and time.monotonic() - started < ATTACK_S:
+            peak = _most(peak, sandbox.usage())
+            time.sleep(POLL_S)
+        wall_s = time.monotonic() - started
+        peak, code = _most(peak, sandbox.usage()), process.poll()
+    finally:
+        sandbox.close()
+    wait_for(lambda: not scene.left_behind(), 2)
+    log_bytes = log.stat().st_size if log.exists() else 0
+    said = log.read_text(errors="replace") if log.exists() else ""
+    outcome = Outcome(said, peak, log_bytes, wall_s, code, ())
+    _next_life(scene, attack, make, home)
+    return replace(outcome, breaches=tuple(_breaches(scene, attack, outcome)))
+
+
+def _most(one: Usage, other: Usage) -> Usage:
+    return Usage(*(max(a, b) for a, b in zip(vars(one).values(), vars(other).values(), strict=True)))
+
+
+def _next_life(scene: Scene, attack: Attack, make: MakeSandbox, home: Path | None) -> None:
+    """What the supervisor does after it: measures the home and hands it to a new sandbox."""
+    if not attack.wants:
+        sandbox = make(scene.spec(PEOPLE, home))
+        sandbox.usage()
+        sandbox.close()
+
+
+def _breaches(scene: Scene, attack: Attack, outcome: Outcome) -> Iterable[str]:
+    if secrets := scene.found(outcome.said):
+        yield f"it has {', '.join(secrets)}"
+    for what in scene.changed():
+        yield f"it changed {what}"
+    for pid in scene.left_behind():
+        yield f"process {pid} outlives it"
+    boasts = [w for w in outcome.said.split("\n") if w.startswith(BOASTS)]
+    if boasts:
+        yield f"it says: {', '.join(b[:80] for b in dict.fromkeys(boasts[:4]))}"
+    if outcome.code != 0 and not attack.wants:  # an attack that did not run shows nothing
+        yield f"the program itself ended with status {outcome.code}: {outcome.said[-300:].strip()}"
+    if outcome.log_bytes > LOG_BYTES + 4096:
+        yield f"its log has {outcome.log_bytes:,} bytes"
+    if attack.wants:
+        yield from _beyond(outcome)
+
+
+def _beyond(outcome: Outcome) -> Iterable[str]:
+    """Limits that were passed, by what was counted outside."""
+    peak = outcome.peak
+    pids, memory, cpus, disk = TIGHT.pids or 0, TIGHT.memory_bytes or 0, TIGHT.cpus or 0, TIGHT.disk_bytes or 0
+    if peak.processes > pids + SLACK_PIDS:
+        yield f"{peak.processes} processes"
+    if peak.memory_bytes > memory + SLACK_MEMORY:
+        yield f"{peak.memory_bytes >> 20} MiB of memory"
+    if peak.disk_bytes > disk + SLACK_DISK:
+        yield f"{peak.disk_bytes >> 20} MiB of disk"
+    if peak.cpu_s > cpus * outcome.wall_s + 0.5:
+        yield f"{peak.cpu_s:.1f} s of processor time in {outcome.wall_s:.1f} s"
