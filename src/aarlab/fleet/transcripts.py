@@ -20,7 +20,7 @@ LINE_BYTES = 8 << 20  # a longer line is read to its end and left out
 STEP_CHARACTERS = 20_000  # of one step's text
 WORDS = 120  # characters of a step in one line
 MESSAGES, BLOCKS = 64, 256  # the latest messages whose blocks are remembered, and how many of each
-_TAIL_BYTES = (1 << 16, 1 << 20, LINE_BYTES)
+_TAIL_BYTES, _TAIL_LINES = (1 << 16, 1 << 20), 500  # where the last action is looked for, once a second by the supervisor
 _NAMED = (
     "command",
     "file_path",
@@ -91,8 +91,8 @@ class Parser:
         content = message.get("content")
         blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
         found = []
-        for block in blocks if isinstance(blocks, list) else []:
-            if isinstance(block, dict) and self._is_new(message.get("id"), block):
+        for block in _dicts(blocks):
+            if self._is_new(message.get("id"), block):
                 found += _block(role, block)
         return found
 
@@ -114,6 +114,10 @@ class Parser:
 def _fields(event: Event, name: str) -> Event:
     found = event.get(name)
     return found if isinstance(found, dict) else {}
+
+
+def _dicts(value: Any) -> list[Event]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def _block(role: str, block: Event) -> list[Step]:
@@ -140,7 +144,7 @@ def call_words(name: str, given: Event) -> str:
 
 def _result_text(content: Any) -> str:
     if isinstance(content, list):
-        return "\n".join(str(part.get("text", part.get("type", ""))) for part in content if isinstance(part, dict))
+        return "\n".join(str(part.get("text", part.get("type", ""))) for part in _dicts(content))
     return "" if content is None else str(content)
 
 
@@ -155,7 +159,7 @@ def _ended(event: Event) -> Step:
 def _system(event: Event) -> list[Step]:
     kind = event.get("subtype")
     if kind == "init":
-        servers = [s for s in event.get("mcp_servers") or () if isinstance(s, dict)]
+        servers = _dicts(event.get("mcp_servers"))
         tools = ", ".join(f"{s.get('name')} {s.get('status')}" for s in servers) or "none"
         return [step("begins", f"{event.get('model')}, session {event.get('session_id')}, tools of: {tools}")]
     if kind == "api_retry":
@@ -243,7 +247,8 @@ def _last_words(path: Path, size: int, mtime_ns: int) -> str:
 
 def _last(rows: Sequence[bytes]) -> str | None:
     parser = Parser()
-    for row in reversed(rows):
+    read = (row for row in reversed(rows) if row and not row.startswith(_PART))
+    for row in islice(read, _TAIL_LINES):
         for one in reversed(parser.steps(row)):
             if one.kind not in {"gets", "begins", "thinks"} and one.text:
                 return one.words
