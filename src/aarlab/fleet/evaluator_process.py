@@ -25,11 +25,6 @@ class EvaluatorProcess(Service):
         self._client: httpx.Client | None = None
         self._known = ""  # the address that the client was made for
 
-    def __enter__(self) -> "EvaluatorProcess":
-        self.start()
-        self.wait()
-        return self
-
     def __exit__(self, *exc: object) -> None:
         if self._client is not None:
             self._client.close()

@@ -27,14 +27,6 @@ class GatewayProcess(Service):
         env = {"PATH": os.defpath, "PYTHONUNBUFFERED": "1", **keys}
         super().__init__("gateway", argv, address=folder / "address.json", log=campaign / "gateway.log", env=env)
 
-    def __enter__(self) -> "GatewayProcess":
-        self.start()
-        self.wait()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.stop()
-
     def admit(self, name: str, incarnation: int, token: str) -> Path:
         """Open a researcher's door for one life; the folder that holds its socket. The door of an earlier life is closed.
 

@@ -16,6 +16,7 @@ from aarlab.fleet.services import Service
 from aarlab.fleet.supervisor import Parts
 from aarlab.gateway.config import GatewayConfig, Provider
 from aarlab.gateway.journal import Journal
+from aarlab.researchers.script import default_script
 
 NO_MODEL = ("search",)  # kinds that call no model API
 SCRIPTED = "scripted"
@@ -83,8 +84,6 @@ class ScriptedApi(Service):
     """The model API that plays a script, as a process of its own."""
 
     def __init__(self, folder: Path, script: str | None) -> None:
-        from aarlab.researchers.scripted_api import default_script
-
         place = folder / "scripted"
         argv = [sys.executable, "-m", "aarlab.researchers.scripted_api", "--script", script or str(default_script())]
         address = place / "address.json"
@@ -95,11 +94,3 @@ class ScriptedApi(Service):
     def url(self) -> str:
         """Where it is."""
         return json.loads(self.address.read_text())["url"]
-
-    def __enter__(self) -> "ScriptedApi":
-        self.start()
-        self.wait()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.stop()

@@ -4,6 +4,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Self
 
 from aarlab.core.errors import Misconfigured
 from aarlab.core.lifeline import Lifeline
@@ -21,6 +22,14 @@ class Service:
         self._process: subprocess.Popen | None = None
         self._lifeline: Lifeline | None = None
         self._failures, self._not_before = 0, 0.0
+
+    def __enter__(self) -> Self:
+        self.start()
+        self.wait()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
 
     def start(self) -> None:
         """Start it and return at once; `wait` waits for it."""
