@@ -3,7 +3,17 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aarlab.fleet.patience import IDLE_LIVES, MAX_RESTARTS, MOST_OPEN_S, MOST_OUTAGE_S, OPEN_S, STABLE_S, Breaker, Patience
+from aarlab.fleet.patience import (
+    IDLE_LIVES,
+    MAX_RESTARTS,
+    MOST_OPEN_S,
+    MOST_OUTAGE_S,
+    OPEN_S,
+    STABLE_S,
+    STAND_BACK_S,
+    Breaker,
+    Patience,
+)
 
 SHORT = {"lived_s": 1.0, "acted": False}
 
@@ -66,9 +76,57 @@ def test_a_failed_trial_waits_twice_as_long():
         start = now
         while not breaker.may_start("a", now):
             now += 1.0
-        waits.append(now - start)
+        waits.append(now - start - STAND_BACK_S * bool(waits))
         assert breaker.crashed("a", now)
     assert waits == [OPEN_S, 2 * OPEN_S, 4 * OPEN_S, 8 * OPEN_S, MOST_OPEN_S, MOST_OPEN_S]
+
+
+def opened() -> Breaker:
+    """Of a fleet of three, at second 0."""
+    breaker = Breaker(3)
+    assert not breaker.crashed("a", 0.0)
+    assert breaker.crashed("b", 0.0)
+    return breaker
+
+
+def test_one_that_fails_its_trial_again_and_again_does_not_hold_the_others():
+    breaker, now = opened(), 0.0
+    for name in ("a", "b"):  # both are broken
+        while not (started := [n for n in ("a", "b", "c") if breaker.may_start(n, now)]):
+            now += 1.0
+        assert started == [name], "who has failed lets the next one try first"
+        assert breaker.crashed(name, now)
+    while not (started := [n for n in ("a", "b", "c") if breaker.may_start(n, now)]):
+        now += 1.0
+    assert started == ["c"]
+    breaker.lived("c")
+    assert not breaker.open
+
+
+def test_who_is_tried_and_ends_for_good_leaves_the_trial_to_another():
+    breaker = opened()
+    assert breaker.may_start("a", OPEN_S)
+    assert not breaker.may_start("c", OPEN_S)
+    breaker.left("c")
+    assert not breaker.may_start("c", OPEN_S), "another's end is no matter of the trial"
+    breaker.left("a")
+    assert breaker.may_start("c", OPEN_S)
+
+
+def test_weeks_of_failures_are_no_overflow():
+    patience, breaker = Patience(), opened()
+    assert {patience.after("outage", **SHORT) for _ in range(5000)} >= {1.0, MOST_OUTAGE_S}
+    now = 0.0
+    for _ in range(2000):
+        now += MOST_OPEN_S + STAND_BACK_S
+        assert breaker.may_start("a", now)
+        assert breaker.crashed("a", now)
+
+
+def test_an_outage_after_a_long_life_is_waited_out_from_the_beginning():
+    patience = Patience()
+    assert [patience.after("outage", **SHORT) for _ in range(3)] == [1.0, 2.0, 4.0]
+    assert patience.after("outage", lived_s=STABLE_S, acted=True) == 1.0
 
 
 def test_crashes_far_apart_or_of_one_alone_open_nothing():

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from aarlab.core.errors import Misconfigured
+from aarlab.core.errors import Misconfigured, Transient
 from aarlab.fleet.evaluator_process import EvaluatorProcess
 from aarlab.fleet.lease import lease
-from aarlab.fleet.services import MOST_PAUSE_S, Service
+from aarlab.fleet.services import MOST_PAUSE_S, STABLE_S, Service
 
 WRITES = (
     "import asyncio, sys, pathlib; from aarlab.core.lifeline import when_cut\n"
@@ -70,6 +70,47 @@ def test_each_failure_pauses_longer_up_to_a_limit(tmp_path):
         service._process.wait()
         pauses.append(now - start)
     assert pauses == [1, 2, 4, 8, 16, MOST_PAUSE_S, MOST_PAUSE_S, MOST_PAUSE_S]
+
+
+def test_hours_of_failures_are_no_overflow_and_a_long_life_forgives_them(service):
+    now = 0.0
+    service._failures = 5000
+    assert not service.revive(lambda: now), "a pause comes first"
+    assert not service.revive(lambda: MOST_PAUSE_S - 0.1)
+    assert service.revive(lambda: MOST_PAUSE_S)
+    service.wait()
+    assert not service.revive(lambda: MOST_PAUSE_S + STABLE_S)
+    os.kill(service._process.pid, signal.SIGKILL)
+    service._process.wait()
+    start = MOST_PAUSE_S + STABLE_S
+    assert not service.revive(lambda: start)
+    assert service.revive(lambda: start + 1.0), "as after a first failure"
+
+
+def test_a_service_for_which_the_system_has_no_room_is_tried_again(service, monkeypatch):
+    def full(*given, **more):
+        raise OSError(11, "Resource temporarily unavailable")
+
+    service.start()
+    service.wait()
+    os.kill(service._process.pid, signal.SIGKILL)
+    service._process.wait()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with monkeypatch.context() as there:
+        there.setattr(subprocess, "Popen", full)
+        for now in (0.0, 10.0):
+            service.revive(lambda now=now: now - 5.0)
+            with pytest.raises(Transient, match="temporarily unavailable"):
+                service.revive(lambda now=now: now)
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before, "no pipe is left open"
+    service.revive(lambda: 20.0)
+    assert service.revive(lambda: 30.0)
+    service.wait()
+
+
+def test_the_last_words_are_found_in_a_large_log(service):
+    service._log.write_bytes(b"x" * 1_000_000 + b"\nthe last\n")
+    assert service.last_words() == "the last"
 
 
 STARTER = (

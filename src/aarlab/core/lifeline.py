@@ -10,13 +10,17 @@ class Lifeline:
 
     def __init__(self) -> None:
         self.fd, self._ours = os.pipe()  # neither is inherited unless it is passed on by name
+        self._given = False
 
     def given(self) -> None:
         """The child holds its end now; ours of it is closed."""
         os.close(self.fd)
+        self._given = True
 
     def cut(self) -> None:
-        """Let the child see the end."""
+        """Let the child see the end, if it was started."""
+        if not self._given:
+            self.given()
         if self._ours >= 0:
             os.close(self._ours)
             self._ours = -1

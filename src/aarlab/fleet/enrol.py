@@ -47,6 +47,7 @@ def enrol(campaign: Campaign, folder: Path, public: Path, journal: Journal) -> l
         start = direction(number, directed=campaign.directed, directions=directions)
         member = _member(campaign, folder, researcher, _brief(campaign, card, number, start))
         member.incarnation = journal.incarnation(member.name)
+        member.begun = member.incarnation > 0
         members.append(member)
     if not any(m.incarnation for m in members):
         version = {"event": "prompts", "detail": f"SHA-256 {prompts_version()}"}

@@ -11,6 +11,7 @@ import httpx
 from aarlab.core.errors import InvalidSubmission, Misconfigured, Transient, Unauthorised
 from aarlab.fleet.services import Service
 
+TIMEOUT_S = 60.0
 _ERRORS = {"submitter": InvalidSubmission, "operator": Misconfigured, "try again": Transient}
 
 
@@ -46,18 +47,18 @@ class EvaluatorProcess(Service):
                 self._client.close()
             token = (self.campaign / "server" / "operator.token").read_text().strip()
             headers = {"Authorization": f"Bearer {token}"}
-            self._client = httpx.Client(base_url=json.loads(address)["url"], headers=headers, timeout=60, trust_env=False)
+            self._client = httpx.Client(base_url=json.loads(address)["url"], headers=headers, trust_env=False)
             self._known = address
         return self._client
 
-    def call(self, verb: str, path: str, body: Any = None) -> Any:
+    def call(self, verb: str, path: str, body: Any = None, *, timeout_s: float = TIMEOUT_S) -> Any:
         """One request to `/api/v1` as the operator; its JSON.
 
         Raises:
             One of our errors, as the server named it.
         """
         try:
-            answer = self._http.request(verb, f"/api/v1{path}", json=body)
+            answer = self._http.request(verb, f"/api/v1{path}", json=body, timeout=timeout_s)
         except httpx.TransportError as error:
             raise Transient(f"The evaluator does not answer ({error}). Try again.") from error
         if answer.is_success:

@@ -30,6 +30,7 @@ class Member:
     python: str  # the interpreter that is seen inside
     state: State = "waiting"
     incarnation: int = 0
+    begun: bool = False  # it had a life
     patience: Patience = field(default_factory=Patience)
     not_before: float = 0.0
     sandbox: Sandbox | None = None
@@ -42,6 +43,8 @@ class Member:
     stalled: bool = False
     spent_at: float | None = None  # when a budget of its own was first seen to be spent in this life
     submissions: int = 0  # when this life began
+    sign: tuple[float, float | None] = 0.0, None  # of life: when it last wrote and called, by a clock that may be set anew
+    sign_at: float = 0.0  # when that was seen
     charged_until: float = 0.0
     charged_cpu_s: float = 0.0  # of this life
     lost_s: float = 0.0  # since its last event: time in which something of ours was broken, not charged
@@ -63,8 +66,8 @@ class Member:
     def begin(self) -> None:
         """A life has been started."""
         self.state, self.died, self.stalled, self.spent_at, self.lost_s = "running", None, False, None, 0.0
-        self.began = self.charged_until = time.monotonic()
-        self.started_at, self.charged_cpu_s = time.time(), 0.0
+        self.began = self.charged_until = self.sign_at = time.monotonic()
+        self.started_at, self.charged_cpu_s, self.begun = time.time(), 0.0, True
 
     def leave(self, ended: Ended | None) -> None:
         """A life is over; all that still runs of it is ended."""
@@ -83,8 +86,17 @@ class Member:
 
     def quiet_since(self, last_call: float | None) -> float:
         """Seconds since 1970 at which it last wrote something or called a model; its start if it has not."""
-        wrote = self.log.stat().st_mtime if self.log and self.log.exists() else 0.0
-        return max(self.started_at or 0.0, wrote, last_call or 0.0)
+        return max(self.started_at or 0.0, self._wrote_at(), last_call or 0.0)
+
+    def quiet_s(self, last_call: float | None) -> float:
+        """Seconds for which it has neither written nor called, however the clock was set meanwhile."""
+        sign, now = (self._wrote_at(), last_call), time.monotonic()
+        if sign != self.sign:
+            self.sign, self.sign_at = sign, now
+        return now - self.sign_at
+
+    def _wrote_at(self) -> float:
+        return self.log.stat().st_mtime if self.log and self.log.exists() else 0.0
 
     def measure(self) -> None:
         """Take a look at what it uses; also after its program has ended, as long as its sandbox stands."""

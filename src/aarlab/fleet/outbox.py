@@ -3,26 +3,35 @@
 import time
 from collections.abc import Callable
 
-from aarlab.core.errors import Transient
+from aarlab.core.errors import AarError, InvalidSubmission
 from aarlab.fleet.evaluator_process import EvaluatorProcess
 from aarlab.gateway.journal import Journal
 
-BATCH = 100
+BATCH = 100  # rows at once: who posts has more to do
+ANSWER_S = 5.0  # for one row
 
 
 def post(journal: Journal, evaluator: EvaluatorProcess) -> bool:
-    """Send what waits, oldest first; False if the server does not answer now."""
-    while rows := journal.unposted(BATCH):
-        sent = []
-        try:
-            for row in rows:
-                evaluator.call("POST", "/entries", {"kind": row.kind, "who": row.who, "id": row.id, "body": row.body})
+    """Send the oldest of what waits; False if the server does not take it now. A row that it refuses for what is in it is kept
+    as refused, and those behind it go on.
+
+    Raises:
+        Transient: the journal cannot be used now.
+    """
+    sent, refused = [], []
+    try:
+        for row in journal.unposted(BATCH):
+            body = {"kind": row.kind, "who": row.who, "id": row.id, "body": row.body}
+            try:
+                evaluator.call("POST", "/entries", body, timeout_s=ANSWER_S)
                 sent.append(row.id)
-        except Transient:
-            return False
-        finally:
-            if sent:
-                journal.posted(sent)
+            except InvalidSubmission:
+                refused.append(row.id)
+    except AarError:  # the server's or its operator's: the row waits
+        return False
+    finally:
+        journal.posted(sent)
+        journal.posted(refused, refused=True)
     return True
 
 
@@ -32,9 +41,10 @@ def post_all(
     """As `post`, waiting for a server that is being started; False if it did not come back in time. What is left waits for
     the next run."""
     until = time.monotonic() + within_s
-    while not post(journal, evaluator):
+    while journal.unposted(1):
         if time.monotonic() > until:
             return False
-        evaluator.revive()
-        pause(0.2)
+        if not post(journal, evaluator):
+            evaluator.revive()
+            pause(0.2)
     return True

@@ -12,6 +12,12 @@ STABLE_S = 60.0  # a life this long forgives the crashes before it
 MOST_CRASH_S, MOST_OUTAGE_S = 60.0, 300.0
 IDLE_LIVES = 3  # lives in a row that did nothing in the lab: it has nothing more to do
 WINDOW_S, OPEN_S, MOST_OPEN_S = 60.0, 30.0, 480.0
+STAND_BACK_S = 10.0  # who has failed a trial lets others be tried first
+
+
+def doubled(first: float, times: int, most: float) -> float:
+    """`first`, doubled so many times, but not beyond `most`."""
+    return min(most, first * 2.0 ** min(times, 64))  # days of failures are no overflow
 
 
 @dataclass
@@ -31,15 +37,19 @@ class Patience:
         if ended in {"finished", "spent"}:
             return ended
         if ended == "outage":
-            self.outages += 1
-            return min(MOST_OUTAGE_S, 2.0 ** (self.outages - 1))
+            return self.outage(lived_s)
         self.outages = 0
         if ended == "again":
             self.crashes, self.idle = 0, 0 if acted else self.idle + 1
             return "finished" if self.idle >= IDLE_LIVES else 0.0
         self.crashes = 1 if lived_s >= STABLE_S else self.crashes + 1
         self.restarts += 1
-        return "gave up" if self.crashes > MAX_RESTARTS else min(MOST_CRASH_S, 2.0 ** (self.crashes - 1))
+        return "gave up" if self.crashes > MAX_RESTARTS else doubled(1.0, self.crashes - 1, MOST_CRASH_S)
+
+    def outage(self, lived_s: float) -> float:
+        """Seconds to wait after a fault that is not its own."""
+        self.outages = 1 if lived_s >= STABLE_S else self.outages + 1
+        return doubled(1.0, self.outages - 1, MOST_OUTAGE_S)
 
     def forgive(self) -> None:
         """The last crash was not its own fault after all."""
@@ -58,6 +68,7 @@ class Breaker:
     _until: float | None = None
     _opened: int = 0
     _trial: str | None = None
+    _failed: set[str] = field(default_factory=set)  # in their trial: others are tried first
 
     @property
     def open(self) -> bool:
@@ -69,8 +80,10 @@ class Breaker:
         recent = sum(now - at <= WINDOW_S for at in self._crashed.values())
         if self.open or recent >= max(2, -(-self.members // 2)):
             if not self.open or self._trial == name:
-                self._until = now + min(MOST_OPEN_S, OPEN_S * 2.0**self._opened)
+                self._until = now + doubled(OPEN_S, self._opened, MOST_OPEN_S)
                 self._opened += 1
+            if self._trial == name:
+                self._failed.add(name)
             self._trial = None
         return self.open
 
@@ -81,13 +94,19 @@ class Breaker:
             if self.open:
                 self._until, self._opened, self._trial = None, 0, None
                 self._crashed.clear()
+                self._failed.clear()
+
+    def left(self, name: str) -> None:
+        """This one is not started again: if it was the one to be tried, another is."""
+        if self._trial == name:
+            self._trial = None
 
     def may_start(self, name: str, now: float) -> bool:
         """Whether this one may be started now; while open and after the wait, one alone."""
         if not self.open:
             return True
         assert self._until is not None
-        if now < self._until or self._trial not in {None, name}:
+        if now < self._until + STAND_BACK_S * (name in self._failed) or self._trial not in {None, name}:
             return False
         self._trial = name
         return True

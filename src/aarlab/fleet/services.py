@@ -6,11 +6,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self
 
-from aarlab.core.errors import Misconfigured
+from aarlab.core.errors import Misconfigured, Transient
 from aarlab.core.lifeline import Lifeline
+from aarlab.fleet.patience import doubled
 
 START_TIMEOUT_S, STOP_TIMEOUT_S = 30.0, 10.0
 MOST_PAUSE_S = 30.0
+STABLE_S = 60.0  # a life this long forgives the failures before it
+WORDS_BYTES = 1 << 16  # of a log, in which its last line is looked for
 
 
 class Service:
@@ -21,7 +24,7 @@ class Service:
         self._env = None if env is None else dict(env)
         self._process: subprocess.Popen | None = None
         self._lifeline: Lifeline | None = None
-        self._failures, self._not_before = 0, 0.0
+        self._failures, self._not_before, self._began = 0, 0.0, 0.0
 
     def __enter__(self) -> Self:
         self.start()
@@ -32,7 +35,18 @@ class Service:
         self.stop()
 
     def start(self) -> None:
-        """Start it and return at once; `wait` waits for it."""
+        """Start it and return at once; `wait` waits for it.
+
+        Raises:
+            Transient: the system has no process, no file or no disk left for it.
+        """
+        try:
+            self._start()
+        except OSError as error:
+            self._release()
+            raise Transient(f"The {self.name} cannot be started now ({error}). It is tried again.") from error
+
+    def _start(self) -> None:
         self.address.unlink(missing_ok=True)
         self.address.parent.mkdir(parents=True, exist_ok=True)
         self._lifeline = Lifeline()
@@ -74,13 +88,15 @@ class Service:
     def revive(self, now: Callable[[], float] = time.monotonic) -> bool:
         """Start it again if it has ended and enough time has passed (1, 2, 4, ... 30 s); True if it was started."""
         if self.alive:
+            if self._began and now() - self._began >= STABLE_S:
+                self._failures = 0
             return False
         if self._not_before == 0.0:
             self._failures += 1
-            self._not_before = now() + min(MOST_PAUSE_S, 2.0 ** (self._failures - 1))
+            self._not_before = now() + doubled(1.0, self._failures - 1, MOST_PAUSE_S)
         if now() < self._not_before:
             return False
-        self._not_before = 0.0
+        self._not_before, self._began = 0.0, now()
         self._release()
         self.start()
         return True
@@ -103,5 +119,9 @@ class Service:
 
     def last_words(self) -> str:
         """The last line of its log."""
-        lines = self._log.read_text(errors="replace").strip().splitlines() if self._log.exists() else []
+        if not self._log.exists():
+            return "none"
+        with self._log.open("rb") as log:
+            log.seek(max(0, log.seek(0, 2) - WORDS_BYTES))
+            lines = log.read().decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else "none"

@@ -5,6 +5,7 @@ Time in which the server, the gateway or the model API is broken is charged to n
 """
 
 import os
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aarlab.core.budget import Budget
-from aarlab.core.errors import Transient
+from aarlab.core.errors import Misconfigured, Transient
 from aarlab.fleet import outbox
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.code_mode import CodeWorker
@@ -32,6 +33,10 @@ GRACE_S = 15.0  # to end in order once asked to
 FINISH_S = 60.0  # for what is under way when dollars or tokens are spent
 ACTED_S = 600.0  # a life this long has done something, whatever the board says
 LAST_POST_S = 30.0
+ASK_S = 15.0  # for the server's answer: all others wait meanwhile
+RETRY_S = 600.0  # whose model calls fail tries again within so long, or does not wait for them
+POST_SHARE = 10.0  # after a server that did not answer, it is left alone for so many times as long as it took
+COULD_NOT_START = (Transient, Misconfigured, OSError, subprocess.SubprocessError)
 Watch = Callable[[FleetState], None]  # called about once a second
 
 
@@ -58,9 +63,9 @@ class Fleet:
         self.campaign, self.folder, self.testbed, self.make_sandbox = campaign, folder, testbed, make_sandbox
         self.members, (self.journal, self.evaluator, self.gateway) = members, parts
         self.breaker = Breaker(len(members))
-        self.alarms: tuple[str, ...] = ()
-        self._shown_at, self._ends_at = 0.0, 0.0
-        self._down: dict[str, float] = {}  # service -> since when, seconds since 1970
+        self._hindrances: dict[str, None] = {}  # in words, since the last look at the fleet
+        self._shown_at, self._ends_at, self._post_at = 0.0, 0.0, 0.0
+        self._down: dict[str, float] = {}  # service -> since when, by the monotonic clock
 
     def run(self, seconds: float, watch: Watch, worker: CodeWorker | None = None) -> str:
         """Run all researchers for at most `seconds`, and in code mode their code; why it ended, in words. Interrupts stop them
@@ -69,14 +74,14 @@ class Fleet:
         self._ends_at = time.time() + seconds
         try:
             while True:
-                self._tend_services()
+                self._attempt(self._tend_services)
                 for member in self.members:
-                    self._tend(member)
+                    self._attempt(self._tend, member)
                 if worker:
                     with suppress(Transient):
                         worker.step()
-                outbox.post(self.journal, self.evaluator)
-                self._show(watch)
+                self._attempt(self._post)
+                self._attempt(self._show, watch)
                 if why := self._over(deadline):
                     return why
                 time.sleep(TICK_S)
@@ -85,15 +90,32 @@ class Fleet:
             if worker:
                 with suppress(Transient):
                     worker.finish()
-            outbox.post_all(self.journal, self.evaluator, within_s=LAST_POST_S)
-            self._show(watch, at_once=True)
+            self._attempt(lambda: outbox.post_all(self.journal, self.evaluator, within_s=LAST_POST_S))
+            self._attempt(lambda: self._show(watch, at_once=True))
+
+    def _attempt(self, act: Callable[..., object], *given: object) -> None:
+        """Do what is done again at the next tick: where it cannot be done now, that is an alarm and not our end."""
+        try:
+            act(*given)
+        except Transient as error:
+            self._hindrances[str(error)] = None
+
+    def _post(self) -> None:
+        """Some rows for the ledger. A server that hangs costs the fleet a tenth of its supervisor's time at most."""
+        began = time.monotonic()
+        if began >= self._post_at and not outbox.post(self.journal, self.evaluator):
+            now = time.monotonic()
+            self._post_at = now + POST_SHARE * (now - began)
 
     def _over(self, deadline: float) -> str | None:
         if time.monotonic() >= deadline:
             return "time is spent"
         if all(member.done for member in self.members):
             return "all have ended"
-        limit = self.campaign.campaign_budget.reached(self.journal.spent(None))
+        try:
+            limit = self.campaign.campaign_budget.reached(self.journal.spent(None))
+        except Transient:  # the next tick asks again
+            return None
         return f"{limit} is spent" if limit else None
 
     # --- what is ours ------------------------------------------------------------------------------------------------------
@@ -113,10 +135,10 @@ class Fleet:
                 if member.alive:
                     self._charge(member)
             if service.up:
-                lost_s = round(time.time() - self._down.pop(service.name), 1)
+                lost_s = round(time.monotonic() - self._down.pop(service.name), 1)
                 self._campaign_event(f"{service.name} is back", f"{lost_s} s", lost_s=lost_s)
             else:
-                self._down[service.name] = time.time()
+                self._down[service.name] = time.monotonic()
                 self._campaign_event(f"{service.name} is down", service.last_words()[:1000])
 
     def _campaign_event(self, event: str, detail: str, *, lost_s: float | None = None) -> None:
@@ -147,13 +169,30 @@ class Fleet:
                 return
             try:
                 self._start(member)
-            except Transient:  # server or gateway went just now: nothing was started
-                member.state = "held"
+            except COULD_NOT_START as error:
+                self._put_off(member, error)
+
+    def _put_off(self, member: Member, error: Exception) -> None:
+        """It could not be started, by no fault of its own: a little later again, and at last every few minutes. What stands in
+        the way of the very first start, though, is the operator's to mend first.
+
+        Raises:
+            Misconfigured: nobody of this fleet was started yet.
+        """
+        member.leave(member.before)
+        self.breaker.left(member.name)
+        member.state = "held"
+        member.not_before = time.monotonic() + member.patience.outage(0.0)
+        if isinstance(error, Transient):  # server or gateway went just now
+            return
+        if not any(m.started_at for m in self.members):
+            raise Misconfigured(f"{member.name} cannot be started: {error}") from error
+        self._hindrances[f"{member.name} cannot be started: {error}"] = None
+        self._note(member, "could not be started", str(error)[:1000])
 
     def _start(self, member: Member) -> None:
         """A new life: a new token and a new door at the gateway, so that whatever is left of an earlier one has neither."""
-        begun = member.incarnation > 0
-        token = self.evaluator.call("POST", "/tokens", {"name": member.name})["token"]
+        token = self.evaluator.call("POST", "/tokens", {"name": member.name}, timeout_s=ASK_S)["token"]
         member.incarnation = self.journal.begin(member.name)
         door = self.gateway.admit(member.name, member.incarnation, token)
         member.sandbox = self.make_sandbox(what_it_sees(self.campaign, self.testbed.public, member, door))
@@ -161,13 +200,14 @@ class Fleet:
         member.log.parent.mkdir(parents=True, exist_ok=True)
         at = member.sandbox.inside
         inside = Inside(home=at(HOME), brief=at(BRIEF), data=at(DATA), socket=at(f"{GATE}/{SOCKET_NAME}"))
-        life = Life(incarnation=member.incarnation, session=member.session, begun=begun, ended=member.before)
+        life = Life(incarnation=member.incarnation, session=member.session, begun=member.begun, ended=member.before)
         launch = member.researcher.launch(inside, life)
         env = ["/usr/bin/env", *(f"{name}={value}" for name, value in launch.env.items())]
         wrapper = [member.python, "-m", "aarlab.researchers.inside", "--socket", inside.socket, "--"]
         member.process = member.sandbox.start([*env, *wrapper, *launch.argv], member.log)
+        event = "restarted" if member.begun else "running"
         member.begin()
-        self._note(member, "restarted" if begun else "running")
+        self._note(member, event)
 
     def _look_after(self, member: Member) -> None:
         now = time.monotonic()
@@ -178,7 +218,7 @@ class Fleet:
             self._charge(member)
         if self.campaign.budget.reached(self.journal.spent(member.name)):
             self._wind_up(member, now)
-        elif time.time() - member.quiet_since(self.journal.last_call(member.name)) > self.campaign.stall_minutes * 60:
+        elif member.quiet_s(self.journal.last_call(member.name)) > self.campaign.stall_minutes * 60:
             member.stalled = True
             self._note(member, "stalled", f"nothing for {self.campaign.stall_minutes:g} minutes")
             member.kill()
@@ -217,6 +257,9 @@ class Fleet:
 
     def _judge(self, member: Member, ended: Ended, *, lived_s: float, acted: bool) -> None:
         now = time.monotonic()
+        if limit := self.campaign.budget.reached(self.journal.spent(member.name)):
+            self._end(member, "spent", limit)
+            return
         after = member.patience.after(ended, lived_s=lived_s, acted=acted)
         if ended != "crashed":
             self.breaker.lived(member.name)
@@ -237,14 +280,16 @@ class Fleet:
         if lived_s >= ACTED_S:
             return True
         try:
-            mine = self.evaluator.call("GET", "/operator/board")["by_submitter"].get(member.name, {})
+            board = self.evaluator.call("GET", "/operator/board", timeout_s=ASK_S)
         except Transient:
             return True
+        mine = board["by_submitter"].get(member.name, {})
         before, member.submissions = member.submissions, mine.get("submissions", 0)
         return member.submissions > before
 
     def _end(self, member: Member, state: State, detail: str | None = None) -> None:
         member.state = state
+        self.breaker.left(member.name)
         self._note(member, state, detail)
 
     def _note(self, member: Member, event: str, detail: str | None = None, *, code: int | None = None) -> None:
@@ -256,16 +301,25 @@ class Fleet:
     def _charge(self, member: Member) -> None:
         """Charge it for the time since it was last charged, without that in which something of ours or its model's API was
         broken."""
-        now = time.monotonic()
-        seconds, member.charged_until = now - member.charged_until, now
-        failing_since = self.journal.failing_since(member.name)
-        lost_s = seconds if self._broken else 0.0 if failing_since is None else min(seconds, time.time() - failing_since)
-        wall_s = round(seconds - lost_s, 3)
-        member.lost_s += lost_s
-        cpu_s, member.charged_cpu_s = round(max(0.0, member.used.cpu_s - member.charged_cpu_s), 3), member.used.cpu_s
+        now, used_s = time.monotonic(), member.used.cpu_s
+        seconds = now - member.charged_until
+        lost_s = seconds if self._broken else self._waited_s(member, seconds)
+        wall_s, cpu_s = round(seconds - lost_s, 3), round(max(0.0, used_s - member.charged_cpu_s), 3)
         if wall_s or cpu_s:
             rate = self.campaign.usd_per_researcher_hour
             self.journal.charge(member.name, wall_s=wall_s, cpu_s=cpu_s, usd=None if rate is None else rate * wall_s / 3600)
+        member.charged_until, member.charged_cpu_s = now, used_s  # only now: what could not be written is charged the next time
+        member.lost_s += lost_s
+
+    def _waited_s(self, member: Member, seconds: float) -> float:
+        """Of the last `seconds`, those for which its model's API was failing and it went on trying. The journal's times are of
+        a clock that may be set anew."""
+        failing_since, last_call = self.journal.failing_since(member.name), self.journal.last_call(member.name)
+        if failing_since is None or last_call is None:
+            return 0.0
+        now = time.time()
+        lost_s = min(now, last_call + RETRY_S) - max(now - seconds, failing_since)
+        return min(seconds, max(0.0, lost_s))
 
     # --- the end -----------------------------------------------------------------------------------------------------------
 
@@ -280,14 +334,14 @@ class Fleet:
         for member in members:
             if member.process is not None:
                 member.measure()
-                self._charge(member)
+                self._attempt(self._charge, member)
                 member.leave(None)
 
     def _stop_all(self) -> None:
         self._stop(*self.members)
         for member in self.members:
             if not member.done:
-                self._end(member, "stopped")
+                self._attempt(self._end, member, "stopped")
 
     # --- what others see ---------------------------------------------------------------------------------------------------
 
@@ -296,7 +350,10 @@ class Fleet:
             return
         self._shown_at = time.monotonic()
         state = self.state()
-        state.write(self.folder)
+        try:
+            state.write(self.folder)
+        except OSError as error:  # a full disk, say: it only shows
+            self._hindrances[f"fleet.json cannot be written: {error.strerror}"] = None
         watch(state)
 
     def state(self) -> FleetState:
@@ -306,6 +363,10 @@ class Fleet:
         alarms = [f"{what} is down" for what in self._down]
         alarms += ["the circuit breaker is open: half of the fleet crashed"] if self.breaker.open else []
         alarms += [f"{m.name} gave up" for m in self.members if m.state == "gave up"]
+        if refused := self.journal.refused():
+            alarms.append(f"the ledger refuses {refused} rows, which are kept in the journal")
+        alarms += self._hindrances
+        self._hindrances = {}
         return FleetState(
             campaign=self.campaign.name,
             at=time.time(),

@@ -25,6 +25,7 @@ from aarlab.core.errors import Misconfigured, Transient
 from aarlab.gateway.admission import Account, Admission, Go, InFlight, Reserve, decide
 
 PATIENCE_S = 30.0  # for the other process's lock
+_POSTED, _REFUSED = 1, 2
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS journal (name TEXT NOT NULL)",  # in every row's id: a new journal's are new ids
     "CREATE TABLE IF NOT EXISTS lives (who TEXT PRIMARY KEY, incarnation INTEGER NOT NULL)",
@@ -33,6 +34,7 @@ _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS outbox (seq INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, who TEXT NOT NULL,"
     " body TEXT NOT NULL, posted INTEGER NOT NULL DEFAULT 0)",
     "CREATE INDEX IF NOT EXISTS unposted ON outbox (seq) WHERE NOT posted",
+    f"CREATE INDEX IF NOT EXISTS refused ON outbox (posted) WHERE posted = {_REFUSED}",
     "CREATE TABLE IF NOT EXISTS calls (call INTEGER PRIMARY KEY AUTOINCREMENT, who TEXT NOT NULL, model TEXT NOT NULL,"
     " tokens INTEGER NOT NULL, usd REAL NOT NULL, known TEXT)",
     "CREATE TABLE IF NOT EXISTS health (who TEXT PRIMARY KEY, last_call REAL NOT NULL, failing_since REAL)",
@@ -109,8 +111,17 @@ class Journal:
 
     def _read(self, query: str, *values: Any) -> Any:
         """The first row, or None. A single SELECT is a transaction of its own and waits for no writer."""
+        with self._reading() as db:
+            return db.execute(query, values).fetchone()
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """Raises Transient where the file cannot be read now."""
         with self._mutex:
-            return self._db.execute(query, values).fetchone()
+            try:
+                yield self._db
+            except sqlite3.OperationalError as error:
+                raise Transient(f"The journal could not be read ({error}). Try again.") from error
 
     # --- lives ---------------------------------------------------------------------------------------------------------
 
@@ -135,8 +146,8 @@ class Journal:
 
     def spent(self, who: str | None) -> Spent:
         """By one researcher, or (None) by all of the campaign together."""
-        with self._mutex:
-            return _spent(self._db, who)
+        with self._reading() as db:
+            return _spent(db, who)
 
     # --- rows for the ledger -------------------------------------------------------------------------------------------
 
@@ -147,14 +158,20 @@ class Journal:
 
     def unposted(self, limit: int) -> list[Row]:
         """The oldest rows that are not known to be in the ledger, in order."""
-        with self._mutex:
-            rows = self._db.execute("SELECT * FROM outbox WHERE NOT posted ORDER BY seq LIMIT ?", [limit]).fetchall()
+        with self._reading() as db:
+            rows = db.execute("SELECT * FROM outbox WHERE NOT posted ORDER BY seq LIMIT ?", [limit]).fetchall()
         return [Row(self._id(r["seq"]), r["kind"], r["who"], json.loads(r["body"])) for r in rows]
 
-    def posted(self, ids: Iterable[str]) -> None:
-        """These rows are in the ledger."""
-        with self._transaction() as db:
-            db.executemany("UPDATE outbox SET posted = 1 WHERE seq = ?", [[int(i.rpartition("-")[2])] for i in ids])
+    def posted(self, ids: Iterable[str], *, refused: bool = False) -> None:
+        """These rows are in the ledger, or were refused for what is in them: they are not to be sent again."""
+        mark = _REFUSED if refused else _POSTED
+        if marked := [[mark, int(i.rpartition("-")[2])] for i in ids]:
+            with self._transaction() as db:
+                db.executemany("UPDATE outbox SET posted = ? WHERE seq = ?", marked)
+
+    def refused(self) -> int:
+        """How many rows the ledger refused."""
+        return self._read(f"SELECT count(*) FROM outbox WHERE posted = {_REFUSED}")[0]
 
     def _id(self, seq: int) -> str:
         return f"{self._name}-{seq:06d}"
@@ -177,8 +194,8 @@ class Journal:
 
     def in_flight(self, who: str | None) -> InFlight:
         """The open calls of one researcher, or (None) of all."""
-        with self._mutex:
-            return _in_flight(self._db, who)
+        with self._reading() as db:
+            return _in_flight(db, who)
 
     def progress(self, call: int, taken: Taken) -> None:
         """What is known so far of what an open call takes."""
