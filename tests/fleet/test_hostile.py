@@ -1,13 +1,23 @@
 """What code inside a sandbox, or an unlucky operator, may do to a fleet: it ends no other researcher and hides no spending."""
 
 import json
+import os
+import signal
+import subprocess
+import time
 
 import pytest
 
-from aarlab.fleet import transcripts
+from aarlab.core.budget import Budget
+from aarlab.core.errors import Misconfigured, Transient
+from aarlab.fleet import outbox, services, supervisor, transcripts
+from aarlab.fleet.state import FleetState, read_state
+from aarlab.fleet.supervisor import RETRY_S
 from aarlab.fleet.transcripts import Parser, last_action
+from aarlab.gateway.journal import Journal, _healthy
 from aarlab.researchers.claude_code import ClaudeCode
 from aarlab.researchers.researcher import Options
+from aarlab.sandbox import Directory
 from tests.fleet.programs import Program, events, quicken, run_fleet
 
 ODD = (5, True, "x", {"a": 1}, [5], [[1]], 1e400, float("nan"), None, "\ud800", 10**400)
@@ -52,3 +62,156 @@ def test_a_line_that_one_prints_does_not_end_the_fleet(bed, tmp_path, monkeypatc
     why, entries = run_fleet(bed, tmp_path / "campaign", Program(code, ClaudeCode(Options()).ended), seconds=60, researchers=1)
     assert why == "all have ended"
     assert events(entries)[-2:] == ["ended: crashed", "gave up"]
+
+
+# --- an unlucky operator -------------------------------------------------------------------------------------------------
+
+
+SLEEPS = Program("import time; time.sleep(600)", "crashed")
+
+
+@pytest.fixture
+def fleet(bed, tmp_path, monkeypatch):
+    """A way to run a fleet: (why it ended, entries of the ledger, its folder)."""
+    quicken(monkeypatch)
+    return lambda program, **given: (*run_fleet(bed, tmp_path / "campaign", program, **given), tmp_path / "campaign")
+
+
+def once(act):
+    """`act`, at the first state in which all run."""
+    done = []
+
+    def look(state, parts, running):
+        if not done and all(m.state == "running" for m in state.members):
+            done.append(act(state, parts, running))
+
+    return look
+
+
+def test_a_row_that_the_ledger_refuses_stops_neither_the_rows_behind_it_nor_the_fleet(fleet):
+    def bad(state, parts, running):
+        parts.journal.note("researcher", "researcher-1", {"event": "x", "lost_s": -3600.0})
+        parts.journal.note("researcher", "researcher-1", {"event": "behind it"})
+
+    why, entries, folder = fleet(SLEEPS, seconds=3, act=once(bad), researchers=1)
+    assert why == "time is spent"
+    assert "behind it" in events(entries)
+    assert "x" not in events(entries)
+    assert read_state(folder).alarms == ("the ledger refuses 1 rows, which are kept in the journal",)
+
+
+def test_a_start_that_fails_is_tried_again_and_ends_nobody_else(fleet):
+    class Fails(Directory):
+        left = 2
+
+        def start(self, argv, log):
+            if self.spec.name == "researcher-2" and Fails.left:
+                Fails.left -= 1
+                raise subprocess.CalledProcessError(1, ["chown"])
+            return super().start(argv, log)
+
+    seen = []
+    _, entries, _ = fleet(
+        SLEEPS, seconds=8, make_sandbox=Fails, act=lambda state, parts, running: seen.append(state), researchers=2
+    )
+    assert events(entries) == ["enrolled", "running", "stopped"]
+    assert events(entries, "researcher-2") == ["enrolled", *["could not be started"] * 2, "running", "stopped"], (
+        "no life was begun before"
+    )
+    assert any("researcher-2 cannot be started" in alarm for state in seen for alarm in state.alarms)
+
+
+def test_what_hinders_the_first_start_is_told_to_the_operator_at_once(fleet):
+    class Fails(Directory):
+        def start(self, argv, log):
+            raise Misconfigured("There is no device /dev/x.")
+
+    with pytest.raises(Misconfigured, match="researcher-1 cannot be started: There is no device"):
+        fleet(SLEEPS, seconds=30, make_sandbox=Fails, researchers=2)
+
+
+@pytest.mark.parametrize("step_s", [-3600.0, 3600.0])
+def test_a_clock_that_is_set_anew_charges_nothing_wrong_and_stalls_nobody(fleet, monkeypatch, step_s):
+    real, moved = time.time, []
+
+    def failing_and_set(state, parts, running):
+        with parts.journal._transaction() as db:
+            _healthy(db, "researcher-1", False)
+        moved.append(step_s)
+
+    monkeypatch.setattr(time, "time", lambda: real() + sum(moved))
+    why, entries, _ = fleet(SLEEPS, seconds=4, act=once(failing_and_set), researchers=1)
+    assert moved
+    assert why == "time is spent"
+    assert events(entries) == ["enrolled", "running", "stopped"]
+    assert 0 < sum(e.body["wall_s"] for e in entries if e.kind == "spend") <= 5
+    assert all(e.body["wall_s"] >= 0 for e in entries if e.kind == "spend")
+
+
+def test_one_failed_call_does_not_make_the_hours_after_it_free(fleet):
+    def failed_long_ago(state, parts, running):
+        with parts.journal._transaction() as db:
+            db.execute("INSERT INTO health VALUES ('researcher-1', ?1, ?1)", [time.time() - 2 * RETRY_S])
+
+    why, entries, _ = fleet(SLEEPS, seconds=30, act=once(failed_long_ago), researchers=1, budget=Budget(hours=1 / 3600))
+    assert why == "all have ended"
+    assert events(entries)[-1] == "spent"
+
+
+def test_a_journal_that_cannot_be_written_for_a_while_loses_no_charge_and_ends_nobody(fleet, monkeypatch):
+    real, full, seen = Journal.charge, [], []
+
+    def charge(self, who, **spent):
+        if full:
+            full.pop()
+            raise Transient("The journal could not be written (database or disk is full). Try again.")
+        real(self, who, **spent)
+
+    monkeypatch.setattr(Journal, "charge", charge)
+    act = once(lambda state, parts, running: full.extend([1] * 5))
+    why, entries, _ = fleet(SLEEPS, seconds=5, act=lambda *given: (act(*given), seen.append(given[0])), researchers=1)
+    assert why == "time is spent"
+    assert any("disk is full" in alarm for state in seen for alarm in state.alarms)
+    charged = sum(e.body["wall_s"] for e in entries if e.kind == "spend")
+    lived = [e.body["at"] for e in entries if e.body.get("event") in {"running", "stopped"}]
+    assert charged == pytest.approx(lived[1] - lived[0], abs=0.5)
+
+
+def test_a_state_that_cannot_be_written_ends_nobody(fleet, monkeypatch):
+    def full(self, folder):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(FleetState, "write", full)
+    seen = []
+    why, _, _ = fleet(SLEEPS, seconds=2, act=lambda state, *rest: seen.append(state), researchers=1)
+    assert why == "time is spent"
+    assert "fleet.json cannot be written: No space left on device" in seen[-1].alarms
+
+
+def test_a_server_that_hangs_does_not_hang_the_fleet(fleet, monkeypatch):
+    """SIGSTOP: it takes connections and never answers."""
+    monkeypatch.setattr(outbox, "ANSWER_S", 0.3)
+    monkeypatch.setattr(supervisor, "ASK_S", 0.3)
+    monkeypatch.setattr(supervisor, "LAST_POST_S", 1.0)
+    monkeypatch.setattr(services, "STOP_TIMEOUT_S", 0.5)
+    stop = once(lambda state, parts, running: os.kill(parts.evaluator._process.pid, signal.SIGSTOP))
+    why, _, folder = fleet(SLEEPS, seconds=60, act=stop, researchers=2, budget=Budget(hours=1 / 3600))
+    assert why == "all have ended"
+    assert [m.state for m in read_state(folder).members] == ["spent", "spent"]
+
+
+def test_what_waits_for_the_ledger_is_sent_in_portions_between_which_the_fleet_is_looked_after(tmp_path):
+    class Server:
+        def __init__(self):
+            self.taken = []
+
+        def call(self, verb, path, body, *, timeout_s):
+            self.taken.append(body["id"])
+
+    journal, server = Journal(tmp_path / "journal.sqlite"), Server()
+    ids = [journal.note("campaign", "operator", {"event": str(n)}) for n in range(2 * outbox.BATCH + 1)]
+    assert outbox.post(journal, server)
+    assert server.taken == ids[: outbox.BATCH]
+    assert outbox.post_all(journal, server, within_s=60)
+    assert server.taken == ids
+    journal.close()
