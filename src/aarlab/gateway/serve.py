@@ -30,6 +30,7 @@ from aarlab.gateway.lab import Lab
 from aarlab.gateway.members import Members
 from aarlab.gateway.model_api import ModelApi
 from aarlab.gateway.pricing import prices
+from aarlab.gateway.seldom import Seldom
 from aarlab.gateway.till import Till
 
 TAKEOVER_S = 15.0  # for an earlier gateway of this campaign to end
@@ -136,7 +137,9 @@ def main() -> None:
     parser.add_argument("--sockets", type=Path, required=True, help="a folder for sockets; its path must be short")
     parser.add_argument("--lifeline", type=int, help="a file descriptor: end when it does")
     a = parser.parse_args()
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    written = logging.StreamHandler()
+    written.addFilter(Seldom())
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s", handlers=[written])
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     place = Place(a.campaign.resolve(), a.sockets.resolve())
