@@ -5,12 +5,14 @@ import os
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from aarlab.core.budget import Budget
 from aarlab.core.errors import Misconfigured, Transient
 from aarlab.fleet import outbox, services, supervisor, transcripts
+from aarlab.fleet.code_mode import CodeWorker
 from aarlab.fleet.state import FleetState, read_state
 from aarlab.fleet.supervisor import RETRY_S
 from aarlab.fleet.transcripts import Parser, last_action
@@ -195,8 +197,16 @@ def test_a_server_that_hangs_does_not_hang_the_fleet(fleet, monkeypatch):
     monkeypatch.setattr(supervisor, "LAST_POST_S", 1.0)
     monkeypatch.setattr(services, "STOP_TIMEOUT_S", 0.5)
     stop = once(lambda state, parts, running: os.kill(parts.evaluator._process.pid, signal.SIGSTOP))
-    why, _, folder = fleet(SLEEPS, seconds=60, act=stop, researchers=2, budget=Budget(hours=1 / 3600))
+    seen = []
+    why, _, folder = fleet(
+        SLEEPS,
+        seconds=60,
+        act=lambda *given: (stop(*given), seen.append(given[0])),
+        researchers=2,
+        budget=Budget(hours=1 / 3600),
+    )
     assert why == "all have ended"
+    assert any("the server takes no rows" in alarm for state in seen for alarm in state.alarms)
     assert [m.state for m in read_state(folder).members] == ["spent", "spent"]
 
 
@@ -215,3 +225,25 @@ def test_what_waits_for_the_ledger_is_sent_in_portions_between_which_the_fleet_i
     assert outbox.post_all(journal, server, within_s=60)
     assert server.taken == ids
     journal.close()
+
+
+def test_code_that_cannot_be_run_for_want_of_disk_waits_and_ends_nobody():
+    class Full:
+        pool = ThreadPoolExecutor(1)
+
+        def run(self, files, split, seeds):
+            raise OSError(28, "No space left on device")
+
+    class Server:
+        def call(self, verb, path, body=None):
+            if path == "/operator/requests":
+                return {"requests": [{"ticket": "t-1", "snapshot": "s", "seeds": [1]}]}
+            assert verb == "GET", "nothing is handed back"
+            return {"files": {}}
+
+    worker = CodeWorker(Server(), Full(), Full(), at_once=1)
+    worker.step()
+    Full.pool.shutdown()
+    with pytest.raises(Transient, match="t-1 could not be run now .*No space left"):
+        worker.step()
+    assert not worker._running, "it is taken up again"

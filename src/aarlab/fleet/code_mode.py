@@ -7,6 +7,7 @@ fails there in the same way, the end of what it printed there goes to its author
 How a run ends and how long it takes can depend on items, not on labels: no label is in the sandbox.
 """
 
+import subprocess
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from typing import Any
@@ -57,6 +58,7 @@ class CodeWorker:
 
         Raises:
             Misconfigured: the machine cannot run code; the operator must act.
+            Transient: it cannot do so now (the disk is full, say), or the server does not answer.
         """
         self._hand_back()
         free = self._at_once - len(self._running)
@@ -83,6 +85,8 @@ class CodeWorker:
                 self._settle(ticket, job.result())
             except Transient:  # it could not be run, or not be told: it still waits
                 continue
+            except (OSError, subprocess.SubprocessError) as error:
+                raise Transient(f"The code of {ticket} could not be run now ({error}). It still waits.") from error
 
     def _settle(self, ticket: str, outcome: Outcome) -> None:
         path = f"/operator/requests/{ticket}"

@@ -65,6 +65,7 @@ class Fleet:
         self.breaker = Breaker(len(members))
         self._hindrances: dict[str, None] = {}  # in words, since the last look at the fleet
         self._shown_at, self._ends_at, self._post_at = 0.0, 0.0, 0.0
+        self._heard = True  # the server took the latest rows
         self._down: dict[str, float] = {}  # service -> since when, by the monotonic clock
 
     def run(self, seconds: float, watch: Watch, worker: CodeWorker | None = None) -> str:
@@ -78,8 +79,7 @@ class Fleet:
                 for member in self.members:
                     self._attempt(self._tend, member)
                 if worker:
-                    with suppress(Transient):
-                        worker.step()
+                    self._attempt(worker.step)
                 self._attempt(self._post)
                 self._attempt(self._show, watch)
                 if why := self._over(deadline):
@@ -103,7 +103,10 @@ class Fleet:
     def _post(self) -> None:
         """Some rows for the ledger. A server that hangs costs the fleet a tenth of its supervisor's time at most."""
         began = time.monotonic()
-        if began >= self._post_at and not outbox.post(self.journal, self.evaluator):
+        if began < self._post_at:
+            return
+        self._heard = outbox.post(self.journal, self.evaluator)
+        if not self._heard:
             now = time.monotonic()
             self._post_at = now + POST_SHARE * (now - began)
 
@@ -363,6 +366,8 @@ class Fleet:
         alarms = [f"{what} is down" for what in self._down]
         alarms += ["the circuit breaker is open: half of the fleet crashed"] if self.breaker.open else []
         alarms += [f"{m.name} gave up" for m in self.members if m.state == "gave up"]
+        if not self._heard and self.evaluator.up:
+            alarms.append("the server takes no rows for the ledger: it hangs, or see server.log")
         if refused := self.journal.refused():
             alarms.append(f"the ledger refuses {refused} rows, which are kept in the journal")
         alarms += self._hindrances
