@@ -74,6 +74,7 @@ def test_every_kind_of_archive_gives_the_hash_and_the_seeds_of_the_same_files_as
         (gzip.compress(bytes(1 << 24)), "application/gzip", 422, "unpacks to more"),
         (bytes(3 << 20), "application/x-tar", 422, "An archive has at most"),
     ],
+    ids=["a way out", "cut off", "nothing", "another content type", "no content type", "a bomb", "too large"],
 )
 def test_what_is_no_snapshot_is_refused_in_words(clients, data, kind, status, words):
     answer = send(clients["ann"], data, kind)
