@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -35,7 +36,17 @@ def test_the_sandbox_holds(name, scene):
     if name in GROUPED and cgroups.place() is None:
         pytest.skip("no control group can be made here; limits_held says so")
     assert (made := row(scene, ATTACK[name], Bubblewrap)).held, made
-    assert ATTACK[name].control is None or made.evidence.split(": ", 1)[1]
+
+
+def test_where_there_is_no_control_in_the_table_there_is_one_here():
+    """A wall taken down below, or the reason why there is none."""
+    assert {a.name for a in ATTACKS if a.control == "wall"} == {
+        "crawl",
+        "mounts and name spaces",
+        "rarely used system calls",
+        "addresses beyond",
+        "flood of output",
+    }
 
 
 @pytest.mark.parametrize("name", list(HANDED_IN))
@@ -85,10 +96,11 @@ def test_a_wall_taken_down_shows(name, options, words, scene, monkeypatch):
 
 
 @pytest.mark.skipif(seccomp.program() is None, reason="no filter for this machine")
-@pytest.mark.parametrize("name", ["rarely used system calls"])
-def test_the_filter_of_system_calls_is_what_holds_them(name, scene, monkeypatch):
+def test_the_filter_of_system_calls_is_what_holds_them(scene, monkeypatch):
     monkeypatch.setattr(seccomp, "program", lambda: None)
-    assert any("reached: " in words for words in run(scene, ATTACK[name], Bubblewrap).breaches)
+    assert any("reached: " in words for words in run(scene, ATTACK["rarely used system calls"], Bubblewrap).breaches)
+    if Path("/dev/vsock").exists():  # a virtual machine's way to its host
+        assert any("opened: vsock" in words for words in run(scene, ATTACK["addresses beyond"], Bubblewrap).breaches)
 
 
 def test_a_mount_too_many_shows(scene):

@@ -63,3 +63,8 @@ def gate_socket() -> Path:
 def environment() -> dict[str, str]:
     """All of it, to be handed on to a child."""
     return dict(os.environ)
+
+
+def docker_image() -> str:
+    """The image over which docker's sandbox mounts the host's /usr: `AAR_DOCKER_IMAGE`, or Debian's smallest."""
+    return os.environ.get("AAR_DOCKER_IMAGE", "debian:stable-slim")

@@ -17,6 +17,7 @@ from aarlab.redteam.handed_in import HANDED_IN
 from aarlab.redteam.scene import Scene, wait_for
 from aarlab.redteam.system import Row
 from aarlab.sandbox import Bubblewrap, Directory
+from aarlab.sandbox.output import END_BYTES
 from aarlab.sandbox.sandbox import LOG_BYTES, MIB, Sandbox, SandboxSpec, Standing, Usage
 
 MakeSandbox = Callable[[SandboxSpec], Sandbox]
@@ -25,6 +26,8 @@ LOOSE = Standing(memory_bytes=None, pids=None, cpus=None, disk_bytes=None)
 PEOPLE = Standing(memory_bytes=1024 * MIB, pids=128)  # for attacks that want no resources
 ATTACK_S, POLL_S = 30.0, 0.02
 SLACK_PIDS, SLACK_MEMORY, SLACK_DISK = 12, 16 * MIB, 64 * MIB  # bwrap's own; the kernel's rounding; until the watchdog looks
+SLACK_LOG = 4096  # which limit ended it, in words
+SAYS = "it says: "
 BOASTS = (
     "opened", "mounted", "unmounted", "became", "joined", "reached", "connected", "resolved", "answer", "killed", "attached",
     "typed", "inherited", "wrote", "removed", "changed", "new name space", "read memory", "segment", "linked", "made itself",
@@ -38,7 +41,7 @@ class Attack:
 
     name: str  # of the program
     tried: str
-    control: Literal["directory", "unlimited"] | None = None
+    control: Literal["directory", "unlimited", "wall"] | None = None  # wall: tests take one down, and it gets through
     wants: bool = False  # more resources than it may have
 
 
@@ -56,7 +59,7 @@ class Outcome:
 
 ATTACKS = (
     Attack("guessed paths", "labels, sealed items, tokens, others' homes: as paths, by /proc/PID/root, cwd, ../", "directory"),
-    Attack("crawl", "reads every file below / that can be read"),
+    Attack("crawl", "reads every file below / that can be read", "wall"),
     Attack("table of mounts", "host paths that /proc/self/mountinfo names, their parents and siblings"),
     Attack("writing beyond home", "data, brief, door, system, interpreter: new files, modes, the socket removed", "directory"),
     Attack("links left at home", "links to the host's files, a pipe, newlines in names, 1,500 nested folders, set-uid files"),
@@ -67,14 +70,14 @@ ATTACKS = (
     Attack("outliving the sandbox", "a twice-forked daemon in its own session"),
     Attack("typing into a terminal", "TIOCSTI on every terminal in sight"),
     Attack("settings of the kernel", "core_pattern, modprobe, sysrq, release_agent, kcore, disks: opened for writing"),
-    Attack("mounts and name spaces", "remounts, proc, tmpfs, cgroup and disk mounts, unshare of four kinds, umount"),
+    Attack("mounts and name spaces", "remounts, proc, tmpfs, cgroup and disk mounts, unshare of four kinds, umount", "wall"),
     Attack("becoming root", "setuid, setgroups, su, sudo, pkexec, newuidmap"),
     Attack("devices", "mknod of disk, memory and vsock; every device in /dev"),
-    Attack("rarely used system calls", "bpf, perf, userfaultfd, io_uring, keyctl, kexec, modules, syslog, fsopen, ..."),
+    Attack("rarely used system calls", "bpf, perf, userfaultfd, io_uring, keyctl, kexec, modules, syslog, fsopen, ...", "wall"),
     Attack("kernel keys", "a key in the host's user ring; /proc/keys", "directory"),
     Attack("shared memory and queues", "System V and POSIX segments of the host's, open to all there", "directory"),
     Attack("ports of the host", "the lab's TCP port and another, by four names of this machine", "directory"),
-    Attack("addresses beyond", "metadata address, DNS, link-local, raw ICMP, packet, crypto and vsock sockets"),
+    Attack("addresses beyond", "metadata address, DNS, link-local, raw ICMP, packet, crypto and vsock sockets", "wall"),
     Attack("links of the network", "interfaces, and taking one down over netlink"),
     Attack("unix sockets", "abstract, docker's, the gateway's control socket, another researcher's door", "directory"),
     Attack("the gateway", "26 paths, 5 methods, forged headers, smuggled requests: for keys and tokens"),
@@ -85,7 +88,7 @@ ATTACKS = (
     Attack("empty files", "32,000 files without content", "unlimited", True),
     Attack("one sparse file", "a terabyte of nothing, and one large file", "unlimited", True),
     Attack("filling what is not its home", "/tmp, /dev/shm, /run", "unlimited", True),
-    Attack("flood of output", "24 MiB to the log"),
+    Attack("flood of output", "24 MiB to the log", "wall"),
 )  # fmt: skip
 
 
@@ -113,9 +116,12 @@ def row(scene: Scene, attack: Attack, make: MakeSandbox) -> Row:
     outcome = run(scene, attack, make)
     control = _control(scene, attack, make) if not outcome.breaches else None
     evidence = "no control: it would harm this machine, or there is no place where it gets through"
+    if attack.control == "wall":
+        evidence = "a test takes down the wall that holds it, and it gets through"
     if control is not None:
         where = "in the sandbox that isolates nothing" if attack.control == "directory" else "without limits"
-        evidence = f"{where}: {'; '.join(control.breaches) or 'HELD THERE TOO'}"
+        hard = [words for words in control.breaches if not words.startswith(SAYS)] or control.breaches
+        evidence = f"{where}: {'; '.join(hard) or 'HELD THERE TOO'}"
     return Row(
         attack=attack.name,
         tried=attack.tried,
@@ -133,7 +139,7 @@ def _nothing(attack: Attack, outcome: Outcome) -> str:
 
 
 def _control(scene: Scene, attack: Attack, make: MakeSandbox) -> Outcome | None:
-    if attack.control is None:
+    if attack.control in {None, "wall"}:
         return None
     home = scene.folder / "home-without"
     home.mkdir()
@@ -190,10 +196,10 @@ def _breaches(scene: Scene, attack: Attack, outcome: Outcome) -> Iterable[str]:
         yield f"process {pid} outlives it"
     boasts = [w for w in outcome.said.split("\n") if w.startswith(BOASTS)]
     if boasts:
-        yield f"it says: {', '.join(b[:80] for b in dict.fromkeys(boasts[:4]))}"
+        yield f"{SAYS}{', '.join(b[:80] for b in dict.fromkeys(boasts[:4]))}"
     if outcome.code != 0 and not attack.wants:  # an attack that did not run shows nothing
         yield f"the program itself ended with status {outcome.code}: {outcome.said[-300:].strip()}"
-    if outcome.log_bytes > LOG_BYTES + 4096:
+    if outcome.log_bytes > LOG_BYTES + END_BYTES + SLACK_LOG:
         yield f"its log has {outcome.log_bytes:,} bytes"
     if attack.wants:
         yield from _beyond(outcome)

@@ -35,36 +35,11 @@ class Place:
     folders: dict[str, Path]  # controller -> the folder below which; version 2: one folder for all
 
 
-class Cgroup:
-    """One group in each hierarchy, with its limits. What could be limited is in `holds`.
+class Group:
+    """A group in each hierarchy, as it is: what its processes use."""
 
-    Raises:
-        OSError: the kernel does not let us.
-    """
-
-    def __init__(self, place: Place, standing: Standing) -> None:
-        self.version = place.version
-        name = f"aar-{os.getpid()}-{started(os.getpid())}-{next(_numbers)}"
-        self.folders = {controller: folder / name for controller, folder in place.folders.items()}
-        try:
-            for folder in set(self.folders.values()):
-                folder.mkdir()
-            for controller, file, value in limits(place.version, standing):
-                if controller in self.folders:
-                    (self.folders[controller] / file).write_text(value)
-            for file in ("memory.memsw.limit_in_bytes", "memory.swap.max"):  # no swap beyond it, where swap is counted
-                path = self.folders.get("memory", Path("/nowhere")) / file
-                if standing.memory_bytes is not None and path.exists():
-                    path.write_text("0" if file == "memory.swap.max" else str(standing.memory_bytes))
-        except OSError:
-            self.close()
-            raise
-        self.holds = frozenset({"memory", "pids", "cpus"} & {"cpus" if c == "cpu" else c for c in self.folders})
-
-    def enter(self, argv: list[str]) -> list[str]:
-        """argv, run in the group from its first instruction on."""
-        folders = [str(folder) for folder in sorted(set(self.folders.values()))]
-        return ["/bin/sh", "-c", ENTER, "enter", str(len(folders)), *folders, *argv]
+    def __init__(self, version: int, folders: dict[str, Path]) -> None:
+        self.version, self.folders = version, folders
 
     def cpu_s(self) -> float | None:
         """Seconds of processor time of all that ever ran in it."""
@@ -85,6 +60,40 @@ class Cgroup:
         folder = next(iter(self.folders.values()))
         return [int(pid) for pid in (folder / "cgroup.procs").read_text().split()]
 
+    def _stat(self, controller: str, file: str) -> dict[str, str]:
+        return dict(line.split(" ", 1) for line in (self.folders[controller] / file).read_text().splitlines())
+
+
+class Cgroup(Group):
+    """One group in each hierarchy, with its limits. What could be limited is in `holds`.
+
+    Raises:
+        OSError: the kernel does not let us.
+    """
+
+    def __init__(self, place: Place, standing: Standing) -> None:
+        name = f"aar-{os.getpid()}-{started(os.getpid())}-{next(_numbers)}"
+        super().__init__(place.version, {controller: folder / name for controller, folder in place.folders.items()})
+        try:
+            for folder in set(self.folders.values()):
+                folder.mkdir()
+            for controller, file, value in limits(place.version, standing):
+                if controller in self.folders:
+                    (self.folders[controller] / file).write_text(value)
+            for file in ("memory.memsw.limit_in_bytes", "memory.swap.max"):  # no swap beyond it, where swap is counted
+                path = self.folders.get("memory", Path("/nowhere")) / file
+                if standing.memory_bytes is not None and path.exists():
+                    path.write_text("0" if file == "memory.swap.max" else str(standing.memory_bytes))
+        except OSError:
+            self.close()
+            raise
+        self.holds = frozenset({"memory", "pids", "cpus"} & {"cpus" if c == "cpu" else c for c in self.folders})
+
+    def enter(self, argv: list[str]) -> list[str]:
+        """argv, run in the group from its first instruction on."""
+        folders = [str(folder) for folder in sorted(set(self.folders.values()))]
+        return ["/bin/sh", "-c", ENTER, "enter", str(len(folders)), *folders, *argv]
+
     def close(self) -> None:
         """Kill all that is in it, and remove it."""
         deadline = time.monotonic() + 5
@@ -99,9 +108,6 @@ class Cgroup:
                 if time.monotonic() > deadline:
                     break  # swept when the next supervisor starts
                 time.sleep(0.01)
-
-    def _stat(self, controller: str, file: str) -> dict[str, str]:
-        return dict(line.split(" ", 1) for line in (self.folders[controller] / file).read_text().splitlines())
 
 
 def limits(version: int, standing: Standing) -> Iterator[tuple[str, str, str]]:
@@ -175,6 +181,19 @@ def version_2(mounts: dict[str, tuple[Path, str]], own: str) -> Place | None:
         if {"memory", "pids"} <= handed_on and os.access(group, os.W_OK):
             return Place(2, {c: group for c in ("memory", "pids", "cpu") if c in handed_on})
     return None
+
+
+def group_of(pid: int, name: str) -> Group | None:
+    """The groups that a process is in, if all that count are named so; None where that cannot be told, or is not so yet."""
+    mounts, own = hierarchies(_read(Path("/proc/self/mountinfo"))), _read(Path(f"/proc/{pid}/cgroup"))
+    own = "\n".join(line for line in own.splitlines() if name in line)
+    if found := version_1(mounts, own):
+        return Group(1, found.folders)
+    path = next((line.split(":", 2)[2] for line in own.splitlines() if line.startswith("0::")), None)
+    if path is None or "" not in mounts:
+        return None
+    folder = _below(*mounts[""], path)
+    return Group(2, {"memory": folder}) if (folder / "memory.stat").exists() else None
 
 
 def _below(point: Path, root: str, path: str) -> Path:

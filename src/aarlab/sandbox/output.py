@@ -6,6 +6,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -14,8 +15,15 @@ from aarlab.sandbox.sandbox import LOG_BYTES, Completed, Limits
 END_BYTES = 1 << 16  # of what a log has no room for
 
 
-def run_to_end(process: subprocess.Popen, limits: Limits) -> Completed:
-    """Drain a process's output, keep its tail, kill its whole group at the time limit."""
+def kill_group(process: subprocess.Popen) -> None:
+    """SIGKILL to the process's group, which its starter made for it alone."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def run_to_end(process: subprocess.Popen, limits: Limits, end: Callable[[subprocess.Popen], None] = kill_group) -> Completed:
+    """Drain a process's output, keep its tail, `end` it at the time limit."""
     started = time.monotonic()
     assert process.stdout is not None
     tail = Tail(limits.output_bytes)
@@ -26,22 +34,15 @@ def run_to_end(process: subprocess.Popen, limits: Limits) -> Completed:
         process.wait(limits.timeout_s)
     except subprocess.TimeoutExpired:
         timed_out = True
-        kill_group(process)
+        end(process)
     except BaseException:
-        kill_group(process)
+        end(process)
         raise
     reader.join(5)
     if not reader.is_alive():  # else a child that left the group holds the other end; closing would wait for it
         process.stdout.close()
     wall_s = time.monotonic() - started
     return Completed(process.returncode, tail.text(), timed_out, round(wall_s, 3))
-
-
-def kill_group(process: subprocess.Popen) -> None:
-    """SIGKILL to the process's group, which its starter made for it alone."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 class Tail:

@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from aarlab.sandbox import cgroups
 from aarlab.sandbox.disk import Disk
@@ -36,6 +37,16 @@ class Seen:
     processes: int = 0
 
 
+class Engine(Protocol):
+    """Where a command's processes are not below ours but an engine's, which holds their limits."""
+
+    def end(self, process: subprocess.Popen) -> None:
+        """Kill all of a command, and wait for our end of it."""
+
+    def look(self, process: subprocess.Popen) -> Seen:
+        """What all of a command use now."""
+
+
 def held(own_pids: bool) -> dict[str, str]:
     """How each standing limit is held on this machine, in words; a limit that is not held is missing.
 
@@ -56,15 +67,17 @@ def held(own_pids: bool) -> dict[str, str]:
 class Processes:
     """See the module's docstring."""
 
-    def __init__(self, spec: SandboxSpec, *, own_pids: bool) -> None:
-        self.spec, self.standing = spec, spec.standing
+    def __init__(self, spec: SandboxSpec, *, own_pids: bool, engine: Engine | None = None) -> None:
+        self.spec, self.standing, self._engine = spec, spec.standing, engine
+        self._end = engine.end if engine else kill_group
         self.disk = Disk([m.source for m in spec.mounts if m.writable])
-        where = cgroups.place()
+        where = None if self._engine else cgroups.place()
         self.cgroup = cgroups.Cgroup(where, spec.standing) if where else None
         if self.cgroup:
             weakref.finalize(self, self.cgroup.close)  # also where nobody closed the sandbox, at the latest as we exit
-        self._nproc = own_pids and held(own_pids)["pids"].startswith("prlimit")
+        self._nproc = own_pids and not self._engine and held(own_pids)["pids"].startswith("prlimit")
         self._all: list[subprocess.Popen] = []
+        self._closed: Usage | None = None
         self._seen: dict[int, Seen] = {}
 
     def limited(self, argv: list[str], limits: Limits | None) -> list[str]:
@@ -86,7 +99,7 @@ class Processes:
         """Start a command of the host's in the sandbox's group."""
         if self.cgroup:
             command = self.cgroup.enter(command)
-        elif cgroups.scopes():
+        elif not self._engine and cgroups.scopes():
             command = cgroups.scoped(command, self.standing)
             env = env | {"XDG_RUNTIME_DIR": f"/run/user/{os.getuid()}"}
         process = subprocess.Popen(
@@ -105,7 +118,7 @@ class Processes:
     def run(self, process: subprocess.Popen, limits: Limits) -> Completed:
         """Let it run to its end or to the first limit."""
         ended = self._follow(process)
-        done = run_to_end(process, limits)
+        done = run_to_end(process, limits, self._end)
         return replace(done, output="\n".join([done.output, *ended]))
 
     def follow(self, process: subprocess.Popen, log: Path) -> None:
@@ -127,7 +140,7 @@ class Processes:
             if process.poll() is not None:
                 return
         ended.append(json.dumps({"type": "sandbox", "limit": words.split(":")[0], "words": words}))
-        kill_group(process)
+        self._end(process)
         if copier and log:
             copier.join(5)
             with log.open("a") as file:
@@ -136,7 +149,7 @@ class Processes:
     def _beyond(self, process: subprocess.Popen, allowed: float) -> str | None:
         if self.disk.beyond(allowed):
             return f"disk: {self.disk.bytes:,} bytes of {allowed:,.0f}"
-        if self.cgroup is None:
+        if self.cgroup is None and not self._engine:
             memory, most = self._look(process).memory_bytes, self.standing.memory_bytes
             if most is not None and memory > most and not cgroups.scopes():
                 return f"memory: {memory:,} bytes of {most:,}"
@@ -144,12 +157,14 @@ class Processes:
 
     def _look(self, process: subprocess.Popen) -> Seen:
         """What the tree of a running process uses; what it used in all remains when it has ended."""
-        now, before = tree(process.pid), self._seen.get(process.pid, Seen())
+        now, before = (self._engine.look(process) if self._engine else tree(process.pid)), self._seen.get(process.pid, Seen())
         self._seen[process.pid] = Seen(max(now.cpu_s, before.cpu_s), now.memory_bytes, now.processes)
         return self._seen[process.pid]
 
     def usage(self) -> Usage:
         """See `Sandbox.usage`. Without groups, processor time of the last quarter second of a process may be missing."""
+        if self._closed is not None:
+            return self._closed
         running = [p for p in self._all if p.returncode is None]
         seen = [self._look(p) for p in running] if self.cgroup is None or self.cgroup.cpu_s() is None else []
         cpu_s = self.cgroup.cpu_s() if self.cgroup else None
@@ -162,12 +177,15 @@ class Processes:
         )
 
     def close(self) -> None:
-        """Kill what still runs."""
+        """Kill what still runs. `usage` then tells what it was in all."""
+        if self._closed is not None:
+            return
         for process in self._all:
             if process.poll() is None:
-                kill_group(process)
+                self._end(process)
             if process.stdin:
                 process.stdin.close()
+        self._closed = replace(self.usage(), memory_bytes=0, processes=0)
         if self.cgroup:
             self.cgroup.close()
 

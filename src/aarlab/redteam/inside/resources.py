@@ -94,6 +94,7 @@ def elsewhere(hints: Hints) -> None:
             for _ in range(FILL_MIB):
                 file.write(BLOCK)
             say("filled", folder)
+    time.sleep(1)
 
 
 @program("flood of output")
