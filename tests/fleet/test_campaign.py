@@ -252,3 +252,15 @@ def test_doctor_finds_nothing_missing_here(home):
     done = aar(home.root, "doctor")
     assert done.returncode == 0, done.stdout
     assert "sandbox: bubblewrap" in done.stdout
+
+
+def test_a_campaign_that_ran_out_of_time_goes_on_when_it_is_given_more(home, bed):
+    given = ("problem=generated-chat", "student=double", "experiments=40", "researchers=1", "confirm=1", "name=more")
+    first = aar(home.root, "demo", *fields(*given, "minutes=0.15"))
+    assert first.returncode == 0, first.stderr
+    kept = submissions(home.root / "campaigns" / "more" / "server" / "ledger.sqlite")
+    same = aar(home.root, "demo", *fields(*given, "minutes=0.15"))
+    assert "finished earlier (0.15 minutes are spent)" in same.stdout
+    more = aar(home.root, "demo", *fields(*given, "minutes=0.3"))
+    assert "resumed:" in more.stdout
+    assert submissions(home.root / "campaigns" / "more" / "server" / "ledger.sqlite") > kept

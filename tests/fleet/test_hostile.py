@@ -96,7 +96,7 @@ def test_a_row_that_the_ledger_refuses_stops_neither_the_rows_behind_it_nor_the_
         parts.journal.note("researcher", "researcher-1", {"event": "behind it"})
 
     why, entries, folder = fleet(SLEEPS, seconds=3, act=once(bad), researchers=1)
-    assert why == "time is spent"
+    assert why == "1.5 minutes are spent"
     assert "behind it" in events(entries)
     assert "x" not in events(entries)
     assert read_state(folder).alarms == ("the ledger refuses 1 rows, which are kept in the journal",)
@@ -144,7 +144,7 @@ def test_a_clock_that_is_set_anew_charges_nothing_wrong_and_stalls_nobody(fleet,
     monkeypatch.setattr(time, "time", lambda: real() + sum(moved))
     why, entries, _ = fleet(SLEEPS, seconds=4, act=once(failing_and_set), researchers=1)
     assert moved
-    assert why == "time is spent"
+    assert why == "1.5 minutes are spent"
     assert events(entries) == ["enrolled", "running", "stopped"]
     assert 0 < sum(e.body["wall_s"] for e in entries if e.kind == "spend") <= 5
     assert all(e.body["wall_s"] >= 0 for e in entries if e.kind == "spend")
@@ -172,7 +172,7 @@ def test_a_journal_that_cannot_be_written_for_a_while_loses_no_charge_and_ends_n
     monkeypatch.setattr(Journal, "charge", charge)
     act = once(lambda state, parts, running: full.extend([1] * 5))
     why, entries, _ = fleet(SLEEPS, seconds=5, act=lambda *given: (act(*given), seen.append(given[0])), researchers=1)
-    assert why == "time is spent"
+    assert why == "1.5 minutes are spent"
     assert any("disk is full" in alarm for state in seen for alarm in state.alarms)
     charged = sum(e.body["wall_s"] for e in entries if e.kind == "spend")
     lived = [e.body["at"] for e in entries if e.body.get("event") in {"running", "stopped"}]
@@ -186,7 +186,7 @@ def test_a_state_that_cannot_be_written_ends_nobody(fleet, monkeypatch):
     monkeypatch.setattr(FleetState, "write", full)
     seen = []
     why, _, _ = fleet(SLEEPS, seconds=2, act=lambda state, *rest: seen.append(state), researchers=1)
-    assert why == "time is spent"
+    assert why == "1.5 minutes are spent"
     assert "fleet.json cannot be written: No space left on device" in seen[-1].alarms
 
 

@@ -82,7 +82,7 @@ def test_who_ends_in_order_without_doing_anything_is_finished(fleet):
 
 def test_an_outage_ends_nobody_and_costs_no_crash(fleet):
     why, entries, folder = fleet("outage", seconds=2.5, researchers=1)
-    assert why == "time is spent"
+    assert why == "1.5 minutes are spent"
     assert events(entries)[-1] == "stopped"
     assert read_state(folder).members[0].restarts == 0
 

@@ -11,8 +11,9 @@ from aarlab.core.settings import Home
 from aarlab.evaluation.confirmation import Confirmations
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.leaderboard import campaign_state
+from aarlab.evaluation.ledger import Ledger
 from aarlab.evaluation.requests import CODE_ONLY
-from aarlab.fleet import outbox
+from aarlab.fleet import outbox, preflight
 from aarlab.fleet.baselines import measure_baselines
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.code_mode import CodeWorker
@@ -22,7 +23,7 @@ from aarlab.fleet.enrol import enrol
 from aarlab.fleet.evaluator_process import EvaluatorProcess
 from aarlab.fleet.launch import standing
 from aarlab.fleet.lease import lease
-from aarlab.fleet.supervisor import LAST_POST_S, Fleet, Parts
+from aarlab.fleet.supervisor import LAST_POST_S, Fleet, Parts, out_of_time
 from aarlab.report.build import build
 from aarlab.report.record import Report
 from aarlab.report.render import write
@@ -84,6 +85,7 @@ def engine_of(campaign: Campaign, bed: Testbed, home: Home) -> LocalEngine:
 def walk(campaign: Campaign, home: Home, show: Show) -> tuple[Report, Path]:
     """Problem to report. What an earlier, interrupted walk has done is taken up and said so."""
     folder = home.campaigns / campaign.name
+    preflight.require(campaign)
     campaign.save(folder)
     with lease(folder):
         show.line("[bold]1 testbed[/bold]")
@@ -121,12 +123,13 @@ def _campaign(campaign: Campaign, folder: Path, bed: Testbed, parts: Parts, work
     outbox.post_all(parts.journal, parts.evaluator, within_s=LAST_POST_S)  # what an earlier run could not tell
     state = parts.evaluator.call("GET", "/operator/campaign")
     show.line(f"[bold]2 campaign[/bold] {campaign.name}: {campaign.researchers} x {campaign.kind}")
-    if "fleet finished" in state["events"]:
-        show.line("  finished earlier: taken from the ledger")
-        return
     members = enrol(campaign, folder, bed.public, parts.journal)
     spent_s = max(parts.journal.spent(m.name).wall_s for m in members)
     left_s = campaign.minutes * 60 - spent_s
+    limits = {out_of_time(campaign), f"{campaign.campaign_budget.reached(parts.journal.spent(None))} is spent"}
+    if (why := _finished(folder)) and (why in limits or not why.endswith("spent")):
+        show.line(f"  finished earlier ({why}): taken from the ledger")
+        return
     begun = any(m.incarnation for m in members)
     if begun:
         spent = f"{spent_s:.0f} s of {campaign.minutes * 60:.0f} s were spent"
@@ -134,13 +137,23 @@ def _campaign(campaign: Campaign, folder: Path, bed: Testbed, parts: Parts, work
     if worker and CODE_ONLY not in state["events"]:
         _event(parts, CODE_ONLY)
     _event(parts, "resumed" if begun else "started")
-    why = "time is spent"
+    why = out_of_time(campaign)
     if left_s > 0:
         _budget(folder, left_s)
         shown = blind(bed) if campaign.mode == "code" else bed
         with FleetView(show.console, folder) as view:
             why = Fleet(campaign, folder, shown, make_sandbox(campaign), members, parts).run(left_s, view, worker)
     _event(parts, "fleet finished", why)
+
+
+def _finished(folder: Path) -> str | None:
+    """Why the fleet finished, None if it has not. One that came to a limit goes on where that is raised."""
+    ledger = Ledger(folder / "server" / "ledger.sqlite", read_only=True)
+    try:
+        ends = [e.body.get("detail") or "" for e in ledger.entries("campaign") if e.body["event"] == "fleet finished"]
+    finally:
+        ledger.close()
+    return ends[-1] if ends else None
 
 
 def _budget(folder: Path, left_s: float) -> None:
