@@ -110,8 +110,8 @@ def test_the_board_and_the_budgets(server, tools, home):
     assert "ann (other)" in board
     assert tools.leaderboard(page=7).startswith("No rows on page 7")
     budget = tools.my_budget()
-    assert "usd 0.02 spent, 0.03 left" in budget
-    assert "tokens 4,000 spent;" in budget
+    assert "$0.02 of $0.05" in budget
+    assert "4,000 tokens;" in budget
     assert "The campaign has no end in time." in budget
     assert "Released: " in tools.bits_released()
     assert json.loads(tools.get_problem())["name"] == "problem"

@@ -5,7 +5,7 @@ from pathlib import Path
 from aarlab.cli.path import confirmed, prepared, reported
 from aarlab.cli.show import Show
 from aarlab.core.settings import Home
-from aarlab.fleet.campaign import load
+from aarlab.fleet.campaign import begun
 from aarlab.fleet.lease import lease
 from aarlab.report.record import Report
 
@@ -19,7 +19,7 @@ def confirm(name: str, home: Home, show: Show, *, snapshot: str | None = None) -
         InvalidSubmission: nobody submitted that snapshot.
     """
     folder = home.campaigns / name
-    campaign = load(folder / "campaign.yaml")
+    campaign = begun(home.campaigns, name)
     bed = prepared(campaign, home, show)
     all_of_it = {"confirm_on_fresh": True, "confirm_on_pair": True, "transfer": campaign.transfer or None}
     whole = campaign.model_copy(update=all_of_it)

@@ -17,19 +17,18 @@ from aarlab.core.amounts import size
 from aarlab.core.errors import AarError
 from aarlab.core.printable import one_line
 from aarlab.core.settings import KEYS, home, model_keys
+from aarlab.fleet import preflight
 from aarlab.fleet.campaign import Campaign
-from aarlab.fleet.directions import load_directions
 from aarlab.fleet.launch import NO_MODEL, SCRIPTED, required_keys
+from aarlab.fleet.preflight import IDLE_BYTES
 from aarlab.gateway.config import GatewayConfig, Provider
 from aarlab.gateway.pricing import prices
 from aarlab.problems import PROBLEMS
-from aarlab.researchers.kinds import RESEARCHERS
 from aarlab.sandbox.bubblewrap import REMEDY, Bubblewrap, limits_held, probe
-from aarlab.sandbox.sandbox import GIB, SANDBOXES, Limits, SandboxSpec
+from aarlab.sandbox.sandbox import GIB, Limits, SandboxSpec
 
 NEEDED_BYTES = 3 << 30
 LIMITED = ("memory", "pids", "cpus", "disk")
-IDLE_BYTES = {"search": 30 << 20, "claude_code": 215 << 20, "scripted": 215 << 20, "command": 215 << 20}  # benchmarks/fleet.py
 OTHER_BYTES = 1 << 30  # the server, the gateway, the supervisor, the engine's workers
 ASK_S = 20.0
 
@@ -167,7 +166,7 @@ def available_bytes() -> int:
 
 def room(kind: str) -> int:
     """How many idle researchers of a kind fit into the memory that is available."""
-    return max(0, available_bytes() - OTHER_BYTES) // IDLE_BYTES.get(kind, IDLE_BYTES["command"])
+    return max(0, available_bytes() - OTHER_BYTES) // IDLE_BYTES.get(kind, IDLE_BYTES["claude_code"])
 
 
 # --- one campaign -------------------------------------------------------------------------------------------------------
@@ -175,13 +174,9 @@ def room(kind: str) -> int:
 
 def needs(campaign: Campaign) -> Iterator[Check]:
     """What this campaign needs of this machine."""
-    yield _raises(f"problem {campaign.problem}", lambda: PROBLEMS[campaign.problem])
-    yield _raises(f"sandbox {campaign.sandbox}", lambda: SANDBOXES[campaign.sandbox].require())
-    yield _raises(f"researchers: {campaign.kind}", lambda: RESEARCHERS[campaign.kind](campaign.options).require())
+    for what, act in preflight.checks(campaign):
+        yield _raises(what, act)
     yield from _models(campaign)
-    if campaign.directions:
-        path = Path(campaign.directions)
-        yield _raises(f"directions: {path}", lambda: load_directions(path))
     for device in campaign.devices:
         yield Check(Path(device).exists(), f"device {device}", "install its driver, or leave it out of `devices`")
     held = limits_held() if campaign.sandbox == "bubblewrap" else {}
@@ -206,7 +201,7 @@ def _models(campaign: Campaign) -> Iterator[Check]:
 
 def _space(campaign: Campaign) -> Iterator[Check]:
     n, available = campaign.researchers, available_bytes()
-    idle = n * IDLE_BYTES.get(campaign.kind, IDLE_BYTES["command"]) + OTHER_BYTES
+    idle = n * IDLE_BYTES.get(campaign.kind, IDLE_BYTES["claude_code"]) + OTHER_BYTES
     words = (
         f"memory: {n} x {campaign.kind} need about {size(idle)} before they compute anything, {size(available)} are available"
     )

@@ -79,7 +79,8 @@ def _head(seen: Seen, width: int) -> list[Text]:
         lines.append(" · ".join(filter(None, [counts, _level(progress)])))
     if state:
         lines.append(" · ".join([*_spent_words(state.spent, state.campaign_budget), _rate(state.spent, progress)]))
-        lines.append(" · ".join(f"{name} {status}" for name, status in state.services.items()) or "no services")
+        if not ended(state):
+            lines.append(" · ".join(f"{name} {status}" for name, status in state.services.items()) or "no services")
     found = [line for words in lines for line in _wrapped(words, width)]
     return [_line(words, width, "bold" if number == 0 else "") for number, words in enumerate(found)]
 
@@ -187,7 +188,7 @@ def _state(row: Row) -> Text:
 
 def _best(row: Row) -> Text:
     best, at = row.work.best_pgr, row.work.best_at
-    return Text("-" if best is None or at is None else f"{best:.2f}, {duration(row.at - at)}")
+    return Text("-" if best is None or at is None else f"{best:.2f}, {duration(row.at - at)} ago")
 
 
 def _experiments(row: Row) -> Text:
@@ -211,4 +212,4 @@ def _last(row: Row) -> Text:
     at = row.member.last_action_at
     if at is None:
         return Text("-")
-    return Text(f"{duration(row.at - at)}: {one_line(row.member.last_action, 200)}")
+    return Text(f"{duration(row.at - at)}: {one_line(row.member.last_action, 200) or 'nothing printed yet'}")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+import yaml
 from rich.console import Console
 from rich.markup import escape
 
@@ -17,9 +18,9 @@ from aarlab.cli import lab, ledger
 from aarlab.cli import redteam as redteam_
 from aarlab.core.errors import AarError, Misconfigured
 from aarlab.core.printable import printable
-from aarlab.core.records import validated
+from aarlab.core.records import Record, validated
 from aarlab.core.settings import home
-from aarlab.fleet.campaign import Campaign, load
+from aarlab.fleet.campaign import Campaign, begun, load, placed
 
 if TYPE_CHECKING:
     from aarlab.cli.show import Show
@@ -27,19 +28,26 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 console = Console(highlight=False)
 Set = Annotated[list[str] | None, typer.Option("--set", "-s", help="a campaign field, FIELD=VALUE; repeatable")]
+
+
+def _shown(value: object) -> str:
+    """A default as --set takes it: YAML in one line."""
+    plain = value.model_dump() if isinstance(value, Record) else list(value) if isinstance(value, tuple) else value
+    return yaml.safe_dump(plain, default_flow_style=True, sort_keys=False, width=1000).removesuffix("...\n").strip()
+
+
 HELP = "Fields and their defaults:\n\n" + "\n\n".join(
-    f"{name} = {field.default!r}: {field.description}" for name, field in Campaign.model_fields.items()
+    f"{name} = {_shown(field.get_default(call_default_factory=True))}: {field.description}"
+    for name, field in Campaign.model_fields.items()
 )
 
 
 def _campaign(fields: list[str] | None, **given: object) -> Campaign:
     """The record from FIELD=VALUE words, YAML-typed, over given ones."""
-    import yaml
-
     for word in fields or []:
         name, _, value = word.partition("=")
         given[name] = yaml.safe_load(value)
-    return validated(Campaign, given, "--set")
+    return placed(validated(Campaign, given, "--set"), Path.cwd())
 
 
 @app.command(help="Walk the whole path: testbed, baselines, nine researchers, confirmation, report. Resumes.\n\n" + HELP)
@@ -54,7 +62,7 @@ def run(
 ) -> None:
     if (campaign is None) == (resume is None):
         raise Misconfigured("Give the campaign's YAML file, or --resume NAME for one that was begun.")
-    _walk(load(campaign or home().campaigns / str(resume) / "campaign.yaml"))
+    _walk(load(campaign) if campaign else begun(home().campaigns, str(resume)))
 
 
 Tasks = Annotated[list[str] | None, typer.Option("--task", help="a problem; repeatable; all three if none is given")]
@@ -166,8 +174,7 @@ def report(name: Annotated[str, typer.Argument(help="the campaign's name")] = "d
     from aarlab.cli.path import prepared, reported
     from aarlab.report.render import print_report
 
-    folder = home().campaigns / name
-    campaign = load(folder / "campaign.yaml")
+    campaign, folder = begun(home().campaigns, name), home().campaigns / name
     made, path = reported(campaign, prepared(campaign, home(), _show()), folder)
     print_report(made, console)
     print(f"report: {path}")
@@ -196,6 +203,8 @@ def transcript(
     from aarlab.cli import transcripts
 
     folder = home().campaigns / name
+    if not (folder / "transcripts").is_dir():
+        begun(home().campaigns, name)
     if search is not None:
         transcripts.search(folder, search, console)
     elif researcher is None:

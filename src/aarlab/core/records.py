@@ -3,12 +3,17 @@
 Legend: N items, C classes, S seeds.
 """
 
+from collections.abc import Sequence
+from difflib import get_close_matches
 from enum import StrEnum
-from typing import ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from aarlab.core.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 
 class Record(BaseModel):
@@ -29,8 +34,29 @@ def validated(kind: type[R], fields: object, where: str) -> R:
     try:
         return kind.model_validate(fields)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'all'}: {e['msg']}" for e in error.errors())
-        raise Misconfigured(f"{where}: {problems}. Fields: {', '.join(kind.model_fields)}.") from error
+        raise Misconfigured(f"{where}: {'; '.join(_said(kind, e) for e in error.errors())}.") from error
+
+
+def _said(kind: type[BaseModel], error: "ErrorDetails") -> str:
+    """One fault of a field in words; of a name that is no field, those that are."""
+    *path, name = error["loc"] or ("all",)
+    dotted = ".".join(map(str, (*path, name)))
+    if error["type"] != "extra_forbidden":
+        return f"{dotted}: {error['msg']}"
+    fields = _fields_at(kind, path)
+    like = get_close_matches(str(name), fields, n=1)
+    hint = f"did you mean {like[0]}?" if like else f"there are {', '.join(fields)}" if fields else "it is not a field"
+    return f"{dotted}: unknown field, {hint}"
+
+
+def _fields_at(kind: type[BaseModel], path: Sequence[object]) -> tuple[str, ...]:
+    """The fields of the record that lies at that path inside a record; () where a path leads through anything else."""
+    for name in path:
+        inner = kind.model_fields[str(name)].annotation if str(name) in kind.model_fields else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return ()
+        kind = inner
+    return tuple(kind.model_fields)
 
 
 class Family(StrEnum):

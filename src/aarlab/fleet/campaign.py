@@ -60,7 +60,7 @@ class Campaign(Record):
     researchers: Annotated[int, Field(ge=1, le=256)] = 9
     """How many, each in a sandbox of its own."""
     kind: str = "search"
-    """Kind of researcher: search, claude_code, command, scripted."""
+    """Kind of researcher: search, claude_code, command, scripted, or a Python file (mine.py) that registers one."""
     model: str = "claude-opus-4-6"
     """The language model of researchers that have one."""
     models: Annotated[tuple[str, ...], Field(strict=False)] = ()
@@ -76,7 +76,8 @@ class Campaign(Record):
     directed: bool = True
     """Each a different starting prompt (directed), or all the same."""
     directions: str | None = None
-    """A YAML file of starting directions; the nine that ship if not given. `aar directions` drafts one."""
+    """A YAML file of starting directions (beside the campaign's file); the nine that ship if not given. `aar directions`
+    drafts one."""
     budget: Budget = Budget()
     """Of each researcher: hours, tokens, usd, cpu_hours."""
     campaign_budget: Budget = Budget()
@@ -90,13 +91,13 @@ class Campaign(Record):
     minutes: Annotated[float, Field(gt=0)] = 1.5
     """Wall-clock budget of the fleet; what was spent before an interruption counts."""
     experiments: Annotated[int, Field(ge=1)] = 40
-    """How many experiments each researcher may submit."""
+    """How many experiments each researcher of kind `search` submits; others are held by budgets alone."""
     policy: str = DEFAULT_POLICY
     """What a submitter is told about a score; see `aar simulate` for what each costs and gives."""
     mode: Literal["predictions", "code"] = "predictions"
     """What researchers submit: predictions, or code that is run for them on feedback items that they never see."""
-    sandbox: Literal["bubblewrap", "directory"] = "bubblewrap"
-    """`directory` isolates nothing and must be asked for by name; the report says so."""
+    sandbox: Literal["bubblewrap", "docker", "directory"] = "bubblewrap"
+    """`docker` needs an engine and an image (AAR_DOCKER_IMAGE). `directory` isolates nothing; the report says so."""
     confirm: Annotated[int, Field(ge=1, le=20)] = 3
     """How many of the leaders' snapshots are put to confirmation."""
     confirm_on_fresh: bool = True
@@ -147,6 +148,27 @@ def load(path: Path) -> Campaign:
     """
     try:
         fields = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise Misconfigured(f"Cannot read the campaign {path}: {error}") from error
-    return validated(Campaign, fields if fields is not None else {}, str(path))
+    except OSError as error:
+        raise Misconfigured(f"Cannot read the campaign {path}: {error.strerror}. Give the path of its YAML file.") from error
+    except yaml.YAMLError as error:
+        raise Misconfigured(f"The campaign {path} is not YAML: {error}") from error
+    return placed(validated(Campaign, fields if fields is not None else {}, str(path)), path.resolve().parent)
+
+
+def begun(campaigns: Path, name: str) -> Campaign:
+    """The campaign of that name, as it was begun.
+
+    Raises:
+        Misconfigured: there is none; the message names those that there are.
+    """
+    if not (campaigns / name / "campaign.yaml").is_file():
+        known = ", ".join(sorted(p.parent.name for p in campaigns.glob("*/campaign.yaml"))) or "none"
+        raise Misconfigured(f"There is no campaign '{name}' under {campaigns}. There are: {known}.")
+    return load(campaigns / name / "campaign.yaml")
+
+
+def placed(campaign: Campaign, folder: Path) -> Campaign:
+    """The same with the files that it names as absolute paths, seen from `folder`; so that it goes on from anywhere."""
+    named = {name: value for name in ("directions", "script") if (value := getattr(campaign, name)) is not None}
+    named |= {"kind": campaign.kind} if campaign.kind.endswith(".py") else {}
+    return campaign.model_copy(update={name: str(folder / Path(value).expanduser()) for name, value in named.items()})

@@ -60,6 +60,7 @@ class Terms(Record):
     experiments: int | None = None
     budget: Budget = Budget()  # its own
     campaign_budget: Budget = Budget()
+    sandbox: str = ""  # what its sandbox may use, in words
     model_api: bool = False  # is it a language model that is reached through the gateway?
     home: str = "/home/researcher"
     data: str = "/data"
@@ -73,6 +74,8 @@ class Terms(Record):
             lines.append(f"The campaign ends {self.minutes:g} minutes after its start")
         if self.experiments is not None:
             lines.append(f"You: {self.experiments} experiments")
+        if self.sandbox:
+            lines.append(f"Your sandbox: {self.sandbox}; a program that takes more memory is ended")
         return lines
 
 

@@ -19,7 +19,7 @@ from aarlab.fleet.directions import (
 )
 from aarlab.fleet.member import Member
 from aarlab.gateway.journal import Journal
-from aarlab.researchers.kinds import RESEARCHERS
+from aarlab.researchers.kinds import kind_named
 from aarlab.researchers.researcher import BRIEF, DATA, GATE, HOME, Brief, Researcher
 from aarlab.sandbox.sandbox import Mount, SandboxSpec
 
@@ -38,7 +38,7 @@ def enrol(campaign: Campaign, folder: Path, public: Path, journal: Journal) -> l
     Raises:
         Misconfigured: what the kind of researcher needs is missing, or the file of directions cannot be used.
     """
-    researcher = RESEARCHERS[campaign.kind](campaign.options)
+    researcher = kind_named(campaign.kind)(campaign.options)
     researcher.require()
     card = json.loads((public / "problem.json").read_text())
     directions = load_directions(Path(campaign.directions)) if campaign.directions else None
@@ -65,9 +65,10 @@ def _brief(campaign: Campaign, card: Mapping[str, Any], number: int, start: Dire
         researchers=campaign.researchers,
         mode=campaign.mode,
         minutes=campaign.minutes,
-        experiments=campaign.experiments,
+        experiments=campaign.experiments if campaign.kind == "search" else None,  # of nobody else are they counted
         budget=campaign.budget,
         campaign_budget=campaign.campaign_budget,
+        sandbox=_sandbox_words(campaign),
         model_api=campaign.kind != "search",
     )
     return Brief(
@@ -80,6 +81,18 @@ def _brief(campaign: Campaign, card: Mapping[str, Any], number: int, start: Dire
         prompt=starting_prompt(card, terms, start),
         go_on=go_on_prompt(),
     )
+
+
+def _sandbox_words(campaign: Campaign) -> str:
+    """What a sandbox may use, in words; "" where nothing is limited."""
+    limits = campaign.limits
+    units = {
+        "{:g} GiB of memory": limits.memory_gib,
+        "{:g} processes and threads": limits.pids,
+        "{:g} processor(s)": limits.cpus,
+        "{:g} GiB of disk in all": limits.disk_gib,
+    }
+    return ", ".join(words.format(limit) for words, limit in units.items() if limit is not None)
 
 
 def _member(campaign: Campaign, folder: Path, researcher: Researcher, brief: Brief) -> Member:

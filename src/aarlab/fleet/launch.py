@@ -66,7 +66,7 @@ def opened(folder: Path) -> Iterator[Journal]:
 
 
 def required_keys(campaign: Campaign) -> dict[str, str]:
-    """The keys of the campaign's providers that are set, by provider.
+    """The keys of the campaign's providers that are set, by provider. A kind of the operator's own may need none.
 
     Raises:
         Misconfigured: none is, or the one that Claude Code needs is not.
@@ -74,7 +74,7 @@ def required_keys(campaign: Campaign) -> dict[str, str]:
     keys = {name: key for name, key in model_keys().items() if name in campaign.providers}
     if campaign.kind == "claude_code" and "anthropic" not in keys:
         raise Misconfigured("Researchers of kind claude_code need ANTHROPIC_API_KEY. Set it; only the gateway will see it.")
-    if not keys:
+    if not keys and not campaign.kind.endswith(".py"):
         words = f"Researchers of kind {campaign.kind} need the key of a model API: {', '.join(KEYS.values())}. Set one."
         raise Misconfigured(words)
     return keys

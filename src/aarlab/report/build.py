@@ -127,11 +127,14 @@ def _notes(campaign: Campaign, isolation: str) -> tuple[str, ...]:
         notes.append("Researchers were NOT isolated: they could read the private folder. Believe no figure of this report.")
     if campaign.student == "double":
         notes.append("The student is the double and measures nothing real.")
+    if campaign.kind == "scripted":
+        notes.append("The model was a script on this machine: its dollars are what such calls would cost; nobody was paid.")
     if campaign.data_seed == 0:
         notes.append("Data seed 0 is the one on which hyper-parameters were chosen: its figures are optimistic.")
     notes.append(
-        "A confirmed method beats naive tuned on feedback, by a one-sided test over items and seeds, Holm-adjusted for all "
-        "that were ever put to confirmation on this final. Another pair and transfer problems are shown and do not decide."
+        "A confirmed method beats on final the naive method whose settings were chosen on feedback, by a one-sided test over "
+        "items and seeds, Holm-adjusted for all that were ever put to confirmation on this final (m). Another pair and "
+        "transfer problems are shown and do not decide."
     )
     if not campaign.confirm_on_fresh:
         notes.append(f"No fresh draw of the data was run. `aar confirm {campaign.name}` runs the whole gate.")

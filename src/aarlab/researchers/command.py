@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import sys
+from difflib import get_close_matches
 from pathlib import Path
 
 import yaml
@@ -35,6 +36,7 @@ from aarlab.sandbox.sandbox import Mount
 
 PRESETS = Path(__file__).parent / "presets"
 UNTESTED = ("codex", "gemini")
+PLACEHOLDERS = ("prompt", "model", "session", "home", "brief", "data", "mcp_config", "python", "socket", "gate")
 LAST_WORDS = 4000  # characters in which the cause of an end is looked for
 _SPENT = re.compile(r"\b402\b.*\bspent\b|budget.*\bis spent\b", re.IGNORECASE | re.DOTALL)
 _OUTAGE = re.compile(
@@ -79,7 +81,8 @@ class Command:
         return self._template
 
     def require(self) -> None:
-        """Raises Misconfigured where no command is named, or its program or a path to mount is missing."""
+        """Raises Misconfigured where no command is named, a placeholder is misspelled, or a program or path is missing."""
+        _spelled(self.template)
         untested = f" (The preset {self._name} is untested: nobody has run it here.)" if self._name in UNTESTED else ""
         program = self.template.argv[0]
         if self._found(program) is None:
@@ -147,3 +150,12 @@ class Command:
             return "again"
         words = tail[-LAST_WORDS:]
         return "spent" if _SPENT.search(words) else "outage" if _OUTAGE.search(words) else "crashed"
+
+
+def _spelled(template: CommandTemplate) -> None:
+    """Raises Misconfigured where `{...}` is nearly a placeholder. Other braces are the program's own matter."""
+    texts = (*template.argv, *(template.resume_argv or ()), *template.env.values(), *template.files.values())
+    for word in re.findall(r"\{(\w+)\}", " ".join(texts)):
+        like = get_close_matches(word, PLACEHOLDERS, n=1, cutoff=0.75)
+        if word not in PLACEHOLDERS and like:
+            raise Misconfigured(f"'{{{word}}}' in the command is replaced by nothing. Did you mean '{{{like[0]}}}'?")

@@ -23,6 +23,7 @@ PATIENCE_S = 120.0  # how long a tool waits for a lab that is being restarted, i
 MOST_WAIT_S, POLL_S = 120.0, 1.0  # of a call that waits for a ticket
 FEW, PAGE = 10, 20  # findings in one answer; rows of the board a page
 MOST_TEXT_BYTES = 80_000  # of a finding's file; the lab takes 20,000 characters
+UNITS = {"hours": "{:.3g} hours", "tokens": "{:,.0f} tokens", "usd": "${:,.2f}", "cpu_hours": "{:.3g} processor hours"}
 _SNAPSHOT, _CITED = re.compile(r"[0-9a-f]{64}"), re.compile(r"[rfq]-[0-9]{6,12}")
 
 
@@ -255,11 +256,11 @@ def _similar(found: Any) -> list[str]:
 
 def _account(account: Mapping[str, Any]) -> str:
     """One account of the gateway's: each unit, what is spent of it and what is left."""
-    rows = [
-        f"{name} {spent:,.4g} spent" + ("" if (left := account["left"][name]) is None else f", {left:,.4g} left")
-        for name, spent in account["spent"].items()
-    ]
-    return "; ".join(rows) + "."
+    rows = []
+    for name, words in UNITS.items():
+        spent, left = account["spent"][name], account["left"][name]
+        rows.append(words.format(spent) + ("" if left is None else f" of {words.format(spent + left)}"))
+    return "; ".join(rows) + " spent."
 
 
 def _cited(given: str, letter: str) -> str:
