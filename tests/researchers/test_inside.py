@@ -75,7 +75,7 @@ def test_the_gates_address_stands_in_arguments_and_environment(tmp_path):
     assert nothing_on_stdin == "True"
 
 
-TELLS = "import sys, time, signal\ndef f(*_): print('asked', flush=True); sys.exit(5)\nsignal.signal(signal.SIGINT, f)\n"
+TELLS = "import os, sys, time, signal\ndef f(*_): os.write(1, b'asked\\n'); sys.exit(5)\nsignal.signal(signal.SIGINT, f)\n"
 ASK = {
     "the end of stdin": lambda process: process.stdin.close(),
     "SIGTERM": lambda process: process.send_signal(signal.SIGTERM),

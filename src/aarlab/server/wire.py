@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from aarlab.core.records import Failure, Family, Finding, FindingKind, Record, Released
 from aarlab.evaluation.leaderboard import Activity, Row
@@ -208,6 +208,12 @@ class Spend(Record):
     cpu_s: Annotated[float, Field(ge=0, le=1e9)] = 0.0
     usd: Annotated[float, Field(ge=0, le=1e9)] | None = None
     call: ModelCall | None = None  # None: the machine
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "Spend":
+        if self.call is None and not self.model_fields_set & {"wall_s", "cpu_s", "usd"}:
+            raise ValueError("a spend says seconds, dollars or a call")
+        return self
 
 
 RowId = Annotated[str, Field(pattern=r"^[0-9a-zA-Z._-]{1,80}$")]
