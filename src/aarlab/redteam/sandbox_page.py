@@ -1,5 +1,7 @@
 """The table of attackers inside a sandbox, for the terminal and as a page."""
 
+import re
+import tempfile
 from collections.abc import Iterable, Mapping
 
 from rich.table import Table
@@ -12,9 +14,8 @@ PREAMBLE = """# Red team inside a researcher's sandbox
 Made by `{command}`. Each row is a program of `src/aarlab/redteam/inside` that runs as researcher-1 of a fleet of two, in the
 sandbox that the fleet's supervisor makes (data, brief, home, a door at a real gateway process), against a lab whose labels,
 tokens, keys, homes, processes, ports and sockets hold one secret word each. Held means, seen from outside: no secret in what it
-printed,
-nothing of the host's changed, nothing outlives the sandbox, no limit passed; and it boasts of nothing. The control is the same
-program where it must get through. The last rows run on our side, in the code that takes what a sandbox hands out.
+printed, nothing of the host's changed, nothing outlives the sandbox, no limit passed; and it boasts of nothing. The control is
+the same program where it must get through (PLACE: a temporary folder of the lab that is attacked). The last rows run on our side, in the code that takes what a sandbox hands out.
 
 Limits on this machine: {limits}.
 
@@ -51,4 +52,5 @@ def markdown(rows: Iterable[Row], held: Mapping[str, str], command: str) -> str:
 
 
 def _cell(text: str) -> str:
+    text = re.sub(re.escape(tempfile.gettempdir()) + r"/aar-[\w-]+", "PLACE", text)
     return text.replace("|", "\\|").replace("\n", " ").replace("\0", " ")
