@@ -15,7 +15,8 @@ Made by `{command}`. Each row is a program of `src/aarlab/redteam/inside` that r
 sandbox that the fleet's supervisor makes (data, brief, home, a door at a real gateway process), against a lab whose labels,
 tokens, keys, homes, processes, ports and sockets hold one secret word each. Held means, seen from outside: no secret in what it
 printed, nothing of the host's changed, nothing outlives the sandbox, no limit passed; and it boasts of nothing. The control is
-the same program where it must get through (PLACE: a temporary folder of the lab that is attacked). The last rows run on our side, in the code that takes what a sandbox hands out.
+the same program where it must get through (PLACE: a temporary folder of the lab that is attacked). The last rows run on our
+side, in the code that takes what a sandbox hands out.
 
 Limits on this machine: {limits}.
 
