@@ -201,7 +201,7 @@ MALFORMED = (
 )  # fmt: skip
 
 
-SPENDS = ('{"wall_s": NaN}', '{"wall_s": Infinity}', '{"wall_s": 1e999}', '{"wall_s": -1}', '{"wall_s": "1"}', '{}')
+SPENDS = ('{"wall_s": NaN}', '{"wall_s": Infinity}', '{"wall_s": 1e999}', '{"wall_s": -1}', '{"wall_s": "1"}', "{}")
 
 
 @SYSTEM.add("malformed bodies")
