@@ -1,7 +1,9 @@
 """What an attacker inside tries. The same questions are put to the directory sandbox, to show that they can fail."""
 
+import contextlib
 import os
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -150,6 +152,41 @@ def test_a_child_that_leaves_the_group_dies_with_its_sandbox(place):
     time.sleep(0.2)
     commands = [p.read_bytes() for p in Path("/proc").glob("[0-9]*/cmdline") if p.exists()]
     assert b"sleep\x00986\x00" not in commands
+
+
+def test_kill_9_of_its_maker_ends_a_sandbox(tmp_path):
+    """Also code that pays no heed to the end of its stdin, and that runs under another uid than its maker's."""
+    code = f"""
+import sys, time
+from pathlib import Path
+from aarlab.sandbox import Bubblewrap
+from aarlab.sandbox.sandbox import SandboxSpec
+box = Bubblewrap(SandboxSpec("s", ()))
+inside = "import time; print('up', flush=True); time.sleep(600) # {tmp_path}"
+box.start([sys.executable, "-c", inside], Path({str(tmp_path / "log")!r}))
+time.sleep(600)
+"""
+    log, mark = tmp_path / "log", f"time.sleep(600) # {tmp_path}".encode()
+
+    def running() -> list[Path]:
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                found += [path] if mark in path.read_bytes() and path.parent.name != str(maker.pid) else []
+        return found
+
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.DEVNULL) as maker:
+        for _ in range(400):
+            if log.exists() and log.read_text() == "up\n":
+                break
+            time.sleep(0.05)
+        assert running()
+        maker.kill()
+    for _ in range(200):
+        if not running():
+            break
+        time.sleep(0.05)
+    assert not running()
 
 
 def test_gigabytes_of_output_are_drained_and_their_end_is_kept(place):

@@ -194,7 +194,10 @@ def _as_uid(uid: int, spec: SandboxSpec, command: list[str]) -> list[str]:
     """`command` under another uid, in a view of the file system in which that uid can reach every source.
 
     Where a source lies below a folder that others may not enter (a Python under a home folder, say), that folder is
-    replaced in this view by an empty one that holds the sources alone. Only setpriv and bwrap run in this layer.
+    replaced in this view by an empty one that holds the sources alone. Only setpriv, bwrap and a shell run in this layer.
+
+    A shell stands between the two: when our end takes this layer along, bwrap, which has given up all capabilities, may not
+    signal the other uid below it. The shell is root and may, so that nothing outlives a supervisor that was killed.
     """
     sources = [Path(_bwrap()), *(m.source for m in python_mounts()), *(m.source for m in spec.mounts)]
     writable = {m.source.absolute() for m in spec.mounts if m.writable}
@@ -208,7 +211,7 @@ def _as_uid(uid: int, spec: SandboxSpec, command: list[str]) -> list[str]:
             outer += [word for p in below for word in ("--perms", "0755", "--dir", str(p))]
             outer += ["--bind" if source in writable else "--ro-bind", str(source), str(source)]
     identity = ["setpriv", "--reuid", str(uid), "--regid", str(uid), "--clear-groups", "--no-new-privs", "--"]
-    return [*outer, "--", *identity, *command]
+    return [*outer, "--", "/bin/sh", "-c", '"$@"; exit $?', "between", *identity, *command]
 
 
 def _first_closed(path: Path) -> Path | None:
