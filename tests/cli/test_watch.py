@@ -217,3 +217,10 @@ def _read_until(terminal: int, words: bytes) -> bytes:
             seen += os.read(terminal, 65536)
     assert words in seen
     return seen
+
+
+def test_a_life_that_has_just_begun_and_a_fleet_that_has_ended_are_said_to_be(folder):
+    begun = drawn(look(folder, fleet(member("researcher-1", last_action=""))))
+    assert "4 s: nothing printed yet" in begun
+    assert "gateway up" in begun
+    assert "gateway up" not in drawn(look(folder, fleet(member("researcher-1", state="stopped"))))

@@ -149,3 +149,12 @@ def test_the_version_is_that_of_all_prompt_files(tmp_path, monkeypatch):
     assert prompts_version() == before
     (tmp_path / "p" / "go_on.md").write_text("other")
     assert prompts_version() != before
+
+
+def test_the_aim_and_the_sandbox_are_told_and_code_mode_has_a_split_to_try_on():
+    text = starting_prompt(CARD, Terms(name="a", sandbox="2 GiB of memory"), START)
+    assert "PGR = (accuracy - weak) / (ceiling - weak)" in text
+    assert "Your sandbox: 2 GiB of memory;" in text
+    assert "experiments" not in text, "of language models none are counted"
+    assert "--split" not in text
+    assert "--test /data --split student" in starting_prompt(CARD, Terms(name="a", mode="code"), START)

@@ -185,7 +185,7 @@ def confirmed(campaign: Campaign, bed: Testbed, home: Home, show: Show, *, snaps
         for engine in engines.values():
             engine.close()
     if not done:
-        show.line("  finished earlier: taken from the ledger")
+        show.line("  nothing is left to run: all was confirmed earlier, or nobody submitted")
 
 
 def _event(parts: Parts, event: str, detail: str | None = None) -> None:

@@ -194,7 +194,7 @@ def _claims(report: Report) -> Table:
     further = {c.rank: (elsewhere(c.fresh), elsewhere(c.pair), ", ".join(map(elsewhere, c.transfer))) for c in report.claims}
     ran = [n for n in range(len(kinds)) if any(row[n] not in {"not run", ""} for row in further.values())]
     for column in ("", "researcher", "family", "claimed", "final", *(kinds[n] for n in ran), "verdict", "p adj", "m"):
-        table.add_column(column, overflow="fold", min_width=len("researcher-9") if column == "researcher" else None)
+        table.add_column(column, no_wrap=column == "researcher")
     for c in report.claims:
         scores = interval(c.claimed.pgr), score(c.final), *(further[c.rank][n] or "not run" for n in ran)
         verdict = c.standing, p_value(c.p_adjusted), interval(c.m)
