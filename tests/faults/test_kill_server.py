@@ -31,7 +31,11 @@ class Clients:
     def submit_until_it_dies(self, number, kill_after):
         client, rng = self.clients[number], np.random.default_rng([self.seed, number])
         try:
-            code = client.post("/api/v1/code", json={"files": {"method.py": f"# {number}"}, "family": "other"}).json()
+            files = {"files": {"method.py": f"# {number}"}, "family": "other"}
+            while (sent := client.post("/api/v1/code", json=files)).status_code == 503:
+                continue  # "Try again": nothing was recorded, so nothing can be lost
+            assert sent.status_code in {200, 201}, (sent.status_code, sent.text)
+            code = sent.json()
             while True:
                 rows = {str(s): "".join(map(str, rng.integers(0, 2, 300))) for s in code["seeds"]}
                 sent = {"snapshot": code["snapshot"], "family": "other", "predictions": rows}
