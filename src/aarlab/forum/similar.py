@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Mapping
 
+from aarlab.core.errors import InvalidSubmission, Transient
 from aarlab.core.records import Entry, Family, Record
 from aarlab.core.snapshot import snapshot_hash
 from aarlab.diversity.similar import Index, text_features
@@ -96,10 +97,14 @@ class Similars:
             self._lock.release()
 
     def _take_up(self) -> bool:
-        """Take up the next AT_ONCE entries; is there more?"""
+        """Take up the next AT_ONCE entries; is there more? Code that another commit is just storing waits for the next time: an
+        index never stands in a commit's way."""
         entries = self._ledger.entries(after=self._seq)
         for entry in entries[:AT_ONCE]:
-            self._take(entry)
+            try:
+                self._take(entry)
+            except (InvalidSubmission, Transient):
+                return False
             self._seq = entry.seq
         return len(entries) > AT_ONCE
 
