@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from aarlab.core import sqlite
 from aarlab.evaluation import store
 from aarlab.evaluation.store import open_store
 
@@ -33,7 +34,8 @@ def test_many_may_open_a_new_store_at_the_same_moment(tmp_path):
 
 
 def test_a_lock_that_stays_is_an_error_in_the_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "PATIENCE_S", 0.1)
+    for module in (sqlite, store):
+        monkeypatch.setattr(module, "PATIENCE_S", 0.1)
     holder = sqlite3.connect(tmp_path / "s.sqlite", isolation_level=None)
     holder.execute("CREATE TABLE t (x)")
     holder.execute("BEGIN EXCLUSIVE")

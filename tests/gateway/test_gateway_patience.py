@@ -13,10 +13,11 @@ import pytest
 from running import ASK, KEY
 from upstream import HANG, Reply, Upstream, events, finish, message, start, text
 
+from aarlab.core import connection
 from aarlab.core.budget import Budget
 from aarlab.core.errors import Transient
 from aarlab.gateway import client as client_module
-from aarlab.gateway import doors, model_api, till
+from aarlab.gateway import model_api, till
 from aarlab.gateway.admission import Reserve
 from aarlab.gateway.app import Desk, Member, member_app
 from aarlab.gateway.client import Room
@@ -150,7 +151,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(tmp_path: Path, monkeypatch
 
 
 def test_a_head_that_does_not_come_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doors, "HEAD_S", 0.1)
+    monkeypatch.setattr(connection, "HEAD_S", 0.1)
 
     async def act(inside: httpx.AsyncClient, journal: Journal, door: Door) -> None:
         for sent in (b"", b"GET /usage HTTP/1.1\r\nhost"):

@@ -10,10 +10,10 @@ import httpx
 import pytest
 import uvicorn
 
-from aarlab.server import patience
+from aarlab.core import connection as patience
+from aarlab.core.connection import MAX_HEAD
 from aarlab.server.app import create_app
 from aarlab.server.guard import MAX_BODY
-from aarlab.server.patience import MAX_HEAD
 from tests.server.alone import Alone, commit, random_rows, submit, write_problem
 
 

@@ -1,13 +1,12 @@
 """SQLite as ledger and meter use it: write-ahead log, synced at every commit, several processes at once."""
 
 import sqlite3
-import time
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, QueuePool, create_engine, event
 
-PATIENCE_S = 30.0  # for another's lock
+from aarlab.core.sqlite import PATIENCE_S, write_ahead
 
 
 def open_store(path: Path, *, read_only: bool = False) -> Engine:
@@ -21,21 +20,7 @@ def open_store(path: Path, *, read_only: bool = False) -> Engine:
     @event.listens_for(engine, "connect")
     def _pragmas(connection: Any, record: Any) -> None:
         del record
-        _write_ahead(connection)
+        write_ahead(connection)
         connection.execute("PRAGMA synchronous=FULL")
 
     return engine
-
-
-def _write_ahead(connection: Any) -> None:
-    """Switch to the write-ahead log. SQLite does not wait for others there, so those who open a new store at once must."""
-    until = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.02)
-        else:
-            return

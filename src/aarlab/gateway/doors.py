@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from aarlab.core.connection import Patient
 from aarlab.core.errors import Misconfigured
 
 BACKLOG = 256
 MOST_CONNECTIONS = 256  # at one door: an open one costs a file
-HEAD_S = 10.0  # for the whole head of a request
-MAX_HEAD = 64 << 10  # bytes
 KEEP_ALIVE_S = 75
 LONGEST_PATH = 107  # bytes of a unix socket's path
 
@@ -26,47 +24,14 @@ class _State(ServerState):
     shut = False
 
 
-class _Connection(HttpToolsProtocol):
-    """uvicorn's, with limits in time, size and number, and a way for the application to hang up."""
-
-    _timer: asyncio.TimerHandle | None = None
-    _head_bytes = 0
+class _Connection(Patient):
+    """With a limit in number as well, and a way for the application to hang up."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.app_state = {"hang_up": self.hang_up}
-        self._timer = self.loop.call_later(HEAD_S, self.hang_up)
         if self.server_state.shut or len(self.connections) > MOST_CONNECTIONS:  # type: ignore[attr-defined]
             self.hang_up(True)  # one may have been let in just before the door was shut
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self.cycle is not None and not self.cycle.response_complete:  # a request is in work
-            self._rest()
-            return
-        self._head_bytes += len(data)
-        if self._head_bytes > MAX_HEAD:
-            self.hang_up()
-        elif self._timer is None:
-            self._timer = self.loop.call_later(HEAD_S, self.hang_up)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._rest()
-        super().connection_lost(exc)
-
-    def hang_up(self, at_once: bool = False) -> None:
-        """After what was written, or at once."""
-        self._rest()
-        if at_once:
-            self.transport.abort()
-        else:
-            self.transport.close()
-
-    def _rest(self) -> None:
-        self._head_bytes = 0
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
 
 class Door:

@@ -22,9 +22,9 @@ from typing import Any, Literal
 
 from aarlab.core.budget import Budget, Spent
 from aarlab.core.errors import Misconfigured, Transient
+from aarlab.core.sqlite import PATIENCE_S, write_ahead
 from aarlab.gateway.admission import Account, Admission, Go, InFlight, Reserve, decide
 
-PATIENCE_S = 30.0  # for the other process's lock
 _POSTED, _REFUSED = 1, 2
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS journal (name TEXT NOT NULL)",  # in every row's id: a new journal's are new ids
@@ -76,7 +76,7 @@ class Journal:
         self._db = sqlite3.connect(path, timeout=PATIENCE_S, isolation_level=None, check_same_thread=False)
         self._db.row_factory = sqlite3.Row
         try:
-            _write_ahead(self._db)
+            write_ahead(self._db)
         except sqlite3.DatabaseError as error:
             self._db.close()
             raise Misconfigured(f"{path} cannot be used as the journal ({error}). Restore it from a copy.") from error
@@ -245,20 +245,6 @@ class Journal:
 
 
 # --- inside a transaction ----------------------------------------------------------------------------------------------------
-
-
-def _write_ahead(db: sqlite3.Connection) -> None:
-    """Switch to the write-ahead log. SQLite does not wait for others there, so those who open a new journal at once must."""
-    until = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            db.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.02)
-        else:
-            return
 
 
 def _add(db: sqlite3.Connection, who: str, spent: Spent) -> None:

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import uvicorn
 
+from aarlab.core.connection import Patient
 from aarlab.core.errors import Misconfigured
 from aarlab.core.lifeline import when_cut
 from aarlab.evaluation.policies import DEFAULT_POLICY
 from aarlab.server.app import create_app
-from aarlab.server.patience import Patient
 
 BACKLOG = 1024
 STOP_S, KEEP_ALIVE_S = 5, 15  # for requests in work at the end; for a connection between two requests

@@ -1,4 +1,4 @@
-"""How long a connection may keep us waiting. An idle one costs a file and no thread, but not for ever."""
+"""How long a connection may keep a server of ours waiting. An idle one costs a file and no thread, but not for ever."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ class Patient(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._timer = self.loop.call_later(HEAD_S, self._hang_up)
+        self._timer = self.loop.call_later(HEAD_S, self.hang_up)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -25,20 +25,24 @@ class Patient(HttpToolsProtocol):
             return
         self._head_bytes += len(data)
         if self._head_bytes > MAX_HEAD:
-            self._hang_up()
+            self.hang_up()
         elif self._timer is None:
-            self._timer = self.loop.call_later(HEAD_S, self._hang_up)
+            self._timer = self.loop.call_later(HEAD_S, self.hang_up)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._rest()
         super().connection_lost(exc)
+
+    def hang_up(self, at_once: bool = False) -> None:
+        """After what was written, or at once."""
+        self._rest()
+        if at_once:
+            self.transport.abort()
+        else:
+            self.transport.close()
 
     def _rest(self) -> None:
         self._head_bytes = 0
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-    def _hang_up(self) -> None:
-        self._rest()
-        self.transport.close()
