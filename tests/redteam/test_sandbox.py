@@ -17,7 +17,6 @@ from aarlab.redteam.sandbox_page import markdown, summary
 from aarlab.redteam.scene import Scene
 from aarlab.redteam.system import Row
 from aarlab.sandbox import Bubblewrap, bubblewrap, cgroups, processes, seccomp
-from aarlab.sandbox.bubblewrap import limits_held
 from aarlab.sandbox.disk import scratch
 from aarlab.sandbox.sandbox import Mount
 
@@ -175,7 +174,7 @@ def test_rows_limits_and_what_did_not_hold_are_on_the_page():
     assert "| a\\|b | x | y z | **NO** | e |" in page
     assert "memory: cgroup version 1; pids: NOT HELD" in page
     assert summary([bad], {}).row_count == 1
-    assert set(limits_held()) <= {"memory", "pids", "cpus", "disk"}
+    assert set(Bubblewrap.limits_held()) <= {"memory", "pids", "cpus", "disk"}
 
 
 def test_the_command_writes_the_table_and_fails_where_something_did_not_hold(monkeypatch, tmp_path):

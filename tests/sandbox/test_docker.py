@@ -129,7 +129,7 @@ def test_the_filter_is_loaded_before_the_command():
 
 def test_it_is_chosen_by_name():
     assert SANDBOXES["docker"] is Docker
-    assert set(docker.limits_held()) == {"memory", "pids", "cpus", "disk"}
+    assert set(docker.Docker.limits_held()) == {"memory", "pids", "cpus", "disk"}
 
 
 @engine

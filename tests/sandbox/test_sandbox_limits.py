@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from aarlab.sandbox import Bubblewrap, cgroups
-from aarlab.sandbox.bubblewrap import limits_held
 from aarlab.sandbox.cgroups import Cgroup, Place
 from aarlab.sandbox.disk import du, scratch
 from aarlab.sandbox.sandbox import GIB, MIB, Limits, Mount, SandboxSpec, Standing
@@ -119,14 +118,14 @@ def test_without_groups_forks_are_refused_and_memory_is_watched(without_groups):
 
 
 def test_what_is_not_held_is_said(without_groups):
-    assert "cpus" not in limits_held()
-    assert "prlimit" in limits_held()["pids"]
-    assert "watched" in limits_held()["memory"]
+    assert "cpus" not in Bubblewrap.limits_held()
+    assert "prlimit" in Bubblewrap.limits_held()["pids"]
+    assert "watched" in Bubblewrap.limits_held()["memory"]
 
 
 @grouped
 def test_what_the_kernel_holds_is_said():
-    assert {name: words.split()[0] for name, words in limits_held().items()} == {
+    assert {name: words.split()[0] for name, words in Bubblewrap.limits_held().items()} == {
         "memory": "cgroup",
         "pids": "cgroup",
         "cpus": "cgroup",
@@ -139,11 +138,11 @@ def test_an_ordinary_user_has_a_sandbox_with_limits():
     """The whole of it as an ordinary user, who can make no group on most machines; a shell, for this Python may be root's."""
     code = """
 from aarlab.sandbox import Bubblewrap
-from aarlab.sandbox.bubblewrap import limits_held
+from aarlab.sandbox.bubblewrap import Bubblewrap
 from aarlab.sandbox.sandbox import *
 Bubblewrap.require()
 box = Bubblewrap(SandboxSpec("s", (), standing=Standing(pids=40)))
-print(box.uid, limits_held()["pids"])
+print(box.uid, Bubblewrap.limits_held()["pids"])
 bomb = "i=0; while [ $i -lt 100 ]; do sleep 30 & i=$((i+1)); echo $i; done"
 print(box.exec(["/bin/sh", "-c", bomb], Limits(timeout_s=20)).output)
 box.close()

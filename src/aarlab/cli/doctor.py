@@ -19,12 +19,13 @@ from aarlab.core.printable import one_line
 from aarlab.core.settings import KEYS, home, model_keys
 from aarlab.fleet import preflight
 from aarlab.fleet.campaign import Campaign
-from aarlab.fleet.launch import NO_MODEL, SCRIPTED, required_keys
+from aarlab.fleet.launch import SCRIPTED, required_keys
 from aarlab.fleet.preflight import IDLE_BYTES
 from aarlab.gateway.config import GatewayConfig, Provider
 from aarlab.gateway.pricing import prices
 from aarlab.problems import PROBLEMS
-from aarlab.sandbox.bubblewrap import REMEDY, Bubblewrap, limits_held, probe
+from aarlab.sandbox import SANDBOXES
+from aarlab.sandbox.bubblewrap import REMEDY, Bubblewrap, probe
 from aarlab.sandbox.sandbox import GIB, Limits, SandboxSpec
 
 NEEDED_BYTES = 3 << 30
@@ -95,7 +96,7 @@ def python_inside() -> Check:
 
 def agents() -> Iterator[Check]:
     """What fleets of language-model agents need; none of it is needed for the demo."""
-    held = limits_held()
+    held = Bubblewrap.limits_held()
     for limit in LIMITED:
         yield _held(limit, held, None)
     yield claude_code()
@@ -179,16 +180,16 @@ def needs(campaign: Campaign) -> Iterator[Check]:
     yield from _models(campaign)
     for device in campaign.devices:
         yield Check(Path(device).exists(), f"device {device}", "install its driver, or leave it out of `devices`")
-    held = limits_held() if campaign.sandbox == "bubblewrap" else {}
+    held = SANDBOXES[campaign.sandbox].limits_held()
     standing = campaign.limits.standing
     asked = {"memory": standing.memory_bytes, "pids": standing.pids, "cpus": standing.cpus, "disk": standing.disk_bytes}
     for limit in (limit for limit, value in asked.items() if value is not None):
-        yield _held(limit, held, False if campaign.sandbox == "bubblewrap" else None)
+        yield _held(limit, held, False)
     yield from _space(campaign)
 
 
 def _models(campaign: Campaign) -> Iterator[Check]:
-    if campaign.kind in NO_MODEL:
+    if not campaign.calls_a_model:
         return
     if campaign.kind != SCRIPTED:
         yield _raises("keys of its model APIs", lambda: required_keys(campaign))

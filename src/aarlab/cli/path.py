@@ -32,6 +32,7 @@ from aarlab.runs.blind import blind
 from aarlab.runs.engine import LocalEngine, MakeSandbox
 from aarlab.runs.testbed import Testbed
 from aarlab.sandbox import SANDBOXES
+from aarlab.sandbox.processes import LIMITED
 
 
 def make_sandbox(campaign: Campaign) -> MakeSandbox:
@@ -46,9 +47,11 @@ def make_sandbox(campaign: Campaign) -> MakeSandbox:
 
 
 def isolation_of(campaign: Campaign) -> str:
-    """In words, for the report."""
-    isolates = sorted(SANDBOXES[campaign.sandbox].isolates)
-    return f"{campaign.sandbox}: {', '.join(isolates)}" if isolates else f"{campaign.sandbox}: NONE"
+    """In words, for the ledger and the report: what is kept apart, and how limits are held."""
+    chosen = SANDBOXES[campaign.sandbox]
+    held = chosen.limits_held()
+    limits = "; ".join(f"{limit}: {held.get(limit, 'NOT HELD')}" for limit in LIMITED)
+    return f"{campaign.sandbox}: {', '.join(sorted(chosen.isolates)) or 'NONE'} (limits: {limits})"
 
 
 def reader_of(campaign: Campaign, home: Home) -> student.Student:
@@ -136,6 +139,7 @@ def _campaign(campaign: Campaign, folder: Path, bed: Testbed, parts: Parts, work
         show.line(f"  resumed: {spent}, {state['submissions']} experiments kept")
     if worker and CODE_ONLY not in state["events"]:
         _event(parts, CODE_ONLY)
+    _event(parts, "isolation", isolation_of(campaign))
     _event(parts, "resumed" if begun else "started")
     why = out_of_time(campaign)
     if left_s > 0:

@@ -67,16 +67,16 @@ def _attack_system(out: Path | None) -> None:
 def _attack_sandbox(out: Path | None) -> None:
     from aarlab.redteam.on_sandbox import attack_sandbox
     from aarlab.redteam.sandbox_page import markdown, summary
-    from aarlab.sandbox.bubblewrap import Bubblewrap, limits_held
+    from aarlab.sandbox.bubblewrap import Bubblewrap
     from aarlab.sandbox.disk import scratch
 
     Bubblewrap.require()
     with _progress() as say, scratch("aar-redteam-") as folder:
         rows = attack_sandbox(folder, say=say)
-    console.print(summary(rows, limits_held()))
+    console.print(summary(rows, Bubblewrap.limits_held()))
     if out is not None:
         write(out / "sandbox.json", json.dumps([row.model_dump() for row in rows], indent=1))
-        write(out / "sandbox.md", markdown(rows, limits_held(), f"aar redteam --sandbox --out {out}"))
+        write(out / "sandbox.md", markdown(rows, Bubblewrap.limits_held(), f"aar redteam --sandbox --out {out}"))
     if broken := [row.attack for row in rows if not row.held]:
         console.print(f"Not held: {'; '.join(broken)}")
         raise typer.Exit(1)

@@ -123,7 +123,7 @@ def _totals(of: dict[str, list[Entry]], entries: Sequence[Entry]) -> Totals:
 
 def _notes(campaign: Campaign, isolation: str) -> tuple[str, ...]:
     notes = []
-    if not isolation.startswith("bubblewrap"):
+    if ": NONE" in isolation:
         notes.append("Researchers were NOT isolated: they could read the private folder. Believe no figure of this report.")
     if campaign.student == "double":
         notes.append("The student is the double and measures nothing real.")

