@@ -47,13 +47,19 @@ def quicken(monkeypatch):
     monkeypatch.setattr(supervisor, "DRAIN_S", 0.05)
 
 
-def run_fleet(bed, folder, program, *, seconds=20.0, act=lambda state, parts, fleet: None, make_sandbox=Directory, **fields):
-    """Run a fleet of a program: (why it ended, entries of the ledger). `act` is called with each state that is shown."""
+def nothing(*given):
+    """What is done where a test does nothing."""
+
+
+def run_fleet(bed, folder, program, *, seconds=20.0, before=nothing, act=nothing, make_sandbox=Directory, **fields):
+    """Run a fleet of a program: (why it ended, entries of the ledger). `before` is called with the fleet's parts, `act` with
+    each state that is shown."""
     kind = f"test-{id(program)}"
     if kind not in RESEARCHERS:
         RESEARCHERS.add(kind)(program)
     campaign = Campaign(name="t", kind=kind, student="double", problem="generated-chat", **fields)
     with standing(campaign.model_copy(update={"kind": "search"}), folder, bed.folder) as parts:
+        before(parts)
         made = Fleet(campaign, folder, bed, make_sandbox, enrol(campaign, folder, bed.public, parts.journal), parts)
         why = made.run(seconds, lambda state: act(state, parts, made))
     ledger = Ledger(folder / "server" / "ledger.sqlite", read_only=True)

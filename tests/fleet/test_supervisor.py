@@ -8,8 +8,9 @@ from collections import Counter
 import pytest
 
 from aarlab.core.budget import Budget
-from aarlab.fleet import patience
+from aarlab.fleet import patience, supervisor
 from aarlab.fleet.state import read_state
+from aarlab.gateway.admission import Reserve
 from tests.fleet.programs import Program, events, quicken, run_fleet
 
 SLEEPS = "import time; print('here', flush=True); time.sleep(600)"
@@ -21,6 +22,7 @@ KINDS = {
     "done": Program("pass", "finished"),
     "turns": Program("pass", "again"),
     "outage": Program("pass", "outage"),
+    "talker": Program("print('x' * 100)", "again"),
     "spent": Program("pass", "spent"),
     "mixed": Program(
         "import os; raise SystemExit(int(os.environ['LIFE']) < 3)", lambda code, _: "crashed" if code else "finished"
@@ -80,11 +82,33 @@ def test_who_ends_in_order_without_doing_anything_is_finished(fleet):
     assert events(entries).count("ended: again") == patience.IDLE_LIVES
 
 
+def call_that_fails(parts):
+    """A call of researcher-1 that the model's API does not answer, as the gateway notes it."""
+    went = parts.journal.open("researcher-1", "m", Reserve(1, 0.0), researcher=Budget(), campaign=Budget())
+    parts.journal.fail(went.call)
+
+
 def test_an_outage_ends_nobody_and_costs_no_crash(fleet):
-    why, entries, folder = fleet("outage", seconds=2.5, researchers=1)
+    why, entries, folder = fleet("outage", seconds=2.5, before=call_that_fails, researchers=1)
     assert why == "1.5 minutes are spent"
     assert events(entries)[-1] == "stopped"
     assert read_state(folder).members[0].restarts == 0
+
+
+def test_an_outage_that_nobody_else_saw_is_a_crash(fleet):
+    """Its last words are its own to write."""
+    why, entries, _ = fleet("outage", researchers=1)
+    assert why == "all have ended"
+    assert events(entries)[-1] == "gave up"
+
+
+def test_who_floods_its_transcripts_is_given_up(fleet, monkeypatch):
+    monkeypatch.setattr(supervisor, "MOST_TRANSCRIPT_BYTES", 50)
+    why, entries, _ = fleet("talker", researchers=1)
+    assert why == "all have ended"
+    assert events(entries).count("restarted") == 0
+    (end,) = [e for e in entries if e.body.get("event") == "gave up"]
+    assert "floods" in end.body["detail"]
 
 
 def test_a_budget_that_the_gateway_refused_ends_it(fleet):

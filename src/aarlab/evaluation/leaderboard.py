@@ -32,6 +32,7 @@ class Activity(Record):
 
     submissions: int = 0
     improvements: int = 0
+    findings: int = 0
     latest_family: str | None = None
 
 
@@ -51,14 +52,15 @@ class Board(View):
             self._order = sorted((self._standing(e), -number) for number, e in enumerate(self._told))
         elif entry.kind == "submission":
             before, improved = self._by.get(entry.who, Activity()), entry.body["receipt"]["improved"]
-            self._by[entry.who] = Activity(
-                submissions=before.submissions + 1,
-                improvements=before.improvements + improved,
-                latest_family=entry.body["family"],
-            )
+            more = {"submissions": before.submissions + 1, "improvements": before.improvements + improved}
+            self._by[entry.who] = before.model_copy(update={**more, "latest_family": entry.body["family"]})
             if improved:
                 insort(self._order, (self._standing(entry), -len(self._told)))
                 self._told.append(entry)
+
+        elif entry.kind == "finding":
+            before = self._by.get(entry.who, Activity())
+            self._by[entry.who] = before.model_copy(update={"findings": before.findings + 1})
 
     def _standing(self, entry: Entry) -> int:
         return {"confirmed": CONFIRMED, None: OPEN}.get(self._confirmation(entry).get("verdict"), REFUTED)

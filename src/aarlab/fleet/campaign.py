@@ -116,6 +116,11 @@ class Campaign(Record):
     """What an hour of one researcher's machine costs you; unknown if not given."""
 
     @property
+    def calls_a_model(self) -> bool:
+        """Whether its researchers may: all but the built-in search."""
+        return self.kind != "search"
+
+    @property
     def options(self) -> Options:
         """What its kind of researcher is told."""
         return Options(model=self.model, command=self.command, script=self.script, max_turns=self.max_turns)

@@ -65,11 +65,11 @@ def _brief(campaign: Campaign, card: Mapping[str, Any], number: int, start: Dire
         researchers=campaign.researchers,
         mode=campaign.mode,
         minutes=campaign.minutes,
-        experiments=campaign.experiments if campaign.kind == "search" else None,  # of nobody else are they counted
+        experiments=None if campaign.calls_a_model else campaign.experiments,  # of nobody else are they counted
         budget=campaign.budget,
         campaign_budget=campaign.campaign_budget,
         sandbox=_sandbox_words(campaign),
-        model_api=campaign.kind != "search",
+        model_api=campaign.calls_a_model,
     )
     return Brief(
         name=name,

@@ -18,7 +18,6 @@ from aarlab.gateway.config import GatewayConfig, Provider
 from aarlab.gateway.journal import Journal
 from aarlab.researchers.script import default_script
 
-NO_MODEL = ("search",)  # kinds that call no model API
 SCRIPTED = "scripted"
 
 
@@ -29,7 +28,7 @@ def standing(campaign: Campaign, folder: Path, problem: Path) -> Iterator[Parts]
     Raises:
         Misconfigured: a key is missing, or one of them does not start; with its last words.
     """
-    keys = {} if campaign.kind in (*NO_MODEL, SCRIPTED) else required_keys(campaign)
+    keys = required_keys(campaign) if campaign.calls_a_model and campaign.kind != SCRIPTED else {}
     with ExitStack() as stack:
         journal = stack.enter_context(opened(folder))
         sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aar-")))

@@ -42,7 +42,7 @@ class Member:
     died: float | None = None
     stalled: bool = False
     spent_at: float | None = None  # when a budget of its own was first seen to be spent in this life
-    submissions: int = 0  # when this life began
+    handed_in: int = 0  # submissions and findings when its life before this one ended
     sign: tuple[float, float | None] = 0.0, None  # of life: when it last wrote and called, by a clock that may be set anew
     sign_at: float = 0.0  # when that was seen
     charged_until: float = 0.0
@@ -74,6 +74,10 @@ class Member:
         if self.sandbox is not None:
             self.sandbox.close()
         self.process, self.sandbox, self.before = None, None, ended
+
+    def transcript_bytes(self) -> int:
+        """Of all its lives."""
+        return sum(path.stat().st_size for path in self.transcripts.glob("*.jsonl"))
 
     def last_words(self) -> str:
         """The end of what its life printed."""

@@ -7,7 +7,7 @@ from aarlab.core.amounts import size
 from aarlab.core.errors import Misconfigured
 from aarlab.fleet.campaign import PROVIDERS, Campaign
 from aarlab.fleet.directions import load_directions
-from aarlab.fleet.launch import NO_MODEL, SCRIPTED, required_keys
+from aarlab.fleet.launch import SCRIPTED, required_keys
 from aarlab.gateway.config import GatewayConfig, Provider
 from aarlab.gateway.pricing import prices
 from aarlab.problems import PROBLEMS
@@ -37,7 +37,7 @@ def require(campaign: Campaign) -> None:
     """
     for _, act in checks(campaign):
         act()
-    if campaign.kind in NO_MODEL:
+    if not campaign.calls_a_model:
         return
     named = ["anthropic"] if campaign.kind == SCRIPTED else list(required_keys(campaign))
     if not named:

@@ -36,6 +36,7 @@ LAST_POST_S = 30.0
 ASK_S = 15.0  # for the server's answer: all others wait meanwhile
 RETRY_S = 600.0  # whose model calls fail tries again within so long, or does not wait for them
 POST_SHARE = 10.0  # after a server that did not answer, it is left alone for so many times as long as it took
+MOST_TRANSCRIPT_BYTES = 4 << 30  # of one researcher's lives together; one life keeps 16 MiB
 COULD_NOT_START = (Transient, Misconfigured, OSError, subprocess.SubprocessError)
 Watch = Callable[[FleetState], None]  # called about once a second
 
@@ -175,6 +176,9 @@ class Fleet:
             if not self.breaker.may_start(member.name, now):
                 member.state = "held"
                 return
+            if (kept := member.transcript_bytes()) > MOST_TRANSCRIPT_BYTES:
+                self._end(member, "gave up", f"its transcripts have {kept:,} bytes: it floods them")
+                return
             try:
                 self._start(member)
             except COULD_NOT_START as error:
@@ -236,7 +240,7 @@ class Fleet:
         out of time, or calls no model, is asked to stop at once."""
         budget = self.campaign.budget
         out_of_time = Budget(hours=budget.hours, cpu_hours=budget.cpu_hours).reached(self.journal.spent(member.name))
-        grace_s = 0.0 if out_of_time or self.campaign.kind == "search" else FINISH_S
+        grace_s = 0.0 if out_of_time or not self.campaign.calls_a_model else FINISH_S
         member.spent_at = member.spent_at or now
         if now - member.spent_at >= grace_s + GRACE_S:
             member.kill()
@@ -252,9 +256,7 @@ class Fleet:
             return
         assert member.process is not None
         code, lived_s = member.process.returncode, member.died - member.began
-        ended = "crashed" if member.stalled else member.researcher.ended(code, member.last_words())
-        if ended == "crashed" and self._broken:
-            ended = "outage"
+        ended = self._how_it_ended(member, code)
         member.measure()
         self._charge(member)
         acted = self._acted(member, lived_s)
@@ -262,6 +264,16 @@ class Fleet:
         member.leave(ended)
         self._note(member, f"ended: {ended}", lost, code=code)
         self._judge(member, ended, lived_s=lived_s, acted=acted)
+
+    def _how_it_ended(self, member: Member, code: int) -> Ended:
+        """By what its program says, which is its own to write: that something of ours or the model's API was broken is believed
+        where the gateway or we have seen it."""
+        ended = "crashed" if member.stalled else member.researcher.ended(code, member.last_words())
+        if ended == "crashed" and self._broken:
+            return "outage"
+        if ended == "outage" and not self._broken and self.journal.failing_since(member.name) is None:
+            return "crashed"
+        return ended
 
     def _judge(self, member: Member, ended: Ended, *, lived_s: float, acted: bool) -> None:
         now = time.monotonic()
@@ -292,8 +304,8 @@ class Fleet:
         except Transient:
             return True
         mine = board["by_submitter"].get(member.name, {})
-        before, member.submissions = member.submissions, mine.get("submissions", 0)
-        return member.submissions > before
+        before, member.handed_in = member.handed_in, mine.get("submissions", 0) + mine.get("findings", 0)
+        return member.handed_in > before
 
     def _end(self, member: Member, state: State, detail: str | None = None) -> None:
         member.state = state
