@@ -33,7 +33,6 @@ from aarlab.sandbox.sandbox import MIB, SANDBOXES, Mount, SandboxSpec
 
 TMP_BYTES = 512 * MIB
 COMMAND_S = 60.0
-ROOT_HOME = pwd.getpwuid(0).pw_dir
 MAKER = "aarlab.maker"  # the label that says who made a container: pid and start time
 REMEDY = "Start it (is `docker info` content?), set DOCKER_HOST, or use --set sandbox=bubblewrap."
 INIT = ["/bin/sh", "-c", '"$@"; exit $?', "init"]  # reaps orphans; docker's own would have to lie in the host's /usr
@@ -171,8 +170,9 @@ def run_words(spec: SandboxSpec, *, name: str, uid: int) -> list[str]:
         words += ["--cpus", f"{standing.cpus:g}"]
     words += ["--tmpfs", f"/tmp:rw,exec,mode=1777,size={TMP_BYTES}", "--tmpfs", f"/run:rw,mode=0755,size={TMP_BYTES}"]
     mounts = [Mount(Path("/usr"), "/usr"), *python_mounts(), *spec.mounts]
-    if below := tuple(m.target for m in mounts if Path(m.target).is_relative_to(ROOT_HOME)):
-        mounts.insert(0, Mount(_open_root(below), ROOT_HOME))
+    closed = pwd.getpwuid(0).pw_dir  # the home of root
+    if below := tuple(m.target for m in mounts if Path(m.target).is_relative_to(closed)):
+        mounts.insert(0, Mount(_open_root(closed, below), closed))
     for mount in mounts:
         words += ["--mount", _mount(mount)]
     for device in spec.devices:
@@ -191,13 +191,13 @@ def _mount(mount: Mount) -> str:
 
 
 @cache
-def _open_root(targets: tuple[str, ...]) -> Path:
+def _open_root(closed: str, targets: tuple[str, ...]) -> Path:
     """In place of the home of root, which images close: a folder that all may enter, with the places of these mounts."""
     folder = Path(tempfile.mkdtemp(prefix="aar-root-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     folder.chmod(0o755)
     for target in targets:
-        (folder / Path(target).relative_to(ROOT_HOME)).mkdir(parents=True, exist_ok=True)
+        (folder / Path(target).relative_to(closed)).mkdir(parents=True, exist_ok=True)
     return folder
 
 
