@@ -13,18 +13,21 @@ from aarlab.evaluation.ledger import Ledger
 
 SUBMITTED = st.tuples(st.just("submission"), st.sampled_from("ab"), st.sampled_from("xyz"), st.booleans())
 SETTLED = st.tuples(st.just("confirmation"), st.sampled_from("ab"), st.sampled_from("xyz"), st.booleans())
+SHARED = st.tuples(st.just("finding"), st.sampled_from("ab"), st.just("x"), st.just(False))
 
 
 def body_of(kind: str, who: str, snapshot: str, good: bool, number: int) -> dict:
     if kind == "confirmation":
         claimed = {"record": {"claim": {"researcher": who}}, "told_accuracy": 0.5}
         return claimed | {"snapshot": snapshot, "verdict": "confirmed" if good else "not reproducible"}
+    if kind == "finding":
+        return {"title": "seen"}
     receipt = {"id": f"r-{number:06d}", "improved": good, "level_pgr": number / 100}
     return {"snapshot": snapshot, "family": "other", "receipt": receipt}
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(SUBMITTED | SETTLED, max_size=40), st.integers(1, 7))
+@given(st.lists(SUBMITTED | SETTLED | SHARED, max_size=40), st.integers(1, 7))
 def test_the_board_is_what_sorting_all_entries_gives(tmp_path_factory, events, every):
     ledger = Ledger(tmp_path_factory.mktemp("board") / "ledger.sqlite")
     board, told, verdicts = Board(ledger), [], {}
@@ -43,7 +46,8 @@ def test_the_board_is_what_sorting_all_entries_gives(tmp_path_factory, events, e
     assert board.page(0)[1] == len(order)
     for who in "ab":
         mine = [e for e in events if e[0] == "submission" and e[1] == who]
-        expected = (len(mine), sum(e[3] for e in mine), "other" if mine else None)
+        shared = sum(e[0] == "finding" and e[1] == who for e in events)
+        expected = (len(mine), sum(e[3] for e in mine), shared, "other" if mine else None)
         assert board.activity(who) == Activity(**dict(zip(Activity.model_fields, expected, strict=True)))
     ledger.close()
 

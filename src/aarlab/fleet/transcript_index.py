@@ -94,8 +94,10 @@ class Index:
                 stale.unlink(missing_ok=True)
         try:
             with closing(sqlite3.connect(path, timeout=PATIENCE_S, isolation_level=None)) as db:
+                db.execute("BEGIN IMMEDIATE")  # who looks on sees all of it or nothing
                 for statement in _SCHEMA:
                     db.execute(statement)
+                db.execute("COMMIT")
                 yield db
         except sqlite3.Error as error:
             raise Misconfigured(f"{path} cannot be used ({error}). Remove it; it is made anew.") from error
