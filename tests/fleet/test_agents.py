@@ -35,7 +35,7 @@ GIVEN = (
 
 def pid_of(ancestor: int, program: str) -> int | None:
     """A process below one of ours that is this program or Python module."""
-    found = [pid for pid, line in below(ancestor).items() if program in (line.split()[0], *line.split()[2:3])]
+    found = [pid for pid, line in below(ancestor).items() if program in (*line.split()[:1], *line.split()[2:3])]
     return min(found, default=None)
 
 
