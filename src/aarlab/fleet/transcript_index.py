@@ -108,7 +108,8 @@ def _usable(path: Path) -> bool:
     if not path.exists():
         return True
     try:
-        with closing(sqlite3.connect(path, timeout=PATIENCE_S)) as db:
+        with closing(sqlite3.connect(path, timeout=PATIENCE_S, isolation_level=None)) as db:
+            db.execute("BEGIN")  # both looks are at the same moment: another may just be making it
             version = db.execute("PRAGMA user_version").fetchone()[0]
             return version == VERSION or (version == 0 and not db.execute("SELECT 1 FROM sqlite_master").fetchone())
     except sqlite3.DatabaseError:
