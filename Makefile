@@ -9,7 +9,7 @@ demo: $(READY)
 
 # All tests that need no download of weights, with all their set-up.
 test: $(READY) check
-	$(VENV)/bin/python -m pytest -n 2 -m "not real_model and not schemathesis and not kill"
+	$(VENV)/bin/python -m pytest -n 2 --dist loadscope -m "not real_model and not schemathesis and not kill"
 
 # The end-to-end test with the real student and the real ratings (about 95 MB once, then cached in AAR_HOME).
 test-real: $(READY)
