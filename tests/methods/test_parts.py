@@ -16,7 +16,8 @@ def task(module_bed):
 
 def test_a_task_cannot_name_a_true_label(task):
     fields = {*vars(task), *vars(task.student), *vars(task.test)}
-    assert fields == {"student", "test", "weak_probs_N", "critic_probs_N", "ids", "questions", "choices", "hidden", "favour_N2"}
+    shown = {"ids", "questions", "choices", "hidden", "favour_N2"}
+    assert fields == {"student", "test", "weak_probs_N", "critic_probs_N", "strong", *shown}
 
 
 def test_the_examination_can_fail(task):

@@ -14,6 +14,7 @@ from aarlab.runs.engine import METHOD_FILE, LocalEngine
 
 NAMES = ("naive", "confident", "elicitation", "critic", "zero-shot")
 TUNED = "naive-tuned"
+WHOLE = "fine-tuned"
 SEEDS = (2001, 2002, 2003, 2004, 2005)
 SPLITS: tuple[SplitName, ...] = ("feedback", "final")
 Correct = NDArray[np.bool_]
@@ -23,11 +24,14 @@ Progress = Callable[[str, int, int], None]
 def measure_baselines(engine: LocalEngine, private: Path, say: Progress, seeds: tuple[int, ...] = SEEDS) -> dict[str, Correct]:
     """Correctness of every baseline, keyed `<split>/<name>`, each (S, M) with items in the order of sorted ids.
 
-    Naive is tuned as hard as its rivals are: of all its settings, the one with the best exact `feedback` accuracy.
+    Naive is tuned as hard as its rivals are: of all its settings, the one with the best exact `feedback` accuracy. Where the
+    student can be fine-tuned, that is one setting beside those of the heads on its frozen states.
     """
     answers = load_answers(private.parent)
     sources = {name: source_of(name) for name in NAMES}
     settings = {f"{layer}/{l2}": source_of("naive", layer=layer, l2=l2) for layer in TUNED_LAYERS for l2 in TUNED_L2}
+    if engine.testbed.preset is not None:
+        settings[WHOLE] = sources["naive"]
     tuned = _graded(engine, settings, "feedback", answers, seeds, say)
     best = max(tuned, key=lambda name: tuned[name].mean())
     sources[TUNED] = settings[best]
@@ -60,7 +64,10 @@ def _graded(
 
 def tuned_naive(private: Path) -> dict[str, str]:
     """The snapshot of naive with the setting that `measure_baselines` chose on `feedback`: what a confirmation must beat."""
-    layer, l2 = (private / "naive_tuned.txt").read_text().strip().split("/")
+    setting = (private / "naive_tuned.txt").read_text().strip()
+    if setting == WHOLE:
+        return {METHOD_FILE: source_of("naive")}
+    layer, l2 = setting.split("/")
     return {METHOD_FILE: source_of("naive", layer=int(layer), l2=float(l2))}
 
 

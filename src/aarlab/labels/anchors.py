@@ -3,17 +3,31 @@
 Legend: S seeds, M test items, N student pairs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aarlab.labels.teacher import Teacher, TeacherView
+from aarlab.core.records import SplitName
 from aarlab.methods.method import Array, Inputs, student_rows
 from aarlab.methods.parts import L2, LAYER
 from aarlab.models.head import LinearHead
 
 SEEDS = 10
+CEILING_SEED = 1000  # ceilings are trained on seeds from here, which no method is run on
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What the weak teachers say of the student items, (T, N), and which items of each test split every teacher and every
+    ceiling answers correctly, split -> (S, M); items in the problem's order."""
+
+    weak_probs_TN: Array
+    critic_probs_TN: Array
+    weak_correct: Mapping[SplitName, NDArray[np.bool_]]
+    ceiling_correct: Mapping[SplitName, NDArray[np.bool_]]
 
 
 def weak_correct(teachers: Sequence[Teacher], view: TeacherView, labels_M: Array) -> NDArray[np.bool_]:

@@ -19,11 +19,13 @@ TUNED_LAYERS = (12, 16, 20)
     family=Family.OTHER,
     cites="Burns et al. 2023, arXiv:2312.09390, section 3: weak labels, trained on as if true",
 )
-def naive(task: Task, seed: int, *, layer: int = parts.LAYER, l2: float = parts.L2) -> Array:
-    """A head on hard weak labels."""
-    del seed  # it has drawn the rows and the teacher already
-    student, test = parts.represent(task, (layer,))
-    return parts.train(student, parts.harden(task.weak_probs_N), l2=l2).probs(test)
+def naive(task: Task, seed: int, *, layer: int | None = None, l2: float | None = None) -> Array:
+    """Train on hard weak labels. With a layer or an L2, a head on frozen states is trained with these, whatever the student."""
+    labels_N = parts.harden(task.weak_probs_N)
+    if layer is None and l2 is None:
+        return parts.learn(task, labels_N, seed)
+    student, test = parts.represent(task, (parts.LAYER if layer is None else layer,))
+    return parts.train(student, labels_N, l2=parts.L2 if l2 is None else l2).probs(test)
 
 
 @method("naive-tuned", family=Family.OTHER, cites="naive with the layer and L2 that suit it best, so that no rival wins by L2")
@@ -34,26 +36,22 @@ def naive_tuned(task: Task, seed: int) -> Array:
 
 @method("confident", family=Family.DATA_FILTERING, cites="the study's baseline: train on confident weak labels only")
 def confident(task: Task, seed: int) -> Array:
-    """A head on the half of the weak labels that is furthest from 0.5."""
-    del seed
-    student, test = parts.represent(task)
+    """Train on the half of the weak labels that is furthest from 0.5."""
     keep = parts.confident(task.weak_probs_N, share=0.5)
-    return parts.train(student, parts.harden(task.weak_probs_N), keep=keep).probs(test)
+    return parts.learn(task, parts.harden(task.weak_probs_N), seed, keep=keep)
 
 
 @method("elicitation", family=Family.UNSUPERVISED_ELICITATION, cites="Wen et al. 2025, arXiv:2506.10139")
 def elicitation(task: Task, seed: int) -> Array:
-    """A head on labels that the student finds mutually predictable, starting from its zero-shot judgement; no weak label."""
-    student, test = parts.represent(task)
-    return parts.train(student, parts.harden(parts.elicited_labels(task, student, seed))).probs(test)
+    """Train on labels that the student finds mutually predictable, starting from its zero-shot judgement; no weak label."""
+    student, _ = parts.represent(task)
+    return parts.learn(task, parts.harden(parts.elicited_labels(task, student, seed)), seed)
 
 
 @method("critic", family=Family.OTHER, cites="Saunders et al. 2022, arXiv:2206.05802; here the critique is one number")
 def critic(task: Task, seed: int) -> Array:
-    """A head on the labels of the teacher that has read the student's judgement and learned how far to trust it."""
-    del seed
-    student, test = parts.represent(task)
-    return parts.train(student, parts.harden(task.critic_probs_N)).probs(test)
+    """Train on the labels of the teacher that has read the student's judgement and learned how far to trust it."""
+    return parts.learn(task, parts.harden(task.critic_probs_N), seed)
 
 
 @method(

@@ -8,7 +8,5 @@ from aarlab.methods.method import Array, Task, method
 @method("confidence-weighting", family=Family.CONFIDENCE_WEIGHTING, cites="Natarajan et al. 2013 weigh by label reliability")
 def confidence_weighting(task: Task, seed: int, *, power: float = 1.0) -> Array:
     """Hard weak labels with weight |2p - 1| ** power."""
-    del seed
-    student, test = parts.represent(task)
     weights_N = parts.confidence_weights(task.weak_probs_N, power)
-    return parts.train(student, parts.harden(task.weak_probs_N), weights_N=weights_N).probs(test)
+    return parts.learn(task, parts.harden(task.weak_probs_N), seed, weights_N=weights_N)

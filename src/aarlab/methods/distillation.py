@@ -15,15 +15,11 @@ def softened(probs_N: Array, temperature: float) -> Array:
 
 @method("distillation", family=Family.DISTILLATION, cites="Hinton, Vinyals & Dean 2015, arXiv:1503.02531")
 def distillation(task: Task, seed: int, *, temperature: float = 2.0) -> Array:
-    """A head on the teacher's softened probabilities."""
-    del seed
-    student, test = parts.represent(task)
-    return parts.train(student, softened(task.weak_probs_N, temperature)).probs(test)
+    """Train on the teacher's softened probabilities."""
+    return parts.learn(task, softened(task.weak_probs_N, temperature), seed)
 
 
 @method("product-of-experts", family=Family.DISTILLATION, cites="Hinton 2002, Training products of experts, section 2")
 def product_of_experts(task: Task, seed: int, *, trust: float = 1.0) -> Array:
-    """A head on weak logit plus `trust` times the student's standardised zero-shot logit."""
-    del seed
-    student, test = parts.represent(task)
-    return parts.train(student, parts.product_labels(task, trust)).probs(test)
+    """Train on weak logit plus `trust` times the student's standardised zero-shot logit."""
+    return parts.learn(task, parts.product_labels(task, trust), seed)

@@ -39,6 +39,4 @@ def reverse_kl(task: Task, seed: int) -> Array:
 
 
 def _with(task: Task, seed: int, loss: parts.Loss) -> Array:
-    del seed
-    student, test = parts.represent(task)
-    return parts.train(student, parts.harden(task.weak_probs_N), loss=loss).probs(test)
+    return parts.learn(task, parts.harden(task.weak_probs_N), seed, loss=loss)

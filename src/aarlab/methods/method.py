@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from aarlab.core.errors import InvalidSubmission
 from aarlab.core.records import Family
 from aarlab.core.registry import Registry
+from aarlab.models.strong import Strong
 
 Array = NDArray[np.float64]
 
@@ -40,20 +41,22 @@ class Inputs:
 @dataclass(frozen=True)
 class Task:
     """All that a method is given. `weak_probs_N` and `critic_probs_N` are probabilities that the label is 1 (`second` is
-    better, the choice is right): the weak teacher's own, and those after it has read the strong model's judgement."""
+    better, the choice is right): the weak teacher's own, and those after it has read the strong model's judgement. `strong` can
+    be fine-tuned; where the student is frozen there is none, and a head on its states is what learns."""
 
     student: Inputs
     test: Inputs
     weak_probs_N: Array
     critic_probs_N: Array
+    strong: Strong | None = None
 
 
 STUDENT_SHARE = 0.8  # of the student split that one seed draws: the same for the ceiling and for every method
 
 
-def student_rows(pairs: int, seed: int) -> NDArray[np.intp]:
+def student_rows(pairs: int, seed: int, share: float = STUDENT_SHARE) -> NDArray[np.intp]:
     """The student pairs that a seed draws, sorted. Every run of every method on that seed sees these."""
-    return np.sort(np.random.default_rng(seed).permutation(pairs)[: round(STUDENT_SHARE * pairs)])
+    return np.sort(np.random.default_rng(seed).permutation(pairs)[: round(share * pairs)])
 
 
 RunMethod = Callable[[Task, int], Array]

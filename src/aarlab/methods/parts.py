@@ -162,6 +162,28 @@ def generalised_cross_entropy(q: float = 0.7) -> Loss:
     return loss
 
 
+# --- what learns ------------------------------------------------------------------------------------------------------
+
+
+def learn(
+    task: Task,
+    labels_N: Array,
+    seed: int,
+    *,
+    keep: NDArray[np.intp] | None = None,
+    weights_N: Array | None = None,
+    loss: Loss = cross_entropy,
+) -> Array:
+    """Probabilities (M,) of the task's student after training on the kept labels: the strong model itself where it can be
+    fine-tuned, else a linear head on its frozen states."""
+    if task.strong is None:
+        student, test = represent(task)
+        return train(student, labels_N, keep=keep, weights_N=weights_N, loss=loss).probs(test)
+    rows = np.arange(len(labels_N)) if keep is None else keep
+    weights_n = None if weights_N is None else weights_N[rows]
+    return task.strong.fine_tune(labels_N[rows], seed=seed, rows=rows, weights_n=weights_n, loss=loss).test_probs_M
+
+
 # --- heads and schedules ----------------------------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ from scipy.special import expit
 
 from aarlab.models.head import Array, Loss, cross_entropy
 
+SOCKET = "strong.sock"  # in the folder of a door
 Where = Literal["student", "test"]
 Demonstration = tuple[int, int]  # (row of the task's student items, label that it is shown with)
 

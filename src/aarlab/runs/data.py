@@ -4,6 +4,7 @@
 <folder>/<split>/layer_<L>.npy    (N, C, D) float16, C = 2 choices of a pair or 1 to be judged alone
 <folder>/<split>/favour.npy       (N, C) float32
 public/weak_probs.npy, critic_probs.npy    (T, N) float64, one row a teacher seed
+public/strong.json                         where the student can be fine-tuned: its preset's name and what share a seed draws
 """
 
 import json
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 
 from aarlab.core.errors import Misconfigured
 from aarlab.core.records import AnyItem, SplitName
-from aarlab.methods.method import Inputs, Task, student_rows
+from aarlab.methods.method import STUDENT_SHARE, Inputs, Task, student_rows
+from aarlab.models.strong import Question, Strong
 
 
 @dataclass(frozen=True)
@@ -85,15 +87,34 @@ def take(inputs: Inputs, rows: NDArray[np.intp]) -> Inputs:
     )
 
 
-def load_task(public: Path, test_folder: Path, test_split: SplitName, seed: int) -> Task:
-    """The task of one seed: it draws the student pairs, and which teacher's weak labels they carry."""
+def questions_of(folder: Path, split: SplitName) -> list[Question]:
+    """The published items of a split as a model reads them, in published order.
+
+    Raises:
+        Misconfigured: see `read_inputs`.
+    """
+    inputs = read_inputs(folder, split)
+    return [Question(question, choices) for question, choices in zip(inputs.questions, inputs.choices, strict=True)]
+
+
+def _at(door: Path, rows: NDArray[np.intp]) -> Strong:
+    from aarlab.models.remote import Remote
+
+    return Remote(door, rows)
+
+
+def load_task(public: Path, test_folder: Path, test_split: SplitName, seed: int, door: Path | None = None) -> Task:
+    """The task of one seed: it draws the student pairs, and which teacher's weak labels they carry. `door`: where the strong
+    model can be asked, if it can be fine-tuned."""
     student = read_inputs(public, "student")
     weak_TN, critic_TN = (np.load(public / f"{name}_probs.npy") for name in ("weak", "critic"))
-    rows = student_rows(len(student), seed)
+    share = json.loads(told.read_text())["student_share"] if (told := public / "strong.json").exists() else STUDENT_SHARE
+    rows = student_rows(len(student), seed, share)
     teacher = seed % len(weak_TN)
     return Task(
         student=take(student, rows),
         test=read_inputs(test_folder, test_split),
         weak_probs_N=weak_TN[teacher, rows],
         critic_probs_N=critic_TN[teacher, rows],
+        strong=None if door is None else _at(door, rows),
     )

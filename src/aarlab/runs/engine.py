@@ -9,16 +9,18 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from aarlab.core.errors import InvalidSubmission, Transient
+from aarlab.core.errors import InvalidSubmission, Misconfigured, Transient
 from aarlab.core.records import Failure, Record, SplitName
 from aarlab.core.snapshot import snapshot_hash
+from aarlab.models.strong import SOCKET
+from aarlab.runs.student import OpenDoor
 from aarlab.runs.testbed import Testbed
 from aarlab.sandbox.disk import scratch
 from aarlab.sandbox.sandbox import Completed, Limits, Mount, Sandbox, SandboxSpec
@@ -59,8 +61,20 @@ class RunResult:
 class LocalEngine:
     """Runs on this machine, `workers` at a time, each in a sandbox that sees public data (and a test split's inputs) only."""
 
-    def __init__(self, testbed: Testbed, cache: Path, make_sandbox: MakeSandbox, *, workers: int, timeout_s: float) -> None:
-        self.testbed, self.cache, self.make_sandbox = testbed, cache, make_sandbox
+    def __init__(
+        self,
+        testbed: Testbed,
+        cache: Path,
+        make_sandbox: MakeSandbox,
+        *,
+        workers: int,
+        timeout_s: float,
+        open_door: OpenDoor | None = None,
+    ) -> None:
+        """`open_door`: of the student of the testbed, where it can be fine-tuned."""
+        if testbed.preset is not None and open_door is None:
+            raise Misconfigured(f"{testbed.folder.name} has a student that is fine-tuned: give the engine its door.")
+        self.testbed, self.cache, self.make_sandbox, self.open_door = testbed, cache, make_sandbox, open_door
         self.limits = Limits(timeout_s=timeout_s)
         self.fingerprint = testbed.fingerprint
         self.pool = ThreadPoolExecutor(workers)
@@ -81,11 +95,11 @@ class LocalEngine:
         return self._execute(spec, files, folder)
 
     def _execute(self, spec: RunSpec, files: Mapping[str, str], folder: Path) -> RunResult:
-        with scratch("aar-run-") as place:
+        with scratch("aar-run-") as place, self._door(spec, place / "door") as door:
             code, out = place / "code", place / "out"
             write_code(code, files)
             out.mkdir()
-            done = self._in_sandbox(spec, code, out)
+            done = self._in_sandbox(spec, code, out, door)
             if done.returncode or not os.path.lexists(out / "answers.json"):
                 raise InvalidSubmission(_why(done, self.limits), log=done.output, failure=_kind(done))
             answers = read_answers(out / "answers.json")
@@ -93,13 +107,24 @@ class LocalEngine:
         _keep(folder, spec, result)
         return result
 
-    def _in_sandbox(self, spec: RunSpec, code: Path, out: Path) -> Completed:
+    @contextlib.contextmanager
+    def _door(self, spec: RunSpec, folder: Path) -> Iterator[Path | None]:
+        """A folder with the socket of the strong model, open for as long as the run lasts; None where the student is frozen."""
+        if self.open_door is None:
+            yield None
+            return
+        folder.mkdir()
+        with self.open_door(self.testbed, spec.split, folder):
+            yield folder
+
+    def _in_sandbox(self, spec: RunSpec, code: Path, out: Path, door: Path | None) -> Completed:
         test = self.testbed.sealed if spec.split == "final" else self.testbed.public
         mounts = (
             Mount(self.testbed.public, "/data"),
             Mount(test, "/test"),
             Mount(code, "/code"),
             Mount(out, "/out", writable=True),
+            *([] if door is None else [Mount(door, "/strong")]),
         )
         env = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/tmp"}
         sandbox = self.make_sandbox(SandboxSpec(name=f"run-{spec.key}", mounts=mounts, env=env, workdir="/out"))
@@ -108,6 +133,7 @@ class LocalEngine:
             argv = [sys.executable, "-m", "aarlab.runs.execute", "--method", f"{inside('/code')}/{METHOD_FILE}"]
             argv += ["--public", inside("/data"), "--test", inside("/test"), "--split", spec.split]
             argv += ["--seeds", ",".join(map(str, spec.seeds)), "--out", f"{inside('/out')}/answers.json"]
+            argv += [] if door is None else ["--door", f"{inside('/strong')}/{SOCKET}"]
             return sandbox.exec(argv, self.limits)
         finally:
             sandbox.close()

@@ -31,12 +31,14 @@ def load_method(path: Path) -> RunMethod:
     return run
 
 
-def execute(method: Path, *, public: Path, test: Path, split: SplitName, seeds: list[int]) -> dict[str, dict[str, int]]:
+def execute(
+    method: Path, *, public: Path, test: Path, split: SplitName, seeds: list[int], door: Path | None = None
+) -> dict[str, dict[str, int]]:
     """Hard answers of the method by seed and item id."""
     run = load_method(method)
     answers: dict[str, dict[str, int]] = {}
     for seed in seeds:
-        task = load_task(public, test, split, seed)
+        task = load_task(public, test, split, seed, door)
         probs_M = check_output(run(task, seed), len(task.test))
         answers[str(seed)] = {i: int(p > 0.5) for i, p in zip(task.test.ids, probs_M, strict=True)}
     return answers
@@ -49,9 +51,11 @@ def main() -> None:
     parser.add_argument("--test", type=Path, required=True, help="the folder that holds the test split's inputs")
     parser.add_argument("--split", default="feedback", help="feedback or final")
     parser.add_argument("--seeds", required=True, help="comma-separated")
+    parser.add_argument("--door", type=Path, help="the socket at which the strong model is, if it can be fine-tuned")
     parser.add_argument("--out", type=Path, required=True, help="where the answers go (JSON)")
     a = parser.parse_args()
-    answers = execute(a.method, public=a.public, test=a.test, split=a.split, seeds=[int(s) for s in a.seeds.split(",")])
+    seeds = [int(s) for s in a.seeds.split(",")]
+    answers = execute(a.method, public=a.public, test=a.test, split=a.split, seeds=seeds, door=a.door)
     partial = a.out.with_suffix(".partial")
     partial.write_text(json.dumps(answers))
     partial.replace(a.out)

@@ -4,22 +4,31 @@ Legend: N items, C choices an item, D hidden width, P numbers of a surprisal pro
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aarlab.core.errors import Misconfigured
-from aarlab.core.records import AnyItem, Pair
+from aarlab.core.records import AnyItem, Pair, SplitName
 from aarlab.core.settings import Home
+from aarlab.labels.anchors import Labelled
 from aarlab.models import double, minilm, smollm
 from aarlab.models.count_lm import CountLM
 from aarlab.models.vectors import static_vectors
 from aarlab.problems.problem import Problem
 
+if TYPE_CHECKING:
+    from aarlab.runs.testbed import Testbed
+
 Say = Callable[[str, int, int], None]  # (what, done, of): progress of one step
+OpenDoor = Callable[["Testbed", SplitName, Path], AbstractContextManager[object]]
+"""(testbed, test split, folder): the strong model can be asked at the folder's socket about the student split and that one."""
 
 
 @dataclass(frozen=True)
@@ -29,19 +38,25 @@ class Reading:
     hidden: dict[int, NDArray[np.float16]]  # layer -> (N, C, D), the student's
     profile_NCP: NDArray[np.float32]  # the student's surprisal; P = 0 for pairs
     favour_NC: NDArray[np.float32]  # the student's zero-shot judgement
-    teacher_NCE: NDArray[np.float32]  # of another lineage than the student
+    teacher_NCE: NDArray[np.float32]  # of another lineage than the student; E = 0 where the teacher is fine-tuned
     fingerprint: str
 
 
 @dataclass(frozen=True)
 class Student:
     """A named way to read items: `read(problem, items, data_seed, say)`; `words` says who the student and its teacher are, and
-    `pair` is another student with another teacher, whose layers go by the same names."""
+    `pair` is another student with another teacher, whose layers go by the same names.
+
+    Of a student that is fine-tuned: `label` trains teachers and ceilings, `open_door` lets a run ask it, `told` is published."""
 
     name: str
     read: Callable[[Problem, Sequence[AnyItem], int, Say], Reading]
     words: str = ""
     pair: "Student | None" = None
+    label: Callable[[Sequence[AnyItem], Say], Labelled] | None = None
+    open_door: OpenDoor | None = None
+    told: Mapping[str, object] = field(default_factory=dict)
+    close: Callable[[], None] = lambda: None
 
 
 def smollm2(home: Home, workers: int, *, random_weights: bool = False) -> Student:

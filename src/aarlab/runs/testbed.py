@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from aarlab.core.errors import Misconfigured
 from aarlab.core.records import AnyItem, SplitName
 from aarlab.core.settings import Home
-from aarlab.labels.anchors import SEEDS, ceiling_correct, weak_correct
+from aarlab.labels.anchors import CEILING_SEED, SEEDS, Labelled, ceiling_correct, weak_correct
 from aarlab.labels.teacher import TeacherView, train_teacher
 from aarlab.problems import PROBLEMS
 from aarlab.problems.publish import PUBLISHED_SPLITS, publish
@@ -50,6 +50,12 @@ class Testbed:
         return self.folder / "private"
 
     @property
+    def preset(self) -> str | None:
+        """The name of the preset whose student is fine-tuned here; None where it is frozen."""
+        told = self.public / "strong.json"
+        return json.loads(told.read_text())["preset"] if told.exists() else None
+
+    @property
     def fingerprint(self) -> str:
         """What the states and items are, as a hash: part of the key of everything that is computed from them."""
         return hashlib.sha256((self.private / "ready.json").read_bytes()).hexdigest()[:24]
@@ -58,8 +64,11 @@ class Testbed:
         """Raise where researchers may not see this problem.
 
         Raises:
-            Misconfigured: the problem is reserved for transfer.
+            Misconfigured: the problem is reserved for transfer, or the student is trained in the screening tier.
         """
+        if self.preset is not None and json.loads((self.public / "strong.json").read_text())["screening"]:
+            words = "is in the screening tier, which ranks ideas and never enters a leaderboard"
+            raise Misconfigured(f"{self.folder.name} {words}. Take a preset without screen_layers for a campaign.")
         card = json.loads((self.public / "problem.json").read_text())
         if card["transfer_only"]:
             raise Misconfigured(
@@ -86,7 +95,11 @@ def prepare(problem: str, data_seed: int, *, home: Home, student: Student, say: 
     publish(chosen, items, folder, data_seed=data_seed, student=student.words)
     reading = student.read(chosen, items, drawn_by, say)
     say("weak labels and anchors", 0, 1)
-    _label(items, reading, folder)
+    _publish_states(items, reading, folder)
+    labelled = by_heads(items, reading) if student.label is None else student.label(items, say)
+    _publish_labels(items, labelled, folder)
+    if student.told:
+        (folder / "public" / "strong.json").write_text(json.dumps(student.told))
     say("weak labels and anchors", 1, 1)
     ready.write_text(json.dumps({"features": reading.fingerprint, "items": _digest(items)}))
     return Testbed(folder, from_cache=False)
@@ -112,25 +125,46 @@ def _digest(items: Sequence[AnyItem]) -> str:
     return hashlib.sha256("".join(i.model_dump_json() for i in items).encode()).hexdigest()
 
 
-def _label(items: Sequence[AnyItem], reading: Reading, folder: Path) -> None:
-    """Write states, weak labels and anchors."""
+def _rows(items: Sequence[AnyItem]) -> dict[SplitName, list[int]]:
+    """Split -> the rows of its items, for the splits that the problem has."""
     splits: tuple[SplitName, ...] = ("teacher", *PUBLISHED_SPLITS)
-    rows = {s: found for s in splits if (found := [n for n, i in enumerate(items) if i.split == s])}
+    return {s: found for s in splits if (found := [n for n, i in enumerate(items) if i.split == s])}
+
+
+def _publish_states(items: Sequence[AnyItem], reading: Reading, folder: Path) -> None:
+    rows = _rows(items)
+    for split, states in _states(reading, rows).items():
+        if split != "teacher":
+            write_states(folder / PUBLISHED_SPLITS[split], split, states)
+
+
+def _publish_labels(items: Sequence[AnyItem], labelled: Labelled, folder: Path) -> None:
+    """Weak labels beside the published items; anchors, in the order of sorted ids (as grades are), beside the answers."""
+    np.save(folder / "public" / "weak_probs.npy", labelled.weak_probs_TN)
+    np.save(folder / "public" / "critic_probs.npy", labelled.critic_probs_TN)
+    anchors = {}
+    for split in labelled.weak_correct:
+        order = np.argsort(np.array([i.id for i in items if i.split == split]))
+        anchors[f"{split}_weak_SM"] = labelled.weak_correct[split][:, order]
+        anchors[f"{split}_ceiling_SM"] = labelled.ceiling_correct[split][:, order]
+    np.savez(folder / "private" / "anchors.npz", **anchors)
+
+
+def by_heads(items: Sequence[AnyItem], reading: Reading) -> Labelled:
+    """Weak labels and anchors where teacher and student are heads on what was read."""
+    rows = _rows(items)
     labels = {split: np.array([items[i].label for i in r]) for split, r in rows.items()}
     views, states = _views(reading, rows), _states(reading, rows)
     teachers = [train_teacher(views["teacher"], labels["teacher"], seed) for seed in range(SEEDS)]
-    for split in rows.keys() - {"teacher"}:
-        write_states(folder / PUBLISHED_SPLITS[split], split, states[split])
-    np.save(folder / "public" / "weak_probs.npy", np.stack([t.weak_probs(views["student"]) for t in teachers]))
-    np.save(folder / "public" / "critic_probs.npy", np.stack([t.critic_probs(views["student"]) for t in teachers]))
     inputs = {s: inputs_of([items[i] for i in rows[s]], states[s]) for s in rows.keys() - {"teacher"}}
-    anchors = {}
-    for split in rows.keys() - {"teacher", "student"}:
-        order = np.argsort(np.array(inputs[split].ids))  # grades are in the order of sorted ids
-        ceiling = ceiling_correct(inputs["student"], labels["student"], inputs[split], labels[split], range(1000, 1000 + SEEDS))
-        anchors[f"{split}_weak_SM"] = weak_correct(teachers, views[split], labels[split])[:, order]
-        anchors[f"{split}_ceiling_SM"] = ceiling[:, order]
-    np.savez(folder / "private" / "anchors.npz", **anchors)
+    tested = [s for s in rows if s not in ("teacher", "student")]
+    seeds = range(CEILING_SEED, CEILING_SEED + SEEDS)
+    return Labelled(
+        weak_probs_TN=np.stack([t.weak_probs(views["student"]) for t in teachers]),
+        critic_probs_TN=np.stack([t.critic_probs(views["student"]) for t in teachers]),
+        weak_correct={s: weak_correct(teachers, views[s], labels[s]) for s in tested},
+        ceiling_correct={s: ceiling_correct(inputs["student"], labels["student"], inputs[s], labels[s], seeds) for s in tested},
+    )
 
 
 def _views(reading: Reading, rows: dict[SplitName, list[int]]) -> dict[SplitName, TeacherView]:
