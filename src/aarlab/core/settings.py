@@ -68,3 +68,8 @@ def environment() -> dict[str, str]:
 def docker_image() -> str:
     """The image over which docker's sandbox mounts the host's /usr: `AAR_DOCKER_IMAGE`, or Debian's smallest."""
     return os.environ.get("AAR_DOCKER_IMAGE", "debian:stable-slim")
+
+
+def data_from() -> Path | None:
+    """A folder laid out like the hub (DIR/<owner>/<name>/...) that is asked before it: `AAR_DATA_FROM`, or `--from DIR`."""
+    return Path(found).resolve() if (found := os.environ.get("AAR_DATA_FROM")) else None

@@ -1,0 +1,231 @@
+"""Files from the model hub, or from a folder laid out like it: DIR/<owner>/<name>/<files as upstream>.
+
+Beside the files of `cache/hub/<kind>s/<owner>/<name>/` lies `<name>.source.json`: the revision that was asked for, the commit
+that it led to, and the SHA-256 of every file. What is not as recorded is refused: a testbed of
+other files is another testbed.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from aarlab.core.errors import Misconfigured, Transient
+from aarlab.core.records import Record
+from aarlab.core.settings import data_from, hub_reachable_by_choice
+
+if TYPE_CHECKING:
+    from aarlab.models.preset import ModelSource
+
+Kind = Literal["dataset", "model"]
+MODEL_FILES = ("*.json", "*.safetensors", "*.txt", "*.jinja", "tokenizer*")
+LARGE = 1 << 28  # bytes from which a file whose size and time have not changed is not hashed again
+FOLDER = "folder"  # stands for the commit of a local folder that does not say which commit it is
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set of the hub: which files of it are needed, and under which licence they are."""
+
+    name: str  # "owner/name"
+    revision: str
+    licence: str
+    patterns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Checked files of one repository. `sha256`: by path relative to `folder`, in order."""
+
+    name: str
+    folder: Path
+    commit: str
+    sha256: dict[str, str]
+
+
+class _File(Record):
+    sha256: str
+    size: int
+    mtime_ns: int
+
+
+class _Recorded(Record):
+    """source.json: what was found at the first use."""
+
+    name: str
+    revision: str
+    commit: str
+    files: dict[str, _File]
+
+
+def dataset(source: Source, cache: Path) -> Snapshot:
+    """The data set's files: from the folder of `--from DIR` if it has them, else from the cache, else from the hub.
+
+    Raises:
+        Transient, Misconfigured: see `snapshot`.
+    """
+    return snapshot(source.name, source.revision, kind="dataset", patterns=source.patterns, cache=cache, local=data_from())
+
+
+def ensure_model(source: "ModelSource", cache: Path) -> Path:
+    """The folder of a causal language model in Hugging Face's format: weights in safetensors, configuration and tokenizer.
+
+    Raises:
+        Misconfigured: its own folder is no model's.
+        Transient, Misconfigured: see `snapshot`.
+    """
+    if source.folder is None:
+        return snapshot(source.name, source.revision, kind="model", patterns=MODEL_FILES, cache=cache, local=data_from()).folder
+    if not (source.folder / "config.json").is_file():
+        raise Misconfigured(f"{source.folder} has no config.json: give the folder of a model in Hugging Face's format.")
+    return source.folder
+
+
+def snapshot(name: str, revision: str, *, kind: Kind, patterns: Sequence[str], cache: Path, local: Path | None) -> Snapshot:
+    """The files of a repository that match `patterns`, checked. `local`/<owner>/<name> is used in place if it is there;
+    files that were downloaded before are used without asking the network.
+
+    Raises:
+        Transient: the hub could not be reached, or is not to be asked (HF_HUB_OFFLINE).
+        Misconfigured: the hub does not have it, a pattern matches no file, a file is not as recorded, or `revision` leads to
+            another commit than it did.
+    """
+    folder = cache / "hub" / f"{kind}s" / name
+    note = folder.with_name(f"{folder.name}.source.json")
+    if local is not None and (local / name).is_dir():
+        folder, note = local / name, note.with_name(f"{folder.name}.local.source.json")
+        _refuse_gaps(folder, patterns)
+        return _checked(name, revision, _commit_of(folder), folder, patterns, note)
+    recorded = _read(note)
+    if recorded is None or _gaps(folder, patterns) or not _all_there(folder, recorded, patterns):
+        commit = _download(name, revision, kind, patterns, folder, recorded)
+        _refuse_gaps(folder, patterns)
+    else:
+        commit = recorded.commit
+    return _checked(name, revision, commit, folder, patterns, note)
+
+
+def _checked(name: str, revision: str, commit: str, folder: Path, patterns: Sequence[str], note: Path) -> Snapshot:
+    """The snapshot, all of its files as recorded; what was not recorded yet is."""
+    recorded = _read(note) or _Recorded(name=name, revision=revision, commit=commit, files={})
+    if (recorded.revision, recorded.commit) != (revision, commit):
+        raise _moved(name, revision, commit, recorded, folder, note)
+    files = {path: _looked_at(folder / path, recorded.files.get(path)) for path in _matching(folder, patterns)}
+    for path, found in files.items():
+        if (known := recorded.files.get(path)) is not None and known.sha256 != found.sha256:
+            raise Misconfigured(
+                f"{folder / path} has SHA-256 {found.sha256}, but had {known.sha256} when it was first used: it was changed "
+                f"or copied in part. Restore it; or, to take it as it is for new testbeds, delete {note}.",
+                path=folder / path,
+            )
+    if files != {path: recorded.files.get(path) for path in files}:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        written = recorded.model_copy(update={"files": {**recorded.files, **files}})
+        note.write_text(written.model_dump_json(indent=1), encoding="utf-8")
+    return Snapshot(name, folder, commit, {path: file.sha256 for path, file in files.items()})
+
+
+def _looked_at(path: Path, known: _File | None) -> _File:
+    stat = path.stat()
+    if known and stat.st_size >= LARGE and (known.size, known.mtime_ns) == (stat.st_size, stat.st_mtime_ns):
+        return known
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return _File(sha256=digest, size=stat.st_size, mtime_ns=stat.st_mtime_ns)
+
+
+def _read(note: Path) -> _Recorded | None:
+    if not note.exists():
+        return None
+    try:
+        return _Recorded.model_validate_json(note.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise Misconfigured(f"{note} is damaged: {error}. Delete it, and the folder beside it.", path=note) from error
+
+
+def _matching(folder: Path, patterns: Sequence[str]) -> list[str]:
+    """Paths relative to the folder, in order; nothing of what the hub's client keeps in `.cache`."""
+    found = (p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    return sorted(p for p in found if not p.startswith(".cache/") and any(fnmatch(p, pattern) for pattern in patterns))
+
+
+def _gaps(folder: Path, patterns: Sequence[str]) -> list[str]:
+    """The patterns without a file; of a model's, where any file may be missing that it has no use for, the necessary ones."""
+    needed = ("config.json", "*.safetensors", "tokenizer*") if tuple(patterns) == MODEL_FILES else patterns
+    return [pattern for pattern in needed if not _matching(folder, [pattern])]
+
+
+def _all_there(folder: Path, recorded: _Recorded, patterns: Sequence[str]) -> bool:
+    return all((folder / p).is_file() for p in recorded.files if any(fnmatch(p, pattern) for pattern in patterns))
+
+
+def _refuse_gaps(folder: Path, patterns: Sequence[str]) -> None:
+    if gaps := _gaps(folder, patterns):
+        raise Misconfigured(f"{folder} has no file {', '.join(gaps)}. Put the files there as they are upstream.", missing=gaps)
+
+
+def _moved(name: str, revision: str, commit: str, recorded: _Recorded, folder: Path, note: Path) -> Misconfigured:
+    return Misconfigured(
+        f"{name} at revision {revision} is commit {commit}, but what was used before was commit {recorded.commit} (revision "
+        f"{recorded.revision}). Ask for revision {recorded.commit} to stay with that; or delete {note} and {folder} to go on "
+        f"with the other for new testbeds.",
+        commit=commit,
+    )
+
+
+def _commit_of(folder: Path) -> str:
+    """The commit that the hub's client noted when it downloaded into this folder; FOLDER if it was not it that did."""
+    notes = sorted((folder / ".cache" / "huggingface" / "download").rglob("*.metadata"))
+    commits = {note.read_text(encoding="utf-8").splitlines()[0] for note in notes}
+    return commits.pop() if len(commits) == 1 else FOLDER
+
+
+def _download(name: str, revision: str, kind: Kind, patterns: Sequence[str], folder: Path, recorded: _Recorded | None) -> str:
+    """Download what is missing; the commit that the revision leads to. A broken download is continued by the next call."""
+    missing = _gaps(folder, patterns) or [p for p in (recorded.files if recorded else ()) if not (folder / p).is_file()]
+    if not hub_reachable_by_choice():
+        raise _unreachable(name, missing, "HF_HUB_OFFLINE is set")
+    try:
+        from huggingface_hub import HfApi, errors, snapshot_download
+    except ImportError as error:
+        raise Misconfigured("The hub's client is missing: pip install 'aarlab[study]'.") from error
+    try:
+        info = HfApi().dataset_info if kind == "dataset" else HfApi().model_info
+        about = info(name, revision=revision, files_metadata=True)
+        commit = str(about.sha)
+        if recorded is not None and recorded.commit != commit:
+            raise _moved(name, revision, commit, recorded, folder, folder.with_name(f"{folder.name}.source.json"))
+        snapshot_download(name, repo_type=kind, revision=commit, local_dir=folder, allow_patterns=list(patterns))
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
+        raise Misconfigured(f"The hub does not give {kind} {name} at revision {revision}: {_first_line(error)}") from error
+    except (OSError, errors.OfflineModeIsEnabled) as error:  # the client's own errors are OSErrors
+        raise _unreachable(name, missing, _first_line(error)) from error
+    for path, told in _told(about.siblings or [], patterns):
+        if _looked_at(folder / path, None).sha256 != told:
+            (folder / path).unlink()
+            raise Transient(f"{path} of {name} did not arrive whole and was removed. Try again.")
+    return commit
+
+
+def _told(siblings: Sequence[Any], patterns: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """(path, SHA-256) of the wanted files for which the hub tells one: those that it keeps outside of git."""
+    for file in siblings:
+        lfs: Mapping[str, str] | None = file.lfs
+        if lfs and any(fnmatch(file.rfilename, pattern) for pattern in patterns):
+            yield file.rfilename, lfs["sha256"]
+
+
+def _unreachable(name: str, missing: Sequence[str], why: str) -> Transient:
+    owner, _, short = name.partition("/")
+    return Transient(
+        f"{', '.join(missing)} of {name} cannot be downloaded: {why} Try again; or put the files into a folder as "
+        f"DIR/{owner}/{short}/... and give --from DIR (AAR_DATA_FROM).",
+        missing=list(missing),
+    )
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return f"{lines[0] if lines else type(error).__name__}."

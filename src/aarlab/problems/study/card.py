@@ -1,0 +1,178 @@
+"""A problem's data card: where its items are from, what was done to them, and what they look like. No label, no rating.
+
+It is published beside the problem, as `data_card.json` and for people as `DATA.md`.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from aarlab.core.records import SPLITS, AnyItem, PartName, Record, SplitName
+from aarlab.problems.hub import Snapshot, Source
+from aarlab.problems.study.contamination import GRAM, LEAST_SHARED, THRESHOLD, Findings
+
+
+class Origin(Record):
+    """A data set that items are from."""
+
+    name: str
+    revision: str  # as asked for
+    commit: str  # as found; "folder": a local folder that does not say
+    licence: str
+    files: dict[str, str]  # path -> SHA-256
+
+
+class LeftOut(Record):
+    """Candidates that were left out of `split` since they resemble items of `resembles`."""
+
+    split: SplitName
+    resembles: SplitName
+    how: str
+    candidates: int
+
+
+class Provenance(Record):
+    """What only the builder knows about the items."""
+
+    origins: tuple[Origin, ...]
+    drawn: str  # how items were chosen for the splits
+    levels: str  # what a level means
+    balancing: str
+    left_out: tuple[LeftOut, ...]
+    dropped: dict[str, int]  # rows of the sources that were no candidates, by reason
+    limits: tuple[str, ...]
+
+
+class Built(tuple[AnyItem, ...]):
+    """Items as `Problem.build` returns them, with where they are from."""
+
+    provenance: Provenance
+
+    @classmethod
+    def of(cls, items: Iterable[AnyItem], provenance: Provenance) -> "Built":
+        built = cls(items)
+        built.provenance = provenance
+        return built
+
+
+class Cell(Record):
+    split: SplitName
+    part: PartName
+    level: int
+    items: int
+
+
+class Length(Record):
+    """Characters of an item's public texts together."""
+
+    split: SplitName
+    median: int
+    p95: int
+    longest: int
+
+
+class DataCard(Record):
+    problem: str
+    version: str
+    data_seed: int
+    provenance: Provenance
+    cells: tuple[Cell, ...]
+    lengths: tuple[Length, ...]
+    public_sha256: dict[str, str]  # split -> SHA-256 of its items as published, without labels
+
+
+def origin(source: Source, snapshot: Snapshot) -> Origin:
+    return Origin(
+        name=source.name, revision=source.revision, commit=snapshot.commit, licence=source.licence, files=snapshot.sha256
+    )
+
+
+def left_out(findings: Findings) -> tuple[LeftOut, ...]:
+    """The findings of contamination, as the card states them."""
+    found = sorted(findings.items())
+    return tuple(LeftOut(split=s, resembles=r, how=how, candidates=n) for (s, r, how), n in found)
+
+
+def data_card(name: str, version: str, data_seed: int, items: Sequence[AnyItem], provenance: Provenance) -> DataCard:
+    """The card of these items."""
+    counts: Counter[tuple[SplitName, PartName, int]] = Counter((i.split, i.part, i.level) for i in items)
+    by_split: dict[SplitName, list[AnyItem]] = {s: [i for i in items if i.split == s] for s in SPLITS}
+    return DataCard(
+        problem=name,
+        version=version,
+        data_seed=data_seed,
+        provenance=provenance,
+        cells=tuple(
+            Cell(split=s, part=p, level=level, items=n)
+            for (s, p, level), n in sorted(counts.items(), key=lambda c: (SPLITS.index(c[0][0]), c[0]))
+        ),
+        lengths=tuple(_length(s, found) for s, found in by_split.items() if found),
+        public_sha256={s: _sha256(found) for s, found in by_split.items() if found},
+    )
+
+
+def _public(item: AnyItem) -> dict[str, str]:
+    return {name: getattr(item, name) for name in item.PUBLISHED}
+
+
+def _length(split: SplitName, items: Sequence[AnyItem]) -> Length:
+    sizes = [sum(len(text) for name, text in _public(i).items() if name != "id") for i in items]
+    median, p95, longest = (round(float(q)) for q in np.quantile(sizes, (0.5, 0.95, 1.0)))
+    return Length(split=split, median=median, p95=p95, longest=longest)
+
+
+def _sha256(items: Sequence[AnyItem]) -> str:
+    """Of the lines of the split's published file."""
+    lines = "".join(json.dumps(_public(i), ensure_ascii=False) + "\n" for i in items)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def markdown(card: DataCard) -> str:
+    """The card for people."""
+    return "\n".join(_lines(card)) + "\n"
+
+
+def _lines(card: DataCard) -> Iterator[str]:
+    known = card.provenance
+    yield from (f"# Data of {card.problem}, version {card.version}, data seed {card.data_seed}", "", "## Sources", "")
+    for o in known.origins:
+        yield f"- **{o.name}**, revision {o.revision}, commit {o.commit}; licence {o.licence}"
+        yield from (f"  - `{path}`, SHA-256 `{digest}`" for path, digest in o.files.items())
+    yield from ("", "## Items", "", known.drawn, "", f"Levels: {known.levels}", "", f"Labels: {known.balancing}", "")
+    yield from _table(("split", "part", "level", "items"), [(c.split, c.part, c.level, c.items) for c in card.cells])
+    yield from ("", "Characters of an item (question and answers):", "")
+    yield from _table(
+        ("split", "median", "95 %", "longest"),
+        [(length.split, length.median, length.p95, length.longest) for length in card.lengths],
+    )
+    yield from ("", "Rows of the sources that were no candidates: " + (_counts(known.dropped) or "none") + ".")
+    yield from ("", "## Contamination", "", METHOD, "")
+    yield from _table(
+        ("left out of", "resembles an item of", "how", "candidates"),
+        [(o.split, o.resembles, o.how, o.candidates) for o in known.left_out],
+    )
+    yield from ("", "## Known limits", "", *(f"- {limit}" for limit in known.limits))
+    yield from ("", "## What was built", "", "SHA-256 of each split as published (without labels):", "")
+    yield from (f"- {split}: `{digest}`" for split, digest in card.public_sha256.items())
+
+
+METHOD = (
+    "Splits are filled in the order final, feedback, teacher, student, each with candidates that resemble nothing in the "
+    "splits before it. Exact: the same words in the same order. Near: two texts of a kind (question, answer) share at least "
+    f"{THRESHOLD:.0%} of the shorter one's distinct word {GRAM}-grams, and at least {LEAST_SHARED} of them. The counts are of "
+    "the candidates that were looked at until the split was full. Only these splits were compared: what a model's pretraining "
+    "has seen is not known."
+)
+
+
+def _counts(found: dict[str, int]) -> str:
+    return ", ".join(f"{why}: {n}" for why, n in found.items())
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
+    yield "| " + " | ".join(head) + " |"
+    yield "|" + "---|" * len(head)
+    yield from ("| " + " | ".join(map(str, row)) + " |" for row in rows or [("none",) + ("",) * (len(head) - 1)])
