@@ -5,8 +5,10 @@ Only answers are kept, no label and no score: grading is done again by whoever r
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing import get_context
@@ -22,8 +24,10 @@ from aarlab.core.errors import InvalidSubmission
 from aarlab.core.records import SplitName
 from aarlab.methods.library import METHODS
 from aarlab.methods.method import RunMethod, Task, check_output
+from aarlab.models.strong import SOCKET
 from aarlab.runs.data import load_task
 from aarlab.runs.execute import load_method
+from aarlab.runs.student import OpenDoor
 from aarlab.runs.testbed import Testbed
 
 Say = Callable[[str, int, int], None]
@@ -71,14 +75,17 @@ def runner(method: str) -> RunMethod:
     return load_method(Path(method)) if method.endswith(".py") else METHODS[method].run
 
 
-def task_of(testbed: Testbed, split: SplitName, seed: int) -> Task:
+def task_of(testbed: Testbed, split: SplitName, seed: int, door: Path | None = None) -> Task:
     """The task of one seed; `final` is read from the sealed folder, since this is the operator's process."""
     folder = testbed.sealed if split == "final" else testbed.public
-    return load_task(testbed.public, folder, split, seed)
+    return load_task(testbed.public, folder, split, seed, door)
 
 
-def measure(jobs: Sequence[Job], store: Path, *, workers: int, say: Say) -> tuple[dict[Job, Answered], dict[Job, str]]:
-    """Answers of every job, from the store or run now; and, of jobs whose method failed, why.
+def measure(
+    jobs: Sequence[Job], store: Path, *, workers: int, say: Say, open_door: OpenDoor | None = None
+) -> tuple[dict[Job, Answered], dict[Job, str]]:
+    """Answers of every job, from the store or run now; and, of jobs whose method failed, why. `open_door`: of a student that is
+    fine-tuned.
 
     An interrupted call leaves all that was answered in the store, and the next one goes on from there.
     """
@@ -89,8 +96,12 @@ def measure(jobs: Sequence[Job], store: Path, *, workers: int, say: Say) -> tupl
     say("methods", len(found), len(jobs))
     if not missing:
         return found, failed
-    with ProcessPoolExecutor(min(workers, len(missing)), get_context("spawn"), initializer=_one_thread) as pool:
-        running = {pool.submit(_answer, job): job for job in missing}
+    processes = min(workers, len(missing))
+    with (
+        _doors(missing, open_door) as doors,
+        ProcessPoolExecutor(processes, get_context("spawn"), initializer=_one_thread) as pool,
+    ):
+        running = {pool.submit(_answer, job, doors.get((job.testbed, job.split))): job for job in missing}
         for future in _as_they_come(running, pool):
             job = running[future]
             answered = future.result()
@@ -101,6 +112,21 @@ def measure(jobs: Sequence[Job], store: Path, *, workers: int, say: Say) -> tupl
                 _keep(store / f"{job.key}.npz", answered)
             say("methods", len(found) + len(failed), len(jobs))
     return found, failed
+
+
+@contextmanager
+def _doors(jobs: Sequence[Job], open_door: OpenDoor | None) -> Iterator[Mapping[tuple[Testbed, SplitName], Path]]:
+    """The strong model's socket for every testbed and split among the jobs, open for as long as they run."""
+    doors: dict[tuple[Testbed, SplitName], Path] = {}
+    with ExitStack() as stack:
+        if open_door is not None:
+            place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aar-doors-")))
+            for number, key in enumerate(dict.fromkeys((job.testbed, job.split) for job in jobs)):
+                folder = place / str(number)
+                folder.mkdir()
+                stack.enter_context(open_door(*key, folder))
+                doors[key] = folder / SOCKET
+        yield doors
 
 
 def _as_they_come(running: Iterable, pool: ProcessPoolExecutor) -> Iterable:
@@ -118,9 +144,9 @@ def _one_thread() -> None:
     threadpool_limits(1)
 
 
-def _answer(job: Job) -> Answered | str:
+def _answer(job: Job, door: Path | None) -> Answered | str:
     """In a worker: run the job, or say in words what the method did wrong."""
-    task = task_of(job.testbed, job.split, job.seed)
+    task = task_of(job.testbed, job.split, job.seed, door)
     started = perf_counter()
     try:
         probs_M = check_output(runner(job.method)(task, job.seed), len(task.test))

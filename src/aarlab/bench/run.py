@@ -1,5 +1,6 @@
 """A bench from its specification to its folder: testbeds, answers, tables, figures. Each step is kept and not repeated."""
 
+import contextlib
 import json
 import platform
 import shlex
@@ -26,6 +27,7 @@ from aarlab.core.settings import Home
 from aarlab.methods.library import METHODS
 from aarlab.problems.problem import SELECTION_SEED
 from aarlab.runs import student
+from aarlab.runs.students import student_of
 from aarlab.runs.testbed import Testbed, prepare
 
 SPLIT: SplitName = "final"  # researchers hill-climb on feedback; a bench is the operator's and looks at the other one
@@ -40,11 +42,6 @@ class Display(Protocol):
     def steps(self) -> AbstractContextManager[object]: ...
 
     def say(self, what: str, done: int, of: int) -> None: ...
-
-
-def student_of(name: str, home: Home, workers: int) -> student.Student:
-    """The reader of that name."""
-    return student.COUNTING if name == "double" else student.smollm2(home, workers)
 
 
 def run_controls(spec: Bench, home: Home, show: Display) -> tuple[list[ControlRow], Path]:
@@ -95,12 +92,13 @@ def run(spec: Bench, home: Home, show: Display) -> tuple[BenchReport, Path]:
     methods = spec.methods or tuple(sorted(METHODS))
     for name in methods:
         runner(name)  # an unknown name is refused before hours are spent
-    with show.steps():
-        beds = prepare_all(spec, home, show.say, None)
+    with show.steps(), contextlib.closing(student_of(spec.student, home, workers=spec.workers, say=show.say)) as reader:
+        beds = prepare_all(spec, home, show.say, reader)
         jobs = [
             Job(bed, SPLIT, name, seed) for some in beds.values() for bed in some for name in methods for seed in spec.run_seeds
         ]
-        found, failed = measure(jobs, home.root / "bench-answers", workers=spec.workers, say=show.say)
+        store = home.root / "bench-answers"
+        found, failed = measure(jobs, store, workers=spec.workers, say=show.say, open_door=reader.open_door)
     failures = tuple(f"{j.method}, seed {j.seed}: {why}" for j, why in failed.items())
     results = {task: _result(spec, task, some, methods, found) for task, some in beds.items()}
     if empty := [task for task, (result, _) in results.items() if not result.correct]:
@@ -119,7 +117,7 @@ def _kept(path: Path, kind: type[R]) -> tuple[R, ...]:
 
 def prepare_all(spec: Bench, home: Home, say: Say, reader: student.Student | None) -> dict[str, list[Testbed]]:
     """Task -> its testbeds, one a data seed, read by the spec's student or by another."""
-    reader = reader or student_of(spec.student, home, spec.workers)
+    reader = reader or student_of(spec.student, home, workers=spec.workers, say=say)
 
     def one(task: str, data_seed: int) -> Testbed:
         return prepare(task, data_seed, home=home, student=reader, say=lambda what, done, of: say(f"{task}: {what}", done, of))

@@ -1,6 +1,6 @@
 """What a bench measures: one strict record that is the flags and the saved file at once."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -19,15 +19,15 @@ class Bench(Record):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")] = "bench"
     """Folder of the results under AAR_HOME/benches."""
     tasks: tuple[str, ...] = TASKS
-    """Problems."""
+    """Problems, or JSONL files of items of your own."""
     methods: tuple[str, ...] = ()
     """Names, or paths of files with a `run(task, seed)` of your own (they run unsandboxed); all that ship if empty."""
     seeds: Annotated[int, Field(ge=2, le=100)] = 5
     """How many seeds a method is run on."""
     data_seeds: tuple[Annotated[int, Field(ge=0)], ...] = (1,)
     """Draw items and splits; their test items are pooled."""
-    student: Literal["smollm2", "double"] = "smollm2"
-    """The strong model: real weights, or the double that needs none (tests)."""
+    student: str = "smollm2"
+    """The strong model: smollm2 (frozen), a preset whose models are fine-tuned (qwen, or a YAML file), or double (tests)."""
     workers: Annotated[int, Field(ge=1)] = 2
     """Processes, of one thread each."""
     selection: bool = False

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 from aarlab.cli.show import FleetView, Show
@@ -27,9 +28,11 @@ from aarlab.fleet.supervisor import LAST_POST_S, Fleet, Parts, out_of_time
 from aarlab.report.build import build
 from aarlab.report.record import Report
 from aarlab.report.render import write
-from aarlab.runs import student, testbed
+from aarlab.runs import testbed
 from aarlab.runs.blind import blind
 from aarlab.runs.engine import LocalEngine, MakeSandbox
+from aarlab.runs.student import Student
+from aarlab.runs.students import student_of
 from aarlab.runs.testbed import Testbed
 from aarlab.sandbox import SANDBOXES
 from aarlab.sandbox.processes import LIMITED
@@ -54,22 +57,30 @@ def isolation_of(campaign: Campaign) -> str:
     return f"{campaign.sandbox}: {', '.join(sorted(chosen.isolates)) or 'NONE'} (limits: {limits})"
 
 
-def reader_of(campaign: Campaign, home: Home) -> student.Student:
+def reader_of(campaign: Campaign, home: Home, show: Show) -> Student:
     """Who reads the texts."""
-    return student.COUNTING if campaign.student == "double" else student.smollm2(home, campaign.workers)
+    return _student(campaign.student, campaign.workers, home, show)
+
+
+@cache
+def _student(name: str, workers: int, home: Home, show: Show) -> Student:
+    """One a process: the workers of a student that is fine-tuned load it once, and end with this process."""
+    return student_of(name, home, workers=workers, say=show.say)
 
 
 def prepared(campaign: Campaign, home: Home, show: Show) -> Testbed:
     """The campaign's testbed, baselines included."""
     with show.steps():
-        bed = testbed.prepare(campaign.problem, campaign.data_seed, home=home, student=reader_of(campaign, home), say=show.say)
+        bed = testbed.prepare(
+            campaign.problem, campaign.data_seed, home=home, student=reader_of(campaign, home, show), say=show.say
+        )
     bed.require_publishable()
     if bed.from_cache:
         show.line(f"  testbed {bed.folder.name}: from cache")
     if (bed.private / "baselines.npz").exists():
         show.line("  baselines: from cache")
         return bed
-    engine = engine_of(campaign, bed, home)
+    engine = engine_of(campaign, bed, home, show)
     try:
         with show.steps():
             measure_baselines(engine, bed.private, show.say)
@@ -78,11 +89,12 @@ def prepared(campaign: Campaign, home: Home, show: Show) -> Testbed:
     return bed
 
 
-def engine_of(campaign: Campaign, bed: Testbed, home: Home) -> LocalEngine:
+def engine_of(campaign: Campaign, bed: Testbed, home: Home, show: Show) -> LocalEngine:
     """Runs of this campaign, cached under AAR_HOME/runs."""
     cache = home.root / "runs"
     sandbox = make_sandbox(campaign)
-    return LocalEngine(bed, cache, sandbox, workers=campaign.workers, timeout_s=campaign.run_timeout_s)
+    door = reader_of(campaign, home, show).open_door
+    return LocalEngine(bed, cache, sandbox, workers=campaign.workers, timeout_s=campaign.run_timeout_s, open_door=door)
 
 
 def walk(campaign: Campaign, home: Home, show: Show) -> tuple[Report, Path]:
@@ -93,7 +105,7 @@ def walk(campaign: Campaign, home: Home, show: Show) -> tuple[Report, Path]:
     with lease(folder):
         show.line("[bold]1 testbed[/bold]")
         bed = prepared(campaign, home, show)
-        with standing(campaign, folder, bed.folder) as parts, _worker(campaign, bed, home, parts.evaluator) as worker:
+        with standing(campaign, folder, bed.folder) as parts, _worker(campaign, bed, home, parts.evaluator, show) as worker:
             _campaign(campaign, folder, bed, parts, worker, show)
         confirmed(campaign, bed, home, show)
         show.line("[bold]4 report[/bold]")
@@ -108,12 +120,14 @@ def reported(campaign: Campaign, bed: Testbed, folder: Path) -> tuple[Report, Pa
 
 
 @contextmanager
-def _worker(campaign: Campaign, bed: Testbed, home: Home, evaluator: EvaluatorProcess) -> Iterator[CodeWorker | None]:
+def _worker(
+    campaign: Campaign, bed: Testbed, home: Home, evaluator: EvaluatorProcess, show: Show
+) -> Iterator[CodeWorker | None]:
     """In code mode, what runs the researchers' code."""
     if campaign.mode != "code":
         yield None
         return
-    on_feedback, on_student = (engine_of(campaign, b, home) for b in (bed, blind(bed)))
+    on_feedback, on_student = (engine_of(campaign, b, home, show) for b in (bed, blind(bed)))
     try:
         yield CodeWorker(evaluator, on_feedback, on_student, at_once=campaign.workers)
     finally:
@@ -175,9 +189,9 @@ def confirmed(campaign: Campaign, bed: Testbed, home: Home, show: Show, *, snaps
     folder = home.campaigns / campaign.name
     show.line("[bold]3 confirmation[/bold] fresh seeds, clean sandboxes without network, items that were never queried")
     with show.steps():
-        plan = make_plan(campaign, bed, home=home, student=reader_of(campaign, home), say=show.say)
+        plan = make_plan(campaign, bed, home=home, student=reader_of(campaign, home, show), say=show.say)
     plan.write(folder)
-    engines = {name: engine_of(campaign, plan.bed(name), home) for name in ("final", *plan.others)}
+    engines = {name: engine_of(campaign, plan.bed(name), home, show) for name in ("final", *plan.others)}
     try:
         with Evaluator(bed.folder, folder, policy=campaign.policy) as evaluator, show.steps():
             gate = Confirmations(evaluator)

@@ -41,7 +41,11 @@ class Limits(Record):
         return Standing(memory_bytes=memory, pids=self.pids, cpus=self.cpus, disk_bytes=disk)
 
 
-TRANSFER = {"small-chat": ("small-math", "small-code"), "generated-chat": ("generated-checks",)}
+TRANSFER = {
+    "small-chat": ("small-math", "small-code"),
+    "generated-chat": ("generated-checks",),
+    "qwen-chat": ("qwen-math", "qwen-code"),
+}
 
 
 class Campaign(Record):
@@ -55,8 +59,8 @@ class Campaign(Record):
     """Which problem; see `aar doctor` for the list."""
     data_seed: Annotated[int, Field(ge=0)] = 1
     """Draws pairs and splits. Hyper-parameters were chosen on seed 0: report on others."""
-    student: Literal["smollm2", "double"] = "smollm2"
-    """The strong model: real weights, or the double that needs none (tests)."""
+    student: str = "smollm2"
+    """The strong model: smollm2 (frozen), a preset whose models are fine-tuned (qwen, or a YAML file), or double (tests)."""
     researchers: Annotated[int, Field(ge=1, le=256)] = 9
     """How many, each in a sandbox of its own."""
     kind: str = "search"

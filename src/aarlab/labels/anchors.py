@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aarlab.labels.teacher import Teacher, TeacherView
 from aarlab.core.records import SplitName
+from aarlab.labels.teacher import Teacher, TeacherView
 from aarlab.methods.method import Array, Inputs, student_rows
 from aarlab.methods.parts import L2, LAYER
 from aarlab.models.head import LinearHead

@@ -47,7 +47,8 @@ class Student:
     """A named way to read items: `read(problem, items, data_seed, say)`; `words` says who the student and its teacher are, and
     `pair` is another student with another teacher, whose layers go by the same names.
 
-    Of a student that is fine-tuned: `label` trains teachers and ceilings, `open_door` lets a run ask it, `told` is published."""
+    Of a student that is fine-tuned: `label` trains teachers and ceilings, `open_door` lets a run ask it, `told` is published,
+    and `close` ends its workers."""
 
     name: str
     read: Callable[[Problem, Sequence[AnyItem], int, Say], Reading]

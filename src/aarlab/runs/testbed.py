@@ -56,6 +56,11 @@ class Testbed:
         return json.loads(told.read_text())["preset"] if told.exists() else None
 
     @property
+    def ablation(self) -> str | None:
+        """What was broken in this testbed on purpose; None in all others."""
+        return json.loads((self.private / "ready.json").read_text()).get("ablation")
+
+    @property
     def fingerprint(self) -> str:
         """What the states and items are, as a hash: part of the key of everything that is computed from them."""
         return hashlib.sha256((self.private / "ready.json").read_bytes()).hexdigest()[:24]
