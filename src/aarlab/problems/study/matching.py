@@ -1,0 +1,162 @@
+"""Right and wrong answers, paired so that what an answer is like tells nothing about whether it is right.
+
+A pair is a right and a wrong answer of about one length, to one question where the source has both, else by one author to
+questions of one source. Both halves of a pair go to one split, and all pairs of a question to the same one.
+
+Legend: R right answers, W wrong ones.
+"""
+
+import math
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from aarlab.core.errors import Misconfigured
+from aarlab.core.records import Choice, PartName, SplitName
+from aarlab.problems.study.balance import identified
+from aarlab.problems.study.contamination import Findings, Screen
+
+TOO_FAR = 1e6  # cost of a pair beyond the length ratio: more than all others together
+DEALT = (
+    "Where the sources hold too few pairs, all splits shrink by the same share. Contamination is looked for in questions, "
+    "splits filled in the order final, teacher, student: answers go with their question."
+)
+RESERVE = 1.1  # some are lost to what is known from another split
+OTHER_QUESTION = 100.0  # cost of a pair of two questions: more than any difference in length
+
+
+class Answer(NamedTuple):
+    question: str
+    text: str
+
+
+class Match(NamedTuple):
+    """A right and a wrong answer of one level."""
+
+    right: Answer
+    wrong: Answer
+    level: int
+
+    @property
+    def labelled(self) -> tuple[tuple[Literal[0, 1], Answer], ...]:
+        return (1, self.right), (0, self.wrong)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Numbers of pairs, each two items: of the splits in distribution in the order in which they are filled, of the final one
+    out of distribution, and at most of one question."""
+
+    inside: Mapping[SplitName, int]
+    outside: int
+    most_each: int
+
+
+def questions_of(matches: Iterable[Match]) -> list[str]:
+    """Each question once, in order of the alphabet."""
+    return sorted({answer.question for match in matches for answer in (match.right, match.wrong)})
+
+
+def nearest(rights: Sequence[Answer], wrongs: Sequence[Answer], most_ratio: float) -> list[tuple[Answer, Answer]]:
+    """As many pairs as there can be whose lengths differ by at most `most_ratio`, nearest in length first.
+
+    Pairs to one question come before all others (an assignment of least cost).
+    """
+    if not rights or not wrongs:
+        return []
+    logs_R, logs_W = (np.log([1 + len(a.text) for a in answers]) for answers in (rights, wrongs))
+    apart_RW = np.abs(logs_R[:, None] - logs_W[None, :])
+    other_RW = np.array([[r.question != w.question for w in wrongs] for r in rights])
+    cost_RW = np.where(apart_RW > math.log(most_ratio), TOO_FAR, apart_RW + OTHER_QUESTION * other_RW)
+    found = sorted((cost_RW[r, w], r, w) for r, w in zip(*linear_sum_assignment(cost_RW), strict=True))
+    return [(rights[r], wrongs[w]) for cost, r, w in found if cost < TOO_FAR]
+
+
+def fewest_each(groups: Iterable[Sequence[Match]], wanted: int, most: int) -> list[list[Match]]:
+    """The first k pairs of every group, with the smallest k up to `most` that gives `wanted` pairs and a reserve, or `most`."""
+    full = [list(group) for group in groups if group]
+    k = next((k for k in range(1, most) if sum(len(g[:k]) for g in full) >= RESERVE * wanted), most)
+    return [group[:k] for group in full]
+
+
+def deal(
+    groups: Sequence[Sequence[Match]], sizes: Mapping[SplitName, int], rng: random.Random, protected: Iterable[str]
+) -> tuple[dict[SplitName, list[Match]], Findings]:
+    """Whole groups, in random order, to the splits one after another until each has its number of pairs.
+
+    Of a split's last group, only as many pairs as it lacks. A group whose question is known from an earlier split, or from the
+    `protected` questions of the final one, is left out and counted. Where there are too few pairs, every split gets the
+    same share of its size.
+
+    Raises:
+        Misconfigured: there are so few that a split would be empty.
+    """
+    there = sum(map(len, groups))
+    share = min(1.0, there / sum(sizes.values()))
+    waiting, found = iter(rng.sample(list(groups), len(groups))), Findings()
+    earlier: list[tuple[SplitName, Screen]] = [("final", _screen(protected))]
+    dealt: dict[SplitName, list[Match]] = {split: [] for split in sizes}
+    for split, size in sizes.items():
+        room, own = round(share * size), Screen()
+        while len(dealt[split]) < room and (group := next(waiting, None)) is not None:
+            questions = {"question": questions_of(group)}
+            known = next(((other, how) for other, screen in earlier if (how := screen.finds(questions))), None)
+            if known:
+                found[split, *known] += 1
+                continue
+            dealt[split] += group[: room - len(dealt[split])]
+            own.add(questions)
+        if not dealt[split]:
+            raise Misconfigured(
+                f"{there} pairs of answers are too few for splits of {dict(sizes)}. Give all files.", pairs=there
+            )
+        earlier.append((split, own))
+    return dealt, found
+
+
+def _screen(questions: Iterable[str]) -> Screen:
+    screen = Screen()
+    for question in questions:
+        screen.add({"question": [question]})
+    return screen
+
+
+def items(matches: Iterable[Match], prefix: str, split: SplitName, part: PartName) -> list[Choice]:
+    """Both answers of every pair as items, named after their content."""
+    return [
+        Choice(
+            id=identified(prefix, *answer),
+            question=answer.question,
+            choice=answer.text,
+            label=label,
+            split=split,
+            part=part,
+            level=match.level,
+        )
+        for match in matches
+        for label, answer in match.labelled
+    ]
+
+
+def assemble(
+    prefix: str, inside: Iterable[Sequence[Match]], outside: Iterable[Sequence[Match]], sizes: Sizes, data_seed: int
+) -> tuple[list[Choice], Findings]:
+    """All items of a problem in random order, and what was left out since its question is known from another split.
+
+    Raises:
+        Misconfigured: a split would be empty.
+    """
+    rng = random.Random(f"{prefix} {data_seed}")
+    inside = fewest_each(inside, sum(sizes.inside.values()), sizes.most_each)
+    outside = fewest_each(outside, sizes.outside, sizes.most_each)
+    far, _ = deal(outside, {"final": sizes.outside}, rng, ())
+    near, found = deal(inside, sizes.inside, rng, questions_of(far["final"]))
+    drawn = items(far["final"], prefix, "final", "ood")
+    for split, matches in near.items():
+        drawn += items(matches, prefix, split, "id")
+    rng.shuffle(drawn)
+    return drawn, found
