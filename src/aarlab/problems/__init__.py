@@ -6,3 +6,4 @@ from aarlab.problems import small_chat as small_chat
 from aarlab.problems import small_code as small_code
 from aarlab.problems import small_math as small_math
 from aarlab.problems.problem import PROBLEMS as PROBLEMS
+from aarlab.problems.study import chat as chat

@@ -33,7 +33,21 @@ class Problem:
     transfer_only: bool = False  # never published to researchers: their methods are confirmed on it, unseen
 
 
-PROBLEMS: Registry[Problem] = Registry("problem")
+class Problems(Registry[Problem]):
+    """Problems by name; a name that ends in .jsonl is the path of a user's own items (`from_file`)."""
+
+    def __getitem__(self, name: str) -> Problem:
+        if not name.endswith(".jsonl"):
+            return super().__getitem__(name)
+        from aarlab.problems.from_file import from_file
+
+        found = from_file(name)
+        if found.name in self:
+            raise Misconfigured(f"{name} would be named like the problem '{found.name}'. Rename the file.", name=name)
+        return found
+
+
+PROBLEMS = Problems("problem")
 
 
 def check_problem(items: Sequence[AnyItem]) -> None:

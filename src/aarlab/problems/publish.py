@@ -1,6 +1,7 @@
 """Items -> public/ and private/. What leaves the evaluator's side is an allow-list; everything else stays private.
 
-public/    problem.json, student.jsonl, feedback.jsonl, and the arrays that setup adds; each kind of item has its own allow-list
+public/    problem.json, student.jsonl, feedback.jsonl, the data card (of problems that say where their items are from) and
+           the arrays that setup adds; each kind of item has its own allow-list
            (`Pair.PUBLISHED`, `Choice.PUBLISHED`): no label, no rating, no level, no part
 sealed/    in inputs/, final.jsonl without labels, mode 0700: given to a confirmation's sandbox, never to a researcher
 private/   answers.json, items.jsonl, anchors.npz, baselines.npz: the evaluator's alone, mode 0700
@@ -14,6 +15,7 @@ from pydantic import TypeAdapter
 
 from aarlab.core.records import SPLITS, AnyItem, SplitName
 from aarlab.problems.problem import Problem, check_problem
+from aarlab.problems.study.card import Built, data_card, markdown
 
 _ANY: TypeAdapter[AnyItem] = TypeAdapter(AnyItem)
 PUBLISHED_SPLITS: dict[SplitName, str] = {"student": "public", "feedback": "public", "final": "sealed/inputs"}
@@ -48,6 +50,10 @@ def publish(problem: Problem, items: Sequence[AnyItem], folder: Path, *, data_se
         "items": {s: sum(i.split == s for i in items) for s in SPLITS},
     }
     (folder / "public" / "problem.json").write_text(json.dumps(card, indent=1))
+    if isinstance(items, Built):
+        described = data_card(problem.name, problem.version, data_seed, items, items.provenance)
+        (folder / "public" / "data_card.json").write_text(described.model_dump_json(indent=1), encoding="utf-8")
+        (folder / "public" / "DATA.md").write_text(markdown(described), encoding="utf-8")
 
 
 def read_private_items(folder: Path) -> list[AnyItem]:

@@ -27,16 +27,16 @@ class Row:
             raise self.wrong(f"no field '{name}' (there are {', '.join(self.fields) or 'none'})")
         return self.fields[name]
 
-    def text(self, name: str) -> str:
+    def text(self, name: str, *, blank: bool = False) -> str:
         """The text of a field, stripped.
 
         Raises:
-            Misconfigured: it is missing, no text, or blank.
+            Misconfigured: it is missing, no text, or blank where it may not be.
         """
         value = self._field(name)
         if not isinstance(value, str):
             raise self.wrong(f"'{name}' is {value!r:.60}, not a text")
-        if not value.strip():
+        if not blank and not value.strip():
             raise self.wrong(f"'{name}' is blank")
         return value.strip()
 
