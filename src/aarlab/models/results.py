@@ -1,0 +1,101 @@
+"""What a worker has computed, on disk by a key of everything that it depends on: never twice, and whole or not at all.
+
+Legend: N items of a split, n items of a request.
+"""
+
+import hashlib
+import io
+import json
+import os
+import secrets
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aarlab.core.errors import Misconfigured
+from aarlab.models.strong import Question
+
+
+def digests(questions: Sequence[Question]) -> NDArray[np.uint8]:
+    """SHA-256 of each question, (N, 32): what a key says of texts."""
+    each = (hashlib.sha256(json.dumps(asdict(q), sort_keys=True).encode()).digest() for q in questions)
+    return np.frombuffer(b"".join(each), dtype=np.uint8).reshape(len(questions), 32)
+
+
+def key(**facts: object) -> str:
+    """SHA-256 of named facts: arrays by their numbers, anything else as JSON."""
+    return hashlib.sha256(json.dumps({name: _fact(value) for name, value in sorted(facts.items())}).encode()).hexdigest()
+
+
+def _fact(value: object) -> object:
+    if isinstance(value, np.ndarray):
+        return [str(value.dtype), list(value.shape), hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()]
+    return {k: _fact(v) for k, v in sorted(value.items())} if isinstance(value, Mapping) else value
+
+
+def fingerprint(folder: Path, cache: Path) -> str:
+    """SHA-256 of a model's files, by name and content; kept in `cache` as long as names, sizes and times stay.
+
+    Raises:
+        Misconfigured: there are no files.
+    """
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    if not files:
+        raise Misconfigured(f"There is no model in {folder}. Give a folder in Hugging Face's format.")
+    stats = [(str(p.relative_to(folder)), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
+    kept = cache / "fingerprints" / key(folder=str(folder.resolve()), stats=stats)
+    if not kept.exists():
+        write(kept, key(files=[[str(p.relative_to(folder)), _sha256(p)] for p in files]).encode())
+    return kept.read_text()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write(path: Path, *parts: bytes) -> None:
+    """Make a file that appears whole or not at all, also where the machine stops."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    with partial.open("wb") as file:
+        file.writelines(parts)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+class Results:
+    """Arrays by key, one file each."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, key: str) -> Path:
+        """Where a result is, if it is."""
+        return self.folder / key[:2] / f"{key}.npz"
+
+    def get(self, key: str) -> dict[str, NDArray] | None:
+        """A result, or None where nothing has this key yet.
+
+        Raises:
+            Misconfigured: its file is damaged.
+        """
+        path = self.path(key)
+        if not path.exists():
+            return None
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return dict(arrays)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise Misconfigured(f"{path} is damaged ({error}). Delete it; it is computed again.") from error
+
+    def put(self, key: str, arrays: Mapping[str, NDArray]) -> None:
+        """Keep a result."""
+        whole = io.BytesIO()
+        np.savez(whole, **arrays)
+        write(self.path(key), whole.getbuffer())

@@ -1,0 +1,222 @@
+"""What a worker holds and does: models that are loaded once, and one operation after another on them.
+
+An operation is read in the event loop, where a bad field is told at once, and run in the thread that owns the device. Another
+module adds one by putting it into OPERATIONS and is imported by `serve`; a sandbox reaches only those that `requests.through`
+lets pass.
+Legend: n items asked about, L layers, D width.
+"""
+
+import fcntl
+import gc
+import io
+import itertools
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from aarlab.core.errors import InvalidSubmission, Misconfigured
+from aarlab.models.decks import Deck
+from aarlab.models.head import Array
+from aarlab.models.preset import Preset
+from aarlab.models.requests import Fields, Judge, States, Tune, Which, judge_of, recipe_of, states_of, tune_of
+from aarlab.models.results import Results, fingerprint, write
+from aarlab.models.tuned.link import Gone
+from aarlab.models.tuned.tokens import Tokenised, tokenise
+from aarlab.models.tuned.tunable import Tunable
+from aarlab.models.wire import Message, packed
+
+BLOCK = 512  # items
+MOST_CHECKPOINTS = 16  # of one worker: who was killed too often leaves some
+log = logging.getLogger("aarlab.worker")
+
+
+class Caller(Protocol):
+    """Who asked, as an operation sees them; each method raises where nobody waits any longer."""
+
+    keeps: bool
+    """Whether the checkpoint of a job that they leave is kept for their next call."""
+
+    def check(self) -> None: ...
+    def progress(self, step: int, of: int, tokens_per_s: float) -> None: ...
+    def loss(self, logits_b: Array, targets_b: Array, progress: float) -> tuple[Array, Array]: ...
+
+
+@dataclass(frozen=True)
+class Place:
+    """Whose models a worker runs, where, and where it keeps what it has computed."""
+
+    name: str
+    preset: Preset
+    folders: Mapping[Which, Path]
+    device: str
+    cache: Path
+
+
+class Bench:
+    """See the module's docstring. Its methods are called in one thread."""
+
+    def __init__(self, place: Place) -> None:
+        self.place, self.preset = place, place.preset
+        self.results = Results(place.cache / "results")
+        self._loaded: dict[Which, Tunable] = {}
+        self._tokens: dict[tuple[Which, bytes], Tokenised] = {}
+        self._checkpoints = _own(place.cache / "checkpoints", place.name)
+
+    def tunable(self, model: Which) -> Tunable:
+        """A model, loaded on its first use."""
+        if model not in self._loaded:
+            folder, hardware = self.place.folders[model], self.preset.hardware
+            self._loaded[model] = Tunable(folder, device=self.place.device, hardware=hardware, say=log.info)
+        return self._loaded[model]
+
+    def fingerprint(self, model: Which) -> str:
+        """Of its files."""
+        return fingerprint(self.place.folders[model], self.place.cache)
+
+    def tokens(self, model: Which, deck: Deck, split: str) -> Tokenised:
+        """A split's prompts, tokenised on their first use."""
+        known = (model, deck.digests[split].tobytes())
+        if known not in self._tokens:
+            tokenizer, longest = self.tunable(model).tokenizer, recipe_of(self.preset, model).max_tokens
+            self._tokens[known] = tokenise(deck.splits[split], tokenizer, max_tokens=longest, cache=self.place.cache / "tokens")
+        return self._tokens[known]
+
+    def park(self) -> None:
+        """Release the device's memory: what is asked for next is loaded again."""
+        self._loaded.clear()
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def checkpoint(self, key: str) -> Path:
+        """The folder of a job's checkpoints. Too many of them, and the oldest goes."""
+        others = [p for p in self._checkpoints.iterdir() if p.is_dir() and p.name != key]
+        others.sort(key=lambda p: p.stat().st_mtime)
+        for old in others[: max(0, len(others) - MOST_CHECKPOINTS + 1)]:
+            shutil.rmtree(old)
+        return self._checkpoints / key
+
+
+def _own(folder: Path, name: str) -> Path:
+    """The first folder of this name that no other worker has; one that is started again has the same."""
+    for n in itertools.count():
+        mine = folder / f"{name}.{n}"
+        mine.mkdir(parents=True, exist_ok=True)
+        lock = os.open(mine / "lock", os.O_CREAT | os.O_RDWR)  # held as long as this process lives
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+        else:
+            return mine
+    raise AssertionError("there is always one more")
+
+
+@dataclass(frozen=True)
+class Operation:
+    """How a request is read, which may raise InvalidSubmission, and how what was read is done; the fields of the last line."""
+
+    read: Callable[[Message, Mapping[str, Deck]], Any]
+    run: Callable[[Bench, Any, Caller], Message]
+
+
+def fine_tune(bench: Bench, tune: Tune, caller: Caller) -> Message:
+    """Logits of the rows asked for, and the seconds of the computation, which may have been an earlier one."""
+    key = tune.key(bench.preset, bench.fingerprint(tune.model))
+    known = None if tune.ticket else bench.results.get(key)
+    if known is None:
+        known = _computed(bench, tune, caller, bench.checkpoint(key))
+        if not tune.ticket:
+            bench.results.put(key, known)
+        shutil.rmtree(bench.checkpoint(key), ignore_errors=True)
+    return answered(known)
+
+
+def answered(known: Mapping[str, NDArray]) -> Message:
+    """A fine-tuning's arrays as the fields of its last line."""
+    logits = {name.removeprefix("logits/"): packed(array) for name, array in known.items() if name != "seconds"}
+    return {"logits": logits, "seconds": float(known["seconds"])}
+
+
+def _computed(bench: Bench, tune: Tune, caller: Caller, checkpoint: Path) -> dict[str, NDArray]:
+    model, began = bench.tunable(tune.model), time.monotonic()
+    try:
+        model.fine_tune(
+            bench.tokens(tune.model, tune.deck, tune.split).take(tune.rows_n),
+            tune.targets_n,
+            recipe=recipe_of(bench.preset, tune.model),
+            seed=tune.seed,
+            weights_N=tune.weights_n,
+            loss=caller.loss if tune.ticket else None,
+            checkpoint=checkpoint,
+            progress=lambda step: caller.progress(step.step, step.of, step.tokens_per_s),
+        )
+        logits = {s: _logits(model, bench.tokens(tune.model, tune.deck, s).take(r), caller) for s, r in tune.answer.items()}
+    except (Gone, InvalidSubmission):
+        if not caller.keeps:
+            shutil.rmtree(checkpoint, ignore_errors=True)
+        raise
+    if not all(np.isfinite(z).all() for z in logits.values()):
+        words = "The fine-tuned model's logits are not finite."
+        if tune.ticket:
+            raise InvalidSubmission(f"{words} Let the loss have smaller gradients.", field="grad")
+        raise Misconfigured(f"{words} Lower the recipe's rate, or compute in float32.")
+    return {f"logits/{split}": z for split, z in logits.items()} | {"seconds": np.array(time.monotonic() - began)}
+
+
+def _logits(model: Tunable, tokens: Tokenised, caller: Caller, *, adapters: bool = True) -> Array:
+    """Logits (n,), a few hundred at a time, so that who hangs up is noticed."""
+    blocks = []
+    for begin in range(0, len(tokens), BLOCK):
+        caller.check()
+        blocks.append(model.logits(tokens.take(range(begin, min(begin + BLOCK, len(tokens)))), adapters=adapters))
+    return np.concatenate(blocks)
+
+
+def judge(bench: Bench, asked: Judge, caller: Caller) -> Message:
+    """Zero-shot logits (n,)."""
+    model, longest = bench.tunable(asked.model), recipe_of(bench.preset, asked.model).max_tokens
+    tokens = tokenise(asked.questions, model.tokenizer, max_tokens=longest, demonstrations=asked.demonstrations)
+    return {"logits": packed(_logits(model, tokens, caller, adapters=False))}
+
+
+def states(bench: Bench, asked: States, caller: Caller) -> Message:
+    """The file of an array (L, n, D), float16, one layer a share of the depth."""
+    key = asked.key(bench.preset, bench.fingerprint(asked.model))
+    path = bench.place.cache / "states" / f"{key}.npy"
+    if not path.exists():
+        caller.check()
+        model = bench.tunable(asked.model)
+        layers = [max(1, round(share * model.num_layers)) for share in asked.shares]
+        whole = io.BytesIO()
+        np.save(whole, model.states(bench.tokens(asked.model, asked.deck, asked.split), layers))
+        write(path, whole.getbuffer())
+    return {"path": str(path)}
+
+
+def park(bench: Bench, asked: None, caller: Caller) -> Message:
+    """Nothing is loaded any more."""
+    bench.park()
+    return {}
+
+
+def nothing(message: Message, decks: Mapping[str, Deck]) -> None:
+    """A request without fields."""
+    Fields(message).done()
+
+
+OPERATIONS: dict[str, Operation] = {
+    "fine_tune": Operation(tune_of, fine_tune),
+    "judge": Operation(judge_of, judge),
+    "states": Operation(states_of, states),
+    "park": Operation(nothing, park),
+}
