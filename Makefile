@@ -1,4 +1,4 @@
-.PHONY: demo test test-real test-api test-kill check bench controls benchmarks select clean
+.PHONY: demo test test-real test-api test-kill check bench bench-train bench-train-gpu controls benchmarks select clean
 PY ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
@@ -32,6 +32,14 @@ check: $(READY)
 # All methods on all three problems: the README's table (set-up included; resumes).
 bench: $(READY)
 	$(VENV)/bin/aar bench $(ARGS)
+
+# What fine-tuning in packs saves on one CPU thread, and whether it computes the same: two minutes (docs/training.md).
+bench-train: $(READY)
+	$(VENV)/bin/python -m benchmarks.train --preset cpu $(ARGS)
+
+# The same on the true shapes, with random weights: one H200 or H100, nine minutes.
+bench-train-gpu: $(READY)
+	$(VENV)/bin/python -m benchmarks.train --preset h200 $(ARGS)
 
 # Break one thing at a time: the controls' table.
 controls: $(READY)

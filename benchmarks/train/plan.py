@@ -1,0 +1,44 @@
+"""The presets: which shape, how long, which rungs.
+
+Legend: S steps of a repetition, of which the first is not timed.
+"""
+
+from dataclasses import dataclass
+
+from aarlab.models.preset import Recipe
+from benchmarks.train.agree import BFLOAT16, FLOAT32, Limits
+from benchmarks.train.shapes import QWEN3_4B, SMALLEST, TINY, Shape
+
+ALL = ("a", "b", "b1", "b2", "b3", "c")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One preset. On a GPU rungs run one after another, since memory holds one; on a CPU they take turns."""
+
+    shape: Shape
+    mean_tokens: float
+    batch: int
+    steps: int
+    repetitions: int
+    pack_tokens: tuple[int, ...]
+    rungs: tuple[str, ...]
+    screen_layers: int
+    test_items: int
+    limits: Limits
+    limit_s: float
+    gpu: bool = False
+
+    @property
+    def recipe(self) -> Recipe:
+        """The study's, on this shape's rank and batch; a real rate, so that steps move the loss."""
+        return Recipe(rank=self.shape.rank, alpha=self.shape.rank, batch=self.batch, epochs=1, warmup=0.0, rate=1e-3)
+
+
+PLANS = {
+    "cpu": Plan(TINY, 100, 32, 3, 3, (1024,), ("a", "b", "b1", "b2", "c"), 2, 96, FLOAT32, 600),
+    "ci": Plan(SMALLEST, 24, 8, 3, 1, (96,), ("a", "b", "b2", "c"), 1, 16, FLOAT32, 60),
+    "h200": Plan(QWEN3_4B, 1000, 32, 4, 1, (16384, 32768), ("b3", "a", "b2", "b1", "b", "c"), 9, 128, BFLOAT16, 530, gpu=True),
+}
+"""`cpu`: 5.5 M weights in six layers, head a tenth of them as in the 4B. `ci`: seconds, for its verdict only. `h200`: the true
+shapes with random weights, also on an H100 of 80 GB."""

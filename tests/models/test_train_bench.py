@@ -1,0 +1,223 @@
+"""The training benchmark: its arms agree and it can tell when they do not; its counts are those of published configurations."""
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+from transformers import AutoModelForCausalLM
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))  # benchmarks are not part of the package
+
+from benchmarks.train import agree, lengths, shapes  # noqa: E402
+from benchmarks.train.clock import Deadline, Steps  # noqa: E402
+from benchmarks.train.deck import Deck, config_of, draw  # noqa: E402
+from benchmarks.train.measure import alone, leak, time_once  # noqa: E402
+from benchmarks.train.original import Trained  # noqa: E402
+from benchmarks.train.plan import PLANS  # noqa: E402
+from benchmarks.train.report import Row, Work, table  # noqa: E402
+
+
+def run(*asked: str, before: str = "") -> subprocess.CompletedProcess[str]:
+    script = (
+        f"{before}\nimport sys\nfrom benchmarks.train.__main__ import main\nsys.argv[1:] = {list(asked)!r}\nsys.exit(main())"
+    )
+    return subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_the_arms_agree(tmp_path):
+    ended = run("--preset", "ci", "--out", str(tmp_path / "found.json"))
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["agrees"]
+    assert {(d["arm"], d["what"].partition(",")[0].partition(" of ")[0]) for d in found["differences"]} >= {
+        (arm, what) for arm in ("b", "b2") for what in ("losses", "label logits", "gradients", "leak between neighbours")
+    }
+    assert all(d["found"] == 0 for d in found["differences"] if d["what"].startswith("leak"))
+    assert {row["rung"] for row in found["rows"] if row["tok_s"]} == {"a", "b", "b2", "c"}
+
+
+def test_packs_without_boundaries_are_found_out():
+    """One item attends to the next when the boundaries are gone: nothing fails, and every number is wrong."""
+    broken = """
+        import torch
+        from dataclasses import replace
+        from aarlab.models.tuned import engine, training, trunk
+        def forgetful(self, states, pack, first, last, run=trunk.Trunk.run):
+            whole = torch.tensor([0, pack.ids_1T.shape[1]], dtype=torch.int32)
+            return run(self, states, replace(pack, starts=whole, longest=int(whole[1])), first, last)
+        trunk.Trunk.run = forgetful
+    """
+    ended = run("--preset", "ci", before=textwrap.dedent(broken))
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    told = [line for line in ended.stdout.splitlines() if "DISAGREES" in line]
+    assert any("leak between neighbours" in line for line in told)
+    assert any("label logits" in line for line in told)
+    assert ended.stdout.rstrip().splitlines()[-1].startswith("ARMS DISAGREE")
+
+
+def test_without_a_gpu_the_gpu_preset_says_so():
+    ended = run("--preset", "h200", before="import os; os.environ['CUDA_VISIBLE_DEVICES'] = ''")
+    assert (ended.returncode, ended.stdout.strip()) == (2, "No GPU is seen here. The CPU preset: make bench-train")
+
+
+@pytest.mark.parametrize(
+    ("shape", "total_billions"),
+    [(shapes.QWEN3_4B, 4.02), (shapes.QWEN15_05B, 0.464), (shapes.TINY, 0.0055)],
+)
+def test_weights_are_those_of_the_configuration(shape, total_billions):
+    """transformers counts the same maps; the published sizes are 4.0 and 0.46 billion."""
+    import torch
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config_of(shape, 64))
+    maps = [m.weight.numel() for name, m in model.named_modules() if name.endswith("_proj")]
+    assert (sum(maps), len(maps)) == (shape.body, 7 * shape.layers)
+    assert model.lm_head.weight.numel() == shape.head
+    assert sum(p.numel() for p in model.parameters()) / 1e9 == pytest.approx(total_billions, rel=0.01)
+
+
+def test_operations_of_one_layer_by_hand():
+    """Width 2, one head of 2, inner 3, rank 1: 8 maps' weights counted by hand, three tokens, then twice as many."""
+    shape = shapes.Shape("qwen3", 1, 2, 3, 1, 1, 2, 5, rank=1)
+    assert (shape.body, shape.adapters, shape.head) == (4 * 4 + 3 * 6, 4 * 4 + 3 * 5, 10)
+    three = np.array([3])
+    forward = 2 * 34 * 3 + 2 * 31 * 3 + 2 * 1 * 1 * 2 * 9
+    assert shape.forward(three) == forward
+    backward = 2 * 34 * 3 + 4 * 31 * 3 + 2 * 36
+    assert shape.training(three) == forward + backward + 4 * 10 * 2
+    assert shape.training(three, recompute=True) == 2 * forward + backward + 4 * 10 * 2
+    assert shape.training(three, head_everywhere=True) == forward + backward + 4 * 10 * 3
+    assert shape.training(np.array([3, 3])) == 2 * shape.training(three)
+    assert shape.training(np.array([6])) > shape.training(np.array([3, 3])) - 4 * 10 * 2, "attention is quadratic"
+
+
+def test_the_4b_floor():
+    """16.1 GFLOP a token and 695 s a run: computed apart from this code (docs/training.md)."""
+    drawn = lengths.STUDY.draw(6826)
+    flop = shapes.QWEN3_4B.training(drawn)
+    assert flop / drawn.sum() / 1e9 == pytest.approx(16.1, abs=0.05)
+    assert 5 * flop / shapes.H200_FLOPS == pytest.approx(695, abs=2)
+
+
+@pytest.mark.parametrize("spread", lengths.SPREADS.values(), ids=lengths.SPREADS)
+def test_drawn_lengths_have_the_stated_mean_and_end(spread):
+    drawn = spread.draw(4000, seed=3)
+    assert drawn.mean() == pytest.approx(spread.mean, rel=0.002)
+    assert drawn.max() <= 1.01 * spread.longest
+    assert spread.draw(4000, mean=100).mean() == pytest.approx(100, rel=0.005)
+
+
+def test_real_pairs_have_the_stated_median():
+    assert np.median(lengths.RM_BENCH.draw(4000)) == pytest.approx(547, rel=0.02)
+
+
+def test_padding_by_hand():
+    assert lengths.padded(np.array([1, 4, 2, 2, 5]), batch=2) == 8 + 4 + 5
+    assert lengths.padded(np.array([3, 3, 3]), batch=2) == 9
+
+
+def test_published_times_fix_the_spread():
+    """4,603 / 6,282 s = 0.73 is the ratio of padded tokens at micro-batch 8 and 32, which is how sigma was found."""
+    drawn = lengths.STUDY.draw(32 * 400)
+    assert lengths.padded(drawn, 8) / lengths.padded(drawn, 32) == pytest.approx(4603 / 6282, abs=0.015)
+
+
+def test_a_typical_draw_is_padded_like_the_mean_of_many():
+    many = [lengths.padded(d) / d.sum() for d in (lengths.STUDY.draw(96, mean=100, seed=s) for s in range(64))]
+    typical = lengths.STUDY.typical(96, mean=100)
+    assert lengths.padded(typical) / typical.sum() == pytest.approx(np.mean(many), rel=0.02)
+
+
+def test_differences_by_hand():
+    assert agree.of_logits(np.array([1.0, 2.0, 3.5]), np.array([1.0, 2.0, 3.0])) == pytest.approx(0.5 / np.sqrt(2 / 3))
+    assert agree.of_losses([2.0, 1.0], [2.0, 1.25]) == pytest.approx(0.2)
+    ours, theirs = {"a": np.array([3.0]), "b": np.array([0.0])}, {"a": np.array([3.0]), "b": np.array([4.0])}
+    assert agree.of_gradients(ours, theirs) == pytest.approx(0.8)
+    assert np.isnan(agree.of_gradients({"a": np.zeros(2)}, {"a": np.zeros(2)})), "nothing was compared"
+
+
+def test_what_cannot_be_compared_is_refused():
+    with pytest.raises(ValueError, match="2 steps, the other 1"):
+        agree.of_losses([1.0, 2.0], [1.0])
+    with pytest.raises(ValueError, match="different adapters"):
+        agree.of_gradients({"a": np.ones(1)}, {"b": np.ones(1)})
+
+
+@pytest.mark.parametrize(("found", "limit", "agrees"), [(0.0, 0.0, True), (1e-12, 0.0, False), (float("nan"), 1.0, False)])
+def test_nan_and_any_leak_disagree(found, limit, agrees):
+    assert agree.Difference("b", "leak", found, limit).agrees is agrees
+
+
+class Stub:
+    """An arm whose logit is a function of the pack it is in."""
+
+    what = "stub"
+
+    def __init__(self, neighbours: float, own: float = 1.0) -> None:
+        self.neighbours, self.own = neighbours, own
+
+    def logits(self, deck: Deck) -> np.ndarray:
+        said = np.array([float(row.sum()) for row in deck.ids])
+        return self.own * said + self.neighbours * said.sum()
+
+    def train(self, deck: Deck) -> Trained:
+        return Trained([3.0, 2.0, 1.0], [2.0, 4.0], 8)
+
+
+def test_a_leak_is_seen_and_blindness_too():
+    deck = draw(np.full(4, 9), 50)
+    assert leak(Stub(neighbours=0.0), deck, PLANS["ci"]) == 0
+    assert leak(Stub(neighbours=1e-9), deck, PLANS["ci"]) > 0
+    with pytest.raises(AssertionError, match="can find nothing"):
+        leak(Stub(neighbours=0.0, own=0.0), deck, PLANS["ci"])
+
+
+def test_speed_counts_useful_tokens_of_the_steps_after_the_first():
+    deck = draw(np.array([100] * 8 + [10] * 8 + [20] * 8), 50)
+    row = Row("b", "")
+    time_once(Stub(0.0), row, deck, deck, PLANS["ci"], "cpu")
+    assert row.tok_s == [(80 + 160) / (2.0 + 4.0)]
+    assert row.losses_S == [3.0, 2.0, 1.0]
+
+
+def test_steps_leave_out_the_first():
+    steps = Steps("cpu", [1.0, 3.0, 7.0])
+    assert steps.seconds == [2.0, 4.0]
+
+
+def test_a_rung_without_time_is_not_begun():
+    row, begun = Row("b3", ""), []
+    alone(row, lambda: begun.append(1), lambda arm: None, "cpu", Deadline.within(5), need_s=60)
+    assert not begun
+    assert row.note.endswith("s left, 60 needed")
+
+
+def test_a_rung_that_breaks_says_so_and_nothing_else_stops(capsys):
+    row = Row("b3", "")
+
+    def breaks(arm: object) -> None:
+        raise RuntimeError("no kernel image")
+
+    alone(row, object, breaks, "cpu", Deadline.within(60), need_s=1)
+    assert row.note == "failed: RuntimeError: no kernel image"
+    assert "no kernel image" in capsys.readouterr().err, "the whole traceback is for whoever mends it"
+
+
+def test_the_table_by_hand():
+    work = Work(flop_a_token=2e9, padding=2.5, mean_tokens=1000, product_flops=8e13)
+    rows = [
+        Row("a", "theirs", tok_s=[5_000.0, 5_500, 4_000], losses_S=[2.0, 1.0]),
+        Row("b3", "ours", tok_s=[20_000.0], losses_S=[2.0, 1.1]),
+        Row("c", "", note="failed: x"),
+    ]
+    a, b3, c = table(rows, work, full_run=True).splitlines()[2:]
+    assert "| 5,000 (4,000 to 5,500) | 1.00 | 0.12 |" in a
+    assert "| 20,000 (20,000 to 20,000) | 4.00 | 0.50 |" in b3
+    assert "| 1.0e-01 |" in b3
+    assert "| 1,706 | 3.7 | 2.7 | 1,283 |" in b3, "34.13 M tokens at 20,000 a second, beside 6,282 and 4,603 s and the roofline"
+    assert "failed: x" in c
