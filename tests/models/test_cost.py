@@ -1,5 +1,5 @@
-"""What a preset costs, against a roofline reckoned by hand from the published sizes: the 34.1 M tokens of a 4B run are 5.5e17 FLOP
-and 695 s at 790 TFLOP/s."""
+"""What a preset costs, against a roofline reckoned by hand from the published sizes: the 34.1 M tokens of a 4B run are 5.5e17
+FLOP and 695 s at 790 TFLOP/s."""
 
 import pytest
 from hypothesis import given
