@@ -114,7 +114,7 @@ def contest_row(name, statement, right, wrong, *, source=2, rating=800, language
 
 
 def contest_files(root, rows):
-    """The rows in two files of the training set and of those that are not read, one."""
+    """The rows in two files of the training set."""
     for shard, part in enumerate((rows[::2], rows[1::2])):
         target = write(root, "deepmind/code_contests", f"data/train-000{shard}0-of-00039-e991a271dbfa992{shard}.parquet", "")
         parquet.write_table(pyarrow.Table.from_pylist(part, schema=CONTESTS), target, row_group_size=7)

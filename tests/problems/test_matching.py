@@ -47,13 +47,16 @@ def test_pairs_are_as_many_as_can_be_and_of_least_cost(rights, wrongs, ratio):
     assert not Counter(r for r, _ in found) - Counter(rights)
 
 
-@given(st.lists(st.integers(0, 4), min_size=1, max_size=30), st.integers(1, 60), st.integers(1, 4))
-def test_no_more_of_a_question_than_are_needed(sizes, wanted, most):
-    found = fewest_each([group(n, size) for n, size in enumerate(sizes)], wanted, most)
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=30), st.integers(1, 9), st.integers(1, 60), st.integers(1, 4))
+def test_no_more_of_a_question_than_are_needed(sizes, final, student, most):
+    """With k - 1 of each, the questions beyond the final split's would not have had enough pairs for the student split."""
+    found = fewest_each([group(n, size) for n, size in enumerate(sizes)], {"final": final, "student": student}, most)
     k = max(map(len, found), default=0)
     assert k <= most
+    assert len(found) == sum(size > 0 for size in sizes)
     if k > 1:
-        assert sum(min(size, k - 1) for size in sizes) < 1.1 * wanted
+        less = sum(min(size, k - 1) for size in sizes)
+        assert less * (1 - 1.1 * final / len(found)) < 1.1 * student + 1e-9
 
 
 @settings(max_examples=30)
@@ -69,6 +72,7 @@ def test_groups_are_dealt_whole_and_the_items_pass(sizes, seed):
     counts = Counter((i.split, i.part) for i in drawn)
     assert counts["final", "ood"] == 8
     assert all(counts[split, "id"] <= 2 * n for split, n in wanted.inside.items())
+    assert set(Counter((i.question, i.label) for i in drawn if i.split == "final").values()) == {1}
     assert drawn == assemble("x", inside, outside, wanted, seed)[0]
 
 

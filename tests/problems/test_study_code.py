@@ -57,6 +57,7 @@ def test_the_problem_passes_its_examination_and_every_problem_comes_with_both_ve
     counts = Counter((i.question, i.label) for i in built)
     assert all(counts[question, 1] == counts[question, 0] for question, _ in counts)
     assert 1 < max(counts.values()) <= code.SIZES.most_each
+    assert {counts[i.question, i.label] for i in built if i.split == "final"} == {1}
     assert {(i.part, i.level) for i in built} == {(part, level) for part in ("id", "ood") for level in (1, 2, 3)}
     assert {i.split for i in built if i.part == "ood"} == {"final"}
     assert {i.split for i in built if i.part == "id"} == {"teacher", "student", "final"}

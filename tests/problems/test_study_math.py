@@ -60,17 +60,16 @@ def test_the_problem_passes_its_examination_and_every_question_comes_with_both_l
     check_problem(built)
     by_question = Counter((i.question, i.label) for i in built if i.part == "id")
     assert all(by_question[q, 1] == by_question[q, 0] for q, _ in by_question)
-    assert max(by_question.values()) <= math.SIZES.most_each
+    assert max(by_question.values()) == 1  # no answer is the more frequent one
     assert {i.split for i in built} == {"teacher", "student", "final"}
     assert {i.level for i in built if i.part == "id"} == {1, 2, 3, 4, 5}
     assert {i.level for i in built if i.part == "ood"} == {1, 2}
 
 
 def test_splits_shrink_alike_where_there_is_little(built):
-    """120 pairs for splits that want 3,726: 3.2 % of each, less the second pair of a question on an edge."""
+    """60 questions for splits that want 3,726 pairs: 1.6 % of each."""
     pairs = Counter(i.split for i in built if i.part == "id" and i.label)
-    share = 2 * QUESTIONS / sum(math.SIZES.inside.values())
-    assert all(0 <= round(share * n) - pairs[split] <= 2 for split, n in math.SIZES.inside.items())
+    assert pairs == {split: round(QUESTIONS / 3_726 * n) for split, n in math.SIZES.inside.items()}
 
 
 def test_right_is_what_the_rater_and_the_answer_say(folder, tmp_path, built):
@@ -186,7 +185,7 @@ def test_a_row_of_another_shape_is_told_by_file_and_line(folder, tmp_path, row, 
 def test_too_little_is_refused_with_what_there_is(folder, tmp_path):
     rows = write_math(folder)
     rewrite(folder, rows[:4])
-    with pytest.raises(Misconfigured, match="2 pairs of answers are too few"):
+    with pytest.raises(Misconfigured, match="1 pairs of answers are too few"):
         math.build(tmp_path / "cache", 1)
 
 

@@ -85,8 +85,8 @@ def build(cache: Path, data_seed: int) -> Built:
 
 
 DRAWN = (
-    "The first 30 of the 39 files of the training set, Python 3 programs alone. Of each problem at most "
-    f"{SIZES.most_each} pairs of programs, fewer where fewer fill the splits, all in one split. {DEALT}"
+    "Python 3 programs of the training set. Of each problem one pair of programs in the final split, and in the others at most "
+    f"{SIZES.most_each}, fewer where fewer fill them, all in one split. {DEALT}"
 )
 LEVELS = (
     f"In distribution by Codeforces' rating: below {RATINGS[0]}, below {RATINGS[1]}, below {RATINGS[2]}. Out of distribution "
@@ -98,6 +98,8 @@ BALANCING = (
 )
 LIMITS = (
     "The truth is the judge's verdict: a refused program may be right but too slow, a taken one wrong beyond its tests.",
+    "Where a problem has several pairs (not in the final split), its right programs agree on every input and its wrong ones "
+    "mostly do not: who ran them could tell. They are never run here.",
     "A person's refused and taken programs can both be there, and resemble each other.",
     "The problems and many programs are public: a model's pretraining may have seen them.",
 )

@@ -9,9 +9,7 @@ from typing import Any, Literal, NamedTuple
 from aarlab.core.errors import Misconfigured
 from aarlab.problems.hub import Snapshot, Source
 
-CODE_CONTESTS = Source(
-    "deepmind/code_contests", "main", "CC-BY-4.0", ("data/train-000[012]?-of-00039-*.parquet",)
-)  # 6 of 7.6 GB
+CODE_CONTESTS = Source("deepmind/code_contests", "main", "CC-BY-4.0", ("data/train-*.parquet",))  # 7.5 GB
 COLUMNS = ("name", "description", "source", "cf_rating", "solutions", "incorrect_solutions")
 PYTHON3, CODEFORCES, ATCODER = 3, 2, 5  # the data set's numbers for a language and for sources
 RATINGS = (1_200, 1_600, 2_000)  # of Codeforces problems; the first rating of level 2, of level 3 and of none

@@ -49,7 +49,10 @@ class Match(NamedTuple):
 @dataclass(frozen=True)
 class Sizes:
     """Numbers of pairs, each two items: of the splits in distribution in the order in which they are filled, of the final one
-    out of distribution, and at most of one question."""
+    out of distribution, and at most of one question.
+
+    A question with two right answers tells which they are: those that agree. So the final split has one pair of a question.
+    """
 
     inside: Mapping[SplitName, int]
     outside: int
@@ -76,27 +79,34 @@ def nearest(rights: Sequence[Answer], wrongs: Sequence[Answer], most_ratio: floa
     return [(rights[r], wrongs[w]) for cost, r, w in found if cost < TOO_FAR]
 
 
-def fewest_each(groups: Iterable[Sequence[Match]], wanted: int, most: int) -> list[list[Match]]:
-    """The first k pairs of every group, with the smallest k up to `most` that gives `wanted` pairs and a reserve, or `most`."""
+def fewest_each(groups: Iterable[Sequence[Match]], sizes: Mapping[SplitName, int], most: int) -> list[list[Match]]:
+    """The first k pairs of every group, with the smallest k up to `most` that fills the splits and a reserve, or `most`."""
     full = [list(group) for group in groups if group]
-    k = next((k for k in range(1, most) if sum(len(g[:k]) for g in full) >= RESERVE * wanted), most)
-    return [group[:k] for group in full]
+    cuts = ([group[:k] for group in full] for k in range(1, most + 1))
+    return next(cut for k, cut in enumerate(cuts, start=1) if k == most or _share(cut, sizes) >= RESERVE)
+
+
+def _share(groups: Sequence[Sequence[Match]], sizes: Mapping[SplitName, int]) -> float:
+    """How much of the splits the groups can fill (1: all); a pair of the final one costs a whole group."""
+    pairs = sum(map(len, groups))
+    each = pairs / len(groups) if groups else 0.0
+    cost = sum(size * (each if split == "final" else 1.0) for split, size in sizes.items())
+    return pairs / cost if pairs else 0.0
 
 
 def deal(
     groups: Sequence[Sequence[Match]], sizes: Mapping[SplitName, int], rng: random.Random, protected: Iterable[str]
 ) -> tuple[dict[SplitName, list[Match]], Findings]:
-    """Whole groups, in random order, to the splits one after another until each has its number of pairs.
+    """Groups in random order to the splits one after another until each has its number of pairs: of every group all pairs (of
+    the last of a split, those that it lacks), but to the final split its first alone.
 
-    Of a split's last group, only as many pairs as it lacks. A group whose question is known from an earlier split, or from the
-    `protected` questions of the final one, is left out and counted. Where there are too few pairs, every split gets the
-    same share of its size.
+    A group whose question is known from an earlier split, or from the `protected` questions of the final one, is left out and
+    counted. Where there are too few pairs, every split gets the same share of its size.
 
     Raises:
         Misconfigured: there are so few that a split would be empty.
     """
-    there = sum(map(len, groups))
-    share = min(1.0, there / sum(sizes.values()))
+    there, share = sum(map(len, groups)), min(1.0, _share(groups, sizes))
     waiting, found = iter(rng.sample(list(groups), len(groups))), Findings()
     earlier: list[tuple[SplitName, Screen]] = [("final", _screen(protected))]
     dealt: dict[SplitName, list[Match]] = {split: [] for split in sizes}
@@ -108,7 +118,7 @@ def deal(
             if known:
                 found[split, *known] += 1
                 continue
-            dealt[split] += group[: room - len(dealt[split])]
+            dealt[split] += group[: 1 if split == "final" else room - len(dealt[split])]
             own.add(questions)
         if not dealt[split]:
             raise Misconfigured(
@@ -151,10 +161,8 @@ def assemble(
         Misconfigured: a split would be empty.
     """
     rng = random.Random(f"{prefix} {data_seed}")
-    inside = fewest_each(inside, sum(sizes.inside.values()), sizes.most_each)
-    outside = fewest_each(outside, sizes.outside, sizes.most_each)
-    far, _ = deal(outside, {"final": sizes.outside}, rng, ())
-    near, found = deal(inside, sizes.inside, rng, questions_of(far["final"]))
+    far, _ = deal([group for group in outside if group], {"final": sizes.outside}, rng, ())
+    near, found = deal(fewest_each(inside, sizes.inside, sizes.most_each), sizes.inside, rng, questions_of(far["final"]))
     drawn = items(far["final"], prefix, "final", "ood")
     for split, matches in near.items():
         drawn += items(matches, prefix, split, "id")

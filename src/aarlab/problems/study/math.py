@@ -22,7 +22,7 @@ PRM800K = Source("tasksource/PRM800K", "main", "MIT", ("phase2_train.jsonl",))
 MATH = Source("EleutherAI/hendrycks_math", "main", "MIT", ("*/*.parquet",))  # for the level of a problem alone
 PROCESS_BENCH = Source("Qwen/ProcessBench", "main", "Apache-2.0", ("olympiadbench.json", "omnimath.json"))
 OUTSIDE_LEVELS = {"olympiadbench.json": 1, "omnimath.json": 2}  # by the share that the benchmark's models got right
-SIZES = Sizes(inside={"final": 329, "teacher": 1_030, "student": 2_367}, outside=328, most_each=2)
+SIZES = Sizes(inside={"final": 329, "teacher": 1_030, "student": 2_367}, outside=328, most_each=1)
 MOST_RATIO = 1.5  # of the lengths of a pair's solutions
 MOST_CHARACTERS = 10_000  # of a solution; longer ones are loops
 
@@ -158,10 +158,7 @@ def build(cache: Path, data_seed: int) -> Built:
     return Built.of(items, provenance)
 
 
-DRAWN = (
-    f"Of each question at most {SIZES.most_each} pairs of solutions, fewer where fewer fill the splits, all in one split. "
-    + DEALT
-)
+DRAWN = "Of each question one right and one wrong solution, so that no answer is the more frequent one. " + DEALT
 BALANCING = (
     "In distribution every question comes with as many right as wrong solutions by the same model, paired by length (ratio at "
     f"most {MOST_RATIO}), so neither who wrote it nor which question or answer it is tells the label. Out of distribution a "
