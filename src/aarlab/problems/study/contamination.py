@@ -25,6 +25,7 @@ from aarlab.core.records import AnyItem, Pair, SplitName
 GRAM = 5  # words
 LEAST_SHARED = 4  # 5-grams: eight words in a row
 THRESHOLD = 0.5
+BITS = 24
 
 Kinds = Mapping[str, Sequence[str]]  # kind of text -> texts; like is compared with like
 Found = Literal["exact", "near"]
@@ -59,25 +60,26 @@ class Screen:
 
     def add(self, kinds: Kinds) -> None:
         """Protect these texts."""
-        for kind, found in _by_kind(kinds):
-            self._whole.add((kind, _digest(found)))
-            self._grams.setdefault(kind, []).append(_grams(found))
+        for kind, text in _by_kind(kinds):
+            whole, grams = _hashed(text)
+            self._whole.add((kind, whole))
+            self._grams.setdefault(kind, []).append(grams)
             self._indices.pop(kind, None)
 
     def finds(self, kinds: Kinds) -> Found | None:
         """ "exact" if one of the texts is protected, "near" if one is a near duplicate of a protected text of its kind."""
-        parts = list(_by_kind(kinds))
-        if any((kind, _digest(found)) in self._whole for kind, found in parts):
+        hashed = [(kind, *_hashed(text)) for kind, text in _by_kind(kinds)]
+        if any((kind, whole) in self._whole for kind, whole, _ in hashed):
             return "exact"
-        return "near" if any(self._nearest(kind, found) >= self.threshold for kind, found in parts) else None
+        return "near" if any(self._nearest(kind, grams) >= self.threshold for kind, _, grams in hashed) else None
 
-    def _nearest(self, kind: str, found: Sequence[str]) -> float:
+    def _nearest(self, kind: str, grams: Hashes) -> float:
         """The largest share of the shorter text's 5-grams that a protected text of this kind has in common with it."""
         if kind not in self._grams:
             return 0.0
         if kind not in self._indices:
             self._indices[kind] = _Index(self._grams[kind])
-        return self._indices[kind].nearest(_grams(found))
+        return self._indices[kind].nearest(grams)
 
 
 class _Index:
@@ -88,9 +90,12 @@ class _Index:
         every, holders = np.concatenate(grams_T), np.repeat(np.arange(len(grams_T), dtype=np.int32), self.sizes_T)
         order = np.argsort(every, kind="stable")
         self.grams, self.holders = every[order], holders[order]
+        self.possible = np.zeros(1 << BITS, np.bool_)  # by a 5-gram's first bits: most that are nowhere are told at once
+        self.possible[every >> np.uint64(64 - BITS)] = True
 
     def nearest(self, grams: Hashes) -> float:
-        low, high = (np.searchsorted(self.grams, grams, side=side) for side in ("left", "right"))
+        asked = grams[self.possible[grams >> np.uint64(64 - BITS)]]
+        low, high = (np.searchsorted(self.grams, asked, side=side) for side in ("left", "right"))
         hit = np.flatnonzero(high > low)
         if not len(hit):
             return 0.0
@@ -100,25 +105,28 @@ class _Index:
         return float(np.max(np.where(shared >= LEAST_SHARED, shares, 0.0)))
 
 
-def _by_kind(kinds: Kinds) -> Iterable[tuple[str, list[str]]]:
-    return ((kind, words(text)) for kind, texts in kinds.items() for text in texts)
+def _by_kind(kinds: Kinds) -> Iterable[tuple[str, str]]:
+    return ((kind, text) for kind, texts in kinds.items() for text in texts)
 
 
-def _digest(found: Sequence[str]) -> bytes:
-    return hashlib.blake2b("\x00".join(found).encode(), digest_size=16).digest()
-
-
-def _grams(found: Sequence[str]) -> Hashes:
-    """Distinct hashes of the 5-grams of words; none for a text that is shorter."""
+@lru_cache(maxsize=64)  # who is looked for in several screens is then protected by another
+def _hashed(text: str) -> tuple[bytes, Hashes]:
+    """A digest of the words of a text, and the distinct hashes of their 5-grams: none if it is shorter."""
+    found = words(text)
+    digest = hashlib.blake2b("\x00".join(found).encode(), digest_size=16).digest()
     if len(found) < GRAM:
-        return np.empty(0, np.uint64)
-    each = np.array([_hash(w) for w in found], np.uint64)
+        return digest, np.empty(0, np.uint64)
+    each = np.fromiter(map(_WORD_HASHES.__getitem__, found), np.uint64, len(found))
     sums = np.zeros(len(found) - GRAM + 1, np.uint64)
     for place in range(GRAM):
         sums = sums * _ODD + each[place : place + len(sums)]  # modulo 2^64
-    return np.unique(sums)
+    return digest, np.unique(sums)
 
 
-@lru_cache(maxsize=1 << 20)
-def _hash(word: str) -> int:
-    return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest())
+class _WordHashes(dict[str, int]):
+    def __missing__(self, word: str) -> int:
+        self[word] = found = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest())
+        return found
+
+
+_WORD_HASHES = _WordHashes()
