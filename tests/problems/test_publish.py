@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from aarlab.core.errors import Misconfigured
-from aarlab.core.records import Pair
+from aarlab.core.records import Choice, Pair
 from aarlab.problems.download import from_package_index
-from aarlab.problems.publish import read_private_items
+from aarlab.problems.problem import PROBLEMS
+from aarlab.problems.publish import publish, read_private_items
 
 
 def published_rows(bed):
@@ -49,3 +50,17 @@ def test_a_download_with_another_hash_is_refused(tmp_path):
     (tmp_path / "thing-1.tar.gz").write_bytes(b"changed")
     with pytest.raises(Misconfigured, match="SHA-256"):
         from_package_index("thing==1", filename="thing-1.tar.gz", sha256="0" * 64, cache=tmp_path)
+
+
+@pytest.mark.parametrize("odd", ["\u2028", "\u2029", "\x85", "\x0b", "\x1c", "\r\n"])
+def test_a_text_with_any_character_is_read_back_as_it_was(tmp_path, odd):
+    """All of these end a line for Python's str.splitlines."""
+    items = [
+        Choice(id=f"{s}{n}", question=f"{s}{n}{odd}?", choice=f"a{odd}b{n}", label=n, split=s, part="id", level=1)
+        for s in ("teacher", "student", "final")
+        for n in (0, 1)
+    ]
+    publish(PROBLEMS["small-math"], items, tmp_path, data_seed=1)
+    assert read_private_items(tmp_path) == items
+    rows = [json.loads(line) for line in (tmp_path / "public" / "student.jsonl").read_text().splitlines()]
+    assert [row["choice"] for row in rows] == [i.choice for i in items if i.split == "student"]

@@ -7,10 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aarlab.core.errors import Misconfigured
-from aarlab.problems.problem import check_problem
+from aarlab.problems.problem import PROBLEMS, check_problem
+from aarlab.problems.publish import publish, read_private_items
 from aarlab.problems.study import math
 from aarlab.problems.study.answers import normalised, same_answer
 from aarlab.problems.study.contamination import Screen
+from aarlab.problems.study.shortcuts import shortcut_accuracy
 from tests.problems.study_files import bench_row, jsonl, math_levels, prm_row, sentence, write
 
 QUESTIONS, MODELS = 60, ("one", "two", "three")
@@ -233,3 +235,23 @@ def test_fractions_are_numbers(top, bottom, by):
 
 def test_nothing_but_form_is_normalised():
     assert normalised(r"\left( x^{2} , 12\,000 \right)") == "(x^2,12000)"
+
+
+def test_what_shortcuts_reach_is_kept_beside_the_labels(built, tmp_path):
+    publish(PROBLEMS["qwen-math"], built, tmp_path / "out", data_seed=1)
+    found = json.loads((tmp_path / "out" / "private" / "shortcuts.json").read_text())
+    assert found == shortcut_accuracy(built)
+    public = b"".join(p.read_bytes() for p in (tmp_path / "out" / "public").iterdir())
+    assert b"shortcut" not in public
+    assert not any(i.id.encode() in public for i in built if i.split == "final")
+
+
+def test_half_of_a_surrogate_pair_is_no_reason_to_fail(folder, tmp_path):
+    rows = write_math(folder)
+    for row in rows:
+        row["question"]["pre_generated_steps"][0] += " \ud835 \u2028"
+    rewrite(folder, rows)
+    built = math.build(tmp_path / "cache", 1)
+    publish(PROBLEMS["qwen-math"], built, tmp_path / "out", data_seed=1)
+    assert read_private_items(tmp_path / "out") == list(built)
+    assert all(" ? " in i.choice or i.choice.splitlines()[0].endswith(" ?") for i in built if i.part == "id")

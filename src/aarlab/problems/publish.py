@@ -4,7 +4,8 @@ public/    problem.json, student.jsonl, feedback.jsonl, the data card (of proble
            the arrays that setup adds; each kind of item has its own allow-list
            (`Pair.PUBLISHED`, `Choice.PUBLISHED`): no label, no rating, no level, no part
 sealed/    in inputs/, final.jsonl without labels, mode 0700: given to a confirmation's sandbox, never to a researcher
-private/   answers.json, items.jsonl, anchors.npz, baselines.npz: the evaluator's alone, mode 0700
+private/   answers.json, items.jsonl, anchors.npz, baselines.npz, shortcuts.json (what character counts and length alone tell of
+           the final truth; of problems with a data card): the evaluator's alone, mode 0700
 """
 
 import json
@@ -16,6 +17,7 @@ from pydantic import TypeAdapter
 from aarlab.core.records import SPLITS, AnyItem, SplitName
 from aarlab.problems.problem import Problem, check_problem
 from aarlab.problems.study.card import Built, data_card, markdown
+from aarlab.problems.study.shortcuts import shortcut_accuracy
 
 _ANY: TypeAdapter[AnyItem] = TypeAdapter(AnyItem)
 PUBLISHED_SPLITS: dict[SplitName, str] = {"student": "public", "feedback": "public", "final": "sealed/inputs"}
@@ -54,6 +56,7 @@ def publish(problem: Problem, items: Sequence[AnyItem], folder: Path, *, data_se
         described = data_card(problem.name, problem.version, data_seed, items, items.provenance)
         (folder / "public" / "data_card.json").write_text(described.model_dump_json(indent=1), encoding="utf-8")
         (folder / "public" / "DATA.md").write_text(markdown(described), encoding="utf-8")
+        (folder / "private" / "shortcuts.json").write_text(json.dumps(shortcut_accuracy(items), indent=1))
 
 
 def read_private_items(folder: Path) -> list[AnyItem]:
@@ -63,4 +66,5 @@ def read_private_items(folder: Path) -> list[AnyItem]:
 
 
 def _write_lines(path: Path, rows: Sequence[dict]) -> None:
-    path.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows), encoding="utf-8")
+    """One object a line, in ASCII: Unicode has characters that some readers take for the end of a line."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

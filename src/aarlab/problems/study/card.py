@@ -126,7 +126,7 @@ def _length(split: SplitName, items: Sequence[AnyItem]) -> Length:
 
 def _sha256(items: Sequence[AnyItem]) -> str:
     """Of the lines of the split's published file."""
-    lines = "".join(json.dumps(_public(i), ensure_ascii=False) + "\n" for i in items)
+    lines = "".join(json.dumps(_public(i)) + "\n" for i in items)
     return hashlib.sha256(lines.encode()).hexdigest()
 
 

@@ -83,7 +83,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
             programs = [_python(batch.column(name)) for name in COLUMNS[4:]]
             for row, right, wrong in zip(plain, *programs, strict=True):
                 yield {**row, "solutions": tuple(right), "incorrect_solutions": tuple(wrong)}
-    except pyarrow.ArrowException as error:
+    except (pyarrow.ArrowException, UnicodeDecodeError) as error:
         raise Misconfigured(f"{path} is cut off or damaged ({error}). Download it again.", path=path) from error
 
 

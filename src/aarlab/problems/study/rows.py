@@ -38,7 +38,7 @@ class Row:
             raise self.wrong(f"'{name}' is {value!r:.60}, not a text")
         if not blank and not value.strip():
             raise self.wrong(f"'{name}' is blank")
-        return value.strip()
+        return _sayable(value)
 
     def whole(self, name: str, low: int, high: int) -> int:
         """A whole number in low..high.
@@ -60,7 +60,12 @@ class Row:
         value = self._field(name)
         if not isinstance(value, list) or len(value) < least or not all(isinstance(v, str) for v in value):
             raise self.wrong(f"'{name}' is {value!r:.60}, not a list of at least {least} texts")
-        return [v.strip() for v in value]
+        return [_sayable(v) for v in value]
+
+
+def _sayable(text: str) -> str:
+    """The text, stripped; half of a surrogate pair, which JSON can spell and no file or tokenizer takes, is a question mark."""
+    return text.encode("utf-8", "replace").decode().strip()
 
 
 def read_rows(snapshot: Snapshot, suffix: str) -> Iterator[Row]:

@@ -1,18 +1,19 @@
-"""What can be told of the truth without understanding: a control whose accuracy is published with the problem.
+"""What can be told of the truth without understanding: a control whose accuracy is kept beside the labels, for the operator.
 
 A logistic regression on the counts of short character sequences, and one on length alone, are trained on the truth of the
 teacher and student splits and asked about the final one. Both should be near one half.
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
-from sklearn.feature_extraction.text import HashingVectorizer
-from sklearn.linear_model import LogisticRegression
 
 from aarlab.core.errors import Misconfigured
 from aarlab.core.records import AnyItem, Pair
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 GRAMS = (2, 4)  # characters
 FEATURES = 2**16
@@ -27,6 +28,8 @@ def shortcut_accuracy(items: Sequence[AnyItem]) -> dict[str, float]:
     Raises:
         Misconfigured: there is no labelled item to learn from, or none to be asked about.
     """
+    from sklearn.linear_model import LogisticRegression  # half a second to import, and every command imports the problems
+
     known = [i for i in items if i.split in ("teacher", "student")]
     asked = [i for i in items if i.split == "final"]
     if not known or not asked:
@@ -42,8 +45,10 @@ def shortcut_accuracy(items: Sequence[AnyItem]) -> dict[str, float]:
     return found
 
 
-def _characters(items: Sequence[AnyItem]) -> sparse.csr_matrix:
+def _characters(items: Sequence[AnyItem]) -> "sparse.csr_matrix":
     """Unit vectors (N, FEATURES) of the choices' character counts; of a pair, the second's less the first's."""
+    from sklearn.feature_extraction.text import HashingVectorizer
+
     vectors = HashingVectorizer(analyzer="char", ngram_range=GRAMS, n_features=FEATURES, alternate_sign=False, lowercase=False)
     last = vectors.transform([i.choices[-1] for i in items])
     if not any(isinstance(i, Pair) for i in items):
