@@ -4,9 +4,7 @@ Written from vLLM's documentation (serving/openai_compatible_server, features/lo
 a stand-in that answers in that shape. It was NOT run with vLLM itself, which cannot be installed where this was written.
 """
 
-import ctypes
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -19,11 +17,11 @@ from typing import Any
 import httpx
 
 from aarlab.core.errors import Transient
+from aarlab.models.critic import end_with_starter, seen
 
 BASE = "base"  # the name under which the published weights are served
 START_S, REQUEST_S = 900.0, 3600.0
 AT_ONCE = 256  # prompts of a request; the server batches by itself
-PR_SET_PDEATHSIG = 1
 
 
 class VllmWriter:
@@ -43,8 +41,7 @@ class VllmWriter:
             Transient: it ended, or did not answer in time.
         """
         port = _free_port()
-        _, _, index = device.partition(":")
-        environment = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True", **({"CUDA_VISIBLE_DEVICES": index} if index else {})}
+        environment = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True", **seen(device, os.environ)}
         return cls.over(server_command(folder, port, dtype, rank, max_tokens), port, log, environment)
 
     @classmethod
@@ -53,7 +50,7 @@ class VllmWriter:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as out:
             process = subprocess.Popen(
-                command, stdout=out, stderr=out, env={**os.environ, **environment}, preexec_fn=_end_with_starter
+                command, stdout=out, stderr=out, env={**os.environ, **environment}, preexec_fn=end_with_starter
             )
         made = cls(process, f"http://127.0.0.1:{port}", log)
         try:
@@ -147,11 +144,6 @@ def texts_of(answer: dict[str, Any], prompts: int, n: int) -> list[list[str]]:
     if choices.keys() != set(range(prompts * n)):
         raise Transient(f"vLLM's server gave {len(choices)} texts for {prompts} prompts of {n} each. Try again.")
     return [[choices[p * n + k] for k in range(n)] for p in range(prompts)]
-
-
-def _end_with_starter() -> None:
-    """In the child: ask the kernel for SIGTERM when its starter dies, however it does."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def _free_port() -> int:

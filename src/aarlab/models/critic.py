@@ -1,0 +1,227 @@
+"""The critic's two jobs as records, and the processes that do them, each with a device to itself. Without torch.
+
+A job's folder holds all of it: what was asked, the log, what is done so far, and last the file that says that it is done. A job
+that was killed goes on from there; one that is done is not done again.
+Legend: N items.
+"""
+
+import ctypes
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from aarlab.core.errors import Transient
+from aarlab.core.records import Record
+from aarlab.models.preset import LINEAR_MAPS
+from aarlab.models.results import key, write
+from aarlab.models.strong import Question
+
+Heard = Callable[[int, int], None]  # (done, of)
+LOOK_S = 1.0
+PR_SET_PDEATHSIG = 1
+Positive = Annotated[int, Field(ge=1)]
+
+
+class CriticRecipe(Record):
+    """GRPO (Shao et al. 2024, arXiv:2402.03300) over LoRA, for one GPU of 80 GB with a strong model of 4 B parameters: a step
+    is `prompts` x `group` critiques, all of them written before it. There is no penalty for leaving the published model."""
+
+    prompts: Positive = 8  # items of a step
+    group: Annotated[int, Field(ge=2)] = 8  # critiques of an item, whose rewards are compared with each other
+    micro: Positive = 8  # critiques of one forward and backward pass
+    epochs: Positive = 1
+    most_steps: Positive | None = None
+    rate: Annotated[float, Field(gt=0)] = 2e-5
+    rank: Positive = 32
+    alpha: Positive = 32
+    targets: tuple[str, ...] = LINEAR_MAPS
+    temperature: Annotated[float, Field(gt=0)] = 1.0  # in training and when critiques are written
+    prompt_tokens: Annotated[int, Field(ge=64)] = 4096  # longer items are cut in the middle of their longest parts
+    new_tokens: Positive = 256  # of a critique
+    keep_every: Positive = 10  # steps between two checkpoints
+    vllm_share: Annotated[float, Field(gt=0, lt=1)] = 0.35  # of the GPU's memory, for vLLM beside the training
+
+    @model_validator(mode="after")
+    def _whole(self) -> "CriticRecipe":
+        if self.prompts * self.group % self.micro:
+            raise ValueError(f"micro {self.micro} must divide prompts x group, {self.prompts * self.group}")
+        return self
+
+
+class Models(Record):
+    """The two models of a job, and where it runs."""
+
+    strong: Path
+    weak: Path
+    device: str
+    dtype: Literal["bfloat16", "float32"]
+
+
+class TrainJob(Record):
+    """Train a critic on the items and labels in `folder`/items.jsonl; its adapters go to `folder`/adapter."""
+
+    folder: Path
+    models: Models
+    recipe: CriticRecipe
+    judge_tokens: Positive  # of what the weak judge reads: longer items are cut
+    seed: int
+
+
+class WriteJob(Record):
+    """Write one critique of each item in `folder`/items.jsonl that `rows` name into `folder`/`name`.jsonl, a line each."""
+
+    folder: Path
+    name: str
+    rows: tuple[int, ...]
+    models: Models
+    recipe: CriticRecipe
+    adapter: Path | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class CriticProcess:
+    """Trains critics and lets them write, on the devices of one machine. Whoever calls has freed these devices."""
+
+    strong: Path
+    weak: Path
+    fingerprints: tuple[str, str]  # of these two models' files
+    devices: tuple[str, ...]
+    dtype: Literal["bfloat16", "float32"]
+    recipe: CriticRecipe
+    judge_tokens: int
+    env: Mapping[str, str]  # of the processes
+
+    @property
+    def identity(self) -> str:
+        """All that a critic and its texts depend on beside the items; not how many devices share the work."""
+        recipe = self.recipe.model_dump(mode="json")
+        return key(models=self.fingerprints, dtype=self.dtype, recipe=recipe, judge_tokens=self.judge_tokens)
+
+    def train(self, folder: Path, questions: Sequence[Question], labels: Sequence[int], seed: int, heard: Heard) -> Path:
+        """The folder of the critic's adapters, in PEFT's format; trained on the first device, unless it was before.
+
+        Raises:
+            Transient: the process ended; `folder`/critic.log says why. Ask again: it goes on from its last checkpoint.
+        """
+        if not (folder / "critic.json").exists():
+            _items(folder, questions, labels)
+            job = TrainJob(folder=folder, models=self._on(0), recipe=self.recipe, judge_tokens=self.judge_tokens, seed=seed)
+            process = self._start("aarlab.models.tuned.grpo", job, folder, "critic", self.devices[0])
+            _wait([process], lambda: heard(*_steps(folder / "progress.json")), folder)
+        return folder / "adapter"
+
+    def write(
+        self, folder: Path, questions: Sequence[Question], adapter: Path | None, seed: int, heard: Heard
+    ) -> tuple[str, ...]:
+        """A text for each question, raw, kept in `folder`; those that are not there yet are dealt over the devices.
+
+        Raises:
+            Transient: a process ended; its log in `folder` says why. Ask again: what is written is kept.
+        """
+        _items(folder, questions, None)
+        missing = sorted(set(range(len(questions))) - texts(folder).keys())
+        processes = []
+        for at, device in enumerate(self.devices):
+            if rows := tuple(missing[at :: len(self.devices)]):
+                name = f"texts-{at}"
+                job = WriteJob(
+                    folder=folder, name=name, rows=rows, models=self._on(at), recipe=self.recipe, adapter=adapter, seed=seed
+                )
+                processes.append(self._start("aarlab.models.tuned.write", job, folder, name, device))
+        _wait(processes, lambda: heard(len(texts(folder)), len(questions)), folder)
+        written = texts(folder)
+        return tuple(written[row] for row in range(len(questions)))
+
+    def _on(self, at: int) -> Models:
+        device = self.devices[at].partition(":")[0]  # the process sees one device alone
+        return Models(strong=self.strong, weak=self.weak, device=device, dtype=self.dtype)
+
+    def _start(self, module: str, job: Record, folder: Path, name: str, device: str) -> subprocess.Popen:
+        config = folder / f"{name}.config.json"
+        write(config, job.model_dump_json(indent=1).encode())
+        with (folder / f"{name}.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-P", "-m", module, "--config", str(config)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**self.env, **seen(device, self.env)},
+                preexec_fn=end_with_starter,
+            )
+
+
+def seen(device: str, env: Mapping[str, str]) -> dict[str, str]:
+    """The setting under which a process sees one GPU alone; nothing for a device without a number."""
+    _, _, index = device.partition(":")
+    if not index:
+        return {}
+    visible = env.get("CUDA_VISIBLE_DEVICES", "")
+    return {"CUDA_VISIBLE_DEVICES": visible.split(",")[int(index)] if visible else index}
+
+
+def end_with_starter() -> None:
+    """In a child, before it becomes another program: ask the kernel for SIGTERM when its starter dies, however it does."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+
+def texts(folder: Path) -> dict[int, str]:
+    """What is written so far, by row; a line that was cut off by a kill does not count."""
+    found = {}
+    for path in sorted(folder.glob("texts-*.jsonl")):
+        for line in path.read_bytes().splitlines(keepends=True):
+            if line.endswith(b"\n"):
+                said = json.loads(line)
+                found[said["row"]] = said["text"]
+    return found
+
+
+def read_items(folder: Path) -> tuple[list[Question], list[int]]:
+    """The items of a job, and their labels if they have any."""
+    said = [json.loads(line) for line in (folder / "items.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [Question(s["question"], tuple(s["choices"])) for s in said], [s["label"] for s in said if "label" in s]
+
+
+def _items(folder: Path, questions: Sequence[Question], labels: Sequence[int] | None) -> None:
+    lines: list[dict[str, Any]] = [{"question": q.question, "choices": q.choices} for q in questions]
+    if labels is not None:
+        lines = [line | {"label": int(label)} for line, label in zip(lines, labels, strict=True)]
+    write(folder / "items.jsonl", "".join(f"{json.dumps(line)}\n" for line in lines).encode())
+
+
+def _steps(path: Path) -> tuple[int, int]:
+    if not path.exists():
+        return 0, 1
+    said = json.loads(path.read_bytes())
+    return said["step"], said["of"]
+
+
+def _wait(processes: Sequence[subprocess.Popen], look: Callable[[], None], folder: Path) -> None:
+    """Until all have ended well, or one has not: then none runs any more."""
+    try:
+        for process in processes:
+            while _running(process):
+                look()
+            if process.returncode != 0:
+                module = str(process.args[3])  # type: ignore[index]
+                raise Transient(f"{module} ended with {process.returncode}; see the log in {folder}. Ask again: it goes on.")
+    finally:
+        for process in processes:
+            if process.poll() is None:
+                process.terminate()
+            process.wait()
+
+
+def _running(process: subprocess.Popen) -> bool:
+    try:
+        process.wait(timeout=LOOK_S)
+    except subprocess.TimeoutExpired:
+        return True
+    return False

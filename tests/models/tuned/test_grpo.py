@@ -1,0 +1,187 @@
+"""The critic: its reward by hand, two steps of GRPO on tiny models, and going on after a kill."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.special import log_expit
+
+from aarlab.core.errors import Misconfigured, Transient
+from aarlab.core.records import validated
+from aarlab.models import critic
+from aarlab.models.critic import CriticProcess, CriticRecipe, Models, TrainJob, WriteJob, seen
+from aarlab.models.results import write as write_file
+from aarlab.models.strong import Question
+from aarlab.models.tuned import write
+from aarlab.models.tuned.grpo import Reward, last_checkpoint, train
+from aarlab.models.tuned.tiny import make_tiny
+from aarlab.models.tuned.tokens import tokenise
+from aarlab.models.tuned.tunable import Tunable
+
+WORDS = ["the good answer is long", "a bad story of the plot", "Review: Question: Answer"]
+ITEMS = [Question(f"which {i}", (f"good {i}", f"bad plot {i}")) for i in range(8)]
+LABELS = [0, 1] * 4
+TINY = CriticRecipe(prompts=2, group=4, micro=4, most_steps=2, keep_every=1, new_tokens=6, prompt_tokens=200, rank=4, rate=1e-2)
+ENV = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory) -> Models:
+    folder = tmp_path_factory.mktemp("models")
+    strong = make_tiny(folder / "strong", seed=0, layers=2, width=32, texts=WORDS)
+    weak = make_tiny(folder / "weak", seed=1, layers=1, width=32, texts=WORDS, kind="qwen2", chat=True)
+    return Models(strong=strong, weak=weak, device="cpu", dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def judge(models) -> Tunable:
+    return Tunable(models.weak)
+
+
+def job_in(folder: Path, models: Models, recipe: CriticRecipe = TINY) -> TrainJob:
+    critic._items(folder, ITEMS, LABELS)
+    return TrainJob(folder=folder, models=models, recipe=recipe, judge_tokens=256, seed=0)
+
+
+def adapters(folder: Path) -> dict[str, np.ndarray]:
+    from safetensors.numpy import load_file
+
+    return load_file(folder / "adapter" / "adapter_model.safetensors")
+
+
+def process_of(models: Models, recipe: CriticRecipe = TINY, devices=("cpu",)) -> CriticProcess:
+    return CriticProcess(models.strong, models.weak, ("s", "w"), devices, "float32", recipe, 256, ENV)
+
+
+# --- the reward -------------------------------------------------------------------------------------------------------
+
+
+def test_the_reward_is_the_gain_in_log_probability_of_the_true_label_by_hand(judge):
+    reward = Reward(judge, ITEMS, LABELS, max_tokens=256)
+    text = "it rhymes with the plot"
+    given = [Question(ITEMS[r].question, ITEMS[r].choices, text) for r in (0, 3)]
+    with_z = judge.logits(tokenise(given, judge.tokenizer, max_tokens=256), adapters=False)
+    without_z = judge.logits(tokenise([ITEMS[0], ITEMS[3]], judge.tokenizer, max_tokens=256), adapters=False)
+    by_hand = [log_expit(-with_z[0]) - log_expit(-without_z[0]), log_expit(with_z[1]) - log_expit(without_z[1])]
+    assert reward([text, text], [0, 3], prompts=["p", "p"]) == pytest.approx(by_hand, rel=1e-4)
+    assert np.abs(by_hand).min() > 1e-6
+
+
+def test_a_verdict_alone_is_worth_nothing(judge):
+    reward = Reward(judge, ITEMS, LABELS, max_tokens=256)
+    assert reward(["Answer A is better.", "Verdict: B", ""], [0, 1, 2]) == pytest.approx([0, 0, 0], abs=1e-6)
+
+
+# --- training ---------------------------------------------------------------------------------------------------------
+
+
+def test_two_steps_of_training_leave_adapters_in_pefts_format_and_a_record(tmp_path, models):
+    job = job_in(tmp_path, models)
+    train(job)
+    said = json.loads((tmp_path / "critic.json").read_text())
+    assert said["steps"] == 2
+    assert said["by"].startswith("transformers ")
+    assert np.isfinite([said["reward_first"], said["reward_last"]]).all()
+    config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert (config["peft_type"], config["r"], config["use_rslora"]) == ("LORA", 4, True)
+    trained = [a for name, a in adapters(tmp_path).items() if "lora_B" in name]
+    assert any(np.abs(a).max() > 0 for a in trained)
+    assert json.loads((tmp_path / "progress.json").read_text()) == {"step": 2, "of": 2}
+
+
+def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_adapters(tmp_path, models):
+    """A real process, killed once a step is kept; then the same job here, against one that nobody killed."""
+    recipe = TINY.model_copy(update={"most_steps": 4})
+    job, whole = (job_in(tmp_path / name, models, recipe) for name in ("killed", "whole"))
+    write_file(job.folder / "config.json", job.model_dump_json().encode())
+    with (job.folder / "log").open("wb") as log:
+        argv = [sys.executable, "-P", "-m", "aarlab.models.tuned.grpo", "--config", str(job.folder / "config.json")]
+        process = subprocess.Popen(argv, stdout=log, stderr=log, env=ENV)
+        while last_state(job.folder) < 1 and process.poll() is None:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert last_state(job.folder) >= 1, (job.folder / "log").read_text()
+    assert not (job.folder / "critic.json").exists()
+    train(job)
+    train(whole)
+    kept, expected = adapters(job.folder), adapters(whole.folder)
+    assert kept.keys() == expected.keys()
+    for name in kept:
+        assert kept[name] == pytest.approx(expected[name], abs=1e-5), name
+
+
+def last_state(folder: Path) -> int:
+    steps = [int(p.parent.name.rpartition("-")[2]) for p in (folder / "trainer").glob("checkpoint-*/trainer_state.json")]
+    return max(steps, default=0)
+
+
+def test_a_checkpoint_that_a_kill_cut_off_is_removed_and_the_one_before_it_taken(tmp_path):
+    for step, state in ((9, "{}"), (10, "{}"), (11, None), (12, '{"half')):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        if state is not None:
+            (folder / "trainer_state.json").write_text(state)
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint-10", "checkpoint-9"]
+    assert last_checkpoint(tmp_path / "none") is None
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_written_is_kept_and_only_the_missing_is_written_again(tmp_path, models):
+    critic._items(tmp_path, ITEMS, None)
+    job = WriteJob(folder=tmp_path, name="texts-0", rows=tuple(range(8)), models=models, recipe=TINY, adapter=None, seed=0)
+    kept = "".join(json.dumps({"row": row, "text": f"kept {row}"}) + "\n" for row in (0, 5))
+    (tmp_path / "texts-0.jsonl").write_text(kept + '{"row": 6, "te')  # cut off by a kill
+    write.write(job)
+    texts = critic.texts(tmp_path)
+    assert sorted(texts) == list(range(8))
+    assert (texts[0], texts[5]) == ("kept 0", "kept 5")
+    assert (tmp_path / "texts-0.jsonl").read_text().startswith(kept)
+    assert json.loads((tmp_path / "texts-0.by.json").read_text())["by"].startswith("transformers ")
+
+
+def test_nothing_starts_for_what_is_done(tmp_path, models):
+    nowhere = process_of(models.model_copy(update={"strong": Path("nowhere")}))
+    (tmp_path / "critic.json").write_text("{}")
+    assert nowhere.train(tmp_path, ITEMS, LABELS, 0, lambda done, of: None) == tmp_path / "adapter"
+    lines = [json.dumps({"row": row, "text": str(row)}) + "\n" for row in range(8)]
+    (tmp_path / "texts-0.jsonl").write_text("".join(lines[::2]))
+    (tmp_path / "texts-1.jsonl").write_text("".join(lines[1::2]))
+    written = nowhere.write(tmp_path, ITEMS, None, 0, lambda done, of: None)
+    assert written == tuple(map(str, range(8)))
+    questions, labels = critic.read_items(tmp_path)
+    assert (questions, labels) == (ITEMS, [])
+
+
+def test_a_process_that_fails_is_told_and_takes_the_others_with_it(tmp_path):
+    slow = subprocess.Popen([sys.executable, "-P", "-c", "import time; time.sleep(60)"])
+    fails = subprocess.Popen([sys.executable, "-P", "-m", "aarlab.no_such_module"], stderr=subprocess.DEVNULL)
+    with pytest.raises(Transient, match=r"no_such_module ended with 1; .*goes on"):
+        critic._wait([fails, slow], lambda: None, tmp_path)
+    assert slow.returncode == -signal.SIGTERM
+
+
+def test_a_process_sees_one_device_alone():
+    assert seen("cpu", {}) == seen("cuda", {}) == {}
+    assert seen("cuda:1", {}) == {"CUDA_VISIBLE_DEVICES": "1"}
+    assert seen("cuda:1", {"CUDA_VISIBLE_DEVICES": "4,6"}) == {"CUDA_VISIBLE_DEVICES": "6"}
+
+
+def test_who_a_critic_is_follows_from_models_and_recipe_not_from_devices(models):
+    one = process_of(models)
+    assert one.identity == process_of(models, devices=("cuda:0", "cuda:1")).identity
+    assert one.identity != process_of(models, TINY.model_copy(update={"rate": 1e-3})).identity
+
+
+def test_a_recipe_without_whole_passes_is_refused():
+    with pytest.raises(Misconfigured, match="micro 3 must divide"):
+        validated(CriticRecipe, {"micro": 3}, "critic")
