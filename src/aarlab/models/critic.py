@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from aarlab.core.errors import Transient
 from aarlab.core.records import Record
-from aarlab.models.preset import LINEAR_MAPS
+from aarlab.models.preset import CriticRecipe
 from aarlab.models.results import key, write
 from aarlab.models.strong import Question
 
@@ -27,32 +27,6 @@ Heard = Callable[[int, int], None]  # (done, of)
 LOOK_S = 1.0
 PR_SET_PDEATHSIG = 1
 Positive = Annotated[int, Field(ge=1)]
-
-
-class CriticRecipe(Record):
-    """GRPO (Shao et al. 2024, arXiv:2402.03300) over LoRA, for one GPU of 80 GB with a strong model of 4 B parameters: a step
-    is `prompts` x `group` critiques, all of them written before it. There is no penalty for leaving the published model."""
-
-    prompts: Positive = 8  # items of a step
-    group: Annotated[int, Field(ge=2)] = 8  # critiques of an item, whose rewards are compared with each other
-    micro: Positive = 8  # critiques of one forward and backward pass
-    epochs: Positive = 1
-    most_steps: Positive | None = None
-    rate: Annotated[float, Field(gt=0)] = 2e-5
-    rank: Positive = 32
-    alpha: Positive = 32
-    targets: tuple[str, ...] = LINEAR_MAPS
-    temperature: Annotated[float, Field(gt=0)] = 1.0  # in training and when critiques are written
-    prompt_tokens: Annotated[int, Field(ge=64)] = 4096  # longer items are cut in the middle of their longest parts
-    new_tokens: Positive = 256  # of a critique
-    keep_every: Positive = 10  # steps between two checkpoints
-    vllm_share: Annotated[float, Field(gt=0, lt=1)] = 0.35  # of the GPU's memory, for vLLM beside the training
-
-    @model_validator(mode="after")
-    def _whole(self) -> "CriticRecipe":
-        if self.prompts * self.group % self.micro:
-            raise ValueError(f"micro {self.micro} must divide prompts x group, {self.prompts * self.group}")
-        return self
 
 
 class Models(Record):

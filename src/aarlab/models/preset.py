@@ -33,8 +33,8 @@ class ModelSource(_Documented):
 
 
 class Recipe(_Documented):
-    """How a model is fine-tuned. The defaults are the study's: LoRA (Hu et al. 2021) with rank-stabilised scaling on seven linear
-    maps, AdamW, linear decay after a linear warm-up, the mean over the label tokens of a whole step."""
+    """How a model is fine-tuned. The defaults are the study's: LoRA (Hu et al. 2021) with rank-stabilised scaling on seven
+    linear maps, AdamW, linear decay after a linear warm-up, the mean over the label tokens of a whole step."""
 
     rank: Annotated[int, Field(ge=1)] = 32
     alpha: Annotated[int, Field(ge=1)] = 32
@@ -56,6 +56,42 @@ class Recipe(_Documented):
     screen_layers: Annotated[int | None, Field(ge=1)] = None
     """Screening tier: adapters on so many top layers, over a trunk that is read once. Another method than the full recipe, so
     teacher, ceiling and baselines are trained in it too, and no campaign accepts it."""
+
+
+class CriticRecipe(_Documented):
+    """How the critic is trained: GRPO (Shao et al. 2024, arXiv:2402.03300) over LoRA, without a penalty for leaving the
+    published model. The defaults are for one GPU of 80 GB and a strong model of 4 B parameters."""
+
+    prompts: Annotated[int, Field(ge=1)] = 8
+    """Items of an optimiser step; all their critiques are written before it."""
+    group: Annotated[int, Field(ge=2)] = 8
+    """Critiques of an item, whose rewards are compared with each other."""
+    micro: Annotated[int, Field(ge=1)] = 8
+    """Critiques of one forward and backward pass."""
+    epochs: Annotated[int, Field(ge=1)] = 1
+    """Over half the teacher split."""
+    most_steps: Annotated[int | None, Field(ge=1)] = None
+    """Ends the training earlier."""
+    rate: Annotated[float, Field(gt=0)] = 2e-5
+    rank: Annotated[int, Field(ge=1)] = 32
+    alpha: Annotated[int, Field(ge=1)] = 32
+    targets: tuple[str, ...] = LINEAR_MAPS
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    """In training, and when critiques are written."""
+    prompt_tokens: Annotated[int, Field(ge=64)] = 4096
+    """Longer items are cut in the middle of their longest parts."""
+    new_tokens: Annotated[int, Field(ge=1)] = 256
+    """Most tokens of a critique."""
+    keep_every: Annotated[int, Field(ge=1)] = 10
+    """Steps between two checkpoints."""
+    vllm_share: Annotated[float, Field(gt=0, lt=1)] = 0.35
+    """Of the GPU's memory, for vLLM beside the training, where it is installed."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> "CriticRecipe":
+        if self.prompts * self.group % self.micro:
+            raise ValueError(f"micro {self.micro} must divide prompts x group, {self.prompts * self.group}")
+        return self
 
 
 class Hardware(_Documented):
@@ -91,9 +127,10 @@ class Preset(_Documented):
     student_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Of the student split that one seed draws."""
     depths: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.27, 0.4, 0.53, 0.67, 0.8)
-    """Of the layers whose states are in the feature bank, as shares of all layers; they go by the names of the small preset's."""
+    """Of the layers whose states are in the feature bank, as shares of all; they go by the names of the small preset's."""
     critic: bool = True
     """Train the critic (GRPO) and label with it. False: `critic_probs` are the teacher's own."""
+    critic_recipe: CriticRecipe = CriticRecipe()
     hardware: Hardware = Hardware()
 
     @model_validator(mode="after")
