@@ -99,7 +99,7 @@ def snapshot(name: str, revision: str, *, kind: Kind, patterns: Sequence[str], c
         _refuse_gaps(folder, patterns)
         return _checked(name, revision, _commit_of(folder), folder, patterns, note)
     recorded = _read(note)
-    if recorded is None or _gaps(folder, patterns) or not _all_there(folder, recorded, patterns):
+    if recorded is None or revision not in {recorded.revision, recorded.commit} or _missing(folder, recorded, patterns):
         commit = _download(name, revision, kind, patterns, folder, recorded)
         _refuse_gaps(folder, patterns)
     else:
@@ -110,7 +110,7 @@ def snapshot(name: str, revision: str, *, kind: Kind, patterns: Sequence[str], c
 def _checked(name: str, revision: str, commit: str, folder: Path, patterns: Sequence[str], note: Path) -> Snapshot:
     """The snapshot, all of its files as recorded; what was not recorded yet is."""
     recorded = _read(note) or _Recorded(name=name, revision=revision, commit=commit, files={})
-    if (recorded.revision, recorded.commit) != (revision, commit):
+    if recorded.commit != commit:
         raise _moved(name, revision, commit, recorded, folder, note)
     files = {path: _looked_at(folder / path, recorded.files.get(path)) for path in _matching(folder, patterns)}
     for path, found in files.items():
@@ -157,8 +157,10 @@ def _gaps(folder: Path, patterns: Sequence[str]) -> list[str]:
     return [pattern for pattern in needed if not _matching(folder, [pattern])]
 
 
-def _all_there(folder: Path, recorded: _Recorded, patterns: Sequence[str]) -> bool:
-    return all((folder / p).is_file() for p in recorded.files if any(fnmatch(p, pattern) for pattern in patterns))
+def _missing(folder: Path, recorded: _Recorded | None, patterns: Sequence[str]) -> list[str]:
+    """The patterns without a file, and the recorded files of these patterns that are gone."""
+    known = [p for p in (recorded.files if recorded else ()) if any(fnmatch(p, pattern) for pattern in patterns)]
+    return _gaps(folder, patterns) + [p for p in known if not (folder / p).is_file()]
 
 
 def _refuse_gaps(folder: Path, patterns: Sequence[str]) -> None:
@@ -184,9 +186,9 @@ def _commit_of(folder: Path) -> str:
 
 def _download(name: str, revision: str, kind: Kind, patterns: Sequence[str], folder: Path, recorded: _Recorded | None) -> str:
     """Download what is missing; the commit that the revision leads to. A broken download is continued by the next call."""
-    missing = _gaps(folder, patterns) or [p for p in (recorded.files if recorded else ()) if not (folder / p).is_file()]
+    missing = _missing(folder, recorded, patterns) or [*patterns]
     if not hub_reachable_by_choice():
-        raise _unreachable(name, missing, "HF_HUB_OFFLINE is set")
+        raise _unreachable(name, missing, "HF_HUB_OFFLINE is set.")
     try:
         from huggingface_hub import HfApi, errors, snapshot_download
     except ImportError as error:
@@ -200,7 +202,7 @@ def _download(name: str, revision: str, kind: Kind, patterns: Sequence[str], fol
         snapshot_download(name, repo_type=kind, revision=commit, local_dir=folder, allow_patterns=list(patterns))
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
         raise Misconfigured(f"The hub does not give {kind} {name} at revision {revision}: {_first_line(error)}") from error
-    except (OSError, errors.OfflineModeIsEnabled) as error:  # the client's own errors are OSErrors
+    except (OSError, errors.HTTPError) as error:  # the latter is of the HTTP library that the client happens to use
         raise _unreachable(name, missing, _first_line(error)) from error
     for path, told in _told(about.siblings or [], patterns):
         if _looked_at(folder / path, None).sha256 != told:
@@ -228,4 +230,4 @@ def _unreachable(name: str, missing: Sequence[str], why: str) -> Transient:
 
 def _first_line(error: Exception) -> str:
     lines = [line for line in str(error).splitlines() if line.strip()]
-    return f"{lines[0] if lines else type(error).__name__}."
+    return f"{lines[0].rstrip('.') if lines else type(error).__name__}."

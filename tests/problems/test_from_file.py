@@ -1,0 +1,122 @@
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aarlab.core.errors import Misconfigured
+from aarlab.core.records import Choice, Pair
+from aarlab.problems.from_file import from_file
+from aarlab.problems.problem import PROBLEMS, check_problem
+from aarlab.problems.publish import publish, read_private_items
+
+SPLITS = ("teacher", "student", "feedback", "final")
+
+
+def pair(number, split, label, **more):
+    return {"prompt": "Which?", "first": f"one {number}", "second": f"two {number}", "label": label, "split": split} | more
+
+
+def choice(number, split, label, **more):
+    return {"question": f"Is {number} even?", "choice": f"It is, {label}", "label": label, "split": split} | more
+
+
+def rows_of(kind):
+    return [kind(f"{split}{i}", split, i % 2) for split in SPLITS for i in range(4)]
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize(("kind", "record"), [(pair, Pair), (choice, Choice)])
+def test_a_file_is_a_problem_named_after_it(tmp_path, kind, record):
+    name = write(tmp_path / "my-items.jsonl", rows_of(kind))
+    problem = PROBLEMS[name]
+    items = problem.build(tmp_path, 1)
+    assert problem.name == "my-items"
+    assert all(type(i) is record for i in items)
+    assert [i.label for i in items] == [r["label"] for r in rows_of(kind)]
+    assert {(i.part, i.level) for i in items} == {("id", 1)}
+    check_problem(items)
+    assert not problem.transfer_only
+
+
+def test_it_can_be_published_and_read_back(tmp_path):
+    problem = PROBLEMS[write(tmp_path / "mine.jsonl", rows_of(pair))]
+    items = problem.build(tmp_path, 1)
+    publish(problem, items, tmp_path / "out", data_seed=1)
+    assert read_private_items(tmp_path / "out") == list(items)
+    assert "label" not in (tmp_path / "out" / "public" / "student.jsonl").read_text()
+
+
+def test_a_changed_file_is_another_version_and_the_same_one_is_not(tmp_path):
+    name = write(tmp_path / "mine.jsonl", rows_of(pair))
+    first = from_file(name).version
+    assert from_file(name).version == first
+    write(tmp_path / "mine.jsonl", [*rows_of(pair), pair("more", "student", 0), pair("most", "student", 1)])
+    assert from_file(name).version != first
+
+
+def test_without_feedback_it_is_for_transfer_only(tmp_path):
+    rows = [r for r in rows_of(pair) if r["split"] != "feedback"]
+    assert from_file(write(tmp_path / "mine.jsonl", rows)).transfer_only
+
+
+def test_given_ids_parts_and_levels_are_kept(tmp_path):
+    rows = rows_of(pair) + [pair(f"x{i}", "final", i, id=f"named-{i}", part="ood", level=3) for i in range(2)]
+    found = [i for i in from_file(write(tmp_path / "mine.jsonl", rows)).build(tmp_path, 1) if i.part == "ood"]
+    assert [(i.id, i.level) for i in found] == [("named-0", 3), ("named-1", 3)]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("{", "not JSON"),
+        ("[1]", r"\[1\] is no object"),
+        ('{"label": 1, "split": "final"}', "no fields of an item"),
+        (json.dumps(pair("x", "final", 2)), "label: Input should be 0 or 1"),
+        (json.dumps(pair("x", "test", 1)), "split: Input should be"),
+        (json.dumps(pair("x", "final", 1, level=0)), "level: Input should be greater"),
+        (json.dumps(pair("x", "final", 1, labels=3)), "labels: unknown field, did you mean label"),
+        (json.dumps(pair("x", "final", 1) | {"second": " "}), "second is blank"),
+        (json.dumps({"prompt": "p", "first": "f", "label": 1, "split": "final"}), "second: Field required"),
+        (json.dumps(choice("x", "final", 1)), "a choice in a file of pairs"),
+    ],
+)
+def test_a_broken_line_is_told_by_its_number(tmp_path, line, told):
+    name = write(tmp_path / "mine.jsonl", rows_of(pair)[:2])
+    with Path(name).open("a") as file:
+        file.write("\n" + line + "\n")
+    with pytest.raises(Misconfigured, match=told) as caught:
+        from_file(name)
+    assert f"{name}, line 4" in str(caught.value)
+
+
+def test_what_is_no_problem_is_told(tmp_path):
+    with pytest.raises(Misconfigured, match="no file"):
+        PROBLEMS[str(tmp_path / "none.jsonl")]
+    with pytest.raises(Misconfigured, match="no items"):
+        PROBLEMS[write(tmp_path / "empty.jsonl", [])]
+    with pytest.raises(Misconfigured, match="no item of teacher"):
+        PROBLEMS[write(tmp_path / "mine.jsonl", rows_of(pair)[4:])]
+    with pytest.raises(Misconfigured, match="balance"):
+        PROBLEMS[write(tmp_path / "mine.jsonl", [*rows_of(pair), pair("x", "final", 1)])]
+    with pytest.raises(Misconfigured, match="small-chat"):
+        PROBLEMS[write(tmp_path / "small-chat.jsonl", rows_of(pair))]
+    with pytest.raises(Misconfigured, match="rename it"):
+        PROBLEMS[write(tmp_path / "my items!.jsonl", rows_of(pair))]
+
+
+@given(st.lists(st.text(min_size=1).filter(str.strip), min_size=8, max_size=8, unique=True))
+def test_any_text_survives(tmp_path_factory, texts):
+    splits = [s for s in ("teacher", "student", "final") for _ in range(2)]
+    rows = [
+        {"question": f"{i}{t}", "choice": t, "label": i % 2, "split": s}
+        for i, (t, s) in enumerate(zip(texts, splits, strict=False))
+    ]
+    name = write(tmp_path_factory.mktemp("any") / "mine.jsonl", rows)
+    found = from_file(name).build(tmp_path_factory.getbasetemp(), 1)
+    assert [(i.question, i.choice) for i in found] == [(r["question"], r["choice"]) for r in rows]
