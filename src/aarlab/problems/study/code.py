@@ -29,8 +29,8 @@ def pairs(contest: Contest, data_seed: int, dropped: Dropped) -> list[Match]:
     right, wrong = (_programs(found, rng, dropped) for found in (contest.right, contest.wrong))
     both = right.keys() & wrong.keys()
     dropped["programs that were taken and refused"] += len(both)
-    sides = ([Answer(contest.statement, text) for text in side if text not in both] for side in (right, wrong))
-    return [Match(r, w, contest.level) for r, w in nearest(*sides, MOST_RATIO)]
+    rights, wrongs = ([Answer(contest.statement, text) for text in side if text not in both] for side in (right, wrong))
+    return [Match(r, w, contest.level) for r, w in nearest(rights, wrongs, MOST_RATIO)]
 
 
 def _programs(found: Sequence[str], rng: random.Random, dropped: Dropped) -> dict[str, None]:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+
 from aarlab.core.errors import Misconfigured
 from aarlab.problems.hub import Snapshot, Source
 
@@ -89,12 +91,11 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 
 def _python(column: Any) -> list[list[str]]:
     """By row, the programs in Python 3 of a column of {language: [..], solution: [..]}; no other becomes a Python object."""
-    from pyarrow import compute
-
-    languages, texts = (compute.struct_field(column, name) for name in ("language", "solution"))
-    wanted = compute.equal(compute.list_flatten(languages), PYTHON3)
-    owners = compute.list_parent_indices(texts).filter(wanted).to_pylist()
+    fields = dict(zip((field.name for field in column.type), column.flatten(), strict=True))
+    languages, texts = fields["language"], fields["solution"]
+    rows = np.flatnonzero(languages.flatten().to_numpy(zero_copy_only=False) == PYTHON3)
+    owners = languages.value_parent_indices().to_numpy()[rows]
     found: list[list[str]] = [[] for _ in range(len(column))]
-    for owner, text in zip(owners, compute.list_flatten(texts).filter(wanted).to_pylist(), strict=True):
+    for owner, text in zip(owners.tolist(), texts.flatten().take(rows).to_pylist(), strict=True):
         found[owner].append(text)
     return found

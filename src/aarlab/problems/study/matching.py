@@ -18,7 +18,7 @@ from scipy.optimize import linear_sum_assignment
 from aarlab.core.errors import Misconfigured
 from aarlab.core.records import Choice, PartName, SplitName
 from aarlab.problems.study.balance import identified
-from aarlab.problems.study.contamination import Findings, Screen
+from aarlab.problems.study.contamination import Findings, Found, Kinds, Screen
 
 TOO_FAR = 1e6  # cost of a pair beyond the length ratio: more than all others together
 DEALT = (
@@ -114,8 +114,7 @@ def deal(
         room, own = round(share * size), Screen()
         while len(dealt[split]) < room and (group := next(waiting, None)) is not None:
             questions = {"question": questions_of(group)}
-            known = next(((other, how) for other, screen in earlier if (how := screen.finds(questions))), None)
-            if known:
+            if (known := _known(questions, earlier)) is not None:
                 found[split, *known] += 1
                 continue
             dealt[split] += group[: 1 if split == "final" else room - len(dealt[split])]
@@ -126,6 +125,11 @@ def deal(
             )
         earlier.append((split, own))
     return dealt, found
+
+
+def _known(questions: Kinds, earlier: Iterable[tuple[SplitName, Screen]]) -> tuple[SplitName, Found] | None:
+    """The split that has such a question, and how alike the two are."""
+    return next(((split, how) for split, screen in earlier if (how := screen.finds(questions))), None)
 
 
 def _screen(questions: Iterable[str]) -> Screen:

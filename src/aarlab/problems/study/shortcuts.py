@@ -45,15 +45,17 @@ def shortcut_accuracy(items: Sequence[AnyItem]) -> dict[str, float]:
     return found
 
 
-def _characters(items: Sequence[AnyItem]) -> "sparse.csr_matrix":
+def _characters(items: Sequence[AnyItem]) -> "sparse.csr_array":
     """Unit vectors (N, FEATURES) of the choices' character counts; of a pair, the second's less the first's."""
+    from scipy import sparse
     from sklearn.feature_extraction.text import HashingVectorizer
 
     vectors = HashingVectorizer(analyzer="char", ngram_range=GRAMS, n_features=FEATURES, alternate_sign=False, lowercase=False)
-    last = vectors.transform([i.choices[-1] for i in items])
-    if not any(isinstance(i, Pair) for i in items):
-        return last
-    return last - vectors.transform([i.choices[0] if isinstance(i, Pair) else "" for i in items])
+    last, first = (
+        sparse.csr_array(vectors.transform(texts))
+        for texts in ([i.choices[-1] for i in items], [i.choices[0] if isinstance(i, Pair) else "" for i in items])
+    )
+    return last - first
 
 
 def _length(items: Sequence[AnyItem]) -> np.ndarray:
