@@ -4,15 +4,18 @@ Where a name has no mask function in that library, it builds no mask; the bounda
 its own keywords for packed batches. Legend: T tokens of the pack, H heads, K key heads, D width of a head, n items.
 """
 
+import inspect
 import itertools
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.attention.varlen import varlen_attn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 NAME = "aar_varlen"
+KEYWORDS = frozenset(inspect.signature(varlen_attn).parameters)  # they differ from torch 2.10 to 2.12
 
 
 def packed_attention(
@@ -38,23 +41,26 @@ def packed_attention(
 
 
 def _varlen(q_1HTD: Tensor, k_1KTD: Tensor, v_1KTD: Tensor, starts: Tensor, longest: int, scaling: float) -> Tensor:
-    from torch.nn.attention.varlen import varlen_attn
-
     q_THD, k_TKD, v_TKD = (x[0].transpose(0, 1) for x in (q_1HTD, k_1KTD, v_1KTD))
-    grouped = q_THD.shape[1] != k_TKD.shape[1]
-    causal = {"window_size": (-1, 0), "scale": scaling, "enable_gqa": grouped}
+    causal = causal_in(KEYWORDS, scaling, grouped=q_THD.shape[1] != k_TKD.shape[1])
     return varlen_attn(q_THD, k_TKD, v_TKD, starts, starts, longest, longest, **causal)[None]
+
+
+def causal_in(keywords: frozenset[str], scaling: float, *, grouped: bool) -> dict[str, Any]:
+    """Keywords for causal attention of a `varlen_attn` that knows these: torch 2.10 has `is_causal` and its scale alone, which
+    is that of Qwen and Llama; later ones a window; grouped heads are asked for where there is a word for it."""
+    wanted = {"window_size": (-1, 0)} if "window_size" in keywords else {"is_causal": True}
+    return wanted | {k: v for k, v in (("scale", scaling), ("enable_gqa", grouped)) if k in keywords}
 
 
 @torch.compiler.disable
 def _by_item(q_1HTD: Tensor, k_1KTD: Tensor, v_1KTD: Tensor, starts: Tensor, scaling: float) -> Tensor:
-    bounds = starts.tolist()
     grouped = q_1HTD.shape[1] != k_1KTD.shape[1]
     pieces = [
         scaled_dot_product_attention(
             *(x[:, :, a:b] for x in (q_1HTD, k_1KTD, v_1KTD)), is_causal=True, scale=scaling, enable_gqa=grouped
         )
-        for a, b in itertools.pairwise(bounds)
+        for a, b in itertools.pairwise(starts.tolist())
     ]
     return torch.cat(pieces, dim=2).transpose(1, 2)
 

@@ -37,6 +37,8 @@ class Tunable:
 
         self.hardware = hardware or Hardware()
         where = torch.device(device)
+        if not (Path(folder) / "config.json").is_file():
+            raise Misconfigured(f"No model in Hugging Face's format is at {folder}: it has no config.json.", folder=str(folder))
         self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         compiled = self.hardware.compile and where.type == "cuda"
         self.trunk = Trunk(folder, where, getattr(torch, self.hardware.dtype), compiled=compiled)
