@@ -11,7 +11,7 @@ import torch
 import transformers
 from numpy.typing import NDArray
 
-from benchmarks.train.shapes import Shape
+from aarlab.models.cost import Shape
 
 PAD, EOS, NO, YES, FIRST = 0, 1, 2, 3, 4  # token ids; the words of items begin at FIRST
 
@@ -43,8 +43,8 @@ def draw(lengths_N: NDArray[np.int64], vocabulary: int, seed: int = 0) -> Deck:
 
 
 def config_of(shape: Shape, positions: int) -> transformers.PretrainedConfig:
-    """The published configuration of that shape; Qwen1.5 is of transformers' `qwen2` kind."""
-    made = {"qwen3": transformers.Qwen3Config, "qwen2": transformers.Qwen2Config}[shape.kind]
+    """The published configuration of that shape: Qwen3's, or, where every head has keys of its own, Qwen1.5's."""
+    grouped = shape.kv_heads < shape.heads
     sizes = {
         "hidden_size": shape.width,
         "intermediate_size": shape.inner,
@@ -53,12 +53,12 @@ def config_of(shape: Shape, positions: int) -> transformers.PretrainedConfig:
         "num_key_value_heads": shape.kv_heads,
         "vocab_size": shape.vocabulary,
         "max_position_embeddings": positions,
-        "tie_word_embeddings": True,
+        "tie_word_embeddings": shape.tied,
         "pad_token_id": PAD,
         "eos_token_id": EOS,
         "bos_token_id": None,
     }
-    return made(**sizes, **({"head_dim": shape.head_dim} if shape.kind == "qwen3" else {}))
+    return transformers.Qwen3Config(**sizes, head_dim=shape.head_width) if grouped else transformers.Qwen2Config(**sizes)
 
 
 def write_weights(shape: Shape, folder: Path, *, dtype: torch.dtype, device: str, positions: int = 32768) -> Path:

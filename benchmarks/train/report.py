@@ -40,9 +40,15 @@ class Work:
     """What the timed items need at least, and what this device could do."""
 
     flop_a_token: float
+    study_flop_a_token: float
     padding: float
     mean_tokens: float
     product_flops: float
+
+    @property
+    def study_share(self) -> float:
+        """Operations of the study's way over those needed: the gain that counting alone predicts."""
+        return self.study_flop_a_token / self.flop_a_token
 
     @property
     def floor_tok_s(self) -> float:

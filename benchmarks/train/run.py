@@ -23,7 +23,7 @@ from benchmarks.train.plan import PLANS, Plan
 from benchmarks.train.published import EPOCHS, MEAN_TOKENS, TEACHER_ITEMS, TEST_MEAN_TOKENS
 from benchmarks.train.rates import product_flops
 from benchmarks.train.report import Row, Work
-from benchmarks.train.shapes import QWEN15_05B, TINY, Shape
+from benchmarks.train.shapes import QWEN15_05B, TINY, needed, the_studys_way
 
 NEED_S = {"a": 110, "b": 50, "b1": 45, "b2": 40, "b3": 120, "c": 70, "teacher": 60}  # of one rung on a GPU, weights read
 AGREEMENT_MEAN = 100
@@ -48,7 +48,7 @@ def on_cpu(asked: argparse.Namespace, folder: Path) -> int:
     rows = {name: Row(name, arm.what) for name, arm in {"a": first, **arms}.items()}
     rows["c"].note = f"read at {deck.tokens / arms['c'].read_once(deck):,.0f} tok/s"
     found = compare(first, arms, deck, plan)
-    work = _work(plan.shape, deck, plan, product_flops("cpu", torch.float32))
+    work = _work(deck, plan, product_flops("cpu", torch.float32))
     _head(asked, plan, work)
     print(report.agreement(found), "\n")
     take_turns({"a": first, **arms}, rows, deck, test, plan)
@@ -74,7 +74,7 @@ def on_gpu(asked: argparse.Namespace, folder: Path) -> int:
     print(report.agreement(found), "\n", flush=True)
     train_N, test_N = lengths(asked, plan)
     deck, test = (draw(n, plan.shape.vocabulary, seed) for seed, n in enumerate((train_N, test_N)))
-    work = _work(plan.shape, deck, plan, product_flops(device, torch.bfloat16))
+    work = _work(deck, plan, product_flops(device, torch.bfloat16))
     _head(asked, plan, work)
     weights = write_weights(plan.shape, folder / "4b", dtype=torch.bfloat16, device=device)
     rows = []
@@ -89,7 +89,7 @@ def on_gpu(asked: argparse.Namespace, folder: Path) -> int:
 def _agreement_on_gpu(asked: argparse.Namespace, plan: Plan, folder: Path, device: str) -> list[Difference]:
     from dataclasses import replace
 
-    tiny = replace(plan, shape=TINY, mean_tokens=AGREEMENT_MEAN, pack_tokens=(1024,), screen_layers=2)
+    tiny = replace(plan, shape=TINY, rank=8, mean_tokens=AGREEMENT_MEAN, pack_tokens=(1024,), screen_layers=2)
     train_N, _ = lengths(asked, tiny)
     deck = draw(train_N, tiny.shape.vocabulary)
     weights = write_weights(tiny.shape, folder / "tiny", dtype=torch.bfloat16, device=device)
@@ -145,10 +145,16 @@ def _teacher(plan: Plan, folder: Path, device: str, deadline: Deadline) -> Row:
     return row
 
 
-def _work(shape: Shape, deck: Deck, plan: Plan, flops: float) -> Work:
+def _work(deck: Deck, plan: Plan, flops: float) -> Work:
     lengths_N = deck.lengths_N
-    need = shape.training(lengths_N) / deck.tokens
-    return Work(need, padded(lengths_N, plan.batch) / deck.tokens, float(lengths_N.mean()), flops)
+    least = needed(plan.shape, plan.recipe, lengths_N)
+    return Work(
+        flop_a_token=least / deck.tokens,
+        study_flop_a_token=the_studys_way(plan.shape, plan.recipe, lengths_N, plan.batch) / deck.tokens,
+        padding=padded(lengths_N, plan.batch) / deck.tokens,
+        mean_tokens=float(lengths_N.mean()),
+        product_flops=flops,
+    )
 
 
 def _head(asked: argparse.Namespace, plan: Plan, work: Work) -> None:
@@ -156,11 +162,12 @@ def _head(asked: argparse.Namespace, plan: Plan, work: Work) -> None:
     print(f"\n{report.machine(device)}\n")
     print(
         f"Matrix products: {work.product_flops / 1e12:.3g} TFLOP/s. Needed: {work.flop_a_token / 1e9:.3g} GFLOP a token, so "
-        f"the floor is {work.floor_tok_s:,.0f} tok/s."
+        f"the floor is {work.floor_tok_s:,.0f} tok/s; the study's way needs {work.study_share:.1f} times as much."
     )
     print(
         f"Lengths: {SPREADS[asked.spread].source}; here mean {work.mean_tokens:.0f}, batches of {plan.batch} padded to "
-        f"{work.padding:.2f} times their tokens; packs of {plan.pack_tokens[0]:,}.\n"
+        f"{work.padding:.2f} times their tokens; packs of {plan.pack_tokens[0]:,}.\n",
+        flush=True,
     )
 
 

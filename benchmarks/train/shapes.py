@@ -1,73 +1,39 @@
-"""What a fine-tuning must compute at least: operations and seconds of a shape, counted from its layers.
+"""What a fine-tuning must compute at least, and what it computes the study's way, in FLOP (aarlab.models.cost has the counts).
 
-Legend: N items, T tokens, L layers, D width. FLOP count a multiplication and an addition as two.
+Legend: N items, T tokens, D width, V vocabulary.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aarlab.models.cost import KNOWN, Shape, forward_flop, training_flop
+from aarlab.models.preset import Recipe
+
 LABEL_POSITIONS = 2  # of an item: its label word, then the end of the text
 H200_FLOPS = 790e12  # measured bf16 matrix products of 8192 x 8192 x 8192 on random data (the datasheet says 989e12)
-H100_FLOPS = 798e12  # the same on one H100
+
+QWEN3_4B = KNOWN["Qwen/Qwen3-4B-Base"]
+QWEN15_05B = KNOWN["Qwen/Qwen1.5-0.5B-Chat"]
+TINY = Shape(6, 256, 864, 8, 2, 32, 2048, tied=True)  # 5.5 M weights; the head is a tenth of them, as in the 4B
+SMALLEST = Shape(2, 64, 160, 4, 2, 16, 512, tied=True)
 
 
-@dataclass(frozen=True)
-class Shape:
-    """Sizes of a decoder with tied embeddings, and the rank of adapters on all seven linear maps of each layer."""
-
-    kind: str  # "qwen3" or "qwen2"
-    layers: int
-    width: int
-    inner: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    vocabulary: int
-    rank: int = 32
-
-    @property
-    def _maps(self) -> list[tuple[int, int]]:
-        """(in, out) of the seven linear maps of a layer."""
-        queries, keys = self.heads * self.head_dim, self.kv_heads * self.head_dim
-        attention = [(self.width, queries), (self.width, keys), (self.width, keys), (queries, self.width)]
-        return [*attention, (self.width, self.inner), (self.width, self.inner), (self.inner, self.width)]
-
-    @property
-    def body(self) -> int:
-        """Frozen weights of the linear maps: what a token is multiplied with, embeddings and head aside."""
-        return self.layers * sum(i * o for i, o in self._maps)
-
-    @property
-    def adapters(self) -> int:
-        return self.layers * sum(self.rank * (i + o) for i, o in self._maps)
-
-    @property
-    def head(self) -> int:
-        return self.width * self.vocabulary
-
-    def attention(self, lengths_N: NDArray[np.int64]) -> float:
-        """FLOP of causal scores and of their weighted sums, forward: 2 products x 2 x half the square, each layer."""
-        return 2.0 * self.layers * self.heads * self.head_dim * float(np.sum(np.square(lengths_N.astype(np.float64))))
-
-    def forward(self, lengths_N: NDArray[np.int64], *, head_positions: int = 0) -> float:
-        """FLOP of reading items of so many tokens, with the head at `head_positions` positions in all."""
-        weights = 2.0 * (self.body + self.adapters) * float(lengths_N.sum())
-        return weights + self.attention(lengths_N) + 2.0 * self.head * head_positions
-
-    def training(self, lengths_N: NDArray[np.int64], *, head_everywhere: bool = False, recompute: bool = False) -> float:
-        """FLOP of forward and backward over items of so many tokens. The base is frozen: gradients pass through it (dX), and
-        only the adapters get their own (dW). Attention's backward is counted as twice its forward. `recompute` adds one forward
-        pass of the body, which gradient checkpointing takes."""
-        tokens = float(lengths_N.sum())
-        backward = 2.0 * self.body * tokens + 4.0 * self.adapters * tokens + 2.0 * self.attention(lengths_N)
-        positions = tokens if head_everywhere else LABEL_POSITIONS * len(lengths_N)
-        again = self.forward(lengths_N) if recompute else 0.0
-        return self.forward(lengths_N) + backward + again + 4.0 * self.head * positions
+def context(lengths_N: NDArray[np.int64]) -> float:
+    """E[T^2] / E[T]: what attention costs a token grows with it."""
+    lengths = lengths_N.astype(np.float64)
+    return float(np.square(lengths).sum() / lengths.sum())
 
 
-QWEN3_4B = Shape("qwen3", 36, 2560, 9728, 32, 8, 128, 151936)
-QWEN15_05B = Shape("qwen2", 24, 1024, 2816, 16, 16, 64, 151936)
-TINY = Shape("qwen3", 6, 256, 864, 8, 2, 32, 2048, rank=8)  # 5.5 M weights; the head is a tenth of them, as in the 4B
-SMALLEST = Shape("qwen3", 2, 64, 160, 4, 2, 16, 512, rank=4)
+def needed(shape: Shape, recipe: Recipe, lengths_N: NDArray[np.int64]) -> float:
+    """Of forward and backward over the items, the base frozen, the head at label positions."""
+    head = 4.0 * shape.width * shape.vocabulary * LABEL_POSITIONS * len(lengths_N)  # its logits, and gradients through it
+    return float(lengths_N.sum()) * training_flop(shape, recipe, context(lengths_N)) + head
+
+
+def the_studys_way(shape: Shape, recipe: Recipe, lengths_N: NDArray[np.int64], batch: int) -> float:
+    """Of the same with batches padded to their longest item, the head at every position and every layer recomputed."""
+    parts = [lengths_N[at : at + batch] for at in range(0, len(lengths_N), batch)]
+    padded_N = np.concatenate([np.full(len(part), part.max()) for part in parts])
+    again = forward_flop(shape, context(padded_N), shape.adapters(recipe))
+    each = training_flop(shape, recipe, context(padded_N)) + again + 4.0 * shape.width * shape.vocabulary
+    return float(padded_N.sum()) * each
