@@ -92,6 +92,15 @@ def test_a_program_is_asked_to_stop(tmp_path, how):
     assert ended(process) == (5, "asked\n")
 
 
+def test_it_is_asked_also_where_our_starter_ignores_interrupts(tmp_path):
+    """As in a job that a script runs in the background."""
+    deaf = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)}
+    process = begun(*PYTHON, "import time; print('up', flush=True); time.sleep(900)", place=tmp_path, **deaf)
+    assert first_line(process) == "up"
+    process.stdin.close()
+    assert ended(process)[0] == 130
+
+
 def test_one_that_does_not_heed_is_killed_after_its_grace(tmp_path):
     code = "import signal, time; signal.signal(2, lambda *_: None); print('up', flush=True)\nwhile True: time.sleep(900)"
     process = begun(*PYTHON, code, place=tmp_path, grace=0.3)

@@ -175,6 +175,7 @@ def main() -> int:
     listener = listen(a.port)
     threading.Thread(target=forward, args=(listener, a.socket), daemon=True).start()
     adopt_orphans()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a script's background job ignores it, and so would the program
     try:
         program = start(a.argv, f"http://127.0.0.1:{listener.getsockname()[1]}")
     except OSError as error:
