@@ -1,4 +1,5 @@
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,12 @@ from hypothesis import strategies as st
 
 from aarlab.core.errors import Misconfigured
 from aarlab.core.records import Choice, Pair
+from aarlab.core.settings import Home
 from aarlab.problems.from_file import from_file
 from aarlab.problems.problem import PROBLEMS, check_problem
 from aarlab.problems.publish import publish, read_private_items
+from aarlab.runs import student
+from aarlab.runs.testbed import prepare
 
 SPLITS = ("teacher", "student", "feedback", "final")
 
@@ -120,3 +124,22 @@ def test_any_text_survives(tmp_path_factory, texts):
     name = write(tmp_path_factory.mktemp("any") / "mine.jsonl", rows)
     found = from_file(name).build(tmp_path_factory.getbasetemp(), 1)
     assert [(i.question, i.choice) for i in found] == [(r["question"], r["choice"]) for r in rows]
+
+
+def test_a_testbed_is_made_of_a_file_and_another_one_of_the_changed_file(tmp_path):
+    rng = random.Random(0)
+
+    def words():
+        return " ".join(f"w{rng.randrange(300)}" for _ in range(8))
+
+    def bed(rows):
+        name = write(tmp_path / "mine.jsonl", rows)
+        return prepare(name, 1, home=Home(tmp_path / "home"), student=student.COUNTING, say=lambda *_: None)
+
+    rows = [pair(0, split, i % 2, first=words(), second=words()) for split in SPLITS for i in range(60)]
+    first = bed(rows)
+    assert first.folder.parent == tmp_path / "home" / "problems"
+    assert first.folder.name.startswith("mine-v")
+    assert bed(rows).from_cache
+    rows[0]["first"] += " changed"
+    assert bed(rows).folder != first.folder

@@ -20,7 +20,7 @@ def write_cards(report: BenchReport, beds: dict[str, list[Testbed]], folder: Pat
     for table in report.tables:
         items = read_private_items(beds[table.task][0].folder)
         rows = [c for c in report.controls if c.task == table.task]
-        (folder / f"data-{table.task}.md").write_text(data_card(table, items, rows))
+        (folder / f"data-{PROBLEMS[table.task].name}.md").write_text(data_card(table, items, rows))
     for name in sorted({row.method for table in report.tables for row in table.rows if row.method in METHODS}):
         (folder / f"method-{name}.md").write_text(method_card(name, report))
 

@@ -202,7 +202,7 @@ def _download(name: str, revision: str, kind: Kind, patterns: Sequence[str], fol
         snapshot_download(name, repo_type=kind, revision=commit, local_dir=folder, allow_patterns=list(patterns))
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
         raise Misconfigured(f"The hub does not give {kind} {name} at revision {revision}: {_first_line(error)}") from error
-    except (OSError, errors.HTTPError) as error:  # the latter is of the HTTP library that the client happens to use
+    except (OSError, errors.HTTPError) as error:  # type: ignore[attr-defined]  # of the HTTP library that the client uses
         raise _unreachable(name, missing, _first_line(error)) from error
     for path, told in _told(about.siblings or [], patterns):
         if _looked_at(folder / path, None).sha256 != told:

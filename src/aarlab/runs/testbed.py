@@ -90,7 +90,7 @@ def prepare(problem: str, data_seed: int, *, home: Home, student: Student, say: 
     """
     chosen = PROBLEMS[problem]
     secret = in_secret and chosen.rebuildable
-    folder = home.problems / f"{problem}-v{chosen.version}-{student.name}-seed{data_seed}{'-secret' if secret else ''}"
+    folder = home.problems / f"{chosen.name}-v{chosen.version}-{student.name}-seed{data_seed}{'-secret' if secret else ''}"
     ready = folder / "private" / "ready.json"
     if ready.exists():
         return Testbed(folder, from_cache=True)
