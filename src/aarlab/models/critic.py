@@ -6,6 +6,7 @@ Legend: N items.
 """
 
 import ctypes
+import importlib.util
 import json
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from aarlab.core.errors import Transient
+from aarlab.core.errors import Misconfigured, Transient
 from aarlab.core.records import Record
 from aarlab.models.preset import CriticRecipe
 from aarlab.models.results import key, write
@@ -26,6 +27,7 @@ from aarlab.models.strong import Question
 Heard = Callable[[int, int], None]  # (done, of)
 LOOK_S = 1.0
 PR_SET_PDEATHSIG = 1
+MISCONFIGURED = 3  # exit code of a process whose last line says what the operator must mend
 Positive = Annotated[int, Field(ge=1)]
 
 
@@ -83,13 +85,16 @@ class CriticProcess:
         """The folder of the critic's adapters, in PEFT's format; trained on the first device, unless it was before.
 
         Raises:
+            Misconfigured: TRL is not installed, or the models and the recipe do not fit each other.
             Transient: the process ended; `folder`/critic.log says why. Ask again: it goes on from its last checkpoint.
         """
         if not (folder / "critic.json").exists():
+            if importlib.util.find_spec("trl") is None:
+                raise Misconfigured("The critic is trained through TRL: pip install 'aarlab[critic]'; or set critic: false.")
             _items(folder, questions, labels)
             job = TrainJob(folder=folder, models=self._on(0), recipe=self.recipe, judge_tokens=self.judge_tokens, seed=seed)
             process = self._start("aarlab.models.tuned.grpo", job, folder, "critic", self.devices[0])
-            _wait([process], lambda: heard(*_steps(folder / "progress.json")), folder)
+            _wait([process], lambda: heard(*_steps(folder / "progress.json")))
         return folder / "adapter"
 
     def write(
@@ -98,6 +103,7 @@ class CriticProcess:
         """A text for each question, raw, kept in `folder`; those that are not there yet are dealt over the devices.
 
         Raises:
+            Misconfigured: the models and the recipe do not fit each other.
             Transient: a process ended; its log in `folder` says why. Ask again: what is written is kept.
         """
         _items(folder, questions, None)
@@ -110,7 +116,7 @@ class CriticProcess:
                     folder=folder, name=name, rows=rows, models=self._on(at), recipe=self.recipe, adapter=adapter, seed=seed
                 )
                 processes.append(self._start("aarlab.models.tuned.write", job, folder, name, device))
-        _wait(processes, lambda: heard(len(texts(folder)), len(questions)), folder)
+        _wait(processes, lambda: heard(len(texts(folder)), len(questions)))
         written = texts(folder)
         return tuple(written[row] for row in range(len(questions)))
 
@@ -118,11 +124,12 @@ class CriticProcess:
         device = self.devices[at].partition(":")[0]  # the process sees one device alone
         return Models(strong=self.strong, weak=self.weak, device=device, dtype=self.dtype)
 
-    def _start(self, module: str, job: Record, folder: Path, name: str, device: str) -> subprocess.Popen:
+    def _start(self, module: str, job: Record, folder: Path, name: str, device: str) -> "Running":
         config = folder / f"{name}.config.json"
         write(config, job.model_dump_json(indent=1).encode())
-        with (folder / f"{name}.log").open("ab") as log:
-            return subprocess.Popen(
+        path = folder / f"{name}.log"
+        with path.open("ab") as log:
+            process = subprocess.Popen(
                 [sys.executable, "-P", "-m", module, "--config", str(config)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -130,6 +137,7 @@ class CriticProcess:
                 env={**self.env, **seen(device, self.env)},
                 preexec_fn=end_with_starter,
             )
+        return Running(process, path)
 
 
 def seen(device: str, env: Mapping[str, str]) -> dict[str, str]:
@@ -177,20 +185,39 @@ def _steps(path: Path) -> tuple[int, int]:
     return said["step"], said["of"]
 
 
-def _wait(processes: Sequence[subprocess.Popen], look: Callable[[], None], folder: Path) -> None:
+@dataclass(frozen=True)
+class Running:
+    """A process and the file that it writes its log to."""
+
+    process: subprocess.Popen
+    log: Path
+
+    def check(self) -> None:
+        """Raise where it ended otherwise than well."""
+        code = self.process.returncode
+        if code == 0:
+            return
+        lines = self.log.read_text(errors="replace").strip().splitlines() if self.log.exists() else []
+        last = lines[-1][:500] if lines else "none"
+        if code == MISCONFIGURED:
+            raise Misconfigured(last)
+        raise Transient(
+            f"The critic's process ended with {code}; its last words: {last}. See {self.log}; ask again: it goes on."
+        )
+
+
+def _wait(running: Sequence[Running], look: Callable[[], None]) -> None:
     """Until all have ended well, or one has not: then none runs any more."""
     try:
-        for process in processes:
-            while _running(process):
+        for one in running:
+            while _running(one.process):
                 look()
-            if process.returncode != 0:
-                module = str(process.args[3])  # type: ignore[index]
-                raise Transient(f"{module} ended with {process.returncode}; see the log in {folder}. Ask again: it goes on.")
+            one.check()
     finally:
-        for process in processes:
-            if process.poll() is None:
-                process.terminate()
-            process.wait()
+        for one in running:
+            if one.process.poll() is None:
+                one.process.terminate()
+            one.process.wait()
 
 
 def _running(process: subprocess.Popen) -> bool:

@@ -1,5 +1,6 @@
 """The critic: its reward by hand, two steps of GRPO on tiny models, and going on after a kill."""
 
+import importlib.util
 import json
 import os
 import signal
@@ -162,12 +163,31 @@ def test_nothing_starts_for_what_is_done(tmp_path, models):
     assert (questions, labels) == (ITEMS, [])
 
 
-def test_a_process_that_fails_is_told_and_takes_the_others_with_it(tmp_path):
-    slow = subprocess.Popen([sys.executable, "-P", "-c", "import time; time.sleep(60)"])
-    fails = subprocess.Popen([sys.executable, "-P", "-m", "aarlab.no_such_module"], stderr=subprocess.DEVNULL)
-    with pytest.raises(Transient, match=r"no_such_module ended with 1; .*goes on"):
-        critic._wait([fails, slow], lambda: None, tmp_path)
-    assert slow.returncode == -signal.SIGTERM
+def running(tmp_path, name, *argv):
+    path = tmp_path / f"{name}.log"
+    with path.open("wb") as log:
+        return critic.Running(subprocess.Popen([sys.executable, "-P", *argv], stdout=log, stderr=log), path)
+
+
+def test_a_process_that_fails_is_told_with_its_last_words_and_takes_the_others_with_it(tmp_path):
+    slow = running(tmp_path, "slow", "-c", "import time; time.sleep(60)")
+    fails = running(tmp_path, "fails", "-m", "aarlab.no_such_module")
+    with pytest.raises(Transient, match=r"with 1; its last words: .*no_such_module.*fails\.log"):
+        critic._wait([fails, slow], lambda: None)
+    assert slow.process.returncode == -signal.SIGTERM
+
+
+def test_what_the_operator_must_mend_is_told_as_such_by_a_real_process(tmp_path, models):
+    """64 tokens do not hold the critic's fixed words, once they are more than that in this tokenizer."""
+    recipe = TINY.model_copy(update={"prompt_tokens": 64})
+    with pytest.raises(Misconfigured, match="Raise prompt_tokens"):
+        process_of(models, recipe).write(tmp_path, ITEMS, None, 0, lambda done, of: None)
+
+
+def test_without_trl_the_critic_says_what_to_install(tmp_path, models, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(Misconfigured, match=r"aarlab\[critic\]"):
+        process_of(models).train(tmp_path, ITEMS, LABELS, 0, lambda done, of: None)
 
 
 def test_a_process_sees_one_device_alone():

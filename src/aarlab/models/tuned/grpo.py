@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import log_expit
 
+from aarlab.core.errors import Misconfigured
 from aarlab.models import results
-from aarlab.models.critic import TrainJob, read_items
+from aarlab.models.critic import MISCONFIGURED, TrainJob, read_items
 from aarlab.models.head import Array
 from aarlab.models.preset import Hardware
 from aarlab.models.strong import Question
@@ -195,7 +196,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, required=True, help="a file with a TrainJob, as JSON")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    train(TrainJob.model_validate_json(parser.parse_args().config.read_bytes()))
+    try:
+        train(TrainJob.model_validate_json(parser.parse_args().config.read_bytes()))
+    except Misconfigured as error:
+        parser.exit(MISCONFIGURED, f"{error}\n")
 
 
 if __name__ == "__main__":

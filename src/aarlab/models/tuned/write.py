@@ -5,8 +5,9 @@ import json
 import os
 from pathlib import Path
 
+from aarlab.core.errors import Misconfigured
 from aarlab.models import results
-from aarlab.models.critic import WriteJob, read_items, texts
+from aarlab.models.critic import MISCONFIGURED, WriteJob, read_items, texts
 from aarlab.models.tuned.critique import critique_prompts
 from aarlab.models.tuned.generation import writer
 
@@ -50,7 +51,10 @@ def _end_at_a_line(path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, required=True, help="a file with a WriteJob, as JSON")
-    write(WriteJob.model_validate_json(parser.parse_args().config.read_bytes()))
+    try:
+        write(WriteJob.model_validate_json(parser.parse_args().config.read_bytes()))
+    except Misconfigured as error:
+        parser.exit(MISCONFIGURED, f"{error}\n")
 
 
 if __name__ == "__main__":
