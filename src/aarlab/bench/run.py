@@ -25,6 +25,7 @@ from aarlab.core.errors import InvalidSubmission
 from aarlab.core.records import R, SplitName
 from aarlab.core.settings import Home
 from aarlab.methods.library import METHODS
+from aarlab.problems import PROBLEMS
 from aarlab.problems.problem import SELECTION_SEED
 from aarlab.runs import student
 from aarlab.runs.students import student_of
@@ -120,7 +121,10 @@ def prepare_all(spec: Bench, home: Home, say: Say, reader: student.Student | Non
     reader = reader or student_of(spec.student, home, workers=spec.workers, say=say)
 
     def one(task: str, data_seed: int) -> Testbed:
-        return prepare(task, data_seed, home=home, student=reader, say=lambda what, done, of: say(f"{task}: {what}", done, of))
+        def of_task(what: str, done: int, of: int) -> None:
+            say(f"{PROBLEMS[task].name}: {what}", done, of)
+
+        return prepare(task, data_seed, home=home, student=reader, say=of_task)
 
     return {task: [one(task, data_seed) for data_seed in spec.data_seeds] for task in spec.tasks}
 

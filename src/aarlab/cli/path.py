@@ -1,11 +1,12 @@
 """The path of a campaign from problem to report; what `aar demo` and `aar run` walk. Each step is kept and not repeated."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from aarlab.cli.show import FleetView, Show
 from aarlab.core.settings import Home
@@ -24,6 +25,7 @@ from aarlab.fleet.enrol import enrol
 from aarlab.fleet.evaluator_process import EvaluatorProcess
 from aarlab.fleet.launch import standing
 from aarlab.fleet.lease import lease
+from aarlab.fleet.member import Member
 from aarlab.fleet.supervisor import LAST_POST_S, Fleet, Parts, out_of_time
 from aarlab.report.build import build
 from aarlab.report.record import Report
@@ -31,7 +33,7 @@ from aarlab.report.render import write
 from aarlab.runs import testbed
 from aarlab.runs.blind import blind
 from aarlab.runs.engine import LocalEngine, MakeSandbox
-from aarlab.runs.student import Student
+from aarlab.runs.student import OpenDoor, Student
 from aarlab.runs.students import student_of
 from aarlab.runs.testbed import Testbed
 from aarlab.sandbox import SANDBOXES
@@ -106,7 +108,7 @@ def walk(campaign: Campaign, home: Home, show: Show) -> tuple[Report, Path]:
         show.line("[bold]1 testbed[/bold]")
         bed = prepared(campaign, home, show)
         with standing(campaign, folder, bed.folder) as parts, _worker(campaign, bed, home, parts.evaluator, show) as worker:
-            _campaign(campaign, folder, bed, parts, worker, show)
+            _campaign(campaign, folder, bed, parts, worker, show, open_door=reader_of(campaign, home, show).open_door)
         confirmed(campaign, bed, home, show)
         show.line("[bold]4 report[/bold]")
         return reported(campaign, bed, folder)
@@ -135,7 +137,16 @@ def _worker(
         on_student.close()
 
 
-def _campaign(campaign: Campaign, folder: Path, bed: Testbed, parts: Parts, worker: CodeWorker | None, show: Show) -> None:
+def _campaign(
+    campaign: Campaign,
+    folder: Path,
+    bed: Testbed,
+    parts: Parts,
+    worker: CodeWorker | None,
+    show: Show,
+    *,
+    open_door: OpenDoor | None,
+) -> None:
     """Run the fleet until its time, its work or a budget of the campaign is spent."""
     outbox.post_all(parts.journal, parts.evaluator, within_s=LAST_POST_S)  # what an earlier run could not tell
     state = parts.evaluator.call("GET", "/operator/campaign")
@@ -159,9 +170,23 @@ def _campaign(campaign: Campaign, folder: Path, bed: Testbed, parts: Parts, work
     if left_s > 0:
         _budget(folder, left_s)
         shown = blind(bed) if campaign.mode == "code" else bed
-        with FleetView(show.console, folder) as view:
+        with _doors(campaign, shown, members, open_door), FleetView(show.console, folder) as view:
             why = Fleet(campaign, folder, shown, make_sandbox(campaign), members, parts).run(left_s, view, worker)
     _event(parts, "fleet finished", why)
+
+
+@contextmanager
+def _doors(campaign: Campaign, shown: Testbed, members: Sequence[Member], open_door: OpenDoor | None) -> Iterator[None]:
+    """Each researcher's own door to the strong model, where it can be fine-tuned: it may ask about what it is shown."""
+    with ExitStack() as stack:
+        if open_door is not None:
+            place = Path(stack.enter_context(TemporaryDirectory(prefix="aar-doors-")))
+            place.chmod(0o755)
+            for number, member in enumerate(members):
+                member.strong = place / str(number)
+                member.strong.mkdir()
+                stack.enter_context(open_door(shown, "student" if campaign.mode == "code" else "feedback", member.strong))
+        yield
 
 
 def _finished(folder: Path) -> str | None:

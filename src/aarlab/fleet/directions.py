@@ -65,6 +65,7 @@ class Terms(Record):
     home: str = "/home/researcher"
     data: str = "/data"
     brief: str = "/brief"
+    strong: str = ""  # the socket of the strong model, where it can be fine-tuned
 
     def limits(self) -> list[str]:
         """What may be spent, a sentence a line without its full stop."""

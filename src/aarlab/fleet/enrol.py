@@ -3,9 +3,7 @@
 import json
 import sys
 import uuid
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.directions import (
@@ -19,8 +17,9 @@ from aarlab.fleet.directions import (
 )
 from aarlab.fleet.member import Member
 from aarlab.gateway.journal import Journal
+from aarlab.models.strong import SOCKET
 from aarlab.researchers.kinds import kind_named
-from aarlab.researchers.researcher import BRIEF, DATA, GATE, HOME, Brief, Researcher
+from aarlab.researchers.researcher import BRIEF, DATA, GATE, HOME, STRONG, Brief, Researcher
 from aarlab.sandbox.sandbox import Mount, SandboxSpec
 
 ENV = {
@@ -40,12 +39,11 @@ def enrol(campaign: Campaign, folder: Path, public: Path, journal: Journal) -> l
     """
     researcher = kind_named(campaign.kind)(campaign.options)
     researcher.require()
-    card = json.loads((public / "problem.json").read_text())
     directions = load_directions(Path(campaign.directions)) if campaign.directions else None
     members = []
     for number in range(campaign.researchers):
         start = direction(number, directed=campaign.directed, directions=directions)
-        member = _member(campaign, folder, researcher, _brief(campaign, card, number, start))
+        member = _member(campaign, folder, researcher, _brief(campaign, public, number, start))
         member.incarnation = journal.incarnation(member.name)
         member.begun = member.incarnation > 0
         members.append(member)
@@ -58,8 +56,8 @@ def enrol(campaign: Campaign, folder: Path, public: Path, journal: Journal) -> l
     return members
 
 
-def _brief(campaign: Campaign, card: Mapping[str, Any], number: int, start: Direction) -> Brief:
-    name = f"researcher-{number + 1}"
+def _brief(campaign: Campaign, public: Path, number: int, start: Direction) -> Brief:
+    name, card = f"researcher-{number + 1}", json.loads((public / "problem.json").read_text())
     terms = Terms(
         name=name,
         researchers=campaign.researchers,
@@ -70,6 +68,7 @@ def _brief(campaign: Campaign, card: Mapping[str, Any], number: int, start: Dire
         campaign_budget=campaign.campaign_budget,
         sandbox=_sandbox_words(campaign),
         model_api=campaign.calls_a_model,
+        strong=f"{STRONG}/{SOCKET}" if (public / "strong.json").exists() else "",
     )
     return Brief(
         name=name,
@@ -112,12 +111,14 @@ def _member(campaign: Campaign, folder: Path, researcher: Researcher, brief: Bri
 
 
 def what_it_sees(campaign: Campaign, public: Path, member: Member, door: Path) -> SandboxSpec:
-    """The sandbox of one life: public data, its brief, its home, the folder with its socket, its kind's programs; no more."""
+    """The sandbox of one life: public data, its brief, its home, the folder with its socket, that of the strong model where
+    it can be fine-tuned, its kind's programs; no more."""
     mounts = (
         Mount(public, DATA),
         Mount(member.told, BRIEF),
         Mount(member.home, HOME, writable=True),
         Mount(door, GATE),
+        *([] if member.strong is None else [Mount(member.strong, STRONG)]),
         *member.researcher.mounts(),
     )
     return SandboxSpec(

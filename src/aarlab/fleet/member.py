@@ -28,6 +28,7 @@ class Member:
     home: Path
     transcripts: Path
     python: str  # the interpreter that is seen inside
+    strong: Path | None = None  # the folder of the strong model's door, where the student can be fine-tuned
     state: State = "waiting"
     incarnation: int = 0
     begun: bool = False  # it had a life

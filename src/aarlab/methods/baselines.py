@@ -9,6 +9,7 @@ from scipy.special import expit
 from aarlab.core.records import Family
 from aarlab.methods import parts
 from aarlab.methods.method import Array, Task, method
+from aarlab.methods.mutual_predictability import elicit_in_context
 
 TUNED_L2 = (0.1, 0.3, 1.0, 3.0, 10.0)
 TUNED_LAYERS = (12, 16, 20)
@@ -44,8 +45,12 @@ def confident(task: Task, seed: int) -> Array:
 @method("elicitation", family=Family.UNSUPERVISED_ELICITATION, cites="Wen et al. 2025, arXiv:2506.10139")
 def elicitation(task: Task, seed: int) -> Array:
     """Train on labels that the student finds mutually predictable, starting from its zero-shot judgement; no weak label."""
-    student, _ = parts.represent(task)
-    return parts.learn(task, parts.harden(parts.elicited_labels(task, student, seed)), seed)
+    if task.strong is None:
+        student, _ = parts.represent(task)
+        labels_N = parts.elicited_labels(task, student, seed)
+    else:
+        labels_N = elicit_in_context(task, seed)
+    return parts.learn(task, parts.harden(labels_N), seed)
 
 
 @method("critic", family=Family.OTHER, cites="Saunders et al. 2022, arXiv:2206.05802; here the critique is one number")

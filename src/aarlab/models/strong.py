@@ -48,7 +48,7 @@ class FineTuned:
 class Strong(Protocol):
     """The strong model of one task, in its own process. Every call starts from the published weights."""
 
-    def fine_tune(  # noqa: PLR0913 - each a part of the recipe
+    def fine_tune(
         self,
         targets_n: Array,
         *,

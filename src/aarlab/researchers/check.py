@@ -6,7 +6,20 @@ from pathlib import Path
 from typing import get_args
 
 from aarlab.core.errors import InvalidSubmission
-from aarlab.researchers.researcher import BRIEF, DATA, GATE, HOME, SOCKET_NAME, Brief, Ended, Inside, Launch, Life, Researcher
+from aarlab.researchers.researcher import (
+    BRIEF,
+    DATA,
+    GATE,
+    HOME,
+    SOCKET_NAME,
+    STRONG,
+    Brief,
+    Ended,
+    Inside,
+    Launch,
+    Life,
+    Researcher,
+)
 
 INSIDE = Inside(home=HOME, brief=BRIEF, data=DATA, socket=f"{GATE}/{SOCKET_NAME}")
 SESSION = "5b1f3a52-0f6e-4a53-9c0e-7d3b6f2f7a11"
@@ -24,7 +37,7 @@ def check_researcher(researcher: Researcher) -> None:
     for mount in researcher.mounts():
         _demand(mount.source.exists(), f"mounts() names {mount.source}, which is not there")
         _demand(not mount.writable, f"mounts() would make {mount.source} writable; a researcher writes in its home alone")
-        taken = any(mount.target == p or mount.target.startswith(f"{p}/") for p in (HOME, BRIEF, DATA, GATE))
+        taken = any(mount.target == p or mount.target.startswith(f"{p}/") for p in (HOME, BRIEF, DATA, GATE, STRONG))
         _demand(mount.target.startswith("/") and not taken, f"mounts() has the target {mount.target}; choose another place")
     _check_brief(researcher)
     _check_launch(researcher)

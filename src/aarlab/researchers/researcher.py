@@ -12,6 +12,7 @@ from aarlab.sandbox.sandbox import Mount
 
 # Where things are inside the sandbox. GATE is a folder, so that a restarted gateway's new socket is seen.
 HOME, BRIEF, DATA, GATE = "/home/researcher", "/brief", "/data", "/run/gate"
+STRONG = "/run/strong"  # where the student can be fine-tuned: the folder of its door
 SOCKET_NAME = "lab.sock"
 
 Ended = Literal["finished", "again", "crashed", "spent", "outage"]

@@ -25,7 +25,7 @@ def blind(bed: Testbed) -> Testbed:
     partial.chmod(0o755)
     (partial / "public" / "student").mkdir(parents=True)
     (partial / "private").mkdir(mode=0o700)
-    for pattern in SHOWN:
+    for pattern in (*SHOWN, *(["strong.json"] if bed.preset else [])):
         found = sorted(bed.public.glob(pattern))
         if not found:
             raise Misconfigured(f"{bed.public} holds no {pattern}. Set the testbed up again.")

@@ -1,0 +1,90 @@
+"""The four baselines, teacher and ceiling from one command, on items and models of one's own that are fine-tuned: the whole
+real path (worker processes, GRPO, doors, table) at a tiny shape."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from aarlab.models.strong import Question
+from aarlab.problems.generated_chat import _snippet
+from aarlab.problems.small_chat import make_items
+
+torch = pytest.importorskip("torch")
+
+SIZES = {
+    ("teacher", "id"): 48,
+    ("student", "id"): 48,
+    ("feedback", "id"): 24,
+    ("final", "id"): 60,
+    ("final", "ood"): 60,
+}
+
+
+def generated(seed, sizes):
+    rng = random.Random(seed)
+    sources = ["movieReviewSnippets"] * 1600 + ["tweets"] * 700
+    return make_items([_snippet(rng, source, i) for i, source in enumerate(sources)], seed, sizes)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Items in a file, a weak and a strong model that know the language to a different degree, and a preset of both."""
+    from aarlab.models.tuned.tiny import make_tiny, teach_language
+
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("tuned")
+    items = generated(1, SIZES)
+    (folder / "mine.jsonl").write_text("".join(f"{i.model_dump_json()}\n" for i in items))
+    lessons = generated(2, {("student", "id"): 600})
+    questions = [Question(i.prompt, i.choices) for i in lessons]
+    labels = np.array([i.label for i in lessons])
+    texts = [text for q in questions for text in (q.question, *q.choices)]
+    strong = make_tiny(folder / "strong", seed=0, layers=2, width=32, texts=texts)
+    weak = make_tiny(folder / "weak", seed=1, layers=1, width=16, texts=texts, kind="qwen2", chat=True)
+    teach_language(strong, questions, labels, seed=0, epochs=6, rate=4e-3)
+    teach_language(weak, questions[:300], labels[:300], seed=0, epochs=3, rate=4e-3)
+    recipe = {"rank": 4, "alpha": 4, "batch": 8, "epochs": 2, "rate": 2e-3, "max_tokens": 256}
+    preset = {
+        "name": "tiny",
+        "weak": {"name": "tiny-weak", "folder": str(weak)},
+        "strong": {"name": "tiny-strong", "folder": str(strong)},
+        "recipe": recipe,
+        "seeds": 2,
+        "critic_recipe": {"prompts": 2, "group": 2, "micro": 2, "most_steps": 1, "rank": 4, "new_tokens": 4},
+        "hardware": {"dtype": "float32", "devices": ["cpu"], "pack_tokens": 4096},
+    }
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(preset))
+    return folder
+
+
+def bench(place, monkeypatch, *words):
+    from aarlab.cli.main import app
+
+    monkeypatch.setenv("AAR_HOME", str(place / "home"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    asked = ["bench", "--student", str(place / "tiny.yaml"), "--task", str(place / "mine.jsonl"), "--seeds", "2", *words]
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 0, done.output
+    return json.loads((place / "home" / "benches" / "bench" / "bench.json").read_text())
+
+
+@pytest.mark.timeout(400)
+def test_four_baselines_teacher_and_ceiling_from_one_command(place, monkeypatch):
+    names = ["naive", "confident", "elicitation", "critic", "zero-shot"]
+    report = bench(place, monkeypatch, *(word for name in names for word in ("--method", name)))
+    (table,) = report["tables"]
+    assert {row["method"] for row in table["rows"]} == set(names)
+    assert report["failures"] == []
+    weak, ceiling = table["weak"]["estimate"], table["ceiling"]["estimate"]
+    assert ceiling > weak
+    assert ceiling > 0.6  # the strong model knows the language, and its fine-tuning did not lose that
+
+    logs = sorted((place / "home" / "workers").glob("*.log"))
+    before = [log.stat().st_size for log in logs]
+    again = bench(place, monkeypatch, *(word for name in names for word in ("--method", name)))
+    assert again["tables"] == report["tables"]
+    assert [log.stat().st_size for log in logs] == before  # all was kept: no worker started
