@@ -109,6 +109,8 @@ def test_what_is_no_candidate_is_counted(folder):
         contest_row("pictured", f"{pictured} <image>", right, wrong),
         contest_row("hard", hard, right, wrong, rating=2_000),
         contest_row("unrated", sentence(rng, 40), right, wrong, rating=0),
+        contest_row("nothing known", None, right, wrong, rating=800),
+        contest_row(None, sentence(rng, 40), right, wrong, rating=None),
         contest_row("other judge", other, right, wrong, source=6),
         contest_row("long", "x " * code_contests.MOST_STATEMENT, right, wrong),
         contest_row("twice", twice, right, wrong),
@@ -120,12 +122,12 @@ def test_what_is_no_candidate_is_counted(folder):
     built = built_of(rows, folder)
     dropped = built.provenance.dropped
     assert dropped["problems whose statement has lost its pictures"] == 1
-    assert dropped["problems of other judges, or without a difficulty in range"] == 3
+    assert dropped["problems of other judges, or without a difficulty in range"] == 4
     assert dropped["problems that occur twice"] == 1
     assert dropped["programs that are not Python 3"] == 2
     assert dropped["programs that were taken and refused"] == 1
     assert sum(n for why, n in dropped.items() if why.startswith("programs of less")) == 1
-    assert sum(n for why, n in dropped.items() if why.startswith("problems with an empty statement")) == 1
+    assert sum(n for why, n in dropped.items() if why.startswith("problems with an empty statement")) == 2
     assert not any(question in i.question for i in built for question in (pictured, hard, other))
 
 

@@ -12,6 +12,7 @@ from aarlab.problems.publish import publish, read_private_items
 from aarlab.problems.study import math
 from aarlab.problems.study.answers import normalised, same_answer
 from aarlab.problems.study.contamination import Screen
+from aarlab.problems.study.rows import Row
 from aarlab.problems.study.shortcuts import shortcut_accuracy
 from tests.problems.study_files import bench_row, jsonl, math_levels, prm_row, sentence, write
 
@@ -114,6 +115,8 @@ def test_the_card_names_the_sources_and_counts_what_was_left_out(folder, tmp_pat
             prm_row(q, ["b"], "7", "7", "found_error"),  # right for a wrong reason
             prm_row(q, ["c"], "7", "7", "give_up"),
             prm_row(q, ["d"], None, "7"),
+            prm_row(q, [], "7", "7"),
+            prm_row(q, ["d"], "7", ""),
             prm_row(q, ["e"], "7", "7", is_quality_control_question=True),
             prm_row(q, ["f" * (math.MOST_CHARACTERS + 1)], "7", "7"),
             prm_row(sentence(rng, 25), ["g"], "7", "7"),  # not of MATH
@@ -128,7 +131,7 @@ def test_the_card_names_the_sources_and_counts_what_was_left_out(folder, tmp_pat
     dropped = built.provenance.dropped
     assert dropped["PRM800K solutions on which the rater and the final answer disagree"] == 2
     assert dropped["PRM800K problems that a rater gave up or called broken"] == 1
-    assert dropped["PRM800K solutions without a final answer"] == 1
+    assert dropped["PRM800K rows without steps, a final answer or a reference"] == 3
     assert dropped["PRM800K rows that test the raters"] == 1
     assert dropped[f"solutions of more than {math.MOST_CHARACTERS} characters"] == 1
     assert dropped["PRM800K questions that are not found in MATH"] == 1
@@ -255,3 +258,11 @@ def test_half_of_a_surrogate_pair_is_no_reason_to_fail(folder, tmp_path):
     publish(PROBLEMS["qwen-math"], built, tmp_path / "out", data_seed=1)
     assert read_private_items(tmp_path / "out") == list(built)
     assert all(" ? " in i.choice or i.choice.splitlines()[0].endswith(" ?") for i in built if i.part == "id")
+
+
+@pytest.mark.parametrize("level", ["Level ?", "Level 12", "Level 0", "1 2"])
+def test_a_level_that_is_none_of_the_five_is_not_guessed(level):
+    dropped = Counter()
+    assert math.levels([Row("f", {"problem": "p", "level": level})], dropped) == {}
+    assert dropped["MATH problems without a level"] == 1
+    assert math.levels([Row("f", {"problem": "p  q", "level": "Level 5"})], dropped) == {"p q": 5}

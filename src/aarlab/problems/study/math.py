@@ -23,6 +23,8 @@ MATH = Source("EleutherAI/hendrycks_math", "main", "MIT", ("*/*.parquet",))  # f
 PROCESS_BENCH = Source("Qwen/ProcessBench", "main", "Apache-2.0", ("olympiadbench.json", "omnimath.json"))
 OUTSIDE_LEVELS = {"olympiadbench.json": 1, "omnimath.json": 2}  # by the share that the benchmark's models got right
 SIZES = Sizes(inside={"final": 329, "teacher": 1_030, "student": 2_367}, outside=328, most_each=1)
+LEVELS = ("1", "2", "3", "4", "5")  # of MATH
+NEEDED = ("pre_generated_answer", "ground_truth_answer", "pre_generated_steps")
 MOST_RATIO = 1.5  # of the lengths of a pair's solutions
 MOST_CHARACTERS = 10_000  # of a solution; longer ones are loops
 
@@ -42,7 +44,7 @@ def levels(rows: Iterable[Row], dropped: Dropped) -> dict[str, int]:
     found: dict[str, int] = {}
     for row in rows:
         level = row.text("level").removeprefix("Level ")
-        if level in "12345":
+        if level in LEVELS:
             found[_key(row.text("problem"))] = int(level)
         else:
             dropped["MATH problems without a level"] += 1
@@ -57,8 +59,8 @@ def solved(rows: Iterable[Row], dropped: Dropped) -> Iterator[Solved]:
             dropped["PRM800K rows that test the raters"] += 1
         elif (said := label.text("finish_reason")) not in ("solution", "found_error"):
             dropped["PRM800K problems that a rater gave up or called broken"] += 1
-        elif not question.fields.get("pre_generated_answer"):
-            dropped["PRM800K solutions without a final answer"] += 1
+        elif any(name in question.fields and not question.fields[name] for name in NEEDED):
+            dropped["PRM800K rows without steps, a final answer or a reference"] += 1
         elif same_answer(question.text("pre_generated_answer"), question.text("ground_truth_answer")) != (said == "solution"):
             dropped["PRM800K solutions on which the rater and the final answer disagree"] += 1
         else:
