@@ -24,7 +24,7 @@ from aarlab.models.wire import VERSION, Message, unpacked
 Which = Literal["weak", "strong"]
 Rows = NDArray[np.intp]
 TICKET = re.compile(r"[0-9a-f]{32}")
-MOST_SEED = 2**31 - 1
+MOST_SEED, MOST_WEIGHT = 2**31 - 1, 1e30
 MOST_DEMONSTRATIONS = 256  # of one item; those that do not fit into the context are left out anyway
 DOOR = "door"
 """What a door's deck is called: it has the splits student and test, whatever the operator calls them."""
@@ -149,8 +149,11 @@ def tune_of(message: Message, decks: Mapping[str, Deck]) -> Tune:
         raise InvalidSubmission(f"targets must lie in 0..1, got {targets_n.max():.3g}.", field="targets")
     weights = fields.take("weights")
     weights_n = None if weights is None else _numbers(weights, len(rows_n), "weights")
-    if weights_n is not None and not 0 < weights_n.sum() < np.inf:
-        raise InvalidSubmission("weights must not all be zero, and their sum must be finite.", field="weights")
+    if weights_n is not None and not 1 / MOST_WEIGHT < weights_n.max() < MOST_WEIGHT:
+        words = (
+            f"The largest of weights must be above {1 / MOST_WEIGHT:g} and below {MOST_WEIGHT:g}, got {weights_n.max():.3g}."
+        )
+        raise InvalidSubmission(words, field="weights")
     tune = Tune(
         model=_model(fields),
         deck=deck,

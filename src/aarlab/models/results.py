@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,12 +59,12 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write(path: Path, *parts: bytes) -> None:
+def write(path: Path, content: bytes | memoryview) -> None:
     """Make a file that appears whole or not at all, also where the machine stops."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     with partial.open("wb") as file:
-        file.writelines(parts)
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
@@ -94,7 +95,7 @@ class Results:
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise Misconfigured(f"{path} is damaged ({error}). Delete it; it is computed again.") from error
 
-    def put(self, key: str, arrays: Mapping[str, NDArray]) -> None:
+    def put(self, key: str, arrays: Mapping[str, Any]) -> None:
         """Keep a result."""
         whole = io.BytesIO()
         np.savez(whole, **arrays)

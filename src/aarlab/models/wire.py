@@ -25,6 +25,7 @@ from aarlab.models.head import Loss
 VERSION = 1
 DOOR_LINE, LINE = 2 << 20, 64 << 20  # bytes: the longest line from a sandbox; any other
 FAILURES = {kind.__name__: kind for kind in (InvalidSubmission, Misconfigured, Transient)}
+ANSWER_S = 60.0  # for a caller's own loss of one step
 DTYPES = ("<f8", "<f4", "<i8", "<i4")
 LONGEST_PATH = 107  # bytes of a unix socket's path
 Message = dict[str, Any]

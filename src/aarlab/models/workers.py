@@ -32,7 +32,7 @@ from aarlab.models.preset import Preset
 from aarlab.models.requests import Rows, Which, judge_of, states_of, tune_of
 from aarlab.models.results import Results, fingerprint, write
 from aarlab.models.strong import SOCKET, Question
-from aarlab.models.wire import VERSION, Message, check_path, packed, unpacked
+from aarlab.models.wire import ANSWER_S, VERSION, Message, check_path, packed, unpacked
 from aarlab.models.worker_process import WorkerProcess
 from aarlab.problems.hub import ensure_model
 
@@ -73,8 +73,9 @@ class Workers:
     again: ask again, it goes on from its last checkpoint.
     """
 
-    def __init__(self, preset: Preset, home: Home, *, say: Say) -> None:
-        self.preset, self._home, self._say = preset, home, say
+    def __init__(self, preset: Preset, home: Home, *, say: Say, answer_s: float = ANSWER_S) -> None:
+        """`answer_s`: what a sandbox's own loss may take for one step; five times as long for all steps of a job."""
+        self.preset, self._home, self._say, self._answer_s = preset, home, say, answer_s
         self._folder, self._cache = home.root.resolve() / "workers", home.cache.resolve() / "tuned"
         self._results = Results(self._cache / "results")
         self._decks: dict[str, Deck] = {}
@@ -127,7 +128,14 @@ class Workers:
         preset = self._folder / "presets" / f"{hashlib.sha256(text).hexdigest()}.json"
         write(preset, text)
         argv = [sys.executable, "-P", "-m", MODULE, "--cache", str(self._cache), "--preset", str(preset)]
-        argv += ["--weak", str(self.folders["weak"]), "--strong", str(self.folders["strong"])]
+        argv += [
+            "--weak",
+            str(self.folders["weak"]),
+            "--strong",
+            str(self.folders["strong"]),
+            "--answer-s",
+            str(self._answer_s),
+        ]
         keys = set(KEYS.values())
         env = {name: value for name, value in environment().items() if name not in keys} | {"HF_HUB_OFFLINE": "1"}
         sockets = Path(tempfile.mkdtemp(prefix="aar-workers-"))  # mode 0700
@@ -151,10 +159,12 @@ class Workers:
             with self._lock:
                 process.jobs -= 1
 
-    def _ask(self, request: Message, what: str, loss: Loss | None = None) -> Message:
+    def ask(self, request: Message, what: str, loss: Loss | None = None) -> Message:
+        """Make a request of the worker with the fewest jobs, and say its progress under the name `what`; its last fields."""
+
         def heard(step: int, of: int, tokens_per_s: float) -> None:
             with self._saying:
-                self._say(f"{what}: {tokens_per_s:,.0f} tokens/s", step, of)
+                self._say(what if step < of else f"{what}: {tokens_per_s:,.0f} tokens/s", step, of)
 
         with self._least_busy() as process:
             return process.ask(request, loss=loss, heard=heard)
@@ -187,7 +197,7 @@ class Workers:
             if known is not None:
                 return {split: known[f"logits/{split}"] for split in job.answer}
         own = None if job.loss is cross_entropy else job.loss
-        said = self._ask(request, f"{job.model} model, seed {job.seed}", own)
+        said = self.ask(request, f"{job.model} model, seed {job.seed}", own)
         return {split: unpacked(array, split) for split, array in said["logits"].items()}
 
     def map(self, jobs: Sequence[TuneJob]) -> list[dict[str, Array]]:
@@ -214,7 +224,7 @@ class Workers:
         if rows is not None:
             request["rows"] = packed(rows)
         judge_of(request, self._decks)
-        return unpacked(self._ask(request, f"{model} model, {split}")["logits"], "logits")
+        return unpacked(self.ask(request, f"{model} model, {split}")["logits"], "logits")
 
     def states(self, model: Which, deck: str, split: str, shares: Sequence[float]) -> NDArray[np.float16]:
         """The last prompt token's states (L, N, D) at shares of the depth, mapped from the file where they are kept."""
@@ -223,7 +233,7 @@ class Workers:
         asked = states_of(request, self._decks)
         path = self._cache / "states" / f"{asked.key(self.preset, fingerprint(self.folders[model], self._cache))}.npy"
         if not path.exists():
-            self._ask(request, f"{model} model, states of {split}")
+            self.ask(request, f"{model} model, states of {split}")
         return np.load(path, mmap_mode="r")
 
     def park(self) -> None:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -31,8 +31,10 @@ from aarlab.models.requests import Fields, Judge, States, Tune, Which, judge_of,
 from aarlab.models.results import Results, fingerprint, write
 from aarlab.models.tuned.link import Gone
 from aarlab.models.tuned.tokens import Tokenised, tokenise
-from aarlab.models.tuned.tunable import Tunable
 from aarlab.models.wire import Message, packed
+
+if TYPE_CHECKING:
+    from aarlab.models.tuned.tunable import Tunable
 
 BLOCK = 512  # items
 MOST_CHECKPOINTS = 16  # of one worker: who was killed too often leaves some
@@ -71,8 +73,18 @@ class Bench:
         self._tokens: dict[tuple[Which, bytes], Tokenised] = {}
         self._checkpoints = _own(place.cache / "checkpoints", place.name)
 
-    def tunable(self, model: Which) -> Tunable:
-        """A model, loaded on its first use."""
+    def tunable(self, model: Which) -> "Tunable":
+        """A model, loaded on its first use.
+
+        Raises:
+            Misconfigured: it cannot be.
+        """
+        try:
+            from aarlab.models.tuned.tunable import (
+                Tunable,
+            )  # seconds, which a worker that only answers what is known does without
+        except ImportError as error:
+            raise Misconfigured(f"A package is missing ({error}). Install aarlab[models] for the worker.") from error
         if model not in self._loaded:
             folder, hardware = self.place.folders[model], self.preset.hardware
             self._loaded[model] = Tunable(folder, device=self.place.device, hardware=hardware, say=log.info)
@@ -173,7 +185,7 @@ def _computed(bench: Bench, tune: Tune, caller: Caller, checkpoint: Path) -> dic
     return {f"logits/{split}": z for split, z in logits.items()} | {"seconds": np.array(time.monotonic() - began)}
 
 
-def _logits(model: Tunable, tokens: Tokenised, caller: Caller, *, adapters: bool = True) -> Array:
+def _logits(model: "Tunable", tokens: Tokenised, caller: Caller, *, adapters: bool = True) -> Array:
     """Logits (n,), a few hundred at a time, so that who hangs up is noticed."""
     blocks = []
     for begin in range(0, len(tokens), BLOCK):

@@ -15,10 +15,10 @@ import numpy as np
 
 from aarlab.core.errors import InvalidSubmission
 from aarlab.models.head import Array
-from aarlab.models.wire import Message, decode, encode, packed, unpacked
+from aarlab.models.wire import ANSWER_S, Message, decode, encode, packed, unpacked
 
 HEAD_S, SEND_S = 10.0, 30.0  # for a request to come in; for a line to be taken
-ANSWER_S, ANSWERS_S = 60.0, 300.0  # for the caller's loss: of one step; of all steps of a job
+ANSWERS = 5  # the caller's loss may take so many times as long in all steps of a job as in one
 UNREAD_BYTES = 1 << 16  # of lines that the caller has not taken: progress is left out meanwhile
 T = TypeVar("T")
 
@@ -30,6 +30,8 @@ class Gone(Exception):
 class Link:
     """See the module's docstring."""
 
+    answer_s = ANSWER_S
+    """For the caller's own loss of one step."""
     keeps = False
     """Whether it is the operator's: of a job that they leave, the checkpoint is kept for their next call."""
 
@@ -142,15 +144,17 @@ class Link:
     async def _step(self, step: Message) -> Message:
         self._answer = self._loop.create_future()
         began = time.monotonic()
-        most_s = min(ANSWER_S, ANSWERS_S - self._waited_s)
+        most_s = min(self.answer_s, ANSWERS * self.answer_s - self._waited_s)
         try:
             await self.send(step)
             if self.over:  # hung up before there was a future to cancel
                 self._answer.cancel()
             return await asyncio.wait_for(self._answer, most_s)
         except TimeoutError as error:
-            words = f"at most {ANSWER_S:g} s a step and {ANSWERS_S:g} s in all"
-            raise InvalidSubmission(f"The loss was not answered within {most_s:.0f} s ({words}).", field="loss") from error
+            words = f"at most {self.answer_s:g} s a step and {ANSWERS * self.answer_s:g} s in all"
+            raise InvalidSubmission(
+                f"The loss was not answered within {max(0, most_s):.3g} s ({words}).", field="loss"
+            ) from error
         except asyncio.CancelledError:
             raise self._fault or Gone from None
         finally:

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from aarlab.core.errors import AarError, InvalidSubmission, Transient
+from aarlab.core.errors import AarError, InvalidSubmission, Misconfigured, Transient
 from aarlab.core.lifeline import when_cut
 from aarlab.models.decks import Deck, read_deck
 from aarlab.models.preset import Preset
@@ -29,7 +29,7 @@ from aarlab.models.tuned.bench import OPERATIONS, Bench, Operation, Place
 from aarlab.models.tuned.doors import Door
 from aarlab.models.tuned.link import Gone, Link
 from aarlab.models.tuned.turns import MOST_WAITING, Turns
-from aarlab.models.wire import DOOR_LINE, LINE, Message, failure
+from aarlab.models.wire import ANSWER_S, DOOR_LINE, LINE, Message, failure
 
 OPERATOR, OPERATOR_CONNECTIONS = "operator", 256
 log = logging.getLogger("aarlab.worker")
@@ -141,7 +141,7 @@ class Worker:
     def _open(self, message: Message) -> Message:
         """Open a door to two splits of a deck."""
         deck, names = self._decks[message["deck"]], {"student": message["student"], "test": message["test"]}
-        seen = Deck(*({ours: of[theirs] for ours, theirs in names.items()} for of in (deck.splits, deck.digests)))
+        seen = Deck({ours: deck.splits[s] for ours, s in names.items()}, {ours: deck.digests[s] for ours, s in names.items()})
         self._shut(message)
         path = Path(message["path"])
         self._doors[message["path"]] = Door(path, 0o666, self._sandbox(str(path), seen), line=DOOR_LINE)
@@ -175,6 +175,19 @@ def devices() -> list[str]:
     return [f"cuda:{i}" for i in range(torch.cuda.device_count())] or ["cpu"]
 
 
+def check_device(name: str) -> None:
+    """Raise where torch has no such device.
+
+    Raises:
+        Misconfigured: it has not.
+    """
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        said = str(error).partition("\n")[0]
+        raise Misconfigured(f"torch has no device {name} ({said}). Here: {', '.join(devices())}.") from error
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--devices", action="store_true", help="say as JSON which devices there are, and end")
@@ -184,6 +197,7 @@ def main() -> None:
     parser.add_argument("--device", help="a torch device")
     parser.add_argument("--socket", type=Path, help="the operator's socket")
     parser.add_argument("--cache", type=Path, help="a folder for results and checkpoints")
+    parser.add_argument("--answer-s", type=float, default=ANSWER_S, help="for a caller's own loss of one step")
     parser.add_argument("--lifeline", type=int, help="a file descriptor: end when it does")
     a = parser.parse_args()
     if a.devices:
@@ -193,7 +207,9 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     preset = Preset.model_validate_json(a.preset.read_bytes())
     place = Place(a.socket.stem, preset, {"weak": a.weak, "strong": a.strong}, a.device, a.cache)
+    Link.answer_s = a.answer_s
     try:
+        check_device(a.device)
         asyncio.run(serve(place, a.socket, a.lifeline))
     except AarError as error:
         parser.exit(1, f"{error}\n")

@@ -1,0 +1,69 @@
+"""Tiny models, a deck of pairs and a preset, for tests of workers: every process here is a real one."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models on shared cores, in the workers too
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from aarlab.models.preset import Hardware, ModelSource, Preset, Recipe
+from aarlab.models.strong import Question
+from aarlab.models.tuned.tiny import make_tiny
+
+torch.set_num_threads(1)
+WORDS = ["red", "blue", "green", "tea", "sun", "rain", "good", "bad", "long", "short"]
+RECIPE = Recipe(batch=8, epochs=2, rank=4, max_tokens=512)
+N, M = 40, 12
+
+
+def questions(n: int, seed: int) -> list[Question]:
+    """Pairs of texts of different lengths."""
+    rng = np.random.default_rng(seed)
+    return [
+        Question(f"which {rng.choice(WORDS)}", tuple(" ".join(rng.choice(WORDS, rng.integers(3, 12))) for _ in "AB"))
+        for _ in range(n)
+    ]
+
+
+STUDENT, TEST = questions(N, 1), questions(M, 2)
+DECK = {"student": STUDENT, "feedback": TEST}
+
+
+def models(folder: Path) -> Path:
+    """Two tiny models in folder/weak and folder/strong."""
+    texts = [t for q in STUDENT for t in (q.question, *q.choices)]
+    for seed, name in enumerate(("weak", "strong")):
+        make_tiny(folder / name, seed=seed, layers=2, width=32, texts=texts)
+    return folder
+
+
+def preset(folder: Path, *devices: str, recipe: Recipe = RECIPE) -> Preset:
+    """Of those models; a checkpoint after every step."""
+    sources = {name: ModelSource(name=name, folder=folder / name) for name in ("weak", "strong")}
+    hardware = Hardware(devices=devices or ("cpu",), dtype="float32", checkpoint_s=1e-6)
+    return Preset(name="tiny", recipe=recipe, hardware=hardware, **sources)
+
+
+def quiet(what: str, done: int, of: int) -> None:
+    """Progress that nobody watches."""
+
+
+def until_true(condition: Callable[[], bool], within_s: float = 60.0) -> None:
+    """Wait for something that will be."""
+    until = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < until, "it did not come"
+        time.sleep(0.02)
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended (one that nobody has asked after yet has)."""
+    try:
+        return "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return True
