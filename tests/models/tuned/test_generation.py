@@ -232,13 +232,15 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_the_command_is_the_documented_one_on_loopback():
-    command = server_command(Path("model"), 1234, "bfloat16", 32, 4096)
+    command = server_command(Path("model"), 1234, "bfloat16", 24, 4096)
     assert command[1:3] == ["-m", "vllm.entrypoints.openai.api_server"]
     options = dict(zip(command[4::2], command[5::2], strict=True))
     assert command[3] == "--enable-lora"
     assert options["--host"] == "127.0.0.1"
     assert options["--generation-config"] == "vllm"
-    assert options["--max-lora-rank"] == "32"
+    assert options["--max-lora-rank"] == "32"  # the next one that vLLM knows
+    with pytest.raises(Misconfigured, match="rank 512"):
+        server_command(Path("model"), 1234, "bfloat16", 1000, 4096)
 
 
 @pytest.mark.parametrize("answer", [{}, {"choices": [{"index": 0, "text": "a"}]}, {"choices": [{"index": 5, "text": "a"}] * 2}])

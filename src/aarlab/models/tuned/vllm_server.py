@@ -16,11 +16,12 @@ from typing import Any
 
 import httpx
 
-from aarlab.core.errors import Transient
+from aarlab.core.errors import Misconfigured, Transient
 from aarlab.models.critic import end_with_starter, seen
 
 BASE = "base"  # the name under which the published weights are served
 START_S, REQUEST_S = 900.0, 3600.0
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM prepares for
 AT_ONCE = 256  # prompts of a request; the server batches by itself
 
 
@@ -119,14 +120,20 @@ class VllmWriter:
 
 
 def server_command(folder: Path, port: int, dtype: str, rank: int, max_tokens: int) -> list[str]:
-    """The documented command: loopback, LoRA at run time, and no sampling defaults of the model's own."""
+    """The documented command: loopback, LoRA at run time, and no sampling defaults of the model's own.
+
+    Raises:
+        Misconfigured: vLLM serves no adapters of so high a rank.
+    """
+    if rank > RANKS[-1]:
+        raise Misconfigured(f"vLLM serves adapters up to rank {RANKS[-1]}, not {rank}. Lower the critic's rank.")
     options = {
         "--model": folder,
         "--served-model-name": BASE,
         "--host": "127.0.0.1",
         "--port": port,
         "--dtype": dtype,
-        "--max-lora-rank": rank,
+        "--max-lora-rank": next(r for r in RANKS if r >= rank),
         "--max-model-len": max_tokens,
         "--generation-config": "vllm",
     }
