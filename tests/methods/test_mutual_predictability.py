@@ -93,6 +93,14 @@ def test_no_more_is_asked_than_the_budget_and_the_rest(asks, n):
     assert rest == n - (np.isin(found, (0, 1))).sum() or n == 32
 
 
+def test_a_search_that_has_settled_asks_no_more():
+    camp = np.array([1, -1] * 8)
+    task = table_task(2.0 * np.outer(camp, camp), favour_N=camp * np.linspace(1, 2, 16))
+    found = elicit_in_context(task, 0, Search(asks=100_000, pool=16, start=4, shots=6))
+    assert (found == (camp > 0)).all()
+    assert sum(len(rows) for rows, _ in task.strong.calls) < 2000
+
+
 def test_no_item_is_shown_itself_and_labels_are_shown_in_equal_numbers():
     rng = np.random.default_rng(1)
     task = table_task(rng.normal(size=(60, 60)))

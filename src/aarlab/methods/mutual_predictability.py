@@ -22,11 +22,13 @@ from aarlab.models.strong import Strong
 Rows = NDArray[np.intp]
 Links = dict[int, list[tuple[int, bool]]]  # row -> (row that it contradicts, whether also both 0 is a contradiction)
 UNKNOWN = -1
+SETTLED = 2
 
 
 @dataclass(frozen=True)
 class Search:
-    """The budget. `asks` counts items judged after demonstrations during the search; labelling the rest takes N - pool more."""
+    """The budget. `asks` is the most items that are judged after demonstrations during the search, which ends sooner once
+    SETTLED sweeps in a row have kept no flip. Labelling the rest takes N - pool more."""
 
     asks: int = 4096
     pool: int = 192  # items whose labels are searched for; the others are predicted from these
@@ -56,9 +58,10 @@ def elicit_in_context(task: Task, seed: int, search: Search | None = None) -> Ar
     state.begin(pool, items.favour_N)
     while state.known.size < pool.size and state.can_ask(state.known.size):
         state.grow(pool)
+        state.quiet = 0
         for _ in range(search.sweeps):
             state.sweep()
-    while state.sweep():
+    while state.quiet < SETTLED and state.sweep():
         pass
     return state.predict_rest()
 
@@ -74,6 +77,7 @@ class _State:
     labels: Rows
     asked: int = 0
     swept: int = 0
+    quiet: int = 0  # sweeps in a row that kept no flip
     middle: float = 0.0
     shown: dict[int, Rows] = field(default_factory=dict)  # row -> its demonstrations' rows
     terms: dict[int, float] = field(default_factory=dict)  # row -> log P(its label | its demonstrations)
@@ -113,7 +117,7 @@ class _State:
         logits_n = self._ask(known, list(self.shown.values()))
         self.middle = float(np.median(logits_n))
         self.terms = dict(zip(self.shown, self._log_probs(logits_n, self.labels[known]), strict=True))
-        self.swept += 1
+        self.swept, self.quiet = self.swept + 1, self.quiet + 1
         waiting = sorted(self.terms, key=self.terms.__getitem__)[: max(1, round(self.search.flips * known.size))]
         while waiting and (chosen := self._apart(waiting)):
             self._try(chosen)
@@ -159,6 +163,7 @@ class _State:
             gain = sum(after[k] - self.terms[k] for k in touched[row])
             if self.rng.random() < np.exp(min(0.0, gain * self.swept / self.search.hot)):
                 self.terms.update({k: after[k] for k in touched[row]})
+                self.quiet = 0
             else:
                 self._set({k: int(before[k]) for k in change})
 
