@@ -103,6 +103,8 @@ def test_like_is_compared_with_like_and_short_texts_whole():
     screen.add({"question": [" ".join(text)]})
     assert screen.finds({"answer": [" ".join(text)]}) is None
     assert Screen().finds({"answer": ["anything"]}) is None
+    assert found(["too", "short"], text) is None
+    assert found(text, ["too", "short"]) is None
 
 
 def test_the_texts_of_an_item():

@@ -148,6 +148,24 @@ def test_a_folder_that_the_hubs_client_filled_says_its_commit(hub, tmp_path):
     assert take(tmp_path / "new", local=tmp_path / "from").commit == hub.commit
 
 
+def test_a_folder_whose_file_is_not_what_the_hub_told_its_client_is_refused(hub, tmp_path):
+    filled = take(tmp_path / "cache").folder
+    (filled / "a/train.jsonl").write_bytes(TRAIN[:40])
+    target = tmp_path / "from" / NAME
+    target.parent.mkdir(parents=True)
+    filled.rename(target)
+    with pytest.raises(Misconfigured, match=r"the hub told [0-9a-f]{64}: it was changed, or copied in part"):
+        take(tmp_path / "new", local=tmp_path / "from")
+
+
+def test_a_model_with_a_shard_missing_is_told(hub, tmp_path):
+    index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+    files = {"config.json": b"{}", "model-1.safetensors": b"w", "model.safetensors.index.json": json.dumps(index).encode()}
+    folder_of(tmp_path, files, "owner/part")
+    with pytest.raises(Misconfigured, match=r"has no model-2\.safetensors, which model\.safetensors\.index\.json names"):
+        ensure_model(ModelSource(name="mine", folder=tmp_path / "owner/part"), tmp_path)
+
+
 def test_a_model_comes_without_what_it_has_no_use_for(hub, tmp_path):
     folder = ensure_model(ModelSource(name="owner/model"), tmp_path)
     assert sorted(p.name for p in folder.iterdir() if p.is_file()) == ["config.json", "model.safetensors", "tokenizer.json"]

@@ -155,16 +155,31 @@ def test_a_broken_row_is_told_by_file_and_line(build, rows, path, change, told):
     assert f"{path}, line 4" in str(caught.value)
 
 
-def test_a_missing_field_and_a_cut_file_are_told(build, rows, tmp_path, monkeypatch):
+def test_a_missing_field_is_told(build, rows):
     del rows[TRAIN3][2]["response2"]
     with pytest.raises(Misconfigured, match=r"train.jsonl.gz, line 3: no field 'response2'"):
         build(rows)
-    folder = upstream.write(tmp_path / "cut", upstream.all_rows())
-    whole = (folder / PREFERENCES).read_bytes()
-    (folder / PREFERENCES).write_bytes(whole[: len(whole) // 2])
+
+
+@pytest.mark.parametrize("path", upstream.all_rows())
+def test_a_file_that_is_cut_off_is_told(tmp_path, monkeypatch, rows, path):
+    folder = upstream.write(tmp_path / "cut", rows)
+    whole = (folder / path).read_bytes()
+    (folder / path).write_bytes(whole[: len(whole) // 2])
     monkeypatch.setenv("AAR_DATA_FROM", str(folder))
-    with pytest.raises(Misconfigured, match=r"preference.jsonl.gz is cut off"):
+    with pytest.raises(Misconfigured, match=rf"{path.rpartition('/')[2]} is (cut off|not JSON).*Download it again"):
         assemble(tmp_path / "cache", 1, SIZES)
+
+
+def test_a_file_of_another_form_is_told(tmp_path, monkeypatch, rows):
+    folder = upstream.write(tmp_path / "odd", rows)
+    monkeypatch.setenv("AAR_DATA_FROM", str(folder))
+    (folder / "THU-KEG/RM-Bench/total_dataset.json").write_text('{"chat": []}')
+    with pytest.raises(Misconfigured, match="holds dict, not a list"):
+        assemble(tmp_path / "cache", 1, SIZES)
+    (folder / "THU-KEG/RM-Bench/total_dataset.json").write_text("[3]")
+    with pytest.raises(Misconfigured, match=r"total_dataset.json, line 1: 3 is no object"):
+        assemble(tmp_path / "cache-of-its-own", 1, SIZES)
 
 
 def test_sources_without_a_part_are_refused(build, rows):

@@ -6,6 +6,8 @@ other files is another testbed.
 """
 
 import hashlib
+import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -76,11 +78,20 @@ def ensure_model(source: "ModelSource", cache: Path) -> Path:
         Misconfigured: its own folder is no model's.
         Transient, Misconfigured: see `snapshot`.
     """
-    if source.folder is None:
-        return snapshot(source.name, source.revision, kind="model", patterns=MODEL_FILES, cache=cache, local=data_from()).folder
-    if not (source.folder / "config.json").is_file():
-        raise Misconfigured(f"{source.folder} has no config.json: give the folder of a model in Hugging Face's format.")
-    return source.folder
+    folder = source.folder
+    if folder is None:
+        local = data_from()
+        found = snapshot(source.name, source.revision, kind="model", patterns=MODEL_FILES, cache=cache, local=local)
+        folder = found.folder
+    if not (folder / "config.json").is_file():
+        raise Misconfigured(f"{folder} has no config.json: give the folder of a model in Hugging Face's format.")
+    if index := next(iter(sorted(folder.glob("*.safetensors.index.json"))), None):
+        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        if gaps := sorted(shard for shard in shards if not (folder / shard).is_file()):
+            raise Misconfigured(
+                f"{folder} has no {', '.join(gaps)}, which {index.name} names: it was copied in part.", missing=gaps
+            )
+    return folder
 
 
 def snapshot(name: str, revision: str, *, kind: Kind, patterns: Sequence[str], cache: Path, local: Path | None) -> Snapshot:
@@ -118,6 +129,12 @@ def _checked(name: str, revision: str, commit: str, folder: Path, patterns: Sequ
             raise Misconfigured(
                 f"{folder / path} has SHA-256 {found.sha256}, but had {known.sha256} when it was first used: it was changed "
                 f"or copied in part. Restore it; or, to take it as it is for new testbeds, delete {note}.",
+                path=folder / path,
+            )
+        if known is None and (told := _etag(folder, path)) not in {None, found.sha256}:
+            raise Misconfigured(
+                f"{folder / path} has SHA-256 {found.sha256}, the hub told {told}: it was changed, or copied in part. "
+                "Delete it and get it again.",
                 path=folder / path,
             )
     if files != {path: recorded.files.get(path) for path in files}:
@@ -182,6 +199,13 @@ def _commit_of(folder: Path) -> str:
     notes = sorted((folder / ".cache" / "huggingface" / "download").rglob("*.metadata"))
     commits = {note.read_text(encoding="utf-8").splitlines()[0] for note in notes}
     return commits.pop() if len(commits) == 1 else FOLDER
+
+
+def _etag(folder: Path, path: str) -> str | None:
+    """The SHA-256 that the hub's client noted for a file when it downloaded it; None if it did not, or noted another hash."""
+    note = folder / ".cache" / "huggingface" / "download" / f"{path}.metadata"
+    lines = note.read_text(encoding="utf-8").splitlines() if note.is_file() else []
+    return lines[1] if len(lines) > 1 and re.fullmatch("[0-9a-f]{64}", lines[1]) else None
 
 
 def _download(name: str, revision: str, kind: Kind, patterns: Sequence[str], folder: Path, recorded: _Recorded | None) -> str:

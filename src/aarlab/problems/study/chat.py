@@ -105,7 +105,7 @@ class Pools:
     def _rm_bench(self, rng: random.Random) -> Iterator[Draft]:
         """Of each prompt's 3 x 3 pairs of styles (concise, detailed, with markdown) three that share no answer."""
         for row in read_rows(self.snapshots[RM_BENCH], "total_dataset.json"):
-            if row.text("domain") == "chat":
+            if row.text("domain").startswith("chat"):
                 chosen, rejected = row.texts("chosen", 3), row.texts("rejected", 3)
                 for better, worse in enumerate(rng.sample(range(3), 3)):
                     level = 2 if better == worse else 1 if better > worse else 3
@@ -229,6 +229,7 @@ LIMITS = (
     "RM-Bench's chat domain has few prompts: up to three pairs of one prompt, all of one split, are not independent.",
     "Of RewardBench 2's three worse answers one is taken, since answers may occur once: an accuracy here is not that "
     "benchmark's score.",
+    "Every data seed draws from the same rows: what is feedback under one seed can be final under another.",
     "Ties are left out, so the rest is easier than what people were asked.",
     "Near duplicates in other words, or in translation, are not found.",
 )

@@ -25,7 +25,6 @@ from aarlab.core.records import AnyItem, Pair, SplitName
 GRAM = 5  # words
 LEAST_SHARED = 4  # 5-grams: eight words in a row
 THRESHOLD = 0.5
-BITS = 24
 
 Kinds = Mapping[str, Sequence[str]]  # kind of text -> texts; like is compared with like
 Found = Literal["exact", "near"]
@@ -90,11 +89,13 @@ class _Index:
         every, holders = np.concatenate(grams_T), np.repeat(np.arange(len(grams_T), dtype=np.int32), self.sizes_T)
         order = np.argsort(every, kind="stable")
         self.grams, self.holders = every[order], holders[order]
-        self.possible = np.zeros(1 << BITS, np.bool_)  # by a 5-gram's first bits: most that are nowhere are told at once
-        self.possible[every >> np.uint64(64 - BITS)] = True
+        bits = (8 * len(every)).bit_length()
+        self.beyond = np.uint64(64 - bits)
+        self.possible = np.zeros(1 << bits, np.bool_)  # by a 5-gram's first bits: most that are nowhere are told at once
+        self.possible[every >> self.beyond] = True
 
     def nearest(self, grams: Hashes) -> float:
-        asked = grams[self.possible[grams >> np.uint64(64 - BITS)]]
+        asked = grams[self.possible[grams >> self.beyond]]
         low, high = (np.searchsorted(self.grams, asked, side=side) for side in ("left", "right"))
         hit = np.flatnonzero(high > low)
         if not len(hit):
