@@ -19,6 +19,8 @@ from aarlab.core.errors import InvalidSubmission, Misconfigured, Transient
 from aarlab.core.settings import Home
 from aarlab.models.decks import deck_of, read_deck, write_deck
 from aarlab.models.head import cross_entropy
+from aarlab.models.results import Results, fingerprint
+from aarlab.models.tuned.bench import MOST_CHECKPOINTS, Bench, Place
 from aarlab.models.tuned.tokens import tokenise
 from aarlab.models.tuned.tunable import Tunable
 from aarlab.models.worker_process import MOST_LOST, WorkerProcess
@@ -292,3 +294,46 @@ def test_a_deck_comes_back_from_its_file_and_a_damaged_one_is_told(tmp_path):
         read_deck(path)
     with pytest.raises(Misconfigured, match="at least one"):
         deck_of({"student": []})
+
+
+def test_a_result_comes_back_and_a_damaged_one_is_told(tmp_path):
+    results = Results(tmp_path)
+    assert results.get("ab12") is None
+    results.put("ab12", {"logits/test": TARGETS_N, "seconds": np.array(1.5)})
+    back = results.get("ab12")
+    assert np.array_equal(back["logits/test"], TARGETS_N)
+    assert float(back["seconds"]) == 1.5
+    path = results.path("ab12")
+    assert [p.name for p in path.parent.iterdir()] == [path.name], "nothing unfinished is left"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(Misconfigured, match="is damaged"):
+        results.get("ab12")
+
+
+def test_a_models_fingerprint_is_of_names_and_content(tmp_path):
+    one, two, cache = tmp_path / "one", tmp_path / "two", tmp_path / "cache"
+    for folder in (one, two):
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+        (folder / "weights").write_text("same")
+    assert fingerprint(one, cache) == fingerprint(two, cache)
+    before = fingerprint(two, cache)
+    (two / "weights").write_text("else")
+    assert fingerprint(two, cache) != before
+    (one / "weights").rename(one / "weight")
+    assert fingerprint(one, cache) != before
+    with pytest.raises(Misconfigured, match="no model"):
+        fingerprint(tmp_path / "none", cache)
+
+
+def test_two_workers_of_one_name_keep_their_checkpoints_apart_and_the_oldest_go(tmp_path):
+    place = Place("worker-0", preset(tmp_path), {"weak": tmp_path, "strong": tmp_path}, "cpu", tmp_path / "cache")
+    one, two = Bench(place), Bench(place)
+    made = []
+    for i in range(MOST_CHECKPOINTS + 3):
+        made.append(one.checkpoint(f"{i:02}"))
+        made[-1].mkdir()
+        os.utime(made[-1], (i, i))
+    assert [p for p in made if p.exists()] == made[3:]
+    assert made[-1].parent != two.checkpoint("00").parent
+    assert two.checkpoint("00").parent.exists()

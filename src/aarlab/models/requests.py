@@ -150,9 +150,7 @@ def tune_of(message: Message, decks: Mapping[str, Deck]) -> Tune:
     weights = fields.take("weights")
     weights_n = None if weights is None else _numbers(weights, len(rows_n), "weights")
     if weights_n is not None and not 1 / MOST_WEIGHT < weights_n.max() < MOST_WEIGHT:
-        words = (
-            f"The largest of weights must be above {1 / MOST_WEIGHT:g} and below {MOST_WEIGHT:g}, got {weights_n.max():.3g}."
-        )
+        words = f"The largest of weights must lie in {1 / MOST_WEIGHT:g}..{MOST_WEIGHT:g}, got {weights_n.max():.3g}."
         raise InvalidSubmission(words, field="weights")
     tune = Tune(
         model=_model(fields),

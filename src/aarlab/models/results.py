@@ -90,7 +90,7 @@ class Results:
         if not path.exists():
             return None
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return dict(arrays)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise Misconfigured(f"{path} is damaged ({error}). Delete it; it is computed again.") from error

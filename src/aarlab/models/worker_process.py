@@ -92,6 +92,13 @@ class WorkerProcess:
 
     def _keep(self) -> None:
         """Start the worker, and again each time that it ends, until closed or until starting has failed too often."""
+        try:
+            self._live()
+        except BaseException as error:
+            self._set(broken=Misconfigured(f"The worker cannot be looked after: {error!r}. This is a fault of aarlab's."))
+            raise
+
+    def _live(self) -> None:
         failures = 0
         while not self._closed.is_set():
             began = time.monotonic()
@@ -123,18 +130,18 @@ class WorkerProcess:
             Misconfigured: it ended instead; with its last words.
             Transient: the system has no process left for it.
         """
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        self._lifeline = Lifeline()
         try:
-            with self.log.open("ab") as log:
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+            with self.log.open("ab") as log, self._changed:
                 self._log_from = log.tell()
+                self._lifeline = Lifeline()
                 argv, fd = [*self.argv, "--lifeline", str(self._lifeline.fd)], self._lifeline.fd
                 self._process = subprocess.Popen(
                     argv, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[fd], start_new_session=True
                 )
+                self._lifeline.given()
         except OSError as error:
             raise Transient(f"The worker cannot be started now ({error}). Ask again.") from error
-        self._lifeline.given()
         until = time.monotonic() + START_S
         while not self._answers():
             if self._closed.is_set() or self._process.poll() is not None or time.monotonic() > until:
@@ -145,7 +152,7 @@ class WorkerProcess:
         for name, message in [*self.doors.items()]:
             try:
                 self._at_once(message)
-            except Misconfigured:  # its folder is gone, and who was behind it
+            except Misconfigured:  # says the worker: its folder is gone, and who was behind it
                 self.doors.pop(name, None)
 
     def _answers(self) -> bool:
@@ -157,12 +164,11 @@ class WorkerProcess:
         try:
             ask(self.socket, message)
         except Lost as error:
-            raise Misconfigured(f"The worker did not start. Its last words: {self.last_words()}") from error
+            raise Transient(f"The worker ended as it began. Its last words: {self.last_words()}") from error
 
     def _end(self) -> None:
         """Let it see the end of its lifeline, and kill it if it does not go."""
-        if self._lifeline is not None:
-            self._lifeline.cut()
+        self._cut()
         if self._process is not None:
             try:
                 self._process.wait(STOP_S)
@@ -172,13 +178,16 @@ class WorkerProcess:
 
     # ------------------------------------------------------------------------------------------------------------------
 
+    def _cut(self) -> None:
+        with self._changed:
+            if self._lifeline is not None:
+                self._lifeline.cut()
+            self._changed.notify_all()
+
     def close(self) -> None:
         """End it; requests that are under way fail."""
         self._closed.set()
-        with self._changed:
-            self._changed.notify_all()
-        if self._up and self._lifeline is not None:
-            self._lifeline.cut()
+        self._cut()
         if self._keeper is not None:
             self._keeper.join()
 

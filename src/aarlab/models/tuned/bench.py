@@ -79,10 +79,8 @@ class Bench:
         Raises:
             Misconfigured: it cannot be.
         """
-        try:
-            from aarlab.models.tuned.tunable import (
-                Tunable,
-            )  # seconds, which a worker that only answers what is known does without
+        try:  # here, for it takes seconds, and what is known is answered without
+            from aarlab.models.tuned.tunable import Tunable
         except ImportError as error:
             raise Misconfigured(f"A package is missing ({error}). Install aarlab[models] for the worker.") from error
         if model not in self._loaded:

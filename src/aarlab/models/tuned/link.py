@@ -151,10 +151,8 @@ class Link:
                 self._answer.cancel()
             return await asyncio.wait_for(self._answer, most_s)
         except TimeoutError as error:
-            words = f"at most {self.answer_s:g} s a step and {ANSWERS * self.answer_s:g} s in all"
-            raise InvalidSubmission(
-                f"The loss was not answered within {max(0, most_s):.3g} s ({words}).", field="loss"
-            ) from error
+            most = f"at most {self.answer_s:g} s a step and {ANSWERS * self.answer_s:g} s in all"
+            raise InvalidSubmission(f"The loss was not answered in time: {most}.", field="loss") from error
         except asyncio.CancelledError:
             raise self._fault or Gone from None
         finally:
