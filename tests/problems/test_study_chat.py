@@ -67,6 +67,18 @@ def test_it_passes_the_examination_with_the_wanted_sizes(build, rows):
     assert all(n % 2 == 0 for n in cells.values())
 
 
+def test_final_is_made_up_of_held_out_train_prompts_and_what_is_missing_is_said(build, rows):
+    del rows["THU-KEG/RM-Bench/total_dataset.json"][6:12]
+    items = build(rows)
+    held_out = {r["prompt"] for r in rows[PREFERENCES] if r["split"] == "train"}
+    of_train = [i for i in items if i.split == "final" and i.prompt in held_out]
+    candidates = 30 - 21  # val pairs that are no tie, less feedback's 20 and a spare one
+    assert 20 - candidates - 3 <= len(of_train) <= 20 - candidates
+    told = items.provenance.limits[-1]
+    assert "9 of RM-Bench chat for final" in told  # of 18 pairs, 13 (15, as prompts are whole) are for feedback: 3 of 12
+    assert "HelpSteer2" not in told
+
+
 def test_a_prompt_is_of_one_split_and_an_answer_of_one_pair(build, rows):
     items = build(rows)
     splits = defaultdict(set)

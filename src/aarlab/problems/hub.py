@@ -7,6 +7,7 @@ other files is another testbed.
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -140,7 +141,9 @@ def _checked(name: str, revision: str, commit: str, folder: Path, patterns: Sequ
     if files != {path: recorded.files.get(path) for path in files}:
         note.parent.mkdir(parents=True, exist_ok=True)
         written = recorded.model_copy(update={"files": {**recorded.files, **files}})
-        note.write_text(written.model_dump_json(indent=1), encoding="utf-8")
+        partial = note.with_name(f"{note.name}.{os.getpid()}.partial")
+        partial.write_text(written.model_dump_json(indent=1), encoding="utf-8")
+        partial.replace(note)
     return Snapshot(name, folder, commit, {path: file.sha256 for path, file in files.items()})
 
 

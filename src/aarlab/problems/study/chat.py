@@ -12,7 +12,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aarlab.core.errors import Misconfigured
@@ -163,6 +163,7 @@ def wanted(pools: Pools, sizes: Sizes) -> list[Wanted[Draft]]:
     feedback = [Wanted[Draft]("feedback", s, n, pools.take(s, SPARE * n)) for s, n in tested.items()]
     final = [Wanted[Draft]("final", s, n, pools.take(s, math.inf)) for s, n in tested.items()]
     lacking = max(0, sizes.helpsteer2 - len(final[0].candidates))
+    final[0] = replace(final[0], n=sizes.helpsteer2 - lacking)
     held_out = Wanted[Draft]("final", "HelpSteer2 train", lacking, pools.take("HelpSteer2 train", SPARE * lacking))
     training: list[Wanted[Draft]] = []
     splits: Mapping[SplitName, int] = {"teacher": sizes.teacher, "student": sizes.student}
