@@ -190,7 +190,7 @@ def test_screening_is_lora_on_the_top_layers_and_reads_the_trunk_once(folder: Pa
     assert {n.split("layers.")[1][0] for n, p in theirs.named_parameters() if p.requires_grad} == {"2"}
     before = sum(read)
     ours.fine_tune(tokens, SOFT, recipe=recipe, seed=2)
-    ours.logits(tokens, adapters=False)
+    ours.logits(tokens)
     assert sum(read) == before
     plain.random_adapters(ours, recipe)
     hard = (SOFT > 0.5).astype(float)

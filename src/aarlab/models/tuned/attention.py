@@ -43,7 +43,8 @@ def packed_attention(
 def _varlen(q_1HTD: Tensor, k_1KTD: Tensor, v_1KTD: Tensor, starts: Tensor, longest: int, scaling: float) -> Tensor:
     q_THD, k_TKD, v_TKD = (x[0].transpose(0, 1) for x in (q_1HTD, k_1KTD, v_1KTD))
     causal = causal_in(KEYWORDS, scaling, grouped=q_THD.shape[1] != k_TKD.shape[1])
-    return varlen_attn(q_THD, k_TKD, v_TKD, starts, starts, longest, longest, **causal)[None]
+    attended: Any = varlen_attn(q_THD, k_TKD, v_TKD, starts, starts, longest, longest, **causal)
+    return attended[None]
 
 
 def causal_in(keywords: frozenset[str], scaling: float, *, grouped: bool) -> dict[str, Any]:
@@ -53,16 +54,16 @@ def causal_in(keywords: frozenset[str], scaling: float, *, grouped: bool) -> dic
     return wanted | {k: v for k, v in (("scale", scaling), ("enable_gqa", grouped)) if k in keywords}
 
 
-@torch.compiler.disable
-def _by_item(q_1HTD: Tensor, k_1KTD: Tensor, v_1KTD: Tensor, starts: Tensor, scaling: float) -> Tensor:
+def _attend(q_1HTD: Tensor, k_1KTD: Tensor, v_1KTD: Tensor, starts: Tensor, scaling: float) -> Tensor:
     grouped = q_1HTD.shape[1] != k_1KTD.shape[1]
-    pieces = [
-        scaled_dot_product_attention(
-            *(x[:, :, a:b] for x in (q_1HTD, k_1KTD, v_1KTD)), is_causal=True, scale=scaling, enable_gqa=grouped
-        )
-        for a, b in itertools.pairwise(starts.tolist())
-    ]
+    pieces = []
+    for a, b in itertools.pairwise(starts.tolist()):
+        q, k, v = (x[:, :, a:b] for x in (q_1HTD, k_1KTD, v_1KTD))
+        pieces.append(scaled_dot_product_attention(q, k, v, is_causal=True, scale=scaling, enable_gqa=grouped))
     return torch.cat(pieces, dim=2).transpose(1, 2)
+
+
+_by_item: Any = torch.compiler.disable(_attend)  # its loop would be traced anew for each number of items
 
 
 AttentionInterface.register(NAME, packed_attention)

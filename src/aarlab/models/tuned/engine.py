@@ -39,6 +39,8 @@ class Engine:
         if self.adapted is None or shape != self._shape:
             if self.adapted is not None:
                 self.adapted.unload()
+                if self.trunk.compiled:
+                    torch.compiler.reset()  # the graphs of the old shapes count towards the compiler's limit
             self.adapted, self._shape = lean_lora.attach(self.trunk.model, recipe), shape
             depth = len(self.trunk.layers) - (recipe.screen_layers or 0)
             self._shelf = Shelf(self.trunk, depth) if recipe.screen_layers else None
@@ -52,10 +54,11 @@ class Engine:
 
     def final(self, items: Sequence[Ids], packed: Batch, at_n: Tensor) -> Tensor:
         """Normed last states (n, D) of the pack of `items` at the tokens `at_n`."""
-        if self._shelf is None:
+        shelf = self._shelf
+        if shelf is None or shelf.missing(items):
             states_1TD, first = self.trunk.embed(packed), 0
         else:
-            states_1TD, first = self._shelf.states(items), self._shelf.depth
+            states_1TD, first = shelf.states(items), shelf.depth
         return self.trunk.final(self.trunk.run(states_1TD, packed, first, len(self.trunk.layers)), at_n)
 
     def shelve(self, items: Sequence[Ids]) -> None:
@@ -92,8 +95,8 @@ class Engine:
         except torch.OutOfMemoryError as error:
             reason = str(error).partition("\n")[0][:200]
         tokens = sum(map(len, items))  # here the failed pack's frames are gone, and what they held can be freed
-        gc.collect()
         if self.trunk.device.type == "cuda":
+            gc.collect()
             torch.cuda.empty_cache()
         if len(items) == 1:
             raise Misconfigured(

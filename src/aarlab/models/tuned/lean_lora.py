@@ -12,6 +12,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import Linear
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from aarlab.core.errors import Misconfigured
 from aarlab.models.preset import Recipe
@@ -27,12 +28,19 @@ class LeanLinear(Linear):
         base = self.base_layer(x)
         if self.disable_adapters:
             return base
-        down_rD, up_Er = (m[ADAPTER].weight.to(x.dtype) for m in (self.lora_A, self.lora_B))
+        down_rD, up_Er = (matrix.to(x.dtype) for matrix in self.matrices())
         low = nn.functional.linear(x, down_rD).flatten(0, -2)
         return torch.addmm(base.flatten(0, -2), low, up_Er.T, alpha=self.scaling[ADAPTER]).view_as(base)
 
+    def matrices(self) -> tuple[Tensor, Tensor]:
+        """A (r, D) and B (E, r) of the adapter: what goes down to rank r, and up again."""
+        down_rD, up_Er = (m[ADAPTER].weight for m in (self.lora_A, self.lora_B))
+        assert isinstance(down_rD, Tensor)
+        assert isinstance(up_Er, Tensor)
+        return down_rD, up_Er
 
-def attach(model: nn.Module, recipe: Recipe) -> PeftModel:
+
+def attach(model: PreTrainedModel, recipe: Recipe) -> PeftModel:
     """The model under the recipe's adapters: on all its layers, or on the top `screen_layers`.
 
     Raises:
@@ -67,7 +75,7 @@ def reset(adapted: PeftModel, seed: int) -> None:
     draw = torch.Generator().manual_seed(seed)
     for module in adapted.modules():
         if isinstance(module, LeanLinear):
-            down_rD, up_Er = module.lora_A[ADAPTER].weight, module.lora_B[ADAPTER].weight
+            down_rD, up_Er = module.matrices()
             start = torch.empty(down_rD.shape)
             nn.init.kaiming_uniform_(start, a=math.sqrt(5), generator=draw)
             with torch.no_grad():

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,7 +82,7 @@ class Frame:
     def __init__(self, tokenizer: "PreTrainedTokenizerFast") -> None:
         if tokenizer.eos_token_id is None or tokenizer.eos_token is None:
             raise Misconfigured("The model's tokenizer has no end-of-text token, and the fine-tuning trains one.")
-        self.tokenizer, self.eos_id = tokenizer, int(tokenizer.eos_token_id)
+        self.tokenizer, self.eos_id = tokenizer, int(cast(int, tokenizer.eos_token_id))
         around = self._template()
         self.chat = around is not None
         if around is None:
@@ -96,9 +96,9 @@ class Frame:
             return None
         mark = "\x00item\x00"
         turn = [{"role": "user", "content": mark}]
-        whole = self.tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+        whole = cast(str, self.tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
         before, found, after = whole.partition(mark)
-        return (before, after) if found and self.tokenizer.eos_token in after else None
+        return (before, after) if found and str(self.tokenizer.eos_token) in after else None
 
     def word(self, word: str) -> int:
         """The id of a label word where it answers a prompt.

@@ -56,14 +56,14 @@ class Trunk:
 
         disable_progress_bar()
         try:
-            model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation=NAME, local_files_only=True)
+            model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation=NAME, local_files_only=True)
         except (OSError, ValueError) as error:
             raise Misconfigured(f"No causal language model could be read from {folder}: {error}", folder=str(folder)) from error
         kinds = set(getattr(model.config, "layer_types", None) or ["full_attention"])
         if kinds != {"full_attention"} or not hasattr(model, "lm_head") or model.lm_head.bias is not None:
             raise Misconfigured(f"{folder}: only models of full causal attention can be packed, not {sorted(kinds)}.")
         self.model = model.to(device).eval().requires_grad_(False)
-        self.device = device
+        self.device, self.compiled = device, compiled
         if compiled:
             for layer in self.layers:
                 layer.compile(dynamic=True)

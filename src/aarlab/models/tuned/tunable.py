@@ -88,7 +88,8 @@ class Tunable:
         """
         if adapters and self.engine.adapted is None:
             raise Misconfigured("No adapters have been trained. Call fine_tune first, or ask with adapters=False.")
-        self.engine.shelve(tokens.ids)
+        if adapters:
+            self.engine.shelve(tokens.ids)
         logits_N = np.zeros(len(tokens))
 
         def read(rows: list[int], packed: Batch) -> None:
