@@ -16,9 +16,12 @@ from aarlab.models.cost import (
     Work,
     activation_bytes,
     attention_flop,
+    bank_bytes,
+    checkpoint_bytes,
     dollars,
     forward_flop,
     gpu_bytes,
+    host_bytes,
     peak_flops,
     seconds,
     shape_of,
@@ -75,6 +78,7 @@ def test_the_ceilings_of_the_bench_are_that_floor_again():
     floor_s = 695 + 11.5 * 1263 / 1258
     assert made["ceiling x 5"].flop / 5 / RATE == pytest.approx(floor_s, rel=0.005)
     assert made["naive x 5"].flop == made["ceiling x 5"].flop
+    assert made["confident x 5"].flop < 0.52 * made["naive x 5"].flop  # half the items, and all predictions
     assert made["feature bank"].flop / RATE == pytest.approx(80, rel=0.03)
     assert made["teacher x 5"].flop / 5 / RATE == pytest.approx(21.6 + 8089e3 * 0.711e9 / RATE, rel=0.01)
     # each of 4096 + 6826 items after eight others, cut to 8,192 tokens
@@ -94,11 +98,16 @@ def test_without_a_critic_there_is_no_step_of_it_and_a_share_of_the_items_is_a_s
 
 
 def test_the_critics_work_by_hand():
-    made = next(w for w in works(QWEN, STRONG, WEAK, Items(10, 20, 5), 1, Assumed(critic_items=3)) if "GRPO" in w.name)
-    forward = forward_flop(STRONG, CONTEXT, STRONG.adapters(RECIPE))
-    assert made.decoding == pytest.approx((3 * 8 + 30) * 256 * forward)
-    per_token = training_flop(STRONG, RECIPE, CONTEXT) + forward_flop(STRONG, CONTEXT)
-    assert made.flop == pytest.approx(24 * 1256 * per_token + 33_000 * forward)
+    made = {w.name: w for w in works(QWEN, STRONG, WEAK, Items(10, 20, 5), 1, Assumed())}
+    critic, forward = made["critic (GRPO)"], forward_flop(STRONG, CONTEXT, STRONG.adapters(RECIPE))
+    assert critic.decoding == pytest.approx((5 * 8 + 5 + 20 + 5) * 256 * forward)
+    per_token = training_flop(STRONG, RECIPE, CONTEXT) + forward_flop(WEAK, CONTEXT)
+    assert critic.flop == pytest.approx(40 * 1256 * per_token + (5 + 5 + 20 + 5) * 1000 * forward)
+    tokens = 1256 * 5  # items of half the teacher split, five seeds
+    read = 20 * forward_flop(WEAK, CONTEXT, WEAK.adapters(RECIPE))
+    assert made["teacher with critiques x 5"].flop == pytest.approx(
+        tokens * (5 * 5 * training_flop(WEAK, RECIPE, CONTEXT) + read)
+    )
 
 
 def test_the_screening_tier_trains_the_top_layers_alone():
@@ -115,6 +124,14 @@ def test_memory_of_a_pack_is_what_the_notes_reckoned():
     pack = activation_bytes(STRONG, RECIPE, QWEN.hardware.pack_tokens, compiled=True)
     assert gpu_bytes(STRONG, WEAK, QWEN) == pytest.approx(weights + adapters + pack + GIB)
     assert gpu_bytes(STRONG, WEAK, QWEN) < 80e9  # the preset says: one GPU with 80 GB or more
+
+
+def test_what_lies_on_disk_and_in_memory_by_hand():
+    assert bank_bytes(QWEN, STRONG, 10) == 2 * 10 * 5 * 2560
+    assert checkpoint_bytes(QWEN, STRONG) == 24 * STRONG.adapters(RECIPE)
+    two = QWEN.model_copy(update={"hardware": QWEN.hardware.model_copy(update={"devices": ("cuda:0", "cuda:1")})})
+    assert checkpoint_bytes(two, STRONG) == 48 * STRONG.adapters(RECIPE)
+    assert host_bytes(STRONG, WEAK) / GIB == pytest.approx(8.36 + 4, rel=0.01)
 
 
 @given(st.integers(1, 64), st.integers(1, 20_000))

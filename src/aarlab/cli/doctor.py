@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,10 +42,11 @@ class Check(NamedTuple):
     remedy: str = ""
 
 
-def examine(console: Console, campaign: Campaign | None = None) -> bool:
-    """Print one line a check; True if the demo can run, or the campaign if one is given."""
+def examine(console: Console, campaign: Campaign | None = None, more: Mapping[str, Iterable[Check]] | None = None) -> bool:
+    """Print one line a check; True if the demo can run, and the campaign if one is given, and no check of `more` fails."""
     good = True
     groups = {"demo": demo(), "fleets of agents": agents()} | ({} if campaign is None else {campaign.name: needs(campaign)})
+    groups |= more or {}
     for title, checks in groups.items():
         console.print(Text(title, style="bold"))
         for check in checks:

@@ -19,8 +19,9 @@ from aarlab.cli import redteam as redteam_
 from aarlab.core.errors import AarError, Misconfigured
 from aarlab.core.printable import printable
 from aarlab.core.records import Record, validated
-from aarlab.core.settings import home
+from aarlab.core.settings import home, set_data_from
 from aarlab.fleet.campaign import Campaign, begun, load, placed
+from aarlab.models.cost import USD_PER_GPU_HOUR
 
 if TYPE_CHECKING:
     from aarlab.cli.show import Show
@@ -65,29 +66,39 @@ def run(
     _walk(load(campaign) if campaign else begun(home().campaigns, str(resume)))
 
 
-Tasks = Annotated[list[str] | None, typer.Option("--task", help="a problem; repeatable; all three if none is given")]
+Tasks = Annotated[
+    list[str] | None, typer.Option("--task", help="a problem, or ITEMS.jsonl; repeatable; the student's three if none is given")
+]
+From = Annotated[Path | None, typer.Option("--from", help="DIR/<owner>/<name>/...: files instead of the hub's")]
 DataSeeds = Annotated[list[int] | None, typer.Option("--data-seed", help="draws items; repeatable, pooled [1]")]
 BenchName = Annotated[str, typer.Option(help="folder under AAR_HOME/benches")]
-StudentName = Annotated[str, typer.Option(help="smollm2, or double (measures nothing real)")]
+StudentName = Annotated[str, typer.Option(help="smollm2; qwen or PRESET.yaml (fine-tuned); double (measures nothing real)")]
 Workers = Annotated[int, typer.Option(help="processes of one thread each")]
 
 
 @app.command(help="Measure methods on problems: table, forest plot, transfer heat map, JSON. Resumes.")
-def bench(
+def bench(  # noqa: PLR0913 - each a flag
     *,
     task: Tasks = None,
     method: Annotated[list[str] | None, typer.Option(help="a method's name or FILE.py; repeatable; all if none")] = None,
+    baselines: Annotated[bool, typer.Option("--baselines", help="the four classic baselines and zero-shot")] = False,
     seeds: Annotated[int, typer.Option(help="runs of each method")] = 5,
     data_seed: DataSeeds = None,
     name: BenchName = "bench",
     student: StudentName = "smollm2",
     workers: Workers = 2,
     selection: Annotated[bool, typer.Option("--selection", help="look at data seed 0, to choose hyper-parameters")] = False,
+    from_: From = None,
 ) -> None:
     from aarlab.bench.render import print_bench
     from aarlab.bench.run import run as run_bench
-    from aarlab.bench.spec import SELECTION_SEED, Bench
+    from aarlab.bench.spec import BASELINES, SELECTION_SEED, Bench
+    from aarlab.runs.students import tasks_of
 
+    if from_ is not None:
+        set_data_from(from_)
+    task = task or list(tasks_of(student))
+    method = [*(method or []), *(BASELINES if baselines else [])]
     given = {"name": name, "seeds": seeds, "student": student, "workers": workers, "selection": selection}
     given |= {"data_seeds": tuple(data_seed or ([SELECTION_SEED] if selection else [1]))}
     given |= ({"tasks": tuple(task)} if task else {}) | ({"methods": tuple(method)} if method else {})
@@ -215,11 +226,24 @@ def transcript(
 
 @app.command(help="Say what is missing on this machine and how to mend it.")
 def doctor(
+    *,
     campaign: Annotated[Path | None, typer.Option(help="CAMPAIGN.yaml: say what that campaign needs, too")] = None,
+    preset: Annotated[str | None, typer.Option(help="qwen or PRESET.yaml: what it needs, and what it would cost")] = None,
+    from_: From = None,
+    usd_per_gpu_hour: Annotated[float, typer.Option(min=0, help="for the estimate of a preset")] = USD_PER_GPU_HOUR,
 ) -> None:
     from aarlab.cli.doctor import examine
 
-    if not examine(console, load(campaign) if campaign else None):
+    more = {}
+    if preset is not None:
+        from aarlab.cli.doctor_preset import checks
+        from aarlab.models import preset as presets
+
+        if from_ is not None:
+            set_data_from(from_)
+        chosen = presets.preset(preset)
+        more[f"preset {chosen.name}"] = checks(chosen, usd_per_gpu_hour)
+    if not examine(console, load(campaign) if campaign else None, more):
         raise typer.Exit(1)
 
 

@@ -73,3 +73,8 @@ def docker_image() -> str:
 def data_from() -> Path | None:
     """A folder laid out like the hub (DIR/<owner>/<name>/...) that is asked before it: `AAR_DATA_FROM`, or `--from DIR`."""
     return Path(found).resolve() if (found := os.environ.get("AAR_DATA_FROM")) else None
+
+
+def set_data_from(folder: Path) -> None:
+    """What `--from DIR` does: for this process and its children."""
+    os.environ["AAR_DATA_FROM"] = str(folder.resolve())

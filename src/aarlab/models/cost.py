@@ -155,6 +155,22 @@ def gpu_bytes(strong: Shape, weak: Shape, preset: Preset) -> float:
     return each * (strong.weights + weak.weights) + tuned + pack * each / 2 + GIB
 
 
+def host_bytes(strong: Shape, weak: Shape) -> int:
+    """What one worker holds in the machine's memory while it loads: both models in bf16, and 4 GiB for torch."""
+    return 2 * (strong.weights + weak.weights) + 4 * GIB
+
+
+def bank_bytes(preset: Preset, strong: Shape, n_items: int) -> int:
+    """Feature banks: a float16 state of each item at each depth."""
+    return 2 * n_items * len(preset.depths) * strong.width
+
+
+def checkpoint_bytes(preset: Preset, strong: Shape) -> int:
+    """What a fine-tuning keeps while it runs, per device: float32 adapters and AdamW's two moments, twice while the next one is
+    written."""
+    return 2 * 12 * strong.adapters(preset.recipe) * max(1, len(preset.hardware.devices))
+
+
 # --- work ------------------------------------------------------------------------------------------------------------------
 
 
@@ -177,8 +193,7 @@ class Assumed:
     context: float = 1310.0  # E[T^2] / E[T] of a lognormal spread of sigma 0.52
     asks: int = 4096  # of mutual predictability's search, before it labels every student item; one seed
     shots: int = 8  # demonstrations before each
-    critic_items: int = 4096  # prompts of the critic's reinforcement, each with `critic_group` critiques
-    critic_group: int = 8
+    critic_group: int = 8  # critiques of an item in the critic's training
     critique: int = 256  # tokens of one critique
 
 
@@ -206,23 +221,25 @@ def works(preset: Preset, strong: Shape, weak: Shape, items: Items, seeds: int, 
     yield Work(f"ceiling x {preset.seeds}", preset.seeds * tuned)
     yield Work("feature bank", a.tokens * (items.student + items.tested) * forward_flop(strong, a.context))
     if preset.critic:
-        yield critic_work(preset, strong, items, a)
-        yield Work(f"teacher with critiques x {preset.seeds}", preset.seeds * taught)
-    yield from (Work(f"{name} x {seeds}", seeds * tuned) for name in ("naive", "confident", "critic"))
+        yield critic_work(preset, strong, weak, items, a)
+        again = tune(weak, preset.teacher_recipe, items.teacher / 2, items.student) * (1 + a.critique / a.tokens)
+        yield Work(f"teacher with critiques x {preset.seeds}", preset.seeds * again)
+    halved = tune(strong, preset.recipe, labelled / 2, items.tested)
+    for name, each in (("naive", tuned), ("confident", halved), ("critic", tuned)):
+        yield Work(f"{name} x {seeds}", seeds * each)
     length = min(preset.recipe.max_tokens, (a.shots + 1) * a.tokens)
     yield Work(f"elicitation x {seeds}", seeds * (tuned + (a.asks + labelled) * length * forward_flop(strong, length)))
 
 
-def critic_work(preset: Preset, strong: Shape, items: Items, a: Assumed) -> Work:
-    """The critic: GRPO on `critic_items` prompts, then a critique of every item of teacher and student split. Each sampled text
-    is trained on once and read once by the reference (the base with its adapters off)."""
-    sampled = a.critic_items * a.critic_group
-    trained = sampled * (a.tokens + a.critique)
-    each = training_flop(strong, preset.recipe, a.context) + forward_flop(strong, a.context)
-    written = (sampled + items.teacher + items.student) * a.critique
-    read = (a.critic_items + items.teacher + items.student) * a.tokens
+def critic_work(preset: Preset, strong: Shape, weak: Shape, items: Items, a: Assumed) -> Work:
+    """The critic: GRPO on half of the teacher split, then a critique of every other item. In training each critique is trained
+    on once, and read once by the weak judge whose opinion is its reward."""
+    prompts = items.teacher / 2
+    sampled, others = prompts * a.critic_group, prompts + items.student + items.tested
+    each = training_flop(strong, preset.recipe, a.context) + forward_flop(weak, a.context)
     forward = forward_flop(strong, a.context, strong.adapters(preset.recipe))
-    return Work("critic (GRPO)", trained * each + read * forward, written * forward)
+    trained = sampled * (a.tokens + a.critique) * each
+    return Work("critic (GRPO)", trained + (prompts + others) * a.tokens * forward, (sampled + others) * a.critique * forward)
 
 
 # --- time and dollars ------------------------------------------------------------------------------------------------------
