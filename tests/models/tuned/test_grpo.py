@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import log_expit
 
 from aarlab.core.errors import Misconfigured, Transient
@@ -19,7 +20,7 @@ from aarlab.models import critic
 from aarlab.models.critic import CriticProcess, CriticRecipe, Models, TrainJob, WriteJob, seen
 from aarlab.models.results import write as write_file
 from aarlab.models.strong import Question
-from aarlab.models.tuned import write
+from aarlab.models.tuned import grpo, write
 from aarlab.models.tuned.grpo import Reward, last_checkpoint, train
 from aarlab.models.tuned.tiny import make_tiny
 from aarlab.models.tuned.tokens import tokenise
@@ -94,6 +95,30 @@ def test_two_steps_of_training_leave_adapters_in_pefts_format_and_a_record(tmp_p
     trained = [a for name, a in adapters(tmp_path).items() if "lora_B" in name]
     assert any(np.abs(a).max() > 0 for a in trained)
     assert json.loads((tmp_path / "progress.json").read_text()) == {"step": 2, "of": 2}
+
+
+def test_what_is_rewarded_is_written_more_often(tmp_path, models, monkeypatch):
+    """Letters are rewarded in place of the teacher's gain; weights are made large enough for words to differ."""
+    import transformers
+
+    model = transformers.AutoModelForCausalLM.from_pretrained(models.strong)
+    with torch.no_grad():
+        for name, weights in model.named_parameters():
+            weights.mul_(10 if "embed" in name else 5 if "proj" in name else 1)
+    model.save_pretrained(tmp_path / "strong")
+    transformers.AutoTokenizer.from_pretrained(models.strong).save_pretrained(tmp_path / "strong")
+
+    class Letters(Reward):
+        def __call__(self, completions, row, **others):
+            return [sum(c.isascii() and c.isalpha() for c in text) / max(1, len(text)) for text in completions]
+
+    monkeypatch.setattr(grpo, "Reward", Letters)
+    recipe = CriticRecipe(
+        prompts=4, group=8, micro=32, most_steps=12, keep_every=100, new_tokens=6, prompt_tokens=200, rank=8, rate=5e-3
+    )
+    train(job_in(tmp_path / "job", models.model_copy(update={"strong": tmp_path / "strong"}), recipe))
+    said = json.loads((tmp_path / "job" / "critic.json").read_text())
+    assert said["reward_last"] > said["reward_first"] + 0.1
 
 
 def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_adapters(tmp_path, models):
@@ -177,11 +202,20 @@ def test_a_process_that_fails_is_told_with_its_last_words_and_takes_the_others_w
     assert slow.process.returncode == -signal.SIGTERM
 
 
-def test_what_the_operator_must_mend_is_told_as_such_by_a_real_process(tmp_path, models):
-    """64 tokens do not hold the critic's fixed words, once they are more than that in this tokenizer."""
+def test_what_the_operator_must_mend_is_told_as_such(tmp_path, models, monkeypatch, capsys):
+    """64 tokens do not hold the critic's fixed words, which are more than that in this tokenizer."""
+    critic._items(tmp_path, ITEMS, None)
     recipe = TINY.model_copy(update={"prompt_tokens": 64})
+    job = WriteJob(folder=tmp_path, name="texts-0", rows=(0,), models=models, recipe=recipe, adapter=None, seed=0)
+    (tmp_path / "config.json").write_text(job.model_dump_json())
+    monkeypatch.setattr(sys, "argv", ["write", "--config", str(tmp_path / "config.json")])
+    with pytest.raises(SystemExit) as ended:
+        write.main()
+    said = capsys.readouterr().err
+    assert "Raise prompt_tokens" in said
+    ends = running(tmp_path, "ends", "-c", f"import sys; print({said!r}); sys.exit({ended.value.code})")
     with pytest.raises(Misconfigured, match="Raise prompt_tokens"):
-        process_of(models, recipe).write(tmp_path, ITEMS, None, 0, lambda done, of: None)
+        critic._wait([ends], lambda: None)
 
 
 def test_without_trl_the_critic_says_what_to_install(tmp_path, models, monkeypatch):
