@@ -14,7 +14,10 @@ from pathlib import Path
 
 def main() -> int:
     asked = _arguments()
-    if not asked.gpu:
+    if asked.gpu:  # one, or Trainer would spread a batch over all; and packs differ in size, which fragments memory
+        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
+        os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
+    else:
         os.environ["OMP_NUM_THREADS"] = str(asked.threads)
     warnings.filterwarnings(
         "ignore", category=FutureWarning, message=".*gradient_checkpointing"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from benchmarks.train import agree
 from benchmarks.train.agree import Difference
-from benchmarks.train.clock import Deadline, forget, peak_gib, settle, timed
+from benchmarks.train.clock import Deadline, forget, settle, timed
 from benchmarks.train.deck import Deck, draw
 from benchmarks.train.original import Original, Trained
 from benchmarks.train.ours import Ours
@@ -107,7 +107,6 @@ def alone(
     forget(device)
     try:
         measure(make())
-        row.peak_gib = peak_gib(device)
     except Exception as error:  # noqa: BLE001 - a rung that breaks is a finding; the others are measured nevertheless
         traceback.print_exc()
         row.note = f"failed: {type(error).__name__}: {str(error)[:160]}"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from aarlab.models.preset import Recipe
-from aarlab.models.tuned.training import rate_share
+from aarlab.models.tuned.job import rate_share
 from benchmarks.train.clock import Steps
 from benchmarks.train.deck import EOS, NO, PAD, YES, Deck
 from benchmarks.train.lengths import MICRO_BATCH

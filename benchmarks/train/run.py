@@ -5,6 +5,7 @@ Legend: N items.
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from benchmarks.train import report
 from benchmarks.train.agree import Difference
-from benchmarks.train.clock import Deadline, process_gib
+from benchmarks.train.clock import Deadline, forget, peak_gib, process_gib
 from benchmarks.train.deck import Deck, draw, write_weights
 from benchmarks.train.lengths import SPREADS, padded
 from benchmarks.train.measure import alone, compare, take_turns, time_once
@@ -47,10 +48,10 @@ def on_cpu(asked: argparse.Namespace, folder: Path) -> int:
     arms = {name: rung(weights, plan, name, "cpu") for name in plan.rungs if name != "a"}
     rows = {name: Row(name, arm.what) for name, arm in {"a": first, **arms}.items()}
     rows["c"].note = f"read at {deck.tokens / arms['c'].read_once(deck):,.0f} tok/s"
-    found = compare(first, arms, deck, plan)
     work = _work(deck, plan, product_flops("cpu", torch.float32))
-    _head(asked, plan, work)
-    print(report.agreement(found), "\n")
+    _head(asked, plan, work, "cpu")
+    found = compare(first, arms, deck, plan)
+    print(report.agreement(found), "\n", flush=True)
     take_turns({"a": first, **arms}, rows, deck, test, plan)
     print(report.table(list(rows.values()), work, full_run=False), "\n")
     print(f"{plan.repetitions} repetition(s) in turns, {time.perf_counter() - began:.0f} s, {process_gib():.1f} GiB at most.")
@@ -63,19 +64,19 @@ def rung(weights: Path, plan: Plan, name: str, device: str) -> Ours:
     return Ours(weights, plan.recipe, RUNGS[name], device=device, dtype=dtype, **sizes)
 
 
-def on_gpu(asked: argparse.Namespace, folder: Path) -> int:
+def on_gpu(asked: argparse.Namespace, folder: Path, device: str = "cuda") -> int:
     """Agreement on a tiny shape, then every rung of the true one, each caught on its own, none begun without time left."""
-    if not torch.cuda.is_available():
+    if device == "cuda" and not torch.cuda.is_available():
         print("No GPU is seen here. The CPU preset: make bench-train")
         return 2
-    plan, device = PLANS[asked.preset], "cuda"
+    plan = PLANS[asked.preset]
     deadline = Deadline.within(plan.limit_s)
-    found = _agreement_on_gpu(asked, plan, folder, device)
+    found = _agreement_on_gpu(asked, plan, folder, device, deadline)
     print(report.agreement(found), "\n", flush=True)
     train_N, test_N = lengths(asked, plan)
     deck, test = (draw(n, plan.shape.vocabulary, seed) for seed, n in enumerate((train_N, test_N)))
     work = _work(deck, plan, product_flops(device, torch.bfloat16))
-    _head(asked, plan, work)
+    _head(asked, plan, work, device)
     weights = write_weights(plan.shape, folder / "4b", dtype=torch.bfloat16, device=device)
     rows = []
     for name in plan.rungs:
@@ -86,15 +87,20 @@ def on_gpu(asked: argparse.Namespace, folder: Path) -> int:
     return _verdict(asked, found, rows=[*rows, teacher], work=work)
 
 
-def _agreement_on_gpu(asked: argparse.Namespace, plan: Plan, folder: Path, device: str) -> list[Difference]:
-    from dataclasses import replace
-
+def _agreement_on_gpu(asked: argparse.Namespace, plan: Plan, folder: Path, device: str, deadline: Deadline) -> list[Difference]:
+    """Of the arms on a tiny shape, in the GPU's number type. Where one breaks, nothing agrees; speeds are measured still."""
     tiny = replace(plan, shape=TINY, rank=8, mean_tokens=AGREEMENT_MEAN, pack_tokens=(1024,), screen_layers=2)
     train_N, _ = lengths(asked, tiny)
     deck = draw(train_N, tiny.shape.vocabulary)
     weights = write_weights(tiny.shape, folder / "tiny", dtype=torch.bfloat16, device=device)
-    first = Original(weights, tiny.recipe, device=device, dtype=torch.bfloat16)
-    return compare(first, {name: rung(weights, tiny, name, device) for name in ("b", "b2", "b3", "c")}, deck, tiny)
+    row, found = Row("agreement", ""), []
+
+    def measure(first: Original) -> None:
+        arms = {name: rung(weights, tiny, name, device) for name in ("b", "b2", "b3", "c")}
+        found.extend(compare(first, arms, deck, tiny))
+
+    alone(row, lambda: Original(weights, tiny.recipe, device=device, dtype=torch.bfloat16), measure, device, deadline, 0)
+    return found or [Difference("all", row.note, float("nan"), 0.0)]
 
 
 def _one_rung(name: str, weights: Path, plan: Plan, deck: Deck, test: Deck, device: str, deadline: Deadline) -> list[Row]:
@@ -119,18 +125,19 @@ def _one_rung(name: str, weights: Path, plan: Plan, deck: Deck, test: Deck, devi
         time_once(arm, row, deck, test, plan, device)
         if isinstance(arm, Ours) and arm.said:
             row.note = arm.said[-1]
+        row.peak_gib = peak_gib(device)
         for budget in plan.pack_tokens[1:] if name == "b3" else ():
+            forget(device)
             arm.model.engine.pack_tokens = budget
             rows.append(Row(name, f"the same, packs of {budget:,} tokens"))
             time_once(arm, rows[-1], deck, test, plan, device)
+            rows[-1].peak_gib = peak_gib(device)
 
     alone(row, make, measure, device, deadline, NEED_S[name])
     return rows
 
 
 def _teacher(plan: Plan, folder: Path, device: str, deadline: Deadline) -> Row:
-    from dataclasses import replace
-
     small = replace(plan, shape=QWEN15_05B)
     row, deck = Row("teacher", "compiled"), draw(SPREADS["study"].typical(128, mean=MEAN_TOKENS), QWEN15_05B.vocabulary)
 
@@ -157,8 +164,7 @@ def _work(deck: Deck, plan: Plan, flops: float) -> Work:
     )
 
 
-def _head(asked: argparse.Namespace, plan: Plan, work: Work) -> None:
-    device = "cuda" if plan.gpu else "cpu"
+def _head(asked: argparse.Namespace, plan: Plan, work: Work, device: str) -> None:
     print(f"\n{report.machine(device)}\n")
     print(
         f"Matrix products: {work.product_flops / 1e12:.3g} TFLOP/s. Needed: {work.flop_a_token / 1e9:.3g} GFLOP a token, so "

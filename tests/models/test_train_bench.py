@@ -30,6 +30,7 @@ def run(*asked: str, before: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.timeout(400)  # seconds of work, on cores that other tests share
 def test_the_arms_agree(tmp_path):
     ended = run("--preset", "ci", "--out", str(tmp_path / "found.json"))
     assert ended.returncode == 0, ended.stdout + ended.stderr
@@ -42,6 +43,7 @@ def test_the_arms_agree(tmp_path):
     assert {row["rung"] for row in found["rows"] if row["tok_s"]} == {"a", "b", "b2", "c"}
 
 
+@pytest.mark.timeout(400)  # seconds of work, on cores that other tests share
 def test_packs_without_boundaries_are_found_out():
     """One item attends to the next when the boundaries are gone: nothing fails, and every number is wrong."""
     broken = """
@@ -64,6 +66,35 @@ def test_packs_without_boundaries_are_found_out():
 def test_without_a_gpu_the_gpu_preset_says_so():
     ended = run("--preset", "h200", before="import os; os.environ['CUDA_VISIBLE_DEVICES'] = ''")
     assert (ended.returncode, ended.stdout.strip()) == (2, "No GPU is seen here. The CPU preset: make bench-train")
+
+
+@pytest.mark.timeout(400)  # seconds of work, on cores that other tests share
+def test_the_gpu_preset_runs_through_with_the_cpu_in_the_gpus_place(tmp_path):
+    """Order, bf16 and autocast are the GPU's; shapes are tiny, and nothing is compiled. One rung breaks, and the others run."""
+    smaller = """
+        import functools
+        from dataclasses import replace
+        from benchmarks.train import plan, run, shapes
+        small = {"shape": shapes.SMALLEST, "rank": 4, "mean_tokens": 24, "batch": 8, "steps": 2, "test_items": 8}
+        plan.PLANS["h200"] = replace(plan.PLANS["h200"], pack_tokens=(96, 192), screen_layers=1, **small)
+        run.TINY = run.QWEN15_05B = shapes.SMALLEST
+        run.AGREEMENT_MEAN, run.MEAN_TOKENS = 24, 24
+        run.on_gpu = functools.partial(run.on_gpu, device="cpu")
+        made = run.rung
+        def rung(weights, plan, name, device):
+            if name == "b1" and weights.name == "4b":
+                raise RuntimeError("no kernel image")
+            return made(weights, plan, name, device)
+        run.rung = rung
+    """
+    ended = run("--preset", "h200", "--out", str(tmp_path / "found.json"), before=textwrap.dedent(smaller))
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    rows = json.loads((tmp_path / "found.json").read_text())["rows"]
+    told = [(row["rung"], bool(row["tok_s"])) for row in rows]
+    whole, broken = ["b3", "b3", "a", "b2", "b", "c", "teacher"], "b1"
+    assert (sorted(r for r, ran in told if ran), [r for r, ran in told if not ran]) == (sorted(whole), [broken])
+    assert next(row for row in rows if row["rung"] == "b1")["note"] == "failed: RuntimeError: no kernel image"
+    assert "0.5B teacher: " in ended.stdout
 
 
 @pytest.mark.parametrize(
@@ -103,7 +134,9 @@ def test_the_4b_floor():
     assert flop / drawn.sum() / 1e9 == pytest.approx(16.1, abs=0.05)
     assert 5 * flop / shapes.H200_FLOPS == pytest.approx(695, abs=2)
     theirs = shapes.the_studys_way(shapes.QWEN3_4B, recipe, drawn, 32)
-    assert 23.9 + 1.6 < theirs / lengths.padded(drawn) / 1e9 < 23.9 + 1.6 + 2.5, "attention over padding is more than the mean's"
+    assert 23.9 + 1.6 < theirs / lengths.padded(drawn) / 1e9 < 23.9 + 1.6 + 2.5, (
+        "attention over padding is more than the mean's"
+    )
 
 
 @pytest.mark.parametrize("spread", lengths.SPREADS.values(), ids=lengths.SPREADS)
