@@ -9,6 +9,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from aarlab.core.errors import Misconfigured
 from aarlab.models.strong import Question
 from aarlab.problems.generated_chat import _snippet
 from aarlab.problems.small_chat import make_items
@@ -22,6 +23,18 @@ SIZES = {
     ("final", "id"): 60,
     ("final", "ood"): 60,
 }
+
+
+OWN_LOSS = """
+from scipy.special import expit
+from aarlab.methods.loss_function import reverse_kl_loss
+
+
+def run(task, seed):
+    labels = expit(task.strong.judge("student"))
+    tuned = task.strong.fine_tune(labels, seed=seed, loss=reverse_kl_loss)
+    return expit(task.strong.judge("test") + tuned.test_logits_M)
+"""
 
 
 def generated(seed, sizes):
@@ -88,3 +101,36 @@ def test_four_baselines_teacher_and_ceiling_from_one_command(place, monkeypatch)
     again = bench(place, monkeypatch, *(word for name in names for word in ("--method", name)))
     assert again["tables"] == report["tables"]
     assert [log.stat().st_size for log in logs] == before  # all was kept: no worker started
+
+
+def quiet(what, done, of):
+    """Progress that nobody watches."""
+
+
+@pytest.mark.timeout(400)
+def test_a_sandboxed_run_asks_the_strong_model_through_its_door(place, monkeypatch, tmp_path):
+    """A method in a real sandbox judges and fine-tunes with a loss of its own; on an ablated testbed the model knows nothing of
+    an item."""
+    from aarlab.core.settings import Home
+    from aarlab.models.preset import preset
+    from aarlab.runs.ablation import ablate
+    from aarlab.runs.engine import METHOD_FILE, LocalEngine
+    from aarlab.runs.testbed import prepare
+    from aarlab.runs.tuned import tuned
+    from aarlab.sandbox import Bubblewrap
+
+    home = Home(place / "home")
+    student = tuned(preset(str(place / "tiny.yaml")), home, quiet)
+    bed = prepare(str(place / "mine.jsonl"), 1, home=home, student=student, say=quiet)
+    truth = json.loads((bed.private / "answers.json").read_text())["final"]
+    with pytest.raises(Misconfigured, match="give the engine its door"):
+        LocalEngine(bed, tmp_path / "runs", Bubblewrap, workers=1, timeout_s=60)
+    shares = {}
+    for name, where in (("whole", bed), ("ablated", ablate(bed, "ablated"))):
+        engine = LocalEngine(where, tmp_path / "runs", Bubblewrap, workers=1, timeout_s=200, open_door=student.open_door)
+        answers = engine.run({METHOD_FILE: OWN_LOSS}, "final", (1,)).answers["1"]
+        shares[name] = np.mean([answers[i] == label for i, label in truth.items()])
+        engine.close()
+    student.close()
+    assert shares["whole"] > 0.6
+    assert abs(shares["ablated"] - 0.5) < 0.15

@@ -9,6 +9,7 @@ from aarlab.problems.problem import SELECTION_SEED
 
 FIRST_SEED = 2001  # report seeds are counted from here; teachers and rows are drawn by them
 TASKS = ("small-chat", "small-math", "small-code")
+BASELINES = ("naive", "confident", "elicitation", "critic", "zero-shot")
 
 
 class Bench(Record):

@@ -209,7 +209,6 @@ def _asked(repo: Repo) -> str | None:
         return "HF_HUB_OFFLINE is set, so the hub is not asked."
     if importlib.util.find_spec("huggingface_hub") is None:
         return "pip install 'aarlab[study]' to ask the hub."
-    import httpx
     from huggingface_hub import HfApi, errors, get_token
 
     try:
@@ -220,7 +219,7 @@ def _asked(repo: Repo) -> str | None:
         return "there is no such repository, or it is private: correct the name, or set HF_TOKEN."
     except errors.RevisionNotFoundError:
         return f"it has no revision {repo.revision}."
-    except (OSError, httpx.HTTPError, errors.HfHubHTTPError) as error:
+    except (OSError, errors.HTTPError, errors.HfHubHTTPError) as error:  # type: ignore[attr-defined]  # of its HTTP library
         return f"the hub does not answer ({type(error).__name__})."
     return GATED if getattr(about, "gated", False) and get_token() is None else None
 

@@ -96,7 +96,7 @@ def engine_of(campaign: Campaign, bed: Testbed, home: Home, show: Show) -> Local
     cache = home.root / "runs"
     sandbox = make_sandbox(campaign)
     door = reader_of(campaign, home, show).open_door
-    return LocalEngine(bed, cache, sandbox, workers=campaign.workers, timeout_s=campaign.run_timeout_s, open_door=door)
+    return LocalEngine(bed, cache, sandbox, workers=campaign.workers, timeout_s=campaign.timeout_s, open_door=door)
 
 
 def walk(campaign: Campaign, home: Home, show: Show) -> tuple[Report, Path]:

@@ -10,6 +10,7 @@ from aarlab.core.budget import Budget
 from aarlab.core.errors import Misconfigured
 from aarlab.core.records import Record, validated
 from aarlab.evaluation.policies import DEFAULT_POLICY
+from aarlab.models.preset import FROZEN
 from aarlab.researchers.researcher import CommandTemplate, Options
 from aarlab.sandbox.sandbox import GIB, Standing
 
@@ -41,6 +42,7 @@ class Limits(Record):
         return Standing(memory_bytes=memory, pids=self.pids, cpus=self.cpus, disk_bytes=disk)
 
 
+FROZEN_RUN_S, TUNED_RUN_S = 120.0, 12 * 3600.0
 TRANSFER = {
     "small-chat": ("small-math", "small-code"),
     "generated-chat": ("generated-checks",),
@@ -112,12 +114,18 @@ class Campaign(Record):
     """Problems on which confirmed methods are shown as well, unseen; those that go with the problem if not given."""
     workers: Annotated[int, Field(ge=1)] = 2
     """Processes for features, baselines and confirmations."""
-    run_timeout_s: Annotated[float, Field(gt=0)] = 120.0
-    """Limit of one baseline or confirmation run."""
+    run_timeout_s: Annotated[float, Field(gt=0)] | None = None
+    """Limit of one baseline or confirmation run: two minutes if not given, twelve hours where the student is fine-tuned."""
     seed: int = 0
     """Of the researchers' own choices."""
     usd_per_researcher_hour: Annotated[float, Field(ge=0)] | None = None
     """What an hour of one researcher's machine costs you; unknown if not given."""
+
+    @property
+    def timeout_s(self) -> float:
+        """Of a run, the default resolved."""
+        default_s = FROZEN_RUN_S if self.student in FROZEN else TUNED_RUN_S
+        return default_s if self.run_timeout_s is None else self.run_timeout_s
 
     @property
     def calls_a_model(self) -> bool:

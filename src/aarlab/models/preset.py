@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, model_validator
 from aarlab.core.errors import Misconfigured
 from aarlab.core.records import Record, validated
 
+FROZEN = ("smollm2", "double")  # students that are no preset
 SHIPPED = files("aarlab.models") / "presets"
 LINEAR_MAPS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 

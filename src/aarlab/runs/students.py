@@ -1,8 +1,17 @@
 """Which student a name means."""
 
 from aarlab.core.settings import Home
-from aarlab.models.preset import preset
+from aarlab.models.preset import FROZEN, preset
 from aarlab.runs.student import COUNTING, Say, Student, smollm2
+
+
+def tasks_of(name: str) -> tuple[str, ...]:
+    """The problems that a student's preset is for; () where it says nothing about them.
+
+    Raises:
+        Misconfigured: there is no such preset.
+    """
+    return () if name in FROZEN else preset(name).tasks
 
 
 def student_of(name: str, home: Home, *, workers: int, say: Say) -> Student:
