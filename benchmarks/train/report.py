@@ -68,7 +68,8 @@ def table(rows: list[Row], work: Work, *, full_run: bool) -> str:
             continue
         middle, least, most = spread(row.tok_s)
         cells = [row.rung, f"{row.what}{'; ' + row.note if row.note else ''}", f"{middle:,.0f} ({least:,.0f} to {most:,.0f})"]
-        cells += [_number(middle / first.speed, 2), f"{middle / work.floor_tok_s:.2f}", _median(row.predict_tok_s)]
+        of_floor = "" if row.rung == "c" else f"{middle / work.floor_tok_s:.2f}"  # its own is lower
+        cells += [ratio(row, first), of_floor, _median(row.predict_tok_s)]
         cells += [drift(row, first), _number(row.peak_gib, 1)]
         if full_run:
             seconds = RUN_TOKENS / middle
@@ -76,6 +77,14 @@ def table(rows: list[Row], work: Work, *, full_run: bool) -> str:
             cells += [f"{seconds:,.0f}", f"{RUN_S / seconds:.1f}", f"{FASTER_RUN_S / seconds:.1f}", computed]
         body.append(cells)
     return markdown(heads, body)
+
+
+def ratio(row: Row, first: Row) -> str:
+    """Of the speeds: repetition by repetition, since both had the same minute of the machine; median, least and most."""
+    if len(row.tok_s) != len(first.tok_s) or len(row.tok_s) == 1:
+        return _number(row.speed / first.speed, 2)
+    middle, least, most = spread([ours / theirs for ours, theirs in zip(row.tok_s, first.tok_s, strict=True)])
+    return "1" if row is first else f"{middle:.2f} ({least:.2f} to {most:.2f})"
 
 
 def drift(row: Row, first: Row) -> str:

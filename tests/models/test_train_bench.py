@@ -20,7 +20,7 @@ from benchmarks.train.deck import Deck, config_of, draw  # noqa: E402
 from benchmarks.train.measure import alone, leak, time_once  # noqa: E402
 from benchmarks.train.original import Trained  # noqa: E402
 from benchmarks.train.plan import PLANS  # noqa: E402
-from benchmarks.train.report import Row, Work, table  # noqa: E402
+from benchmarks.train.report import Row, Work, ratio, table  # noqa: E402
 
 
 def run(*asked: str, before: str = "") -> subprocess.CompletedProcess[str]:
@@ -251,8 +251,16 @@ def test_the_table_by_hand():
         Row("c", "", note="failed: x"),
     ]
     a, b3, c = table(rows, work, full_run=True).splitlines()[2:]
-    assert "| 5,000 (4,000 to 5,500) | 1.00 | 0.12 |" in a
+    assert "| 5,000 (4,000 to 5,500) | 1 | 0.12 |" in a
     assert "| 20,000 (20,000 to 20,000) | 4.00 | 0.50 |" in b3
     assert "| 1.0e-01 |" in b3
     assert "| 1,706 | 3.7 | 2.7 | 1,283 |" in b3, "34.13 M tokens at 20,000 a second, beside 6,282 and 4,603 s and the roofline"
     assert "failed: x" in c
+
+
+def test_ratios_are_taken_repetition_by_repetition():
+    """10, 2 and 3 times: the median is 3, and that of the speeds' medians 30 / 4 = 7.5."""
+    rows = [Row("a", "", tok_s=[1.0, 15.0, 4.0]), Row("b", "", tok_s=[10.0, 30.0, 12.0])]
+    assert ratio(rows[1], rows[0]) == "3.00 (2.00 to 10.00)"
+    assert ratio(rows[0], rows[0]) == "1"
+    assert ratio(Row("b", "", tok_s=[8.0]), rows[0]) == "2.00"
