@@ -52,7 +52,7 @@ class Scene:
         return self.workers.processes[0].pid
 
     def checkpoints(self) -> list[Path]:
-        return [p for p in (self.workers._cache / "checkpoints").glob("*/*") if p.is_dir()]
+        return list((self.workers._cache / "checkpoints").glob("*"))
 
     def serves_the_other(self) -> bool:
         """Whether somebody else is served, by the same process."""

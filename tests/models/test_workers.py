@@ -108,7 +108,7 @@ def test_every_fact_of_a_job_makes_another_result(scene, said):
     for some in [base, *others]:
         scene.workers.fine_tune(some)
     assert len([done for _, done, of in said if done == of]) == 6
-    assert not list((scene.home.cache / "tuned" / "checkpoints").glob("*/*/*")), "checkpoints of finished jobs are deleted"
+    assert not list((scene.home.cache / "tuned" / "checkpoints").iterdir()), "checkpoints of finished jobs are deleted"
 
 
 def test_states_and_zero_shot_logits_are_the_models_own(scene):
@@ -326,14 +326,20 @@ def test_a_models_fingerprint_is_of_names_and_content(tmp_path):
         fingerprint(tmp_path / "none", cache)
 
 
-def test_two_workers_of_one_name_keep_their_checkpoints_apart_and_the_oldest_go(tmp_path):
-    place = Place("worker-0", preset(tmp_path), {"weak": tmp_path, "strong": tmp_path}, "cpu", tmp_path / "cache")
+def test_a_checkpoint_is_one_jobs_while_it_lasts_then_anybodys_and_the_oldest_go(tmp_path):
+    place = Place(preset(tmp_path), {"weak": tmp_path, "strong": tmp_path}, "cpu", tmp_path / "cache")
     one, two = Bench(place), Bench(place)
-    made = []
-    for i in range(MOST_CHECKPOINTS + 3):
-        made.append(one.checkpoint(f"{i:02}"))
-        made[-1].mkdir()
-        os.utime(made[-1], (i, i))
-    assert [p for p in made if p.exists()] == made[3:]
-    assert made[-1].parent != two.checkpoint("00").parent
-    assert two.checkpoint("00").parent.exists()
+    with one.checkpoint("job") as mine:
+        (mine / "state").write_text("as far as it came")
+        with two.checkpoint("job") as theirs:
+            assert mine != theirs
+    with two.checkpoint("job") as again:
+        assert (again / "state").read_text() == "as far as it came"
+        for i in range(MOST_CHECKPOINTS + 3):
+            with one.checkpoint(f"other {i:02}") as other:
+                os.utime(other, (i, i))
+        left = {p.name for p in mine.parent.iterdir()}
+    assert len(left) <= MOST_CHECKPOINTS + 1
+    assert "job.0" in left, "it was in use"
+    assert "other 00.0" not in left
+    assert f"other {MOST_CHECKPOINTS + 2:02}.0" in left

@@ -6,6 +6,7 @@ lets pass.
 Legend: n items asked about, L layers, D width.
 """
 
+import contextlib
 import fcntl
 import gc
 import io
@@ -14,7 +15,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from aarlab.models.tuned.tunable import Tunable
 
 BLOCK = 512  # items
-MOST_CHECKPOINTS = 16  # of one worker: who was killed too often leaves some
+MOST_CHECKPOINTS = 16  # of all workers: who was killed leaves one
 log = logging.getLogger("aarlab.worker")
 
 
@@ -56,7 +57,6 @@ class Caller(Protocol):
 class Place:
     """Whose models a worker runs, where, and where it keeps what it has computed."""
 
-    name: str
     preset: Preset
     folders: Mapping[Which, Path]
     device: str
@@ -71,7 +71,7 @@ class Bench:
         self.results = Results(place.cache / "results")
         self._loaded: dict[Which, Tunable] = {}
         self._tokens: dict[tuple[Which, bytes], Tokenised] = {}
-        self._checkpoints = _own(place.cache / "checkpoints", place.name)
+        self._checkpoints = place.cache / "checkpoints"
 
     def tunable(self, model: Which) -> "Tunable":
         """A model, loaded on its first use.
@@ -107,28 +107,45 @@ class Bench:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def checkpoint(self, key: str) -> Path:
-        """The folder of a job's checkpoints. Too many of them, and the oldest goes."""
-        others = [p for p in self._checkpoints.iterdir() if p.is_dir() and p.name != key]
-        others.sort(key=lambda p: p.stat().st_mtime)
-        for old in others[: max(0, len(others) - MOST_CHECKPOINTS + 1)]:
-            shutil.rmtree(old)
-        return self._checkpoints / key
-
-
-def _own(folder: Path, name: str) -> Path:
-    """The first folder of this name that no other worker has; one that is started again has the same."""
-    for n in itertools.count():
-        mine = folder / f"{name}.{n}"
-        mine.mkdir(parents=True, exist_ok=True)
-        lock = os.open(mine / "lock", os.O_CREAT | os.O_RDWR)  # held as long as this process lives
+    @contextlib.contextmanager
+    def checkpoint(self, key: str) -> Iterator[Path]:
+        """The folder of a job's checkpoints, for this process alone while the job lasts; one that was left is found again by
+        whichever worker takes the job up. Too many of them, and the oldest that nobody uses goes."""
+        self._checkpoints.mkdir(parents=True, exist_ok=True)
+        oldest_first = sorted(self._checkpoints.iterdir(), key=_written)
+        for old in oldest_first[: max(0, len(oldest_first) - MOST_CHECKPOINTS + 1)]:
+            if not old.name.startswith(key) and (lock := _lock(old)) is not None:
+                shutil.rmtree(old, ignore_errors=True)
+                os.close(lock)
+        folders = (self._checkpoints / f"{key}.{n}" for n in itertools.count())
+        folder, lock = next((folder, lock) for folder in folders if (lock := _lock(folder)) is not None)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            yield folder
+        finally:
             os.close(lock)
-        else:
-            return mine
-    raise AssertionError("there is always one more")
+
+
+def _written(folder: Path) -> float:
+    """When something was last put into a folder, in seconds; 0 if another process has deleted it meanwhile."""
+    try:
+        return folder.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _lock(folder: Path) -> int | None:
+    """Hold a folder, made if need be, by a file in it; None where another process does."""
+    folder.mkdir(exist_ok=True)
+    try:
+        lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR)
+    except FileNotFoundError:  # its holder has just deleted it
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    return lock
 
 
 @dataclass(frozen=True)
@@ -144,10 +161,11 @@ def fine_tune(bench: Bench, tune: Tune, caller: Caller) -> Message:
     key = tune.key(bench.preset, bench.fingerprint(tune.model))
     known = None if tune.ticket else bench.results.get(key)
     if known is None:
-        known = _computed(bench, tune, caller, bench.checkpoint(key))
-        if not tune.ticket:
-            bench.results.put(key, known)
-        shutil.rmtree(bench.checkpoint(key), ignore_errors=True)
+        with bench.checkpoint(key) as folder:
+            known = _computed(bench, tune, caller, folder)
+            if not tune.ticket:
+                bench.results.put(key, known)
+            shutil.rmtree(folder, ignore_errors=True)  # another worker may look into it just now
     return answered(known)
 
 

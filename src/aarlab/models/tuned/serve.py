@@ -206,7 +206,7 @@ def main() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     preset = Preset.model_validate_json(a.preset.read_bytes())
-    place = Place(a.socket.stem, preset, {"weak": a.weak, "strong": a.strong}, a.device, a.cache)
+    place = Place(preset, {"weak": a.weak, "strong": a.strong}, a.device, a.cache)
     Link.answer_s = a.answer_s
     try:
         check_device(a.device)
