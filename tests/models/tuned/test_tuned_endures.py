@@ -108,7 +108,7 @@ def limited(tunable: Tunable, tokens: int) -> None:
 
     def check(layer: torch.nn.Module, given: tuple) -> None:
         if given[0].shape[1] > tokens:
-            raise torch.OutOfMemoryError("out of memory. Tried to allocate 1 GiB.")
+            raise torch.cuda.OutOfMemoryError("out of memory. Tried to allocate 1 GiB.")
 
     tunable.trunk.layers[1].register_forward_pre_hook(check)
 
@@ -145,7 +145,7 @@ def test_a_step_that_ran_out_of_memory_leaves_nothing_behind(folder: Path, token
                 failing[0] -= 1
                 if not failing[0]:
                     failing.clear()
-                    raise torch.OutOfMemoryError("out of memory")
+                    raise torch.cuda.OutOfMemoryError("out of memory")
 
         one.trunk.layers[2].register_forward_pre_hook(once)
         one.engine.pack_tokens = tight

@@ -16,6 +16,8 @@ from aarlab.core.errors import Misconfigured
 from aarlab.models.tuned.attention import NAME
 from aarlab.models.tuned.tokens import Ids
 
+MOST_GRAPHS = 64  # of one layer's code; beyond the compiler's own limit of 8 it would run layers uncompiled and not say so
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -56,7 +58,9 @@ class Trunk:
 
         disable_progress_bar()
         try:
-            model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation=NAME, local_files_only=True)
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=dtype, attn_implementation=NAME, local_files_only=True
+            )
         except (OSError, ValueError) as error:
             raise Misconfigured(f"No causal language model could be read from {folder}: {error}", folder=str(folder)) from error
         kinds = set(getattr(model.config, "layer_types", None) or ["full_attention"])
@@ -65,6 +69,7 @@ class Trunk:
         self.model = model.to(device).eval().requires_grad_(False)
         self.device, self.compiled = device, compiled
         if compiled:
+            torch._dynamo.config.recompile_limit = MOST_GRAPHS
             for layer in self.layers:
                 layer.compile(dynamic=True)
 
