@@ -1,5 +1,6 @@
 """What is wrong with a campaign is said before anything is set up for it, and leaves no campaign behind."""
 
+import json
 import os
 import subprocess
 import sys
@@ -39,6 +40,8 @@ def _keys(monkeypatch):
     ("fields", "words"),
     [
         ({"problem": "poetry"}, "no problem named 'poetry'"),
+        ({"problem": "/no/such/items.jsonl"}, "no file /no/such/items.jsonl"),
+        ({"student": "qwem"}, "no preset 'qwem'. Known: qwen"),
         ({"kind": "claud_code"}, "Known: claude_code, command, scripted, search"),
         ({"kind": "claude_code"}, "need ANTHROPIC_API_KEY"),
         ({"kind": "scripted", "model": "claude-opus-99"}, "price of 'claude-opus-99' is unknown"),
@@ -56,6 +59,21 @@ def test_each_slip_is_named(fields, words):
     with pytest.raises(Misconfigured) as caught:
         require(campaign(**fields))
     assert words in str(caught.value)
+
+
+def test_a_campaign_takes_no_screening_tier_and_no_second_draw_of_a_file(tmp_path):
+    screened = tmp_path / "screened.yaml"
+    models = "weak: {name: w, folder: w}, strong: {name: s, folder: s}"
+    screened.write_text("{name: t, " + models + ", recipe: {screen_layers: 2}}")
+    with pytest.raises(Misconfigured, match="never enters a leaderboard"):
+        require(campaign(student=str(screened)))
+    items = tmp_path / "mine.jsonl"
+    rows = [(split, label) for split in ("teacher", "student", "feedback", "final") for label in (0, 1)]
+    lines = [{"question": f"{s}?", "choice": f"{s} {n}", "label": n, "split": s} for s, n in rows]
+    items.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    with pytest.raises(Misconfigured, match="Set confirm_on_fresh: false"):
+        require(campaign(problem=str(items)))
+    require(campaign(problem=str(items), confirm_on_fresh=False))
 
 
 def test_what_lacks_nothing_passes(monkeypatch):
@@ -93,8 +111,11 @@ def test_a_slip_leaves_no_campaign_behind_that_refuses_to_be_mended(tmp_path):
 
 def test_files_that_a_campaign_names_lie_beside_it_and_it_goes_on_from_anywhere(tmp_path, monkeypatch):
     path = tmp_path / "c.yaml"
-    path.write_text("{name: a, directions: own.yaml, script: /elsewhere/s.yaml, kind: mine.py}")
+    path.write_text(
+        "{name: a, directions: own.yaml, script: /elsewhere/s.yaml, kind: mine.py, problem: my.jsonl, student: my.yaml}"
+    )
     found = load(path)
+    assert (found.problem, found.student) == (f"{tmp_path}/my.jsonl", f"{tmp_path}/my.yaml")
     assert (found.directions, found.script, found.kind) == (f"{tmp_path}/own.yaml", "/elsewhere/s.yaml", f"{tmp_path}/mine.py")
     found.save(tmp_path / "campaigns" / "a")
     monkeypatch.chdir("/")

@@ -187,5 +187,6 @@ def begun(campaigns: Path, name: str) -> Campaign:
 def placed(campaign: Campaign, folder: Path) -> Campaign:
     """The same with the files that it names as absolute paths, seen from `folder`; so that it goes on from anywhere."""
     named = {name: value for name in ("directions", "script") if (value := getattr(campaign, name)) is not None}
-    named |= {"kind": campaign.kind} if campaign.kind.endswith(".py") else {}
+    files = {"kind": ".py", "problem": ".jsonl", "student": (".yaml", ".yml")}  # fields that may name one
+    named |= {name: value for name, ends in files.items() if (value := getattr(campaign, name)).endswith(ends)}
     return campaign.model_copy(update={name: str(folder / Path(value).expanduser()) for name, value in named.items()})

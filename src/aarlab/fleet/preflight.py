@@ -10,6 +10,7 @@ from aarlab.fleet.directions import load_directions
 from aarlab.fleet.launch import SCRIPTED, required_keys
 from aarlab.gateway.config import GatewayConfig, Provider
 from aarlab.gateway.pricing import prices
+from aarlab.models.preset import FROZEN, preset
 from aarlab.problems import PROBLEMS
 from aarlab.researchers.kinds import kind_named
 from aarlab.sandbox.sandbox import SANDBOXES
@@ -20,7 +21,8 @@ LEAST_DISK_BYTES = 1 << 20
 
 def checks(campaign: Campaign) -> Iterator[tuple[str, Callable[[], object]]]:
     """What is looked at, in words, and an act that raises one of our errors where it is missing."""
-    yield f"problem {campaign.problem}", lambda: PROBLEMS[campaign.problem]
+    yield f"problem {campaign.problem}", lambda: _problem(campaign)
+    yield f"student {campaign.student}", lambda: _student(campaign.student)
     yield f"sandbox {campaign.sandbox}", lambda: SANDBOXES[campaign.sandbox].require()
     yield f"researchers: {campaign.kind}", lambda: kind_named(campaign.kind)(campaign.options).require()
     if campaign.directions:
@@ -44,6 +46,18 @@ def require(campaign: Campaign) -> None:
         return
     listed = tuple(Provider.model_validate({"name": n, "url": campaign.providers.get(n, PROVIDERS[n])}) for n in named)
     prices(GatewayConfig(models=(campaign.model, *campaign.models), providers=listed))
+
+
+def _problem(campaign: Campaign) -> None:
+    if PROBLEMS[campaign.problem].fixed and campaign.confirm_on_fresh:
+        raise Misconfigured(f"{campaign.problem} has no other items to confirm on. Set confirm_on_fresh: false.")
+
+
+def _student(name: str) -> None:
+    """Raises Misconfigured where there is no such student, or it is trained in the screening tier."""
+    if name not in FROZEN and preset(name).recipe.screen_layers is not None:
+        words = "is in the screening tier, which ranks ideas and never enters a leaderboard"
+        raise Misconfigured(f"The preset {name} {words}. Take one without screen_layers for a campaign.")
 
 
 def _room(campaign: Campaign) -> None:

@@ -4,6 +4,7 @@ Legend: T tokens.
 """
 
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,6 +14,7 @@ from pydantic import ConfigDict, Field, model_validator
 from aarlab.core.errors import Misconfigured
 from aarlab.core.records import Record, validated
 
+Depth = Annotated[float, Field(gt=0, le=1)]
 FROZEN = ("smollm2", "double")  # students that are no preset
 SHIPPED = files("aarlab.models") / "presets"
 LINEAR_MAPS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -127,7 +129,7 @@ class Preset(_Documented):
     """Of the teacher and of the ceiling."""
     student_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Of the student split that one seed draws."""
-    depths: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.27, 0.4, 0.53, 0.67, 0.8)
+    depths: tuple[Depth, Depth, Depth, Depth, Depth] = (0.27, 0.4, 0.53, 0.67, 0.8)
     """Of the layers whose states are in the feature bank, as shares of all; they go by the names of the small preset's."""
     critic: bool = True
     """Train the critic (GRPO) and label with it. False: `critic_probs` are the teacher's own."""
@@ -156,19 +158,34 @@ def preset(name: str) -> Preset:
         path = Path(name)
         if not path.is_file():
             raise Misconfigured(f"There is no preset file {name}. Give the path of a YAML file, or one of: {_known()}.")
-        return validated(Preset, _lists_to_tuples(yaml.safe_load(path.read_text(encoding="utf-8"))), name)
+        return _read(path, name, path.parent.resolve())
     found = SHIPPED / f"{name}.yaml"
     if not found.is_file():
         raise Misconfigured(f"There is no preset '{name}'. Known: {_known()}; or give the path of a YAML file.")
-    return validated(Preset, _lists_to_tuples(yaml.safe_load(found.read_text(encoding="utf-8"))), name)
+    return _read(found, name, Path())
+
+
+def _read(file: Traversable, name: str, beside: Path) -> Preset:
+    """The preset in a file; folders of models are seen from `beside`."""
+    try:
+        fields = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise Misconfigured(f"{name} is no YAML: {error}") from error
+    made = validated(Preset, _strict(fields), name)
+    placed = {
+        which: source.model_copy(update={"folder": beside / source.folder})
+        for which in ("weak", "strong")
+        if (source := getattr(made, which)).folder is not None
+    }
+    return made.model_copy(update=placed)
 
 
 def _known() -> str:
     return ", ".join(sorted(p.name.removesuffix(".yaml") for p in SHIPPED.iterdir() if p.name.endswith(".yaml")))
 
 
-def _lists_to_tuples(value: object) -> object:
+def _strict(value: object) -> object:
     """YAML knows lists and strings where strict records want tuples and paths."""
     if isinstance(value, dict):
-        return {k: Path(v) if k == "folder" and isinstance(v, str) else _lists_to_tuples(v) for k, v in value.items()}
-    return tuple(map(_lists_to_tuples, value)) if isinstance(value, list) else value
+        return {k: Path(v) if k == "folder" and isinstance(v, str) else _strict(v) for k, v in value.items()}
+    return tuple(map(_strict, value)) if isinstance(value, list) else value

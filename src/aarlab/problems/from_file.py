@@ -57,6 +57,7 @@ def from_file(name: str) -> Problem:
         build=lambda cache, data_seed: items,
         corpus=lambda cache, data_seed: [],
         transfer_only=not seen,
+        fixed=True,
     )
 
 

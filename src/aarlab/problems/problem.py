@@ -30,6 +30,7 @@ class Problem:
     corpus: Callable[[Path, int], Sequence[str]]
     example: str = ""  # a worked example that the student reads before every question, of no split
     rebuildable: bool = False  # its answers follow from this code and the data seed alone: confirmations draw it with a secret
+    fixed: bool = False  # its items are what they are: another data seed draws no others
     transfer_only: bool = False  # never published to researchers: their methods are confirmed on it, unseen
 
 
