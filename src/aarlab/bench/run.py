@@ -21,10 +21,11 @@ from aarlab.bench.record import BenchReport, ControlRow, LoraRow
 from aarlab.bench.render import markdown
 from aarlab.bench.spec import Bench
 from aarlab.bench.table import TaskResult, transfer, truth_of
-from aarlab.core.errors import InvalidSubmission
+from aarlab.core.errors import InvalidSubmission, Misconfigured
 from aarlab.core.records import R, SplitName
 from aarlab.core.settings import Home
 from aarlab.methods.library import METHODS
+from aarlab.models.preset import FROZEN
 from aarlab.problems import PROBLEMS
 from aarlab.problems.problem import SELECTION_SEED
 from aarlab.runs import student
@@ -49,8 +50,10 @@ def run_controls(spec: Bench, home: Home, show: Display) -> tuple[list[ControlRo
     """Every control on every task of the spec; returns the rows and the file that holds them (controls.json).
 
     Raises:
-        Misconfigured, Transient: set-up could not be done.
+        Misconfigured, Transient: set-up could not be done, or the student is fine-tuned.
     """
+    if spec.student not in FROZEN:
+        raise Misconfigured(f"Controls are of frozen students: {', '.join(FROZEN)}. {spec.student} is fine-tuned.")
     rows: list[ControlRow] = []
     with show.steps():
         for task, beds in prepare_all(spec, home, show.say, None).items():
