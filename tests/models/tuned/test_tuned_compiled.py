@@ -20,8 +20,10 @@ from aarlab.models.preset import Hardware, Recipe
 from aarlab.models.tuned import attention
 from aarlab.models.tuned.tiny import make_tiny
 from aarlab.models.tuned.tokens import Tokenised
+from aarlab.models.tuned.trunk import compile_layers
 from aarlab.models.tuned.tunable import Tunable
 
+TEXT = "a b c d e f g h i j k l m n o p q r s t"
 RECIPE = Recipe(rank=4, alpha=8, epochs=1, batch=4, rate=1e-2, warmup=0.0)
 
 
@@ -95,8 +97,8 @@ def drawn(lengths: list[int], seed: int) -> Tokenised:
 
 def losses(folder: Path, tokens: Tokenised, compiled_by: object = None) -> tuple[Tunable, list[float]]:
     tunable = Tunable(folder, hardware=Hardware(dtype="float32", pack_tokens=90))
-    for layer in tunable.trunk.layers if compiled_by else ():
-        layer.compile(dynamic=True, fullgraph=True, backend=compiled_by)
+    if compiled_by:
+        compile_layers(tunable.trunk.layers, fullgraph=True, backend=compiled_by)
     targets_N = np.arange(len(tokens)) % 2.0
     return tunable, tunable.fine_tune(tokens, targets_N, recipe=RECIPE, seed=1).loss_S
 
@@ -104,9 +106,7 @@ def losses(folder: Path, tokens: Tokenised, compiled_by: object = None) -> tuple
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # asked by the tracer itself
 @pytest.mark.usefixtures("gpu_path")
 def test_layers_are_traced_whole_and_once_for_all_packs(tmp_path: Path) -> None:
-    folder = make_tiny(
-        tmp_path, seed=3, layers=2, width=32, texts=["a b c d e f g h i j k l m n o p q r s t"] * 3, kind="qwen3"
-    )
+    folder = make_tiny(tmp_path / "strong", seed=3, layers=2, width=32, texts=[TEXT] * 3, kind="qwen3")
     lengths = np.random.default_rng(0).integers(9, 60, 8).tolist()
     tokens = drawn(lengths, 1)
     _, plain = losses(folder, tokens)
@@ -123,6 +123,12 @@ def test_layers_are_traced_whole_and_once_for_all_packs(tmp_path: Path) -> None:
     tunable.fine_tune(others, np.arange(12) % 2.0, recipe=RECIPE, seed=2)
     tunable.logits(others)
     assert counted.frame_count == in_all, "new shapes compile nothing"
+    other = make_tiny(tmp_path / "weak", seed=3, layers=2, width=32, texts=[TEXT] * 3, kind="qwen2")
+    weak, _ = losses(other, tokens, counted)  # with fullgraph, torch raises at its limit
+    for rank in (8, 2):
+        weak.fine_tune(tokens, np.arange(8) % 2.0, recipe=RECIPE.model_copy(update={"rank": rank}), seed=1)
+        weak.logits(tokens)
+    assert counted.frame_count > 8, "a worker's two models and a second rank go beyond torch's own limit"
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ from aarlab.models.tuned.tokens import Ids
 
 MOST_GRAPHS = 64  # of one layer's code; beyond the compiler's own limit of 8 it would run layers uncompiled and not say so
 
+MOST_GRAPHS = 64
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -49,6 +51,15 @@ def batch(items: Sequence[Ids], device: torch.device) -> Batch:
     return Batch(ids.to(device)[None], position.to(device)[None], starts.to(device), max(lengths))
 
 
+def compile_layers(layers: torch.nn.ModuleList, **given: Any) -> None:
+    """Have torch compile each layer when it first runs. To torch the layers of all models are one function, of which each model
+    takes about four graphs (with and without gradients, with and without adapters), and more for another rank. Beyond torch's own
+    limit of eight it would run the rest as it stands, and say nothing."""
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MOST_GRAPHS)
+    for layer in layers:
+        layer.compile(dynamic=True, **given)
+
+
 class Trunk:
     """The model's parts. Adapters that are attached later are inside them."""
 
@@ -70,8 +81,7 @@ class Trunk:
         self.device, self.compiled = device, compiled
         if compiled:
             torch._dynamo.config.recompile_limit = MOST_GRAPHS
-            for layer in self.layers:
-                layer.compile(dynamic=True)
+            compile_layers(self.layers)
 
     @property
     def layers(self) -> torch.nn.ModuleList:
