@@ -52,9 +52,12 @@ def batch(items: Sequence[Ids], device: torch.device) -> Batch:
 
 
 def compile_layers(layers: torch.nn.ModuleList, **given: Any) -> None:
-    """Have torch compile each layer when it first runs. To torch the layers of all models are one function, of which each model
-    takes about four graphs (with and without gradients, with and without adapters), and more for another rank. Beyond torch's own
-    limit of eight it would run the rest as it stands, and say nothing."""
+    """Have torch compile each layer when it first runs.
+
+    To torch the layers of all models are one function, of which each model takes about four graphs (with and without gradients,
+    with and without adapters), and more for another rank. Beyond its own limit of eight it runs the rest as it stands, and says
+    nothing.
+    """
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MOST_GRAPHS)
     for layer in layers:
         layer.compile(dynamic=True, **given)
