@@ -33,7 +33,7 @@ check: $(READY)
 bench: $(READY)
 	$(VENV)/bin/aar bench $(ARGS)
 
-# What fine-tuning in packs saves on one CPU thread, and whether it computes the same: two minutes (docs/training.md).
+# What fine-tuning in packs saves on one CPU thread, and whether it computes the same: minutes (docs/training.md).
 bench-train: $(READY)
 	$(VENV)/bin/python -m benchmarks.train --preset cpu $(ARGS)
 
