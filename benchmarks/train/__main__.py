@@ -1,7 +1,7 @@
 """What our fine-tuning saves, rung by rung, against the study's way of doing it; and whether both compute the same.
 
-Run: `make bench-train` (CPU, some minutes), `make bench-train-gpu` (H200 or H100, nine). Exits with 1 if arms disagree. What the
-rungs are, what is counted and what was found: docs/training.md.
+Run: `make bench-train` (CPU, some minutes), `make bench-train-gpu` (H200 or H100, nine). Exits with 1 if arms disagree. What
+the rungs are, what is counted and what was found: docs/training.md.
 """
 
 import argparse
