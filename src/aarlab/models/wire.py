@@ -1,9 +1,9 @@
 """How a worker is spoken to: one JSON object a line over a unix socket, one request a connection, arrays as base64 of
 little-endian numbers. Nothing is ever unpickled.
 
-The caller sends `{"v": 1, "op": ..., fields}`. The worker sends any number of `{"is": "progress", step, of, tokens_per_s}` and,
-where the loss is the caller's own, of `{"is": "step", progress, logits, targets}`, each of which waits for `{loss, grad}`; last
-`{"is": "done", fields}` or `{"is": "failed", kind, message, field}`. Hanging up ends the job.
+The caller sends `{"v": 1, "op": ..., fields}`. The worker sends any number of `{"is": "progress", step, of, tokens_per_s,
+pack_tokens}` and, where the loss is the caller's own, of `{"is": "step", progress, logits, targets}`, each of which waits for
+`{loss, grad}`; last `{"is": "done", fields}` or `{"is": "failed", kind, message, field}`. Hanging up ends the job.
 Legend: n items, b items of a step.
 """
 
@@ -29,7 +29,7 @@ ANSWER_S = 60.0  # for a caller's own loss of one step
 DTYPES = ("<f8", "<f4", "<i8", "<i4")
 LONGEST_PATH = 107  # bytes of a unix socket's path
 Message = dict[str, Any]
-Heard = Callable[[int, int, float], None]  # (step, of, tokens per second)
+Heard = Callable[[int, int, float, int], None]  # (step, of, tokens per second, tokens of a pack)
 
 
 class Lost(ConnectionError):
@@ -166,7 +166,7 @@ def ask(path: Path, request: Mapping[str, Any], *, loss: Loss | None = None, hea
             if said["is"] == "failed":
                 raise FAILURES.get(said["kind"], Transient)(said["message"], field=said["field"])
             if said["is"] == "progress" and heard is not None:
-                heard(said["step"], said["of"], said["tokens_per_s"])
+                heard(said["step"], said["of"], said["tokens_per_s"], said["pack_tokens"])
             if said["is"] == "step":
                 assert loss is not None, "only a loss of one's own is asked for"
                 values_b, grad_b = loss(

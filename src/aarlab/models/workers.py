@@ -162,9 +162,10 @@ class Workers:
     def ask(self, request: Message, what: str, loss: Loss | None = None) -> Message:
         """Make a request of the worker with the fewest jobs, and say its progress under the name `what`; its last fields."""
 
-        def heard(step: int, of: int, tokens_per_s: float) -> None:
+        def heard(step: int, of: int, tokens_per_s: float, pack_tokens: int) -> None:
+            short = f" (memory ran out: packs of {pack_tokens:,})" if pack_tokens < self.preset.hardware.pack_tokens else ""
             with self._saying:
-                self._say(what if step < of else f"{what}: {tokens_per_s:,.0f} tokens/s", step, of)
+                self._say(f"{what}{short}" if step < of else f"{what}{short}: {tokens_per_s:,.0f} tokens/s", step, of)
 
         with self._least_busy() as process:
             return process.ask(request, loss=loss, heard=heard)

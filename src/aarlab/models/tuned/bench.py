@@ -49,7 +49,7 @@ class Caller(Protocol):
     """Whether the checkpoint of a job that they leave is kept for their next call."""
 
     def check(self) -> None: ...
-    def progress(self, step: int, of: int, tokens_per_s: float) -> None: ...
+    def progress(self, step: int, of: int, tokens_per_s: float, pack_tokens: int) -> None: ...
     def loss(self, logits_b: Array, targets_b: Array, progress: float) -> tuple[Array, Array]: ...
 
 
@@ -186,7 +186,7 @@ def _computed(bench: Bench, tune: Tune, caller: Caller, checkpoint: Path) -> dic
             weights_N=tune.weights_n,
             loss=caller.loss if tune.ticket else None,
             checkpoint=checkpoint,
-            progress=lambda step: caller.progress(step.step, step.of, step.tokens_per_s),
+            progress=lambda step: caller.progress(step.step, step.of, step.tokens_per_s, model.engine.pack_tokens),
         )
         logits = {s: _logits(model, bench.tokens(tune.model, tune.deck, s).take(r), caller) for s, r in tune.answer.items()}
     except (Gone, InvalidSubmission):

@@ -116,12 +116,11 @@ class Link:
         if self.over:
             raise self._fault or Gone
 
-    def progress(self, step: int, of: int, tokens_per_s: float) -> None:
-        """Tell how far the job is; raises as `check` does."""
+    def progress(self, step: int, of: int, tokens_per_s: float, pack_tokens: int) -> None:
+        """Tell how far the job is, and of how many tokens packs are now; raises as `check` does."""
         self.check()
-        self._loop.call_soon_threadsafe(
-            self._tell, {"is": "progress", "step": step, "of": of, "tokens_per_s": round(tokens_per_s)}
-        )
+        told = {"step": step, "of": of, "tokens_per_s": round(tokens_per_s), "pack_tokens": pack_tokens}
+        self._loop.call_soon_threadsafe(self._tell, {"is": "progress", **told})
 
     def _tell(self, message: Message) -> None:
         if not self._writer.transport.is_closing() and self._writer.transport.get_write_buffer_size() < UNREAD_BYTES:
