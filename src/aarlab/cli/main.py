@@ -21,7 +21,6 @@ from aarlab.core.printable import printable
 from aarlab.core.records import Record, validated
 from aarlab.core.settings import home, set_data_from
 from aarlab.fleet.campaign import Campaign, begun, load, placed
-from aarlab.models.cost import USD_PER_GPU_HOUR
 
 if TYPE_CHECKING:
     from aarlab.cli.show import Show
@@ -230,7 +229,7 @@ def doctor(
     campaign: Annotated[Path | None, typer.Option(help="CAMPAIGN.yaml: say what that campaign needs, too")] = None,
     preset: Annotated[str | None, typer.Option(help="qwen or PRESET.yaml: what it needs, and what it would cost")] = None,
     from_: From = None,
-    usd_per_gpu_hour: Annotated[float, typer.Option(min=0, help="for the estimate of a preset")] = USD_PER_GPU_HOUR,
+    usd_per_gpu_hour: Annotated[float | None, typer.Option(min=0, help="for the estimate of a preset")] = None,
 ) -> None:
     from aarlab.cli.doctor import examine
 
@@ -238,11 +237,12 @@ def doctor(
     if preset is not None:
         from aarlab.cli.doctor_preset import checks
         from aarlab.models import preset as presets
+        from aarlab.models.cost import USD_PER_GPU_HOUR
 
         if from_ is not None:
             set_data_from(from_)
         chosen = presets.preset(preset)
-        more[f"preset {chosen.name}"] = checks(chosen, usd_per_gpu_hour)
+        more[f"preset {chosen.name}"] = checks(chosen, USD_PER_GPU_HOUR if usd_per_gpu_hour is None else usd_per_gpu_hour)
     if not examine(console, load(campaign) if campaign else None, more):
         raise typer.Exit(1)
 

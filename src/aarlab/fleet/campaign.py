@@ -10,7 +10,6 @@ from aarlab.core.budget import Budget
 from aarlab.core.errors import Misconfigured
 from aarlab.core.records import Record, validated
 from aarlab.evaluation.policies import DEFAULT_POLICY
-from aarlab.models.preset import FROZEN
 from aarlab.researchers.researcher import CommandTemplate, Options
 from aarlab.sandbox.sandbox import GIB, Standing
 
@@ -124,6 +123,8 @@ class Campaign(Record):
     @property
     def timeout_s(self) -> float:
         """Of a run, the default resolved."""
+        from aarlab.models.preset import FROZEN
+
         default_s = FROZEN_RUN_S if self.student in FROZEN else TUNED_RUN_S
         return default_s if self.run_timeout_s is None else self.run_timeout_s
 
