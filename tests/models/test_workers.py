@@ -19,6 +19,7 @@ from aarlab.core.errors import InvalidSubmission, Misconfigured, Transient
 from aarlab.core.settings import Home
 from aarlab.models.decks import deck_of, read_deck, write_deck
 from aarlab.models.head import cross_entropy
+from aarlab.models.remote import Remote
 from aarlab.models.results import Results, fingerprint
 from aarlab.models.tuned.bench import MOST_CHECKPOINTS, Bench, Place
 from aarlab.models.tuned.tokens import tokenise
@@ -227,6 +228,17 @@ workers.processes[0].ask({"op": "hello", "v": 1})
 print(workers.processes[0].pid, flush=True)
 sys.stdin.read()
 """
+
+
+def test_what_fails_behind_a_door_is_known_to_whoever_opened_it(scene, tmp_path):
+    rows = np.arange(N)
+    with scene.workers.door("deck", {"student": "student", "test": "feedback"}, tmp_path) as path:
+        with pytest.raises(InvalidSubmission):
+            Remote(path, rows).fine_tune(TARGETS_N[:-1], seed=0)
+        assert scene.workers.failed(path) is None  # that was the caller's own fault
+        os.kill(scene.workers.processes[0].pid, signal.SIGKILL)
+        assert len(Remote(path, rows).judge("test")) == M
+        assert isinstance(scene.workers.failed(path), Transient)
 
 
 def test_a_worker_ends_with_its_starter_even_by_kill_9(scene, tmp_path):

@@ -42,7 +42,8 @@ def test_a_file_is_a_problem_named_after_it(tmp_path, kind, record):
     items = problem.build(tmp_path, 1)
     assert problem.name == "my-items"
     assert all(type(i) is record for i in items)
-    assert [i.label for i in items] == [r["label"] for r in rows_of(kind)]
+    truth = {tuple(r[name] for name in record.PUBLISHED[1:]): r["label"] for r in rows_of(kind)}
+    assert {tuple(getattr(i, name) for name in record.PUBLISHED[1:]): i.label for i in items} == truth
     assert {(i.part, i.level) for i in items} == {("id", 1)}
     check_problem(items)
     assert not problem.transfer_only
@@ -69,10 +70,19 @@ def test_without_feedback_it_is_for_transfer_only(tmp_path):
     assert from_file(write(tmp_path / "mine.jsonl", rows)).transfer_only
 
 
-def test_given_ids_parts_and_levels_are_kept(tmp_path):
-    rows = rows_of(pair) + [pair(f"x{i}", "final", i, id=f"named-{i}", part="ood", level=3) for i in range(2)]
+def test_given_parts_and_levels_are_kept(tmp_path):
+    rows = rows_of(pair) + [pair(f"x{i}", "final", i, part="ood", level=3) for i in range(2)]
     found = [i for i in from_file(write(tmp_path / "mine.jsonl", rows)).build(tmp_path, 1) if i.part == "ood"]
-    assert [(i.id, i.level) for i in found] == [("named-0", 3), ("named-1", 3)]
+    assert [i.level for i in found] == [3, 3]
+
+
+def test_neither_the_order_of_the_file_nor_its_ids_can_tell_a_label(tmp_path):
+    rows = sorted(rows_of(pair), key=lambda row: -row["label"])
+    named = [row | {"id": f"label-{row['label']}-{n}"} for n, row in enumerate(rows)]
+    found = from_file(write(tmp_path / "mine.jsonl", named)).build(tmp_path, 1)
+    turned = from_file(write(tmp_path / "turned.jsonl", rows[::-1])).build(tmp_path, 1)
+    assert found == turned
+    assert not any("label" in i.id for i in found)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +133,7 @@ def test_any_text_survives(tmp_path_factory, texts):
     ]
     name = write(tmp_path_factory.mktemp("any") / "mine.jsonl", rows)
     found = from_file(name).build(tmp_path_factory.getbasetemp(), 1)
-    assert [(i.question, i.choice) for i in found] == [(r["question"], r["choice"]) for r in rows]
+    assert {(i.question, i.choice) for i in found} == {(r["question"], r["choice"]) for r in rows}
 
 
 def test_a_testbed_is_made_of_a_file_and_another_one_of_the_changed_file(tmp_path):

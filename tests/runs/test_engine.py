@@ -1,6 +1,8 @@
+from contextlib import contextmanager
+
 import pytest
 
-from aarlab.core.errors import InvalidSubmission, Misconfigured
+from aarlab.core.errors import InvalidSubmission, Misconfigured, Transient
 from aarlab.core.snapshot import snapshot_hash
 from aarlab.methods.baselines import source_of
 from aarlab.runs.data import read_inputs
@@ -28,6 +30,22 @@ def test_a_run_answers_every_item_and_the_second_comes_from_the_cache(engine, an
     assert again.from_cache
     assert again.answers == first.answers
     assert not engine.run(files, "feedback", (3,)).from_cache
+
+
+@pytest.mark.parametrize("failed", [None, Transient("the worker ended"), Misconfigured("no memory")])
+def test_what_fails_behind_the_door_is_no_result_of_the_method(bed, tmp_path, failed):
+    """Code that ends with an error is its author's to mend, unless the strong model failed on our side meanwhile."""
+
+    @contextmanager
+    def door(testbed, split, folder):
+        yield lambda: failed
+
+    engine = LocalEngine(bed, tmp_path / "runs", Bubblewrap, workers=1, timeout_s=20, open_door=door)
+    with pytest.raises(InvalidSubmission if failed is None else type(failed)):
+        engine.run({"method.py": "def run(task, seed):\n    raise ValueError"}, "feedback", (1,))
+    calm = "def run(task, seed):\n    return [0.4] * len(task.test)"
+    assert engine.run({"method.py": calm}, "feedback", (1,)).answers  # an answer counts, whatever failed
+    engine.close()
 
 
 def test_final_items_are_seen_only_by_runs_on_final(engine, answers):

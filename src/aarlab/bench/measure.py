@@ -101,7 +101,7 @@ def measure(
         _doors(missing, open_door) as doors,
         ProcessPoolExecutor(processes, get_context("spawn"), initializer=_one_thread) as pool,
     ):
-        running = {pool.submit(_answer, job, doors.get((job.testbed, job.split))): job for job in missing}
+        running = {pool.submit(_answer, job, doors.get(job)): job for job in missing}
         for future in _as_they_come(running, pool):
             job = running[future]
             answered = future.result()
@@ -115,17 +115,17 @@ def measure(
 
 
 @contextmanager
-def _doors(jobs: Sequence[Job], open_door: OpenDoor | None) -> Iterator[Mapping[tuple[Testbed, SplitName], Path]]:
-    """The strong model's socket for every testbed and split among the jobs, open for as long as they run."""
-    doors: dict[tuple[Testbed, SplitName], Path] = {}
+def _doors(jobs: Sequence[Job], open_door: OpenDoor | None) -> Iterator[Mapping[Job, Path]]:
+    """Each job's own socket of the strong model, dealt over its workers, open for as long as the jobs run."""
+    doors: dict[Job, Path] = {}
     with ExitStack() as stack:
         if open_door is not None:
             place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aar-doors-")))
-            for number, key in enumerate(dict.fromkeys((job.testbed, job.split) for job in jobs)):
+            for number, job in enumerate(jobs):
                 folder = place / str(number)
                 folder.mkdir()
-                stack.enter_context(open_door(*key, folder))
-                doors[key] = folder / SOCKET
+                stack.enter_context(open_door(job.testbed, job.split, folder))
+                doors[job] = folder / SOCKET
         yield doors
 
 

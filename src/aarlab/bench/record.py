@@ -97,6 +97,8 @@ class BenchReport(Record):
 
     schema_version: int = 1
     spec: dict
+    student: str = ""  # who learns, and who teaches, in words
+    anchor_seeds: int = 10
     command: str
     versions: dict[str, str]
     code: str  # SHA-256 of the methods' code

@@ -71,8 +71,10 @@ def markdown(report: BenchReport) -> str:
         "",
         f"`{report.command}`",
         "",
-        f"Student {spec['student']}. Hyper-parameters were chosen on data seed {report.selection_seed}; figures are on data "
-        f"seed {', '.join(map(str, spec['data_seeds']))}, with {spec['seeds']} seeds a method and 10 an anchor. "
+        f"Student {spec['student']}: {report.student}.",
+        f"Hyper-parameters were chosen on data seed {report.selection_seed}; figures are on data "
+        f"seed {', '.join(map(str, spec['data_seeds']))}, with {spec['seeds']} seeds a method and {report.anchor_seeds} an "
+        "anchor. "
         "In brackets: 95 % bootstrap intervals over items, seeds and anchors, paired. "
         "P-values are adjusted by Holm over the methods of a task; n.d.: not distinguishable at 5 %.",
         "",

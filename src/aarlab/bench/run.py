@@ -108,7 +108,7 @@ def run(spec: Bench, home: Home, show: Display) -> tuple[BenchReport, Path]:
     if empty := [task for task, (result, _) in results.items() if not result.correct]:
         raise InvalidSubmission(f"No method answered every run of {', '.join(empty)}. {failures[0]}")
     folder = home.root / "benches" / spec.name
-    report = _report(spec, results, failures, folder)
+    report = _report(spec, results, failures, folder, reader.words)
     _write(report, folder)
     write_cards(report, beds, folder / "cards")
     return report, folder
@@ -150,10 +150,14 @@ def _report(
     results: dict[str, tuple[TaskResult, dict[str, list[float]]]],
     failures: tuple[str, ...],
     folder: Path,
+    student: str,
 ) -> BenchReport:
+    first, _ = next(iter(results.values()))
     pairs = [(a, b) for a, _ in results.values() for b, _ in results.values() if a.task != b.task]
     return BenchReport(
         spec=spec.model_dump(mode="json"),
+        student=student,
+        anchor_seeds=len(first.truth.weak_SM),
         command=command_of(spec),
         versions={"python": platform.python_version(), **{name: _version(name) for name in VERSIONED}},
         code=code_digest("naive"),

@@ -7,6 +7,7 @@ from aarlab.cli.show import Show
 from aarlab.core.settings import Home
 from aarlab.fleet.campaign import begun
 from aarlab.fleet.lease import lease
+from aarlab.problems import PROBLEMS
 from aarlab.report.record import Report
 
 
@@ -21,7 +22,8 @@ def confirm(name: str, home: Home, show: Show, *, snapshot: str | None = None) -
     folder = home.campaigns / name
     campaign = begun(home.campaigns, name)
     bed = prepared(campaign, home, show)
-    all_of_it = {"confirm_on_fresh": True, "confirm_on_pair": True, "transfer": campaign.transfer or None}
+    fresh = not PROBLEMS[campaign.problem].fixed
+    all_of_it = {"confirm_on_fresh": fresh, "confirm_on_pair": True, "transfer": campaign.transfer or None}
     whole = campaign.model_copy(update=all_of_it)
     with lease(folder):
         confirmed(whole, bed, home, show, snapshot=snapshot)

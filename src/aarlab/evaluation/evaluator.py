@@ -54,7 +54,7 @@ class Evaluator:
         self.problem, self.campaign, self.folder = problem, campaign.name, campaign / "server"
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)
-        (self.folder / "problem.txt").write_text(str(problem.absolute()))
+        _same_problem(self.folder / "problem.txt", problem)
         self.answers = load_answers(problem, "feedback")
         self.ruler = load_ruler(problem)
         self.ids = sorted(self.answers["feedback"])
@@ -238,6 +238,16 @@ def _by_seed(predictions: Mapping[str, Mapping[str, int] | str]) -> Predictions:
     if {str(seed) for seed in found} != set(predictions):  # "7" and "07" would be one
         raise InvalidSubmission(f"Seeds must be written plainly, got {sorted(predictions)[:8]}.")
     return found
+
+
+def _same_problem(note: Path, problem: Path) -> None:
+    """Note which testbed the campaign is on; one that was begun on another goes no further on this."""
+    if note.exists() and (begun := Path(note.read_text()).name) != problem.absolute().name:
+        raise Misconfigured(
+            f"The campaign was begun on {begun}, and its problem or student is now {problem.absolute().name}. Put the preset "
+            "or the items back as they were, or give the campaign another name."
+        )
+    note.write_text(str(problem.absolute()))
 
 
 def _secret(path: Path) -> bytes:

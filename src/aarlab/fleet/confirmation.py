@@ -17,6 +17,7 @@ from aarlab.evaluation.confirmation import Confirmations
 from aarlab.evaluation.confirmation_record import COMPARED, Kind, Target
 from aarlab.fleet.baselines import tuned_naive
 from aarlab.fleet.campaign import Campaign
+from aarlab.problems import PROBLEMS
 from aarlab.runs import testbed
 from aarlab.runs.ablation import ablate
 from aarlab.runs.engine import LocalEngine, RunResult
@@ -77,6 +78,8 @@ def plan(campaign: Campaign, bed: Testbed, *, home: Home, student: Student, say:
         "ablated-feedback": Elsewhere("ablated", ablated, "feedback"),
     }
     if campaign.confirm_on_fresh:
+        if PROBLEMS[campaign.problem].fixed:
+            raise Misconfigured(f"{campaign.problem} has no other items to confirm on. Set confirm_on_fresh: false.")
         found["fresh"] = one("fresh", campaign.problem, campaign.data_seed + FRESH, student)
     if campaign.confirm_on_pair and student.pair is not None:
         found["pair"] = one("pair", campaign.problem, campaign.data_seed, student.pair)

@@ -21,6 +21,7 @@ from aarlab.models.strong import Question
 from aarlab.models.tuned.prompts import TEMPLATE_VERSION
 from aarlab.models.wire import VERSION, Message, unpacked
 
+TRAINING_VERSION = 1  # raise it when a change makes a worker compute something else of the same request
 Which = Literal["weak", "strong"]
 Rows = NDArray[np.intp]
 TICKET = re.compile(r"[0-9a-f]{32}")
@@ -54,6 +55,7 @@ class Tune:
         return key(
             op="fine_tune",
             prompts=TEMPLATE_VERSION,
+            training=TRAINING_VERSION,
             model=fingerprint,
             recipe=recipe_of(preset, self.model).model_dump(mode="json"),
             dtype=preset.hardware.dtype,
@@ -89,7 +91,7 @@ class States:
         """Of the result."""
         texts, longest = self.deck.digests[self.split], recipe_of(preset, self.model).max_tokens
         facts = {"model": fingerprint, "texts": texts, "shares": list(self.shares), "max_tokens": longest}
-        return key(op="states", prompts=TEMPLATE_VERSION, dtype=preset.hardware.dtype, **facts)
+        return key(op="states", prompts=TEMPLATE_VERSION, training=TRAINING_VERSION, dtype=preset.hardware.dtype, **facts)
 
 
 def recipe_of(preset: Preset, model: Which):

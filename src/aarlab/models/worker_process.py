@@ -48,6 +48,11 @@ class WorkerProcess:
         return self._keeper is not None
 
     @property
+    def life(self) -> int:
+        """How often it was started."""
+        return self._life
+
+    @property
     def pid(self) -> int | None:
         """Of the process that runs now."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None

@@ -24,7 +24,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from aarlab.core.errors import AarError, Misconfigured
+from aarlab.core.errors import AarError, Misconfigured, Transient
 from aarlab.core.settings import KEYS, Home, environment
 from aarlab.models.decks import Deck, deck_of, write_deck
 from aarlab.models.head import Array, Loss, cross_entropy
@@ -81,6 +81,7 @@ class Workers:
         self._decks: dict[str, Deck] = {}
         self._lock, self._saying = threading.RLock(), threading.Lock()
         self._made: list[WorkerProcess] = []
+        self._open: dict[Path, tuple[WorkerProcess, int]] = {}  # each door's worker, and in which life it was opened
 
     def __enter__(self) -> Self:
         return self
@@ -257,9 +258,24 @@ class Workers:
             process.doors[str(path)] = request
         try:
             process.ask(request)
+            self._open[path] = process, process.life
             yield path
         finally:
+            self._open.pop(path, None)
             process.doors.pop(str(path), None)
             with contextlib.suppress(AarError):  # a worker that is gone has no door
                 process.ask({"v": VERSION, "op": "shut", "path": str(path)})
             path.unlink(missing_ok=True)
+
+    def failed(self, door: Path) -> AarError | None:
+        """What failed behind an open door and was no fault of the caller's: the worker ended, or could not do its work."""
+        process, life = self._open[door]
+        try:
+            kind = process.ask({"v": VERSION, "op": "failed", "path": str(door)})["kind"]
+        except AarError as error:
+            return error
+        if kind == Misconfigured.__name__:
+            return Misconfigured(f"The strong model could not be asked. Mend what {process.log} says, and go on.")
+        if kind or process.life != life:
+            return Transient(f"The strong model's worker failed during the run ({process.log} says why). Try again.")
+        return None

@@ -4,8 +4,9 @@
     {"question": "...", "choice": "...", "label": 0, "split": "final"}
 
 A pair says which of two texts is the better answer to a prompt (label 1: the second), a choice whether one answer is right. All
-items of a file are of one kind. Without `part` an item is in distribution, without `level` it is of level 1, and without
-`id` it is called after its texts. The problem is named after the file, and its version after what is in it.
+items of a file are of one kind. Without `part` an item is in distribution, without `level` it is of level 1. It is called after
+its texts, whatever `id` it has, and stands in the order of these names, so that neither tells a label. The problem is named
+after the file, and its version after what is in it.
 """
 
 import hashlib
@@ -54,7 +55,7 @@ def from_file(name: str) -> Problem:
         "that recovers as much as possible of the gap between the teacher and the student trained on true labels (PGR).",
         id_source=f"part id of {path.name}",
         ood_source=f"part ood of {path.name}" if any(i.part == "ood" for i in items) else "none",
-        build=lambda cache, data_seed: items,
+        build=lambda cache, data_seed: sorted(items, key=lambda item: item.id),
         corpus=lambda cache, data_seed: [],
         transfer_only=not seen,
         fixed=True,
@@ -104,5 +105,5 @@ def _item(fields: dict[str, Any], where: str) -> AnyItem:
     blank = [name for name, text in zip(kind.PUBLISHED[1:], texts, strict=True) if isinstance(text, str) and not text.strip()]
     if blank:
         raise Misconfigured(f"{where}: {', '.join(blank)} is blank. Write the text, or leave the line out.")
-    named = {"id": identified("item", *map(str, texts)), "part": "id", "level": 1, **fields}
+    named = {"part": "id", "level": 1, **fields, "id": identified("item", *map(str, texts))}
     return validated(kind, named, where)

@@ -7,6 +7,7 @@ Legend: N items, C choices an item, D features, T teacher seeds.
 
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,7 +44,10 @@ def ablate(bed: Testbed, how: Ablation) -> Testbed:
                 _replace(partial / where / split / array.name, noise_like(np.load(array), rng))
     ready = partial / "private" / "ready.json"  # the published card stays as it is: the code is not told
     ready.unlink()
-    ready.write_text(json.dumps({"ablation": how, "version": VERSION, "of": bed.fingerprint}))
+    facts = {"ablation": how, "version": VERSION, "of": bed.fingerprint}
+    if bed.preset is not None:  # code that knew how texts are dealt to other items could deal them back
+        facts["dealt_by"] = secrets.randbits(63)
+    ready.write_text(json.dumps(facts))
     partial.rename(folder)
     return Testbed(folder, from_cache=False)
 

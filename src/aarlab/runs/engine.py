@@ -20,7 +20,7 @@ from aarlab.core.errors import InvalidSubmission, Misconfigured, Transient
 from aarlab.core.records import Failure, Record, SplitName
 from aarlab.core.snapshot import snapshot_hash
 from aarlab.models.strong import SOCKET
-from aarlab.runs.student import OpenDoor
+from aarlab.runs.student import Failed, OpenDoor
 from aarlab.runs.testbed import Testbed
 from aarlab.sandbox.disk import scratch
 from aarlab.sandbox.sandbox import Completed, Limits, Mount, Sandbox, SandboxSpec
@@ -95,12 +95,14 @@ class LocalEngine:
         return self._execute(spec, files, folder)
 
     def _execute(self, spec: RunSpec, files: Mapping[str, str], folder: Path) -> RunResult:
-        with scratch("aar-run-") as place, self._door(spec, place / "door") as door:
+        with scratch("aar-run-") as place, self._door(spec, place / "door") as (door, failed):
             code, out = place / "code", place / "out"
             write_code(code, files)
             out.mkdir()
             done = self._in_sandbox(spec, code, out, door)
             if done.returncode or not os.path.lexists(out / "answers.json"):
+                if (error := failed()) is not None:  # no result of the method's
+                    raise error
                 raise InvalidSubmission(_why(done, self.limits), log=done.output, failure=_kind(done))
             answers = read_answers(out / "answers.json")
         result = RunResult(answers, done.output, done.wall_s, from_cache=False)
@@ -108,14 +110,15 @@ class LocalEngine:
         return result
 
     @contextlib.contextmanager
-    def _door(self, spec: RunSpec, folder: Path) -> Iterator[Path | None]:
-        """A folder with the socket of the strong model, open for as long as the run lasts; None where the student is frozen."""
+    def _door(self, spec: RunSpec, folder: Path) -> Iterator[tuple[Path | None, Failed]]:
+        """A folder with the socket of the strong model, open for as long as the run lasts, and what failed behind it; no folder
+        where the student is frozen."""
         if self.open_door is None:
-            yield None
+            yield None, lambda: None
             return
         folder.mkdir()
-        with self.open_door(self.testbed, spec.split, folder):
-            yield folder
+        with self.open_door(self.testbed, spec.split, folder) as failed:
+            yield folder, failed
 
     def _in_sandbox(self, spec: RunSpec, code: Path, out: Path, door: Path | None) -> Completed:
         test = self.testbed.sealed if spec.split == "final" else self.testbed.public

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from aarlab.core.errors import Misconfigured
+from aarlab.core.errors import AarError, Misconfigured
 from aarlab.core.records import AnyItem, Pair, SplitName
 from aarlab.core.settings import Home
 from aarlab.labels.anchors import Labelled
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from aarlab.runs.testbed import Testbed
 
 Say = Callable[[str, int, int], None]  # (what, done, of): progress of one step
-OpenDoor = Callable[["Testbed", SplitName, Path], AbstractContextManager[object]]
+Failed = Callable[[], AarError | None]  # what failed on our side of a door so far
+OpenDoor = Callable[["Testbed", SplitName, Path], AbstractContextManager[Failed]]
 """(testbed, test split, folder): the strong model can be asked at the folder's socket about the student split and that one."""
 
 
@@ -48,7 +49,7 @@ class Student:
     `pair` is another student with another teacher, whose layers go by the same names.
 
     Of a student that is fine-tuned: `label` trains teachers and ceilings, `open_door` lets a run ask it, `told` is published,
-    and `close` ends its workers."""
+    `identity` says what its models are by their files, and `close` ends its workers."""
 
     name: str
     read: Callable[[Problem, Sequence[AnyItem], int, Say], Reading]
@@ -57,6 +58,7 @@ class Student:
     label: Callable[[Sequence[AnyItem], Say], Labelled] | None = None
     open_door: OpenDoor | None = None
     told: Mapping[str, object] = field(default_factory=dict)
+    identity: Callable[[], str] = lambda: ""
     close: Callable[[], None] = lambda: None
 
 

@@ -61,6 +61,11 @@ class Testbed:
         return json.loads((self.private / "ready.json").read_text()).get("ablation")
 
     @property
+    def dealt_by(self) -> int:
+        """The secret by which an ablated testbed deals texts to other items."""
+        return json.loads((self.private / "ready.json").read_text())["dealt_by"]
+
+    @property
     def fingerprint(self) -> str:
         """What the states and items are, as a hash: part of the key of everything that is computed from them."""
         return hashlib.sha256((self.private / "ready.json").read_bytes()).hexdigest()[:24]
@@ -93,6 +98,7 @@ def prepare(problem: str, data_seed: int, *, home: Home, student: Student, say: 
     folder = home.problems / f"{chosen.name}-v{chosen.version}-{student.name}-seed{data_seed}{'-secret' if secret else ''}"
     ready = folder / "private" / "ready.json"
     if ready.exists():
+        _refuse_other_models(ready, student)
         return Testbed(folder, from_cache=True)
     say("items", 0, 1)
     drawn_by = _in_secret(home, problem, data_seed) if secret else data_seed
@@ -106,8 +112,24 @@ def prepare(problem: str, data_seed: int, *, home: Home, student: Student, say: 
     if student.told:
         (folder / "public" / "strong.json").write_text(json.dumps(student.told))
     say("weak labels and anchors", 1, 1)
-    ready.write_text(json.dumps({"features": reading.fingerprint, "items": _digest(items)}))
+    facts = {"features": reading.fingerprint, "items": _digest(items), "student": student.name}
+    ready.write_text(json.dumps(facts | {"models": student.identity(), "labels": _of_labels(folder)}))
     return Testbed(folder, from_cache=False)
+
+
+def _refuse_other_models(ready: Path, student: Student) -> None:
+    found, now = json.loads(ready.read_text()).get("models", ""), student.identity()
+    if found != now:
+        raise Misconfigured(
+            f"{ready.parent.parent.name} was set up with models whose files were others ({found}; now {now}). Put them back, "
+            "or give the changed ones another name in the preset."
+        )
+
+
+def _of_labels(folder: Path) -> str:
+    """Weak labels and anchors, as a hash."""
+    paths = (folder / "public" / "weak_probs.npy", folder / "public" / "critic_probs.npy", folder / "private" / "anchors.npz")
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
 def _in_secret(home: Home, problem: str, data_seed: int) -> int:

@@ -17,12 +17,15 @@ from aarlab.labels.anchors import Labelled
 from aarlab.labels.critiques import question_of
 from aarlab.labels.tuned import by_split, label
 from aarlab.models.preset import Preset
+from aarlab.models.requests import TRAINING_VERSION
+from aarlab.models.results import fingerprint
 from aarlab.models.smollm import LAYERS
 from aarlab.models.strong import Question
+from aarlab.models.tuned.prompts import TEMPLATE_VERSION
 from aarlab.models.workers import Workers
 from aarlab.problems.problem import Problem
 from aarlab.runs.data import questions_of
-from aarlab.runs.student import Reading, Say, Student
+from aarlab.runs.student import Failed, Reading, Say, Student
 from aarlab.runs.testbed import Testbed
 
 
@@ -35,34 +38,42 @@ class _Tuned:
     def __init__(self, preset: Preset, home: Home, say: Say) -> None:
         self.preset, self.home = preset, home
         self.workers = Workers(preset, home, say=say)
+        self._held: dict[tuple[Path, SplitName], str] = {}
 
     @property
     def student(self) -> Student:
         preset = self.preset
-        tier = "" if preset.recipe.screen_layers is None else f", SCREENING TIER: top {preset.recipe.screen_layers} layers only"
+        layers = preset.recipe.screen_layers
+        tier = "" if layers is None else f", SCREENING TIER: top {layers} layers only"
         told = {
             "preset": preset.name,
             "student_share": preset.student_share,
-            "screening": preset.recipe.screen_layers is not None,
+            "screening": layers is not None,
             "weak": preset.weak.name,
             "strong": preset.strong.name,
             "recipe": preset.recipe.model_dump(mode="json"),
         }
         return Student(
-            name=f"{preset.name}-{self._digest()}",
+            name=f"{preset.name}{'' if layers is None else '-screening'}-{self._digest()}",
             read=self._read,
             words=f"{preset.strong.name}, fine-tuned; teacher: {preset.weak.name}, fine-tuned{tier}",
             label=self._label,
             open_door=self._door,
             told=told,
+            identity=self._identity,
             close=self.workers.close,
         )
 
     def _digest(self) -> str:
         """What decides results, and not only speed, in eight digits: part of the testbed's name."""
         decides = self.preset.model_dump(mode="json", exclude={"hardware", "tasks", "name"})
-        decides["dtype"] = self.preset.hardware.dtype
+        decides |= {"dtype": self.preset.hardware.dtype, "versions": [TEMPLATE_VERSION, TRAINING_VERSION]}
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:8]
+
+    def _identity(self) -> str:
+        """What the two models are, by their files."""
+        cache = self.home.cache / "tuned"
+        return " ".join(fingerprint(self.workers.folders[which], cache)[:16] for which in ("weak", "strong"))
 
     def _read(self, problem: Problem, items: Sequence[AnyItem], data_seed: int, say: Say) -> Reading:
         """The feature bank: states at the preset's depths and the zero-shot logit of every item, by the strong model."""
@@ -104,14 +115,19 @@ class _Tuned:
         return name
 
     @contextlib.contextmanager
-    def _door(self, bed: Testbed, split: SplitName, folder: Path) -> Iterator[None]:
+    def _door(self, bed: Testbed, split: SplitName, folder: Path) -> Iterator[Failed]:
         """A run may ask the strong model about the published student items and one test split. On an ablated testbed the
         texts are dealt to other items, so that what the model says of an item has nothing to do with it."""
-        where = bed.sealed if split == "final" else bed.public
-        questions = {"student": questions_of(bed.public, "student"), split: questions_of(where, split)}
-        if bed.ablation == "ablated":
-            rng = np.random.default_rng(len(questions["student"]))
-            questions = {s: [some[i] for i in rng.permutation(len(some))] for s, some in questions.items()}
-        deck = self._hold(questions)
-        with self.workers.door(deck, {"student": "student", "test": split}, folder):
-            yield
+        if (bed.folder, split) not in self._held:
+            self._held[bed.folder, split] = self._hold(_questions(bed, split))
+        with self.workers.door(self._held[bed.folder, split], {"student": "student", "test": split}, folder) as path:
+            yield lambda: self.workers.failed(path)
+
+
+def _questions(bed: Testbed, split: SplitName) -> dict[SplitName, list[Question]]:
+    where = bed.sealed if split == "final" else bed.public
+    questions = {"student": questions_of(bed.public, "student"), split: questions_of(where, split)}
+    if bed.ablation != "ablated":
+        return questions
+    rng = np.random.default_rng(bed.dealt_by)
+    return {s: [some[i] for i in rng.permutation(len(some))] for s, some in questions.items()}

@@ -39,6 +39,7 @@ log = logging.getLogger("aarlab.worker")
 class Job:
     """One request, read, and its last line once there is one."""
 
+    source: str
     operation: Operation
     asked: Any
     link: Link
@@ -52,7 +53,14 @@ class Worker:
         self._bench, self._turns = bench, Turns[Job]()
         self._decks: dict[str, Deck] = {}
         self._doors: dict[str, Door] = {}
-        self._at_once = {"hello": self._hello, "deck": self._deck, "open": self._open, "shut": self._shut}
+        self._faults: dict[str, str] = {}  # by door: see `_failed`
+        self._at_once = {
+            "hello": self._hello,
+            "deck": self._deck,
+            "open": self._open,
+            "failed": self._failed,
+            "shut": self._shut,
+        }
 
     async def run(self, path: Path, told: asyncio.Event) -> None:
         """Take requests until told."""
@@ -87,11 +95,14 @@ class Worker:
             return failure(error)
         except AarError as error:
             log.warning("%s", error)
-            return failure(error if job.link.keeps else hidden(error))
+            if job.link.keeps:
+                return failure(error)
+            self._faults[job.source] = type(error).__name__
+            return failure(hidden(error))
 
     async def _answer(self, source: str, operation: Operation, message: Message, link: Link, decks: Mapping[str, Deck]) -> None:
         """Let a request wait for its turn, and send its last line; a caller who hangs up ends it."""
-        job = Job(operation, operation.read(message, decks), link)
+        job = Job(source, operation, operation.read(message, decks), link)
         self._turns.put(source, job, None if link.keeps else MOST_WAITING)
         listening = asyncio.create_task(link.listen())
         try:
@@ -149,14 +160,20 @@ class Worker:
 
     def _shut(self, message: Message) -> Message:
         """Close a door; who is in is put out."""
+        self._faults.pop(message["path"], None)
         if door := self._doors.pop(message["path"], None):
             door.shut()
         return {}
 
+    def _failed(self, message: Message) -> Message:
+        """The kind of the last failure behind a door that was not the caller's own; empty if there was none."""
+        return {"kind": self._faults.get(message["path"], "")}
 
-def hidden(error: AarError) -> Transient:
+
+def hidden(error: AarError) -> AarError:
     """A failure that is not the sandbox's, without what it says about this machine."""
-    del error
+    if isinstance(error, Misconfigured):
+        return Misconfigured("The strong model cannot be asked before its operator has mended what the operator's log says.")
     return Transient("The strong model cannot be asked now; the operator's log says why. Ask again.")
 
 

@@ -252,5 +252,6 @@ PROBLEMS.add("qwen-chat")(
         ood_source="RewardBench 2 (Focus), RM-Bench (chat)",
         build=build,
         corpus=lambda cache, data_seed: (),
+        fixed=True,  # another data seed draws from the same rows: its final split would hold what was feedback
     )
 )
