@@ -189,6 +189,13 @@ def test_screening_is_lora_on_the_top_layers_and_reads_the_trunk_once(folder: Pa
     np.testing.assert_allclose(logits, rows[:, tokens.label_ids[1]] - rows[:, tokens.label_ids[0]], atol=1e-5)
     assert {n.split("layers.")[1][0] for n, p in theirs.named_parameters() if p.requires_grad} == {"2"}
     before = sum(read)
+    assert before == (tokens.lengths_N + 1).sum()  # a text without its word was read with it
+    shelf = ours.engine._shelf
+    kept = shelf.bytes
+    assert kept == before * 4 * shelf.trunk.head_VD.shape[1]
+    ours.fine_tune(tokens, 1 - SOFT, recipe=recipe, seed=2)
+    assert shelf.bytes - kept == 20 * 4 * shelf.trunk.head_VD.shape[1]  # of the other words alone
+    before = sum(read)
     ours.fine_tune(tokens, SOFT, recipe=recipe, seed=2)
     ours.logits(tokens)
     assert sum(read) == before
@@ -201,6 +208,17 @@ def test_screening_is_lora_on_the_top_layers_and_reads_the_trunk_once(folder: Pa
     wanted.backward()
     assert loss == pytest.approx(wanted.item(), rel=1e-5)
     assert plain.furthest(plain.gradients(ours.engine.adapted), plain.gradients(theirs)) < 1e-4
+
+
+def test_a_full_shelf_is_emptied_and_the_answers_stay(folder: Path, tokens: Tokenised) -> None:
+    ours = Tunable(folder, hardware=EVERY_STEP)
+    recipe = RECIPE.model_copy(update={"screen_layers": 1})
+    ours.fine_tune(tokens, SOFT, recipe=recipe, seed=1)
+    wanted = ours.logits(tokens)
+    ours.engine._shelf.most_bytes = 1
+    ours.fine_tune(tokens.take(range(5)), SOFT[:5], recipe=recipe, seed=1)
+    ours.fine_tune(tokens, SOFT, recipe=recipe, seed=1)
+    np.testing.assert_allclose(ours.logits(tokens), wanted, atol=1e-6)
 
 
 def test_adapters_of_another_shape_take_the_place_of_the_last(folder: Path, tunable: Tunable, tokens: Tokenised) -> None:
