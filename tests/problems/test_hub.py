@@ -186,3 +186,9 @@ def test_a_damaged_record_is_told(hub, tmp_path):
     (tmp_path / "hub/datasets/owner/data.source.json").write_text("{")
     with pytest.raises(Misconfigured, match="is damaged"):
         take(tmp_path)
+
+
+def test_a_folder_that_is_not_there_is_the_operators_slip(tmp_path, monkeypatch):
+    monkeypatch.setenv("AAR_DATA_FROM", str(tmp_path / "misspelt"))
+    with pytest.raises(Misconfigured, match=r"no folder .*misspelt"):
+        dataset(Source("owner/name", "main", "MIT", ("a.jsonl",)), tmp_path / "cache")

@@ -26,7 +26,7 @@ from aarlab.fleet.evaluator_process import EvaluatorProcess
 from aarlab.fleet.launch import standing
 from aarlab.fleet.lease import lease
 from aarlab.fleet.member import Member
-from aarlab.fleet.supervisor import LAST_POST_S, Fleet, Parts, out_of_time
+from aarlab.fleet.supervisor import LAST_POST_S, Fleet, Parts
 from aarlab.report.build import build
 from aarlab.report.record import Report
 from aarlab.report.render import write
@@ -154,7 +154,7 @@ def _campaign(
     members = enrol(campaign, folder, bed.public, parts.journal)
     spent_s = max(parts.journal.spent(m.name).wall_s for m in members)
     left_s = campaign.minutes * 60 - spent_s
-    limits = {out_of_time(campaign), f"{campaign.campaign_budget.reached(parts.journal.spent(None))} is spent"}
+    limits = {campaign.out_of_time, f"{campaign.campaign_budget.reached(parts.journal.spent(None))} is spent"}
     if (why := _finished(folder)) and (why in limits or not why.endswith("spent")):
         show.line(f"  finished earlier ({why}): taken from the ledger")
         return
@@ -166,7 +166,7 @@ def _campaign(
         _event(parts, CODE_ONLY)
     _event(parts, "isolation", isolation_of(campaign))
     _event(parts, "resumed" if begun else "started")
-    why = out_of_time(campaign)
+    why = campaign.out_of_time
     if left_s > 0:
         _budget(folder, left_s)
         shown = blind(bed) if campaign.mode == "code" else bed

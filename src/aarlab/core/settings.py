@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from aarlab.core.errors import Misconfigured
+
 
 @dataclass(frozen=True)
 class Home:
@@ -71,8 +73,15 @@ def docker_image() -> str:
 
 
 def data_from() -> Path | None:
-    """A folder laid out like the hub (DIR/<owner>/<name>/...) that is asked before it: `AAR_DATA_FROM`, or `--from DIR`."""
-    return Path(found).resolve() if (found := os.environ.get("AAR_DATA_FROM")) else None
+    """A folder laid out like the hub (DIR/<owner>/<name>/...) that is asked before it: `AAR_DATA_FROM`, or `--from DIR`.
+
+    Raises:
+        Misconfigured: there is no such folder.
+    """
+    found = os.environ.get("AAR_DATA_FROM")
+    if found and not Path(found).is_dir():
+        raise Misconfigured(f"There is no folder {found} to take files from. Correct --from DIR, or AAR_DATA_FROM.")
+    return Path(found).resolve() if found else None
 
 
 def set_data_from(folder: Path) -> None:

@@ -121,6 +121,11 @@ class Campaign(Record):
     """What an hour of one researcher's machine costs you; unknown if not given."""
 
     @property
+    def out_of_time(self) -> str:
+        """Why its fleet ends when its wall clock is spent."""
+        return f"{self.minutes:g} minutes are spent"
+
+    @property
     def timeout_s(self) -> float:
         """Of a run, the default resolved."""
         from aarlab.models.preset import FROZEN

@@ -41,11 +41,6 @@ COULD_NOT_START = (Transient, Misconfigured, OSError, subprocess.SubprocessError
 Watch = Callable[[FleetState], None]  # called about once a second
 
 
-def out_of_time(campaign: Campaign) -> str:
-    """Why a fleet ends whose wall clock is spent."""
-    return f"{campaign.minutes:g} minutes are spent"
-
-
 class Parts(NamedTuple):
     """What a fleet stands on. It starts the two services again when they end."""
 
@@ -118,7 +113,7 @@ class Fleet:
 
     def _over(self, deadline: float) -> str | None:
         if time.monotonic() >= deadline:
-            return out_of_time(self.campaign)
+            return self.campaign.out_of_time
         if all(member.done for member in self.members):
             return "all have ended"
         try:

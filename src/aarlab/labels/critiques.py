@@ -115,10 +115,6 @@ def question_of(item: AnyItem) -> Question:
     return Question(item.question, item.choices)
 
 
-def _with_critique(item: AnyItem, critiques: Mapping[str, str]) -> Question:
-    return replace(question_of(item), critique=critiques[item.id])
-
-
 def _written(first: Sequence[AnyItem], asked: Sequence[AnyItem], critic: Critic, store: Path, say: Say) -> tuple[str, ...]:
     """What a critic trained on the first items says of those asked about, raw."""
     questions, labels = [question_of(i) for i in first], [i.label for i in first]

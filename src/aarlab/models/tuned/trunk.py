@@ -16,9 +16,7 @@ from aarlab.core.errors import Misconfigured
 from aarlab.models.tuned.attention import NAME
 from aarlab.models.tuned.tokens import Ids
 
-MOST_GRAPHS = 64  # of one layer's code; beyond the compiler's own limit of 8 it would run layers uncompiled and not say so
-
-MOST_GRAPHS = 64
+MOST_GRAPHS = 64  # of one layer's code, see `compile_layers`
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,6 @@ class Trunk:
         self.model = model.to(device).eval().requires_grad_(False)
         self.device, self.compiled = device, compiled
         if compiled:
-            torch._dynamo.config.recompile_limit = MOST_GRAPHS
             compile_layers(self.layers)
 
     @property
