@@ -12,6 +12,7 @@ FASTER_RUN_S = 4_603  # the same job at micro-batch 8 x 4: the critic idea's ste
 TEACHER_RUN_S = 463  # the 0.5B teacher, with two evaluations by vLLM
 
 RUN_TOKENS = ITEMS * EPOCHS * MEAN_TOKENS
+TEST_TOKENS = TEST_ITEMS * TEST_MEAN_TOKENS  # of one prediction pass
 
 
 @dataclass(frozen=True)

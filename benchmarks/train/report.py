@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.train.agree import Difference
 from benchmarks.train.clock import spread
-from benchmarks.train.published import COMPUTED, FASTER_RUN_S, RUN_S, RUN_TOKENS, TEACHER_RUN_S
+from benchmarks.train.published import COMPUTED, FASTER_RUN_S, RUN_S, RUN_TOKENS, TEACHER_RUN_S, TEST_TOKENS
 
 
 @dataclass
@@ -60,7 +60,9 @@ def table(rows: list[Row], work: Work, *, full_run: bool) -> str:
     """The rungs: speed with its range over repetitions, ratio to arm a, share of the floor's speed, drift of the losses."""
     first = next((row for row in rows if row.rung == "a"), Row("a", ""))
     heads = ["rung", "", "tok/s (least to most)", "x of a", "x of floor", "prediction tok/s", "loss drift from a", "peak GiB"]
-    heads += ["s a full run", f"x of {RUN_S:,} s", f"x of {FASTER_RUN_S:,} s", "computed s"] if full_run else []
+    heads += (
+        ["s a full run", f"x of {RUN_S:,} s", f"x of {FASTER_RUN_S:,} s", "computed s", "s a prediction"] if full_run else []
+    )
     body = []
     for row in rows:
         if not row.tok_s:
@@ -75,6 +77,7 @@ def table(rows: list[Row], work: Work, *, full_run: bool) -> str:
             seconds = RUN_TOKENS / middle
             computed = f"{COMPUTED[row.rung].run_s:,.0f}" if row.rung in COMPUTED else ""
             cells += [f"{seconds:,.0f}", f"{RUN_S / seconds:.1f}", f"{FASTER_RUN_S / seconds:.1f}", computed]
+            cells += [f"{TEST_TOKENS / statistics.median(row.predict_tok_s):,.0f}" if row.predict_tok_s else ""]
         body.append(cells)
     return markdown(heads, body)
 
