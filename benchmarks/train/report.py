@@ -60,9 +60,7 @@ def table(rows: list[Row], work: Work, *, full_run: bool) -> str:
     """The rungs: speed with its range over repetitions, ratio to arm a, share of the floor's speed, drift of the losses."""
     first = next((row for row in rows if row.rung == "a"), Row("a", ""))
     heads = ["rung", "", "tok/s (least to most)", "x of a", "x of floor", "prediction tok/s", "loss drift from a", "peak GiB"]
-    heads += (
-        ["s a full run", f"x of {RUN_S:,} s", f"x of {FASTER_RUN_S:,} s", "computed s", "s a prediction"] if full_run else []
-    )
+    heads += ["s a full run", f"x of {RUN_S:,} s", f"x of {FASTER_RUN_S:,} s", "computed s", "prediction s"] if full_run else []
     body = []
     for row in rows:
         if not row.tok_s:

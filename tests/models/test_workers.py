@@ -21,7 +21,7 @@ from aarlab.models.decks import deck_of, read_deck, write_deck
 from aarlab.models.head import cross_entropy
 from aarlab.models.remote import Remote
 from aarlab.models.results import Results, fingerprint
-from aarlab.models.tuned.bench import MOST_CHECKPOINTS, Bench, Place
+from aarlab.models.tuned.operations import MOST_CHECKPOINTS, Loaded, Place
 from aarlab.models.tuned.tokens import tokenise
 from aarlab.models.tuned.tunable import Tunable
 from aarlab.models.worker_process import MOST_LOST, WorkerProcess
@@ -340,7 +340,7 @@ def test_a_models_fingerprint_is_of_names_and_content(tmp_path):
 
 def test_a_checkpoint_is_one_jobs_while_it_lasts_then_anybodys_and_the_oldest_go(tmp_path):
     place = Place(preset(tmp_path), {"weak": tmp_path, "strong": tmp_path}, "cpu", tmp_path / "cache")
-    one, two = Bench(place), Bench(place)
+    one, two = Loaded(place), Loaded(place)
     with one.checkpoint("job") as mine:
         (mine / "state").write_text("as far as it came")
         with two.checkpoint("job") as theirs:

@@ -25,9 +25,9 @@ from aarlab.core.lifeline import when_cut
 from aarlab.models.decks import Deck, read_deck
 from aarlab.models.preset import Preset
 from aarlab.models.requests import DOOR, Fields, through
-from aarlab.models.tuned.bench import OPERATIONS, Bench, Operation, Place
 from aarlab.models.tuned.doors import Door
 from aarlab.models.tuned.link import Gone, Link
+from aarlab.models.tuned.operations import OPERATIONS, Loaded, Operation, Place
 from aarlab.models.tuned.turns import MOST_WAITING, Turns
 from aarlab.models.wire import ANSWER_S, DOOR_LINE, LINE, Message, failure
 
@@ -49,8 +49,8 @@ class Job:
 class Worker:
     """The event loop's side: connections, turns, doors."""
 
-    def __init__(self, bench: Bench) -> None:
-        self._bench, self._turns = bench, Turns[Job]()
+    def __init__(self, loaded: Loaded) -> None:
+        self._loaded, self._turns = loaded, Turns[Job]()
         self._decks: dict[str, Deck] = {}
         self._doors: dict[str, Door] = {}
         self._faults: dict[str, str] = {}  # by door: see `_failed`
@@ -88,7 +88,7 @@ class Worker:
     def _done(self, job: Job) -> Message | None:
         """The last line; None where nobody waits for it."""
         try:
-            return {"is": "done", **job.operation.run(self._bench, job.asked, job.link)}
+            return {"is": "done", **job.operation.run(self._loaded, job.asked, job.link)}
         except Gone:
             return None
         except InvalidSubmission as error:
@@ -142,7 +142,7 @@ class Worker:
 
     def _hello(self, message: Message) -> Message:
         Fields(message).done()
-        return {"pid": os.getpid(), "device": self._bench.place.device}
+        return {"pid": os.getpid(), "device": self._loaded.place.device}
 
     def _deck(self, message: Message) -> Message:
         """Take in a deck from a file of the operator's."""
@@ -184,7 +184,7 @@ async def serve(place: Place, path: Path, lifeline: int | None) -> None:
         loop.add_signal_handler(number, told.set)
     if lifeline is not None:
         when_cut(lifeline, told.set)
-    await Worker(Bench(place)).run(path, told)
+    await Worker(Loaded(place)).run(path, told)
 
 
 def devices() -> list[str]:

@@ -63,7 +63,7 @@ class Place:
     cache: Path
 
 
-class Bench:
+class Loaded:
     """See the module's docstring. Its methods are called in one thread."""
 
     def __init__(self, place: Place) -> None:
@@ -153,18 +153,18 @@ class Operation:
     """How a request is read, which may raise InvalidSubmission, and how what was read is done; the fields of the last line."""
 
     read: Callable[[Message, Mapping[str, Deck]], Any]
-    run: Callable[[Bench, Any, Caller], Message]
+    run: Callable[[Loaded, Any, Caller], Message]
 
 
-def fine_tune(bench: Bench, tune: Tune, caller: Caller) -> Message:
+def fine_tune(loaded: Loaded, tune: Tune, caller: Caller) -> Message:
     """Logits of the rows asked for, and the seconds of the computation, which may have been an earlier one."""
-    key = tune.key(bench.preset, bench.fingerprint(tune.model))
-    known = None if tune.ticket else bench.results.get(key)
+    key = tune.key(loaded.preset, loaded.fingerprint(tune.model))
+    known = None if tune.ticket else loaded.results.get(key)
     if known is None:
-        with bench.checkpoint(key) as folder:
-            known = _computed(bench, tune, caller, folder)
+        with loaded.checkpoint(key) as folder:
+            known = _computed(loaded, tune, caller, folder)
             if not tune.ticket:
-                bench.results.put(key, known)
+                loaded.results.put(key, known)
             shutil.rmtree(folder, ignore_errors=True)  # another worker may look into it just now
     return answered(known)
 
@@ -175,20 +175,20 @@ def answered(known: Mapping[str, NDArray]) -> Message:
     return {"logits": logits, "seconds": float(known["seconds"])}
 
 
-def _computed(bench: Bench, tune: Tune, caller: Caller, checkpoint: Path) -> dict[str, NDArray]:
-    model, began = bench.tunable(tune.model), time.monotonic()
+def _computed(loaded: Loaded, tune: Tune, caller: Caller, checkpoint: Path) -> dict[str, NDArray]:
+    model, began = loaded.tunable(tune.model), time.monotonic()
     try:
         model.fine_tune(
-            bench.tokens(tune.model, tune.deck, tune.split).take(tune.rows_n),
+            loaded.tokens(tune.model, tune.deck, tune.split).take(tune.rows_n),
             tune.targets_n,
-            recipe=recipe_of(bench.preset, tune.model),
+            recipe=recipe_of(loaded.preset, tune.model),
             seed=tune.seed,
             weights_N=tune.weights_n,
             loss=caller.loss if tune.ticket else None,
             checkpoint=checkpoint,
             progress=lambda step: caller.progress(step.step, step.of, step.tokens_per_s, model.engine.pack_tokens),
         )
-        logits = {s: _logits(model, bench.tokens(tune.model, tune.deck, s).take(r), caller) for s, r in tune.answer.items()}
+        logits = {s: _logits(model, loaded.tokens(tune.model, tune.deck, s).take(r), caller) for s, r in tune.answer.items()}
     except (Gone, InvalidSubmission):
         if not caller.keeps:
             shutil.rmtree(checkpoint, ignore_errors=True)
@@ -210,30 +210,30 @@ def _logits(model: "Tunable", tokens: Tokenised, caller: Caller, *, adapters: bo
     return np.concatenate(blocks)
 
 
-def judge(bench: Bench, asked: Judge, caller: Caller) -> Message:
+def judge(loaded: Loaded, asked: Judge, caller: Caller) -> Message:
     """Zero-shot logits (n,)."""
-    model, longest = bench.tunable(asked.model), recipe_of(bench.preset, asked.model).max_tokens
+    model, longest = loaded.tunable(asked.model), recipe_of(loaded.preset, asked.model).max_tokens
     tokens = tokenise(asked.questions, model.tokenizer, max_tokens=longest, demonstrations=asked.demonstrations)
     return {"logits": packed(_logits(model, tokens, caller, adapters=False))}
 
 
-def states(bench: Bench, asked: States, caller: Caller) -> Message:
+def states(loaded: Loaded, asked: States, caller: Caller) -> Message:
     """The file of an array (L, n, D), float16, one layer a share of the depth."""
-    key = asked.key(bench.preset, bench.fingerprint(asked.model))
-    path = bench.place.cache / "states" / f"{key}.npy"
+    key = asked.key(loaded.preset, loaded.fingerprint(asked.model))
+    path = loaded.place.cache / "states" / f"{key}.npy"
     if not path.exists():
         caller.check()
-        model = bench.tunable(asked.model)
+        model = loaded.tunable(asked.model)
         layers = [max(1, round(share * model.num_layers)) for share in asked.shares]
         whole = io.BytesIO()
-        np.save(whole, model.states(bench.tokens(asked.model, asked.deck, asked.split), layers))
+        np.save(whole, model.states(loaded.tokens(asked.model, asked.deck, asked.split), layers))
         write(path, whole.getbuffer())
     return {"path": str(path)}
 
 
-def park(bench: Bench, asked: None, caller: Caller) -> Message:
+def park(loaded: Loaded, asked: None, caller: Caller) -> Message:
     """Nothing is loaded any more."""
-    bench.park()
+    loaded.park()
     return {}
 
 
