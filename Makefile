@@ -1,15 +1,26 @@
-.PHONY: demo test test-real test-api test-kill check bench bench-train bench-train-gpu controls benchmarks select clean
+.PHONY: demo quick style test test-long test-real test-api test-kill test-agents check bench bench-train bench-train-gpu controls benchmarks select clean
 PY ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
+# Tests without any for `make quick`: to collect them imports torch.
+TORCH := models/tuned bench/test_tuned_bench.py $(patsubst %,models/test_%.py,smollm states_of_snippets minilm workers remote train_bench)
 
 # The main job with all its set-up: environment, downloads, nine researchers, confirmation, report.
 demo: $(READY)
-	@$(VENV)/bin/aar demo $(ARGS)
+	@$(VENV)/bin/aar demo --web $(ARGS)
 
-# All tests that need no download of weights, with all their set-up.
-test: $(READY) check
-	$(VENV)/bin/python -m pytest -n 2 --dist loadscope -m "not real_model and not schemathesis and not kill"
+# While you work: style, layers, and every test that starts no process and takes no seconds. About two minutes on two cores.
+quick: $(READY) style
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m "not process and not slow and not real_model" $(TORCH:%=--ignore=tests/%)
+
+# All tests that need no download of weights and take no quarter of a minute each (see test-long), with all their set-up.
+test: $(READY) style
+	$(VENV)/bin/python -m pytest -n 3 --hypothesis-profile=same --dist loadscope --no-loadscope-reorder \
+		-m "not real_model and not schemathesis and not kill and not agents and not long"
+
+# Tests that take long: whole studies, sets of items and trainings made from nothing, hundreds of generated requests. About ten minutes.
+test-long: $(READY)
+	$(VENV)/bin/python -m pytest -n 2 --dist loadscope -m "long and not real_model" --timeout=600
 
 # The end-to-end test with the real student and the real ratings (about 95 MB once, then cached in AAR_HOME).
 test-real: $(READY)
@@ -19,15 +30,23 @@ test-real: $(READY)
 test-api: $(READY)
 	$(VENV)/bin/python -m pytest -m schemathesis --timeout=1500
 
-# kill -9 at every line of a submission, about five minutes.
+# kill -9 at every line of a submission: one process a line, more than a quarter of an hour.
 test-kill: $(READY)
 	$(VENV)/bin/python -m pytest -m kill --timeout=1500 -s
 
-# Style, types of imports and walls.
-check: $(READY)
-	$(VENV)/bin/ruff check src tests benchmarks
-	$(VENV)/bin/ruff format --check src tests benchmarks
+# The real agent CLIs of all presets, installed by npm (Node 20 or newer) and pip into .agents (1 GB), each through a session
+# with a scripted model API, no key and no network: ten minutes.
+test-agents: $(READY)
+	$(VENV)/bin/python -m tests.agents.install_agents .agents
+	PATH="$(CURDIR)/.agents/node_modules/.bin:$(CURDIR)/.agents/python/bin:$$PATH" $(VENV)/bin/python -m pytest tests/agents -m agents -n 0 -q
+
+# Style, and the layers of the package without its tests (tests/walls checks the same contracts).
+check: $(READY) style
 	$(VENV)/bin/lint-imports
+
+style: $(READY)
+	$(VENV)/bin/ruff check src tests experiments
+	$(VENV)/bin/ruff format --check src tests experiments
 
 # All methods on all three problems: the README's table (set-up included; resumes).
 bench: $(READY)
@@ -35,11 +54,11 @@ bench: $(READY)
 
 # What fine-tuning in packs saves on one CPU thread, and whether it computes the same: minutes (docs/training.md).
 bench-train: $(READY)
-	$(VENV)/bin/python -m benchmarks.train --preset cpu $(ARGS)
+	$(VENV)/bin/python -m experiments.train --preset cpu $(ARGS)
 
 # The same on the true shapes, with random weights: one H200 or H100, nine minutes.
 bench-train-gpu: $(READY)
-	$(VENV)/bin/python -m benchmarks.train --preset h200 $(ARGS)
+	$(VENV)/bin/python -m experiments.train --preset h200 $(ARGS)
 
 # Break one thing at a time: the controls' table.
 controls: $(READY)
@@ -47,19 +66,20 @@ controls: $(READY)
 
 # Speed: ratios measured in one run; see LOG.md.
 benchmarks: $(READY)
-	$(VENV)/bin/python benchmarks/evaluator.py
-	$(VENV)/bin/python benchmarks/features.py
-	$(VENV)/bin/python benchmarks/gateway.py
-	$(VENV)/bin/python benchmarks/server.py
+	$(VENV)/bin/python experiments/evaluator.py
+	$(VENV)/bin/python experiments/features.py
+	$(VENV)/bin/python experiments/gateway.py
+	$(VENV)/bin/python experiments/server.py
 
 # How the head's hyper-parameters were chosen, on the selection seed alone.
 select: $(READY)
-	$(VENV)/bin/python benchmarks/hyperparameters.py
+	$(VENV)/bin/python experiments/hyperparameters.py
 
 $(READY): pyproject.toml constraints.txt
 	$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PY=python3.12")'
 	test -x $(VENV)/bin/python || $(PY) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[claude,models,dev]'
+	mkdir -p .aar
 	@touch $@
 
 clean:

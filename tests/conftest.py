@@ -1,19 +1,35 @@
-"""Fixtures: a testbed of generated words with the double as its student, set up once a test process."""
+"""Fixtures: a testbed of generated words with the double as its student, set up once a test
+process."""
 
+import fcntl
 import json
 import os
 import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from aarlab.core.settings import Home
 from aarlab.evaluation.evaluator import Evaluator
-from aarlab.fleet.baselines import measure_baselines
-from aarlab.runs import student
+from aarlab.fleet.measure_baselines import measure_baselines
 from aarlab.runs.engine import LocalEngine
-from aarlab.runs.testbed import Testbed, prepare
 from aarlab.sandbox import Bubblewrap
+from aarlab.testbeds import student
+from aarlab.testbeds.testbed import Testbed, prepare
+
+pytest_plugins = ["tests.process_marker"]
+# how fast examples are drawn says how busy the machine is
+settings.register_profile(
+    "busy",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, *settings().suppress_health_check],
+)
+# `make test`: whether a commit passes depends on the commit alone. All else draws new examples.
+settings.register_profile("same", settings.get_profile("busy"), derandomize=True, database=None)
+settings.load_profile("busy")
 
 
 def quiet(what: str, done: int, of: int) -> None:
@@ -21,19 +37,31 @@ def quiet(what: str, done: int, of: int) -> None:
 
 
 @pytest.fixture(scope="session")
-def prepared_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """generated-chat, published, labelled and with its baselines measured in real sandboxes."""
-    made = Home(tmp_path_factory.mktemp("aar-home"))
-    bed = prepare("generated-chat", 1, home=made, student=student.COUNTING, say=quiet)
-    engine = LocalEngine(bed, made.root / "runs", Bubblewrap, workers=2, timeout_s=60)
-    measure_baselines(engine, bed.private, quiet)
-    engine.close()
+def prepared_home(
+    tmp_path_factory: pytest.TempPathFactory,
+    pytestconfig: pytest.Config,
+    unwatched: Callable[[], AbstractContextManager[None]],
+) -> Home:
+    """generated-chat, published, labelled and with its baselines measured in real sandboxes.
+
+    Runs are kept in pytest's cache under the digest of the code that decides them: one worker makes
+    them, once a version. Those are the only processes that tests without the marker `process` may
+    cause."""
+    made, kept = Home(tmp_path_factory.mktemp("aar-home")), pytestconfig.cache.mkdir("aar-runs")
+    with unwatched(), (kept / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        bed = prepare("generated-chat", 1, home=made, student=student.COUNTING, progress=quiet)
+        engine = LocalEngine(bed, kept / "runs", Bubblewrap, workers=2, timeout_s=60)
+        measure_baselines(engine, quiet)
+        engine.close()
+        shutil.copytree(kept / "runs", made.runs)
     return made
 
 
 @pytest.fixture
 def home(prepared_home: Home, tmp_path: Path) -> Home:
-    """The prepared home as a test's own: what is released about a label set in one test is unknown to the next."""
+    """The prepared home as a test's own: what is released about a label set in one test is unknown
+    to the next."""
     shutil.copytree(prepared_home.root, tmp_path / "aar-home", copy_function=os.link)
     return Home(tmp_path / "aar-home")
 
@@ -49,13 +77,13 @@ def module_home(prepared_home: Home, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture
 def bed(home: Home) -> Testbed:
     """The prepared testbed in a home of its own."""
-    return prepare("generated-chat", 1, home=home, student=student.COUNTING, say=quiet)
+    return prepare("generated-chat", 1, home=home, student=student.COUNTING, progress=quiet)
 
 
 @pytest.fixture(scope="module")
 def module_bed(module_home: Home) -> Testbed:
     """As `bed`, for the tests of one module together."""
-    return prepare("generated-chat", 1, home=module_home, student=student.COUNTING, say=quiet)
+    return prepare("generated-chat", 1, home=module_home, student=student.COUNTING, progress=quiet)
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
-"""The four baselines, teacher and ceiling from one command, on items and models of one's own that are fine-tuned: the whole
-real path (worker processes, GRPO, doors, table) at a tiny shape."""
+"""The four baselines, teacher and ceiling from one command, on items and models of one's own that
+are fine-tuned: the whole real path (worker processes, GRPO, doors, table) at a tiny shape."""
 
 import json
 import random
@@ -12,7 +12,9 @@ from typer.testing import CliRunner
 from aarlab.core.errors import Misconfigured
 from aarlab.models.strong import Question
 from aarlab.problems.generated_chat import _snippet
-from aarlab.problems.small_chat import make_items
+from aarlab.problems.small_chat_easy import make_items
+
+pytestmark = [pytest.mark.process, pytest.mark.long]
 
 torch = pytest.importorskip("torch")
 
@@ -45,8 +47,9 @@ def generated(seed, sizes):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """Items in a file, a weak and a strong model that know the language to a different degree, and a preset of both."""
-    from aarlab.models.tuned.tiny import make_tiny, teach_language
+    """Items in a file, a weak and a strong model that know the language to a different degree, and
+    a preset of both."""
+    from tests.models.tiny_models import make_tiny, teach_language
 
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("tuned")
@@ -57,7 +60,9 @@ def place(tmp_path_factory):
     labels = np.array([i.label for i in lessons])
     texts = [text for q in questions for text in (q.question, *q.choices)]
     strong = make_tiny(folder / "strong", seed=0, layers=2, width=32, texts=texts)
-    weak = make_tiny(folder / "weak", seed=1, layers=1, width=16, texts=texts, kind="qwen2", chat=True)
+    weak = make_tiny(
+        folder / "weak", seed=1, layers=1, width=16, texts=texts, kind="qwen2", chat=True
+    )
     teach_language(strong, questions, labels, seed=0, epochs=6, rate=4e-3)
     teach_language(weak, questions[:300], labels[:300], seed=0, epochs=3, rate=4e-3)
     recipe = {"rank": 4, "alpha": 4, "batch": 8, "epochs": 2, "rate": 2e-3, "max_tokens": 256}
@@ -67,7 +72,14 @@ def place(tmp_path_factory):
         "strong": {"name": "tiny-strong", "folder": str(strong)},
         "recipe": recipe,
         "seeds": 2,
-        "critic_recipe": {"prompts": 2, "group": 2, "micro": 2, "most_steps": 1, "rank": 4, "new_tokens": 4},
+        "critic_recipe": {
+            "prompts": 2,
+            "group": 2,
+            "micro": 2,
+            "most_steps": 1,
+            "rank": 4,
+            "new_tokens": 4,
+        },
         "hardware": {"dtype": "float32", "devices": ["cpu"], "pack_tokens": 4096},
     }
     (folder / "tiny.yaml").write_text(yaml.safe_dump(preset))
@@ -79,12 +91,22 @@ def bench(place, monkeypatch, *words):
 
     monkeypatch.setenv("AAR_HOME", str(place / "home"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    asked = ["bench", "--student", str(place / "tiny.yaml"), "--task", str(place / "mine.jsonl"), "--seeds", "2", *words]
+    asked = [
+        "bench",
+        "--student",
+        str(place / "tiny.yaml"),
+        "--task",
+        str(place / "mine.jsonl"),
+        "--seeds",
+        "2",
+        *words,
+    ]
     done = CliRunner().invoke(app, asked)
     assert done.exit_code == 0, done.output
     return json.loads((place / "home" / "benches" / "bench" / "bench.json").read_text())
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)
 def test_four_baselines_teacher_and_ceiling_from_one_command(place, monkeypatch):
     names = ["naive", "confident", "elicitation", "critic", "zero-shot"]
@@ -94,7 +116,8 @@ def test_four_baselines_teacher_and_ceiling_from_one_command(place, monkeypatch)
     assert report["failures"] == []
     weak, ceiling = table["weak"]["estimate"], table["ceiling"]["estimate"]
     assert ceiling > weak
-    assert ceiling > 0.6  # the strong model knows the language, and its fine-tuning did not lose that
+    # the strong model knows the language, and its fine-tuning did not lose that
+    assert ceiling > 0.6
 
     logs = sorted((place / "home" / "workers").glob("*.log"))
     before = [log.stat().st_size for log in logs]
@@ -109,25 +132,32 @@ def quiet(what, done, of):
 
 @pytest.mark.timeout(400)
 def test_a_sandboxed_run_asks_the_strong_model_through_its_door(place, monkeypatch, tmp_path):
-    """A method in a real sandbox judges and fine-tunes with a loss of its own; on an ablated testbed the model knows nothing of
-    an item."""
+    """A method in a real sandbox judges and fine-tunes with a loss of its own; on an ablated
+    testbed the model knows nothing of an item."""
     from aarlab.core.settings import Home
     from aarlab.models.preset import preset
-    from aarlab.runs.ablation import ablate
     from aarlab.runs.engine import METHOD_FILE, LocalEngine
-    from aarlab.runs.testbed import prepare
-    from aarlab.runs.tuned import tuned
     from aarlab.sandbox import Bubblewrap
+    from aarlab.testbeds.ablation import ablate
+    from aarlab.testbeds.testbed import prepare
+    from aarlab.testbeds.tuned_student import tuned
 
     home = Home(place / "home")
     student = tuned(preset(str(place / "tiny.yaml")), home, quiet)
-    bed = prepare(str(place / "mine.jsonl"), 1, home=home, student=student, say=quiet)
+    bed = prepare(str(place / "mine.jsonl"), 1, home=home, student=student, progress=quiet)
     truth = json.loads((bed.private / "answers.json").read_text())["final"]
-    with pytest.raises(Misconfigured, match="give the engine its door"):
+    with pytest.raises(Misconfigured, match="give the engine its socket"):
         LocalEngine(bed, tmp_path / "runs", Bubblewrap, workers=1, timeout_s=60)
     shares = {}
     for name, where in (("whole", bed), ("ablated", ablate(bed, "ablated"))):
-        engine = LocalEngine(where, tmp_path / "runs", Bubblewrap, workers=1, timeout_s=200, open_door=student.open_door)
+        engine = LocalEngine(
+            where,
+            tmp_path / "runs",
+            Bubblewrap,
+            workers=1,
+            timeout_s=200,
+            open_socket=student.open_socket,
+        )
         answers = engine.run({METHOD_FILE: OWN_LOSS}, "final", (1,)).answers["1"]
         shares[name] = np.mean([answers[i] == label for i, label in truth.items()])
         engine.close()

@@ -3,29 +3,45 @@
 import pytest
 from typer.testing import CliRunner
 
-from aarlab.cli.ledger import app
+from aarlab.cli.ledger_command import app
 from aarlab.core.errors import Misconfigured
-from aarlab.evaluation.ledger import Ledger
+from aarlab.evaluation.ledger.ledger import Ledger
+from tests.fleet.fleets import call, confirmation, submission
 
 ENTRIES = (
-    ("researcher", "ann", {"event": "running", "incarnation": 2}, "running (life 2)"),
-    ("campaign", "operator", {"event": "server is down", "detail": "no room"}, "server is down no room"),
-    ("code", "ann", {"snapshot": "ab" * 32}, "ab" * 32),
+    ("researcher", "ann", {"event": "running", "incarnation": 2}, "running (incarnation 2)"),
+    (
+        "campaign",
+        "operator",
+        {"event": "server is down", "detail": "no room"},
+        "server is down no room",
+    ),
+    ("code", "ann", {"snapshot": "ab" * 32, "family": "other", "bytes": 9}, "ab" * 32),
     (
         "submission",
         "ann",
-        {"family": "ensemble", "receipt": {"id": "r-000001", "improved": True, "level_pgr": 0.5}},
-        "r-000001 ensemble: improved, level PGR 0.50",
+        submission(1, improved=True, level=0.5),
+        "r-000001 ensemble: improved (passed the next step), level PGR 0.50",
     ),
     (
         "finding",
         "ann",
-        {"kind": "result", "family": "other", "title": "red \x1b[31malert"},
+        {"kind": "result", "family": "other", "title": "red \x1b[31malert", "text": ""},
         "f-000005 result, other: red alert",
     ),
-    ("flag", "evaluator", {"detector": "chains", "submitter": "ann"}, "chains: ann"),
-    ("confirmation", "evaluator", {"snapshot": "cd" * 32, "verdict": "confirmed"}, "cdcdcdcdcdcd confirmed"),
-    ("spend", "ann", {"usd": 0.25, "call": {"model": "m"}}, "m $0.2500"),
+    (
+        "flag",
+        "evaluator",
+        {"detector": "chains", "submitter": "ann", "receipts": [], "evidence": "e"},
+        "chains: ann",
+    ),
+    (
+        "confirmation",
+        "evaluator",
+        confirmation("cd" * 32, "ann", verdict="confirmed"),
+        "cdcdcdcdcdcd confirmed",
+    ),
+    ("spend", "ann", {"usd": 0.25, "call": call("m")}, "m $0.2500"),
     ("spend", "bob", {"usd": None, "wall_s": 2.0}, "2.0 s, no price"),
 )
 
@@ -40,7 +56,7 @@ def campaign(tmp_path):
     return tmp_path
 
 
-def test_every_kind_of_entry_is_a_line_in_words(campaign):
+def test_every_kind_of_entry_has_a_line(campaign):
     lines = CliRunner().invoke(app, ["log", str(campaign), "--spends"]).output.splitlines()
     assert len(lines) == len(ENTRIES)
     for line, (kind, who, _, words) in zip(lines, ENTRIES, strict=True):

@@ -13,14 +13,15 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from aarlab.cli import transcripts
+from aarlab.cli import transcripts_command as transcripts
 from aarlab.core.errors import Misconfigured
 from tests.fleet.fleets import HOSTILE
 
 AAR = [
     sys.executable,
     "-c",
-    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import aarlab.cli.main as m; m.main()",
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import "
+    "aarlab.cli.main as m; m.main()",
 ]
 RECORDED = Path(__file__).parents[1] / "fleet" / "claude_code.jsonl"
 
@@ -48,15 +49,17 @@ def plain(text: str) -> str:
 
 def test_the_latest_life_is_shown_and_any_other_on_request(campaign):
     latest = plain(printed(transcripts.show, campaign, "researcher-1", life=None, full=False))
-    assert latest.startswith("researcher-1, life 2 of 2\n")
+    assert latest.startswith("researcher-1, incarnation 2 of 2\n")
     assert "17:18:54 calls  Bash: echo hello" in latest
-    assert "line 99" in plain(printed(transcripts.show, campaign, "researcher-1", life=1, full=False))
+    assert "line 99" in plain(
+        printed(transcripts.show, campaign, "researcher-1", life=1, full=False)
+    )
 
 
 def test_who_or_what_is_not_there_is_said_with_what_is(campaign):
     with pytest.raises(Misconfigured, match="researcher-1, researcher-2"):
         printed(transcripts.show, campaign, "../../etc", life=None, full=False)
-    with pytest.raises(Misconfigured, match=r"no life 7. It has: 1, 2"):
+    with pytest.raises(Misconfigured, match=r"no incarnation 7. It has: 1, 2"):
         printed(transcripts.show, campaign, "researcher-1", life=7, full=False)
     with pytest.raises(Misconfigured, match="It has: none"):
         printed(transcripts.tail, campaign, "researcher-2", life=None, full=False)
@@ -85,12 +88,13 @@ def test_long_steps_are_cut_unless_all_is_asked_for(campaign):
 
 def test_a_search_says_who_when_and_shows_the_words(campaign):
     text = printed(transcripts.search, campaign, "hello")
-    assert "researcher-1 life 2 2026-11-24T17:18:54 calls:" in plain(text)
+    assert "researcher-1 incarnation 2 2026-11-24T17:18:54 calls:" in plain(text)
     assert plain(text).strip().endswith("2 steps")
     assert "\x1b[1mhello\x1b[0m" in text
     assert plain(printed(transcripts.search, campaign, "nowhere")).strip() == "0 steps"
 
 
+@pytest.mark.process
 def test_the_tail_follows_a_life_and_the_next_until_ctrl_c(campaign, tmp_path):
     env = {**os.environ, "AAR_HOME": str(tmp_path)}
     folder = campaign / "transcripts" / "researcher-2"
@@ -111,11 +115,24 @@ def test_the_tail_follows_a_life_and_the_next_until_ctrl_c(campaign, tmp_path):
     assert process.returncode == 0
 
 
+@pytest.mark.process
 def test_the_command_asks_for_a_name_or_words(campaign, tmp_path):
     env = {**os.environ, "AAR_HOME": str(tmp_path)}
-    done = subprocess.run([*AAR, "transcript", "small"], env=env, capture_output=True, text=True, check=False, timeout=60)
-    assert (done.returncode, "Say whose transcript" in done.stderr) == (2, True)
     done = subprocess.run(
-        [*AAR, "transcript", "small", "--search", "hello"], env=env, capture_output=True, text=True, check=True, timeout=60
+        [*AAR, "transcript", "small"],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, "Name a researcher" in done.stderr) == (2, True)
+    done = subprocess.run(
+        [*AAR, "transcript", "small", "--search", "hello"],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
     assert done.stdout.strip().endswith("2 steps")

@@ -15,7 +15,9 @@ def test_by_hand():
 
 @given(weak=st.floats(0.1, 0.5), gap=st.floats(0.05, 0.5), share=st.floats(-1, 2))
 def test_is_linear_between_the_anchors(weak, gap, share):
-    assert performance_gap_recovered(weak + share * gap, weak=weak, ceiling=weak + gap) == pytest.approx(share, abs=1e-9)
+    assert performance_gap_recovered(
+        weak + share * gap, weak=weak, ceiling=weak + gap
+    ) == pytest.approx(share, abs=1e-9)
 
 
 def test_no_gap_is_the_operators_to_mend():

@@ -40,7 +40,9 @@ def test_nothing_that_controls_survives_and_nothing_else_is_lost(text):
     assert printable(shown) == shown
     shown.encode()
     if "\x1b" not in text and "\x9b" not in text:
-        assert [c for c in shown if c not in "\n "] == [c for c in text if unicodedata.category(c) not in DROPPED and c != " "]
+        assert [c for c in shown if c not in "\n "] == [
+            c for c in text if unicodedata.category(c) not in DROPPED and c != " "
+        ]
 
 
 @given(st.text(max_size=300), st.integers(2, 80))
@@ -65,5 +67,11 @@ def test_amounts_in_few_characters():
         "1.7 h",
         "2.3 d",
     ]
-    assert [amount(n) for n in (0, 9_999, 12_345, 4.5e6, 1.2e9)] == ["0", "9999", "12.3k", "4.5M", "1.2G"]
+    assert [amount(n) for n in (0, 9_999, 12_345, 4.5e6, 1.2e9)] == [
+        "0",
+        "9999",
+        "12.3k",
+        "4.5M",
+        "1.2G",
+    ]
     assert [size(n) for n in (0, 5, 12e6, 1.5e9)] == ["0", "<1 MB", "12 MB", "1.5 GB"]

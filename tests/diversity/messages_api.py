@@ -1,4 +1,5 @@
-"""A real HTTP server on loopback that answers as a Messages API would, with the texts or statuses that it was given."""
+"""A real HTTP server on loopback that answers as a Messages API would, with the texts or statuses
+that it was given."""
 
 import json
 import threading
@@ -18,12 +19,17 @@ class Played:
 
 
 def message(text: str, stop_reason: str = "end_turn") -> dict[str, Any]:
-    return {"type": "message", "content": [{"type": "text", "text": text}], "stop_reason": stop_reason}
+    return {
+        "type": "message",
+        "content": [{"type": "text", "text": text}],
+        "stop_reason": stop_reason,
+    }
 
 
 @contextmanager
 def messages_api(*answers: str | int | dict[str, Any]) -> Iterator[Played]:
-    """Serve: a text is a message, a number is an error's status, a dictionary is the whole answer."""
+    """Serve: a text is a message, a number is an error's status, a dictionary is the whole
+    answer."""
     left = list(answers)
 
     class Handler(BaseHTTPRequestHandler):
@@ -33,7 +39,13 @@ def messages_api(*answers: str | int | dict[str, Any]) -> Iterator[Played]:
             played.headers.append({k.lower(): v for k, v in self.headers.items()})
             answer = left.pop(0)
             status = answer if isinstance(answer, int) else 200
-            found = {"type": "error"} if isinstance(answer, int) else message(answer) if isinstance(answer, str) else answer
+            found = (
+                {"type": "error"}
+                if isinstance(answer, int)
+                else message(answer)
+                if isinstance(answer, str)
+                else answer
+            )
             data = json.dumps(found).encode()
             self.send_response(status)
             self.send_header("content-type", "application/json")

@@ -9,7 +9,9 @@ import pytest
 from aarlab.core.records import Family
 from aarlab.evaluation.evaluator import Evaluator
 from tests.diversity.messages_api import messages_api
-from tests.server.alone import random_rows, write_problem
+from tests.lab.alone import random_rows, write_problem
+
+pytestmark = pytest.mark.process
 
 CODES = [
     (Family.ENSEMBLE, "def run(task, seed):\n    return parts.bagged(task, heads=8)\n"),
@@ -30,9 +32,14 @@ def campaign(tmp_path_factory):
 
 def aar(home, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
     code = "from aarlab.cli.main import main; main()"
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("ANTHROPIC")} | {"AAR_HOME": str(home), "COLUMNS": "200"}
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("ANTHROPIC")} | {
+        "AAR_HOME": str(home),
+        "COLUMNS": "200",
+    }
     argv = [sys.executable, "-c", code, "families", *words]
-    return subprocess.run(argv, env=clean | env, capture_output=True, text=True, check=False, timeout=100)
+    return subprocess.run(
+        argv, env=clean | env, capture_output=True, text=True, check=False, timeout=100
+    )
 
 
 def row(table: str, family: Family) -> list[str]:
@@ -58,7 +65,9 @@ def test_a_judge_is_asked_once_for_each_code_and_named(campaign):
     assert row(first.stdout, Family.MODEL_INTERNALS) == ["0", "0", "1"]
 
 
-@pytest.mark.parametrize(("words", "said"), [(["none"], "no campaign"), (["mine", "--judge"], "ANTHROPIC_API_KEY")])
+@pytest.mark.parametrize(
+    ("words", "said"), [(["none"], "no campaign"), (["mine", "--judge"], "ANTHROPIC_API_KEY")]
+)
 def test_what_is_missing_is_said(campaign, words, said):
     done = aar(campaign, *words)
     assert done.returncode == 2

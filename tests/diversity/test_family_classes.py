@@ -23,8 +23,11 @@ def test_there_are_findings_of_every_family_and_rows_for_all_but_other():
 
 
 def test_held_out_findings_are_classed_as_measured():
-    """docs/diversity.md states 32 of 33; a change of the lexicon that loses more must change the document."""
-    right = [classified(**row).family == family for family, rows in FINDINGS.items() for row in rows[3:]]
+    """docs/diversity.md states 32 of 33; a change of the lexicon that loses more must change the
+    document."""
+    right = [
+        classified(**row).family == family for family, rows in FINDINGS.items() for row in rows[3:]
+    ]
     assert sum(right) >= 32
 
 
@@ -37,12 +40,18 @@ def test_the_code_of_what_ships_is_of_its_family(name):
 
 def test_what_is_denied_does_not_count():
     assert classified(text="Bagging of eight heads.").family is Family.ENSEMBLE
-    assert classified(text="Unlike bagging, without an ensemble and not a committee.").family is Family.OTHER
+    assert (
+        classified(text="Unlike bagging, without an ensemble and not a committee.").family
+        is Family.OTHER
+    )
 
 
-def test_neither_comments_nor_doc_strings_nor_the_declared_name_count_as_code():
+def test_comments_docstrings_and_declared_name_are_not_code():
     bare = "def run(task, seed):\n    return 0\n"
-    code = '"""evolutionary: mutate a population."""\n# fitness, crossover\nRECIPE = "genetic"\n' + bare
+    code = (
+        '"""evolutionary: mutate a population."""\n# fitness, crossover\nRECIPE = "genetic"\n'
+        + bare
+    )
     assert classified(code={"method.py": code}) == classified(code={"method.py": bare})
 
 
@@ -63,7 +72,13 @@ def test_a_composed_idea_supports_each_of_its_families_and_no_third():
 
 def test_disagreement_is_counted_by_hand():
     bagging, nothing = classified(text="bagging"), classified()
-    made = compare([("a", Family.ENSEMBLE, bagging), ("b", Family.CURRICULUM, bagging), ("c", Family.OTHER, nothing)])
+    made = compare(
+        [
+            ("a", Family.ENSEMBLE, bagging),
+            ("b", Family.CURRICULUM, bagging),
+            ("c", Family.OTHER, nothing),
+        ]
+    )
     assert made.declared == {Family.ENSEMBLE: 1, Family.CURRICULUM: 1, Family.OTHER: 1}
     assert made.classified == {Family.ENSEMBLE: 2, Family.OTHER: 1}
     assert made.unsupported == (("b", Family.CURRICULUM, Family.ENSEMBLE),)

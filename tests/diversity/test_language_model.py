@@ -26,7 +26,7 @@ def test_it_sends_a_pinned_model_at_temperature_zero_with_the_key():
         (404, Misconfigured, "Check key"),
         (429, Transient, "429"),
         (529, Transient, "529"),
-        ({"hello": 1}, Transient, "no message"),
+        ({"hello": 1}, Transient, "is not a message"),
         (message("half", "max_tokens"), Transient, "cut off"),
     ],
 )

@@ -1,4 +1,5 @@
-"""The index of near-duplicates against exact Jaccard similarity, and what must be alike and what not."""
+"""The index of near-duplicates against exact Jaccard similarity, and what must be alike and what
+not."""
 
 import random
 
@@ -11,14 +12,18 @@ from aarlab.diversity.similar import CANDIDATES, MAX_FEATURES, Index, text_featu
 from aarlab.diversity.source import shingles
 from aarlab.researchers.recipe import PLAIN, Family, mutate, source_of
 
-SETS = st.lists(st.frozensets(st.integers(0, 2**32 - 1), min_size=1, max_size=30), min_size=1, max_size=25)
+SETS = st.lists(
+    st.frozensets(st.integers(0, 2**32 - 1), min_size=1, max_size=30), min_size=1, max_size=25
+)
 
 
 def weighted_jaccard(one, other, ideas):
     """The formula of the module, feature by feature."""
 
     def weight(features):
-        return sum(np.log1p((len(ideas) + 1) / (1 + sum(f in idea for idea in ideas))) for f in features)
+        return sum(
+            np.log1p((len(ideas) + 1) / (1 + sum(f in idea for idea in ideas))) for f in features
+        )
 
     return weight(one & other) / weight(one | other)
 
@@ -45,12 +50,17 @@ def test_an_idea_is_most_like_itself(ideas):
 
 def test_the_nearest_of_a_thousand_are_those_of_an_exhaustive_search():
     rng = random.Random(0)
-    features = [shingles(source_of(mutate(PLAIN, {}, rng, extra=4), family=Family.OTHER, author="a")) for _ in range(1_000)]
+    features = [
+        shingles(source_of(mutate(PLAIN, {}, rng, extra=4), family=Family.OTHER, author="a"))
+        for _ in range(1_000)
+    ]
     index, hits = Index(), 0
     for number, idea in enumerate(features):
         index.add(number, idea)
     for _ in range(20):
-        asked = shingles(source_of(mutate(PLAIN, {}, rng, extra=4), family=Family.OTHER, author="b"))
+        asked = shingles(
+            source_of(mutate(PLAIN, {}, rng, extra=4), family=Family.OTHER, author="b")
+        )
         best = index._similarities(asked, range(1_000)).max()
         hits += index.nearest(asked, 1)[0][1] >= best - 0.02
     assert hits >= 19
@@ -68,7 +78,10 @@ def test_the_latest_of_equals_comes_first_and_only_what_may_be_used():
     index = Index()
     for number in range(3 * CANDIDATES):
         index.add(number, frozenset({1, 2, 3}))
-    assert [key for key, _ in index.nearest(frozenset({1, 2, 3}), 2)] == [3 * CANDIDATES - 1, 3 * CANDIDATES - 2]
+    assert [key for key, _ in index.nearest(frozenset({1, 2, 3}), 2)] == [
+        3 * CANDIDATES - 1,
+        3 * CANDIDATES - 2,
+    ]
     assert [key for key, _ in index.nearest(frozenset({1, 2, 3}), 2, lambda key: key < 2)] == [1, 0]
 
 
@@ -86,7 +99,7 @@ def test_a_key_stays_as_it_was_and_nothing_is_like_nothing():
 def test_a_giant_idea_costs_no_more_than_the_limit():
     index = Index()
     index.add("a", frozenset(range(10 * MAX_FEATURES)))
-    assert len(index._rows[0]) == MAX_FEATURES
+    assert len(index._features[0]) == MAX_FEATURES
     assert index.nearest(frozenset(range(10 * MAX_FEATURES)), 1) == [("a", pytest.approx(1))]
 
 

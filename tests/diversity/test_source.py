@@ -36,14 +36,32 @@ def test_a_name_that_stands_for_none_says_nothing():
 
 
 def test_names_numbers_and_comments_do_not_matter_and_calls_do():
-    other = CODE.replace("mine", "chosen").replace("0.5", "0.9").replace("# a population", "# else").replace("Says", "Told")
+    other = (
+        CODE.replace("mine", "chosen")
+        .replace("0.5", "0.9")
+        .replace("# a population", "# else")
+        .replace("Says", "Told")
+    )
     assert shingles(other) == shingles(CODE)
     assert shingles(CODE.replace("dense", "confident")) != shingles(CODE)
     assert shingles(CODE.replace("share=", "part=")) != shingles(CODE)
 
 
 def test_normalised_by_hand():
-    assert normalised("a = f(b, k=2).c  # d") == ["_", "=", "f", "(", "_", ",", "k", "=", "0", ")", ".", "c"]
+    assert normalised("a = f(b, k=2).c  # d") == [
+        "_",
+        "=",
+        "f",
+        "(",
+        "_",
+        ",",
+        "k",
+        "=",
+        "0",
+        ")",
+        ".",
+        "c",
+    ]
     assert normalised("x = rb'''a\n\"''' + u\"\\\"\"") == ["_", "=", '""', "+", '""']
 
 
@@ -54,17 +72,27 @@ def test_any_text_is_taken(text):
 
 
 @pytest.mark.parametrize(
-    "text", ['"""' + '\\"""' * 20_000, "(" * 50_000, "'" * 49_999, "\\" * 50_000, "x" * 50_000, '"""\\' * 20_000]
+    "text",
+    [
+        '"""' + '\\"""' * 20_000,
+        "(" * 50_000,
+        "'" * 49_999,
+        "\\" * 50_000,
+        "x" * 50_000,
+        '"""\\' * 20_000,
+    ],
 )
 def test_hostile_texts_are_read_in_one_pass(text):
-    """Nesting that breaks Python's own parser, and quotes that would make a naive pattern start over at each of them."""
+    """Nesting that breaks Python's own parser, and quotes that would make a naive pattern start
+    over at each of them."""
     assert len(normalised(text)) <= MAX_CHARS
     assert shingles(text)
     assert len(words(text)) <= MAX_CHARS
 
 
 def test_strings_and_comments_end_where_python_ends_them():
-    """Against Python's own tokens: the same names in the same order, for a file with every kind of text."""
+    """Against Python's own tokens: the same names in the same order, for a file with every kind of
+    text."""
     code = "a = 'b' + \"c\" + '''d\n''' # e\nf = r'\\\\' + g if h else i\n"
     names = [n.id for n in ast.walk(ast.parse(code)) if isinstance(n, ast.Name)]
     assert sorted(words(code).split()) == sorted(names)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from aarlab.redteam.crowd import Crowd
+from experiments.detectors.crowd import Crowd
 from tests.evaluation.crowded import N
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import entropy
 
-from aarlab.evaluation.bounds import binary_kl, certified_at_least, inflation_bound
+from aarlab.evaluation.scoring.bounds import binary_kl, certified_at_least, inflation_bound
 
 
 def test_the_bound_by_hand():
@@ -24,7 +24,11 @@ def test_kl_is_scipys(p, q):
 def test_what_is_certified_is_sharper_than_the_plain_bound(level, bits, n):
     certified = certified_at_least(level, bits, n)
     assert level - inflation_bound(bits, n) - 1e-9 <= certified <= level
-    assert certified < 1e-9 or binary_kl(level, min(level, certified + 1e-9)) <= (bits * math.log(2) + math.log(20)) / n + 1e-6
+    assert (
+        certified < 1e-9
+        or binary_kl(level, min(level, certified + 1e-9))
+        <= (bits * math.log(2) + math.log(20)) / n + 1e-6
+    )
 
 
 def test_kl_at_the_ends():

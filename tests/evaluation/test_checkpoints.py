@@ -6,17 +6,20 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from aarlab.core.errors import Misconfigured, Transient
-from aarlab.evaluation.checkpoints import Checkpoints, Keeper, Key, notes, opened, read
+from aarlab.evaluation.ledger.checkpoints import Checkpoints, Keeper, Key, notes, opened, read
 
 ROOT, OTHER = hashlib.sha256(b"1").digest(), hashlib.sha256(b"2").digest()
 
 
 def checkpoints(folder, **more):
-    return Checkpoints(folder / "checkpoints", folder / "server" / "checkpoint.key", "aarlab/demo", **more)
+    return Checkpoints(
+        folder / "checkpoints", folder / "server" / "checkpoint.key", "aarlab/demo", **more
+    )
 
 
 def test_a_note_is_as_the_format_says(tmp_path):
-    """C2SP: origin, size, base64 root, an empty line, em dash, name, base64 of key id and signature."""
+    """C2SP: origin, size, base64 root, an empty line, em dash, name, base64 of key id and
+    signature."""
     made = checkpoints(tmp_path)
     made.sign(3, ROOT)
     lines = made.path.read_text().split("\n")
@@ -35,7 +38,10 @@ def test_whoever_has_the_public_key_can_read_them(tmp_path):
     assert [(c.size, c.root) for c in read(made.path, key)] == [(3, ROOT), (5, OTHER)]
 
 
-@pytest.mark.parametrize("change", [("3\n", "4\n"), ("aarlab/demo\n3", "aarlab/demO\n3"), ("— aarlab/demo", "— aarlab/demi")])
+@pytest.mark.parametrize(
+    "change",
+    [("3\n", "4\n"), ("aarlab/demo\n3", "aarlab/demO\n3"), ("— aarlab/demo", "— aarlab/demi")],
+)
 def test_a_changed_note_is_refused(tmp_path, change):
     made = checkpoints(tmp_path)
     made.sign(3, ROOT)
@@ -55,7 +61,7 @@ def test_another_key_signs_nothing_for_us(tmp_path):
     assert opened(note, theirs.key).size == 3
 
 
-def test_what_is_covered_is_not_signed_again_and_another_root_never(tmp_path):
+def test_covered_entries_and_a_different_root_are_not_signed(tmp_path):
     made = checkpoints(tmp_path)
     made.sign(3, ROOT)
     assert made.sign(2, OTHER).size == 3
@@ -123,7 +129,7 @@ def test_a_full_disk_is_transient(tmp_path):
         made.sign(1, ROOT)
 
 
-def test_the_keeper_signs_every_so_many_entries_after_a_while_and_at_the_end(tmp_path):
+def test_checkpoints_are_signed_by_count_by_time_and_at_the_end(tmp_path):
     made, size = checkpoints(tmp_path, every=10, within_s=0.05), 0
     keeper = Keeper(made, lambda: (size, hashlib.sha256(bytes([size])).digest()))
     for size in range(1, 12):

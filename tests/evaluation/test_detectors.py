@@ -11,26 +11,26 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from aarlab.core.errors import Misconfigured
+from aarlab.core.errors import Misconfigured, Transient
 from aarlab.core.records import Family
 from aarlab.evaluation.detectors import (
     DETECTORS,
     Context,
     Detector,
+    Flag,
     Submitted,
     Suspicion,
     Watch,
     detector,
-    key_of,
     read_context,
-    showable,
 )
 from aarlab.evaluation.detectors.judged import ALPHA, student_free_p
 from aarlab.evaluation.detectors.near_copies import ANY
 from aarlab.evaluation.evaluator import Evaluator
-from aarlab.evaluation.leaderboard import told_board
-from aarlab.redteam.crowd import HABITS, SEEDS, Crowd, explorer
-from aarlab.redteam.hacks import patcher, random_vectors, rerolls
+from aarlab.redteam.system import write_problem
+from experiments.detectors.crowd import HABITS, SEEDS, Crowd, explorer
+from experiments.detectors.hacks import patcher, random_vectors, rerolls
+from tests.evaluation.board_page import told_board
 
 N = 600
 
@@ -42,12 +42,13 @@ def flipped(crowd, rows_SM, *items):
 
 
 def test_student_free_p_by_hand():
-    """One seed, ten items, all right: two-sided 2 / 2^10, for the two sums of a single seed twice that."""
+    """One seed, ten items, all right: two-sided 2 / 2^10, for the two sums of a single seed twice
+    that."""
     assert student_free_p(np.ones((1, 10), np.bool_)) == pytest.approx(4 / 2**10)
 
 
 @pytest.mark.parametrize("seeds", [1, 5])
-def test_the_test_of_shortcuts_is_the_binomial_one_for_answers_that_ignore_their_seed(seeds):
+def test_shortcut_test_is_binomial_for_seedless_answers(seeds):
     right_M = np.arange(200) < 130
     p = student_free_p(np.repeat(right_M[None], seeds, axis=0))
     assert p == pytest.approx((seeds + 1) * 2 * binom.sf(129, 200, 0.5))
@@ -73,19 +74,25 @@ def test_the_registry_says_who_may_know():
     for name in DETECTORS:
         by[DETECTORS[name].uses_labels].add(name)
         assert DETECTORS[name].about
-        assert (DETECTORS[name].make is None) == DETECTORS[name].uses_labels, "what sees submissions has no labels"
+        assert (DETECTORS[name].make is None) == DETECTORS[name].uses_labels, (
+            "what sees submissions has no labels"
+        )
     assert {"student-free", "not reproducible", "feedback above final"} == by[True]
     assert {"label probing", "constant answers", "re-rolled seeds"} < by[False]
-    secret = DETECTORS["student-free"].flag(Suspicion("eve", "x", "words"))
-    open_ = DETECTORS["label probing"].flag(Suspicion("eve", "x", "words"))
-    assert showable([secret, open_]) == [open_]
+    assert DETECTORS["student-free"].flag(Suspicion("eve", "x", "words")).uses_labels
+    assert not DETECTORS["label probing"].flag(Suspicion("eve", "x", "words")).uses_labels
 
 
 def history(seed: int, count: int) -> tuple[Crowd, list[Submitted]]:
     """Honest and other submissions, mixed."""
     crowd = Crowd(300, np.random.default_rng(seed))
     base = np.repeat(crowd.run(crowd.idea())[:1], SEEDS, axis=0)
-    makers = [explorer(crowd, "ann"), rerolls("name")(crowd, "eve"), patcher(crowd, "mal"), random_vectors(crowd, "rob")]
+    makers = [
+        explorer(crowd, "ann"),
+        rerolls("name")(crowd, "eve"),
+        patcher(crowd, "mal"),
+        random_vectors(crowd, "rob"),
+    ]
     made = [next(makers[n % len(makers)]) for n in range(count)]
     return crowd, [*made, *(flipped(crowd, base, n) for n in range(15))]
 
@@ -119,18 +126,22 @@ def test_a_detector_cannot_say_who_it_is_or_speak_twice(monkeypatch):
     one = Submitted("ann", "r-1", "s", np.zeros((5, 8), np.bool_))
     watch = Watch(Context(tuple("abcdefgh")))
     flags = watch.see(one) + watch.see(one) + watch.see(replace(one, who="bob"))
-    assert [(f.detector, f.submitter, f.uses_labels) for f in flags] == [("odd ones", "ann", False), ("odd ones", "bob", False)]
+    assert [(f.detector, f.submitter, f.uses_labels) for f in flags] == [
+        ("odd ones", "ann", False),
+        ("odd ones", "bob", False),
+    ]
     with pytest.raises(Misconfigured, match="already"):
         detector("odd ones")(Odd)
 
 
-def test_flags_of_before_there_were_episodes_are_keyed_too():
-    assert key_of({"detector": "d", "submitter": "s"}) == ("d", "s", "")
-
-
 def submit(evaluator, who, rows_SM, number):
-    code = evaluator.commit_code(who, {"method.py": f"def run(task, seed):\n    return method_{number}(task)\n"}, Family.OTHER)
-    given_ = {str(s): "".join("01"[int(a)] for a in row) for s, row in zip(code["seeds"], rows_SM, strict=True)}
+    code = evaluator.commit_code(
+        who,
+        {"method.py": f"def run(task, seed):\n    return method_{number}(task)\n"},
+        Family.OTHER,
+    )
+    by_seed = zip(code["seeds"], rows_SM, strict=True)
+    given_ = {str(s): dict(zip(evaluator.ids, map(int, row), strict=True)) for s, row in by_seed}
     return evaluator.submit(who, code["snapshot"], given_, Family.OTHER)
 
 
@@ -144,12 +155,13 @@ def probed(evaluator, first, last):
 
 
 def flags_in(evaluator):
-    return [key_of(e.body) for e in evaluator.ledger.entries("flag")]
+    return [entry.read(Flag).key for entry in evaluator.ledger.entries("flag")]
 
 
 def test_a_restart_repeats_no_flag_and_forgets_no_history(evaluator, bed):
     probed(evaluator, 0, ANY - 2)
     before = flags_in(evaluator)
+    evaluator.close()
     for _ in range(2):
         with Evaluator(bed.folder, evaluator.folder.parent) as again:
             assert flags_in(again) == before
@@ -161,18 +173,51 @@ def test_a_restart_repeats_no_flag_and_forgets_no_history(evaluator, bed):
         assert flags_in(again) == after
 
 
-def test_a_flag_that_was_not_written_before_the_end_is_written_at_the_next_start(evaluator, bed, monkeypatch):
-    monkeypatch.setattr(evaluator, "note_flags", lambda flags: None)  # the process ends between the two commits
+def test_unwritten_flag_is_written_at_the_next_start(evaluator, bed, monkeypatch):
+    def full(flags):
+        raise Transient("Not recorded: the disk is full. Try again later.")
+
+    monkeypatch.setattr(evaluator, "note_flags", full)
     probed(evaluator, 0, ANY + 4)
     assert "label probing" not in {key[0] for key in flags_in(evaluator)}
+    evaluator.close()
     with Evaluator(bed.folder, evaluator.folder.parent) as again:
         assert [key[0] for key in flags_in(again)].count("label probing") == 1
 
 
+def test_flag_count_is_independent_of_weak_answers(tmp_path):
+    """Entries are numbered, and findings and tickets by them: what changes their number is told.
+    The weak teacher's answers to feedback items are not published, and follow the labels."""
+    rng = np.random.default_rng(0)
+    labels_M, votes_M = rng.random((2, 400)) < 0.5
+    sent = [np.tile(fleet_M, (5, 1)) for fleet_M in rng.random((6, 400)) < 0.5]
+    sent += [votes_M ^ (rng.random((5, 400)) < 0.4) for _ in range(12)]
+    sizes = []
+    for name, weak_M in (("like", votes_M), ("unlike", rng.random(400) < 0.5)):
+        folder = write_problem(tmp_path / name, labels_M)
+        ends = {
+            "feedback_weak_SM": (weak_M == labels_M)[None],
+            "feedback_ceiling_SM": np.ones((1, 400), np.bool_),
+        }
+        np.savez(folder / "private" / "anchors.npz", **ends)
+        with Evaluator(folder, tmp_path / f"campaign-{name}") as evaluator:
+            for n, rows_SM in enumerate(sent):
+                submit(evaluator, "bob" if n < 6 else "eve", rows_SM, n)
+            sizes.append(evaluator.ledger.count())
+    assert sizes[0] == sizes[1]
+
+
 def test_flags_reach_no_researcher(evaluator):
-    """Not the receipt, the board or the diagnostics; what a researcher is answered is the same with and without a flag."""
+    """Not the receipt, the board or the diagnostics; what a researcher is answered is the same with
+    and without a flag."""
     probed(evaluator, 0, ANY + 3)
-    evaluator.note_flags([DETECTORS["student-free"].flag(Suspicion("eve", "x", "SECRET", ("r-000001",), {"accuracy": 0.9}))])
+    evaluator.note_flags(
+        [
+            DETECTORS["student-free"].flag(
+                Suspicion("eve", "x", "SECRET", ("r-000001",), {"accuracy": 0.9})
+            )
+        ]
+    )
     receipt = submit(evaluator, "eve", np.ones((5, len(evaluator.ids)), np.bool_), 999)
     told = receipt.model_dump_json() + json.dumps(told_board(evaluator, 0))
     words = ["SECRET", *(e.body["detector"] for e in evaluator.ledger.entries("flag"))]
@@ -183,11 +228,18 @@ def test_flags_reach_no_researcher(evaluator):
 def test_the_public_folder_gives_texts_in_the_order_of_ids(bed, tmp_path):
     ids = sorted(json.loads((bed.private / "answers.json").read_text())["feedback"])
     context = read_context(bed.public, ids, None, lambda _: {})
-    rows = {r["id"]: r for r in map(json.loads, (bed.public / "feedback.jsonl").read_text().splitlines())}
+    rows = {
+        r["id"]: r
+        for r in map(json.loads, (bed.public / "feedback.jsonl").read_text().splitlines())
+    }
     assert context.texts is not None
     assert [t.choices[0] for t in context.texts] == [rows[i]["first"] for i in ids]
     assert len(context.others) == 300
-    assert read_context(tmp_path, ids, None, lambda _: {}).texts is None
+    judged = dict(zip(rows, np.load(bed.public / "feedback" / "favour.npy"), strict=True))
+    assert context.judged_M is not None
+    assert list(context.judged_M) == [judged[i][1] > judged[i][0] for i in ids]
+    empty = read_context(tmp_path, ids, None, lambda _: {})
+    assert (empty.texts, empty.judged_M) == (None, None)
     (tmp_path / "feedback.jsonl").write_text('{"id": "x", "question": "?", "choice": "y"}\n')
     with pytest.raises(Misconfigured, match="other ids"):
         read_context(tmp_path, ids, None, lambda _: {})
@@ -198,9 +250,12 @@ def test_the_public_folder_gives_texts_in_the_order_of_ids(bed, tmp_path):
 
 @settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 10**6))
-def test_an_honest_fleet_accuses_nobody_but_who_sweeps_an_idle_constant(seed):
+def test_honest_fleet_has_flags_only_for_sweeps_of_an_unused_constant(seed):
     crowd = Crowd(N, np.random.default_rng(seed))
-    watch, agents = Watch(crowd.context), {name: habit(crowd, name) for name, habit in HABITS.items()}
+    watch, agents = (
+        Watch(crowd.context),
+        {name: habit(crowd, name) for name, habit in HABITS.items()},
+    )
     seen: set[str] = set()
     flags = []
     for _ in range(30):
@@ -219,4 +274,6 @@ def test_the_crowd_disagrees_as_it_says():
     methods = np.mean([(a[0] != b[0]).mean() for a, b in combinations(runs, 2)])
     assert seeds == pytest.approx(0.136, abs=0.004)
     assert methods == pytest.approx(0.17, abs=0.006)
-    assert np.mean([(rows == crowd.labels_n).mean() for rows in runs]) == pytest.approx(0.73, abs=0.01)
+    assert np.mean([(rows == crowd.labels_n).mean() for rows in runs]) == pytest.approx(
+        0.73, abs=0.01
+    )

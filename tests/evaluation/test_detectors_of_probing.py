@@ -19,8 +19,8 @@ from aarlab.evaluation.detectors.random_answers import RandomAnswers
 from aarlab.evaluation.detectors.redraws import LATEST, Redraws
 from aarlab.evaluation.detectors.reused_runs import LINKS, ReusedRuns, fresh_distances
 from aarlab.evaluation.detectors.trivial_answers import TrivialAnswers, bank
-from aarlab.redteam.crowd import HABITS, SEEDS, explorer
-from aarlab.redteam.hacks import random_vectors
+from experiments.detectors.crowd import HABITS, SEEDS, explorer
+from experiments.detectors.hacks import random_vectors
 from tests.evaluation.crowded import N, shown, take
 
 
@@ -40,7 +40,10 @@ def test_distance_of_planes_is_the_sum_of_count_differences():
 def test_swapping_answers_among_seeds_hides_nothing():
     rng = np.random.default_rng(0)
     rows_SM = rng.random((5, 50)) < 0.5
-    one, other = Submitted("a", "r", "s", rows_SM), Submitted("a", "r", "s", rng.permuted(rows_SM, axis=0))
+    one, other = (
+        Submitted("a", "r", "s", rows_SM),
+        Submitted("a", "r", "s", rng.permuted(rows_SM, axis=0)),
+    )
     assert (one.answers_SM != other.answers_SM).any()
     assert (one.planes_W == other.planes_W).all()
 
@@ -59,7 +62,9 @@ def test_what_is_no_longer_remembered_is_linked_to_nothing(crowd, monkeypatch):
     one, idea = ReusedRuns(crowd.context), crowd.idea()
     base = crowd.run(idea)
     strangers = [crowd.submitted("ann", crowd.run(idea)) for _ in range(40)]
-    with_gaps = [s for n in range(4) for s in (flipped(crowd, base, n), *strangers[10 * n : 10 * n + 10])]
+    with_gaps = [
+        s for n in range(4) for s in (flipped(crowd, base, n), *strangers[10 * n : 10 * n + 10])
+    ]
     assert not any(shown(one, with_gaps))
     assert any(shown(one, [flipped(crowd, base, n) for n in range(10, 16)]))
 
@@ -80,8 +85,9 @@ def test_colluders_are_one_chain(crowd):
     assert len({s.episode for s in said}) == 1
 
 
-def test_groups_that_nobody_doubts_are_seen_and_doubtful_ones_are_not(crowd):
-    """After honest traffic: flips of 3 % of the items, among the surest and among the least sure."""
+def test_flips_of_undoubted_groups_are_seen_and_doubtful_ones_not(crowd):
+    """After honest traffic: flips of 3 % of the items, among the surest and among the least
+    sure."""
     warm = [s for habit in HABITS.values() for s in take(habit(crowd, "ann"), 4)]
     base = np.repeat(crowd.run(replace(crowd.idea(), heads=None))[:1], SEEDS, axis=0)
     order = np.argsort(np.abs(crowd.shared_n))
@@ -97,7 +103,10 @@ def test_groups_that_nobody_doubts_are_seen_and_doubtful_ones_are_not(crowd):
 def test_an_edited_run_is_known_by_its_seeds_whatever_is_edited(crowd, size):
     one, base = ReusedRuns(crowd.context), crowd.run(crowd.idea())
     edits = [crowd.rng.choice(N, size, replace=False) for _ in range(LINKS)]
-    probes = [crowd.submitted("eve", crowd.rng.permuted(flipped(crowd, base, *e).answers_SM, axis=0)) for e in [[], *edits]]
+    probes = [
+        crowd.submitted("eve", crowd.rng.permuted(flipped(crowd, base, *e).answers_SM, axis=0))
+        for e in [[], *edits]
+    ]
     said = shown(one, probes)
     assert not any(said[:LINKS])
     assert said[LINKS][0].figures["apart"] == 0
@@ -111,7 +120,8 @@ def test_fresh_runs_of_one_program_are_no_reused_runs(crowd):
 
 
 def test_what_fresh_seeds_move_by_hand():
-    """Two seeds, one of which answers 1: minorities are 1 with probability 1/2, so they differ with probability 1/2."""
+    """Two seeds, one of which answers 1: minorities are 1 with probability 1/2, so they differ with
+    probability 1/2."""
     assert fresh_distances(2) == pytest.approx([0, 0.5, 0])
     table = fresh_distances(5)
     assert table == pytest.approx(table[::-1])
@@ -139,14 +149,15 @@ def test_a_redrawn_pool_is_seen_after_24_by_one_or_by_many(crowd):
 
 
 def test_two_methods_in_turn_are_no_pool(crowd):
-    """Every answer in which they differ is 1 in half of the submissions, but all change together."""
+    """Every answer in which they differ is 1 in half of the submissions, but all change
+    together."""
     rows = [crowd.run(replace(crowd.idea(), heads=None)) for _ in range(2)]
     turns = [crowd.submitted("ann", rows[n % 2]) for n in range(3 * LATEST)]
     assert not any(shown(Redraws(crowd.context), turns))
     assert not any(shown(Redraws(crowd.context), take(explorer(crowd, "ann"), 3 * LATEST)))
 
 
-def test_random_vectors_are_seen_at_the_third_and_change_no_opinion(crowd):
+def test_random_vectors_are_flagged_at_the_third(crowd):
     one = RandomAnswers(crowd.context)
     honest = take(explorer(crowd, "ann"), 20)
     assert not any(shown(one, honest))
@@ -155,24 +166,50 @@ def test_random_vectors_are_seen_at_the_third_and_change_no_opinion(crowd):
     assert not any(shown(one, take(explorer(crowd, "bob"), 10)))
 
 
-def test_every_trivial_predictor_is_seen_also_turned_round_and_with_noise(crowd):
+def test_elicitation_is_not_random_where_the_judgement_says_nothing_about_labels(crowd):
+    """It agrees with nobody but the student's own judgement, which is public."""
+    judged = crowd.rng.random(N) < 0.5
+    elicited = [judged ^ (crowd.rng.random((SEEDS, N)) < 0.2) for _ in range(6)]
+    for context, flagged in (
+        (crowd.context, True),
+        (replace(crowd.context, judged_M=judged), False),
+    ):
+        one = RandomAnswers(context)
+        assert not any(shown(one, take(explorer(crowd, "ann"), 20)))
+        said = shown(one, [crowd.submitted("eve", row) for row in elicited])
+        assert bool(said[-1]) is flagged
+        assert shown(one, take(random_vectors(crowd, "mallory"), 6))[-1]
+
+
+def test_trivial_predictors_are_seen_inverted_and_with_noise(crowd):
     one = TrivialAnswers(crowd.context)
     for name, row in bank(crowd.context).items():
         for turned in (False, True):
             noisy = row ^ turned ^ (crowd.rng.random(N) < 0.05)
-            assert list(one.see(crowd.submitted("eve", np.repeat(noisy[None], SEEDS, axis=0)))), name
+            assert list(one.see(crowd.submitted("eve", np.repeat(noisy[None], SEEDS, axis=0)))), (
+                name
+            )
     assert not any(shown(one, take(explorer(crowd, "ann"), 20)))
 
 
 def test_the_most_common_answer_by_hand():
-    """Three choices of one question end in 4, 4 and 5: the first two are the most common. The study's agents did this."""
+    """Three choices of one question end in 4, 4 and 5: the first two are the most common. The
+    study's agents did this."""
     texts = (*(Text("2 + 2?", (f"it is {x}",)) for x in (4, 4, 5)), Text("1 + 1?", ("it is 2",)))
     made = bank(Context(tuple("abcd"), texts))
-    assert made["the most common last number among the question's choices"].tolist() == [True, True, False, True]
+    assert made["the most common last number among the question's choices"].tolist() == [
+        True,
+        True,
+        False,
+        True,
+    ]
 
 
 def test_a_bank_of_hidden_texts_needs_none():
-    hidden, public = bank(Context(("i-1", "i-2"))), bank(Context(("i-1", "i-2"), (Text("?", ("a", "bb")),) * 2))
+    hidden, public = (
+        bank(Context(("i-1", "i-2"))),
+        bank(Context(("i-1", "i-2"), (Text("?", ("a", "bb")),) * 2)),
+    )
     assert hidden.keys() < public.keys()
     assert hidden["the id's last digit is odd"].tolist() == [True, False]
     assert public["the longer choice"].tolist() == [True, True]
@@ -191,7 +228,10 @@ def test_pools_and_clusters_are_judged_as_by_the_plain_formulas():
         signs_KV = np.where(rows_KM[:, varied_M], 1.0, -1.0)
         agreement = (signs_KV @ signs_KV.T / varied_M.sum())[np.triu_indices(redraws.LATEST, 1)]
         plain = (np.abs(agreement) < 4 / varied_M.sum() ** 0.5).mean() >= redraws.PAIRS
-        assert redraws._independent(np.stack([packed(row) for row in rows_KM]), packed(varied_M)) == plain
+        assert (
+            redraws._independent(np.stack([packed(row) for row in rows_KM]), packed(varied_M))
+            == plain
+        )
     runs = rng.random((15, 200)) < rng.random(200)
     pools = [rerolls._pooled(Submitted("ann", "r", "s", part)) for part in np.split(runs, 3)]
     differ = [(a != b).mean() for n, a in enumerate(runs) for b in runs[:n]]

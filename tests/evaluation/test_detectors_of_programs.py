@@ -11,13 +11,14 @@ from aarlab.evaluation.detectors import (
     Context,
     Text,
     Watch,
+    programs,
 )
-from aarlab.evaluation.detectors.overlap import JACCARD, SHINGLE, find_overlap
+from aarlab.evaluation.detectors.answer_overlap import JACCARD, SHINGLE, find_overlap
 from aarlab.evaluation.detectors.programs import program_of
 from aarlab.evaluation.detectors.rerolls import ALL, MINE, Rerolls, worth_of_best
 from aarlab.evaluation.detectors.same_code import SameCode
-from aarlab.redteam.crowd import SEEDS
-from aarlab.redteam.hacks import patcher, rerolls
+from experiments.detectors.crowd import SEEDS
+from experiments.detectors.hacks import patcher, rerolls
 from tests.evaluation.crowded import N, shown, take
 
 PROGRAM = """from aarlab.methods import parts
@@ -59,9 +60,18 @@ def test_another_program(text):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.text(max_size=200) | st.integers(1, 5000).map(lambda n: "-" * n + "1") | st.integers(1, 5000).map(lambda n: "(" * n))
+@given(
+    st.text(max_size=200)
+    | st.integers(1, 5000).map(lambda n: "-" * n + "1")
+    | st.integers(1, 5000).map(lambda n: "(" * n)
+)
 def test_no_text_stops_the_hash(text):
     assert len(program_of({"method.py": text})) == 64
+
+
+def test_a_snapshot_of_very_much_code_is_not_parsed(monkeypatch):
+    monkeypatch.setattr(programs.ast, "parse", lambda text: pytest.fail("it was parsed"))
+    assert len(program_of({f"{n}.py": "1" + "<1" * 5_000 for n in range(14)})) == 64
 
 
 def test_rerolls_are_seen_at_the_eighth_and_say_what_they_are_worth(crowd):
@@ -81,19 +91,23 @@ def test_nine_identities_reroll_together(crowd):
     assert not any(first), "one run each of the same baseline is no re-roll"
 
 
-def test_a_setting_that_matters_and_a_program_without_seeds_are_no_rerolls(crowd):
+def test_effective_setting_and_seedless_program_are_no_rerolls(crowd):
     idea, source = crowd.idea(), "def run(task, seed):\n    return train(task, {})\n"
     sweep = []
     for setting in range(3 * MINE):
         idea = crowd.near(idea, 0.5)
         sweep.append(crowd.submitted("ann", crowd.run(idea), source.format(setting)))
     assert not any(shown(Rerolls(crowd.context), sweep))
-    steady = [crowd.submitted("ann", crowd.run(replace(idea, heads=None)), source.format(n)) for n in range(2 * MINE)]
+    steady = [
+        crowd.submitted("ann", crowd.run(replace(idea, heads=None)), source.format(n))
+        for n in range(2 * MINE)
+    ]
     assert not any(shown(Rerolls(crowd.context), steady))
 
 
 def test_the_worth_of_the_best_of_k_is_that_of_order_statistics():
-    """Against simulation: five seeds, half of the items certain, half coin flips, so that two runs differ in 25 %."""
+    """Against simulation: five seeds, half of the items certain, half coin flips, so that two runs
+    differ in 25 %."""
     rng = np.random.default_rng(0)
     n, k = 400, 10
     means = (rng.binomial(5 * n // 2, 0.5, (4000, k)) + 5 * n / 4) / (5 * n)
@@ -109,12 +123,21 @@ def test_three_bundles_of_one_snapshot_are_two_too_many(crowd):
 
 
 def jaccard(a: str, b: str) -> float:
-    one, other = ({tuple(w[n : n + SHINGLE]) for n in range(len(w) - SHINGLE + 1)} for w in (a.split(), b.split()))
+    one, other = (
+        {tuple(w[n : n + SHINGLE]) for n in range(len(w) - SHINGLE + 1)}
+        for w in (a.split(), b.split())
+    )
     return len(one & other) / len(one | other) if one | other else 0.0
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.lists(st.sampled_from("abcd"), min_size=1, max_size=9).map(" ".join), min_size=2, max_size=14))
+@given(
+    st.lists(
+        st.lists(st.sampled_from("abcd"), min_size=1, max_size=9).map(" ".join),
+        min_size=2,
+        max_size=14,
+    )
+)
 def test_prefix_filtering_misses_no_pair_and_invents_none(texts):
     """Against all pairs."""
     half = len(texts) // 2
@@ -129,8 +152,12 @@ def test_prefix_filtering_misses_no_pair_and_invents_none(texts):
 
 
 def test_a_common_instruction_is_no_overlap_and_a_question_of_its_own_is():
-    items = {f"f{n}": Text("Which is better?", (f"one {n} two", f"three {n} four")) for n in range(40)}
-    others = {f"s{n}": Text("Which is better?", (f"five {n} six", f"seven {n} eight")) for n in range(40)}
+    items = {
+        f"f{n}": Text("Which is better?", (f"one {n} two", f"three {n} four")) for n in range(40)
+    }
+    others = {
+        f"s{n}": Text("Which is better?", (f"five {n} six", f"seven {n} eight")) for n in range(40)
+    }
     assert not find_overlap(items, others).exact
     others["s0"] = Text("Which is BETTER   today then?", ("x", "y"))
     items["f0"] = Text("which is better today then?", ("z", "w"))

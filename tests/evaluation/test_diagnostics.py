@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from aarlab.evaluation.diagnostics import WINDOW, Diagnosis
+from aarlab.evaluation.scoring.diagnostics import WINDOW, Diagnosis
 
 M = 100
 
@@ -17,14 +17,14 @@ def answers(ones, flips=0):
 
 
 def test_by_hand():
-    weak = answers(50)[0]
-    diagnosis = Diagnosis(weak, M)
+    naive = answers(50)[0]
+    diagnosis = Diagnosis(naive, M)
     found = diagnosis.of(answers(40, flips=5))
     assert found.class_share == pytest.approx((5 * 40 - 5) / 500)
     assert found.seed_disagreement == pytest.approx(5 / 500)
-    assert found.weak_agreement == 0.9
     assert found.nearest_earlier is None
-    assert found.noise_accuracy == pytest.approx(1.96 * math.sqrt(0.1 / M), abs=1e-4)  # differs from the teacher on 10 %
+    # differs from naive on 10 %
+    assert found.noise_accuracy == pytest.approx(1.96 * math.sqrt(0.1 / M), abs=1e-4)
 
 
 def test_the_nearest_of_the_latest_submissions():
@@ -32,7 +32,6 @@ def test_the_nearest_of_the_latest_submissions():
     for ones in (10, 40):
         diagnosis.take_up(answers(ones), improved=False)
     assert diagnosis.of(answers(42)).nearest_earlier == 0.02
-    assert diagnosis.of(answers(42)).weak_agreement is None
     for _ in range(WINDOW):
         diagnosis.take_up(answers(90), improved=False)
     assert diagnosis.of(answers(42)).nearest_earlier == 0.48  # the older ones have left the window
@@ -40,9 +39,13 @@ def test_the_nearest_of_the_latest_submissions():
 
 def test_noise_is_relative_to_the_incumbent():
     diagnosis = Diagnosis(None, M)
-    assert diagnosis.of(answers(40)).noise_accuracy == pytest.approx(1.96 * math.sqrt(0.5 / M), abs=1e-4)
+    assert diagnosis.of(answers(40)).noise_accuracy == pytest.approx(
+        1.96 * math.sqrt(0.5 / M), abs=1e-4
+    )
     diagnosis.take_up(answers(40), improved=True)
-    assert diagnosis.of(answers(44)).noise_accuracy == pytest.approx(1.96 * math.sqrt(0.04 / M), abs=1e-4)
+    assert diagnosis.of(answers(44)).noise_accuracy == pytest.approx(
+        1.96 * math.sqrt(0.04 / M), abs=1e-4
+    )
 
 
 def test_warnings():

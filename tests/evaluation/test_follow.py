@@ -1,4 +1,5 @@
-"""Views of the ledger: what they show is what a reading of the whole ledger would, however the entries came."""
+"""Views of the ledger: what they show is what a reading of the whole ledger would, however the
+entries came."""
 
 from pathlib import Path
 
@@ -7,23 +8,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aarlab.core.errors import InvalidSubmission
-from aarlab.evaluation.follow import Receipts, View
+from aarlab.core.view import View
 from aarlab.evaluation.leaderboard import PAGE, Activity, Board
-from aarlab.evaluation.ledger import Ledger
+from aarlab.evaluation.ledger.ledger import Ledger
+from aarlab.evaluation.ledger.views import Receipts
+from tests.fleet.fleets import confirmation, submission
 
-SUBMITTED = st.tuples(st.just("submission"), st.sampled_from("ab"), st.sampled_from("xyz"), st.booleans())
-SETTLED = st.tuples(st.just("confirmation"), st.sampled_from("ab"), st.sampled_from("xyz"), st.booleans())
+SUBMITTED = st.tuples(
+    st.just("submission"), st.sampled_from("ab"), st.sampled_from("xyz"), st.booleans()
+)
+SETTLED = st.tuples(
+    st.just("confirmation"), st.sampled_from("ab"), st.sampled_from("xyz"), st.booleans()
+)
 SHARED = st.tuples(st.just("finding"), st.sampled_from("ab"), st.just("x"), st.just(False))
 
 
 def body_of(kind: str, who: str, snapshot: str, good: bool, number: int) -> dict:
     if kind == "confirmation":
-        claimed = {"record": {"claim": {"researcher": who}}, "told_accuracy": 0.5}
-        return claimed | {"snapshot": snapshot, "verdict": "confirmed" if good else "not reproducible"}
+        return confirmation(snapshot, who, verdict="confirmed" if good else "not reproducible")
     if kind == "finding":
-        return {"title": "seen"}
-    receipt = {"id": f"r-{number:06d}", "improved": good, "level_pgr": number / 100}
-    return {"snapshot": snapshot, "family": "other", "receipt": receipt}
+        return {"kind": "result", "title": "seen", "text": "", "family": "other"}
+    return submission(number, improved=good, level=number / 100, family="other", snapshot=snapshot)
 
 
 @settings(max_examples=25, deadline=None)
@@ -39,20 +44,28 @@ def test_the_board_is_what_sorting_all_entries_gives(tmp_path_factory, events, e
             told.append((number, who, snapshot))
         if number % every == 0:
             board.page(0)  # looking in between changes nothing
-    order = sorted(told[::-1], key=lambda t: {True: 0, None: 1, False: 2}[verdicts.get((t[2], t[1]))])
+    order = sorted(
+        told[::-1], key=lambda t: {True: 0, None: 1, False: 2}[verdicts.get((t[2], t[1]))]
+    )
     pages = [board.page(n)[0] for n in range(1 + len(order) // PAGE)]
-    assert [row.receipt for page in pages for row in page] == [f"r-{number:06d}" for number, _, _ in order]
-    assert [row.provisional for page in pages for row in page] == [verdicts.get((t[2], t[1])) is not True for t in order]
+    assert [row.receipt for page in pages for row in page] == [
+        f"r-{number:06d}" for number, _, _ in order
+    ]
+    assert [row.provisional for page in pages for row in page] == [
+        verdicts.get((t[2], t[1])) is not True for t in order
+    ]
     assert board.page(0)[1] == len(order)
     for who in "ab":
         mine = [e for e in events if e[0] == "submission" and e[1] == who]
         shared = sum(e[0] == "finding" and e[1] == who for e in events)
         expected = (len(mine), sum(e[3] for e in mine), shared, "other" if mine else None)
-        assert board.activity(who) == Activity(**dict(zip(Activity.model_fields, expected, strict=True)))
+        assert board.activity(who) == Activity(
+            **dict(zip(Activity.model_fields, expected, strict=True))
+        )
     ledger.close()
 
 
-def test_a_view_takes_up_what_another_process_recorded_and_nothing_twice(tmp_path: Path):
+def test_view_reads_entries_of_another_process_once(tmp_path: Path):
     class Numbers(View):
         def __init__(self, ledger: Ledger) -> None:
             super().__init__(ledger)

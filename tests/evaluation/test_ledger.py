@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from aarlab.core.errors import InvalidSubmission, Misconfigured, Transient
-from aarlab.evaluation.blobs import Blobs
-from aarlab.evaluation.ledger import GENESIS, Ledger
+from aarlab.evaluation.ledger.blobs import Blobs
+from aarlab.evaluation.ledger.ledger import GENESIS, Ledger
 
 
 @pytest.fixture
@@ -34,7 +34,10 @@ def test_it_refuses_to_change_or_forget(ledger, tmp_path):
     raw.close()
 
 
-@pytest.mark.parametrize("rewrite", ["UPDATE entries SET body='{\"n\": 9}' WHERE seq=2", "DELETE FROM entries WHERE seq=2"])
+@pytest.mark.parametrize(
+    "rewrite",
+    ["UPDATE entries SET body='{\"n\": 9}' WHERE seq=2", "DELETE FROM entries WHERE seq=2"],
+)
 def test_a_rewrite_behind_its_back_is_noticed(ledger, tmp_path, rewrite):
     for n in range(3):
         ledger.append("spend", "a", {"n": n})
@@ -65,17 +68,14 @@ def test_a_restart_goes_on_from_the_last_entry(ledger, tmp_path):
 
 def test_a_full_store_is_nobodys_result_and_loses_nothing(ledger):
     """SQLite itself says 'database or disk is full' once it may not grow."""
-    from sqlalchemy import event
-
     ledger.append("spend", "a", {"n": 0})
-    ledger._engine.dispose()
-    event.listen(ledger._engine, "connect", lambda c, _: c.execute("PRAGMA max_page_count=1"))
+    with ledger._store.reading() as connection:
+        # of this connection, which is the next to be used
+        connection.execute("PRAGMA max_page_count=1")
     with pytest.raises(Transient, match=r"Not recorded.*full.*Try again"):
         for n in range(200):
             ledger.append("spend", "a", {"filler": "x" * 4000, "n": n})
     before = len(ledger.entries())
-    ledger._engine.dispose()
-    event.listen(ledger._engine, "connect", lambda c, _: c.execute("PRAGMA max_page_count=1000000"))
     ledger.append("spend", "a", {"n": "after"})
     assert ledger.verify() == before + 1
 
@@ -96,13 +96,22 @@ def test_blobs_are_checked_on_reading(tmp_path):
 def test_a_disk_that_cannot_be_written_is_transient(tmp_path):
     blobs = Blobs(tmp_path / "b")
     (tmp_path / "b").rmdir()
+    (tmp_path / "b").write_text("no folder")
     with pytest.raises(Transient, match="Not recorded"):
         blobs.put(b"data")
 
 
+@pytest.mark.process
 def test_processes_may_open_a_new_ledger_at_the_same_moment(tmp_path):
-    imports = "import sys; from pathlib import Path; from aarlab.evaluation.ledger import Ledger"
-    argv = [sys.executable, "-c", f"{imports}; Ledger(Path(sys.argv[1])).close()", str(tmp_path / "ledger.sqlite")]
+    imports = (
+        "import sys; from pathlib import Path; from aarlab.evaluation.ledger.ledger import Ledger"
+    )
+    argv = [
+        sys.executable,
+        "-c",
+        f"{imports}; Ledger(Path(sys.argv[1])).close()",
+        str(tmp_path / "ledger.sqlite"),
+    ]
     processes = [subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) for _ in range(4)]
     assert [(p.communicate(timeout=30)[1], p.returncode) for p in processes] == [("", 0)] * 4
 
@@ -124,3 +133,20 @@ def test_who_looks_on_sees_what_is_recorded_and_can_record_nothing(ledger, tmp_p
     with pytest.raises(Transient, match="cannot be read"):
         absent.count()
     assert not (tmp_path / "none.sqlite").exists()
+
+
+def test_who_is_alone_does_not_look_for_others_entries_and_still_forks_nothing(tmp_path):
+    alone = Ledger(tmp_path / "ledger.sqlite", alone=True)
+    other = Ledger(tmp_path / "ledger.sqlite")
+    mine = alone.append("spend", "a", {"n": 1})
+    theirs = other.append("spend", "b", {"n": 2})
+    assert (alone.count(), alone.entries(after=mine.seq)) == (1, [])
+    last = alone.append("spend", "a", {"n": 3})
+    assert (theirs.prev, last.prev) == (mine.hash, theirs.hash)
+    assert alone.entries() == other.entries() == [mine, theirs, last]
+    assert alone.verify() == alone.count() == 3
+    other.close()
+    alone.close()
+    again = Ledger(tmp_path / "ledger.sqlite", alone=True)
+    assert (again.count("spend"), again.entries(after=2)) == (3, [last])
+    again.close()

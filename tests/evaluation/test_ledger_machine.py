@@ -1,8 +1,10 @@
-"""The ledger against a plain list, under any order of appends by two owners, refused drafts, restarts and torn checkpoints."""
+"""The ledger against a plain list, under any order of appends by two owners, refused drafts,
+restarts and torn checkpoints."""
 
 import hashlib
-import json
+import sqlite3
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from aarlab.core.errors import InvalidSubmission
-from aarlab.evaluation.chain import canonical
-from aarlab.evaluation.ledger import Draft, open_ledger
-from aarlab.evaluation.merkle import Tree, leaf_hash
+from aarlab.evaluation.ledger.chain import Row
+from aarlab.evaluation.ledger.drafts import Draft
+from aarlab.evaluation.ledger.ledger import open_ledger
+from aarlab.evaluation.ledger.merkle import Tree, leaf_hash
 
 KINDS = st.sampled_from(["campaign", "finding", "spend", "flag"])
 JSON = st.recursive(
@@ -22,7 +25,9 @@ JSON = st.recursive(
     | st.integers(-(2**40), 2**40)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 BODIES = st.dictionaries(st.text(max_size=5), JSON, max_size=3)
@@ -41,7 +46,9 @@ class LedgerMachine(RuleBasedStateMachine):
     def _record(self, owner, drafts):
         made = self.owners[owner].append_many(drafts)
         assert [(e.kind, e.who, e.body) for e in made] == [(d.kind, d.who, d.body) for d in drafts]
-        assert [e.seq for e in made] == list(range(len(self.model) + 1, len(self.model) + 1 + len(made)))
+        assert [e.seq for e in made] == list(
+            range(len(self.model) + 1, len(self.model) + 1 + len(made))
+        )
         self.model += [(d.kind, d.who, d.body) for d in drafts]
         for draft in drafts:
             self.blobs |= draft.blobs
@@ -53,10 +60,16 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(owner=OWNERS, bodies=st.lists(BODIES, max_size=4), data=st.binary(max_size=9))
     def append_many(self, owner, bodies, data):
         name = hashlib.sha256(data).hexdigest()
-        drafts = [Draft("spend", "a", body) for body in bodies] + [Draft("spend", "b", {"x": name}, {name: data})]
+        drafts = [Draft("spend", "a", body) for body in bodies] + [
+            Draft("spend", "b", {"x": name}, {name: data})
+        ]
         self._record(owner, drafts)
 
-    @rule(owner=OWNERS, bad=st.sampled_from([float("nan"), float("inf"), object(), b"bytes"]), with_good=st.booleans())
+    @rule(
+        owner=OWNERS,
+        bad=st.sampled_from([float("nan"), float("inf"), object(), b"bytes"]),
+        with_good=st.booleans(),
+    )
     def refuse(self, owner, bad, with_good):
         drafts = [Draft("spend", "a", {})] * with_good + [Draft("spend", "a", {"x": bad})]
         with pytest.raises(InvalidSubmission):
@@ -115,7 +128,10 @@ def test_the_root_is_that_of_the_rows(tmp_path):
     with_rows = open_ledger(tmp_path)
     for number in range(9):
         with_rows.append("spend", "a", {"n": number})
-    entries = with_rows.entries()
-    leaves = [leaf_hash(canonical(e.seq, e.at, e.who, e.kind, json.dumps(e.body, sort_keys=True), e.prev)) for e in entries]
+    with closing(sqlite3.connect(tmp_path / "server" / "ledger.sqlite")) as raw:
+        leaves = [
+            leaf_hash(Row(*row).canonical)
+            for row in raw.execute("SELECT * FROM entries ORDER BY seq")
+        ]
     assert with_rows.head() == (9, Tree(leaves).root())
     with_rows.close()

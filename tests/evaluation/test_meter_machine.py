@@ -1,4 +1,5 @@
-"""Policy and meter as a state machine: two meters over one store, restarts, repeats, against a channel on the side."""
+"""Policy and meter as a state machine: two meters over one store, restarts, repeats, against a
+channel on the side."""
 
 import shutil
 import tempfile
@@ -9,9 +10,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from aarlab.evaluation.meter import Meter, Question
-from aarlab.evaluation.metered import NEVER, MeteredLadder
-from aarlab.evaluation.policies import start
+from aarlab.evaluation.scoring.meter import Meter, Question
+from aarlab.evaluation.scoring.metered_ladder import NEVER, MeteredLadder
+from aarlab.evaluation.scoring.policies import start
 
 N, BASELINE = 400, 0.5
 POLICY = MeteredLadder(60, cap_share=1 / 5)
@@ -34,12 +35,17 @@ class Metered(RuleBasedStateMachine):
             meter.close()
         shutil.rmtree(self.folder)
 
-    @rule(which=EITHER, sent=st.lists(st.tuples(WHO, st.integers(-30, 120)), min_size=1, max_size=4))
+    @rule(
+        which=EITHER, sent=st.lists(st.tuples(WHO, st.integers(-30, 120)), min_size=1, max_size=4)
+    )
     def ask(self, which, sent):
-        """A batch of bundles: correct answers out of n, relative to the level. The question is named by its accuracy."""
+        """A batch of bundles: correct answers out of n, relative to the level. The question is
+        named by its accuracy."""
         base = round(self.model.level * N)
         asked = [(who, min(max(base + more, 0), N)) for who, more in sent]
-        told = self.meters[which].tell([Question(str(count), "one", who, count / N) for who, count in asked])
+        told = self.meters[which].tell(
+            [Question(str(count), "one", who, count / N) for who, count in asked]
+        )
         for (who, count), got in zip(asked, told, strict=True):
             if (known := self.answers.get(count)) is not None:
                 assert got.repeated
@@ -47,7 +53,10 @@ class Metered(RuleBasedStateMachine):
                 continue
             expected = POLICY.tell(self.model, who, count / N)
             assert not got.repeated
-            assert (got.answer.improved, got.answer.level) == (expected.improved, pytest.approx(expected.level))
+            assert (got.answer.improved, got.answer.level) == (
+                expected.improved,
+                pytest.approx(expected.level),
+            )
             self.model.record(who, expected)
             self.answers[count] = got.answer
             assert got.level == pytest.approx(self.model.level)
@@ -55,7 +64,8 @@ class Metered(RuleBasedStateMachine):
 
     @rule(which=EITHER, who=WHO)
     def repeat(self, which, who):
-        """Anybody's repeat of anything, at either process, is answered as before and costs nothing."""
+        """Anybody's repeat of anything, at either process, is answered as before and costs
+        nothing."""
         for count, known in self.answers.items():
             got = self.meters[which].tell([Question(str(count), "two", who, count / N)])[0]
             assert (got.repeated, got.answer) == (True, known)

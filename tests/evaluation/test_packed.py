@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from aarlab.evaluation.packed import Packed, question_of, unpack
+from aarlab.evaluation.scoring.packed import Packed, question_of, unpack
 
 matrices = arrays(bool, st.tuples(st.integers(1, 5), st.integers(1, 40)))
 

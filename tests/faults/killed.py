@@ -1,8 +1,9 @@
-"""Run by test_kill.py as a process of its own: one campaign whose evaluator is killed at one line of its code after another.
+"""Run by test_kill.py as a process of its own: one campaign whose evaluator is killed at one line
+of its code after another.
 
-Each round is a forked process that opens the evaluator, commits code and submits; at its n-th line of `aarlab.evaluation`,
-counted from the opening or from the commit, it sends itself SIGKILL. What it was told it writes to a pipe at once. The next
-round takes the campaign up as it was left.
+Each round is a forked process that opens the evaluator, commits code and submits; at its n-th line
+of `aarlab.evaluation`, counted from the opening or from the commit, it sends itself SIGKILL. What
+it was told it writes to a pipe at once. The next round takes the campaign up as it was left.
 """
 
 import json
@@ -29,27 +30,36 @@ def kill_at(line: int):
                 os.kill(os.getpid(), signal.SIGKILL)
         return local
 
-    return lambda frame, event, arg: local if "/aarlab/evaluation/" in frame.f_code.co_filename else None
+    return lambda frame, event, arg: (
+        local if "/aarlab/evaluation/" in frame.f_code.co_filename else None
+    )
 
 
-def bundle(evaluator: Evaluator, number: int, seeds: list[int]) -> dict[str, str]:
+def bundle(evaluator: Evaluator, number: int, seeds: list[int]) -> dict[str, dict[str, int]]:
     """Answers that get better from round to round, so that improvements are told, too."""
     rng = np.random.default_rng(number)
-    truth = [evaluator.answers["feedback"][i] for i in evaluator.ids]
+    truth = evaluator.answers["feedback"]
     right = evaluator.ruler.start + (1 - evaluator.ruler.start) * min(0.9, number / 100)
-    return {str(s): "".join(str(int(y ^ (rng.random() > right))) for y in truth) for s in seeds}
+    return {
+        str(s): {i: int(truth[i] ^ (rng.random() > right)) for i in evaluator.ids} for s in seeds
+    }
 
 
 def life(place: tuple[Path, Path], number: int, from_: str, line: int, out: int) -> None:
-    """One life of the evaluator: open, commit, submit, tell; killed on the way where there are that many lines."""
+    """One life of the evaluator: open, commit, submit, tell; killed on the way where there are that
+    many lines."""
     if from_ == "opening":
         sys.settrace(kill_at(line))
     with Evaluator(*place) as evaluator:
         sys.settrace(kill_at(line) if from_ == "commit" else None)
         code = evaluator.commit_code("ann", {"method.py": f"# {number}"}, Family.OTHER)
         os.write(out, json.dumps({"told": "code", **code}).encode() + b"\n")
-        receipt = evaluator.submit("ann", code["snapshot"], bundle(evaluator, number, code["seeds"]), Family.OTHER)
-        os.write(out, json.dumps({"told": "receipt", **receipt.model_dump(mode="json")}).encode() + b"\n")
+        receipt = evaluator.submit(
+            "ann", code["snapshot"], bundle(evaluator, number, code["seeds"]), Family.OTHER
+        )
+        os.write(
+            out, json.dumps({"told": "receipt", **receipt.model_dump(mode="json")}).encode() + b"\n"
+        )
     sys.settrace(None)
     os.write(out, b'{"told": "end"}\n')
 
@@ -84,7 +94,8 @@ def main() -> None:
             told = round_(place, number, from_, line)
             print(json.dumps({"line": line, "number": number, "told": told}), flush=True)
             number += 1
-            line += max(stride, line // 8) if from_ == "opening" else stride  # to open is thousands of lines, in loops
+            # to open is thousands of lines, in loops
+            line += max(stride, line // 8) if from_ == "opening" else stride
             if told and told[-1]["told"] == "end":
                 break
 

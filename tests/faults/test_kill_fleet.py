@@ -1,4 +1,5 @@
-"""A whole campaign by real processes, its supervisor killed with SIGKILL: nothing runs on, and the next run loses nothing."""
+"""A whole campaign by real processes, its supervisor killed with SIGKILL: nothing runs on, and the
+next run loses nothing."""
 
 import os
 import signal
@@ -12,10 +13,20 @@ import pytest
 
 from aarlab.core.errors import Transient
 from aarlab.evaluation.audit import Files, audit, load_key
-from aarlab.evaluation.ledger import Ledger
+from aarlab.evaluation.ledger.ledger import Ledger
+
+pytestmark = pytest.mark.process
 
 AAR = [sys.executable, "-c", "from aarlab.cli.main import main; main()"]
-GIVEN = ("problem=generated-chat", "student=double", "minutes=3", "experiments=6", "researchers=3", "confirm=1", "name=cut")
+GIVEN = (
+    "problem=generated-chat",
+    "student=double",
+    "minutes=3",
+    "experiments=6",
+    "researchers=3",
+    "confirm=1",
+    "name=cut",
+)
 
 
 def entries(folder: Path, kind=None):
@@ -37,10 +48,12 @@ def below(ancestor: int) -> dict[int, str]:
     parents, words = {}, {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
-            parents[int(path.parent.name)] = int(path.read_text().rsplit(")", 1)[1].split()[1])
-            words[int(path.parent.name)] = (path.parent / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            parent = int(path.read_text().rsplit(")", 1)[1].split()[1])
+            line = (path.parent / "cmdline").read_bytes().replace(b"\0", b" ")
         except (FileNotFoundError, ProcessLookupError):
             continue
+        parents[int(path.parent.name)] = parent
+        words[int(path.parent.name)] = line.decode(errors="replace")
 
     def mine(pid: int) -> bool:
         while pid in parents and pid > 1:
@@ -87,18 +100,27 @@ def start():
 
 
 @pytest.mark.timeout(300)
-def test_a_killed_supervisor_takes_all_with_it_and_the_next_goes_on_from_there(home, bed, start):
+def test_killed_supervisor_ends_its_fleet_and_the_next_resumes(home, bed, start):
     env = {**os.environ, "AAR_HOME": str(home.root)}
     folder = home.root / "campaigns" / "cut"
     words = [x for w in GIVEN for x in ("--set", w)]
-    first = start(*AAR, "demo", *words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    first = start(
+        *AAR, "demo", *words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     assert until(lambda: len(entries(folder, "submission")) >= 3, 90)
     started = below(first.pid)
-    for part in ("aarlab.server.serve", "aarlab.gateway.serve", "aarlab.researchers.search"):
+    for part in (
+        "aarlab.evaluation.evaluator_service",
+        "aarlab.lab.serve",
+        "aarlab.gateway.serve",
+        "aarlab.researchers.search",
+    ):
         assert any(part in command for command in started.values())
     first.send_signal(signal.SIGKILL)
     first.wait()
-    assert until(lambda: not any(running(pid, command) for pid, command in started.items()), 30), "something runs on"
+    assert until(lambda: not any(running(pid, command) for pid, command in started.items()), 30), (
+        "something runs on"
+    )
     told = {e.body["receipt"]["id"]: e.body for e in entries(folder, "submission")}
     shared = [e.hash for e in entries(folder, "finding")]
 
@@ -118,13 +140,22 @@ def test_a_killed_supervisor_takes_all_with_it_and_the_next_goes_on_from_there(h
     assert set(shared) <= {e.hash for e in found}
     ids = Counter(e.body["id"] for e in found if "id" in e.body)
     assert max(ids.values()) == 1, "a row was recorded twice"
-    lives = Counter((e.who, e.body["incarnation"]) for e in found if e.body.get("event") in {"running", "restarted"})
+    lives = Counter(
+        (e.who, e.body["incarnation"])
+        for e in found
+        if e.body.get("event") in {"running", "restarted"}
+    )
     assert max(lives.values()) == 1, "a life was started twice"
     assert {n for _, n in lives} == {1, 2}
-    findings = Counter((e.who, e.body["title"], e.body["text"]) for e in found if e.kind == "finding")
+    findings = Counter(
+        (e.who, e.body["title"], e.body["text"]) for e in found if e.kind == "finding"
+    )
     assert max(findings.values()) == 1, "a finding was posted twice"
     for name in ("researcher-1", "researcher-2", "researcher-3"):
-        assert 6 <= sum(e.who == name for e in found if e.kind == "submission") <= 7  # the one in flight may be repeated
-        assert sum(e.body.get("wall_s", 0) for e in found if e.kind == "spend" and e.who == name) > 0
+        # the one in flight may be repeated
+        assert 6 <= sum(e.who == name for e in found if e.kind == "submission") <= 7
+        assert (
+            sum(e.body.get("wall_s", 0) for e in found if e.kind == "spend" and e.who == name) > 0
+        )
     made = audit(Files(folder, bed.folder), load_key(folder / "checkpoints" / "key.pub"))
     assert made.faults == ()

@@ -1,5 +1,8 @@
-"""The real server under load from eight clients, killed with SIGKILL in the middle of it, three times."""
+"""Evaluator and lab under load from eight clients, one of them killed with SIGKILL in the middle of
+it, four times."""
 
+import os
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,22 +14,29 @@ from aarlab.core.errors import Misconfigured
 from aarlab.evaluation.audit import Files, audit, load_key
 from aarlab.fleet.evaluator_process import EvaluatorProcess
 
+pytestmark = pytest.mark.process
+
 CLIENTS, KILLED_AFTER = 8, (15, 25, 35)  # replies
+# after so many replies
+CLIENTS, KILLED = 8, ((15, "lab"), (25, "evaluator"), (35, "lab"), (20, "evaluator"))
 
 
 def client_of(process, name):
-    token = process.call("POST", "/tokens", {"name": name, "role": "researcher"})["token"]
+    token = process.call("issue_token", {"name": name, "role": "researcher"})["token"]
     return httpx.Client(
-        base_url=process._http.base_url, headers={"Authorization": f"Bearer {token}"}, timeout=30, trust_env=False
+        base_url=process._http.base_url,
+        headers={"Authorization": f"Bearer {token}"},
+        timeout=30,
+        trust_env=False,
     )
 
 
 class Clients:
     """Each submits fresh answers until the server is gone; `told` is what reached them."""
 
-    def __init__(self, process, seed):
+    def __init__(self, process, seed, ids):
         self.clients = [client_of(process, f"client-{n}") for n in range(CLIENTS)]
-        self.told, self.seed, self.enough = {}, seed, threading.Event()
+        self.told, self.seed, self.ids, self.enough = {}, seed, sorted(ids), threading.Event()
 
     def submit_until_it_dies(self, number, kill_after):
         client, rng = self.clients[number], np.random.default_rng([self.seed, number])
@@ -37,9 +47,14 @@ class Clients:
             assert sent.status_code in {200, 201}, (sent.status_code, sent.text)
             code = sent.json()
             while True:
-                rows = {str(s): "".join(map(str, rng.integers(0, 2, 300))) for s in code["seeds"]}
+                rows = {
+                    str(s): {i: int(rng.integers(0, 2)) for i in self.ids} for s in code["seeds"]
+                }
                 sent = {"snapshot": code["snapshot"], "family": "other", "predictions": rows}
                 answer = client.post("/api/v1/submissions", json=sent)
+                if answer.status_code == 503:  # the evaluator is gone, the lab says so
+                    assert answer.json()["whose_move"] == "try again"
+                    return
                 assert answer.status_code == 200, answer.text
                 receipt = answer.json()
                 self.told[receipt["id"]] = receipt
@@ -48,11 +63,13 @@ class Clients:
         except httpx.TransportError:
             return
 
-    def run(self, process, kill_after):
+    def run(self, process, kill_after, part):
         with ThreadPoolExecutor(CLIENTS) as pool:
-            running = [pool.submit(self.submit_until_it_dies, n, kill_after) for n in range(CLIENTS)]
+            running = [
+                pool.submit(self.submit_until_it_dies, n, kill_after) for n in range(CLIENTS)
+            ]
             reached = self.enough.wait(60)
-            process._process.kill()  # SIGKILL, ours by pid
+            os.kill(getattr(process, part).pid, signal.SIGKILL)
             for one in running:
                 one.result(60)
         assert reached, "too few replies came: nothing was shown"
@@ -64,25 +81,33 @@ class Clients:
 def test_what_a_killed_server_has_told_is_there_when_it_is_back(bed, tmp_path, answers):
     assert len(answers["feedback"]) == 300
     campaign, told = tmp_path / "campaign", {}
-    for seed, kill_after in enumerate(KILLED_AFTER):
+    for seed, (kill_after, part) in enumerate(KILLED):
         with EvaluatorProcess(bed.folder, campaign, policy="default", sockets=[]) as process:
             for receipt in list(told.values())[:: max(1, len(told) // 10)]:
-                assert process.call("GET", f"/receipts/{receipt['id']}") == receipt
-            told |= Clients(process, seed).run(process, kill_after)
+                assert process.call("read_receipt", {"receipt": receipt["id"]}) == receipt
+            told |= Clients(process, seed, answers["feedback"]).run(process, kill_after, part)
     with EvaluatorProcess(bed.folder, campaign, policy="default", sockets=[]) as process:
-        assert process.call("GET", "/operator/campaign")["submissions"] >= len(told) >= sum(KILLED_AFTER)
+        assert (
+            process.call("operator_campaign")["submissions"]
+            >= len(told)
+            >= sum(after for after, _ in KILLED)
+        )
         for receipt in told.values():
-            assert process.call("GET", f"/receipts/{receipt['id']}") == receipt
+            assert process.call("read_receipt", {"receipt": receipt["id"]}) == receipt
     made = audit(Files(campaign, bed.folder), load_key(campaign / "checkpoints" / "key.pub"))
     assert made.faults == ()
     assert made.graded >= len(told)
 
 
 def test_a_torn_record_beside_the_ledger_is_named(bed, tmp_path):
-    """What is not written whole is the operator's to restore; it is never taken for an empty one."""
+    """What is not written whole is the operator's to restore; it is never taken for an empty
+    one."""
     campaign = tmp_path / "campaign"
     with EvaluatorProcess(bed.folder, campaign, policy="default", sockets=[]):
         pass
     (campaign / "server" / "secret").write_bytes(b"half")
-    with pytest.raises(Misconfigured, match="is damaged"), EvaluatorProcess(bed.folder, campaign, policy="default", sockets=[]):
+    with (
+        pytest.raises(Misconfigured, match="is damaged"),
+        EvaluatorProcess(bed.folder, campaign, policy="default", sockets=[]),
+    ):
         pass

@@ -1,8 +1,9 @@
-"""Small programs as researchers of a real fleet: the server, the gateway and the supervisor run as they do in earnest."""
+"""Small programs as researchers of a real fleet: the server, the gateway and the supervisor run as
+they do in earnest."""
 
 import sys
 
-from aarlab.evaluation.ledger import Ledger
+from aarlab.evaluation.ledger.ledger import Ledger
 from aarlab.fleet import member, patience, supervisor
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.enrol import enrol
@@ -31,7 +32,10 @@ class Program:
         (folder / "brief.json").write_text(brief.model_dump_json())
 
     def launch(self, inside, life):
-        return Launch(argv=(sys.executable, "-u", "-c", self.code), env={"LIFE": str(life.incarnation), "GATE": "{gate}"})
+        return Launch(
+            argv=(sys.executable, "-u", "-c", self.code),
+            env={"LIFE": str(life.incarnation), "GATE": "{gate}"},
+        )
 
     def ended(self, returncode, tail):
         return self.how(returncode, tail) if callable(self.how) else self.how
@@ -51,16 +55,33 @@ def nothing(*given):
     """What is done where a test does nothing."""
 
 
-def run_fleet(bed, folder, program, *, seconds=20.0, before=nothing, act=nothing, make_sandbox=Directory, **fields):
-    """Run a fleet of a program: (why it ended, entries of the ledger). `before` is called with the fleet's parts, `act` with
-    each state that is shown."""
+def run_fleet(
+    bed,
+    folder,
+    program,
+    *,
+    seconds=20.0,
+    before=nothing,
+    act=nothing,
+    make_sandbox=Directory,
+    **fields,
+):
+    """Run a fleet of a program: (why it ended, entries of the ledger). `before` is called with the
+    fleet's parts, `act` with each state that is shown."""
     kind = f"test-{id(program)}"
     if kind not in RESEARCHERS:
         RESEARCHERS.add(kind)(program)
     campaign = Campaign(name="t", kind=kind, student="double", problem="generated-chat", **fields)
     with standing(campaign.model_copy(update={"kind": "search"}), folder, bed.folder) as parts:
         before(parts)
-        made = Fleet(campaign, folder, bed, make_sandbox, enrol(campaign, folder, bed.public, parts.journal), parts)
+        made = Fleet(
+            campaign,
+            folder,
+            bed,
+            make_sandbox,
+            enrol(campaign, folder, bed.public, parts.journal),
+            parts,
+        )
         why = made.run(seconds, lambda state: act(state, parts, made))
     ledger = Ledger(folder / "server" / "ledger.sqlite", read_only=True)
     entries = ledger.entries()

@@ -1,4 +1,5 @@
-"""Nine real Claude Code CLIs at once, in bubblewrap, through the gateway and the bridge, driven by the scripted model API.
+"""Nine real Claude Code CLIs at once, in bubblewrap, through the gateway and the bridge, driven by
+the scripted model API.
 
 One of them, the gateway and the server are killed with SIGKILL meanwhile; all end at their budgets.
 """
@@ -20,7 +21,9 @@ from tests.faults.test_kill_fleet import below, entries, until
 
 AAR = [sys.executable, "-c", "from aarlab.cli.main import main; main()"]
 NINE = tuple(f"researcher-{n}" for n in range(1, 10))
-USD = 0.55
+# One round costs about 0.5. Whoever is killed pays for calls that are lost: there is money for two
+# rounds and more.
+USD, ROUND = 1.4, 0.6
 GIVEN = (
     "problem=generated-chat",
     "student=double",
@@ -35,7 +38,11 @@ GIVEN = (
 
 def pid_of(ancestor: int, program: str) -> int | None:
     """A process below one of ours that is this program or Python module."""
-    found = [pid for pid, line in below(ancestor).items() if program in (*line.split()[:1], *line.split()[2:3])]
+    found = [
+        pid
+        for pid, line in below(ancestor).items()
+        if program in (*line.split()[:1], *line.split()[2:3])
+    ]
     return min(found, default=None)
 
 
@@ -45,11 +52,22 @@ def campaign(module_home, module_bed):
     env = {**os.environ, "AAR_HOME": str(module_home.root)}
     folder = module_home.root / "campaigns" / "agents"
     words = [x for w in GIVEN for x in ("--set", w)]
-    process = subprocess.Popen([*AAR, "demo", *words], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        [*AAR, "demo", *words], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     killed = []
     try:
-        for words, after in ((str(bundled_cli()), 1), ("aarlab.gateway.serve", 2), ("aarlab.server.serve", 4)):
-            assert until(lambda after=after: len(entries(folder, "code")) >= after or process.poll() is not None, 150)
+        for words, after in (
+            (str(bundled_cli()), 1),
+            ("aarlab.gateway.serve", 2),
+            ("aarlab.evaluation.evaluator_service", 4),
+        ):
+            assert until(
+                lambda after=after: (
+                    len(entries(folder, "code")) >= after or process.poll() is not None
+                ),
+                150,
+            )
             pid = pid_of(process.pid, words)
             assert pid is not None, (words, process.poll(), below(process.pid))
             os.kill(pid, signal.SIGKILL)
@@ -63,25 +81,54 @@ def campaign(module_home, module_bed):
     return folder, killed
 
 
-pytestmark = pytest.mark.timeout(500)
+pytestmark = [pytest.mark.process, pytest.mark.timeout(500)]
 
 
-def test_nine_agents_commit_run_submit_and_share(campaign):
-    folder, _ = campaign
+def refused(folder, name):
+    """The results of one researcher's tool calls that were errors, life by life."""
+    found = []
+    for life in sorted((folder / "transcripts" / name).iterdir()):
+        for line in life.read_text().splitlines():
+            message = json.loads(line).get("message") or {}
+            blocks = message.get("content") if message.get("role") == "user" else None
+            found += [
+                (life.name, str(b.get("content"))[:300])
+                for b in (blocks if isinstance(blocks, list) else [])
+                if isinstance(b, dict) and b.get("is_error")
+            ]
+    return found
+
+
+def lost(folder, name):
+    """USD of the calls that were cut off when the gateway was killed. Where the model thinks, such
+    a call is charged the most that it can have been, which is above the whole budget here."""
+    calls = [e.body for e in entries(folder, "spend") if e.who == name and e.body.get("call")]
+    return sum(body["usd"] or 0.0 for body in calls if body["call"]["interrupted"])
+
+
+def test_whoever_has_money_for_a_round_commits_runs_submits_and_shares(campaign):
+    folder, killed = campaign
+    able = {name for name in NINE if USD - lost(folder, name) >= ROUND}
+    assert len(able) > len(NINE) / 2
     for kind in ("code", "finding"):
-        who = {e.who for e in entries(folder, kind)}
-        assert who == set(NINE), kind
-    assert len(entries(folder, "submission")) >= 4  # four kinds of code; the same answers get one receipt
+        missing = able - {e.who for e in entries(folder, kind)}
+        assert not missing, (kind, killed, {name: refused(folder, name) for name in missing})
+    # four kinds of code; the same answers get one receipt
+    assert len(entries(folder, "submission")) >= 4
     cited = [r for e in entries(folder, "finding") for r in e.body["receipts"]]
     assert set(cited) <= {e.body["receipt"]["id"] for e in entries(folder, "submission")}
 
 
-def test_all_end_at_their_budgets_and_none_overspends_by_more_than_one_turn(campaign):
+def test_no_agent_overspends_by_more_than_one_turn(campaign):
     folder, _ = campaign
     ends = {e.who: e.body["event"] for e in entries(folder, "researcher")}
     assert ends == dict.fromkeys(NINE, "spent")
     for name in NINE:
-        calls = [e.body["usd"] or 0.0 for e in entries(folder, "spend") if e.who == name and e.body.get("call")]
+        calls = [
+            e.body["usd"] or 0.0
+            for e in entries(folder, "spend")
+            if e.who == name and e.body.get("call")
+        ]
         assert USD <= sum(calls) < USD + max(calls)
 
 
@@ -91,11 +138,20 @@ def test_what_was_killed_was_started_again_and_the_session_went_on(campaign):
     told = Counter(e.body["event"] for e in entries(folder, "campaign"))
     assert told["gateway is back"] == 1
     assert told["server is back"] == 1
-    crashed = [e.who for e in entries(folder, "researcher") if e.body["event"] in {"ended: crashed", "ended: outage"}]
+    crashed = [
+        e.who
+        for e in entries(folder, "researcher")
+        if e.body["event"] in {"ended: crashed", "ended: outage"}
+    ]
     assert crashed, "the killed CLI"
     lives = sorted((folder / "transcripts" / crashed[0]).iterdir())
     assert len(lives) >= 2
-    sessions = {json.loads(line)["session_id"] for life in lives for line in life.read_text().splitlines() if '"init"' in line}
+    sessions = {
+        json.loads(line)["session_id"]
+        for life in lives
+        for line in life.read_text().splitlines()
+        if '"init"' in line
+    }
     assert len(sessions) == 1
 
 
@@ -103,11 +159,20 @@ def test_nothing_is_recorded_twice_and_the_record_holds(campaign, module_bed):
     folder, _ = campaign
     found = entries(folder)
     assert max(Counter(e.body["id"] for e in found if "id" in e.body).values()) == 1
-    lives = Counter((e.who, e.body["incarnation"]) for e in found if e.body.get("event") in {"running", "restarted"})
+    lives = Counter(
+        (e.who, e.body["incarnation"])
+        for e in found
+        if e.body.get("event") in {"running", "restarted"}
+    )
     assert max(lives.values()) == 1
-    findings = Counter((e.who, e.body["title"], e.body["text"]) for e in found if e.kind == "finding")
+    findings = Counter(
+        (e.who, e.body["title"], e.body["text"]) for e in found if e.kind == "finding"
+    )
     assert max(findings.values()) == 1
-    assert audit(Files(folder, module_bed.folder), load_key(folder / "checkpoints" / "key.pub")).faults == ()
+    assert (
+        audit(Files(folder, module_bed.folder), load_key(folder / "checkpoints" / "key.pub")).faults
+        == ()
+    )
 
 
 def test_the_state_and_the_ledger_agree_about_the_spend(campaign):

@@ -1,4 +1,5 @@
-"""Real processes end to end: server, nine researchers in bubblewrap, confirmation, report; with the double as student."""
+"""Real processes end to end: server, nine researchers in bubblewrap, confirmation, report; with the
+double as student."""
 
 import io
 import json
@@ -12,13 +13,16 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from aarlab.cli.confirm import confirm
+from aarlab.cli.confirm_command import confirm
+from aarlab.cli.run_command import campaign_of
 from aarlab.cli.show import Show
 from aarlab.core.errors import InvalidSubmission, Misconfigured
-from aarlab.evaluation.ledger import Ledger
-from aarlab.evaluation.signed import verify_record
-from aarlab.evaluation.verdict import VERDICTS
-from aarlab.fleet.campaign import Campaign, load, validated
+from aarlab.core.records import VERDICTS, validated
+from aarlab.evaluation.ledger.ledger import Ledger
+from aarlab.evaluation.ledger.signed import verify_record
+from aarlab.fleet.campaign import Campaign, load
+
+pytestmark = pytest.mark.process
 
 AAR = [sys.executable, "-c", "from aarlab.cli.main import main; main()"]
 SMALL = ["problem=generated-chat", "student=double", "experiments=2"]
@@ -26,7 +30,9 @@ SMALL = ["problem=generated-chat", "student=double", "experiments=2"]
 
 def aar(home: Path, *words: str, **more) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "AAR_HOME": str(home), "COLUMNS": "200"}
-    return subprocess.run([*AAR, *words], env=env, capture_output=True, text=True, check=False, timeout=110, **more)
+    return subprocess.run(
+        [*AAR, *words], env=env, capture_output=True, text=True, check=False, timeout=110, **more
+    )
 
 
 def fields(*words: str) -> list[str]:
@@ -53,7 +59,8 @@ def measures(thing):
 
 @pytest.fixture(scope="module")
 def finished(module_home):
-    """A whole small campaign of nine, run once for this module, on the testbed that the session has set up."""
+    """A whole small campaign of nine, run once for this module, on the testbed that the session has
+    set up."""
     home = module_home
     done = aar(home.root, "demo", *fields(*SMALL, "minutes=1.5", "name=whole"))
     assert done.returncode == 0, done.stdout + done.stderr
@@ -65,7 +72,9 @@ def test_the_host_writes_nothing_into_a_researchers_home(finished):
     folder, _ = finished
     for home in (folder / "work").iterdir():
         assert {p.name for p in home.iterdir()} <= {"method.py", "answers.json", "progress.json"}
-    assert not list((folder / "briefs").rglob("*token*")), "a researcher is known by its socket and holds no token"
+    assert not list((folder / "briefs").rglob("*token*")), (
+        "a researcher is known by its socket and holds no token"
+    )
 
 
 def test_the_demo_ends_with_the_path_of_its_report(finished):
@@ -92,7 +101,7 @@ def test_every_number_of_the_report_is_a_measure(finished):
     measures(report)
     assert report["finished"]
     claim = report["claims"][0]
-    assert claim["final"]["pgr"]["resampled"] == "items, seeds and anchors"
+    assert claim["final"]["pgr"]["resampled"] == "items and seeds (crossed), anchors"
     assert claim["verdict"] in VERDICTS
     assert claim["m"]["estimate"] == 3
     assert claim["elsewhere"] == [], "the demo keeps to its own data"
@@ -109,10 +118,16 @@ def test_the_same_command_again_takes_all_from_the_ledger(finished, module_home)
     assert done.stdout.count("nothing is left to run") == 1
     assert "from cache" in done.stdout
     assert (folder / "server" / "ledger.sqlite").stat().st_mtime >= before
-    assert aar(module_home.root, "report", "whole").stdout.strip().splitlines()[-1].startswith("report: ")
+    assert (
+        aar(module_home.root, "report", "whole")
+        .stdout.strip()
+        .splitlines()[-1]
+        .startswith("report: ")
+    )
 
 
-def test_a_finished_campaign_is_confirmed_again_as_far_as_nothing_is_left_to_run(finished, module_home):
+@pytest.mark.long
+def test_finished_campaign_is_confirmed_again_from_cached_runs(finished, module_home):
     """What the demo left out: a fresh draw and transfer; and a further snapshot, by its hash."""
     folder, _ = finished
     show = Show(Console(file=io.StringIO()))
@@ -121,7 +136,9 @@ def test_a_finished_campaign_is_confirmed_again_as_far_as_nothing_is_left_to_run
     assert {e.kind for c in report.claims for e in c.elsewhere} == {"fresh", "pair", "transfer"}
     ledger = Ledger(folder / "server" / "ledger.sqlite")
     tried = {e.body["snapshot"] for e in ledger.entries("confirmation")}
-    further = next(e.body["snapshot"] for e in ledger.entries("submission") if e.body["snapshot"] not in tried)
+    further = next(
+        e.body["snapshot"] for e in ledger.entries("submission") if e.body["snapshot"] not in tried
+    )
     ledger.close()
     report, page = confirm("whole", module_home, show, snapshot=further[:16])
     assert page.exists()
@@ -133,11 +150,24 @@ def test_a_finished_campaign_is_confirmed_again_as_far_as_nothing_is_left_to_run
 
 
 def test_ctrl_c_keeps_all_and_the_next_run_goes_on(home, bed):
-    given = ("problem=generated-chat", "student=double", "minutes=1", "experiments=3", "researchers=2", "name=cut")
+    given = (
+        "problem=generated-chat",
+        "student=double",
+        "minutes=1",
+        "experiments=3",
+        "researchers=2",
+        "name=cut",
+    )
     words = ["demo", *fields(*given)]
     env = {**os.environ, "AAR_HOME": str(home.root)}
-    heeding = [*AAR[:2], f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {AAR[2]}"]  # in CI, too
-    process = subprocess.Popen([*heeding, *words], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # in CI, too
+    heeding = [
+        *AAR[:2],
+        f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {AAR[2]}",
+    ]
+    process = subprocess.Popen(
+        [*heeding, *words], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     database = home.root / "campaigns" / "cut" / "server" / "ledger.sqlite"
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not (database.exists() and submissions(database)):
@@ -145,7 +175,7 @@ def test_ctrl_c_keeps_all_and_the_next_run_goes_on(home, bed):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=40)
     assert process.returncode == 130
-    assert "kept" in err
+    assert "Nothing is lost" in err
     kept = submissions(database)
     assert kept >= 1
     done = aar(home.root, *words)
@@ -154,11 +184,23 @@ def test_ctrl_c_keeps_all_and_the_next_run_goes_on(home, bed):
     assert submissions(database) >= kept
 
 
-def test_a_researcher_that_is_killed_is_started_again_and_forgets_nothing(home, bed):
-    given = ("problem=generated-chat", "student=double", "minutes=0.7", "experiments=4", "researchers=1", "name=killed")
+def test_killed_researcher_restarts_with_its_state(home, bed):
+    given = (
+        "problem=generated-chat",
+        "student=double",
+        "minutes=0.7",
+        "experiments=4",
+        "researchers=1",
+        "name=killed",
+    )
     env = {**os.environ, "AAR_HOME": str(home.root)}
     folder = home.root / "campaigns" / "killed"
-    process = subprocess.Popen([*AAR, "demo", *fields(*given)], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [*AAR, "demo", *fields(*given)],
+        env=env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     progress = folder / "work" / "researcher-1" / "progress.json"
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not progress.exists():
@@ -168,7 +210,14 @@ def test_a_researcher_that_is_killed_is_started_again_and_forgets_nothing(home, 
     assert process.wait(100) == 0
     ledger = Ledger(folder / "server" / "ledger.sqlite")
     events = [e.body["event"] for e in ledger.entries("researcher")]
-    assert events == ["enrolled", "running", "ended: crashed", "restarted", "ended: finished", "finished"]
+    assert events == [
+        "enrolled",
+        "running",
+        "ended: crashed",
+        "restarted",
+        "ended: finished",
+        "finished",
+    ]
     assert len(ledger.entries("submission")) in {4, 5}  # the one in flight may have been repeated
     ledger.close()
 
@@ -199,9 +248,13 @@ def submissions(database: Path) -> int:
         ledger.close()
 
 
-def test_the_unisolated_sandbox_must_be_asked_for_and_the_report_says_so(home, bed):
+def test_unisolated_sandbox_is_opt_in_and_reported(home, bed):
     done = aar(
-        home.root, "demo", *fields(*SMALL, "minutes=0.5", "researchers=1", "confirm=1", "sandbox=directory", "name=bare")
+        home.root,
+        "demo",
+        *fields(
+            *SMALL, "minutes=0.5", "researchers=1", "confirm=1", "sandbox=directory", "name=bare"
+        ),
     )
     assert done.returncode == 0, done.stderr
     assert "NOT isolated" in done.stdout
@@ -225,13 +278,40 @@ def test_a_campaign_is_saved_as_it_is_loaded(tmp_path):
     campaign = Campaign(name="x", researchers=3, usd_per_researcher_hour=0.5)
     campaign.save(tmp_path)
     assert load(tmp_path / "campaign.yaml") == campaign
-    for text, words in (("a: [", "Cannot read"), ("[1]", "dict"), ("", None)):
+    odd = Campaign(name="1e2", model="0o17", models=("1.e1", "2026-11-28", "on"), script="/~")
+    odd.save(tmp_path / "odd")
+    assert load(tmp_path / "odd" / "campaign.yaml") == odd
+    for text, words in (
+        ("a: [", "not valid YAML"),
+        ("directions: ''", "directions is ''"),
+        ("student: ~nobody-of-this-name/x.yaml", "no such home folder"),
+        ("budget: {usd: 5}\nminutes: 1\nbudget: {hours: 2}", "'budget' stands twice .*line 3"),
+        ("budget:\n  usd: much", r"budget.usd: .* \(line 2\)"),
+        ("[1]", "dict"),
+        ("name: a\nname: b", "'name' stands twice"),
+        ("", None),
+    ):
         (tmp_path / "bad.yaml").write_text(text)
         if words is None:
             assert load(tmp_path / "bad.yaml") == Campaign()
         else:
-            with pytest.raises(Misconfigured):
+            with pytest.raises(Misconfigured, match=words):
                 load(tmp_path / "bad.yaml")
+
+
+def test_fields_of_the_command_line_are_read_as_the_file_is(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    made = campaign_of(["name=7", "minutes=1e1", "directions=~/d.yaml", "budget={usd: 1e2}"])
+    assert (made.name, made.minutes, made.budget.usd) == ("7", 10.0, 100.0)
+    assert made.directions == str(tmp_path / "d.yaml")
+    for words, told in (
+        (["minutes=1", "minutes=2"], "minutes is given twice"),
+        (["minutes"], "minutes has no value"),
+        (["budget={usd: 1, usd: 2}"], "--set budget is not valid YAML: the key 'usd' stands twice"),
+        (["minutes=long"], "--set: minutes: Input should be a valid number"),
+    ):
+        with pytest.raises(Misconfigured, match=told):
+            campaign_of(words)
 
 
 def test_a_begun_campaign_is_not_written_over(tmp_path):
@@ -244,7 +324,7 @@ def test_a_begun_campaign_is_not_written_over(tmp_path):
 def test_user_errors_are_one_sentence_that_says_whose_move_it_is(home):
     done = aar(home.root, "demo", *fields("problem=poetry"))
     assert done.returncode == 2
-    assert done.stderr.startswith("operator: There is no problem named 'poetry'")
+    assert done.stderr.startswith("error: There is no problem named 'poetry'")
     assert "Traceback" not in done.stderr
     assert aar(home.root, "report", "nothing").returncode == 2
 
@@ -255,8 +335,16 @@ def test_doctor_finds_nothing_missing_here(home):
     assert "sandbox: bubblewrap" in done.stdout
 
 
+@pytest.mark.long
 def test_a_campaign_that_ran_out_of_time_goes_on_when_it_is_given_more(home, bed):
-    given = ("problem=generated-chat", "student=double", "experiments=40", "researchers=1", "confirm=1", "name=more")
+    given = (
+        "problem=generated-chat",
+        "student=double",
+        "experiments=40",
+        "researchers=1",
+        "confirm=1",
+        "name=more",
+    )
     first = aar(home.root, "demo", *fields(*given, "minutes=0.15"))
     assert first.returncode == 0, first.stderr
     kept = submissions(home.root / "campaigns" / "more" / "server" / "ledger.sqlite")

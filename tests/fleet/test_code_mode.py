@@ -1,4 +1,5 @@
-"""Code mode: a campaign by real processes, what a sandbox shows, what a failing method can say, what survives a kill."""
+"""Code mode: a campaign by real processes, what a sandbox shows, what a failing method can say,
+what survives a kill."""
 
 import asyncio
 import json
@@ -9,41 +10,48 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
 from aarlab.core.errors import InvalidSubmission, Misconfigured, Transient
+from aarlab.core.layout import PublicFolder
 from aarlab.core.records import Family
+from aarlab.evaluation.code_requests import CODE_ONLY, MOST_WAITING, Requests
 from aarlab.evaluation.evaluator import Evaluator
-from aarlab.evaluation.ledger import Ledger
-from aarlab.evaluation.requests import CODE_ONLY, MOST_WAITING, Requests
+from aarlab.evaluation.ledger.ledger import Ledger
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.code_mode import CodeWorker, outcome_of
-from aarlab.fleet.enrol import enrol, what_it_sees
+from aarlab.fleet.enrol import enrol
 from aarlab.fleet.evaluator_process import EvaluatorProcess
+from aarlab.fleet.incarnation import what_it_sees
 from aarlab.gateway.journal import Journal
 from aarlab.methods.baselines import source_of
 from aarlab.researchers.researcher import HOME
-from aarlab.runs.blind import SHOWN, blind
 from aarlab.runs.engine import METHOD_FILE, MISSHAPEN, LocalEngine
 from aarlab.sandbox import Bubblewrap
 from aarlab.sandbox.sandbox import Limits, Mount, SandboxSpec
-from tests.server.over_mcp import Lab
+from aarlab.testbeds.blind import blind, shown
+from tests.idle_machine import Idle
+from tests.lab.over_mcp import Lab
 
 AAR = [sys.executable, "-c", "from aarlab.cli.main import main; main()"]
 OTHER = Family.OTHER
 
 
 @pytest.fixture
-def short():
+def short(starts_processes):
     """A folder with a short name, for unix sockets."""
     with tempfile.TemporaryDirectory(prefix="aar-") as folder:
         yield Path(folder)
 
 
 @pytest.fixture
-def engines(bed, tmp_path):
-    made = [LocalEngine(b, tmp_path / "runs", Bubblewrap, workers=2, timeout_s=20) for b in (bed, blind(bed))]
+def engines(starts_processes, bed, tmp_path):
+    made = [
+        LocalEngine(b, tmp_path / "runs", Bubblewrap, workers=2, timeout_s=20)
+        for b in (bed, blind(bed))
+    ]
     yield made
     for engine in made:
         engine.close()
@@ -53,16 +61,19 @@ def engines(bed, tmp_path):
 def lab(bed, tmp_path, short):
     """(the server process in code mode, a way to call a tool as ann)."""
     socket = short / "ann.sock"
-    with EvaluatorProcess(bed.folder, tmp_path / "campaign", policy="default", sockets=[socket]) as process:
+    with EvaluatorProcess(
+        bed.folder, tmp_path / "campaign", policy="default", sockets=[socket]
+    ) as process:
         event = {"kind": "campaign", "who": "operator", "body": {"event": CODE_ONLY}}
-        process.call("POST", "/entries", event)
-        token = process.call("POST", "/tokens", {"name": "ann"})["token"]
+        process.call("add_entry", event)
+        token = process.call("issue_token", {"name": "ann"})["token"]
 
         yield process, tools_of(socket, token)
 
 
 def tools_of(socket, token):
-    """A way to call the lab's tools; what they refuse is raised outside of the client's task groups."""
+    """A way to call the lab's tools; what they refuse is raised outside of the client's task
+    groups."""
 
     async def once(tool, arguments):
         async with Lab(socket, token) as mine:
@@ -97,18 +108,32 @@ def settled(worker, ann, ticket):
     raise AssertionError("the request was not settled")
 
 
-# --- a whole campaign ----------------------------------------------------------------------------------------------------
+# --- a whole campaign -----------------------------------------------------------------------------
 
 
+@pytest.mark.process
 def test_a_whole_small_campaign_in_code_mode(home, bed):
-    given = ["problem=generated-chat", "student=double", "minutes=1.5", "experiments=2", "researchers=2", "confirm=1"]
+    given = [
+        "problem=generated-chat",
+        "student=double",
+        "minutes=1.5",
+        "experiments=2",
+        "researchers=2",
+        "confirm=1",
+    ]
     words = [x for w in [*given, "name=code", "mode=code"] for x in ("-s", w)]
     env = {**os.environ, "AAR_HOME": str(home.root), "COLUMNS": "200"}
-    done = subprocess.run([*AAR, "demo", *words], env=env, capture_output=True, text=True, check=False, timeout=115)
+    done = subprocess.run(
+        [*AAR, "demo", *words], env=env, capture_output=True, text=True, check=False, timeout=115
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     ledger = Ledger(home.root / "campaigns" / "code" / "server" / "ledger.sqlite")
     asked, outcomes = ledger.entries("request"), ledger.entries("outcome")
-    assert {e.who for e in ledger.entries("submission")} == {e.who for e in asked} == {"researcher-1", "researcher-2"}
+    assert (
+        {e.who for e in ledger.entries("submission")}
+        == {e.who for e in asked}
+        == {"researcher-1", "researcher-2"}
+    )
     assert {e.body["ticket"] for e in outcomes} == {f"q-{e.seq:06d}" for e in asked}
     assert len(asked) == 4
     assert all(e.body["state"] == "done" for e in outcomes)
@@ -124,14 +149,15 @@ def test_the_mode_of_a_begun_campaign_does_not_change(tmp_path):
         Campaign(name="x").save(tmp_path)
 
 
-# --- what a researcher sees ----------------------------------------------------------------------------------------------
+# --- what a researcher sees -----------------------------------------------------------------------
 
 LOOK = """
 import json, os, sys
 ids, found, files = json.load(open(sys.argv[1])), [], 0
 for top in ("/data", "/brief", "/home", "/run", "/tmp"):
     for folder, folders, names in os.walk(top):
-        folders[:] = [f for f in folders if os.path.join(folder, f) != sys.prefix]  # a checkout may lie there
+        # a checkout may lie there
+        folders[:] = [f for f in folders if os.path.join(folder, f) != sys.prefix]
         for name in names:
             path = os.path.join(folder, name)
             if path != sys.argv[1] and os.path.isfile(path):
@@ -144,14 +170,19 @@ print(json.dumps([found, files, sorted(os.listdir("/data"))]))
 def needles(bed):
     """Every feedback and final id and text."""
     lines = "".join(
-        (folder / f"{split}.jsonl").read_text() for folder, split in ((bed.public, "feedback"), (bed.sealed, "final"))
+        (folder / f"{split}.jsonl").read_text()
+        for folder, split in ((bed.public, "feedback"), (bed.sealed, "final"))
     )
     rows = [json.loads(line) for line in lines.splitlines()]
     return [row[field] for row in rows for field in ("id", "first", "second")]
 
 
 def test_no_feedback_id_or_text_is_under_a_researchers_mounts(bed, tmp_path, short):
-    campaign, folder, public = Campaign(name="c", researchers=1, mode="code"), tmp_path / "campaign", blind(bed).public
+    campaign, folder, public = (
+        Campaign(name="c", researchers=1, mode="code"),
+        tmp_path / "campaign",
+        blind(bed).public,
+    )
     journal = Journal(tmp_path / "journal.sqlite")
     (member,) = enrol(campaign, folder, public, journal)
     journal.close()
@@ -162,10 +193,17 @@ def test_no_feedback_id_or_text_is_under_a_researchers_mounts(bed, tmp_path, sho
     found, files, shown = json.loads(done.output)
     assert found == []
     assert files > 5
-    assert shown == ["critic_probs.npy", "problem.json", "student", "student.jsonl", "weak_probs.npy"]
+    assert shown == [
+        "critic_probs.npy",
+        "problem.json",
+        "student",
+        "student.jsonl",
+        "weak_probs.npy",
+    ]
     assert member.brief.mode == "code"
 
 
+@pytest.mark.process
 def test_the_look_does_find_what_is_there(bed, tmp_path):
     """The same look in a view that is not blind."""
     home = tmp_path / "home"
@@ -182,7 +220,11 @@ def test_the_blind_view_is_made_once_by_an_allow_list(bed):
     (bed.public / "notes.txt").write_text("feedback item 1 is ...")
     first = blind(bed)
     assert not (first.public / "notes.txt").exists()
-    allowed = {path.relative_to(bed.public) for pattern in SHOWN for path in bed.public.glob(pattern)}
+    allowed = {
+        path.relative_to(bed.public)
+        for found in shown(PublicFolder(bed.public))
+        for path in bed.public.glob(str(found.relative_to(bed.public)))
+    }
     assert {p.relative_to(first.public) for p in first.public.rglob("*") if p.is_file()} == allowed
     assert blind(bed) == first
     assert first.fingerprint != bed.fingerprint
@@ -195,7 +237,7 @@ def test_a_testbed_without_its_files_is_the_operators_to_mend(bed):
         blind(bed)
 
 
-# --- tools ---------------------------------------------------------------------------------------------------------------
+# --- tools ----------------------------------------------------------------------------------------
 
 
 def test_predictions_are_refused_and_code_is_run_and_graded(lab, engines):
@@ -205,7 +247,7 @@ def test_predictions_are_refused_and_code_is_run_and_graded(lab, engines):
     sent = {str(s): "01" * 150 for s in code["seeds"]}
     with pytest.raises(InvalidSubmission, match=r"code only: call submit_code\(snapshot, family\)"):
         ann("submit_predictions", snapshot=code["snapshot"], family="other", predictions=sent)
-    assert process.call("GET", "/operator/campaign")["submissions"] == 0
+    assert process.call("operator_campaign")["submissions"] == 0
     ticket = ann("submit_code", snapshot=code["snapshot"], family="other")
     assert ticket["state"] == "waiting"
     assert ann("submit_code", snapshot=code["snapshot"], family="other") == ticket
@@ -235,7 +277,11 @@ PRINT = "import json\n\ndef run(task, seed):\n    print(task.test.ids, task.test
             "    open('/out/answers.json', 'w').write(json.dumps(answers))\n    os._exit(0)\n",
             MISSHAPEN,
         ),
-        ("    open('/out/answers.json', 'w').write('[' + task.test.ids[0])\n    import os\n    os._exit(0)\n", MISSHAPEN),
+        (
+            "    open('/out/answers.json', 'w').write('[' + task.test.ids[0])\n    import os\n    "
+            "os._exit(0)\n",
+            MISSHAPEN,
+        ),
     ],
 )
 def test_what_a_failing_method_printed_does_not_come_through(lab, engines, bed, end, failure):
@@ -243,7 +289,7 @@ def test_what_a_failing_method_printed_does_not_come_through(lab, engines, bed, 
     found = settled(CodeWorker(process, *engines, at_once=2), ann, hand_in(ann, PRINT + end))
     assert (found["state"], found["failure"], found["receipt"]) == ("failed", failure, None)
     assert not [needle for needle in needles(bed) if needle in json.dumps(found)]
-    ledger = process.call("GET", "/ledger")
+    ledger = process.call("ledger_summary")
     assert ledger["by_kind"]["submission"] == 0
 
 
@@ -260,7 +306,8 @@ def test_code_that_fails_on_feedback_only_gets_no_log(engines, answers):
     on_feedback, on_student = engines
     secret = min(answers["feedback"])
     only = (
-        f"def run(task, seed):\n    if {secret!r} in task.test.ids:\n        raise ValueError('secret')\n"
+        f"def run(task, seed):\n    if {secret!r} in task.test.ids:\n        raise "
+        "ValueError('secret')\n"
         "    return [0.5] * len(task.test)\n"
     )
     found = outcome_of(on_feedback, on_student, {METHOD_FILE: only}, (1,))
@@ -272,7 +319,8 @@ def test_code_that_fails_on_feedback_only_gets_no_log(engines, answers):
 
 def test_the_rehearsal_sees_no_feedback_item(engines, bed):
     look = (
-        "import os\n\ndef run(task, seed):\n    for top in ('/data', '/test'):\n        for folder, _, names in os.walk(top):\n"
+        "import os\n\ndef run(task, seed):\n    for top in ('/data', '/test'):\n        for "
+        "folder, _, names in os.walk(top):\n"
         "            print(folder, names)\n    raise ValueError(sorted(task.test.ids)[:3])\n"
     )
     log = outcome_of(*engines, {METHOD_FILE: look}, (1,))["log"]
@@ -281,15 +329,29 @@ def test_the_rehearsal_sees_no_feedback_item(engines, bed):
     assert not [needle for needle in needles(bed) if needle in log]
 
 
+def test_run_killed_by_the_machine_is_reported_without_its_output(engines, bed):
+    code = PRINT + "    import os\n    os.kill(os.getpid(), 9)\n"
+    found = outcome_of(*engines, {METHOD_FILE: code}, (1,))
+    assert found["failure"] == "ended by the machine"
+    assert "signal 9" in found["log"]
+    assert not [needle for needle in needles(bed) if needle in found["log"]]
+
+
+@pytest.mark.process
 def test_a_method_that_hangs_has_timed_out(bed, tmp_path):
-    slow = [LocalEngine(b, tmp_path / "runs", Bubblewrap, workers=1, timeout_s=3) for b in (bed, blind(bed))]
+    slow = [
+        LocalEngine(b, tmp_path / "runs", Bubblewrap, workers=1, timeout_s=3)
+        for b in (bed, blind(bed))
+    ]
+    for engine in slow:
+        engine.processors = Idle
     found = outcome_of(*slow, {METHOD_FILE: "print('x')\nwhile True: pass\n"}, (1,))
     for engine in slow:
         engine.close()
     assert found["failure"] == "timed out"
 
 
-# --- requests ------------------------------------------------------------------------------------------------------------
+# --- requests -------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -325,69 +387,93 @@ def test_requests_are_bounded_and_ones_own(evaluator, requests):
             requests.fail(ticket, "timed out")
 
 
+def test_run_killed_by_the_machine_can_be_retried_on_its_seeds(evaluator, requests):
+    first = ask(evaluator, requests, "ann", 0)
+    (waiting,) = requests.waiting()
+    requests.fail(first, "ended by the machine", "it was ended by signal 9")
+    assert requests.read("ann", first).failure == "ended by the machine"
+    again = ask(evaluator, requests, "ann", 0)
+    assert again != first
+    assert requests.waiting() == [waiting | {"ticket": again}]
+    assert ask(evaluator, requests, "ann", 0) == again
+    requests.fail(again, "ended with an error")
+    assert ask(evaluator, requests, "ann", 0) == again  # that is an outcome
+
+
 def test_outside_code_mode_code_is_not_taken(evaluator):
     with pytest.raises(InvalidSubmission, match="takes predictions"):
         Requests(evaluator).submit("ann", "0" * 64, OTHER)
     Requests(evaluator).refuse_predictions()
 
 
-def test_a_restart_and_a_delivery_that_was_cut_off_lose_and_repeat_nothing(evaluator, requests, bed, answers):
+def test_restart_and_cut_delivery_lose_and_repeat_nothing(evaluator, requests, bed, answers):
     ticket = ask(evaluator, requests, "ann", 0)
     (waiting,) = requests.waiting()
-    predictions = {str(s): "0" * len(answers["feedback"]) for s in waiting["seeds"]}
-    receipt = evaluator.submit("ann", waiting["snapshot"], predictions, OTHER)  # and killed before the outcome was recorded
+    predictions = {str(s): dict.fromkeys(answers["feedback"], 0) for s in waiting["seeds"]}
+    # and killed before the outcome was recorded
+    receipt = evaluator.submit("ann", waiting["snapshot"], predictions, OTHER)
+    evaluator.close()
     with Evaluator(bed.folder, evaluator.folder.parent) as again:
         after = Requests(again)
         assert after.waiting() == [waiting]
-        assert after.deliver(ticket, predictions).receipt == receipt.model_copy(update={"repeated": True})
+        assert after.deliver(ticket, predictions).receipt == receipt.model_copy(
+            update={"repeated": True}
+        )
         assert after.read("ann", ticket).state == "done"
         assert again.ledger.count("submission") == 1
     assert requests.waiting() == []
 
 
 class Killed:
-    """An evaluator whose replies are lost, as if it, or the line to it, were killed at that moment."""
+    """An evaluator whose replies are lost, as if it, or the line to it, were killed at that
+    moment."""
 
-    def __init__(self, process, verb):
-        self._process, self._verb, self.lost = process, verb, 0
+    def __init__(self, process, operation):
+        self._process, self._operation, self.lost = process, operation, 0
 
-    def call(self, verb, path, body=None):
-        answer = self._process.call(verb, path, body)
-        if verb == self._verb and self.lost < 1:
+    def call(self, operation, given=MappingProxyType({})):
+        answer = self._process.call(operation, given)
+        if operation == self._operation and self.lost < 1:
             self.lost += 1
             raise Transient("killed")
         return answer
 
 
-def test_a_killed_server_and_a_new_worker_go_on_where_the_old_ones_were(bed, tmp_path, short, engines):
+def test_killed_server_and_new_worker_resume(bed, tmp_path, short, engines):
     """kill -9 of the server while a request runs; the worker is thrown away, too."""
     socket, campaign = short / "ann.sock", tmp_path / "campaign"
     source = source_of("naive")
     with EvaluatorProcess(bed.folder, campaign, policy="default", sockets=[socket]) as process:
-        process.call("POST", "/entries", {"kind": "campaign", "who": "operator", "body": {"event": CODE_ONLY}})
-        ann = tools_of(socket, token := process.call("POST", "/tokens", {"name": "ann"})["token"])
+        process.call(
+            "add_entry", {"kind": "campaign", "who": "operator", "body": {"event": CODE_ONLY}}
+        )
+        ann = tools_of(socket, token := process.call("issue_token", {"name": "ann"})["token"])
         ticket = hand_in(ann, source)
         worker = CodeWorker(process, *engines, at_once=2)
         worker.step()
-        os.kill(json.loads((campaign / "server" / "address.json").read_text())["pid"], signal.SIGKILL)
+        os.kill(
+            json.loads((campaign / "server" / "address.json").read_text())["pid"], signal.SIGKILL
+        )
         worker.finish()  # the run ends, and cannot be told
     with EvaluatorProcess(bed.folder, campaign, policy="default", sockets=[socket]) as process:
         with pytest.raises(InvalidSubmission, match="code only"):
-            tools_of(socket, token)("submit_predictions", snapshot="0" * 64, family="other", predictions={"1": "0"})
+            tools_of(socket, token)(
+                "submit_predictions", snapshot="0" * 64, family="other", predictions={"1": "0"}
+            )
         for engine in engines:
             engine.make_sandbox = None  # whatever would be run anew would fail: the cache has it
         done = settled(CodeWorker(process, *engines, at_once=2), tools_of(socket, token), ticket)
         assert done["state"] == "done"
-        assert process.call("GET", "/operator/campaign")["submissions"] == 1
+        assert process.call("operator_campaign")["submissions"] == 1
 
 
 def test_a_reply_that_is_lost_is_asked_for_again(lab, engines):
     process, ann = lab
-    flaky = Killed(process, "POST")
+    flaky = Killed(process, "settle_request")
     worker = CodeWorker(flaky, *engines, at_once=1)
     ticket = hand_in(ann, source_of("zero-shot"))
     done = settled(worker, ann, ticket)
     worker.finish()
     assert flaky.lost == 1
     assert done["state"] == "done"
-    assert process.call("GET", "/ledger")["by_kind"]["outcome"] == 1
+    assert process.call("ledger_summary")["by_kind"]["outcome"] == 1

@@ -1,4 +1,5 @@
-"""Starting prompts: what they must and must not say, and that a campaign's own directions are read strictly."""
+"""Starting prompts: what they must and must not say, and that a campaign's own directions are read
+strictly."""
 
 import re
 import shutil
@@ -26,10 +27,17 @@ from aarlab.fleet.directions import (
 )
 from aarlab.problems import PROBLEMS
 
-CARD = {"name": "toy", "card": "Say which is better.", "in_distribution": "apples", "out_of_distribution": "pears"}
+CARD = {
+    "name": "toy",
+    "card": "Say which is better.",
+    "in_distribution": "apples",
+    "out_of_distribution": "pears",
+}
 START = Direction(family=None, prompt="Perhaps the answer is elsewhere. Where would you look?")
 RECIPES = re.compile(
-    r"\b(em|ccs|pca|k-?nn|bagging|dawid|cross-?entropy|pseudo-?label|temperature|logit|threshold|\d+|first,|then|step)\b", re.I
+    r"\b(em|ccs|pca|k-?nn|bagging|dawid|cross-?entropy|pseudo-?label|temperature|logit|threshold"
+    r"|\d+|first,|then|step)\b",
+    re.I,
 )
 
 
@@ -39,14 +47,20 @@ def test_nine_ship_that_point_at_nine_families_and_name_no_recipe():
     for d in (*found.directed, found.of(0, directed=False)):
         assert RECIPES.search(d.prompt) is None, d.prompt
         assert len(d.prompt) < 400
-        assert all(f.value not in d.prompt.casefold() for f in Family if f is not Family.OTHER), d.prompt
+        assert all(f.value not in d.prompt.casefold() for f in Family if f is not Family.OTHER), (
+            d.prompt
+        )
     assert all(d.prompt.rstrip().endswith("?") for d in found.directed), "a nudge and a question"
     assert RECIPES.search("Use EM with 3 annotators") is not None
 
 
 @given(number=st.integers(0, 300))
 def test_a_larger_fleet_goes_round_and_an_undirected_one_begins_alike(number):
-    assert direction(number, directed=True) == direction(number + 9, directed=True) != direction(number + 1, directed=True)
+    assert (
+        direction(number, directed=True)
+        == direction(number + 9, directed=True)
+        != direction(number + 1, directed=True)
+    )
     assert direction(number, directed=False) == direction(number + 1, directed=False)
     assert direction(number, directed=False).family is None
 
@@ -55,7 +69,11 @@ def test_a_campaign_names_its_own_directions(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump(shipped().model_dump(mode="json")))
     assert load_directions(path) == shipped() == load_directions(SHIPPED)
-    two = Directions(problem="x", undirected=START.prompt, directed=(START, Direction(family=Family.OTHER, prompt="y" * 20)))
+    two = Directions(
+        problem="x",
+        undirected=START.prompt,
+        directed=(START, Direction(family=Family.OTHER, prompt="y" * 20)),
+    )
     assert direction(3, directed=True, directions=two).prompt == "y" * 20
 
 
@@ -65,8 +83,14 @@ def test_a_campaign_names_its_own_directions(tmp_path):
         ({"directed": []}, "directed"),
         ({"colour": "blue"}, "colour"),
         ({"undirected": None}, "undirected"),
-        ({"directed": [{"family": "poetry", "prompt": "Where would you look for it?"}] * 2}, "family"),
-        ({"directed": [{"family": "other", "prompt": "Where would you look for it?"}] * 2}, "same prompt"),
+        (
+            {"directed": [{"family": "poetry", "prompt": "Where would you look for it?"}] * 2},
+            "family",
+        ),
+        (
+            {"directed": [{"family": "other", "prompt": "Where would you look for it?"}] * 2},
+            "same prompt",
+        ),
         ({"directed": [{"family": "other", "prompt": "Short?"}] * 2}, "prompt"),
     ],
 )
@@ -82,14 +106,27 @@ def test_a_file_that_is_missing_or_no_yaml_is_the_operators_to_mend(tmp_path):
     with pytest.raises(Misconfigured, match="weak-to-strong"):
         load_directions(tmp_path / "none.yaml")
     (tmp_path / "bad.yaml").write_text("a: [")
-    with pytest.raises(Misconfigured, match="not YAML"):
+    with pytest.raises(Misconfigured, match="not valid YAML"):
         load_directions(tmp_path / "bad.yaml")
 
 
 def test_the_prompt_gives_problem_resources_limits_rules_and_direction():
-    terms = Terms(name="r-3", researchers=9, minutes=90, experiments=7, budget=Budget(usd=3, tokens=5_000_000))
+    terms = Terms(
+        name="r-3", researchers=9, minutes=90, experiments=7, budget=Budget(usd=3, tokens=5_000_000)
+    )
     text = starting_prompt(CARD, terms, START)
-    for wanted in ("r-3", "one of 9", "toy", CARD["card"], "apples", "pears", "/data", "aar lab", "5,000,000 tokens", "$3.00"):
+    for wanted in (
+        "r-3",
+        "one of 9",
+        "toy",
+        CARD["card"],
+        "apples",
+        "pears",
+        "/data",
+        "aar lab",
+        "5,000,000 tokens",
+        "$3.00",
+    ):
         assert wanted in text
     for wanted in (
         "90 minutes",
@@ -108,7 +145,9 @@ def test_what_is_granted_differs_and_so_does_the_prompt():
     alone = starting_prompt(CARD, Terms(name="a"), START)
     assert "working alone" in alone
     assert "submit predictions" in alone
-    blind = starting_prompt(CARD, Terms(name="a", mode="code", campaign_budget=Budget(hours=2)), START)
+    blind = starting_prompt(
+        CARD, Terms(name="a", mode="code", campaign_budget=Budget(hours=2)), START
+    )
     assert "submit predictions" not in blind
     assert "All researchers together: 2 hours" in blind
 
@@ -124,7 +163,12 @@ def test_neither_card_nor_direction_is_a_template():
 @pytest.mark.parametrize("name", list(PROBLEMS))
 def test_every_problem_that_ships_can_be_told(name):
     problem = PROBLEMS[name]
-    card = {"name": name, "card": problem.card, "items": {"student": 3, "final": 2}, "student": "one, taught by another"}
+    card = {
+        "name": name,
+        "card": problem.card,
+        "items": {"student": 3, "final": 2},
+        "student": "one, taught by another",
+    }
     card |= {"in_distribution": problem.id_source, "out_of_distribution": problem.ood_source}
     text = starting_prompt(card, Terms(name="a"), START)
     assert problem.card in text
@@ -151,10 +195,12 @@ def test_the_version_is_that_of_all_prompt_files(tmp_path, monkeypatch):
     assert prompts_version() != before
 
 
-def test_the_aim_and_the_sandbox_are_told_and_code_mode_has_a_split_to_try_on():
+def test_prompt_states_aim_sandbox_and_trial_split_in_code_mode():
     text = starting_prompt(CARD, Terms(name="a", sandbox="2 GiB of memory"), START)
-    assert "PGR = (accuracy - weak) / (ceiling - weak)" in text
+    assert "PGR (performance gap recovered) = (accuracy - weak) / (ceiling - weak)" in text
     assert "Your sandbox: 2 GiB of memory;" in text
     assert "experiments" not in text, "of language models none are counted"
     assert "--split" not in text
-    assert "--test /data --split student" in starting_prompt(CARD, Terms(name="a", mode="code"), START)
+    assert "--test /data --split student" in starting_prompt(
+        CARD, Terms(name="a", mode="code"), START
+    )

@@ -19,7 +19,10 @@ CARD = {"name": "toy", "card": "Sort the pears.", "secret": "never shown"}
 NINE = {
     "problem": "toy",
     "undirected": "Find some way to sort the pears well.",
-    "directed": [{"family": f.value, "prompt": f"Perhaps {f.value[::-1]} matters. Does it?"} for f in list(Family)[:9]],
+    "directed": [
+        {"family": f.value, "prompt": f"Perhaps {f.value[::-1]} matters. Does it?"}
+        for f in list(Family)[:9]
+    ],
 }
 
 
@@ -27,13 +30,18 @@ def aar(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
     code = "from aarlab.cli.main import main; main()"
     clean = {k: v for k, v in os.environ.items() if not k.startswith("ANTHROPIC")}
     argv = [sys.executable, "-c", code, "directions", *words]
-    return subprocess.run(argv, env=clean | env, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(
+        argv, env=clean | env, capture_output=True, text=True, check=False, timeout=60
+    )
 
 
+@pytest.mark.process
 def test_the_command_writes_a_file_that_a_campaign_can_read(tmp_path):
     out = tmp_path / "made" / "mine.yaml"
     with messages_api("```yaml\n" + yaml.safe_dump(NINE) + "```") as api:
-        done = aar("small-math", "--out", str(out), ANTHROPIC_API_KEY="k", ANTHROPIC_BASE_URL=api.url)
+        done = aar(
+            "small-math", "--out", str(out), ANTHROPIC_API_KEY="k", ANTHROPIC_BASE_URL=api.url
+        )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == f"directions: {out}"
     assert load_directions(out).model_dump(mode="json") == NINE
@@ -43,16 +51,19 @@ def test_the_command_writes_a_file_that_a_campaign_can_read(tmp_path):
     assert all(f.value in asked for f in Family)
 
 
+@pytest.mark.process
 def test_without_a_key_it_says_what_to_do():
     done = aar("small-math")
     assert done.returncode == 2
-    assert done.stderr.startswith("operator:")
+    assert done.stderr.startswith("error:")
     assert "ANTHROPIC_API_KEY" in done.stderr
     assert "weak-to-strong.yaml" in done.stderr
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
-    ("given", "words"), [("poetry", "no problem named"), ("none.json", "Cannot read"), ("[]", "no problem's card")]
+    ("given", "words"),
+    [("poetry", "no problem named"), ("none.json", "Cannot read"), ("[]", "not a problem's card")],
 )
 def test_a_problem_that_is_none_is_refused(tmp_path, given, words):
     path = tmp_path / "card.json"
@@ -62,6 +73,7 @@ def test_a_problem_that_is_none_is_refused(tmp_path, given, words):
     assert words in " ".join(done.stderr.split())
 
 
+@pytest.mark.process
 def test_a_published_card_is_read_and_only_what_is_public_of_it_is_sent(tmp_path):
     path = tmp_path / "problem.json"
     path.write_text(json.dumps(CARD))
@@ -76,12 +88,20 @@ def test_a_published_card_is_read_and_only_what_is_public_of_it_is_sent(tmp_path
     ("answer", "words"),
     [
         ("I would rather not.", "Run it again"),
-        (yaml.safe_dump(NINE | {"directed": NINE["directed"][:8]}), "8 directions of 8 families instead of 9 of 9"),
         (
-            yaml.safe_dump(NINE | {"directed": [d | {"family": "other"} for d in NINE["directed"]]}),
+            yaml.safe_dump(NINE | {"directed": NINE["directed"][:8]}),
+            "8 directions of 8 families instead of 9 of 9",
+        ),
+        (
+            yaml.safe_dump(
+                NINE | {"directed": [d | {"family": "other"} for d in NINE["directed"]]}
+            ),
             "9 directions of 1 families",
         ),
-        (yaml.safe_dump(NINE | {"directed": [{"family": "magic", "prompt": "x" * 30}] * 9}), "family"),
+        (
+            yaml.safe_dump(NINE | {"directed": [{"family": "magic", "prompt": "x" * 30}] * 9}),
+            "family",
+        ),
     ],
 )
 def test_an_answer_that_is_no_such_set_is_not_written(answer, words):

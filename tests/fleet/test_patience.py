@@ -52,7 +52,7 @@ def test_budget_and_finish_are_final():
     assert Patience().after("finished", **SHORT) == "finished"
 
 
-def test_half_of_the_fleet_opens_the_breaker_and_one_that_lives_closes_it():
+def test_breaker_opens_at_half_of_the_fleet_and_closes_on_success():
     breaker = Breaker(9)
     assert [breaker.crashed(f"r-{n}", 10.0 + n) for n in range(4)] == [False] * 4
     assert breaker.crashed("r-4", 14.0)
@@ -89,7 +89,7 @@ def opened() -> Breaker:
     return breaker
 
 
-def test_one_that_fails_its_trial_again_and_again_does_not_hold_the_others():
+def test_breaker_trial_moves_on_after_repeated_failures():
     breaker, now = opened(), 0.0
     for name in ("a", "b"):  # both are broken
         while not (started := [n for n in ("a", "b", "c") if breaker.may_start(n, now)]):
@@ -103,7 +103,7 @@ def test_one_that_fails_its_trial_again_and_again_does_not_hold_the_others():
     assert not breaker.open
 
 
-def test_who_is_tried_and_ends_for_good_leaves_the_trial_to_another():
+def test_breaker_trial_passes_to_next_member():
     breaker = opened()
     assert breaker.may_start("a", OPEN_S)
     assert not breaker.may_start("c", OPEN_S)
@@ -123,7 +123,7 @@ def test_weeks_of_failures_are_no_overflow():
         assert breaker.crashed("a", now)
 
 
-def test_an_outage_after_a_long_life_is_waited_out_from_the_beginning():
+def test_backoff_restarts_after_a_long_run():
     patience = Patience()
     assert [patience.after("outage", **SHORT) for _ in range(3)] == [1.0, 2.0, 4.0]
     assert patience.after("outage", lived_s=STABLE_S, acted=True) == 1.0
@@ -138,7 +138,7 @@ def test_crashes_far_apart_or_of_one_alone_open_nothing():
 
 
 @given(st.lists(st.sampled_from(["crashed", "outage", "again"]), max_size=60))
-def test_nobody_waits_longer_than_the_limits_and_no_outage_ends_anybody(ends):
+def test_backoff_is_bounded_and_outages_end_nobody(ends):
     patience = Patience()
     for ended in ends:
         wait = patience.after(ended, lived_s=1.0, acted=True)

@@ -13,8 +13,13 @@ from aarlab.fleet.state import read_state
 from aarlab.gateway.admission import Reserve
 from tests.fleet.programs import Program, events, quicken, run_fleet
 
+pytestmark = pytest.mark.process
+
 SLEEPS = "import time; print('here', flush=True); time.sleep(600)"
-HEEDS = "import time\nprint('here', flush=True)\ntry: time.sleep(600)\nexcept KeyboardInterrupt: print('in order', flush=True)"
+HEEDS = (
+    "import time\nprint('here', flush=True)\ntry:\n  while True: time.sleep(0.05)\n"
+    "except KeyboardInterrupt: print('in order', flush=True)"
+)
 KINDS = {
     "crasher": Program("raise SystemExit(3)", "crashed"),
     "sleeper": Program(SLEEPS, "crashed"),
@@ -25,7 +30,8 @@ KINDS = {
     "talker": Program("print('x' * 100)", "again"),
     "spent": Program("pass", "spent"),
     "mixed": Program(
-        "import os; raise SystemExit(int(os.environ['LIFE']) < 3)", lambda code, _: "crashed" if code else "finished"
+        "import os; raise SystemExit(int(os.environ['LIFE']) < 3)",
+        lambda code, _: "crashed" if code else "finished",
     ),
 }
 
@@ -47,8 +53,10 @@ def test_what_was_told_is_in_the_ledger_before_the_first_life(fleet):
     assert events(entries) == ["enrolled", "running", "ended: finished", "finished"]
     told = [e.body["detail"] for e in entries if e.body.get("event") == "enrolled"]
     assert len(set(told)) == 3
-    assert all("Where you start" in words for words in told)
-    assert [e.body["detail"][:8] for e in entries if e.body.get("event") == "prompts"] == ["SHA-256 "]
+    assert all("Your starting direction" in words for words in told)
+    assert [e.body["detail"][:8] for e in entries if e.body.get("event") == "prompts"] == [
+        "SHA-256 "
+    ]
 
 
 def test_who_crashes_again_and_again_is_given_up(fleet):
@@ -56,11 +64,55 @@ def test_who_crashes_again_and_again_is_given_up(fleet):
     assert why == "all have ended"
     assert events(entries).count("restarted") == patience.MAX_RESTARTS
     assert events(entries)[-1] == "gave up"
-    assert [e.body["returncode"] for e in entries if e.body.get("event") == "ended: crashed"] == [3] * 6
-    assert read_state(folder).alarms == ("researcher-1 gave up",)
+    assert [e.body["returncode"] for e in entries if e.body.get("event") == "ended: crashed"] == [
+        3
+    ] * 6
+    assert read_state(folder).alarms == (
+        "researcher-1 gave up after 6 restarts. `aar run --resume t` takes it up again",
+    )
 
 
-def test_crashes_of_the_whole_fleet_open_the_breaker_and_are_nobodys_fault(fleet):
+class Poisoned(Program):
+    """A program whose model calls are refused for the same cause in every life."""
+
+    def __init__(self):
+        super().__init__("raise SystemExit(1)", self.refused)
+        self.lives, self.parts = [], None
+
+    def begin(self, parts):
+        self.parts = parts
+
+    def launch(self, inside, life):
+        self.lives.append(life)
+        return super().launch(inside, life)
+
+    def refused(self, returncode, tail):
+        call = f"toolu_{os.urandom(4).hex()}1"
+        words = f"anthropic refuses what was asked (400): no tool_result for {call}"
+        self.parts.journal.trouble("researcher-1", "refused", words)
+        return "crashed"
+
+
+def test_a_session_that_is_refused_twice_alike_is_left_for_another_in_the_same_home(
+    bed, tmp_path, monkeypatch
+):
+    quicken(monkeypatch)
+    program, folder = Poisoned(), tmp_path / "campaign"
+    _, entries = run_fleet(bed, folder, program, before=program.begin, researchers=1)
+    sessions = [life.session for life in program.lives]
+    assert [sessions.index(one) for one in sessions] == [0, 0, 2, 2, 4, 4]
+    assert [life.begun for life in program.lives] == [False, True] * 3
+    assert [life.ended for life in program.lives][2::2] == ["refused"] * 2
+    (gave_up,) = [e.body["detail"] for e in entries if e.body.get("event") == "gave up"]
+    assert "no tool_result" in gave_up
+    told = [e.body for e in entries if e.kind == "campaign" and "model calls" in e.body["event"]]
+    assert [body["event"] for body in told] == ["model calls refused"]
+    first, second = read_state(folder).alarms
+    assert first.startswith("6 model calls of researcher-1 were refused: anthropic refuses what")
+    assert "gave up after 6 restarts: its model calls were refused, anthropic refuses" in second
+
+
+def test_fleet_wide_crashes_open_the_breaker_uncharged(fleet):
     _, entries, folder = fleet("crasher", seconds=3, researchers=4)
     assert "circuit breaker opened" in [e.body["event"] for e in entries if e.kind == "campaign"]
     state = read_state(folder)
@@ -72,7 +124,9 @@ def test_crashes_of_the_whole_fleet_open_the_breaker_and_are_nobodys_fault(fleet
 def test_a_crash_or_two_is_forgotten(fleet):
     why, entries, _ = fleet("mixed", researchers=1)
     assert why == "all have ended"
-    lives = [e.body["incarnation"] for e in entries if e.body.get("event") in {"running", "restarted"}]
+    lives = [
+        e.body["incarnation"] for e in entries if e.body.get("event") in {"running", "restarted"}
+    ]
     assert lives == [1, 2, 3]
 
 
@@ -84,7 +138,9 @@ def test_who_ends_in_order_without_doing_anything_is_finished(fleet):
 
 def call_that_fails(parts):
     """A call of researcher-1 that the model's API does not answer, as the gateway notes it."""
-    went = parts.journal.open("researcher-1", "m", Reserve(1, 0.0), researcher=Budget(), campaign=Budget())
+    went = parts.journal.open(
+        "researcher-1", "m", Reserve(1, 0.0), researcher=Budget(), campaign=Budget()
+    )
     parts.journal.fail(went.call)
 
 
@@ -145,22 +201,31 @@ def test_a_spent_researcher_is_not_started_again_in_the_next_run(fleet):
     assert events(entries).count("enrolled") == 1
 
 
-def test_server_and_gateway_killed_under_the_fleet_lose_nothing_and_charge_nobody_twice(fleet):
+def test_killed_server_and_gateway_lose_and_double_charge_nothing(fleet):
     killed = []
 
     def act(state, parts, running):
         for service in (parts.evaluator, parts.gateway):
             if service.name not in killed and all(m.state == "running" for m in state.members):
                 killed.append(service.name)
-                os.kill(service._process.pid, signal.SIGKILL)
+                pid = (service.evaluator if service is parts.evaluator else service).pid
+                os.kill(pid, signal.SIGKILL)
 
     _, entries, folder = fleet("sleeper", seconds=8, act=act, researchers=2)
     assert sorted(killed) == ["gateway", "server"]
     told = Counter(e.body["event"] for e in entries if e.kind == "campaign")
-    assert told["server is down"] == told["server is back"] == told["gateway is down"] == told["gateway is back"] == 1
+    assert (
+        told["server is down"]
+        == told["server is back"]
+        == told["gateway is down"]
+        == told["gateway is back"]
+        == 1
+    )
     ids = [e.body["id"] for e in entries if "id" in e.body]
     assert len(ids) == len(set(ids))
-    assert events(entries) == ["enrolled", "running", "stopped"], "the researchers went on meanwhile"
+    assert events(entries) == ["enrolled", "running", "stopped"], (
+        "the researchers went on meanwhile"
+    )
     state = read_state(folder)
     for one in state.members:
         charged = sum(e.body["wall_s"] for e in entries if e.kind == "spend" and e.who == one.name)

@@ -1,4 +1,5 @@
-"""Search over transcripts: finds what is there, once, however the files came and whatever happened to the index."""
+"""Search over transcripts: finds what is there, once, however the files came and whatever happened
+to the index."""
 
 import json
 import sqlite3
@@ -16,7 +17,15 @@ WORDS = st.text("abc", min_size=1, max_size=3)
 
 
 def say(words: str, message: str) -> str:
-    return json.dumps({"type": "assistant", "message": {"id": message, "content": [{"type": "text", "text": words}]}}) + "\n"
+    return (
+        json.dumps(
+            {
+                "type": "assistant",
+                "message": {"id": message, "content": [{"type": "text", "text": words}]},
+            }
+        )
+        + "\n"
+    )
 
 
 @pytest.fixture
@@ -70,7 +79,19 @@ def test_a_file_that_was_written_anew_is_read_anew(folder):
 
 
 @pytest.mark.parametrize(
-    "query", ['"', "a OR b", "NEAR(", "text:alpha", "alpha*", "-alpha", "(", "alpha AND", "\x00alpha", "'; DROP"]
+    "query",
+    [
+        '"',
+        "a OR b",
+        "NEAR(",
+        "text:alpha",
+        "alpha*",
+        "-alpha",
+        "(",
+        "alpha AND",
+        "\x00alpha",
+        "'; DROP",
+    ],
 )
 def test_words_are_words_and_no_query_language(folder, query):
     index = Index(folder)
@@ -87,7 +108,8 @@ def test_nothing_to_search_for_and_nowhere_are_said(folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "damage", [b"not a database at all, whatever it is called" * 99, b"SQLite format 3\x00" + b"\xff" * 4096]
+    "damage",
+    [b"not a database at all, whatever it is called" * 99, b"SQLite format 3\x00" + b"\xff" * 4096],
 )
 def test_a_damaged_index_is_made_anew(folder, damage):
     Index(folder).update()
@@ -98,7 +120,9 @@ def test_a_damaged_index_is_made_anew(folder, damage):
 def test_an_index_of_another_version_is_made_anew(folder, monkeypatch):
     Index(folder).update()
     monkeypatch.setattr(transcript_index, "VERSION", 99)
-    monkeypatch.setattr(transcript_index, "_SCHEMA", (*transcript_index._SCHEMA[:-1], "PRAGMA user_version = 99"))
+    monkeypatch.setattr(
+        transcript_index, "_SCHEMA", (*transcript_index._SCHEMA[:-1], "PRAGMA user_version = 99")
+    )
     assert Index(folder).update() == 3
     assert Index(folder).update() == 0
 
@@ -107,14 +131,19 @@ def test_two_who_index_at_once_take_up_everything_once(folder, monkeypatch):
     monkeypatch.setattr(transcript_index, "BATCH", 3)
     (folder / "r2" / "002.jsonl").write_text("".join(f"word{n}\n" for n in range(200)))
     added: list[int] = []
-    threads = [threading.Thread(target=lambda: added.append(Index(folder).update())) for _ in range(3)]
+    threads = [
+        threading.Thread(target=lambda: added.append(Index(folder).update())) for _ in range(3)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert sum(added) == 203
     with sqlite3.connect(folder / "index.sqlite") as db:
-        assert db.execute("SELECT count(*), count(DISTINCT text) FROM steps").fetchone() == (203, 203)
+        assert db.execute("SELECT count(*), count(DISTINCT text) FROM steps").fetchone() == (
+            203,
+            203,
+        )
     db.close()
 
 

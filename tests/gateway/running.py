@@ -1,4 +1,5 @@
-"""A gateway as the supervisor runs it: the real process, with its lifeline, spoken to over its unix sockets."""
+"""A gateway as the supervisor runs it: the real process, with its lifeline, spoken to over its unix
+sockets."""
 
 import json
 import os
@@ -17,23 +18,41 @@ import httpx
 from aarlab.core.budget import Budget
 from aarlab.core.lifeline import Lifeline
 from aarlab.gateway.config import GatewayConfig, Provider
-from aarlab.gateway.journal import Journal, Row
+from aarlab.gateway.journal import Journal
+from aarlab.gateway.journal_rows import Row
 
 KEY = "sk-ant-api03-THE-SECRET-KEY-0123456789"
 FREE = Budget()
-ASK = {"model": "claude-opus-4-6", "max_tokens": 100, "messages": [{"role": "user", "content": "Hello."}]}
+ASK = {
+    "model": "claude-opus-4-6",
+    "max_tokens": 100,
+    "messages": [{"role": "user", "content": "Hello."}],
+}
 
 
 class Running:
     """One campaign's gateway; `start` it, `kill` it, start it again."""
 
-    def __init__(self, campaign: Path, url: str, *, each: Budget = FREE, all_: Budget = FREE, proxy: str | None = None) -> None:
+    def __init__(
+        self,
+        campaign: Path,
+        url: str,
+        *,
+        each: Budget = FREE,
+        all_: Budget = FREE,
+        proxy: str | None = None,
+    ) -> None:
         self.campaign = campaign
         self.sockets = Path(tempfile.mkdtemp(prefix="gw-"))
         names = ("anthropic", "openai", "google")
-        providers = tuple(Provider(name=name, url=url, proxy=proxy) for name in names)  # type: ignore[arg-type]
+        providers = tuple(
+            Provider(name=name, url=url, proxy=proxy)  # type: ignore[arg-type]
+            for name in names
+        )
         models = ("claude-opus-4-6", "gpt-5.1", "gemini-3.1-pro-preview")
-        config = GatewayConfig(models=models, providers=providers, researcher_budget=each, campaign_budget=all_)
+        config = GatewayConfig(
+            models=models, providers=providers, researcher_budget=each, campaign_budget=all_
+        )
         campaign.mkdir(parents=True, exist_ok=True)
         (campaign / "config.json").write_text(config.model_dump_json())
         self.folders: dict[str, Path] = {}
@@ -88,11 +107,15 @@ class Running:
 
     def control(self, verb: str, path: str, body: object = None) -> httpx.Response:
         control = json.loads(self.address.read_text())["control"]
-        with httpx.Client(transport=httpx.HTTPTransport(uds=control), base_url="http://gateway", timeout=20) as client:
+        with httpx.Client(
+            transport=httpx.HTTPTransport(uds=control), base_url="http://gateway", timeout=20
+        ) as client:
             return client.request(verb, path, json=body)
 
     def admit(self, name: str, incarnation: int = 1) -> Path:
-        answer = self.control("PUT", f"/members/{name}", {"incarnation": incarnation, "token": f"token-of-{name}"})
+        answer = self.control(
+            "PUT", f"/members/{name}", {"incarnation": incarnation, "token": f"token-of-{name}"}
+        )
         assert answer.status_code == 200, answer.text
         self.folders[name] = Path(answer.json()["folder"])
         return self.folders[name]
@@ -106,7 +129,8 @@ class Running:
         return client
 
     def raw(self, name: str, sent: bytes) -> bytes:
-        """Bytes as they are, and all that comes back until the gateway ends the connection or is silent for a second."""
+        """Bytes as they are, and all that comes back until the gateway ends the connection or is
+        silent for a second."""
         folder = self.folders.get(name) or self.admit(name)
         with socket.socket(socket.AF_UNIX) as unix:
             unix.settimeout(1.0)
@@ -126,7 +150,11 @@ class Running:
     def spends(self, who: str | None = None) -> list[Row]:
         """What is recorded of model calls."""
         journal = self.journal()
-        rows = [row for row in journal.unposted(100_000) if row.kind == "spend" and who in (None, row.who)]
+        rows = [
+            row
+            for row in journal.unposted(100_000)
+            if row.kind == "spend" and who in (None, row.who)
+        ]
         journal.close()
         return rows
 

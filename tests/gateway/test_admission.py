@@ -1,4 +1,5 @@
-"""However calls interleave, a budget is overspent by at most one call: the promise that dollars rest on."""
+"""However calls interleave, a budget is overspent by at most one call: the promise that dollars
+rest on."""
 
 from dataclasses import dataclass, field
 
@@ -22,15 +23,32 @@ def account(*, budget: Budget, spent: Spent = NEW, in_flight: InFlight = NOTHING
     [
         (Spent(usd=0.00), NOTHING, Reserve(10, 9.0), None),  # the first is always let through
         (Spent(usd=0.99), NOTHING, Reserve(10, 9.0), None),
-        (Spent(usd=1.00), NOTHING, Reserve(10, 0.0), Never("researcher-3: budget of $1.00 is spent")),
-        (Spent(usd=0.50), InFlight(1, 1, 0.25), Reserve(10, 0.25), None),  # all fit, to the last cent
+        (
+            Spent(usd=1.00),
+            NOTHING,
+            Reserve(10, 0.0),
+            Never("researcher-3: budget of $1.00 is spent"),
+        ),
+        # all fit, to the last cent
+        (Spent(usd=0.50), InFlight(1, 1, 0.25), Reserve(10, 0.25), None),
         (Spent(usd=0.50), InFlight(1, 1, 0.25), Reserve(10, 0.26), Wait()),
         (Spent(usd=0.50), InFlight(1, 1, 0.75), Reserve(10, 0.00), Wait()),
-        (Spent(tokens=1_000), NOTHING, Reserve(1, 0.0), Never("researcher-3: budget of 1,000 tokens is spent")),
+        (
+            Spent(tokens=1_000),
+            NOTHING,
+            Reserve(1, 0.0),
+            Never("researcher-3: budget of 1,000 tokens is spent"),
+        ),
         (Spent(tokens=900), InFlight(2, 60, 0.0), Reserve(40, 0.0), None),
         (Spent(tokens=900), InFlight(2, 60, 0.0), Reserve(41, 0.0), Wait()),
-        (Spent(wall_s=7_200), NOTHING, Reserve(1, 0.0), Never("researcher-3: budget of 2 hours is spent")),
-        (Spent(wall_s=7_199), InFlight(9, 10, 0.1), Reserve(1, 0.0), None),  # nobody knows what a call takes in hours
+        (
+            Spent(wall_s=7_200),
+            NOTHING,
+            Reserve(1, 0.0),
+            Never("researcher-3: budget of 2 hours is spent"),
+        ),
+        # nobody knows what a call takes in hours
+        (Spent(wall_s=7_199), InFlight(9, 10, 0.1), Reserve(1, 0.0), None),
     ],
 )
 def test_a_call_goes_out_waits_or_is_refused(
@@ -44,10 +62,21 @@ def test_the_campaigns_budget_counts_as_well_and_no_limit_is_none() -> None:
     free, tight = Budget(), Budget(usd=1.0)
     spent = account(budget=tight, spent=Spent(usd=1.0))
     busy = account(budget=tight, in_flight=InFlight(1, 1, 0.9))
-    assert decide(Reserve(1, 5.0), account(budget=free, in_flight=InFlight(9, 9, 9.0)), account(budget=free)) is None
-    assert decide(Reserve(1, 0.0), account(budget=free), spent) == Never("researcher-3: budget of $1.00 is spent")
+    assert (
+        decide(
+            Reserve(1, 5.0),
+            account(budget=free, in_flight=InFlight(9, 9, 9.0)),
+            account(budget=free),
+        )
+        is None
+    )
+    assert decide(Reserve(1, 0.0), account(budget=free), spent) == Never(
+        "researcher-3: budget of $1.00 is spent"
+    )
     assert decide(Reserve(1, 0.2), account(budget=free), busy) == Wait()
-    assert decide(Reserve(1, 0.2), busy, spent) == Never("researcher-3: budget of $1.00 is spent"), "waiting would be in vain"
+    assert decide(Reserve(1, 0.2), busy, spent) == Never(
+        "researcher-3: budget of $1.00 is spent"
+    ), "waiting would be in vain"
 
 
 @dataclass
@@ -78,7 +107,8 @@ STEP = st.one_of(
 def test_no_interleaving_overspends_by_more_than_one_call(
     steps: list[tuple[str, int, float]], mine: int, everybodys: int
 ) -> None:
-    """Three researchers open and settle as they like; each step is a call's, in any order. Dollars are binary fractions."""
+    """Three researchers open and settle as they like; each step is a call's, in any order. Dollars
+    are binary fractions."""
     each, all_ = Budget(usd=mine / 64, tokens=mine), Budget(usd=everybodys / 64, tokens=everybodys)
     books, campaign = {w: Books() for w in range(3)}, Books()
     owner: dict[int, int] = {}
@@ -95,15 +125,23 @@ def test_no_interleaving_overspends_by_more_than_one_call(
             call = sorted(owner)[who % len(owner)]
             campaign.settle(call, value)
             books[owner.pop(call)].settle(call, value)
-        for name, book, budget in ((0, books[0], each), (1, books[1], each), (2, books[2], each), ("campaign", campaign, all_)):
+        for name, book, budget in (
+            (0, books[0], each),
+            (1, books[1], each),
+            (2, books[2], each),
+            ("campaign", campaign, all_),
+        ):
             worst = book.spent.tokens + sum(r.tokens for r in book.open.values())
             assert worst < budget.tokens + max(1, dearest[name])
             assert book.spent.usd <= budget.usd + dearest[name] / 64
 
 
 @given(st.lists(STEP, max_size=60))
-def test_somebody_can_always_go_on_until_the_budget_is_spent(steps: list[tuple[str, int, float]]) -> None:
-    """No deadlock: with nothing in flight, a call is let through or the budget is spent; never `Wait`."""
+def test_somebody_can_always_go_on_until_the_budget_is_spent(
+    steps: list[tuple[str, int, float]],
+) -> None:
+    """No deadlock: with nothing in flight, a call is let through or the budget is spent; never
+    `Wait`."""
     budget, book = Budget(usd=4.0), Books()
     for number, (what, _, value) in enumerate(steps):
         if what == "open" and decide(Reserve(1, value / 64), book.account(budget)) is None:

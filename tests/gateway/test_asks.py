@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aarlab.core.errors import InvalidSubmission
-from aarlab.gateway.asks import DOCUMENT, IMAGE, MAX_OUTPUT, OVERHEAD, Ask, read_ask
+from aarlab.gateway.allowed_requests import (
+    DOCUMENT,
+    IMAGE,
+    MAX_OUTPUT,
+    OVERHEAD,
+    Ask,
+    allowed_betas,
+    read_ask,
+)
 
 HELLO = [{"role": "user", "content": "Hello."}]
 PICTURE = {"type": "base64", "media_type": "image/png", "data": "AAAA"}
@@ -30,7 +38,9 @@ def content(*blocks: dict) -> Ask:
 
 def google(act: str = "generateContent", **fields: Any) -> Ask:
     parts = fields.pop("parts", [{"text": "Hello."}])
-    return asked(f"/v1beta/models/gem-1:{act}", {"contents": [{"role": "user", "parts": parts}], **fields})
+    return asked(
+        f"/v1beta/models/gem-1:{act}", {"contents": [{"role": "user", "parts": parts}], **fields}
+    )
 
 
 def test_what_the_real_cli_sends_is_allowed() -> None:
@@ -44,15 +54,27 @@ def test_what_the_real_cli_sends_is_allowed() -> None:
         output_config={"effort": "high"},
         stream=True,
     )
-    assert (ask.provider, ask.model, ask.target, ask.stream, ask.most_output) == ("anthropic", "m", "/v1/messages", True, 100)
+    assert (ask.provider, ask.model, ask.target, ask.stream, ask.most_output) == (
+        "anthropic",
+        "m",
+        "/v1/messages",
+        True,
+        100,
+    )
 
 
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "tool type 'web_search_20250305'"),
+        (
+            {"tools": [{"type": "web_search_20250305", "name": "web_search"}]},
+            "tool type 'web_search_20250305'",
+        ),
         ({"tools": [{"type": "web_fetch_20250910", "name": "web_fetch"}]}, "web_fetch"),
-        ({"tools": [{"type": "code_execution_20250825", "name": "code_execution"}]}, "code_execution"),
+        (
+            {"tools": [{"type": "code_execution_20250825", "name": "code_execution"}]},
+            "code_execution",
+        ),
         ({"tools": [{"type": "tool_search_tool_regex_20251119", "name": "x"}]}, "tool_search"),
         ({"tools": [{"type": "mcp_toolset", "mcp_server_name": "x"}]}, "mcp_toolset"),
         ({"tools": [{"type": "customary", "name": "x"}]}, "customary"),
@@ -64,6 +86,8 @@ def test_what_the_real_cli_sends_is_allowed() -> None:
         ({"speed": "fast"}, "'speed'"),
         ({"inference_geo": "us"}, "'inference_geo'"),
         ({"service_tier": "priority"}, "service_tier 'priority'"),
+        ({"service_tier": []}, "service_tier"),
+        ({"tools": [{"type": "x" * 2_000_000, "name": "x"}]}, r"x\.\.\. is not allowed"),
         ({"context_management": {"edits": [{"type": "compact_20260112"}]}}, "compact_20260112"),
         ({"anything_new": 1}, "'anything_new'"),
         ({"max_tokens": None}, "max_tokens"),
@@ -73,6 +97,7 @@ def test_what_the_real_cli_sends_is_allowed() -> None:
         ({"max_tokens": 1e99}, "max_tokens"),
         ({"model": ""}, "names no model"),
         ({"model": ["m"]}, "names no model"),
+        ({"model": "m" * 2_000_000}, "names no model"),
         ({"messages": "hello"}, "messages must be a list"),
     ],
 )
@@ -81,7 +106,10 @@ def test_what_escapes_the_meter_or_the_walls_is_refused(fields: dict, words: str
         messages(**fields)
 
 
-@pytest.mark.parametrize("tool", ["custom", "bash_20250124", "text_editor_20250728", "memory_20250818", "computer_20251124"])
+@pytest.mark.parametrize(
+    "tool",
+    ["custom", "bash_20250124", "text_editor_20250728", "memory_20250818", "computer_20251124"],
+)
 def test_tools_that_run_on_the_clients_side_are_allowed(tool: str) -> None:
     assert messages(tools=[{"type": tool, "name": "x"}]).model == "m"
 
@@ -102,16 +130,27 @@ def test_nothing_is_fetched_from_elsewhere_wherever_it_stands(block: dict, where
     if where == "document":
         block = {"type": "document", "source": {"type": "content", "content": [block]}}
     elif where == "tool result":
-        block = {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "text", "text": "a"}, block]}
+        block = {
+            "type": "tool_result",
+            "tool_use_id": "t",
+            "content": [{"type": "text", "text": "a"}, block],
+        }
     with pytest.raises(InvalidSubmission, match="not allowed"):
         messages(system=[block]) if where == "system" else content(block)
 
 
 def test_a_tools_input_may_have_a_source_of_its_own() -> None:
-    assert content({"type": "tool_use", "id": "t", "name": "x", "input": {"source": {"type": "url"}, "content": []}})
+    assert content(
+        {
+            "type": "tool_use",
+            "id": "t",
+            "name": "x",
+            "input": {"source": {"type": "url"}, "content": []},
+        }
+    )
 
 
-def test_the_most_tokens_of_a_prompt_are_its_bytes_and_what_pictures_and_documents_can_be() -> None:
+def test_prompt_bound_is_bytes_plus_media_maximum() -> None:
     plain = messages()
     assert plain.most_input == len(plain.body) + OVERHEAD
     picture = content({"type": "image", "source": PICTURE})
@@ -122,16 +161,22 @@ def test_the_most_tokens_of_a_prompt_are_its_bytes_and_what_pictures_and_documen
     assert words.most_input == len(words.body) + OVERHEAD
 
 
-def test_a_body_that_two_parsers_read_differently_is_sent_as_it_was_read_here() -> None:
+def test_ambiguous_body_is_sent_as_it_was_parsed() -> None:
     twice = b'{"model": "cheap", "max_tokens": 1, "messages": [], "model": "dear"}'
     ask = read_ask("/v1/messages", b"", twice)
     assert ask is not None
     assert ask.model == "dear"
-    assert ask.body == b'{"model":"dear","max_tokens":1,"messages":[]}'
+    assert (
+        ask.body == b'{"model":"dear","max_tokens":1,"messages":[],"service_tier":"standard_only"}'
+    )
 
 
 WORDS = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
@@ -144,7 +189,9 @@ def test_what_is_sent_on_means_what_came(value: dict) -> None:
     assert json.loads(ask.body)["tools"][0]["input_schema"] == value
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"x"', b"\xff", b'{"a": NaN}', b"[" * 100_000, b'{"a": "\\ud800"}'])
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b'"x"', b"\xff", b'{"a": NaN}', b"[" * 40_000, b'{"a": "\\ud800"}']
+)
 def test_what_is_no_json_object_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidSubmission, match="JSON"):
         read_ask("/v1/messages", b"", body)
@@ -152,15 +199,18 @@ def test_what_is_no_json_object_is_refused(body: bytes) -> None:
 
 @pytest.mark.parametrize("part", [b"{},", b"[],", b"1,", b'"",'])
 def test_a_small_body_cannot_take_much_memory(part: bytes) -> None:
-    with pytest.raises(InvalidSubmission, match="1,000,000 parts") as refused:
-        read_ask("/v1/messages", b"", b'{"messages": [' + part * 1_000_001 + b"1]}")
+    with pytest.raises(InvalidSubmission, match="200,000 in 50,000 are taken here") as refused:
+        read_ask("/v1/messages", b"", b'{"messages": [' + part * 200_001 + b"1]}")
     assert refused.value.facts["status"] == 413
 
 
 def test_paths_and_queries_are_ours() -> None:
     beta = asked("/v1/messages", {"model": "m", "max_tokens": 1, "messages": []}, b"beta=true")
     assert beta.target == "/v1/messages?beta=true"
-    assert asked("/v1/messages", {"model": "m", "max_tokens": 1}, b"beta=true&key=x").target == "/v1/messages"
+    assert (
+        asked("/v1/messages", {"model": "m", "max_tokens": 1}, b"beta=true&key=x").target
+        == "/v1/messages"
+    )
     count = asked("/v1/messages/count_tokens", {"model": "m", "messages": HELLO})
     assert (count.free, count.target) == (True, "/v1/messages/count_tokens")
     for path in (
@@ -173,7 +223,7 @@ def test_paths_and_queries_are_ours() -> None:
         assert read_ask(path, b"", b"{}") is None
 
 
-# --- OpenAI ------------------------------------------------------------------------------------------------------------------
+# --- OpenAI ---------------------------------------------------------------------------------------
 
 
 def chat(**fields: Any) -> Ask:
@@ -186,7 +236,9 @@ def responses(**fields: Any) -> Ask:
 
 def test_a_chat_stream_reports_its_usage_whether_it_was_asked_to_or_not() -> None:
     for options in ({}, {"stream_options": {"include_usage": False}}, {"stream_options": None}):
-        assert json.loads(chat(stream=True, **options).body)["stream_options"] == {"include_usage": True}
+        assert json.loads(chat(stream=True, **options).body)["stream_options"] == {
+            "include_usage": True
+        }
     assert "stream_options" not in json.loads(chat().body)
 
 
@@ -208,10 +260,24 @@ def test_where_no_length_is_given_the_longest_is_reserved() -> None:
         ({"tools": [{"type": "web_search"}]}, "web_search"),
         ({"tools": [{"name": "x"}]}, "tool type None"),
         (
-            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://x"}}]}]},
+            {
+                "messages": [
+                    {
+                        "role": "user",
+                        "content": [{"type": "image_url", "image_url": {"url": "https://x"}}],
+                    }
+                ]
+            },
             "picture by URL",
         ),
-        ({"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": "f"}}]}]}, "file by URL or file id"),
+        (
+            {
+                "messages": [
+                    {"role": "user", "content": [{"type": "file", "file": {"file_id": "f"}}]}
+                ]
+            },
+            "file by URL or file id",
+        ),
     ],
 )
 def test_chat_refuses_what_escapes(fields: dict, words: str) -> None:
@@ -227,20 +293,78 @@ def test_chat_refuses_what_escapes(fields: dict, words: str) -> None:
         ({"background": True}, "background"),
         ({"prompt": {"id": "p"}}, "prompt"),
         ({"tools": [{"type": "mcp", "server_url": "https://x"}]}, "'mcp'"),
-        ({"tools": [{"type": "code_interpreter", "container": {"type": "auto"}}]}, "code_interpreter"),
+        (
+            {"tools": [{"type": "code_interpreter", "container": {"type": "auto"}}]},
+            "code_interpreter",
+        ),
         ({"input": [{"type": "item_reference", "id": "x"}]}, "item_reference"),
         ({"input": [{"id": "x"}]}, "item_reference"),
+        ({"input": [{"type": ["message"]}]}, "input item of type"),
+        ({"service_tier": {"a": 1}}, "service_tier"),
         ({"input": [{"type": "reasoning", "id": "x", "summary": []}]}, "reasoning"),
         ({"input": [{"type": "web_search_call", "id": "x"}]}, "web_search_call"),
-        ({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "https://x"}]}]}, "picture by URL"),
-        ({"input": [{"role": "user", "content": [{"type": "input_image", "file_id": "f"}]}]}, "file id"),
-        ({"input": [{"role": "user", "content": [{"type": "input_file", "file_url": "https://x"}]}]}, "file by URL"),
-        ({"input": [{"type": "function_call_output", "output": [{"type": "input_file", "file_id": "f"}]}]}, "file by URL"),
+        (
+            {
+                "input": [
+                    {"role": "user", "content": [{"type": "input_image", "image_url": "https://x"}]}
+                ]
+            },
+            "picture by URL",
+        ),
+        (
+            {"input": [{"role": "user", "content": [{"type": "input_image", "file_id": "f"}]}]},
+            "file id",
+        ),
+        (
+            {
+                "input": [
+                    {"role": "user", "content": [{"type": "input_file", "file_url": "https://x"}]}
+                ]
+            },
+            "file by URL",
+        ),
+        (
+            {
+                "input": [
+                    {
+                        "type": "function_call_output",
+                        "output": [{"type": "input_file", "file_id": "f"}],
+                    }
+                ]
+            },
+            "file by URL",
+        ),
     ],
 )
 def test_responses_refuse_what_escapes(fields: dict, words: str) -> None:
     with pytest.raises(InvalidSubmission, match=words):
         responses(**fields)
+
+
+def test_a_namespace_of_codex_holds_what_runs_on_the_clients_side_alone() -> None:
+    """Codex 0.171 sends every MCP server's tools so."""
+    lab = {"type": "namespace", "name": "mcp__lab", "tools": [{"type": "function", "name": "f"}]}
+    assert responses(tools=[lab, {"type": "namespace", "name": "n", "tools": [lab]}])
+    for hidden in ("web_search", "code_interpreter", "mcp", None):
+        inside = {**lab, "tools": [{"type": "namespace", "tools": [{"type": hidden}]}]}
+        with pytest.raises(InvalidSubmission, match=f"tool type '?{hidden}"):
+            responses(tools=[inside])
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        (b"claude-code-20250219, effort-2025-11-24", b"claude-code-20250219,effort-2025-11-24"),
+        (b"files-api-2025-04-14,context-management-2025-06-27", b"context-management-2025-06-27"),
+        (b"mcp-client-2025-04-04", b""),
+        (b"fast-mode-2026-02-01,compact-2026-01-12,code-execution-2025-05-22", b""),
+        (b"effort", b""),
+        (b"effort-2025-11-24\xff", b""),
+        (b"", b""),
+    ],
+)
+def test_of_anthropics_betas_those_pass_that_cost_nothing_unseen(sent: bytes, kept: bytes) -> None:
+    assert allowed_betas(sent) == kept
 
 
 def test_responses_take_what_an_agent_sends_back() -> None:
@@ -256,17 +380,26 @@ def test_responses_take_what_an_agent_sends_back() -> None:
         {"type": "function_call", "call_id": "c", "name": "shell", "arguments": "{}"},
         {"type": "function_call_output", "call_id": "c", "output": "done"},
     ]
-    ask = responses(input=items, tools=[{"type": "function", "name": "shell"}], store=False, stream=True, include=[])
+    ask = responses(
+        input=items,
+        tools=[{"type": "function", "name": "shell"}],
+        store=False,
+        stream=True,
+        include=[],
+    )
     assert ask.most_input == len(ask.body) + OVERHEAD + IMAGE
 
 
-# --- Google ------------------------------------------------------------------------------------------------------------------
+# --- Google ---------------------------------------------------------------------------------------
 
 
 def test_googles_model_is_the_paths() -> None:
     assert google().model == "gem-1"
     assert google(model="models/gem-1").model == "gem-1"
-    assert google("streamGenerateContent").target == "/v1beta/models/gem-1:streamGenerateContent?alt=sse"
+    assert (
+        google("streamGenerateContent").target
+        == "/v1beta/models/gem-1:streamGenerateContent?alt=sse"
+    )
     assert google("countTokens").free
 
 
@@ -280,6 +413,16 @@ def test_googles_model_is_the_paths() -> None:
         ({"tools": [{"code_execution": {}}]}, "code_execution"),
         ({"generationConfig": {"candidateCount": 2}}, "candidate"),
         ({"generation_config": {"candidate_count": 2}}, "candidate"),
+        ({"generationConfig": {"candidateCount": 1, "candidate_count": 8}}, "two spellings"),
+        ({"generationConfig": {}, "generation_config": {"candidate_count": 8}}, "two spellings"),
+        ({"generationConfig": {"candidateCount": "8"}}, "candidate"),
+        ({"generationConfig": {"candidateCount": True}}, "candidate"),
+        ({"generationConfig": {"CandidateCount": 8}}, "'CandidateCount'"),
+        ({"generationConfig": {"responseModalities": ["TEXT", "IMAGE"]}}, "not text"),
+        ({"generationConfig": {"maxOutputTokens": 1, "max_output_tokens": 9}}, "two spellings"),
+        ({"tool_config": {"retrievalConfig": {}}}, "retrievalConfig"),
+        ({"parts": [{"executableCode": {"code": "x"}}]}, "executableCode"),
+        ({"parts": [{"function_response": {"parts": [{"file_data": {}}]}}]}, "by URI"),
         ({"parts": [{"fileData": {"fileUri": "https://x"}}]}, "by URI"),
         ({"parts": [{"file_data": {"file_uri": "https://x"}}]}, "by URI"),
         ({"parts": [{"functionResponse": {"parts": [{"fileData": {}}]}}]}, "by URI"),
@@ -291,6 +434,30 @@ def test_google_refuses_what_escapes(fields: dict, words: str) -> None:
         google(**fields)
 
 
+def test_googles_fields_are_sent_on_in_one_spelling() -> None:
+    call = {"name": "f", "args": {"file_path": "snake_case stays in what is not a field"}}
+    ask = google(
+        generation_config={"max_output_tokens": 7, "top_p": 1},
+        system_instruction={"parts": {"text": "You are."}},
+        tools=[{"function_declarations": [{"name": "f", "parameters": {"my_type": 1}}]}],
+        parts=[{"function_call": call, "thought_signature": "c2ln"}],
+    )
+    assert ask.most_output == 7
+    assert json.loads(ask.body) == {
+        "contents": [
+            {"role": "user", "parts": [{"functionCall": call, "thoughtSignature": "c2ln"}]}
+        ],
+        "generationConfig": {"maxOutputTokens": 7, "topP": 1},
+        "systemInstruction": {"parts": [{"text": "You are."}]},
+        "tools": [{"functionDeclarations": [{"name": "f", "parameters": {"my_type": 1}}]}],
+    }
+
+
 def test_googles_films_are_reserved_as_such() -> None:
-    film = google(parts=[{"inlineData": {"mimeType": "video/mp4", "data": "AA"}}, {"inline_data": {"mime_type": "image/png"}}])
+    film = google(
+        parts=[
+            {"inlineData": {"mimeType": "video/mp4", "data": "AA"}},
+            {"inline_data": {"mime_type": "image/png"}},
+        ]
+    )
     assert film.most_input == len(film.body) + OVERHEAD + DOCUMENT + IMAGE

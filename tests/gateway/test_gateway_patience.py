@@ -1,7 +1,9 @@
-"""Whom the gateway waits for, and for how long: its limits, shortened, with the gateway in this process."""
+"""Whom the gateway waits for, and for how long: its limits, shortened, with the gateway in this
+process."""
 
 import asyncio
 import contextlib
+import json
 import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,35 +15,44 @@ import pytest
 from running import ASK, KEY
 from upstream import HANG, Reply, Upstream, events, finish, message, start, text
 
-from aarlab.core import connection
+from aarlab.core import http
 from aarlab.core.budget import Budget
 from aarlab.core.errors import Transient
+from aarlab.core.http import UnixServer
+from aarlab.gateway import async_journal as till
 from aarlab.gateway import client as client_module
-from aarlab.gateway import model_api, till
+from aarlab.gateway import model_api
 from aarlab.gateway.admission import Reserve
-from aarlab.gateway.app import Desk, Member, member_app
+from aarlab.gateway.async_journal import Till
 from aarlab.gateway.client import Room
 from aarlab.gateway.config import GatewayConfig, Provider
-from aarlab.gateway.doors import Door
+from aarlab.gateway.gateway_app import Desk, Member, member_app
 from aarlab.gateway.journal import Journal
-from aarlab.gateway.lab import Lab
+from aarlab.gateway.lab_proxy import Lab
 from aarlab.gateway.model_api import ModelApi
 from aarlab.gateway.pricing import prices
-from aarlab.gateway.till import Till
 
 STREAM = ASK | {"stream": True}
 
 
 @asynccontextmanager
-async def opened(place: Path, url: str, *, each: Budget) -> AsyncIterator[tuple[Path, Journal, Door]]:
+async def opened(
+    place: Path, url: str, *, each: Budget
+) -> AsyncIterator[tuple[Path, Journal, UnixServer]]:
     """A door of ann's."""
     config = GatewayConfig(
-        models=("claude-opus-4-6",), providers=(Provider(name="anthropic", url=url),), researcher_budget=each
+        models=("claude-opus-4-6",),
+        providers=(Provider(name="anthropic", url=url),),
+        researcher_budget=each,
     )
     journal = Journal(place / "journal.sqlite")
     front = Till(journal, config)
-    desk = Desk(ModelApi(config.providers, {"anthropic": KEY}, prices(config), front), Lab(place / "none.json"), front)
-    door = Door(member_app(Member("ann", 1, "t"), desk), place / "s")
+    desk = Desk(
+        ModelApi(config.providers, {"anthropic": KEY}, prices(config), front),
+        Lab(place / "none.json"),
+        front,
+    )
+    door = UnixServer(member_app(Member("ann", 1, "t"), desk), place / "s")
     await door.open(0o600)
     try:
         yield door.path, journal, door
@@ -56,13 +67,15 @@ async def opened(place: Path, url: str, *, each: Budget) -> AsyncIterator[tuple[
 def run(
     tmp_path: Path,
     upstream: Upstream,
-    act: Callable[[httpx.AsyncClient, Journal, Door], Awaitable[None]],
+    act: Callable[[httpx.AsyncClient, Journal, UnixServer], Awaitable[None]],
     each: Budget = Budget(),  # noqa: B008
 ) -> None:
     async def main() -> None:
         async with opened(tmp_path, upstream.url, each=each) as (path, journal, door):
             transport = httpx.AsyncHTTPTransport(uds=str(path))
-            async with httpx.AsyncClient(transport=transport, base_url="http://x", timeout=20) as inside:
+            async with httpx.AsyncClient(
+                transport=transport, base_url="http://x", timeout=20
+            ) as inside:
                 await act(inside, journal, door)
 
     asyncio.run(main())
@@ -74,11 +87,13 @@ async def until(what: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
 
 
-def test_who_waits_too_long_for_calls_in_flight_is_told_to_try_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_wait_for_calls_in_flight_ends_in_retry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(till, "WAIT_S", 0.2)
     more = threading.Event()
 
-    async def act(inside: httpx.AsyncClient, journal: Journal, door: Door) -> None:
+    async def act(inside: httpx.AsyncClient, journal: Journal, door: UnixServer) -> None:
         dear = ASK | {"max_tokens": 4_000}
         first = asyncio.create_task(inside.post("/v1/messages", json=dear))
         await until(lambda: journal.in_flight(None).calls)
@@ -94,11 +109,13 @@ def test_who_waits_too_long_for_calls_in_flight_is_told_to_try_again(tmp_path: P
         run(tmp_path, upstream, act, Budget(usd=0.05))
 
 
-def test_an_answer_whose_client_has_gone_is_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_whose_client_has_gone_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is charged as far as it came; one that never began costs nothing."""
     monkeypatch.setattr(model_api, "DRAIN_S", 0.1)
 
-    async def act(inside: httpx.AsyncClient, journal: Journal, door: Door) -> None:
+    async def act(inside: httpx.AsyncClient, journal: Journal, door: UnixServer) -> None:
         async with inside.stream("POST", "/v1/messages", json=STREAM) as answer:
             came = answer.aiter_raw()
             await anext(came)
@@ -118,26 +135,34 @@ def test_an_answer_whose_client_has_gone_is_not_waited_for_for_ever(tmp_path: Pa
         run(tmp_path, upstream, act)
 
 
-def test_a_client_that_takes_nothing_has_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else one that reads no byte would hold its reservation, and the campaign's, as long as it likes."""
+def test_a_client_that_takes_nothing_has_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else one that reads no byte would hold its reservation, and the campaign's, as long as it
+    likes."""
     monkeypatch.setattr(client_module, "SEND_S", 0.2)
     much = [text("x" * 100_000) for _ in range(100)]
 
-    async def act(inside: httpx.AsyncClient, journal: Journal, door: Door) -> None:
+    async def act(inside: httpx.AsyncClient, journal: Journal, door: UnixServer) -> None:
         async with inside.stream("POST", "/v1/messages", json=STREAM):
             await until(lambda: journal.unposted(9))
             (row,) = journal.unposted(9)
-            assert (row.body["call"]["output_tokens"], row.body["call"]["interrupted"]) == (7, False)
+            assert (row.body["call"]["output_tokens"], row.body["call"]["interrupted"]) == (
+                7,
+                False,
+            )
             await until(lambda: door.connections == 0)
 
     with Upstream(lambda request: events(start(plain=100), *much, *finish(7))) as upstream:
         run(tmp_path, upstream, act)
 
 
-def test_a_body_that_does_not_come_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_that_does_not_come_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(client_module, "BODY_S", 0.2)
 
-    async def act(inside: httpx.AsyncClient, journal: Journal, door: Door) -> None:
+    async def act(inside: httpx.AsyncClient, journal: Journal, door: UnixServer) -> None:
         reader, writer = await asyncio.open_unix_connection(door.path)
         writer.write(b"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n{")
         got = await reader.read()
@@ -150,10 +175,12 @@ def test_a_body_that_does_not_come_is_not_waited_for(tmp_path: Path, monkeypatch
         assert upstream.requests == []
 
 
-def test_a_head_that_does_not_come_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "HEAD_S", 0.1)
+def test_a_head_that_does_not_come_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "HEAD_S", 0.1)
 
-    async def act(inside: httpx.AsyncClient, journal: Journal, door: Door) -> None:
+    async def act(inside: httpx.AsyncClient, journal: Journal, door: UnixServer) -> None:
         for sent in (b"", b"GET /usage HTTP/1.1\r\nhost"):
             reader, writer = await asyncio.open_unix_connection(door.path)
             writer.write(sent)
@@ -170,7 +197,7 @@ def test_a_head_that_does_not_come_is_not_waited_for(tmp_path: Path, monkeypatch
 def test_who_was_let_in_just_as_the_door_was_shut_is_put_out(tmp_path: Path) -> None:
     """Accepted by the kernel, seen by the gateway only after the fence."""
 
-    async def act(inside: httpx.AsyncClient, journal: Journal, door: Door) -> None:
+    async def act(inside: httpx.AsyncClient, journal: Journal, door: UnixServer) -> None:
         theirs, ours = socket.socketpair()
         with theirs:
             theirs.sendall(b"GET /usage HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -199,8 +226,9 @@ def test_bodies_of_one_researcher_have_so_much_room_together() -> None:
     asyncio.run(main())
 
 
-def test_who_is_cancelled_while_opening_leaves_a_call_that_can_be_recovered(tmp_path: Path) -> None:
-    """The journal's write is not torn: either there is a call, and `recover` finds it, or there is none."""
+def test_call_cancelled_while_opening_can_be_recovered(tmp_path: Path) -> None:
+    """The journal's write is not torn: either there is a call, and `recover` finds it, or there is
+    none."""
 
     async def main() -> None:
         front = Till(journal, GatewayConfig())
@@ -218,10 +246,10 @@ def test_who_is_cancelled_while_opening_leaves_a_call_that_can_be_recovered(tmp_
     journal.close()
 
 
-def test_a_journal_that_fails_at_the_end_cuts_the_answer_off_and_leaves_the_call_open(tmp_path: Path) -> None:
+def test_failed_journal_cuts_the_answer_and_leaves_the_call_open(tmp_path: Path) -> None:
     """So the reservation stands, and the next start settles it."""
 
-    async def act(inside: httpx.AsyncClient, journal: Journal, door: Door) -> None:
+    async def act(inside: httpx.AsyncClient, journal: Journal, door: UnixServer) -> None:
         settle, tries = journal.settle, []
 
         def refuse(*args: object, **kw: object) -> None:
@@ -242,7 +270,7 @@ def test_a_journal_that_fails_at_the_end_cuts_the_answer_off_and_leaves_the_call
 
 
 def test_a_journal_that_is_locked_is_try_again(tmp_path: Path) -> None:
-    async def act(inside: httpx.AsyncClient, journal: Journal, door: Door) -> None:
+    async def act(inside: httpx.AsyncClient, journal: Journal, door: UnixServer) -> None:
         def refuse(*args: object, **kw: object) -> None:
             raise Transient("The journal could not be written (locked). Try again.")
 
@@ -253,3 +281,59 @@ def test_a_journal_that_is_locked_is_try_again(tmp_path: Path) -> None:
     with Upstream() as upstream:
         run(tmp_path, upstream, act)
         assert upstream.requests == [], "what cannot be metered is not sent"
+
+
+def test_each_refusal_is_kept_with_its_cause_until_a_call_goes_well(tmp_path: Path) -> None:
+    """A refused key, a field of a newer client, a conversation, an unknown model and path."""
+
+    async def act(inside: httpx.AsyncClient, journal: Journal, door: UnixServer) -> None:
+        async def refused(status: int, path: str = "/v1/messages", **fields: object) -> str:
+            answer = await inside.post(path, json=ASK | fields)
+            assert answer.status_code == status
+            return journal.troubles()[-1].words
+
+        said = {"type": "error", "error": {"type": "x", "message": f"invalid {KEY}\nnumber 7"}}
+        upstream.play = lambda request: Reply([json.dumps(said).encode()], 401)
+        assert await refused(503) == (
+            "anthropic refuses the lab's key or account (401): invalid *** number 7"
+        )
+        upstream.play = lambda request: Reply([b'{"error": {"message": "messages.3: no"}}'], 400)
+        assert await refused(400) == "anthropic refuses what was asked (400): messages.3: no"
+        assert "The field 'of_tomorrow' is not allowed here" in await refused(400, of_tomorrow=True)
+        assert "The model 'other' is not listed here" in await refused(403, model="other")
+        assert "the gateway serves no '/v1/other'" in await refused(404, "/v1/other")
+        upstream.play = lambda request: Reply([b"<html>busy</html>"], 529)
+        assert await refused(529) == "anthropic cannot answer (529): <html>busy</html>"
+        assert {t.kind: t.calls for t in journal.troubles()} == {"refused": 1, "failed": 1}
+        upstream.play = lambda request: message(plain=1, output=1)
+        assert (await inside.post("/v1/messages", json=ASK)).status_code == 200
+        assert journal.troubles() == []
+
+    with Upstream(lambda request: message(plain=1, output=1)) as upstream:
+        run(tmp_path, upstream, act)
+
+
+@pytest.mark.parametrize("asked", [ASK, STREAM])
+def test_a_model_api_that_hangs_is_seen_as_failing_until_it_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: dict
+) -> None:
+    monkeypatch.setattr(model_api, "SILENT_S", 0.1)
+    monkeypatch.setattr(model_api, "WHOLE_S", 0.1)
+    more = threading.Event()
+
+    async def act(inside: httpx.AsyncClient, journal: Journal, door: UnixServer) -> None:
+        call = asyncio.create_task(inside.post("/v1/messages", json=asked))
+        await until(lambda: journal.failing_since("ann") is not None)
+        assert "has sent nothing for" in journal.troubles()[0].words
+        more.set()
+        assert (await call).status_code == 200
+        await until(lambda: journal.failing_since("ann") is None)
+        assert journal.troubles() == []
+
+    def play(request: object) -> Reply:
+        if asked is ASK:
+            return Reply([more, *message(plain=1, output=1).steps])
+        return events(start(plain=1), more, *finish(1))
+
+    with Upstream(play) as upstream:
+        run(tmp_path, upstream, act)

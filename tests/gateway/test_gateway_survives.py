@@ -1,4 +1,5 @@
-"""kill -9 of the gateway, of its starter, of an earlier life: no spend is lost, none counts twice, nobody is two."""
+"""kill -9 of the gateway, of its starter, of an earlier life: no spend is lost, none counts twice,
+nobody is two."""
 
 import json
 import os
@@ -18,6 +19,8 @@ from upstream import HANG, Reply, Upstream, events, finish, message, start, text
 
 from aarlab.core.budget import Spent
 
+pytestmark = pytest.mark.process
+
 STREAM = ASK | {"stream": True}
 
 
@@ -26,7 +29,9 @@ def test_kill_9_in_mid_stream_loses_no_spend_and_charges_none_twice(tmp_path: Pa
         inside = gateway.inside("ann")
         upstream.play = lambda request: message(plain=100, output=10)
         assert inside.post("/v1/messages", json=ASK).status_code == 200
-        upstream.play = lambda request: events(start(plain=1_000, write=200, output=1), text("four"), HANG)
+        upstream.play = lambda request: events(
+            start(plain=1_000, write=200, output=1), text("four"), HANG
+        )
         with (
             pytest.raises(httpx.TransportError),
             inside.stream("POST", "/v1/messages", json=STREAM) as answer,
@@ -40,7 +45,10 @@ def test_kill_9_in_mid_stream_loses_no_spend_and_charges_none_twice(tmp_path: Pa
             first, second = (row.body for row in gateway.spends("ann"))
             assert first["call"]["interrupted"] is False
             assert second["call"]["interrupted"] is True
-            assert (second["call"]["input_tokens"], second["call"]["cache_write_tokens"]) == (1_000, 200)
+            assert (second["call"]["input_tokens"], second["call"]["cache_write_tokens"]) == (
+                1_000,
+                200,
+            )
             assert second["usd"] == pytest.approx(
                 (1_000 * 5 + 200 * 6.25 + second["call"]["output_tokens"] * 25) / 1e6, abs=1e-12
             )
@@ -48,12 +56,17 @@ def test_kill_9_in_mid_stream_loses_no_spend_and_charges_none_twice(tmp_path: Pa
             gateway.kill()
         gateway.start()
         upstream.play = lambda request: message(plain=1, output=1)
-        assert inside.post("/v1/messages", json=ASK).status_code == 200, "at the same path, in the same sandbox"
+        assert inside.post("/v1/messages", json=ASK).status_code == 200, (
+            "at the same path, in the same sandbox"
+        )
         assert len(gateway.spends("ann")) == 3
 
 
-def test_kill_9_before_anything_was_known_costs_the_researcher_nothing_and_is_recorded(tmp_path: Path) -> None:
-    with Upstream(lambda request: Reply([HANG])) as upstream, Running(tmp_path, upstream.url) as gateway:
+def test_kill_9_before_any_usage_is_recorded_and_free(tmp_path: Path) -> None:
+    with (
+        Upstream(lambda request: Reply([HANG])) as upstream,
+        Running(tmp_path, upstream.url) as gateway,
+    ):
         inside = gateway.inside("ann")
         with ThreadPoolExecutor(1) as pool:
             call = pool.submit(inside.post, "/v1/messages", json=ASK)
@@ -62,15 +75,23 @@ def test_kill_9_before_anything_was_known_costs_the_researcher_nothing_and_is_re
             assert isinstance(call.exception(), httpx.TransportError)
         gateway.start()
         (row,) = gateway.spends("ann")
-        assert (row.body["usd"], row.body["call"]["interrupted"], row.body["call"]["input_tokens"]) == (None, True, 0)
+        assert (
+            row.body["usd"],
+            row.body["call"]["interrupted"],
+            row.body["call"]["input_tokens"],
+        ) == (None, True, 0)
         journal = gateway.journal()
         assert journal.spent("ann") == Spent()
         journal.close()
 
 
-@pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")  # httpcore's
+# httpcore's
+@pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
+)
 def test_kill_9_again_and_again_under_load_adds_up(tmp_path: Path) -> None:
-    """What the provider answered in whole is charged in whole, unless it was answered into a gateway that was just killed."""
+    """What the provider answered in whole is charged in whole, unless it was answered into a
+    gateway that was just killed."""
     with Upstream() as upstream, Running(tmp_path, upstream.url) as gateway:
         upstream.play = lambda request: events(start(plain=100), text("x"), 0.01, *finish(10))
         told, stop = [], threading.Event()
@@ -105,11 +126,13 @@ def test_kill_9_again_and_again_under_load_adds_up(tmp_path: Path) -> None:
         assert all(call["output_tokens"] == 10 and call["input_tokens"] == 100 for call in whole)
         assert len(calls) - len(whole) <= 9, "three calls at each of three kills"
         journal = gateway.journal()
-        assert journal.spent(None).tokens == sum(call["input_tokens"] + call["output_tokens"] for call in calls)
+        assert journal.spent(None).tokens == sum(
+            call["input_tokens"] + call["output_tokens"] for call in calls
+        )
         journal.close()
 
 
-# --- the end in order --------------------------------------------------------------------------------------------------------
+# --- the end in order -----------------------------------------------------------------------------
 
 
 def test_it_ends_when_its_starter_does(tmp_path: Path) -> None:
@@ -159,7 +182,9 @@ def test_two_gateways_never_serve_one_campaign(tmp_path: Path) -> None:
     with Upstream() as upstream, Running(tmp_path, upstream.url) as gateway:
         argv = [sys.executable, "-m", "aarlab.gateway.serve", "--campaign", str(tmp_path)]
         argv += ["--config", str(tmp_path / "config.json"), "--sockets", str(gateway.sockets)]
-        env = {"PATH": os.defpath} | {f"AAR_KEY_{name}": "other" for name in ("ANTHROPIC", "OPENAI", "GOOGLE")}
+        env = {"PATH": os.defpath} | {
+            f"AAR_KEY_{name}": "other" for name in ("ANTHROPIC", "OPENAI", "GOOGLE")
+        }
         other = subprocess.Popen(argv, env=env, stderr=subprocess.DEVNULL)
         try:
             with pytest.raises(subprocess.TimeoutExpired):
@@ -178,15 +203,22 @@ def test_two_gateways_never_serve_one_campaign(tmp_path: Path) -> None:
     ("config", "keys", "words"),
     [
         (
-            '{"models": ["no-such-model"], "providers": [{"name": "anthropic", "url": "http://x"}]}',
+            '{"models": ["no-such-model"], "providers": [{"name": "anthropic", "url": '
+            '"http://x"}]}',
             True,
             "price of 'no-such-model'",
         ),
-        ('{"providers": [{"name": "anthropic", "url": "http://x"}]}', False, "Set AAR_KEY_ANTHROPIC for the gateway"),
+        (
+            '{"providers": [{"name": "anthropic", "url": "http://x"}]}',
+            False,
+            "Set AAR_KEY_ANTHROPIC for the gateway",
+        ),
         ('{"nonsense": 1}', True, "nonsense"),
     ],
 )
-def test_what_is_misconfigured_is_said_at_the_start(tmp_path: Path, config: str, keys: bool, words: str) -> None:
+def test_what_is_misconfigured_is_said_at_the_start(
+    tmp_path: Path, config: str, keys: bool, words: str
+) -> None:
     (tmp_path / "config.json").write_text(config)
     argv = [
         sys.executable,
@@ -198,16 +230,22 @@ def test_what_is_misconfigured_is_said_at_the_start(tmp_path: Path, config: str,
         str(tmp_path / "config.json"),
     ]
     env = {"PATH": os.defpath} | ({"AAR_KEY_ANTHROPIC": "k"} if keys else {})
-    done = subprocess.run([*argv, "--sockets", str(tmp_path / "s")], env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*argv, "--sockets", str(tmp_path / "s")],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 1
     assert words in done.stderr
     assert "Traceback" not in done.stderr
 
 
-# --- lives -------------------------------------------------------------------------------------------------------------------
+# --- lives ----------------------------------------------------------------------------------------
 
 
-def test_a_later_life_fences_the_earlier_one_and_its_open_connections(tmp_path: Path) -> None:
+def test_later_incarnation_fences_earlier_connections(tmp_path: Path) -> None:
     more = threading.Event()
     with Upstream() as upstream, Running(tmp_path, upstream.url) as gateway:
         old = gateway.admit("ann", 1)
@@ -241,11 +279,17 @@ def test_an_earlier_life_is_not_let_in_again(tmp_path: Path) -> None:
         folder = gateway.admit("ann", 3)
         answer = gateway.control("PUT", "/members/ann", {"incarnation": 2, "token": "t"})
         assert answer.status_code == 409
-        assert answer.json() == {"error": "ann is in life 3. Life 2 is over.", "whose_move": "submitter"}
+        assert answer.json() == {
+            "error": "ann is in incarnation 3. Incarnation 2 is over.",
+            "whose_move": "submitter",
+        }
         assert gateway.admit("ann", 3) == folder, "the same life once more is the same door"
         gateway.kill()
         gateway.start()
-        assert gateway.control("PUT", "/members/ann", {"incarnation": 2, "token": "t"}).status_code == 409
+        assert (
+            gateway.control("PUT", "/members/ann", {"incarnation": 2, "token": "t"}).status_code
+            == 409
+        )
         assert gateway.inside("ann").get("/usage").status_code == 200
 
 
@@ -261,12 +305,16 @@ def test_dismissed_is_gone_for_good(tmp_path: Path) -> None:
 
 
 def test_sockets_of_another_supervisor_are_not_opened_again(tmp_path: Path) -> None:
-    """A resumed campaign has another folder of sockets; what lay in the old one belongs to nobody."""
+    """A resumed campaign has another folder of sockets; what lay in the old one belongs to
+    nobody."""
     with Upstream() as upstream, Running(tmp_path, upstream.url) as gateway:
         old = gateway.admit("ann")
         gateway.process.terminate()
         gateway.process.wait(20)
-        before, gateway.sockets = gateway.sockets, gateway.sockets.with_name(gateway.sockets.name + "-2")
+        before, gateway.sockets = (
+            gateway.sockets,
+            gateway.sockets.with_name(gateway.sockets.name + "-2"),
+        )
         gateway.start()
         assert gateway.control("GET", "/status").json()["members"] == {}
         assert not (old / "lab.sock").exists()
@@ -277,7 +325,8 @@ def test_sockets_of_another_supervisor_are_not_opened_again(tmp_path: Path) -> N
 
 
 def test_who_may_open_what(tmp_path: Path) -> None:
-    """Tokens and the control socket are ours; a researcher's folder can be entered by who knows its name, and not listed."""
+    """Tokens and the control socket are ours; a researcher's folder can be entered by who knows its
+    name, and not listed."""
     with Upstream() as upstream, Running(tmp_path, upstream.url) as gateway:
         folder = gateway.admit("ann")
 
@@ -287,7 +336,11 @@ def test_who_may_open_what(tmp_path: Path) -> None:
         assert mode(Path(json.loads(gateway.address.read_text())["control"])) == 0o600
         assert mode(tmp_path / "gateway" / "members.json") == 0o600
         assert "token-of-ann" in (tmp_path / "gateway" / "members.json").read_text()
-        assert (mode(folder), mode(folder.parent), mode(folder / "lab.sock")) == (0o711, 0o711, 0o666)
+        assert (mode(folder), mode(folder.parent), mode(folder / "lab.sock")) == (
+            0o711,
+            0o711,
+            0o666,
+        )
         assert len(folder.name) == 16
         assert [path.name for path in folder.iterdir()] == ["lab.sock"]
 
@@ -295,17 +348,19 @@ def test_who_may_open_what(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("verb", "path", "body", "status"),
     [
-        ("PUT", "/members/ann", {"incarnation": 0, "token": "t"}, 400),
-        ("PUT", "/members/ann", {"incarnation": 1, "token": "two\nlines"}, 400),
-        ("PUT", "/members/ann", {"incarnation": 1}, 400),
-        ("PUT", "/members/ann", {"incarnation": 1, "token": "t", "folder": "/etc"}, 400),
+        ("PUT", "/members/ann", {"incarnation": 0, "token": "t"}, 422),
+        ("PUT", "/members/ann", {"incarnation": 1, "token": "two\nlines"}, 422),
+        ("PUT", "/members/ann", {"incarnation": 1}, 422),
+        ("PUT", "/members/ann", {"incarnation": 1, "token": "t", "folder": "/etc"}, 422),
         ("PUT", "/members/..", {"incarnation": 1, "token": "t"}, 404),
         ("PUT", "/members/a%2fb", {"incarnation": 1, "token": "t"}, 404),
         ("GET", "/members/ann", None, 404),
         ("GET", "/", None, 404),
     ],
 )
-def test_the_control_socket_takes_what_it_should(control: Running, verb: str, path: str, body: object, status: int) -> None:
+def test_the_control_socket_takes_what_it_should(
+    control: Running, verb: str, path: str, body: object, status: int
+) -> None:
     answer = control.control(verb, path, body)
     assert answer.status_code == status
     assert answer.json().keys() == {"error", "whose_move"}
@@ -323,7 +378,11 @@ def test_status_tells_no_token(tmp_path: Path) -> None:
         gateway.inside("ann").post("/v1/messages", json=ASK)
         told = gateway.control("GET", "/status")
         assert "token-of" not in told.text
-        assert told.json()["calls"] == {"open": 0, "reserved_usd": 0.0, "spent_usd": pytest.approx(175e-6, abs=1e-12)}
+        assert told.json()["calls"] == {
+            "open": 0,
+            "reserved_usd": 0.0,
+            "spent_usd": pytest.approx(175e-6, abs=1e-12),
+        }
         assert told.json()["members"]["ann"]["incarnation"] == 1
 
 
@@ -338,6 +397,11 @@ def test_a_folder_too_long_for_a_socket_is_the_operators_move(tmp_path: Path) ->
         "--config",
         str(tmp_path / "config.json"),
     ]
-    done = subprocess.run([*argv, "--sockets", str(tmp_path / ("s" * 100))], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*argv, "--sockets", str(tmp_path / ("s" * 100))],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 1
-    assert "Choose a shorter folder" in done.stderr
+    assert "is too long for a socket" in done.stderr

@@ -3,8 +3,10 @@
 import logging
 import socket
 
-from aarlab.gateway import seldom
-from aarlab.gateway.seldom import EVERY_S, MOST, Seldom
+import pytest
+
+from aarlab.gateway import rate_limited_log as seldom
+from aarlab.gateway.rate_limited_log import EVERY_S, MOST, Seldom
 from tests.gateway.running import Running
 
 
@@ -12,7 +14,7 @@ def record(words: str, *args: object) -> logging.LogRecord:
     return logging.LogRecord("x", logging.WARNING, "x.py", 1, words, args, None)
 
 
-def test_the_same_words_are_written_once_in_a_while_with_how_often_they_came(monkeypatch):
+def test_repeated_messages_are_logged_seldom_with_their_count(monkeypatch):
     now = [1000.0]
     monkeypatch.setattr(seldom.time, "monotonic", lambda: now[0])
     log = Seldom()
@@ -32,6 +34,7 @@ def test_what_is_remembered_is_bounded():
     assert len(log._said) <= MOST
 
 
+@pytest.mark.process
 def test_garbage_on_a_socket_hardly_writes_anything(tmp_path):
     with Running(tmp_path / "campaign", "http://127.0.0.1:9") as gateway:
         folder = gateway.admit("researcher-1")

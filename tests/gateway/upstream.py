@@ -1,4 +1,5 @@
-"""A small HTTP server that answers as it is told, byte by byte: what a model API or the lab's server would send, and worse."""
+"""A small HTTP server that answers as it is told, byte by byte: what a model API or the lab's
+server would send, and worse."""
 
 import asyncio
 import json
@@ -39,7 +40,9 @@ class Reply:
 
 def whole(body: object, status: int = 200, **headers: str) -> Reply:
     """JSON at once."""
-    return Reply([json.dumps(body).encode()], status, {"content-type": "application/json", **headers})
+    return Reply(
+        [json.dumps(body).encode()], status, {"content-type": "application/json", **headers}
+    )
 
 
 def events(*steps: dict | Step) -> Reply:
@@ -56,34 +59,54 @@ def events(*steps: dict | Step) -> Reply:
 
 def usage(plain: int = 0, write: int = 0, read: int = 0, output: int = 0) -> dict:
     """As Anthropic writes it."""
-    names = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
+    names = (
+        "input_tokens",
+        "cache_creation_input_tokens",
+        "cache_read_input_tokens",
+        "output_tokens",
+    )
     return dict(zip(names, (plain, write, read, output), strict=True))
 
 
 def message(**tokens: int) -> Reply:
     """A whole answer of Anthropic's."""
-    return whole({"type": "message", "model": "claude-opus-4-6", "content": [], "usage": usage(**tokens)})
+    return whole(
+        {"type": "message", "model": "claude-opus-4-6", "content": [], "usage": usage(**tokens)}
+    )
 
 
 def start(**tokens: int) -> dict:
     """The first event of a stream of Anthropic's."""
-    return {"type": "message_start", "message": {"model": "claude-opus-4-6", "usage": usage(**tokens)}}
+    return {
+        "type": "message_start",
+        "message": {"model": "claude-opus-4-6", "usage": usage(**tokens)},
+    }
 
 
 def text(words: str) -> dict:
-    return {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": words}}
+    return {
+        "type": "content_block_delta",
+        "index": 0,
+        "delta": {"type": "text_delta", "text": words},
+    }
 
 
 def finish(output: int) -> tuple[dict, dict]:
     """The last two."""
-    last = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": output}}
+    last = {
+        "type": "message_delta",
+        "delta": {"stop_reason": "end_turn"},
+        "usage": {"output_tokens": output},
+    }
     return last, {"type": "message_stop"}
 
 
 class Upstream:
     """Runs in a thread of its own, on loopback. `play` makes the reply to each request."""
 
-    def __init__(self, play: Callable[[Request], Reply] = lambda request: message(plain=10, output=5)) -> None:
+    def __init__(
+        self, play: Callable[[Request], Reply] = lambda request: message(plain=10, output=5)
+    ) -> None:
         self.play = play
         self.requests: list[Request] = []
         self.connections = 0
@@ -143,8 +166,11 @@ class Upstream:
             self._open.discard(task)
             writer.transport.abort()
 
-    async def _until_left(self, sending: Coroutine[Any, Any, bool], reader: asyncio.StreamReader) -> bool:
-        """What `sending` says; False once who asked has gone, which is seen at the end of what it sends."""
+    async def _until_left(
+        self, sending: Coroutine[Any, Any, bool], reader: asyncio.StreamReader
+    ) -> bool:
+        """What `sending` says; False once who asked has gone, which is seen at the end of what it
+        sends."""
         self._replying += 1
         reply = asyncio.ensure_future(sending)
         try:
@@ -162,7 +188,7 @@ class Upstream:
             if isinstance(step, bytes):
                 if not started:
                     head += "".join(f"{name}: {value}\r\n" for name, value in reply.headers.items())
-                    writer.write(head.encode() + b"\r\n")
+                    writer.write(head.encode("latin-1") + b"\r\n")
                     started = True
                 writer.write(b"%x\r\n%s\r\n" % (len(step), step))
                 await writer.drain()
@@ -187,6 +213,8 @@ async def _request(reader: asyncio.StreamReader) -> Request | None:
         return None
     first, *lines = head.decode("latin-1").split("\r\n")[:-2]
     method, target, _ = first.split(" ")
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    headers = {
+        name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
+    }
     body = await reader.readexactly(int(headers.get("content-length", "0")))
     return Request(method, target, headers, body)

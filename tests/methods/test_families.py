@@ -13,7 +13,7 @@ from aarlab.methods.loss_function import reverse_kl_loss
 from aarlab.methods.method import check_method
 from aarlab.methods.parts import confidence_weights, dense, mean_difference
 from aarlab.methods.unsupervised_elicitation import contrast_consistency, top_component
-from aarlab.runs.data import load_task
+from aarlab.testbeds.task_data import load_task
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,8 @@ def test_overlap_density_drops_a_label_that_its_neighbours_contradict():
 
 
 def test_the_difference_of_means_is_the_projection_by_hand():
-    """Differences +2 and -2 on one axis with labels 1 and 0: direction 2, so a test difference of +1 is on side 1."""
+    """Differences +2 and -2 on one axis with labels 1 and 0: direction 2, so a test difference of
+    +1 is on side 1."""
     pairs = np.array([[[0.0], [2.0]], [[0.0], [-2.0]]])
     out = mean_difference(pairs, np.array([1.0, 0.0]), np.array([[[0.0], [1.0]], [[0.0], [-3.0]]]))
     assert out[0] > 0.5 > out[1]
@@ -72,5 +73,7 @@ def test_the_top_component_is_the_axis_of_largest_spread_about_zero():
 
 
 def test_the_contrast_probe_swaps_its_answer_with_the_pair(task):
-    swapped = replace(task, test=replace(task.test, hidden={k: h[:, ::-1] for k, h in task.test.hidden.items()}))
+    swapped = replace(
+        task, test=replace(task.test, hidden={k: h[:, ::-1] for k, h in task.test.hidden.items()})
+    )
     assert contrast_consistency(task, 0) + contrast_consistency(swapped, 0) == pytest.approx(1)

@@ -1,4 +1,5 @@
-"""Internal coherence maximisation: against brute force on a strong model that is a table, and on the double."""
+"""Internal coherence maximisation: against brute force on a strong model that is a table, and on
+the double."""
 
 from dataclasses import replace
 from itertools import product
@@ -12,15 +13,21 @@ from scipy.special import log_expit
 
 from aarlab.core.errors import InvalidSubmission
 from aarlab.methods.method import Inputs, Task, check_method
-from aarlab.methods.mutual_predictability import Search, contradictions, elicit_in_context, final_answer
+from aarlab.methods.mutual_predictability import (
+    Search,
+    contradictions,
+    elicit_in_context,
+    final_answer,
+)
 from aarlab.methods.parts import harden
 from aarlab.models.strong import Question
-from aarlab.models.strong_double import StrongDouble
 from aarlab.problems.generated_chat import build
+from tests.models.strong_double import StrongDouble
 
 
 class Table:
-    """A strong model whose logit of item i is the sum over its demonstrations of coupling[i, j] * (2 y_j - 1); no zero-shot."""
+    """A strong model whose logit of item i is the sum over its demonstrations of coupling[i, j] *
+    (2 y_j - 1); no zero-shot."""
 
     def __init__(self, coupling_NN):
         self.coupling_NN, self.calls = coupling_NN, []
@@ -30,25 +37,33 @@ class Table:
         assert len(demonstrations) == len(rows)
         self.calls.append((rows, demonstrations))
         return np.array(
-            [sum(self.coupling_NN[i, j] * (2 * y - 1) for j, y in d) for i, d in zip(rows, demonstrations, strict=True)]
+            [
+                sum(self.coupling_NN[i, j] * (2 * y - 1) for j, y in d)
+                for i, d in zip(rows, demonstrations, strict=True)
+            ]
         )
 
 
-def inputs(questions, choices, favour_N):
+def inputs(questions, choices, zero_shot_logit_N):
     return Inputs(
         ids=tuple(map(str, range(len(questions)))),
         questions=tuple(questions),
         choices=tuple(choices),
         hidden={},
-        favour_N2=np.stack([np.zeros(len(questions)), favour_N], axis=1).astype(np.float32),
+        zero_shot_logit_N2=np.stack([np.zeros(len(questions)), zero_shot_logit_N], axis=1).astype(
+            np.float32
+        ),
     )
 
 
-def table_task(coupling_NN, favour_N=None):
+def table_task(coupling_NN, zero_shot_logit_N=None):
     n = len(coupling_NN)
-    favour = np.linspace(-1, 1, n) if favour_N is None else favour_N
+    zero_shot_logit = np.linspace(-1, 1, n) if zero_shot_logit_N is None else zero_shot_logit_N
     choices = [(f"a{i}", f"b{i}") for i in range(n)]
-    return SimpleNamespace(strong=Table(coupling_NN), student=inputs([f"q{i}" for i in range(n)], choices, favour))
+    return SimpleNamespace(
+        strong=Table(coupling_NN),
+        student=inputs([f"q{i}" for i in range(n)], choices, zero_shot_logit),
+    )
 
 
 def utility(coupling_NN, labels):
@@ -60,13 +75,14 @@ def utility(coupling_NN, labels):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_labels_found_are_those_that_brute_force_finds(seed):
-    """Eight items of two camps that predict each other, and every item after all others: a planted optimum, wrong starts."""
+    """Eight items of two camps that predict each other, and every item after all others: a planted
+    optimum, wrong starts."""
     rng = np.random.default_rng(seed)
     camp = rng.permutation([1, 1, 1, 1, -1, -1, -1, -1])
     coupling = 0.6 * np.outer(camp, camp) + 0.05 * rng.normal(size=(8, 8))
     np.fill_diagonal(coupling, 0)
     best = max(product((0, 1), repeat=8), key=lambda y: utility(coupling, y))
-    task = table_task(coupling, favour_N=rng.normal(size=8))
+    task = table_task(coupling, zero_shot_logit_N=rng.normal(size=8))
     found = elicit_in_context(task, seed, Search(asks=3000, pool=8, start=4, shots=7, flips=1.0))
     assert utility(coupling, found.astype(int)) == pytest.approx(utility(coupling, best))
 
@@ -76,7 +92,9 @@ def test_the_search_raises_the_utility_of_a_start_that_is_wrong_throughout():
     coupling = 0.3 * np.outer(camp, camp) - 0.3 * np.eye(16)
     bad_start = np.where(np.arange(16) % 4 < 2, 1.0, -1.0) * np.linspace(1, 2, 16)
     start = (bad_start > np.median(bad_start)).astype(int)
-    found = elicit_in_context(table_task(coupling, bad_start), 0, Search(asks=4000, pool=16, start=16, shots=15))
+    found = elicit_in_context(
+        table_task(coupling, bad_start), 0, Search(asks=4000, pool=16, start=16, shots=15)
+    )
     assert utility(coupling, found.astype(int)) > utility(coupling, start) + 5
 
 
@@ -95,7 +113,7 @@ def test_no_more_is_asked_than_the_budget_and_the_rest(asks, n):
 
 def test_a_search_that_has_settled_asks_no_more():
     camp = np.array([1, -1] * 8)
-    task = table_task(2.0 * np.outer(camp, camp), favour_N=camp * np.linspace(1, 2, 16))
+    task = table_task(2.0 * np.outer(camp, camp), zero_shot_logit_N=camp * np.linspace(1, 2, 16))
     found = elicit_in_context(task, 0, Search(asks=100_000, pool=16, start=4, shots=6))
     assert (found == (camp > 0)).all()
     assert sum(len(rows) for rows, _ in task.strong.calls) < 2000
@@ -120,7 +138,9 @@ def test_a_swapped_form_in_the_pool_always_has_the_opposite_label(seed, half, sh
     choices = [(f"a{i}", f"b{i}") for i in range(half)] + [(f"b{i}", f"a{i}") for i in range(half)]
     student = inputs([f"q{i}" for i in range(half)] * 2, choices, rng.normal(size=2 * half))
     task = SimpleNamespace(strong=Table(rng.normal(size=(2 * half, 2 * half))), student=student)
-    found = elicit_in_context(task, seed, Search(asks=600, pool=2 * half, start=4, shots=shots, hot=5.0))
+    found = elicit_in_context(
+        task, seed, Search(asks=600, pool=2 * half, start=4, shots=shots, hot=5.0)
+    )
     decided = np.isin(found, (0, 1))
     both = decided[:half] & decided[half:]
     assert both.any()
@@ -138,15 +158,26 @@ def test_two_different_final_answers_of_one_question_are_never_both_right():
 
 
 def test_links_by_hand():
-    student = inputs(["q", "q", "q", "r"], [("a", "b"), ("b", "a"), ("a", "c"), ("b", "a")], np.zeros(4))
+    student = inputs(
+        ["q", "q", "q", "r"], [("a", "b"), ("b", "a"), ("a", "c"), ("b", "a")], np.zeros(4)
+    )
     assert contradictions(student) == {0: [(1, True)], 1: [(0, True)]}
     singles = inputs(["q"] * 3, [("\\boxed{1}",), ("#### 2",), ("Answer: 1",)], np.zeros(3))
-    assert contradictions(singles) == {0: [(1, False)], 1: [(0, False), (2, False)], 2: [(1, False)]}
+    assert contradictions(singles) == {
+        0: [(1, False)],
+        1: [(0, False), (2, False)],
+        2: [(1, False)],
+    }
 
 
 @pytest.mark.parametrize(
     ("text", "answer"),
-    [("x \\boxed{3} then \\boxed{ 7 }", "7"), ("#### 12.", "12"), ("The answer is $1,200", "1,200"), ("none", None)],
+    [
+        ("x \\boxed{3} then \\boxed{ 7 }", "7"),
+        ("#### 12.", "12"),
+        ("The answer is $1,200", "1,200"),
+        ("none", None),
+    ],
 )
 def test_final_answers(text, answer):
     assert final_answer(text) == answer
@@ -156,7 +187,9 @@ def test_final_answers(text, answer):
 def chat(tmp_path_factory):
     items = build(tmp_path_factory.mktemp("none"), 1)
     student, test = ([i for i in items if i.split == split] for split in ("student", "feedback"))
-    strong = StrongDouble(*([Question(i.question, i.choices) for i in some] for some in (student, test)))
+    strong = StrongDouble(
+        *([Question(i.question, i.choices) for i in some] for some in (student, test))
+    )
     seen = [
         inputs([i.question for i in some], [i.choices for i in some], strong.judge(where))
         for where, some in (("student", student), ("test", test))
@@ -168,16 +201,23 @@ def chat(tmp_path_factory):
 SMALL = Search(asks=1500, pool=96, start=8, shots=8)
 
 
-def test_coherent_labels_are_better_than_the_zero_shot_judgement_that_they_start_from(chat):
+def test_coherent_labels_beat_their_zero_shot_start(chat):
     task, labels = chat
-    zero_shot = (task.student.favour_N > np.median(task.student.favour_N)) == labels
+    zero_shot = (
+        task.student.zero_shot_logit_N > np.median(task.student.zero_shot_logit_N)
+    ) == labels
     found = [((elicit_in_context(task, s, SMALL) > 0.5) == labels).mean() for s in range(3)]
     assert np.mean(found) > zero_shot.mean()
 
 
 def test_a_method_that_trains_on_them_passes_the_examination(chat):
     task, _ = chat
-    check_method(lambda t, s: t.strong.fine_tune(harden(elicit_in_context(t, s, SMALL)), seed=s).test_probs_M, task)
+    check_method(
+        lambda t, s: (
+            t.strong.fine_tune(harden(elicit_in_context(t, s, SMALL)), seed=s).test_probs_M
+        ),
+        task,
+    )
     assert (elicit_in_context(task, 0, SMALL) != elicit_in_context(task, 1, SMALL)).any()
 
 

@@ -6,7 +6,7 @@ from aarlab.core.errors import InvalidSubmission
 from aarlab.methods import parts
 from aarlab.methods.baselines import source_of
 from aarlab.methods.method import check_method, check_output, student_rows
-from aarlab.runs.data import load_task
+from aarlab.testbeds.task_data import load_task
 
 
 @pytest.fixture(scope="module")
@@ -16,8 +16,13 @@ def task(module_bed):
 
 def test_a_task_cannot_name_a_true_label(task):
     fields = {*vars(task), *vars(task.student), *vars(task.test)}
-    shown = {"ids", "questions", "choices", "hidden", "favour_N2"}
+    shown = {"ids", "questions", "choices", "hidden", "zero_shot_logit_N2"}
     assert fields == {"student", "test", "weak_probs_N", "critic_probs_N", "strong", *shown}
+
+
+def test_code_of_version_0_1_reads_the_zero_shot_logits_under_their_old_name(task):
+    assert task.test.favour_N2 is task.test.zero_shot_logit_N2
+    assert np.array_equal(task.test.favour_N, task.test.zero_shot_logit_N)
 
 
 def test_the_examination_can_fail(task):
@@ -27,7 +32,12 @@ def test_the_examination_can_fail(task):
 
 @pytest.mark.parametrize(
     ("answer", "words"),
-    [("no", "must return"), ([0.5], "one number for each"), ([np.nan, 0.1], "not finite"), ([2.0, 0.1], "0..1")],
+    [
+        ("no", "must return"),
+        ([0.5], "one number for each"),
+        ([np.nan, 0.1], "not finite"),
+        ([2.0, 0.1], "0..1"),
+    ],
 )
 def test_outputs_that_are_no_predictions_are_refused(answer, words):
     with pytest.raises(InvalidSubmission, match=words):
@@ -47,14 +57,15 @@ def test_confident_keeps_the_furthest_from_a_half():
 
 
 def test_product_labels_by_hand(task):
-    favour = task.student.favour_N
+    zero_shot_logit = task.student.zero_shot_logit_N
     weak = np.clip(task.weak_probs_N, 1e-4, 1 - 1e-4)
-    expected = expit(np.log(weak / (1 - weak)) + 2 * favour / favour.std())
+    expected = expit(np.log(weak / (1 - weak)) + 2 * zero_shot_logit / zero_shot_logit.std())
     assert parts.product_labels(task, 2.0) == pytest.approx(expected)
 
 
 def test_noisy_channel_finds_the_error_rates_of_independent_annotators():
-    """Three annotators, right with 0.9, 0.7 and 0.6: the posterior beats the best of them, and sides with it alone."""
+    """Three annotators, right with 0.9, 0.7 and 0.6: the posterior beats the best of them, and
+    sides with it alone."""
     rng = np.random.default_rng(0)
     truth = rng.random(4_000) < 0.5
     votes = np.stack([np.where(rng.random(4_000) < p, truth, ~truth) for p in (0.9, 0.7, 0.6)])
@@ -71,7 +82,8 @@ def test_noisy_channel_trusts_the_majority_of_good_annotators(task, bed, answers
 
 
 def test_cross_fitting_never_predicts_an_item_from_its_own_label():
-    """With pure-noise labels a head that saw its own label would agree with it; a cross-fitted one is at chance."""
+    """With pure-noise labels a head that saw its own label would agree with it; a cross-fitted one
+    is at chance."""
     rng = np.random.default_rng(0)
     pairs, labels = rng.normal(size=(400, 2, 50)), rng.integers(0, 2, 400).astype(float)
     agreement = ((parts.cross_fit(pairs, labels, 0, l2=1e-3) > 0.5) == labels).mean()
@@ -95,7 +107,9 @@ def test_low_rank_keeps_that_many_directions(task):
 
 
 def test_evolved_layers_are_layers(task):
-    assert set(parts.evolve_layers(task, task.weak_probs_N, 0, generations=2)) <= set(task.student.hidden)
+    assert set(parts.evolve_layers(task, task.weak_probs_N, 0, generations=2)) <= set(
+        task.student.hidden
+    )
 
 
 def test_a_baselines_source_is_a_method_file():

@@ -3,7 +3,11 @@ import pytest
 
 from aarlab.models.count_lm import CountLM, tokens_of
 
-CORPUS = [f"Tom has {a} pens and buys {b}.\n{a} + {b} = {a + b}." for a in range(2, 9) for b in range(2, 9)]
+CORPUS = [
+    f"Tom has {a} pens and buys {b}.\n{a} + {b} = {a + b}."
+    for a in range(2, 9)
+    for b in range(2, 9)
+]
 
 
 @pytest.fixture(scope="module")
@@ -38,14 +42,21 @@ def test_it_cannot_reckon(model):
 
 
 def test_profiles_are_finite_and_of_one_width(model):
-    found = model.profiles([("Tom has 2 pens and buys 3.", "2 + 3 = 5."), ("unheard words", "so be it")])
+    found = model.profiles(
+        [("Tom has 2 pens and buys 3.", "2 + 3 = 5."), ("unheard words", "so be it")]
+    )
     assert found.shape[0] == 2
     assert np.isfinite(found).all()
 
 
 def test_words_of_the_question_call_for_tokens_of_the_answer():
-    """Three rounds of EM tell "plus" from "minus" although both stand beside the same other words."""
-    corpus = [f"so {word} this\n{sign} x" for word, sign in (("plus", "+"), ("minus", "-")) for _ in range(3)]
+    """Three rounds of EM tell "plus" from "minus" although both stand beside the same other
+    words."""
+    corpus = [
+        f"so {word} this\n{sign} x"
+        for word, sign in (("plus", "+"), ("minus", "-"))
+        for _ in range(3)
+    ]
     made = CountLM(corpus)
     assert made.called_for("+", {"plus"}) > 3 * made.called_for("+", {"minus"})
     right, wrong = (made.read("so plus this", f"{sign} x").excess_t[0] for sign in "+-")

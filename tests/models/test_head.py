@@ -4,7 +4,7 @@ from scipy.optimize import approx_fprime
 
 from aarlab.core.errors import InvalidSubmission
 from aarlab.methods.parts import auxiliary_confidence, generalised_cross_entropy
-from aarlab.models.head import LinearHead, MlpHead, _mlp, _mlp_grads, cross_entropy
+from aarlab.models.head import LinearHead, cross_entropy
 
 
 def toy(n=200, seed=0):
@@ -35,39 +35,11 @@ def test_auxiliary_confidence_is_burns_equation_1():
     assert auxiliary_confidence(0.5)(logits, weak, 0.5)[0] == pytest.approx(expected)
 
 
-def linear(pairs, labels):
-    return LinearHead(1e-3).fit(pairs, labels)
-
-
-def mlp(pairs, labels):
-    return MlpHead(hidden=8, epochs=60).fit(pairs, labels, seed=0)
-
-
-@pytest.mark.parametrize("fit", [linear, mlp])
-def test_heads_learn_and_swapping_the_pair_swaps_the_answer(fit):
+def test_a_head_learns_and_swapping_the_pair_swaps_the_answer():
     pairs, labels = toy()
-    fitted = fit(pairs, labels)
+    fitted = LinearHead(1e-3).fit(pairs, labels)
     assert ((fitted.probs(pairs) > 0.5) == labels).mean() > 0.9
     assert fitted.logits(pairs[:, ::-1]) == pytest.approx(-fitted.logits(pairs), abs=1e-5)
-
-
-def test_mlp_gradient_is_the_derivative():
-    rng = np.random.default_rng(0)
-    params = [rng.normal(size=s) for s in ((6, 4), (4,), (4,), (6,))]
-    pairs, labels = toy(5)
-    logits, hidden = _mlp(params, pairs)
-    signal = cross_entropy(logits, labels, 1)[1]
-    analytic = _mlp_grads(params, pairs, hidden, signal, 0.0)
-
-    def total(flat):
-        changed, at = [], 0
-        for p in params:
-            changed.append(flat[at : at + p.size].reshape(p.shape))
-            at += p.size
-        return cross_entropy(_mlp(changed, pairs)[0], labels, 1)[0].sum()
-
-    numeric = approx_fprime(np.concatenate([p.ravel() for p in params]), total, 1e-6)
-    assert np.concatenate([np.asarray(g).ravel() for g in analytic]) == pytest.approx(numeric, abs=1e-3)
 
 
 def test_weights_of_zero_leave_an_item_out():
@@ -81,10 +53,14 @@ def test_weights_of_zero_leave_an_item_out():
 
 @pytest.mark.parametrize(
     ("targets", "weights", "words"),
-    [(np.full(3, np.nan), None, "finite"), (np.full(3, 1.5), None, "0..1"), (np.zeros(3), np.full(3, -1.0), "non-negative")],
+    [
+        (np.full(3, np.nan), None, "finite"),
+        (np.full(3, 1.5), None, "0..1"),
+        (np.zeros(3), np.full(3, -1.0), "non-negative"),
+    ],
 )
 def test_arrays_that_do_not_fit_are_the_methods_fault(targets, weights, words):
     with pytest.raises(InvalidSubmission, match=words):
         LinearHead().fit(np.zeros((3, 2, 4)), targets, weights_N=weights)
-    with pytest.raises(InvalidSubmission, match="Loosen"):
+    with pytest.raises(InvalidSubmission, match="less strict"):
         LinearHead().fit(np.zeros((0, 2, 4)), np.zeros(0))

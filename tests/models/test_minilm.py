@@ -5,6 +5,8 @@ import pytest
 
 from aarlab.models import minilm, smollm
 
+pytestmark = pytest.mark.slow
+
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "it", "was", "great", "bad", ".", "film", "dull"]
 
 
@@ -16,16 +18,30 @@ def weights(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("tiny")
     tokenizer = Tokenizer(models.WordLevel({w: n for n, w in enumerate(WORDS)}, unk_token="[UNK]"))
-    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.Lowercase(), pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(folder)
+    tokenizer.normalizer, tokenizer.pre_tokenizer = (
+        normalizers.Lowercase(),
+        pre_tokenizers.Whitespace(),
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        "[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]"
+    ).save_pretrained(folder)
     torch.manual_seed(0)
-    size = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "num_hidden_layers": minilm.BLOCKS}
-    BertModel(BertConfig(vocab_size=len(WORDS), **size), add_pooling_layer=False).save_pretrained(folder)
+    size = {
+        "hidden_size": 16,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "num_hidden_layers": minilm.BLOCKS,
+    }
+    BertModel(BertConfig(vocab_size=len(WORDS), **size), add_pooling_layer=False).save_pretrained(
+        folder
+    )
     return folder
 
 
-def test_layers_go_by_the_names_of_the_first_student_at_the_same_share_of_depth():
+def test_layer_names_map_to_the_same_share_of_depth():
     assert tuple(minilm.BLOCK_OF) == smollm.LAYERS
     assert minilm.BLOCK_OF == {8: 2, 12: 2, 16: 3, 20: 4, 24: 5}
     for layer, block in minilm.BLOCK_OF.items():
@@ -46,21 +62,23 @@ def test_states_are_means_over_tokens_whatever_the_batch(weights, tmp_path):
     )
     for t, text in enumerate(texts):  # one by one, without padding
         with torch.inference_mode():
-            states = model(**tokenizer(text, return_tensors="pt"), output_hidden_states=True).hidden_states
+            states = model(
+                **tokenizer(text, return_tensors="pt"), output_hidden_states=True
+            ).hidden_states
         for n, block in enumerate(minilm.BLOCK_OF.values()):
             assert np.allclose(found.hidden_LTD[n, t], states[block][0].mean(0).numpy(), atol=2e-3)
 
 
 def test_favour_is_nearness_to_great_less_nearness_to_bad(weights, tmp_path):
     found = minilm.read_snippets([minilm.GOOD, minilm.BAD], weights=weights, cache=tmp_path)
-    assert found.favour_T[0] > 0 > found.favour_T[1]
-    assert found.favour_T[0] == pytest.approx(-found.favour_T[1], abs=1e-5)
+    assert found.zero_shot_logit_T[0] > 0 > found.zero_shot_logit_T[1]
+    assert found.zero_shot_logit_T[0] == pytest.approx(-found.zero_shot_logit_T[1], abs=1e-5)
 
 
 def test_a_reading_is_kept_and_found_again(weights, tmp_path):
     first = minilm.read_snippets(["film", "dull"], weights=weights, cache=tmp_path)
     again = minilm.read_snippets(["film", "dull"], weights=tmp_path / "nowhere", cache=tmp_path)
     assert np.array_equal(first.hidden_LTD, again.hidden_LTD)
-    assert len(list((tmp_path / "features").iterdir())) == 1
+    assert len(list((tmp_path / "features").glob("*.npz"))) == 1
     minilm.read_snippets(["film"], weights=weights, cache=tmp_path)
-    assert len(list((tmp_path / "features").iterdir())) == 2
+    assert len(list((tmp_path / "features").glob("*.npz"))) == 2

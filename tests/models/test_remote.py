@@ -1,4 +1,5 @@
-"""The sandbox's side of a worker: what a door lets through, and what hostile callers can do, with real processes.
+"""The sandbox's side of a worker: what a door lets through, and what hostile callers can do, with
+real processes.
 
 Legend: N student items of a task, M test items.
 """
@@ -23,16 +24,18 @@ from worker_scene import DECK, M, N, models, preset, quiet, until_true
 
 from aarlab.core.errors import InvalidSubmission, Transient
 from aarlab.core.settings import Home
-from aarlab.models.decks import deck_of
 from aarlab.models.head import cross_entropy
+from aarlab.models.item_batches import item_batch_of
 from aarlab.models.remote import Remote
-from aarlab.models.requests import DOOR, judge_of, through, tune_of
-from aarlab.models.tuned.doors import MOST_CONNECTIONS
+from aarlab.models.tuned.bounded_listener import MOST_CONNECTIONS
 from aarlab.models.tuned.turns import MOST_WAITING, Turns
 from aarlab.models.wire import DOOR_LINE, VERSION, Line, Lost, ask, decode, encode, packed, unpacked
+from aarlab.models.worker_requests import DOOR, judge_of, through, tune_of
 from aarlab.models.workers import TuneJob, Workers
 from aarlab.sandbox import Bubblewrap
 from aarlab.sandbox.sandbox import Limits, Mount, SandboxSpec
+
+pytestmark = pytest.mark.process
 
 ANSWER_S = 4.0
 ROWS_N = np.array([3, 1, 20, 7, 9, 11, 30, 2, 39, 0, 5, 25])
@@ -64,9 +67,14 @@ def scene(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("remote")
     for name in ("mine", "other"):
         (folder / name).mkdir()
-    with Workers(preset(models(folder)), Home(folder / "home"), say=quiet, answer_s=ANSWER_S) as workers:
-        workers.deck("deck", DECK)
-        with workers.door("deck", SPLITS, folder / "mine") as mine, workers.door("deck", SPLITS, folder / "other") as other:
+    with Workers(
+        preset(models(folder)), Home(folder / "home"), progress=quiet, answer_s=ANSWER_S
+    ) as workers:
+        workers.add_item_batch("deck", DECK)
+        with (
+            workers.open_socket("deck", SPLITS, folder / "mine") as mine,
+            workers.open_socket("deck", SPLITS, folder / "other") as other,
+        ):
             yield Scene(workers, mine, other)
 
 
@@ -85,24 +93,37 @@ def own(logits_N, targets_N, progress):
     return cross_entropy(logits_N, targets_N, progress)
 
 
-# --- the protocol --------------------------------------------------------------------------------------------------------
+# --- the protocol ---------------------------------------------------------------------------------
 
 
 def test_a_remote_fine_tuning_is_the_operators_of_the_tasks_rows(scene):
     rows = np.array([0, 2, 4, 6, 8])
     remote = Remote(scene.mine, ROWS_N)
-    tuned = remote.fine_tune(TARGETS_N[rows], seed=1, rows=rows, weights_n=np.arange(1.0, 6.0), answer_student=True)
-    job = TuneJob("strong", "deck", "student", TARGETS_N[rows], 1, ("feedback", "student"), ROWS_N[rows], np.arange(1.0, 6.0))
+    tuned = remote.fine_tune(
+        TARGETS_N[rows], seed=1, rows=rows, weights_n=np.arange(1.0, 6.0), answer_student=True
+    )
+    job = TuneJob(
+        "strong",
+        "deck",
+        "student",
+        TARGETS_N[rows],
+        1,
+        ("feedback", "student"),
+        ROWS_N[rows],
+        np.arange(1.0, 6.0),
+    )
     theirs = scene.workers.fine_tune(job)
     np.testing.assert_allclose(tuned.test_logits_M, theirs["feedback"], atol=1e-6)
     np.testing.assert_allclose(tuned.student_logits_N, theirs["student"][ROWS_N], atol=1e-6)
     assert tuned.seconds > 0
-    again = remote.fine_tune(TARGETS_N[rows], seed=1, rows=rows, weights_n=np.arange(1.0, 6.0), answer_student=True)
+    again = remote.fine_tune(
+        TARGETS_N[rows], seed=1, rows=rows, weights_n=np.arange(1.0, 6.0), answer_student=True
+    )
     assert again.seconds == tuned.seconds, "what was computed is not computed again"
     assert remote.fine_tune(TARGETS_N, seed=1).student_logits_N is None
 
 
-def test_a_loss_of_ones_own_is_called_once_a_step_and_does_what_the_named_one_does(scene):
+def test_own_loss_is_called_once_a_step_and_equals_the_named_loss(scene):
     seen = []
 
     def watched(logits_b, targets_b, progress):
@@ -110,19 +131,27 @@ def test_a_loss_of_ones_own_is_called_once_a_step_and_does_what_the_named_one_do
         return cross_entropy(logits_b, targets_b, progress)
 
     remote = Remote(scene.mine, ROWS_N)
-    tuned, named = (remote.fine_tune(TARGETS_N, seed=2, loss=loss) for loss in (watched, cross_entropy))
+    tuned, named = (
+        remote.fine_tune(TARGETS_N, seed=2, loss=loss) for loss in (watched, cross_entropy)
+    )
     np.testing.assert_allclose(tuned.test_logits_M, named.test_logits_M, atol=1e-6)
     assert [progress for progress, _, _ in seen] == [(i + 1) / STEPS for i in range(STEPS)]
-    assert sorted(t for _, _, targets in seen[:2] for t in targets) == pytest.approx(sorted(TARGETS_N))
+    assert sorted(t for _, _, targets in seen[:2] for t in targets) == pytest.approx(
+        sorted(TARGETS_N)
+    )
 
 
-def test_judgements_are_the_operators_and_demonstrations_are_the_tasks_items(scene):
+def test_judgements_use_the_operators_model_and_the_tasks_items(scene):
     remote = Remote(scene.mine, ROWS_N)
-    np.testing.assert_allclose(remote.judge("test"), scene.workers.judge("strong", "deck", "feedback"), atol=1e-6)
+    np.testing.assert_allclose(
+        remote.judge("test"), scene.workers.judge("strong", "deck", "feedback"), atol=1e-6
+    )
     rows = np.array([1, 5])
     after = remote.judge("student", rows=rows, demonstrations=[[(0, 1), (2, 0)]])
     shown = [[(int(ROWS_N[0]), 1), (int(ROWS_N[2]), 0)]]
-    theirs = scene.workers.judge("strong", "deck", "student", rows=ROWS_N[rows], demonstrations=shown)
+    theirs = scene.workers.judge(
+        "strong", "deck", "student", rows=ROWS_N[rows], demonstrations=shown
+    )
     np.testing.assert_allclose(after, theirs, atol=1e-6)
     assert np.abs(after - remote.judge("student", rows=rows)).max() > 1e-6
     each = remote.judge("test", rows=rows, demonstrations=[[(0, 1)], []])
@@ -192,7 +221,9 @@ def refusal(call):
 
 def test_gradients_as_large_as_float32_takes_give_numbers_or_are_refused(scene, same_process):
     def huge(logits_b, targets_b, progress):
-        return np.zeros(len(logits_b)), np.full(len(logits_b), 1e38) * np.where(np.arange(len(logits_b)) % 2, 1, -1)
+        return np.zeros(len(logits_b)), np.full(len(logits_b), 1e38) * np.where(
+            np.arange(len(logits_b)) % 2, 1, -1
+        )
 
     said = refusal(lambda: Remote(scene.mine, ROWS_N).fine_tune(TARGETS_N, seed=0, loss=huge))
     assert "smaller gradients" in str(said) or np.isfinite(said.test_logits_M).all()
@@ -250,14 +281,14 @@ GOOD = {
         ({"ticket": "0" * 32}, "loss"),
     ],
 )
-def test_a_door_leads_to_two_operations_on_two_splits_and_to_nothing_else(scene, change, field):
+def test_method_reaches_two_operations_on_two_splits_only(scene, change, field):
     with pytest.raises(InvalidSubmission) as caught:
         ask(scene.mine, GOOD | change)
     assert caught.value.facts["field"] == field
 
 
 def test_a_door_is_open_to_all_who_reach_it_and_shut_afterwards(scene, tmp_path):
-    with scene.workers.door("deck", SPLITS, tmp_path) as path:
+    with scene.workers.open_socket("deck", SPLITS, tmp_path) as path:
         assert stat.S_IMODE(path.stat().st_mode) == 0o666
         assert Remote(path, ROWS_N).judge("test").shape == (M,)
         waiting = Line(path)
@@ -269,7 +300,7 @@ def test_a_door_is_open_to_all_who_reach_it_and_shut_afterwards(scene, tmp_path)
     assert not caught.value.began
 
 
-# --- callers who wish nobody well ----------------------------------------------------------------------------------------
+# --- callers who wish nobody well -----------------------------------------------------------------
 
 
 def raw(path: Path) -> socket.socket:
@@ -308,7 +339,9 @@ LINES = [
 ]
 
 
-@pytest.mark.parametrize("line", LINES, ids=["broken", "deep", "null", "nan", "not utf-8", "long number", "giant"])
+@pytest.mark.parametrize(
+    "line", LINES, ids=["broken", "deep", "null", "nan", "not utf-8", "long number", "giant"]
+)
 def test_a_line_that_is_no_request_is_refused(scene, same_process, line):
     with raw(scene.mine) as caller:
         caller.sendall(line)
@@ -318,13 +351,17 @@ def test_a_line_that_is_no_request_is_refused(scene, same_process, line):
 
 @pytest.mark.parametrize("loss", ["own", "cross_entropy"])
 def test_a_caller_that_hangs_up_ends_its_job_within_a_step(scene, same_process, loss):
-    named = {key: value for key, value in own_job(1).items() if key != "ticket"} | {"loss": "cross_entropy"}
+    named = {key: value for key, value in own_job(1).items() if key != "ticket"} | {
+        "loss": "cross_entropy"
+    }
     with Line(scene.mine) as line:
         line.say(own_job(1) if loss == "own" else named)
         assert line.hear()["is"] == ("step" if loss == "own" else "progress")
     before = set(scene.workers._results.folder.rglob("*.npz"))
     assert scene.serves_the_other()  # after the end of the job
-    assert set(scene.workers._results.folder.rglob("*.npz")) == before, "it did not go on to its end"
+    assert set(scene.workers._results.folder.rglob("*.npz")) == before, (
+        "it did not go on to its end"
+    )
 
 
 def test_a_caller_that_never_answers_loses_its_job_alone(scene, same_process):
@@ -348,7 +385,9 @@ def test_a_caller_that_answers_with_rubbish_loses_its_job_alone(scene, same_proc
 
 def test_a_caller_that_says_what_it_was_not_asked_loses_its_job_alone(scene, same_process):
     with raw(scene.mine) as caller, caller.makefile("rb") as lines:
-        caller.sendall(encode(GOOD | {"seed": 77, "rows": None, "targets": packed(np.zeros(N))}) + b"{}\n")
+        caller.sendall(
+            encode(GOOD | {"seed": 77, "rows": None, "targets": packed(np.zeros(N))}) + b"{}\n"
+        )
         said = [decode(line) for line in lines]
     assert said[-1]["field"] == "line"
     assert all(s["is"] == "progress" for s in said[:-1])
@@ -409,7 +448,7 @@ def test_doors_take_turns_and_a_door_has_so_many_waiting_jobs(scene, same_proces
         refused = [said for said in [mine[-1].hear()] if said["is"] == "failed"]
         assert refused
         assert refused[0]["kind"] == "Transient"
-        assert "wait already" in refused[0]["message"]
+        assert "are waiting already" in refused[0]["message"]
         other.say(GOOD | {"targets": [0.25]})
         time.sleep(0.2)
         mine[0].__exit__()
@@ -434,13 +473,17 @@ def test_a_remote_goes_on_where_the_worker_was_killed(scene):
     remote = Remote(scene.mine, ROWS_N)
     broken = remote.fine_tune(TARGETS_N, seed=5, loss=killing)
     assert scene.pid not in {None, pid}
-    assert seen == [0.25, 0.5, 0.75, 0.75, 1.0], "the step that was under way is asked for again, and no earlier one"
-    np.testing.assert_array_equal(broken.test_logits_M, remote.fine_tune(TARGETS_N, seed=5, loss=own).test_logits_M)
+    assert seen == [0.25, 0.5, 0.75, 0.75, 1.0], (
+        "the step that was under way is asked for again, and no earlier one"
+    )
+    np.testing.assert_array_equal(
+        broken.test_logits_M, remote.fine_tune(TARGETS_N, seed=5, loss=own).test_logits_M
+    )
 
 
 def test_a_door_to_nobody_is_transient(tmp_path, monkeypatch):
     monkeypatch.setattr("aarlab.models.remote.RETURN_S", 0.0)
-    with pytest.raises(Transient, match="not back"):
+    with pytest.raises(Transient, match="did not restart"):
         Remote(tmp_path / "strong.sock", ROWS_N).judge("test")
 
 
@@ -461,32 +504,45 @@ def test_a_method_in_a_sandbox_fine_tunes_through_its_door_without_torch(scene):
     mounts = (Mount(scene.mine.parent, "/strong"),)
     box = Bubblewrap(SandboxSpec("method", mounts, {"HOME": "/tmp", "OPENBLAS_NUM_THREADS": "1"}))
     try:
-        done = box.exec([sys.executable, "-c", INSIDE, f"{box.inside('/strong')}/strong.sock"], Limits(timeout_s=100))
+        done = box.exec(
+            [sys.executable, "-c", INSIDE, f"{box.inside('/strong')}/strong.sock"],
+            Limits(timeout_s=100),
+        )
     finally:
         box.close()
     assert done.output.strip() == "True False"
 
 
 def test_the_remote_and_the_operators_side_need_no_torch():
-    code = "import sys, aarlab.models.remote, aarlab.models.workers; sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys, aarlab.models.remote, aarlab.models.workers; sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-# --- without processes ---------------------------------------------------------------------------------------------------
+# --- without processes ----------------------------------------------------------------------------
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5),
     lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["dtype", "shape", "base64", "test", "student"]), inner)
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(["dtype", "shape", "base64", "test", "student"]), inner)
     ),
     max_leaves=8,
 )
 NAMES = sorted({*GOOD, "split", "demonstrations", "weights", "ticket", "model", "shown"})
-SMALL = {DOOR: deck_of({"student": DECK["student"][:3], "test": DECK["feedback"][:2]})}
+SMALL = {DOOR: item_batch_of({"student": DECK["student"][:3], "test": DECK["feedback"][:2]})}
 
 
-@given(st.dictionaries(st.sampled_from(NAMES), JSON, max_size=4), st.sampled_from(["fine_tune", "judge"]))
-def test_whatever_comes_through_a_door_is_a_job_of_its_two_splits_or_refused(fields, op):
+@given(
+    st.dictionaries(st.sampled_from(NAMES), JSON, max_size=4),
+    st.sampled_from(["fine_tune", "judge"]),
+)
+def test_any_request_is_a_job_of_its_two_splits_or_refused(fields, op):
     base = GOOD if op == "fine_tune" else {"v": VERSION, "op": op, "split": "test"}
     read = tune_of if op == "fine_tune" else judge_of
     asked = refusal(lambda: read(through(base | fields), SMALL))
@@ -494,7 +550,7 @@ def test_whatever_comes_through_a_door_is_a_job_of_its_two_splits_or_refused(fie
         assert asked.facts["field"]
     else:
         assert asked.model == "strong"
-        assert not hasattr(asked, "deck") or asked.deck is SMALL[DOOR]
+        assert not hasattr(asked, "item_batch") or asked.item_batch is SMALL[DOOR]
 
 
 @given(st.binary(max_size=60))
@@ -503,7 +559,9 @@ def test_any_bytes_are_an_object_or_refused(line):
     assert isinstance(said, dict) or said.facts["field"] == "line"
 
 
-@given(st.lists(st.floats(allow_nan=True, allow_infinity=True)), st.sampled_from(["<f8", "<f4", ">f8"]))
+@given(
+    st.lists(st.floats(allow_nan=True, allow_infinity=True)), st.sampled_from(["<f8", "<f4", ">f8"])
+)
 def test_arrays_come_back_bit_for_bit(numbers, dtype):
     with np.errstate(over="ignore"):
         array = np.array(numbers, dtype=dtype)
@@ -536,7 +594,7 @@ def test_a_source_has_so_many_waiting_jobs_and_a_removed_one_makes_room():
     turns: Turns[int] = Turns()
     for i in range(MOST_WAITING):
         turns.put("a", i)
-    with pytest.raises(Transient, match="wait already"):
+    with pytest.raises(Transient, match="are waiting already"):
         turns.put("a", 9)
     turns.put("b", 10)
     turns.remove("a", 0)

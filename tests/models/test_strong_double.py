@@ -6,8 +6,8 @@ import pytest
 from aarlab.core.errors import InvalidSubmission
 from aarlab.models.head import cross_entropy
 from aarlab.models.strong import Question
-from aarlab.models.strong_double import StrongDouble
 from aarlab.problems.generated_chat import build
+from tests.models.strong_double import StrongDouble
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def accuracy(logits, labels):
     return ((logits > 0) == (labels > 0.5)).mean()
 
 
-def test_fine_tuning_on_the_truth_beats_zero_shot_and_the_seed_decides_everything(world):
+def test_fine_tuning_on_truth_beats_zero_shot_and_is_seeded(world):
     student, y_N, test, y_M = world
     strong = StrongDouble(student, test)
     tuned = strong.fine_tune(y_N, seed=3, answer_student=True)
@@ -64,7 +64,9 @@ def test_a_swapped_pair_swaps_every_answer(world):
     swapped = [Question(q.question, q.choices[::-1]) for q in test]
     plain, other = StrongDouble(student, test), StrongDouble(student, swapped)
     assert plain.judge("test") == pytest.approx(-other.judge("test"))
-    assert plain.fine_tune(y_N, seed=0).test_logits_M == pytest.approx(-other.fine_tune(y_N, seed=0).test_logits_M)
+    assert plain.fine_tune(y_N, seed=0).test_logits_M == pytest.approx(
+        -other.fine_tune(y_N, seed=0).test_logits_M
+    )
 
 
 def test_single_choices_are_compared_with_the_middling_one(world):
@@ -83,7 +85,9 @@ def test_rows_weights_and_a_loss_reach_the_head(world):
         seen.append((len(logits), progress))
         return cross_entropy(logits, targets, progress)
 
-    weighted = strong.fine_tune(y_N[rows], seed=0, rows=rows, weights_n=np.linspace(0, 1, 40), loss=loss)
+    weighted = strong.fine_tune(
+        y_N[rows], seed=0, rows=rows, weights_n=np.linspace(0, 1, 40), loss=loss
+    )
     plain = strong.fine_tune(y_N[rows], seed=0, rows=rows)
     assert {n for n, _ in seen} == {40}
     assert max(p for _, p in seen) == 1

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from aarlab.models.surprisal import TOP, TokenReading, favour, profile
+from aarlab.models.surprisal import TOP, TokenReading, profile, zero_shot_logit
 
 
 def reading(surprisal, entropy=0.0):
@@ -11,7 +11,7 @@ def reading(surprisal, entropy=0.0):
 
 def test_favour_is_minus_the_largest_excess_by_hand():
     """Excess = surprisal - entropy: 1 - 0.5, 3 - 1, 2 - 2: the largest is 2."""
-    assert favour(reading([1, 3, 2], entropy=[0.5, 1, 2])) == -2
+    assert zero_shot_logit(reading([1, 3, 2], entropy=[0.5, 1, 2])) == -2
 
 
 def test_a_profile_has_one_width_however_long_the_choice():

@@ -1,100 +1,137 @@
-"""The training benchmark: its arms agree and it can tell when they do not; its counts are those of published configurations."""
+"""The training benchmark: its arms agree and it can tell when they do not; its counts are those of
+published configurations."""
 
+import functools
 import json
-import subprocess
 import sys
-import textwrap
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from transformers import AutoModelForCausalLM
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))  # benchmarks are not part of the package
-
-from aarlab.models.preset import Recipe  # noqa: E402
-from benchmarks.train import agree, lengths, shapes  # noqa: E402
-from benchmarks.train.clock import Deadline, Steps  # noqa: E402
-from benchmarks.train.deck import Deck, config_of, draw  # noqa: E402
-from benchmarks.train.measure import alone, leak, time_once  # noqa: E402
-from benchmarks.train.original import Trained  # noqa: E402
-from benchmarks.train.plan import PLANS  # noqa: E402
-from benchmarks.train.report import Row, Work, ratio, table  # noqa: E402
-
-
-def run(*asked: str, before: str = "") -> subprocess.CompletedProcess[str]:
-    script = (
-        f"{before}\nimport sys\nfrom benchmarks.train.__main__ import main\nsys.argv[1:] = {list(asked)!r}\nsys.exit(main())"
-    )
-    return subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+from aarlab.models.preset import Recipe
+from aarlab.models.tuned import base_model
+from experiments.train import agree, lengths, plan, shapes
+from experiments.train import run as order
+from experiments.train.__main__ import main
+from experiments.train.clock import Deadline, Steps
+from experiments.train.deck import Deck, config_of, draw
+from experiments.train.measure import alone, leak, time_once
+from experiments.train.original import Trained
+from experiments.train.plan import PLANS
+from experiments.train.report import Row, Work, ratio, table
 
 
-@pytest.mark.timeout(400)  # seconds of work, on cores that other tests share
-def test_the_arms_agree(tmp_path):
-    ended = run("--preset", "ci", "--out", str(tmp_path / "found.json"))
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """The command in this process: its exit status and what it printed."""
+
+    def command(*asked: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["experiments.train", *asked])
+        return main(), capsys.readouterr().out
+
+    for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "PYTORCH_CUDA_ALLOC_CONF"):
+        monkeypatch.setenv(name, "")  # the command sets them; restored after the test
+    threads = torch.get_num_threads()
+    yield command
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.long
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_arms_agree(run, tmp_path):
+    status, printed = run("--preset", "ci", "--out", str(tmp_path / "found.json"))
+    assert status == 0, printed
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["agrees"]
-    assert {(d["arm"], d["what"].partition(",")[0].partition(" of ")[0]) for d in found["differences"]} >= {
-        (arm, what) for arm in ("b", "b2") for what in ("losses", "label logits", "gradients", "leak between neighbours")
+    assert {
+        (d["arm"], d["what"].partition(",")[0].partition(" of ")[0]) for d in found["differences"]
+    } >= {
+        (arm, what)
+        for arm in ("b", "b2")
+        for what in ("losses", "label logits", "gradients", "leak between neighbours")
     }
     assert all(d["found"] == 0 for d in found["differences"] if d["what"].startswith("leak"))
-    assert {row["rung"] for row in found["rows"] if row["tok_s"]} == {"a", "b", "b2", "c"}
+    assert {row["rung"] for row in found["rows"] if row["tok_s"]} == {"a", "b", "b2"}
 
 
-@pytest.mark.timeout(400)  # seconds of work, on cores that other tests share
-def test_packs_without_boundaries_are_found_out():
-    """One item attends to the next when the boundaries are gone: nothing fails, and every number is wrong."""
-    broken = """
-        import torch
-        from dataclasses import replace
-        from aarlab.models.tuned import engine, training, trunk
-        def forgetful(self, states, pack, first, last, run=trunk.Trunk.run):
-            whole = torch.tensor([0, pack.ids_1T.shape[1]], dtype=torch.int32)
-            return run(self, states, replace(pack, starts=whole, longest=int(whole[1])), first, last)
-        trunk.Trunk.run = forgetful
-    """
-    ended = run("--preset", "ci", before=textwrap.dedent(broken))
-    assert ended.returncode == 1, ended.stdout + ended.stderr
-    told = [line for line in ended.stdout.splitlines() if "DISAGREES" in line]
-    assert any("leak between neighbours" in line for line in told)
-    assert any("label logits" in line for line in told)
-    assert ended.stdout.rstrip().splitlines()[-1].startswith("ARMS DISAGREE")
+@pytest.mark.long
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_packs_without_boundaries_are_found_out(run, monkeypatch):
+    """One item attends to the next when the boundaries are gone: nothing fails, and every number is
+    wrong."""
+    whole_run = base_model.BaseTransformer.run
+
+    def without_boundaries(self, states, pack, first, last):
+        whole = torch.tensor([0, pack.ids_1T.shape[1]], dtype=torch.int32)
+        return whole_run(
+            self, states, replace(pack, starts=whole, longest=int(whole[1])), first, last
+        )
+
+    monkeypatch.setattr(base_model.BaseTransformer, "run", without_boundaries)
+    status, printed = run("--preset", "ci")
+    assert status == 1, printed
+    disagree = [line for line in printed.splitlines() if "DISAGREES" in line]
+    assert any("leak between neighbours" in line for line in disagree)
+    assert any("label logits" in line for line in disagree)
+    assert printed.rstrip().splitlines()[-1].startswith("ARMS DISAGREE")
 
 
-def test_without_a_gpu_the_gpu_preset_says_so():
-    ended = run("--preset", "h200", before="import os; os.environ['CUDA_VISIBLE_DEVICES'] = ''")
-    assert (ended.returncode, ended.stdout.strip()) == (2, "No GPU is seen here. The CPU preset: make bench-train")
+def test_gpu_preset_without_a_gpu_says_so(run, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert run("--preset", "h200") == (2, "No GPU is seen here. The CPU preset: make bench-train\n")
 
 
-@pytest.mark.timeout(400)  # seconds of work, on cores that other tests share
-def test_the_gpu_preset_runs_through_with_the_cpu_in_the_gpus_place(tmp_path):
-    """Order, bf16 and autocast are the GPU's; shapes are tiny, and nothing is compiled. One rung breaks, and the others run."""
-    smaller = """
-        import functools
-        from dataclasses import replace
-        from benchmarks.train import plan, run, shapes
-        small = {"shape": shapes.SMALLEST, "rank": 4, "mean_tokens": 24, "batch": 8, "steps": 2, "test_items": 8}
-        plan.PLANS["h200"] = replace(plan.PLANS["h200"], pack_tokens=(96, 192), screen_layers=1, **small)
-        run.TINY = run.QWEN15_05B = shapes.SMALLEST
-        run.AGREEMENT_MEAN, run.MEAN_TOKENS = 24, 24
-        run.on_gpu = functools.partial(run.on_gpu, device="cpu")
-        made = run.rung
-        def rung(weights, plan, name, device):
-            if name == "b1" and weights.name == "4b":
-                raise RuntimeError("no kernel image")
-            return made(weights, plan, name, device)
-        run.rung = rung
-    """
-    ended = run("--preset", "h200", "--out", str(tmp_path / "found.json"), before=textwrap.dedent(smaller))
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+@pytest.mark.long
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_gpu_preset_measures_every_rung_but_the_one_that_breaks(run, monkeypatch, tmp_path):
+    """Order, bf16 and autocast are the GPU's; the CPU computes, shapes are tiny, and nothing is
+    compiled."""
+    small = {
+        "shape": shapes.SMALLEST,
+        "rank": 4,
+        "mean_tokens": 24,
+        "batch": 8,
+        "steps": 2,
+        "test_items": 8,
+    }
+    monkeypatch.setitem(
+        plan.PLANS, "h200", replace(plan.PLANS["h200"], pack_tokens=(96, 192), **small)
+    )
+    for name in ("TINY", "QWEN15_05B"):
+        monkeypatch.setattr(order, name, shapes.SMALLEST)
+    for name in ("AGREEMENT_MEAN", "MEAN_TOKENS"):
+        monkeypatch.setattr(order, name, 24)
+    whole_rung = order.rung
+
+    def rung(weights, plan, name, device):
+        if name == "b1" and weights.name == "4b":
+            raise RuntimeError("no kernel image")
+        return whole_rung(weights, plan, name, device)
+
+    monkeypatch.setattr(order, "rung", rung)
+    monkeypatch.setattr(
+        "experiments.train.run.on_gpu", functools.partial(order.on_gpu, device="cpu")
+    )
+    status, printed = run("--preset", "h200", "--out", str(tmp_path / "found.json"))
+    assert status == 0, printed
     rows = json.loads((tmp_path / "found.json").read_text())["rows"]
-    told = [(row["rung"], bool(row["tok_s"])) for row in rows]
-    whole, broken = ["b3", "b3", "a", "b2", "b", "c", "teacher"], "b1"
-    assert (sorted(r for r, ran in told if ran), [r for r, ran in told if not ran]) == (sorted(whole), [broken])
-    assert next(row for row in rows if row["rung"] == "b1")["note"] == "failed: RuntimeError: no kernel image"
-    assert "0.5B teacher: " in ended.stdout
+    assert sorted(row["rung"] for row in rows if row["tok_s"]) == [
+        "a",
+        "b",
+        "b2",
+        "b3",
+        "b3",
+        "teacher",
+    ]
+    (broken,) = (row for row in rows if not row["tok_s"])
+    assert (broken["rung"], broken["note"]) == ("b1", "failed: RuntimeError: no kernel image")
+    assert "0.5B teacher: " in printed
 
 
 @pytest.mark.parametrize(
@@ -103,19 +140,24 @@ def test_the_gpu_preset_runs_through_with_the_cpu_in_the_gpus_place(tmp_path):
 )
 def test_weights_are_those_of_the_configuration(shape, total_billions):
     """transformers counts the same maps; the published sizes are 4.0 and 0.46 billion."""
-    import torch
-
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config_of(shape, 64))
     maps = [m.weight.numel() for name, m in model.named_modules() if name.endswith("_proj")]
     assert (sum(maps), len(maps)) == (shape.linear, 7 * shape.layers)
     assert model.lm_head.weight.shape == (shape.vocabulary, shape.width)
-    assert sum(p.numel() for p in model.parameters()) / 1e9 == pytest.approx(total_billions, rel=0.01)
+    assert sum(p.numel() for p in model.parameters()) / 1e9 == pytest.approx(
+        total_billions, rel=0.01
+    )
 
 
 def test_operations_of_one_layer_by_hand():
-    """Width 2, one head of 2, inner 3, vocabulary 5, rank 1: maps of 4 x 4 + 3 x 6, adapters of 4 x 4 + 3 x 5 weights."""
-    shape, recipe, three = shapes.Shape(1, 2, 3, 1, 1, 2, 5, tied=True), Recipe(rank=1), np.array([3])
+    """Width 2, one head of 2, inner 3, vocabulary 5, rank 1: maps of 4 x 4 + 3 x 6, adapters of 4 x
+    4 + 3 x 5 weights."""
+    shape, recipe, three = (
+        shapes.Shape(1, 2, 3, 1, 1, 2, 5, tied=True),
+        Recipe(rank=1),
+        np.array([3]),
+    )
     attention = 2 * 2 * 2 * 9 / 2  # two products, half the square
     forward = 2 * (34 + 31) * 3 + attention
     backward = 2 * 34 * 3 + 4 * 31 * 3 + 2 * attention
@@ -124,11 +166,14 @@ def test_operations_of_one_layer_by_hand():
     assert shapes.needed(shape, recipe, three) == forward + backward + 2 * head
     assert shapes.needed(shape, recipe, np.array([3, 3])) == 2 * shapes.needed(shape, recipe, three)
     assert shapes.the_studys_way(shape, recipe, three, batch=2) == 2 * forward + backward + 3 * head
-    assert shapes.the_studys_way(shape, recipe, np.array([1, 3]), batch=2) == 2 * (2 * forward + backward + 3 * head)
+    assert shapes.the_studys_way(shape, recipe, np.array([1, 3]), batch=2) == 2 * (
+        2 * forward + backward + 3 * head
+    )
 
 
 def test_the_4b_floor():
-    """16.1 GFLOP a token and 695 s a run; the study's way 2.6 x (23.9 + 1.6) of it: computed apart from this code."""
+    """16.1 GFLOP a token and 695 s a run; the study's way 2.6 x (23.9 + 1.6) of it: computed apart
+    from this code."""
     drawn, recipe = lengths.STUDY.draw(6826), Recipe()
     flop = shapes.needed(shapes.QWEN3_4B, recipe, drawn)
     assert flop / drawn.sum() / 1e9 == pytest.approx(16.1, abs=0.05)
@@ -157,23 +202,36 @@ def test_padding_by_hand():
 
 
 def test_published_times_fix_the_spread():
-    """4,603 / 6,282 s = 0.73 is the ratio of padded tokens at micro-batch 8 and 32, which is how sigma was found."""
+    """4,603 / 6,282 s = 0.73 is the ratio of padded tokens at micro-batch 8 and 32, which is how
+    sigma was found."""
     drawn = lengths.STUDY.draw(32 * 400)
-    assert lengths.padded(drawn, 8) / lengths.padded(drawn, 32) == pytest.approx(4603 / 6282, abs=0.015)
+    assert lengths.padded(drawn, 8) / lengths.padded(drawn, 32) == pytest.approx(
+        4603 / 6282, abs=0.015
+    )
 
 
 def test_a_typical_draw_is_padded_like_the_mean_of_many():
-    many = [lengths.padded(d) / d.sum() for d in (lengths.STUDY.draw(96, mean=100, seed=s) for s in range(64))]
+    many = [
+        lengths.padded(d) / d.sum()
+        for d in (lengths.STUDY.draw(96, mean=100, seed=s) for s in range(64))
+    ]
     typical = lengths.STUDY.typical(96, mean=100)
     assert lengths.padded(typical) / typical.sum() == pytest.approx(np.mean(many), rel=0.02)
 
 
 def test_differences_by_hand():
-    assert agree.of_logits(np.array([1.0, 2.0, 3.5]), np.array([1.0, 2.0, 3.0])) == pytest.approx(0.5 / np.sqrt(2 / 3))
+    assert agree.of_logits(np.array([1.0, 2.0, 3.5]), np.array([1.0, 2.0, 3.0])) == pytest.approx(
+        0.5 / np.sqrt(2 / 3)
+    )
     assert agree.of_losses([2.0, 1.0], [2.0, 1.25]) == pytest.approx(0.2)
-    ours, theirs = {"a": np.array([3.0]), "b": np.array([0.0])}, {"a": np.array([3.0]), "b": np.array([4.0])}
+    ours, theirs = (
+        {"a": np.array([3.0]), "b": np.array([0.0])},
+        {"a": np.array([3.0]), "b": np.array([4.0])},
+    )
     assert agree.of_gradients(ours, theirs) == pytest.approx(0.8)
-    assert np.isnan(agree.of_gradients({"a": np.zeros(2)}, {"a": np.zeros(2)})), "nothing was compared"
+    assert np.isnan(agree.of_gradients({"a": np.zeros(2)}, {"a": np.zeros(2)})), (
+        "nothing was compared"
+    )
 
 
 def test_what_cannot_be_compared_is_refused():
@@ -183,7 +241,10 @@ def test_what_cannot_be_compared_is_refused():
         agree.of_gradients({"a": np.ones(1)}, {"b": np.ones(1)})
 
 
-@pytest.mark.parametrize(("found", "limit", "agrees"), [(0.0, 0.0, True), (1e-12, 0.0, False), (float("nan"), 1.0, False)])
+@pytest.mark.parametrize(
+    ("found", "limit", "agrees"),
+    [(0.0, 0.0, True), (1e-12, 0.0, False), (float("nan"), 1.0, False)],
+)
 def test_nan_and_any_leak_disagree(found, limit, agrees):
     assert agree.Difference("b", "leak", found, limit).agrees is agrees
 
@@ -240,22 +301,28 @@ def test_a_rung_that_breaks_says_so_and_nothing_else_stops(capsys):
 
     alone(row, object, breaks, "cpu", Deadline.within(60), need_s=1)
     assert row.note == "failed: RuntimeError: no kernel image"
-    assert "no kernel image" in capsys.readouterr().err, "the whole traceback is for whoever mends it"
+    assert "no kernel image" in capsys.readouterr().err, (
+        "the whole traceback is for whoever mends it"
+    )
 
 
 def test_the_table_by_hand():
-    work = Work(flop_a_token=2e9, study_flop_a_token=8e9, padding=2.5, mean_tokens=1000, product_flops=8e13)
+    work = Work(
+        flop_a_token=2e9, study_flop_a_token=8e9, padding=2.5, mean_tokens=1000, product_flops=8e13
+    )
     rows = [
         Row("a", "theirs", tok_s=[5_000.0, 5_500, 4_000], losses_S=[2.0, 1.0]),
         Row("b3", "ours", tok_s=[20_000.0], losses_S=[2.0, 1.1]),
-        Row("c", "", note="failed: x"),
+        Row("b1", "", note="failed: x"),
     ]
-    a, b3, c = table(rows, work, full_run=True).splitlines()[2:]
+    a, b3, b1 = table(rows, work, full_run=True).splitlines()[2:]
     assert "| 5,000 (4,000 to 5,500) | 1 | 0.12 |" in a
     assert "| 20,000 (20,000 to 20,000) | 4.00 | 0.50 |" in b3
     assert "| 1.0e-01 |" in b3
-    assert "| 1,706 | 3.7 | 2.7 | 1,283 |" in b3, "34.13 M tokens at 20,000 a second, beside 6,282 and 4,603 s and the roofline"
-    assert "failed: x" in c
+    assert "| 1,706 | 3.7 | 2.7 | 1,283 |" in b3, (
+        "34.13 M tokens at 20,000 a second, beside 6,282 and 4,603 s and the roofline"
+    )
+    assert "failed: x" in b1
 
 
 def test_ratios_are_taken_repetition_by_repetition():

@@ -17,15 +17,17 @@ from worker_scene import DECK, RECIPE, STUDENT, TEST, M, N, gone, models, preset
 
 from aarlab.core.errors import InvalidSubmission, Misconfigured, Transient
 from aarlab.core.settings import Home
-from aarlab.models.decks import deck_of, read_deck, write_deck
 from aarlab.models.head import cross_entropy
+from aarlab.models.item_batches import item_batch_of, read_item_batch, write_item_batch
 from aarlab.models.remote import Remote
 from aarlab.models.results import Results, fingerprint
-from aarlab.models.tuned.operations import MOST_CHECKPOINTS, Loaded, Place
 from aarlab.models.tuned.tokens import tokenise
 from aarlab.models.tuned.tunable import Tunable
+from aarlab.models.tuned.worker_operations import MOST_CHECKPOINTS, Loaded, Place
 from aarlab.models.worker_process import MOST_LOST, WorkerProcess
 from aarlab.models.workers import TuneJob, Workers
+
+pytestmark = pytest.mark.process
 
 TARGETS_N = np.random.default_rng(0).random(N)
 
@@ -36,8 +38,8 @@ class Scene:
     def __init__(self, folder: Path) -> None:
         self.folder, self.home, self.said = models(folder), Home(folder / "home"), []
         self.on_step = lambda step: None
-        self.workers = Workers(preset(folder), self.home, say=self._say)
-        self.workers.deck("deck", DECK)
+        self.workers = Workers(preset(folder), self.home, progress=self._say)
+        self.workers.add_item_batch("deck", DECK)
 
     def _say(self, what: str, done: int, of: int) -> None:
         self.said.append((what, done, of))
@@ -65,7 +67,14 @@ def said(scene: Scene):
 
 def job(seed: int = 0, **fields) -> TuneJob:
     return TuneJob(
-        **{"model": "strong", "deck": "deck", "split": "student", "targets": TARGETS_N, "answer": ("feedback",)} | fields,
+        **{
+            "model": "strong",
+            "item_batch": "deck",
+            "split": "student",
+            "targets": TARGETS_N,
+            "answer": ("feedback",),
+        }
+        | fields,
         seed=seed,
     )
 
@@ -80,7 +89,8 @@ def test_a_fine_tuning_is_the_models_own_and_says_how_far_it_is(scene, said):
     np.testing.assert_allclose(answer["student"], own.logits(student), atol=1e-6)
     steps = 2 * N // 8
     assert [(done, of) for _, done, of in said] == [(i + 1, steps) for i in range(steps)]
-    assert {what for what, done, of in said if done < of} == {"strong model, seed 0"}  # one step of a display, not many
+    # one step of a display, not many
+    assert {what for what, done, of in said if done < of} == {"strong model, seed 0"}
     assert said[-1][0].startswith("strong model, seed 0: ")
     assert said[-1][0].endswith(" tokens/s")
 
@@ -89,9 +99,9 @@ def test_what_was_computed_is_not_computed_again_even_without_a_process(scene, s
     first = scene.workers.fine_tune(job(1, weights=np.linspace(1, 2, N)))
     assert said
     said.clear()
-    later = Workers(scene.workers.preset, scene.home, say=scene._say)
-    later.deck("of another name", DECK)
-    again = later.fine_tune(job(1, weights=np.linspace(1, 2, N), deck="of another name"))
+    later = Workers(scene.workers.preset, scene.home, progress=scene._say)
+    later.add_item_batch("of another name", DECK)
+    again = later.fine_tune(job(1, weights=np.linspace(1, 2, N), item_batch="of another name"))
     assert np.array_equal(first["feedback"], again["feedback"])
     assert not said
     assert not any(process.started for process in later.processes)
@@ -109,17 +119,30 @@ def test_every_fact_of_a_job_makes_another_result(scene, said):
     for some in [base, *others]:
         scene.workers.fine_tune(some)
     assert len([done for _, done, of in said if done == of]) == 6
-    assert not list((scene.home.cache / "tuned" / "checkpoints").iterdir()), "checkpoints of finished jobs are deleted"
+    assert not list((scene.home.cache / "tuned" / "checkpoints").iterdir()), (
+        "checkpoints of finished jobs are deleted"
+    )
 
 
 def test_states_and_zero_shot_logits_are_the_models_own(scene):
     own = Tunable(scene.folder / "weak", hardware=scene.workers.preset.hardware)
     tokens = tokenise(TEST, own.tokenizer, max_tokens=512)
-    np.testing.assert_allclose(scene.workers.judge("weak", "deck", "feedback"), own.logits(tokens, adapters=False), atol=1e-6)
+    np.testing.assert_allclose(
+        scene.workers.judge("weak", "deck", "feedback"),
+        own.logits(tokens, adapters=False),
+        atol=1e-6,
+    )
     states_LMD = scene.workers.states("weak", "deck", "feedback", (0.5, 1.0))
     np.testing.assert_allclose(states_LMD, own.states(tokens, [1, 2]), atol=1e-3)
-    shown = scene.workers.judge("weak", "deck", "feedback", rows=np.array([3, 1]), demonstrations=[[(0, 1), (2, 0)]])
-    after = tokenise([TEST[3], TEST[1]], own.tokenizer, max_tokens=512, demonstrations=[[(TEST[0], 1), (TEST[2], 0)]])
+    shown = scene.workers.judge(
+        "weak", "deck", "feedback", rows=np.array([3, 1]), demonstrations=[[(0, 1), (2, 0)]]
+    )
+    after = tokenise(
+        [TEST[3], TEST[1]],
+        own.tokenizer,
+        max_tokens=512,
+        demonstrations=[[(TEST[0], 1), (TEST[2], 0)]],
+    )
     np.testing.assert_allclose(shown, own.logits(after, adapters=False), atol=1e-6)
 
 
@@ -146,7 +169,7 @@ def test_a_loss_of_the_operators_own_is_called_and_never_kept(scene, said):
         ("rows", np.ones(N)),
         ("seed", -1),
         ("seed", True),
-        ("deck", "another"),
+        ("item_batch", "another"),
         ("split", "final"),
         ("answer", ("final",)),
         ("answer", ()),
@@ -154,14 +177,19 @@ def test_a_loss_of_the_operators_own_is_called_and_never_kept(scene, said):
     ],
 )
 def test_a_field_that_does_not_fit_is_named(scene, field, value):
-    fields = {"targets": TARGETS_N[:1], "rows": value} if field == "rows" and len(value) == 1 else {field: value}
+    fields = (
+        {"targets": TARGETS_N[:1], "rows": value}
+        if field == "rows" and len(value) == 1
+        else {field: value}
+    )
     some = job(**fields) if field != "seed" else job(value)
-    with pytest.raises(InvalidSubmission, match=field) as caught:
+    sent_as = {"item_batch": "deck"}.get(field, field)
+    with pytest.raises(InvalidSubmission, match=sent_as) as caught:
         scene.workers.fine_tune(some)
-    assert caught.value.facts["field"] == field
+    assert caught.value.facts["field"] == sent_as
 
 
-def test_a_worker_killed_in_mid_job_is_started_again_and_the_result_is_that_of_an_unbroken_one(scene, said):
+def test_worker_killed_in_a_job_gives_the_unbroken_result(scene, said):
     unbroken = scene.workers.fine_tune(job(5))
     shutil.rmtree(scene.results)
     said.clear()
@@ -178,7 +206,11 @@ def test_a_worker_killed_in_mid_job_is_started_again_and_the_result_is_that_of_a
     assert scene.workers.processes[0].pid not in {None, *killed}
     assert np.array_equal(unbroken["feedback"], broken["feedback"])
     done = [step for _, step, _ in said]
-    after = done[done.index(6) + 1 :] if done.count(6) == 1 else done[len(done) - 1 - done[::-1].index(6) :]
+    after = (
+        done[done.index(6) + 1 :]
+        if done.count(6) == 1
+        else done[len(done) - 1 - done[::-1].index(6) :]
+    )
     assert min(after) >= 6, f"it went on from its checkpoint: {done}"
 
 
@@ -188,7 +220,7 @@ def test_a_parked_worker_loads_again(scene):
     assert np.array_equal(scene.workers.judge("strong", "deck", "feedback"), before)
 
 
-def test_the_operators_socket_is_the_operators_alone_and_no_key_is_handed_on(scene):
+def test_worker_socket_is_the_operators_and_gets_no_key(scene):
     scene.workers.judge("strong", "deck", "feedback", rows=np.array([0]))
     process = scene.workers.processes[0]
     assert stat.S_IMODE(process.socket.stat().st_mode) == 0o600
@@ -199,8 +231,8 @@ def test_the_operators_socket_is_the_operators_alone_and_no_key_is_handed_on(sce
 def test_jobs_are_spread_over_devices_and_come_back_in_order(scene, tmp_path):
     jobs = [job(seed, rows=np.arange(16), targets=TARGETS_N[:16]) for seed in (7, 8, 9)]
     alone = [scene.workers.fine_tune(some)["feedback"] for some in jobs]
-    with Workers(preset(scene.folder, "cpu", "cpu"), Home(tmp_path), say=quiet) as two:
-        two.deck("deck", DECK)
+    with Workers(preset(scene.folder, "cpu", "cpu"), Home(tmp_path), progress=quiet) as two:
+        two.add_item_batch("deck", DECK)
         both = [answer["feedback"] for answer in two.map(jobs)]
         pids = [process.pid for process in two.processes]
         assert None not in pids
@@ -210,9 +242,12 @@ def test_jobs_are_spread_over_devices_and_come_back_in_order(scene, tmp_path):
 
 
 def test_a_device_that_is_not_there_is_told_with_the_workers_last_words(scene, tmp_path):
-    with Workers(preset(scene.folder, "cuda:99"), Home(tmp_path), say=quiet) as workers:
-        workers.deck("deck", DECK)
-        with pytest.raises(Misconfigured, match="did not start. Its last words: torch has no device cuda:99 .* Here: "):
+    with Workers(preset(scene.folder, "cuda:99"), Home(tmp_path), progress=quiet) as workers:
+        workers.add_item_batch("deck", DECK)
+        with pytest.raises(
+            Misconfigured,
+            match="did not start. Its last output: torch has no device cuda:99 .* Here: ",
+        ):
             workers.judge("strong", "deck", "feedback")
         assert "cuda:99" in (tmp_path / "workers" / "worker-0.log").read_text()
 
@@ -223,7 +258,7 @@ from pathlib import Path
 from aarlab.core.settings import Home
 from aarlab.models.preset import Preset
 from aarlab.models.workers import Workers
-workers = Workers(Preset.model_validate_json(sys.argv[1]), Home(Path(sys.argv[2])), say=print)
+workers = Workers(Preset.model_validate_json(sys.argv[1]), Home(Path(sys.argv[2])), progress=print)
 workers.processes[0].ask({"op": "hello", "v": 1})
 print(workers.processes[0].pid, flush=True)
 sys.stdin.read()
@@ -232,7 +267,9 @@ sys.stdin.read()
 
 def test_what_fails_behind_a_door_is_known_to_whoever_opened_it(scene, tmp_path):
     rows = np.arange(N)
-    with scene.workers.door("deck", {"student": "student", "test": "feedback"}, tmp_path) as path:
+    with scene.workers.open_socket(
+        "deck", {"student": "student", "test": "feedback"}, tmp_path
+    ) as path:
         with pytest.raises(InvalidSubmission):
             Remote(path, rows).fine_tune(TARGETS_N[:-1], seed=0)
         assert scene.workers.failed(path) is None  # that was the caller's own fault
@@ -243,14 +280,16 @@ def test_what_fails_behind_a_door_is_known_to_whoever_opened_it(scene, tmp_path)
 
 def test_a_worker_ends_with_its_starter_even_by_kill_9(scene, tmp_path):
     argv = [sys.executable, "-c", STARTER, scene.workers.preset.model_dump_json(), str(tmp_path)]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as starter:
+    with subprocess.Popen(
+        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as starter:
         pid = int(starter.stdout.readline())
         assert not gone(pid)
         starter.kill()
     until_true(lambda: gone(pid))
 
 
-# --- without torch ------------------------------------------------------------------------------------------------------
+# --- without torch --------------------------------------------------------------------------------
 
 DIES = """
 import json, os, socket, sys
@@ -271,7 +310,11 @@ with socket.socket(socket.AF_UNIX) as unix:
 def process(folder: Path, code: str) -> WorkerProcess:
     path = folder / "s.sock"
     return WorkerProcess(
-        [sys.executable, "-c", f"PATH = {str(path)!r}\nimport os\nif os.path.exists(PATH): os.unlink(PATH)\n{code}"],
+        [
+            sys.executable,
+            "-c",
+            f"PATH = {str(path)!r}\nimport os\nif os.path.exists(PATH): os.unlink(PATH)\n{code}",
+        ],
         os.environ,
         path,
         folder / "log",
@@ -280,7 +323,10 @@ def process(folder: Path, code: str) -> WorkerProcess:
 
 def test_a_job_that_always_ends_the_worker_is_given_up_with_its_last_words(tmp_path):
     worker = process(tmp_path, DIES)
-    with pytest.raises(Transient, match=f"ended {MOST_LOST} times over this request. Its last words: the last of life 3"):
+    with pytest.raises(
+        Transient,
+        match=f"ended {MOST_LOST} times over this request. Its last words: the last of life 3",
+    ):
         worker.ask({"op": "job"})
     worker.close()
     assert (tmp_path / "log").read_text().count("the last of life") == MOST_LOST
@@ -290,22 +336,22 @@ def test_a_job_that_always_ends_the_worker_is_given_up_with_its_last_words(tmp_p
 
 def test_a_worker_that_ends_before_it_listens_is_the_operators_to_mend(tmp_path):
     worker = process(tmp_path, "raise SystemExit('no such model')")
-    with pytest.raises(Misconfigured, match="did not start. Its last words: no such model"):
+    with pytest.raises(Misconfigured, match="did not start. Its last output: no such model"):
         worker.ask({"op": "job"})
     worker.close()
 
 
-def test_a_deck_comes_back_from_its_file_and_a_damaged_one_is_told(tmp_path):
-    deck = deck_of(DECK)
-    path = write_deck(deck, tmp_path)
-    back = read_deck(path)
-    assert back.splits == deck.splits
-    assert write_deck(back, tmp_path) == path
+def test_an_item_batch_comes_back_from_its_file_and_a_damaged_one_is_refused(tmp_path):
+    item_batch = item_batch_of(DECK)
+    path = write_item_batch(item_batch, tmp_path)
+    back = read_item_batch(path)
+    assert back.splits == item_batch.splits
+    assert write_item_batch(back, tmp_path) == path
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(Misconfigured, match="is no deck"):
-        read_deck(path)
+    with pytest.raises(Misconfigured, match="is not a file of item batches"):
+        read_item_batch(path)
     with pytest.raises(Misconfigured, match="at least one"):
-        deck_of({"student": []})
+        item_batch_of({"student": []})
 
 
 def test_a_result_comes_back_and_a_damaged_one_is_told(tmp_path):
@@ -338,8 +384,10 @@ def test_a_models_fingerprint_is_of_names_and_content(tmp_path):
         fingerprint(tmp_path / "none", cache)
 
 
-def test_a_checkpoint_is_one_jobs_while_it_lasts_then_anybodys_and_the_oldest_go(tmp_path):
-    place = Place(preset(tmp_path), {"weak": tmp_path, "strong": tmp_path}, "cpu", tmp_path / "cache")
+def test_finished_checkpoints_are_shared_and_oldest_removed(tmp_path):
+    place = Place(
+        preset(tmp_path), {"weak": tmp_path, "strong": tmp_path}, "cpu", tmp_path / "cache"
+    )
     one, two = Loaded(place), Loaded(place)
     with one.checkpoint("job") as mine:
         (mine / "state").write_text("as far as it came")

@@ -1,4 +1,5 @@
-"""Tiny models, a deck of pairs and a preset, for tests of workers: every process here is a real one."""
+"""Tiny models, a deck of pairs and a preset, for tests of workers: every process here is a real
+one."""
 
 import os
 
@@ -11,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from aarlab.models.preset import Hardware, ModelSource, Preset, Recipe
+from aarlab.core.hub import ModelSource
+from aarlab.models.preset import Hardware, Preset, Recipe
 from aarlab.models.strong import Question
-from aarlab.models.tuned.tiny import make_tiny
+from tests.models.tiny_models import make_tiny
 
 torch.set_num_threads(1)
 WORDS = ["red", "blue", "green", "tea", "sun", "rain", "good", "bad", "long", "short"]
@@ -25,7 +27,10 @@ def questions(n: int, seed: int) -> list[Question]:
     """Pairs of texts of different lengths."""
     rng = np.random.default_rng(seed)
     return [
-        Question(f"which {rng.choice(WORDS)}", tuple(" ".join(rng.choice(WORDS, rng.integers(3, 12))) for _ in "AB"))
+        Question(
+            f"which {rng.choice(WORDS)}",
+            tuple(" ".join(rng.choice(WORDS, rng.integers(3, 12))) for _ in "AB"),
+        )
         for _ in range(n)
     ]
 

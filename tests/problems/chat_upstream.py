@@ -1,4 +1,5 @@
-"""Small files in the schemas of the data sets that qwen-chat is built from, in a folder as `--from DIR` wants it."""
+"""Small files in the schemas of the data sets that qwen-chat is built from, in a folder as `--from
+DIR` wants it."""
 
 import gzip
 import json
@@ -8,9 +9,17 @@ import pyarrow
 from pyarrow import parquet
 
 VOCABULARY = [
-    a + b + c for a in ("ba", "ke", "lo", "mu", "si") for b in ("rin", "dal", "pok", "mus") for c in ("a", "et", "on")
+    a + b + c
+    for a in ("ba", "ke", "lo", "mu", "si")
+    for b in ("rin", "dal", "pok", "mus")
+    for c in ("a", "et", "on")
 ]
-REPOSITORIES = ("nvidia/HelpSteer2", "nvidia/HelpSteer3", "allenai/reward-bench-2", "THU-KEG/RM-Bench")
+REPOSITORIES = (
+    "nvidia/HelpSteer2",
+    "nvidia/HelpSteer3",
+    "allenai/reward-bench-2",
+    "THU-KEG/RM-Bench",
+)
 
 
 def text(rng, words=24):
@@ -40,7 +49,9 @@ def helpsteer3(rng, strength, turns=1):
         "response1": text(rng, 40),
         "response2": text(rng, 40),
         "overall_preference": strength,
-        "individual_preference": [{"score": strength, "reasoning": "r", "feedback1": "a", "feedback2": "b"}],
+        "individual_preference": [
+            {"score": strength, "reasoning": "r", "feedback1": "a", "feedback2": "b"}
+        ],
     }
 
 
@@ -77,15 +88,22 @@ def all_rows(seed=0):
     """By path in the folder; rows as upstream."""
     rng = random.Random(seed)
     return {
-        "nvidia/HelpSteer2/preference/preference.jsonl.gz": [helpsteer2(rng, "train", s) for s in strengths(140)]
+        "nvidia/HelpSteer2/preference/preference.jsonl.gz": [
+            helpsteer2(rng, "train", s) for s in strengths(140)
+        ]
         + [helpsteer2(rng, "val", s) for s in strengths(35)],
         "nvidia/HelpSteer3/preference/train.jsonl.gz": [
             helpsteer3(rng, s, 1 + 2 * (i % 2)) for i, s in enumerate(strengths(140))
         ],
-        "nvidia/HelpSteer3/preference/validation.jsonl.gz": [helpsteer3(rng, s) for s in strengths(70)],
-        "allenai/reward-bench-2/data/test-00000-of-00001.parquet": [focus(rng, i) for i in range(24)]
+        "nvidia/HelpSteer3/preference/validation.jsonl.gz": [
+            helpsteer3(rng, s) for s in strengths(70)
+        ],
+        "allenai/reward-bench-2/data/test-00000-of-00001.parquet": [
+            focus(rng, i) for i in range(24)
+        ]
         + [focus(rng, 99, subset="Ties")],
-        "THU-KEG/RM-Bench/total_dataset.json": [rm_bench(rng, i) for i in range(12)] + [rm_bench(rng, 99, domain="code")],
+        "THU-KEG/RM-Bench/total_dataset.json": [rm_bench(rng, i) for i in range(12)]
+        + [rm_bench(rng, 99, domain="code")],
     }
 
 

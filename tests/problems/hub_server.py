@@ -1,4 +1,5 @@
-"""A hub on loopback: as much of the model hub's HTTP interface as its own client asks for to download a snapshot."""
+"""A hub on loopback: as much of the model hub's HTTP interface as its own client asks for to
+download a snapshot."""
 
 import hashlib
 import json
@@ -8,13 +9,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Hub:
-    """`files`: by name of the repository and path. `spoilt`: what is sent for a path instead of what was told of it."""
+    """`files`: by name of the repository and path. `spoilt`: what is sent for a path instead of
+    what was told of it."""
 
     def __init__(self, files, commit="a" * 40):
         self.files, self.commit, self.spoilt, self.asked = files, commit, {}, []
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        threading.Thread(
+            target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+        ).start()
 
     def close(self):
         self.server.shutdown()
@@ -23,11 +27,19 @@ class Hub:
     def answer(self, path):
         """(status, headers, body)."""
         self.asked.append(path)
-        if found := re.fullmatch(r"/api/(?:datasets|models)/([^/]+/[^/]+)/revision/([^/?]+)(?:\?.*)?", path):
+        if found := re.fullmatch(
+            r"/api/(?:datasets|models)/([^/]+/[^/]+)/revision/([^/?]+)(?:\?.*)?", path
+        ):
             return self._about(*found.groups())
-        if found := re.fullmatch(r"/api/(?:datasets|models)/([^/]+/[^/]+)/tree/([^/?]+)(?:\?.*)?", path):
+        if re.fullmatch(r"/api/datasets/[^/]+/[^/]+/commits/[^/?]+(?:\?.*)?", path):
+            return 200, {}, json.dumps([_commit(self.commit), _commit("c" * 40)]).encode()
+        if found := re.fullmatch(
+            r"/api/(?:datasets|models)/([^/]+/[^/]+)/tree/([^/?]+)(?:\?.*)?", path
+        ):
             return self._tree(*found.groups())
-        if found := re.fullmatch(r"/(?:datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/([^?]+)(?:\?.*)?", path):
+        if found := re.fullmatch(
+            r"/(?:datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/([^?]+)(?:\?.*)?", path
+        ):
             return self._file(*found.groups())
         return 404, {}, b"{}"
 
@@ -47,7 +59,15 @@ class Hub:
             }
             for path, body in self.files[name].items()
         ]
-        about = {"id": name, "sha": self.commit, "siblings": siblings, "private": False, "downloads": 0, "likes": 0, "tags": []}
+        about = {
+            "id": name,
+            "sha": self.commit,
+            "siblings": siblings,
+            "private": False,
+            "downloads": 0,
+            "likes": 0,
+            "tags": [],
+        }
         return 200, {}, json.dumps(about).encode()
 
     def _tree(self, name, revision):
@@ -88,6 +108,11 @@ class Hub:
                 """Quiet."""
 
         return Handler
+
+
+def _commit(commit):
+    about = {"authors": [], "date": "2025-01-01T00:00:00.000Z", "title": "", "message": ""}
+    return {"id": commit, **about}
 
 
 def _sha256(body):

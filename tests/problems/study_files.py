@@ -28,7 +28,11 @@ def write(root, name, path, text):
 def prm_row(problem, steps, answer, reference, finish="solution", **more):
     """A row of PRM800K's phase 2, as its README shows it."""
     rated = [
-        {"completions": [{"text": s, "rating": 1, "flagged": None}], "human_completion": None, "chosen_completion": 0}
+        {
+            "completions": [{"text": s, "rating": 1, "flagged": None}],
+            "human_completion": None,
+            "chosen_completion": 0,
+        }
         for s in steps
     ]
     return {
@@ -79,8 +83,12 @@ def math_levels(root, name, levels):
         parquet.write_table(pyarrow.table(columns), target)
 
 
-PROGRAMS = pyarrow.struct([("language", pyarrow.list_(pyarrow.int64())), ("solution", pyarrow.list_(pyarrow.string()))])
-TESTS = pyarrow.struct([("input", pyarrow.list_(pyarrow.string())), ("output", pyarrow.list_(pyarrow.string()))])
+PROGRAMS = pyarrow.struct(
+    [("language", pyarrow.list_(pyarrow.int64())), ("solution", pyarrow.list_(pyarrow.string()))]
+)
+TESTS = pyarrow.struct(
+    [("input", pyarrow.list_(pyarrow.string())), ("output", pyarrow.list_(pyarrow.string()))]
+)
 CONTESTS = pyarrow.schema(
     [
         ("name", pyarrow.string()),
@@ -116,5 +124,12 @@ def contest_row(name, statement, right, wrong, *, source=2, rating=800, language
 def contest_files(root, rows):
     """The rows in two files of the training set."""
     for shard, part in enumerate((rows[::2], rows[1::2])):
-        target = write(root, "deepmind/code_contests", f"data/train-000{shard}0-of-00039-e991a271dbfa992{shard}.parquet", "")
-        parquet.write_table(pyarrow.Table.from_pylist(part, schema=CONTESTS), target, row_group_size=7)
+        target = write(
+            root,
+            "deepmind/code_contests",
+            f"data/train-000{shard}0-of-00039-e991a271dbfa992{shard}.parquet",
+            "",
+        )
+        parquet.write_table(
+            pyarrow.Table.from_pylist(part, schema=CONTESTS), target, row_group_size=7
+        )

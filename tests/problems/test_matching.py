@@ -11,9 +11,20 @@ from hypothesis import strategies as st
 
 from aarlab.core.errors import Misconfigured
 from aarlab.problems.problem import check_problem
-from aarlab.problems.study.matching import Answer, Match, Sizes, assemble, deal, fewest_each, items, nearest
+from aarlab.problems.study.pairing import (
+    Answer,
+    Match,
+    Sizes,
+    assemble,
+    deal,
+    fewest_each,
+    items,
+    nearest,
+)
 
-ANSWERS = st.lists(st.builds(Answer, st.sampled_from("ab"), st.integers(1, 40).map(lambda n: "x" * n)), max_size=5)
+ANSWERS = st.lists(
+    st.builds(Answer, st.sampled_from("ab"), st.integers(1, 40).map(lambda n: "x" * n)), max_size=5
+)
 
 
 def words(n):
@@ -22,7 +33,10 @@ def words(n):
 
 
 def group(n, pairs):
-    return [Match(Answer(words(n), f"right {n} {i}"), Answer(words(n), f"wrong {n} {i}"), 1 + n % 3) for i in range(pairs)]
+    return [
+        Match(Answer(words(n), f"right {n} {i}"), Answer(words(n), f"wrong {n} {i}"), 1 + n % 3)
+        for i in range(pairs)
+    ]
 
 
 @given(ANSWERS, ANSWERS, st.sampled_from([1.1, 1.5, 3.0]))
@@ -39,7 +53,11 @@ def test_pairs_are_as_many_as_can_be_and_of_least_cost(rights, wrongs, ratio):
     few, many = sorted((rights, wrongs), key=len)
     best = (0, 0, 0.0)
     for order in itertools.permutations(many, len(few)):
-        each = [c for a, b in zip(few, order, strict=True) if (c := cost(*((a, b) if few is rights else (b, a))))]
+        each = [
+            c
+            for a, b in zip(few, order, strict=True)
+            if (c := cost(*((a, b) if few is rights else (b, a))))
+        ]
         best = min(best, (-len(each), sum(c[0] for c in each), sum(c[1] for c in each)))
     assert (-len(found), sum(c[0] for c in costs)) == best[:2]
     assert sum(c[1] for c in costs) == pytest.approx(best[2])
@@ -47,10 +65,18 @@ def test_pairs_are_as_many_as_can_be_and_of_least_cost(rights, wrongs, ratio):
     assert not Counter(r for r, _ in found) - Counter(rights)
 
 
-@given(st.lists(st.integers(0, 4), min_size=1, max_size=30), st.integers(1, 9), st.integers(1, 60), st.integers(1, 4))
+@given(
+    st.lists(st.integers(0, 4), min_size=1, max_size=30),
+    st.integers(1, 9),
+    st.integers(1, 60),
+    st.integers(1, 4),
+)
 def test_no_more_of_a_question_than_are_needed(sizes, final, student, most):
-    """With k - 1 of each, the questions beyond the final split's would not have had enough pairs for the student split."""
-    found = fewest_each([group(n, size) for n, size in enumerate(sizes)], {"final": final, "student": student}, most)
+    """With k - 1 of each, the questions beyond the final split's would not have had enough pairs
+    for the student split."""
+    found = fewest_each(
+        [group(n, size) for n, size in enumerate(sizes)], {"final": final, "student": student}, most
+    )
     k = max(map(len, found), default=0)
     assert k <= most
     assert len(found) == sum(size > 0 for size in sizes)
@@ -68,7 +94,9 @@ def test_groups_are_dealt_whole_and_the_items_pass(sizes, seed):
     drawn, found = assemble("x", inside, outside, wanted, seed)
     check_problem(drawn)
     assert not found
-    assert all(len({i.split for i in drawn if i.question == words(n)}) <= 1 for n in range(len(sizes)))
+    assert all(
+        len({i.split for i in drawn if i.question == words(n)}) <= 1 for n in range(len(sizes))
+    )
     counts = Counter((i.split, i.part) for i in drawn)
     assert counts["final", "ood"] == 8
     assert all(counts[split, "id"] <= 2 * n for split, n in wanted.inside.items())
@@ -77,7 +105,8 @@ def test_groups_are_dealt_whole_and_the_items_pass(sizes, seed):
 
 
 def test_what_resembles_an_earlier_split_is_left_out_and_counted():
-    """The same question thrice: it is protected, so all three are left out of the final split, where they came first."""
+    """The same question thrice: it is protected, so all three are left out of the final split,
+    where they came first."""
     again = [group(0, 1) for _ in range(3)]
     others = [group(n, 1) for n in range(1, 9)]
     dealt, found = deal([*again, *others], {"final": 4, "student": 4}, random.Random(0), [words(0)])
@@ -94,6 +123,11 @@ def test_a_split_without_a_pair_is_refused():
 
 def test_both_halves_become_items_named_after_their_content():
     (right, wrong) = items(group(0, 1), "math", "student", "id")
-    assert (right.label, right.choice, wrong.label, wrong.choice) == (1, "right 0 0", 0, "wrong 0 0")
+    assert (right.label, right.choice, wrong.label, wrong.choice) == (
+        1,
+        "right 0 0",
+        0,
+        "wrong 0 0",
+    )
     assert right.id != wrong.id
     assert right == items(group(0, 1), "math", "student", "id")[0]

@@ -17,11 +17,15 @@ def choices(mark, n=400):
         label, split = i % 2, ("teacher", "student", "final", "final")[i // 2 % 4]
         text = mark(sentence(rng, 12), label)
         part = "ood" if i % 16 > 11 and split == "final" else "id"
-        yield Choice(id=f"{i}", question="same", choice=text, label=label, split=split, part=part, level=1)
+        yield Choice(
+            id=f"{i}", question="same", choice=text, label=label, split=split, part=part, level=1
+        )
 
 
 def test_a_mark_of_the_author_is_found():
-    found = shortcut_accuracy(list(choices(lambda text, label: text + (" I reckon." if label else " I assume."))))
+    found = shortcut_accuracy(
+        list(choices(lambda text, label: text + (" I reckon." if label else " I assume.")))
+    )
     assert found["characters"] > 0.95
     assert found["length"] == pytest.approx(0.5, abs=0.12)
 
@@ -29,7 +33,9 @@ def test_a_mark_of_the_author_is_found():
 def test_a_longer_answer_is_found():
     found = shortcut_accuracy(list(choices(lambda text, label: text + " and so on" * 20 * label)))
     assert found["length"] == 1.0
-    assert set(found) == {f"{name}{part}" for name in ("characters", "length") for part in ("", "_id", "_ood")}
+    assert set(found) == {
+        f"{name}{part}" for name in ("characters", "length") for part in ("", "_id", "_ood")
+    }
 
 
 def test_there_is_nothing_in_random_texts():
@@ -46,7 +52,18 @@ def test_a_pair_is_read_as_a_difference():
         label = rng.randrange(2)
         first, second = texts if label else texts[::-1]
         split = "final" if i % 3 == 0 else "student"
-        pairs.append(Pair(id=f"{i}", prompt=f"{i}", first=first, second=second, label=label, split=split, part="id", level=1))
+        pairs.append(
+            Pair(
+                id=f"{i}",
+                prompt=f"{i}",
+                first=first,
+                second=second,
+                label=label,
+                split=split,
+                part="id",
+                level=1,
+            )
+        )
     assert shortcut_accuracy(pairs)["characters"] > 0.95
 
 

@@ -1,27 +1,82 @@
 import ast
 import copy
+import hashlib
+import json
 import random
 import signal
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import pytest
 
 from aarlab.problems import small_code
-from aarlab.problems.code_catalogue import CATALOGUE, FAMILIES
+from aarlab.problems.code_catalogue.catalogue import catalogue
 from aarlab.problems.code_catalogue.mutations import mutants
 from aarlab.problems.code_catalogue.styles import restyled
 from aarlab.problems.problem import PROBLEMS, check_problem
-from aarlab.problems.small_code import LEVEL_SHARES, SIZES, WORDINGS, Pool, build, corpus, execute, length
+from aarlab.problems.small_code import (
+    LEVEL_SHARES,
+    SIZES,
+    WORDINGS,
+    Pool,
+    build,
+    corpus,
+    execute,
+    judged,
+    length,
+)
+from tests.problems.item_digest import versioned
 
-ERRORS = (ArithmeticError, AttributeError, LookupError, NameError, RecursionError, TimeoutError, TypeError, ValueError)
+ERRORS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    NameError,
+    RecursionError,
+    TimeoutError,
+    TypeError,
+    ValueError,
+)
+CATALOGUE = catalogue()
+SEED = 3
+# Digest for SEED of the functions and inputs that version 0.1.0 executed.
+EXECUTED = "dc55b56760967434166956a80e134873a3232367e8f33e6d6529784cca73eba0"
 OF_QUESTION = {wording.format(d.text): d for d in CATALOGUE for wording in WORDINGS}
 SUM = next(d for d in CATALOGUE if d.text == "the sum of the elements that are positive")
 
 
+@dataclass
+class Built:
+    """The items of SEED, the functions that were executed to make them, and what came of these."""
+
+    items: list
+    jobs: list
+    pools: list[Pool]
+
+
 @pytest.fixture(scope="module")
-def items(tmp_path_factory):
-    return build(tmp_path_factory.mktemp("none"), 3)
+def built(starts_processes, tmp_path_factory) -> Built:
+    made = Built([], [], [])
+
+    def executed(jobs):
+        made.jobs = jobs
+        return execute(jobs)
+
+    def pools(descriptions, seed):
+        made.pools = judged(descriptions, seed)
+        return copy.deepcopy(made.pools)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(small_code, "execute", executed)
+        patch.setattr(small_code, "judged", pools)
+        made.items = build(tmp_path_factory.mktemp("none"), SEED)
+    return made
+
+
+@pytest.fixture
+def items(built):
+    return built.items
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +96,8 @@ def compiled(function: str) -> Callable:
 
 
 def agreement(item, seed: int = 11, n: int = 60) -> float:
-    """The share of fresh inputs on which the item's function does what the reference does, computed without a sandbox."""
+    """The share of fresh inputs on which the item's function does what the reference does, computed
+    without a sandbox."""
     description = OF_QUESTION[item.question]
     choice, reference = compiled(item.choice), compiled(description.functions[0])
     inputs = description.kind.inputs(seed, n)
@@ -49,7 +105,8 @@ def agreement(item, seed: int = 11, n: int = 60) -> float:
 
 
 def result(function: Callable, arguments: tuple) -> object:
-    signal.setitimer(signal.ITIMER_VIRTUAL, 1)  # a wrong function may hang on an input that it never saw
+    # a wrong function may hang on an input that it never saw
+    signal.setitimer(signal.ITIMER_VIRTUAL, 1)
     try:
         return function(*copy.deepcopy(arguments))
     except ERRORS as error:
@@ -58,6 +115,7 @@ def result(function: Callable, arguments: tuple) -> object:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
 
 
+@pytest.mark.long
 def test_every_split_has_its_size_and_every_cell_is_balanced(items):
     check_problem(items)
     assert Counter((i.split, i.part) for i in items) == SIZES
@@ -70,15 +128,34 @@ def test_every_split_has_its_size_and_every_cell_is_balanced(items):
     assert PROBLEMS["small-code"].transfer_only
 
 
-def test_the_data_seed_decides_everything(tmp_path, items):
-    assert build(tmp_path, 3) == items
-    assert small_code.shares(4) != small_code.shares(3)
+@pytest.mark.long
+def test_items_change_with_the_version_alone(items):
+    assert versioned("small-code", items) == ("1", "7e39fc01d5ab1cde")
 
 
-def test_the_catalogue_is_wide_and_every_description_has_two_styles_of_both_lengths():
-    assert len({d.text for d in CATALOGUE}) == len(CATALOGUE) >= 260
-    assert len(FAMILIES) >= 70
-    assert Counter(d.kind.part for d in CATALOGUE)["ood"] >= 100
+@pytest.mark.long
+def test_executed_functions_and_inputs_are_those_of_version_0_1_0(built):
+    """With their outputs they decide every item. Outputs are left out here: on a busy machine,
+    functions whose processor time is near the limit may run out of it."""
+    found = [(function, d.text, d.kind.name) for function, d in built.jobs]
+    inputs = {d.kind.name: d.kind.inputs() for d in CATALOGUE}
+    assert (
+        hashlib.sha256(json.dumps([found, inputs], sort_keys=True).encode()).hexdigest() == EXECUTED
+    )
+
+
+@pytest.mark.long
+def test_data_seed_decides_the_functions_and_the_items(tmp_path, monkeypatch, built):
+    """A part of the catalogue is executed again, and the items are drawn again from all pools."""
+    some = [pool.description for pool in built.pools[:12]]
+    assert judged(some, SEED) == built.pools[:12]
+    monkeypatch.setattr(small_code, "judged", lambda descriptions, seed: copy.deepcopy(built.pools))
+    assert build(tmp_path, SEED) == built.items
+    assert small_code.shares(SEED + 1) != small_code.shares(SEED)
+
+
+def test_every_description_has_two_functions_of_both_lengths():
+    assert len({d.text for d in CATALOGUE}) == len(CATALOGUE)
     for description in CATALOGUE:
         functions = {ast.unparse(ast.parse(f)) for f in description.functions}
         assert len(functions) >= 2, description.text
@@ -87,27 +164,34 @@ def test_the_catalogue_is_wide_and_every_description_has_two_styles_of_both_leng
 
 def test_the_catalogues_functions_agree_with_each_other():
     for description in CATALOGUE:
+        functions = [compiled(f) for f in description.functions]
         for arguments in description.kind.inputs(5, 40):
-            results = [result(compiled(f), arguments) for f in description.functions]
+            results = [result(f, arguments) for f in functions]
             assert all(r == results[0] for r in results), (description.text, arguments, results)
 
 
-def test_right_functions_agree_and_wrong_ones_differ_on_fresh_inputs(items):
-    ends = [i for i in random.Random(0).sample(items, 1_200)]
-    right, wrong = ([agreement(i) for i in ends if i.label == label] for label in (1, 0))
+@pytest.mark.long
+def test_right_items_agree_and_wrong_items_differ_on_fresh_inputs(items):
+    drawn = random.Random(0).sample(items, 400)
+    right, wrong = ([agreement(i) for i in drawn if i.label == label] for label in (1, 0))
     assert min(right) == 1.0
     assert max(wrong) < 1.0
     assert sum(a < 0.9 for a in wrong) > 0.95 * len(wrong)
 
 
+@pytest.mark.long
 def test_splits_share_no_description_and_ood_is_strings_and_dicts(items):
     found = {(i.split, OF_QUESTION[i.question].text) for i in items}
     assert max(Counter(text for _, text in found).values()) == 1
-    kinds = {part: {OF_QUESTION[i.question].kind.name for i in items if i.part == part} for part in ("id", "ood")}
+    kinds = {
+        part: {OF_QUESTION[i.question].kind.name for i in items if i.part == part}
+        for part in ("id", "ood")
+    }
     assert kinds["ood"] == {"string", "two strings", "dict", "list of strings"}
     assert kinds["ood"].isdisjoint(kinds["id"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("level", [1, 2, 3])
 def test_question_and_length_tell_nothing_about_the_label(items, level):
     cells = [[i for i in items if (i.level, i.label) == (level, label)] for label in (0, 1)]
@@ -119,7 +203,8 @@ def test_question_and_length_tell_nothing_about_the_label(items, level):
     assert {length(i.choice) for cell in cells for i in cell} == {"long" if level == 3 else "short"}
 
 
-def test_an_infinite_loop_is_stopped_and_the_rest_of_the_batch_goes_on():
+@pytest.mark.process
+def test_infinite_loop_is_stopped_and_the_batch_continues():
     loop, broken, changes = (
         "def f(xs):\n    while True:\n        pass",
         "def f(xs:",
@@ -132,11 +217,16 @@ def test_an_infinite_loop_is_stopped_and_the_rest_of_the_batch_goes_on():
     assert outputs[3] == [str(sum(x for x in xs if x > 0)) for (xs,) in SUM.kind.inputs()]
 
 
+@pytest.mark.process
 def test_what_depends_on_the_order_of_a_set_is_seen():
     words = next(d for d in CATALOGUE if d.kind.name == "list of strings")
-    assert "error: not deterministic" in execute([("def f(words):\n    return list(set(words))", words)])[0]
+    assert (
+        "error: not deterministic"
+        in execute([("def f(words):\n    return list(set(words))", words)])[0]
+    )
 
 
+@pytest.mark.process
 def test_equivalent_and_nearly_equivalent_mutants_are_discarded():
     equivalent = "def f(xs):\n    return sum(x for x in xs if x >= 0)"
     nearly = "def f(xs):\n    return 9 if xs == [1] else sum(x for x in xs if x > 0)"
@@ -150,19 +240,25 @@ def test_equivalent_and_nearly_equivalent_mutants_are_discarded():
     assert pool.right == pool.wrong == {"short": [], "long": []}
 
 
-def test_a_mutant_differs_on_one_line_and_a_restyled_function_does_the_same():
+def test_mutants_differ_on_one_line_and_restyled_functions_agree():
     rng = random.Random(0)
     for description in CATALOGUE:
         function = restyled(description.functions[-1], rng)
+        one, other = compiled(function), compiled(description.functions[0])
         for arguments in description.kind.inputs(7):
-            assert result(compiled(function), arguments) == result(compiled(description.functions[0]), arguments), function
+            assert result(one, arguments) == result(other, arguments), function
         for mutant in mutants(function, rng, 5):
-            assert sum(a != b for a, b in zip(function.split("\n"), mutant.split("\n"), strict=True)) == 1
+            assert (
+                sum(a != b for a, b in zip(function.split("\n"), mutant.split("\n"), strict=True))
+                == 1
+            )
 
 
-def test_corpus_is_right_functions_of_descriptions_that_are_in_no_split(items):
-    texts = corpus(3, 3_000)
-    assert len(set(texts)) == len(texts) == 3_000
+@pytest.mark.long
+@pytest.mark.process
+def test_corpus_has_right_functions_of_descriptions_in_no_split(items):
+    texts = corpus(SEED, 600)
+    assert len(set(texts)) == len(texts) == 600
     found = {OF_QUESTION[t.split("\n")[0]].text for t in texts}
-    assert found == {d.text for d in small_code.shares(3)["corpus", "id"]}
+    assert found == {d.text for d in small_code.shares(SEED)["corpus", "id"]}
     assert found.isdisjoint(OF_QUESTION[i.question].text for i in items)

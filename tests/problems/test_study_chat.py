@@ -11,6 +11,7 @@ from aarlab.problems.study.card import Provenance
 from aarlab.problems.study.chat import SOURCES, Sizes, assemble, spelled_out
 from aarlab.problems.study.contamination import words
 from tests.problems import chat_upstream as upstream
+from tests.problems.item_digest import versioned
 
 SIZES = Sizes(teacher=40, student=90, helpsteer2=20, helpsteer3=25, focus=10, rm_bench=12)
 PREFERENCES = "nvidia/HelpSteer2/preference/preference.jsonl.gz"
@@ -42,12 +43,21 @@ def preferred(rows_by_path):
     for path, rows in rows_by_path.items():
         for row in rows:
             if path.startswith("nvidia"):
-                one, two = (row.get("response_1") or row["response1"]), (row.get("response_2") or row["response2"])
+                one, two = (
+                    (row.get("response_1") or row["response1"]),
+                    (row.get("response_2") or row["response2"]),
+                )
                 strength = row.get("preference_strength", row.get("overall_preference"))
-                truth[frozenset((one, two))] = two if strength > 0 else one if strength < 0 else None
+                truth[frozenset((one, two))] = (
+                    two if strength > 0 else one if strength < 0 else None
+                )
             else:
                 truth |= {frozenset((a, b)): a for a in row["chosen"] for b in row["rejected"]}
     return truth
+
+
+def test_items_change_with_the_version_alone(build, rows):
+    assert versioned("qwen-chat", build(rows)) == ("2", "b04027091b4f0577")
 
 
 def test_every_label_is_the_sources_preference(build, rows):
@@ -67,7 +77,7 @@ def test_it_passes_the_examination_with_the_wanted_sizes(build, rows):
     assert all(n % 2 == 0 for n in cells.values())
 
 
-def test_final_is_made_up_of_held_out_train_prompts_and_what_is_missing_is_said(build, rows):
+def test_final_has_held_out_prompts_and_the_shortfall_is_stated(build, rows):
     del rows["THU-KEG/RM-Bench/total_dataset.json"][6:12]
     items = build(rows)
     held_out = {r["prompt"] for r in rows[PREFERENCES] if r["split"] == "train"}
@@ -75,7 +85,8 @@ def test_final_is_made_up_of_held_out_train_prompts_and_what_is_missing_is_said(
     candidates = 30 - 21  # val pairs that are no tie, less feedback's 20 and a spare one
     assert 20 - candidates - 3 <= len(of_train) <= 20 - candidates
     told = items.provenance.limits[-1]
-    assert "9 of RM-Bench chat for final" in told  # of 18 pairs, 13 (15, as prompts are whole) are for feedback: 3 of 12
+    # of 18 pairs, 13 (15, as prompts are whole) are for feedback: 3 of 12
+    assert "9 of RM-Bench chat for final" in told
     assert "HelpSteer2" not in told
 
 
@@ -107,31 +118,46 @@ def test_the_data_seed_draws_and_the_same_one_draws_the_same(build, rows):
     first, again, other = build(rows), build(rows), build(rows, seed=2)
     assert list(first) == list(again)
     assert list(first) != list(other)
-    assert {i.id for i in first if i.split == "final"} != {i.id for i in other if i.split == "final"}
+    assert {i.id for i in first if i.split == "final"} != {
+        i.id for i in other if i.split == "final"
+    }
 
 
 def test_a_copy_of_a_test_item_in_the_train_split_is_left_out_and_counted(build, rows):
-    """All validation pairs of HelpSteer3 stand in the train split too, every twentieth word changed in the prompt."""
+    """All validation pairs of HelpSteer3 stand in the train split too, every twentieth word changed
+    in the prompt."""
     copies = [json.loads(json.dumps(r)) for r in rows[VALIDATION]]
     for number, copy in enumerate(copies):
         for answer in ("response1", "response2"):
             copy[answer] = f"{copy[answer]} anew {number}"
         copy["context"][0]["content"] = copy["context"][0]["content"].replace(" ", " indeed ", 1)
     rows[TRAIN3] = copies + rows[TRAIN3]
-    items = build(rows, sizes=Sizes(teacher=60, student=400, helpsteer2=20, helpsteer3=25, focus=10, rm_bench=12))
+    items = build(
+        rows,
+        sizes=Sizes(teacher=60, student=400, helpsteer2=20, helpsteer3=25, focus=10, rm_bench=12),
+    )
     copied = {c["context"][0]["content"] for c in copies}
     tested = {i.prompt for i in items if i.split in {"feedback", "final"}}
     spoilt = {c for c in copied if c.replace(" indeed ", " ", 1) in tested}
     assert spoilt
     assert not spoilt & {i.prompt for i in items}
-    counted = sum(o.candidates for o in items.provenance.left_out if o.split in {"teacher", "student"} and o.how == "near")
+    counted = sum(
+        o.candidates
+        for o in items.provenance.left_out
+        if o.split in {"teacher", "student"} and o.how == "near"
+    )
     assert counted >= len(spoilt)
 
 
 def test_ties_and_blank_answers_are_no_candidates_and_counted(build, rows):
     rows[PREFERENCES][0]["response_1"] = "  "
     rows[PREFERENCES][1]["response_2"] = rows[PREFERENCES][1]["response_1"].upper()
-    ties = sum(r.get("preference_strength", r.get("overall_preference")) == 0 for p in rows for r in rows[p] if "nvidia" in p)
+    ties = sum(
+        r.get("preference_strength", r.get("overall_preference")) == 0
+        for p in rows
+        for r in rows[p]
+        if "nvidia" in p
+    )
     dropped = build(rows).provenance.dropped
     assert dropped == {"tie": ties, "blank prompt or answer": 1, "both answers alike": 1}
 
@@ -179,7 +205,9 @@ def test_a_file_that_is_cut_off_is_told(tmp_path, monkeypatch, rows, path):
     whole = (folder / path).read_bytes()
     (folder / path).write_bytes(whole[: len(whole) // 2])
     monkeypatch.setenv("AAR_DATA_FROM", str(folder))
-    with pytest.raises(Misconfigured, match=rf"{path.rpartition('/')[2]} is (cut off|not JSON).*Download it again"):
+    with pytest.raises(
+        Misconfigured, match=rf"{path.rpartition('/')[2]} is (cut off|not JSON).*Download it again"
+    ):
         assemble(tmp_path / "cache", 1, SIZES)
 
 
@@ -195,7 +223,9 @@ def test_a_file_of_another_form_is_told(tmp_path, monkeypatch, rows):
 
 
 def test_sources_without_a_part_are_refused(build, rows):
-    rows["THU-KEG/RM-Bench/total_dataset.json"] = [upstream.rm_bench(upstream.random.Random(1), 1, domain="math")]
+    rows["THU-KEG/RM-Bench/total_dataset.json"] = [
+        upstream.rm_bench(upstream.random.Random(1), 1, domain="math")
+    ]
     rows["allenai/reward-bench-2/data/test-00000-of-00001.parquet"] = [
         upstream.focus(upstream.random.Random(1), 1, subset="Safety")
     ]
@@ -223,7 +253,9 @@ def test_the_published_card_says_all_but_the_labels(build, rows, tmp_path):
 def test_without_files_or_network_the_remedy_is_named(tmp_path, monkeypatch):
     monkeypatch.delenv("AAR_DATA_FROM", raising=False)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(Transient, match=r"preference/preference.jsonl.gz of nvidia/HelpSteer2.*--from DIR"):
+    with pytest.raises(
+        Transient, match=r"preference/preference.jsonl.gz of nvidia/HelpSteer2.*--from DIR"
+    ):
         PROBLEMS["qwen-chat"].build(tmp_path, 1)
 
 

@@ -8,6 +8,7 @@ from aarlab.core.errors import Misconfigured
 from aarlab.problems.problem import check_problem
 from aarlab.problems.study import code, code_contests
 from aarlab.problems.study.code_contests import ATCODER, CODE_CONTESTS, CODEFORCES, placed
+from tests.problems.item_digest import versioned
 from tests.problems.study_files import contest_files, contest_row, sentence
 
 LETTERS = "abcdefgh"
@@ -24,7 +25,8 @@ def programs(rng, right, n=4):
 
 
 def rows_of(rng, n=60):
-    """Codeforces problems of all ratings and AtCoder problems of all contests, with four right and four wrong programs each."""
+    """Codeforces problems of all ratings and AtCoder problems of all contests, with four right and
+    four wrong programs each."""
     rows = []
     for i in range(n):
         both = programs(rng, True), programs(rng, False)
@@ -32,7 +34,15 @@ def rows_of(rng, n=60):
         rows.append(contest_row(f"{i}_A. {i}", sentence(rng, 40), *both, rating=rating))
         kind = ("Beginner", "Regular", "Grand")[i % 3]
         both = programs(rng, True), programs(rng, False)
-        rows.append(contest_row(f"p{i} AtCoder {kind} Contest 1 - {i}", sentence(rng, 40), *both, source=ATCODER, rating=0))
+        rows.append(
+            contest_row(
+                f"p{i} AtCoder {kind} Contest 1 - {i}",
+                sentence(rng, 40),
+                *both,
+                source=ATCODER,
+                rating=0,
+            )
+        )
     return rows
 
 
@@ -52,35 +62,59 @@ def built(folder):
     return built_of(rows_of(random.Random(0)), folder)
 
 
-def test_the_problem_passes_its_examination_and_every_problem_comes_with_both_verdicts(built):
+def test_study_code_passes_and_each_problem_has_both_verdicts(built):
     check_problem(built)
     counts = Counter((i.question, i.label) for i in built)
     assert all(counts[question, 1] == counts[question, 0] for question, _ in counts)
     assert 1 < max(counts.values()) <= code.SIZES.most_each
     assert {counts[i.question, i.label] for i in built if i.split == "final"} == {1}
-    assert {(i.part, i.level) for i in built} == {(part, level) for part in ("id", "ood") for level in (1, 2, 3)}
+    assert {(i.part, i.level) for i in built} == {
+        (part, level) for part in ("id", "ood") for level in (1, 2, 3)
+    }
     assert {i.split for i in built if i.part == "ood"} == {"final"}
     assert {i.split for i in built if i.part == "id"} == {"teacher", "student", "final"}
+
+
+def test_items_change_with_the_version_alone(built):
+    assert versioned("qwen-code", built) == ("1", "d41f0ede410196e9")
 
 
 def test_the_label_is_the_judges_verdict_and_the_level_its_difficulty(folder):
     rows = rows_of(random.Random(0))
     built = built_of(rows, folder)
-    verdicts = {(r["description"], program): 1 for r in rows for program in r["solutions"]["solution"]}
-    verdicts |= {(r["description"], program): 0 for r in rows for program in r["incorrect_solutions"]["solution"]}
+    verdicts = {
+        (r["description"], program): 1 for r in rows for program in r["solutions"]["solution"]
+    }
+    verdicts |= {
+        (r["description"], program): 0
+        for r in rows
+        for program in r["incorrect_solutions"]["solution"]
+    }
     ratings = {r["description"]: r["cf_rating"] for r in rows}
     assert all(verdicts[i.question, i.choice] == i.label for i in built)
-    assert {(i.level, ratings[i.question]) for i in built if i.part == "id"} == {(1, 800), (2, 1300), (3, 1900)}
+    assert {(i.level, ratings[i.question]) for i in built if i.part == "id"} == {
+        (1, 800),
+        (2, 1300),
+        (3, 1900),
+    }
 
 
 def test_only_programs_in_python_3_are_read(folder):
     rng = random.Random(0)
     rows = rows_of(rng)
-    rows += [contest_row(f"{i}", sentence(rng, 40), programs(rng, True), programs(rng, False), language=1) for i in range(20)]
+    rows += [
+        contest_row(
+            f"{i}", sentence(rng, 40), programs(rng, True), programs(rng, False), language=1
+        )
+        for i in range(20)
+    ]
     built = built_of(rows, folder)
     assert not any("int main" in i.choice for i in built)
     assert not {i.question for i in built} & {r["description"] for r in rows[-20:]}
-    assert built.provenance.dropped["problems without a right and a wrong program of about one length"] == 20
+    assert (
+        built.provenance.dropped["problems without a right and a wrong program of about one length"]
+        == 20
+    )
 
 
 def test_the_columns_of_a_batch_belong_to_their_rows(folder, monkeypatch):
@@ -115,7 +149,9 @@ def test_what_is_no_candidate_is_counted(folder):
         contest_row("long", "x " * code_contests.MOST_STATEMENT, right, wrong),
         contest_row("twice", twice, right, wrong),
         contest_row("twice again", twice, right, wrong),
-        contest_row("python 2", sentence(rng, 40), ["print 'it is right, by all means'"] * 2, wrong),
+        contest_row(
+            "python 2", sentence(rng, 40), ["print 'it is right, by all means'"] * 2, wrong
+        ),
         contest_row("both", sentence(rng, 40), [*right, wrong[0]], wrong),
         contest_row("short", sentence(rng, 40), ["print(1)"], wrong),
     ]
@@ -127,7 +163,10 @@ def test_what_is_no_candidate_is_counted(folder):
     assert dropped["programs that are not Python 3"] == 2
     assert dropped["programs that were taken and refused"] == 1
     assert sum(n for why, n in dropped.items() if why.startswith("programs of less")) == 1
-    assert sum(n for why, n in dropped.items() if why.startswith("problems with an empty statement")) == 2
+    assert (
+        sum(n for why, n in dropped.items() if why.startswith("problems with an empty statement"))
+        == 2
+    )
     assert not any(question in i.question for i in built for question in (pictured, hard, other))
 
 
@@ -139,23 +178,34 @@ def test_pairs_are_near_in_length(folder):
     built = built_of(rows, folder)
     assert rows[-1]["description"] not in {i.question for i in built}
     for question in {i.question for i in built}:
-        sides = [sorted(len(i.choice) for i in built if (i.question, i.label) == (question, label)) for label in (0, 1)]
+        sides = [
+            sorted(len(i.choice) for i in built if (i.question, i.label) == (question, label))
+            for label in (0, 1)
+        ]
         assert all(max(a, b) / min(a, b) <= code.MOST_RATIO for a, b in zip(*sides, strict=True))
 
 
 def test_a_statement_that_resembles_one_of_the_final_split_is_in_no_other(folder):
-    """Codeforces' easy and hard version of a problem go to one split, or one of them is left out."""
+    """Codeforces' easy and hard version of a problem go to one split, or one of them is left
+    out."""
     rng = random.Random(0)
     rows = rows_of(rng)
     versions = []
     for i in range(60):
         statement = sentence(rng, 40)
         versions.append((statement, statement + " hard"))
-        rows += [contest_row(f"v{i}{v}", v, programs(rng, True), programs(rng, False)) for v in versions[-1]]
+        rows += [
+            contest_row(f"v{i}{v}", v, programs(rng, True), programs(rng, False))
+            for v in versions[-1]
+        ]
     built = built_of(rows, folder)
     split = {i.question: i.split for i in built}
-    assert all(split[easy] == split[hard] for easy, hard in versions if {easy, hard} <= split.keys())
-    assert {(o.split, o.resembles, o.how) for o in built.provenance.left_out} >= {("student", "teacher", "near")}
+    assert all(
+        split[easy] == split[hard] for easy, hard in versions if {easy, hard} <= split.keys()
+    )
+    assert {(o.split, o.resembles, o.how) for o in built.provenance.left_out} >= {
+        ("student", "teacher", "near")
+    }
 
 
 def test_the_data_seed_decides_everything(folder, built):
@@ -163,10 +213,20 @@ def test_the_data_seed_decides_everything(folder, built):
     assert {i.id for i in built_of(rows_of(random.Random(0)), folder, 2)} != {i.id for i in built}
 
 
+def test_the_card_says_which_share_of_the_items_is_there(built):
+    there = sum(i.label for i in built if i.part == "ood")
+    assert any(
+        f"sufficed for {there} of the 641 pairs that were wanted out of" in limit
+        for limit in built.provenance.limits
+    )
+
+
 def test_the_card_says_which_files_were_read(built, folder):
     (origin,) = built.provenance.origins
     assert (origin.name, origin.licence) == ("deepmind/code_contests", "CC-BY-4.0")
-    assert sorted(origin.files) == sorted(p.relative_to(folder / origin.name).as_posix() for p in folder.rglob("*.parquet"))
+    assert sorted(origin.files) == sorted(
+        p.relative_to(folder / origin.name).as_posix() for p in folder.rglob("*.parquet")
+    )
 
 
 @pytest.mark.parametrize(
@@ -205,7 +265,9 @@ def test_files_of_another_shape_and_damaged_ones_are_told_by_name(folder):
     path = sorted(folder.rglob("*.parquet"))[0]
     table = parquet.read_table(path)
     parquet.write_table(table.drop_columns(["cf_rating"]), path)
-    with pytest.raises(Misconfigured, match=r"has no column cf_rating: it is no file of CodeContests"):
+    with pytest.raises(
+        Misconfigured, match=r"has no column cf_rating: it is no file of CodeContests"
+    ):
         code.build(folder.parent / "cache", 1)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(Misconfigured, match=f"{path.name} is cut off or damaged"):

@@ -10,32 +10,48 @@ from aarlab.core.errors import Misconfigured
 from aarlab.problems.problem import PROBLEMS, check_problem
 from aarlab.problems.publish import publish, read_private_items
 from aarlab.problems.study import math
-from aarlab.problems.study.answers import normalised, same_answer
 from aarlab.problems.study.contamination import Screen
+from aarlab.problems.study.final_answers import normalised, same_answer
 from aarlab.problems.study.rows import Row
 from aarlab.problems.study.shortcuts import shortcut_accuracy
+from tests.problems.item_digest import versioned
 from tests.problems.study_files import bench_row, jsonl, math_levels, prm_row, sentence, write
 
 QUESTIONS, MODELS = 60, ("one", "two", "three")
 
 
 def solution(rng, answer):
-    return [sentence(rng, rng.randint(20, 24)) for _ in range(3)] + [f"So it is.\n\n# Answer\n\n{answer}"]
+    return [sentence(rng, rng.randint(20, 24)) for _ in range(3)] + [
+        f"So it is.\n\n# Answer\n\n{answer}"
+    ]
 
 
 def write_math(root, seed=0):
-    """60 MATH questions with two right and two wrong solutions each, and 80 olympiad problems; the rows of PRM800K."""
+    """60 MATH questions with two right and two wrong solutions each, and 80 olympiad problems; the
+    rows of PRM800K."""
     rng = random.Random(seed)
     levels = {sentence(rng, 25): 1 + n % 5 for n in range(QUESTIONS)}
     rows = [
         prm_row(q, solution(rng, 7 + off), str(7 + off), "7", finish)
         for q in levels
-        for off, finish in ((0, "solution"), (0, "solution"), (1, "found_error"), (2, "found_error"))
+        for off, finish in (
+            (0, "solution"),
+            (0, "solution"),
+            (1, "found_error"),
+            (2, "found_error"),
+        )
     ]
     math_levels(root, math.MATH.name, levels)
     for name in math.OUTSIDE_LEVELS:
         bench = [
-            bench_row(n, sentence(rng, 25), solution(rng, n), -1 if n % 2 else 1, bool(n % 2), rng.choice(MODELS))
+            bench_row(
+                n,
+                sentence(rng, 25),
+                solution(rng, n),
+                -1 if n % 2 else 1,
+                bool(n % 2),
+                rng.choice(MODELS),
+            )
             for n in range(40)
         ]
         write(root, math.PROCESS_BENCH.name, name, json.dumps(bench))
@@ -59,7 +75,7 @@ def rewrite(folder, rows):
     write(folder, math.PRM800K.name, "phase2_train.jsonl", jsonl(rows))
 
 
-def test_the_problem_passes_its_examination_and_every_question_comes_with_both_labels(built):
+def test_study_math_passes_and_each_question_has_both_labels(built):
     check_problem(built)
     by_question = Counter((i.question, i.label) for i in built if i.part == "id")
     assert all(by_question[q, 1] == by_question[q, 0] for q, _ in by_question)
@@ -69,10 +85,18 @@ def test_the_problem_passes_its_examination_and_every_question_comes_with_both_l
     assert {i.level for i in built if i.part == "ood"} == {1, 2}
 
 
+def test_items_change_with_the_version_alone(built):
+    assert versioned("qwen-math", built) == ("1", "2ca6a6da1a6ff3e5")
+
+
 def test_splits_shrink_alike_where_there_is_little(built):
     """60 questions for splits that want 3,726 pairs: 1.6 % of each."""
     pairs = Counter(i.split for i in built if i.part == "id" and i.label)
     assert pairs == {split: round(QUESTIONS / 3_726 * n) for split, n in math.SIZES.inside.items()}
+    short = [limit for limit in built.provenance.limits if "sufficed" in limit]
+    wanted = "of the 3726 pairs that were wanted in distribution (1.6%); every split has about that"
+    assert len(short) == 2
+    assert short[0].startswith(f"The sources sufficed for {sum(pairs.values())} {wanted}")
 
 
 def test_right_is_what_the_rater_and_the_answer_say(folder, tmp_path, built):
@@ -87,20 +111,31 @@ def test_right_is_what_the_rater_and_the_answer_say(folder, tmp_path, built):
 
 
 def test_pairs_are_of_one_model_and_near_in_length(built, folder):
-    rows = [r for name in math.OUTSIDE_LEVELS for r in json.loads((folder / math.PROCESS_BENCH.name / name).read_text())]
+    rows = [
+        r
+        for name in math.OUTSIDE_LEVELS
+        for r in json.loads((folder / math.PROCESS_BENCH.name / name).read_text())
+    ]
     model = {(r["problem"], "\n".join(s.strip() for s in r["steps"])): r["generator"] for r in rows}
-    outside = Counter((model[i.question, i.choice], i.level, i.label) for i in built if i.part == "ood")
+    outside = Counter(
+        (model[i.question, i.choice], i.level, i.label) for i in built if i.part == "ood"
+    )
     assert all(outside[m, level, 1] == outside[m, level, 0] for m, level, _ in outside)
     assert len({i.question for i in built if i.part == "ood"}) == sum(outside.values())
     for question in {i.question for i in built if i.part == "id"}:
-        sides = [sorted(len(i.choice) for i in built if (i.question, i.label) == (question, label)) for label in (0, 1)]
+        sides = [
+            sorted(len(i.choice) for i in built if (i.question, i.label) == (question, label))
+            for label in (0, 1)
+        ]
         assert all(max(a, b) / min(a, b) <= math.MOST_RATIO for a, b in zip(*sides, strict=True))
 
 
 def test_the_data_seed_decides_everything(built, tmp_path):
     assert math.build(tmp_path / "cache", 1) == built
     other = math.build(tmp_path / "cache", 2)
-    assert {i.id for i in other if i.split == "final"} != {i.id for i in built if i.split == "final"}
+    assert {i.id for i in other if i.split == "final"} != {
+        i.id for i in built if i.split == "final"
+    }
 
 
 def test_the_card_names_the_sources_and_counts_what_was_left_out(folder, tmp_path):
@@ -140,14 +175,19 @@ def test_the_card_names_the_sources_and_counts_what_was_left_out(folder, tmp_pat
 
 def test_a_solution_that_two_raters_judge_differently_is_left_out(folder, tmp_path):
     rows = write_math(folder)
-    again = [prm_row(r["question"]["problem"], r["question"]["pre_generated_steps"], "8", "7", "found_error") for r in rows[:1]]
+    again = [
+        prm_row(
+            r["question"]["problem"], r["question"]["pre_generated_steps"], "8", "7", "found_error"
+        )
+        for r in rows[:1]
+    ]
     rewrite(folder, [*rows, *again, rows[1]])
     built = math.build(tmp_path / "cache", 1)
     assert built.provenance.dropped["solutions on which raters disagree"] == 1
     assert "\n".join(rows[0]["question"]["pre_generated_steps"]) not in {i.choice for i in built}
 
 
-def test_an_olympiad_question_that_is_also_in_math_stays_out_of_all_other_splits(folder, tmp_path):
+def test_olympiad_question_in_math_is_in_one_split(folder, tmp_path):
     rows = write_math(folder)
     name = next(iter(math.OUTSIDE_LEVELS))
     bench = json.loads((folder / math.PROCESS_BENCH.name / name).read_text())
@@ -177,7 +217,10 @@ def test_no_question_is_near_one_of_another_split(built):
     [
         ({"question": {}}, "label"),
         ({"question": {}, "label": {}}, "finish_reason"),
-        ({"question": {"pre_generated_answer": "7"}, "label": {"finish_reason": "solution"}}, "ground_truth_answer"),
+        (
+            {"question": {"pre_generated_answer": "7"}, "label": {"finish_reason": "solution"}},
+            "ground_truth_answer",
+        ),
     ],
 )
 def test_a_row_of_another_shape_is_told_by_file_and_line(folder, tmp_path, row, what):
@@ -218,7 +261,15 @@ def test_answers_that_are_written_differently(one, other):
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("10", "100"), ("1,2,3", "123"), ("-3", "3"), (r"\frac12", r"\frac13"), ("x", "y"), ("1/0", "0")]
+    ("one", "other"),
+    [
+        ("10", "100"),
+        ("1,2,3", "123"),
+        ("-3", "3"),
+        (r"\frac12", r"\frac13"),
+        ("x", "y"),
+        ("1/0", "0"),
+    ],
 )
 def test_answers_that_differ(one, other):
     assert not same_answer(one, other)
@@ -257,7 +308,11 @@ def test_half_of_a_surrogate_pair_is_no_reason_to_fail(folder, tmp_path):
     built = math.build(tmp_path / "cache", 1)
     publish(PROBLEMS["qwen-math"], built, tmp_path / "out", data_seed=1)
     assert read_private_items(tmp_path / "out") == list(built)
-    assert all(" ? " in i.choice or i.choice.splitlines()[0].endswith(" ?") for i in built if i.part == "id")
+    assert all(
+        " ? " in i.choice or i.choice.splitlines()[0].endswith(" ?")
+        for i in built
+        if i.part == "id"
+    )
 
 
 @pytest.mark.parametrize("level", ["Level ?", "Level 12", "Level 0", "1 2"])

@@ -1,15 +1,18 @@
 """What the evaluator promises, against every known attack."""
 
 import math
+import zlib
 
 import numpy as np
 import pytest
 
-from aarlab.evaluation.metered import NEVER
-from aarlab.evaluation.policies import POLICIES
-from aarlab.redteam.attacks import ATTACKS, run_attack
+from aarlab.evaluation.scoring.metered_ladder import NEVER
+from aarlab.evaluation.scoring.policies import POLICIES
+from aarlab.redteam.attack_table import attack_all
+from aarlab.redteam.attacks import ATTACKS, SHARED, run_attack
 from aarlab.redteam.channel import Line, World
-from aarlab.redteam.table import attack_all
+
+pytestmark = pytest.mark.slow  # whole attacks, of thousands of questions
 
 N, STOPS, SEEDS = 1_263, (100, 1_000, 10_000), 2
 
@@ -23,11 +26,17 @@ def attacked(policy, attack, *, n=N, seed=0, stops=STOPS):
 def default_runs():
     """To 3,000 questions; docs/redteam/redteam.md has 100,000."""
     stops = (100, 1_000, 3_000)
-    return {(attack, seed): attacked("default", attack, seed=seed, stops=stops) for attack in ATTACKS for seed in range(SEEDS)}
+    return {
+        (attack, seed): attacked("default", attack, seed=seed, stops=stops)
+        for attack in ATTACKS
+        for seed in range(SEEDS)
+    }
 
 
 def test_no_attacker_exceeds_the_proven_bound(default_runs):
-    beyond = {key: p for key, line in default_runs.items() for p in line.points if p.inflation > p.bound}
+    beyond = {
+        key: p for key, line in default_runs.items() for p in line.points if p.inflation > p.bound
+    }
     assert not beyond
 
 
@@ -40,7 +49,7 @@ def test_no_ledger_exceeds_its_cap(default_runs):
 
 
 @pytest.mark.parametrize("attack", ["single flips", "detecting matrix"])
-def test_reading_labels_one_by_one_or_in_groups_works_on_exact_scores_and_not_on_the_default(attack, default_runs):
+def test_label_reading_works_on_exact_scores_only(attack, default_runs):
     exact = attacked("exact", attack)
     assert exact.points[-1].recovered == 1
     assert exact.points[-1].inflation > 0.4
@@ -65,7 +74,10 @@ def test_every_attack_runs_on_every_kind_of_answer(attack):
         line = attacked(policy, attack, n=200, stops=(20, 300))
         assert [p.queries for p in line.points] == [20, 300]
         assert 0 < line.asked <= 300
-        assert all(first.inflation <= then.inflation for first, then in zip(line.points, line.points[1:], strict=False))
+        assert all(
+            first.inflation <= then.inflation
+            for first, then in zip(line.points, line.points[1:], strict=False)
+        )
 
 
 def test_attacks_learn_from_exact_scores_what_they_are_there_to_learn():
@@ -91,3 +103,27 @@ def test_the_same_seed_gives_the_same_table():
     first, again = (attack_all(["default"], n=80, seeds=2, queries=(10, 50)) for _ in range(2))
     assert first == again
     assert first != attack_all(["default"], n=80, seeds=3, queries=(10, 50))
+
+
+# items that share a label -> of six campaigns, those beyond the bound where items are counted;
+# since the bound counts how labels were dealt, six that share one are too few to pass it
+BLIND = {6: 0, 8: 6}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("attack", list(SHARED))
+def test_shared_labels_break_the_bound_only_if_undeclared(attack):
+    each, how = SHARED[attack]
+
+    def attacked(seed, *, counted):
+        world = World.draw(N // each, np.random.default_rng([seed, N]), each)
+        line = Line(world, POLICIES["default"], (3_000, 30_000), seed, counted=counted)
+        return run_attack(
+            how, line, np.random.default_rng([seed, zlib.crc32(how.encode())])
+        ).points[-1]
+
+    blind, told = (
+        [attacked(seed, counted=counted) for seed in range(6)] for counted in (False, True)
+    )
+    assert sum(p.inflation > p.bound for p in blind) == BLIND[each]
+    assert all(p.inflation <= p.bound for p in told)

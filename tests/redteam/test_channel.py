@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aarlab.evaluation import metered
-from aarlab.evaluation.policies import POLICIES
+from aarlab.evaluation.scoring import metered_ladder as metered
+from aarlab.evaluation.scoring.policies import POLICIES
 from aarlab.redteam.channel import ACCURACY, Line, Spent, World
 
 
@@ -28,7 +28,9 @@ def test_recovered_is_one_for_the_truth_and_about_zero_by_chance():
     assert abs(world.recovered(np.zeros(2_000, bool))) < 1e-9
 
 
-@given(moves=st.lists(st.tuples(st.booleans(), st.sets(st.integers(0, 39), min_size=1)), max_size=12))
+@given(
+    moves=st.lists(st.tuples(st.booleans(), st.sets(st.integers(0, 39), min_size=1)), max_size=12)
+)
 def test_incremental_counts_are_the_scores(moves):
     asked = line(n=40, stops=(1_000,))
     right_n = asked.world.right_n.copy()
@@ -43,7 +45,7 @@ def test_incremental_counts_are_the_scores(moves):
     assert (asked.world.right_n ^ asked.flipped_n == right_n).all()
 
 
-def test_repeats_come_from_memory_by_whatever_way_the_vector_is_reached():
+def test_repeated_vector_is_answered_from_memory():
     asked = line()
     some, rest = np.array([1, 2]), np.array([2, 3])
     first = asked.ask(some)
@@ -86,3 +88,13 @@ def test_refusals_are_not_scores():
     assert not line("ladder").tells_scores
     assert not line("default").tells_scores
     assert isinstance(POLICIES["default"], metered.MeteredLadder)
+
+
+def test_a_start_and_a_gap_of_another_testbed():
+    world = World.draw(2_000, np.random.default_rng(3), 1, 0.636, 0.25)
+    assert world.right_n.mean() == pytest.approx(0.636, abs=1e-3)
+    assert world.right_n[world.coins].mean() == pytest.approx(0.5, abs=1e-3)
+    assert world.known == pytest.approx(0.772)
+    made = Line(world, POLICIES["default"], (10,))
+    assert made.channel.level == 0.636
+    assert made.step() == pytest.approx(0.25 / 16)

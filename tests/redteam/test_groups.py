@@ -7,8 +7,8 @@ from aarlab.redteam.groups import decode, detecting_matrix, split
 
 
 def test_the_matrix_of_order_two_by_hand():
-    """Subsets of {1, 2}: four rows; two columns of {1, 2}, one of {1}, one of {2}. The only even subset of a singleton is the
-    empty one, so its column is 1 where the row leaves it out."""
+    """Subsets of {1, 2}: four rows; two columns of {1, 2}, one of {1}, one of {2}. The only even
+    subset of a singleton is the empty one, so its column is 1 where the row leaves it out."""
     matrix_RC = detecting_matrix(2)
     assert matrix_RC.shape == (4, 4)
     assert matrix_RC[:, 2].tolist() == [1, 0, 1, 0]
@@ -18,7 +18,11 @@ def test_the_matrix_of_order_two_by_hand():
 @given(k=st.integers(1, 6), data=st.data())
 def test_counts_give_every_item(k, data):
     matrix_RC = detecting_matrix(k)
-    hidden_C = np.array(data.draw(st.lists(st.integers(0, 1), min_size=matrix_RC.shape[1], max_size=matrix_RC.shape[1])))
+    hidden_C = np.array(
+        data.draw(
+            st.lists(st.integers(0, 1), min_size=matrix_RC.shape[1], max_size=matrix_RC.shape[1])
+        )
+    )
     assert decode(matrix_RC @ hidden_C, matrix_RC).tolist() == hidden_C.tolist()
 
 

@@ -1,13 +1,25 @@
-"""The simulated researchers, against their own description and against what is known without a simulation."""
+"""The simulated researchers, against their own description and against what is known without a
+simulation."""
 
 import math
 
 import numpy as np
 import pytest
 
-from aarlab.evaluation import metered as _metered  # noqa: F401 - registers the policies
-from aarlab.evaluation.policies import POLICIES, standard_error
-from aarlab.redteam.honest import BETWEEN, GAIN, HARM, P_GOOD, SEEDS, START, WITHIN, Fleet, Habits, Plan, simulate
+from aarlab.evaluation.scoring.policies import POLICIES
+from aarlab.fleet.honest import (
+    BETWEEN,
+    GAIN,
+    HARM,
+    P_GOOD,
+    SEEDS,
+    START,
+    WITHIN,
+    Fleet,
+    Habits,
+    Plan,
+    simulate,
+)
 
 PLAN, HABITS = Plan(1_263, repetitions=30), Habits()
 
@@ -21,20 +33,26 @@ def fleet(policy="default", *, seed=0, n=1_263, agents=9, habits=HABITS):
 
 
 def test_the_same_seeds_give_the_same_fleets_and_others_do_not():
-    assert simulate(POLICIES["default"], Plan(300, repetitions=3)) == simulate(POLICIES["default"], Plan(300, repetitions=3))
+    assert simulate(POLICIES["default"], Plan(300, repetitions=3)) == simulate(
+        POLICIES["default"], Plan(300, repetitions=3)
+    )
     later = simulate(POLICIES["default"], Plan(300, repetitions=2, first=1))
     assert simulate(POLICIES["default"], Plan(300, repetitions=3))[1:] == later
 
 
 def test_without_a_proxy_and_answers_a_stack_is_never_kept():
-    """A proxy of noise alone says P(good) = 0.35 of every change: 0.35 x 0.010 - 0.65 x 0.012 < 0, so nothing is taken up."""
+    """A proxy of noise alone says P(good) = 0.35 of every change: 0.35 x 0.010 - 0.65 x 0.012 < 0,
+    so nothing is taken up."""
     assert (ends(None, habits=Habits(proxy_noise=1e6)) == START).all()
 
 
 def test_with_a_perfect_proxy_and_no_answers_only_good_changes_are_kept():
-    """Sixty changes, each good with probability 0.35, each worth 0.010: 0.78 on average; SD 0.037 of one, 0.012 of nine."""
+    """Sixty changes, each good with probability 0.35, each worth 0.010: 0.78 on average; SD 0.037
+    of one, 0.012 of nine."""
     found = ends(None, Plan(1_263, repetitions=200), Habits(proxy_noise=2e-3))
-    assert found.mean() == pytest.approx(START + 60 * P_GOOD * GAIN, abs=4 * 0.0123 / math.sqrt(200))
+    assert found.mean() == pytest.approx(
+        START + 60 * P_GOOD * GAIN, abs=4 * 0.0123 / math.sqrt(200)
+    )
 
 
 def test_scores_scatter_as_bundles_of_five_seeds_do():
@@ -45,8 +63,8 @@ def test_scores_scatter_as_bundles_of_five_seeds_do():
 
 
 def test_a_descendant_differs_on_as_many_items_as_stated():
-    """Single runs of method and descendant disagree on 17 % of items: the variance of their accuracies' difference is 0.17 / n,
-    where two re-runs of one method have 2 x 0.068 / n."""
+    """Single runs of method and descendant disagree on 17 % of items: the variance of their
+    accuracies' difference is 0.17 / n, where two re-runs of one method have 2 x 0.068 / n."""
     differences = []
     for seed in range(3_000):
         made = fleet(seed=seed, n=400)
@@ -57,7 +75,7 @@ def test_a_descendant_differs_on_as_many_items_as_stated():
 def test_the_level_starts_at_the_baselines_measured_accuracy():
     for seed in range(20):
         made = fleet(seed=seed)
-        assert 0 <= made.best.score - made.channel.level <= standard_error(1_263) + 1e-9
+        assert made.channel.level == pytest.approx(made.best.score, abs=0.05 / 1_263 + 1e-9)
 
 
 def test_exact_scores_give_most_and_the_order_of_caps_is_the_order_of_ends():
@@ -76,12 +94,14 @@ def test_no_fleet_outgrows_the_ceiling_or_the_cap():
 
 def test_habits_do_what_they_say():
     base = ends("default").mean()
-    assert ends("default", habits=Habits(screens=1.0)) == pytest.approx(ends(None, habits=Habits(screens=1.0)))
+    assert ends("default", habits=Habits(screens=1.0)) == pytest.approx(
+        ends(None, habits=Habits(screens=1.0))
+    )
     assert ends("default", habits=Habits(patience=0)).mean() < base
     assert ends("default", habits=Habits(proxy_noise=1e-3)).mean() > base
 
 
-def test_agents_share_what_is_told_and_without_porting_give_their_stacks_up():
+def test_agents_share_answers_and_drop_stacks_without_porting():
     for ports in (True, False):
         made = fleet(habits=Habits(ports=ports))
         made._stacks = [[made._change()] for _ in range(9)]

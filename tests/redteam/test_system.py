@@ -1,4 +1,8 @@
-"""The whole evaluator against its attackers, small: every row must hold, and each kind of row is shown able to fail."""
+"""The whole evaluator against its attackers, small: every row must hold, and each kind of row is
+shown able to fail."""
+
+import hashlib
+import json
 
 import numpy as np
 import pytest
@@ -6,15 +10,35 @@ import pytest
 from aarlab.core.errors import InvalidSubmission
 from aarlab.core.records import Choice, Pair
 from aarlab.evaluation.evaluator import Evaluator
-from aarlab.redteam import on_confirmation, on_evaluator, system
+from aarlab.evaluation.ledger import chain
+from aarlab.evaluation.ledger.asked import Asked
+from aarlab.fleet import evaluator_process
+from aarlab.redteam import on_confirmation, on_evaluator, on_ledger, system
+from aarlab.redteam import on_lab as ___  # noqa: F401 - registers its row
+from aarlab.redteam import on_record as _on_record  # noqa: F401 - registers its rows
 from aarlab.redteam import on_server as _  # noqa: F401 - registers its rows
-from aarlab.redteam.on_evaluator import rank_test, refusal
-from aarlab.redteam.system import SMALL, SYSTEM, Row, attack_system, markdown, random_labels, summary, write_problem
+from aarlab.redteam import on_stall as __  # noqa: F401 - registers its row
+from aarlab.redteam import on_verdict as _verdicts  # noqa: F401 - registers its rows
+from aarlab.redteam.on_evaluator import refusal
+from aarlab.redteam.side_channels import rank_test
+from aarlab.redteam.system import (
+    SMALL,
+    SYSTEM,
+    Row,
+    attack_system,
+    markdown,
+    random_labels,
+    summary,
+    write_problem,
+)
+
+pytestmark = pytest.mark.process
 
 TIMED = [name for name in SYSTEM if name.startswith("timing")]
+STALL = "wrong bodies that stall the server"
 
 
-@pytest.mark.parametrize("attack", [name for name in SYSTEM if name not in TIMED])
+@pytest.mark.parametrize("attack", [name for name in SYSTEM if name not in (*TIMED, STALL)])
 def test_the_evaluator_holds(attack, tmp_path):
     row = SYSTEM[attack](tmp_path, SMALL)
     assert row.attack == attack
@@ -26,6 +50,14 @@ def test_timing_rows_run_and_report_what_they_measured(attack, tmp_path):
     row = SYSTEM[attack](tmp_path, SMALL)
     assert "AUC" in row.came_back
     assert "p = " in row.came_back
+
+
+def test_the_stalling_row_runs_and_every_body_is_refused_in_little_memory(tmp_path, monkeypatch):
+    """How long anybody waits is measured and not judged here."""
+    monkeypatch.setattr("aarlab.redteam.on_stall.MOST_S", float("inf"))
+    row = SYSTEM[STALL](tmp_path, SMALL)
+    assert row.held, row
+    assert " ms (" in row.came_back
 
 
 def test_the_rank_test_is_right_by_hand_and_by_design():
@@ -55,29 +87,70 @@ def test_a_value_that_is_let_through_shows(tmp_path, monkeypatch):
 
 
 def test_a_reply_that_depends_on_labels_shows(tmp_path, monkeypatch):
-    """One byte of the exact score in an id is enough."""
-    honest = Evaluator._receipt
+    """One byte of the exact score in a text is enough."""
+    honest = Evaluator._answer_all
 
-    def leaky(self, p, told, number):
-        receipt = honest(self, p, told, number)
-        return receipt.model_copy(update={"id": f"{receipt.id}{int(p.answers_SM[0, 0] == self._truth_M[0])}"})
+    def leaky(self, batch):
+        return [
+            receipt.model_copy(
+                update={
+                    "meaning": f"{receipt.meaning}{int(p.answers_SM[0, 0] == self._truth_M[0])}"
+                }
+            )
+            for p, receipt in zip(batch, honest(self, batch), strict=True)
+        ]
 
-    monkeypatch.setattr(Evaluator, "_receipt", leaky)
+    monkeypatch.setattr(Evaluator, "_answer_all", leaky)
     row = SYSTEM["metadata"](tmp_path, SMALL)
     assert not row.held
     assert not row.came_back.startswith("0 ")
 
 
 def test_an_answer_that_is_recorded_twice_shows(tmp_path, monkeypatch):
-    """An evaluator that forgets between batches what it was asked, as one without a common memory would."""
+    """An evaluator that forgets between batches what it was asked, as one without a common memory
+    would."""
     answer_all = Evaluator._answer_all
 
     def forgetful(self, batch):
-        self._receipts.clear()
+        self._asked = Asked()
         return answer_all(self, batch)
 
     monkeypatch.setattr(Evaluator, "_answer_all", forgetful)
     assert not SYSTEM["races"](tmp_path, SMALL).held
+
+
+def test_a_ledger_that_hashes_scores_without_a_salt_shows(tmp_path, monkeypatch):
+    """As entries were hashed before: every exact score is read off the root."""
+
+    def unsalted(row):
+        return chain.Shown(*row[:4], json.dumps(row.entry.body, sort_keys=True), row.prev)
+
+    monkeypatch.setattr(chain.Row, "shown", property(unsalted))
+    row = SYSTEM["hashes of exact scores"](tmp_path, SMALL)
+    assert not row.held
+    assert row.came_back.startswith(f"{on_ledger.TRIES} of")
+
+
+def test_a_lab_that_runs_as_the_evaluators_user_reads_everything(tmp_path, monkeypatch):
+    """Where there is no sandbox, two processes of one user are no wall against code."""
+    monkeypatch.setattr(evaluator_process, "probe", lambda: "switched off")
+    row = SYSTEM["a compromised lab process"](tmp_path, SMALL)
+    assert not row.held
+    assert row.came_back.startswith(
+        "read: labels, scales, meter, ledger, secret, tokens, operator's token"
+    )
+    assert "NOTHING" in row.evidence
+
+
+def test_a_salt_that_a_proof_shows_is_no_salt(tmp_path, monkeypatch):
+    """A commitment that is keyed with the mask of the same proof is guessed."""
+
+    def careless(row):
+        mask = "00" * 32
+        return chain.Shown(*row[:6], mask, hashlib.sha256(row.hidden.encode()).hexdigest())
+
+    monkeypatch.setattr(chain.Row, "shown", property(careless))
+    assert not SYSTEM["hashes of exact scores"](tmp_path, SMALL).held
 
 
 def test_without_the_secret_draw_a_generator_gives_every_answer(tmp_path):

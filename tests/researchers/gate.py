@@ -1,4 +1,5 @@
-"""A gate of the tests' own: one unix socket that hands a researcher's requests on, with its token, as the gateway does."""
+"""A gate of the tests' own: one unix socket that hands a researcher's requests on, with its token,
+as the gateway does."""
 
 import json
 import threading
@@ -38,7 +39,11 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(gate.lab if to_lab else gate.model)
         kept = ("content-type", "accept", "x-claude-code-session-id")
         headers = {k: v for k, v in self.headers.items() if k.lower() in kept or not to_lab}
-        headers = {k: v for k, v in headers.items() if k.lower() not in ("host", "connection", "accept-encoding")}
+        headers = {
+            k: v
+            for k, v in headers.items()
+            if k.lower() not in ("host", "connection", "accept-encoding")
+        }
         headers |= {"Authorization": f"Bearer {gate.token}"} if to_lab else {}
         upstream = HTTPConnection(url.hostname, url.port, timeout=60)
         try:
@@ -83,7 +88,8 @@ CUT = (0, {})  # a fault: no answer at all
 
 
 class Gate:
-    """Open within a `with` block. `fault(path)` may answer (status, body) or CUT; `lose(path)` drops an answer."""
+    """Open within a `with` block. `fault(path)` may answer (status, body) or CUT; `lose(path)`
+    drops an answer."""
 
     def __init__(self, socket: Path, *, lab: str = "", token: str = "", model: str = "") -> None:
         self.socket, self.lab, self.token, self.model = socket, lab, token, model
@@ -96,7 +102,9 @@ class Gate:
         self.socket.unlink(missing_ok=True)
         self._server = _Server(str(self.socket), _Handler)
         self._server.gate = self
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}
+        )
         self._thread.start()
         return self
 

@@ -1,4 +1,5 @@
-"""Answers and code by file, and the frame around what others wrote: by hand, and by what an attacker would send."""
+"""Answers and code by file, and the frame around what others wrote: by hand, and by what an
+attacker would send."""
 
 import json
 import os
@@ -10,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aarlab.core.errors import InvalidSubmission
+from aarlab.core.untrusted import WARNING, clean, clean_line, framed
 from aarlab.researchers.answer_files import MAX_BYTES, read_answers
 from aarlab.researchers.code_files import MOST_BYTES, read_code, write_code
-from aarlab.researchers.untrusted import WARNING, clean, clean_line, framed
 
-# --- answers -------------------------------------------------------------------------------------------------------------
+# --- answers --------------------------------------------------------------------------------------
 
 BITS = {"11": {"a": 0, "b": 1}, "12": {"a": 1, "b": 1}}
 SAME = {"11": "01", "12": "11"}
@@ -25,7 +26,11 @@ def test_the_same_answers_in_every_form(tmp_path):
     (tmp_path / "b.json").write_text(json.dumps(SAME))
     (tmp_path / "c.json").write_text(json.dumps({"11": [0, True], "12": [1.0, "1"]}))
     np.savez(tmp_path / "d.npz", seed_11=np.array([0, 1]), **{"12": np.array([True, True])})
-    np.savez(tmp_path / "e.npz", ids=np.array(["b", "a"]), **{"11": np.array([1.0, 0.0]), "12": np.ones((2, 1))})
+    np.savez(
+        tmp_path / "e.npz",
+        ids=np.array(["b", "a"]),
+        **{"11": np.array([1.0, 0.0]), "12": np.ones((2, 1))},
+    )
     (tmp_path / "f.csv").write_text("id,11,seed_12\na,0,1\nb,1,1\n")
     (tmp_path / "g.CSV").write_text("\ufeff12, id ,11\r\n1,b,1\r\n\r\n1,a,0\r\n")
     read = {p.name: read_answers(p) for p in tmp_path.iterdir()}
@@ -36,7 +41,7 @@ def test_the_same_answers_in_every_form(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("a.txt", b"x", "none of .json, .npz, .csv"),
+        ("a.txt", b"x", "one of .json, .npz, .csv"),
         ("a.json", b"{", "not JSON"),
         ("a.json", b"[" * 100_000, "not JSON"),
         ("a.json", b"\xff\xfe", "not JSON"),
@@ -51,10 +56,16 @@ def test_the_same_answers_in_every_form(tmp_path):
         ("a.npz", b"", "numpy.savez"),
         ("a.csv", b"", "a column id"),
         ("a.csv", b"id\na\n", "a column id"),
-        ("a.csv", b"id,1\na\n", "no row of another length"),
+        ("a.csv", b"id,1\na\n", "rows of equal length"),
         ("a.csv", b"id,1\na,0.5\n", "column 1, item a"),
         ("a.csv", b"id,1\na,0\na,1\n", "2 answers for 1 different ids"),
-        ("a.csv", b"\xff", "no CSV"),
+        ("a.csv", b"\xff", "not a CSV"),
+        ("a.csv", b",id,1\n0,a,1\n", "index=False"),
+        ("a.csv", b"id;1\na;1\n", "separated by commas"),
+        ("a.csv", b"id,1\n a,1\n", "blanks around it"),
+        ("a.csv", "id,1\na,1\n".encode("utf-16"), "UTF-16"),
+        ("a.json", b'{"1": {"a": 1, "a": 0}}', "'a' occurs twice"),
+        ("a.json", b'{"1": {"\\ud83d": 1}}', "half of a surrogate pair"),
     ],
 )
 def test_what_is_no_answer_is_told_what_to_change(tmp_path, name, content, words):
@@ -78,7 +89,7 @@ def test_files_of_objects_missing_ones_and_huge_ones_are_refused(tmp_path):
             read_answers(tmp_path / name)
 
 
-# --- code ----------------------------------------------------------------------------------------------------------------
+# --- code -----------------------------------------------------------------------------------------
 
 
 def test_a_folder_becomes_files_and_files_a_folder(tmp_path):
@@ -92,12 +103,26 @@ def test_a_folder_becomes_files_and_files_a_folder(tmp_path):
     assert read_code(tmp_path / "new" / "one" / "lib" / "parts.py") == {"method.py": "é"}
 
 
-TRICKS = ["/etc/passwd", "../up", "a/../../up", "a//b", "", ".", "a/.", "c:\\x", "a\0b", "a\nb", "\\\\host\\x", "a*", "a/"]
+TRICKS = [
+    "/etc/passwd",
+    "../up",
+    "a/../../up",
+    "a//b",
+    "",
+    ".",
+    "a/.",
+    "c:\\x",
+    "a\0b",
+    "a\nb",
+    "\\\\host\\x",
+    "a*",
+    "a/",
+]
 
 
 @pytest.mark.parametrize("name", TRICKS)
 def test_a_snapshots_names_lead_nowhere_else(tmp_path, name):
-    with pytest.raises(InvalidSubmission, match="leads elsewhere"):
+    with pytest.raises(InvalidSubmission, match="leads outside"):
         write_code({"method.py": "", name: "x"}, tmp_path / "new")
     assert list(tmp_path.iterdir()) == []
 
@@ -117,7 +142,7 @@ def test_whatever_a_name_is_nothing_is_written_outside(tmp_path_factory, name):
 def test_links_are_neither_followed_nor_sent(tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "other")
-    with pytest.raises(InvalidSubmission, match="not an empty folder"):
+    with pytest.raises(InvalidSubmission, match="is not empty"):
         write_code({"a": "x"}, tmp_path / "link")
     assert list((tmp_path / "other").iterdir()) == []
     code = tmp_path / "code"
@@ -134,7 +159,7 @@ def test_links_are_neither_followed_nor_sent(tmp_path):
 def test_a_folder_with_something_in_it_is_not_written_over(tmp_path):
     (tmp_path / "mine.py").write_text("mine")
     for place in (tmp_path, tmp_path / "mine.py"):
-        with pytest.raises(InvalidSubmission, match="not an empty folder"):
+        with pytest.raises(InvalidSubmission, match="is not empty"):
             write_code({"mine.py": "theirs"}, place)
     with pytest.raises(InvalidSubmission, match="Cannot write"):
         write_code({"a": "", "a/b": ""}, tmp_path / "new")
@@ -153,10 +178,10 @@ def test_code_that_is_none_is_told_what_to_change(tmp_path):
     refused("not UTF-8")
     (tmp_path / "code" / "method.py").write_text("x" * (MOST_BYTES - 1))
     (tmp_path / "code" / "z").write_text("éé")
-    refused("at most 1048576 bytes")
+    refused("limit of 1048576 bytes")
     (tmp_path / "code" / "z").unlink()
     os.mkfifo(tmp_path / "code" / "pipe")
-    refused("no ordinary file")
+    refused("not a regular file")
     (tmp_path / "code" / "pipe").unlink()
     for n in range(50):
         (tmp_path / "code" / f"{n}.txt").touch()
@@ -164,9 +189,10 @@ def test_code_that_is_none_is_told_what_to_change(tmp_path):
     refused("more than 50 files")
 
 
-# --- what others wrote ---------------------------------------------------------------------------------------------------
+# --- what others wrote ----------------------------------------------------------------------------
 
-HIDDEN = "\u200b\u202e\u2066\u00ad\ufeff\u034f\u115f\u1160\u3164\u2800\ufe0f\U000e0041\U000e01ef\u180e\x1b[2J\x07\x00\ue000"
+HIDDEN = "\u200b\u202e\u2066\u00ad\ufeff\u034f\u115f\u1160\u3164\u2800\ufe0f\U000e0041"
+HIDDEN += "\U000e01ef\u180e\x1b[2J\x07\x00\ue000"
 
 
 def test_nothing_invisible_survives():
@@ -177,7 +203,12 @@ def test_nothing_invisible_survives():
 
 @given(st.text())
 def test_no_control_or_format_character_survives(text):
-    assert not {unicodedata.category(c) for c in clean(text) if c != "\n"} & {"Cc", "Cf", "Cs", "Co"}
+    assert not {unicodedata.category(c) for c in clean(text) if c != "\n"} & {
+        "Cc",
+        "Cf",
+        "Cs",
+        "Co",
+    }
     assert clean(clean(text)) == clean(text)
 
 
@@ -190,4 +221,33 @@ def test_no_text_can_end_its_own_frame(text):
     assert WARNING in head
     assert rest == f"{text}\nEND {mark}"
     assert mark not in text
-    assert framed("x", text) != framed("x", text)  # it cannot be learned from an earlier answer either
+    # it cannot be learned from an earlier answer either
+    assert framed("x", text) != framed("x", text)
+
+
+def test_a_folder_with_a_files_name_is_a_sentence(tmp_path):
+    for name in ("a.json", "a.csv", "a.npz"):
+        (tmp_path / name).mkdir()
+        with pytest.raises(InvalidSubmission, match="directory"):
+            read_answers(tmp_path / name)
+
+
+def test_files_as_pandas_and_numpy_write_them_are_read(tmp_path):
+    path = tmp_path / "a.csv"
+    for one, zero in (("1.0", "0.0"), ("True", "False"), ("1.000e+00", "0.000e+00"), ("1", "0")):
+        path.write_text(f"id,seed_1\na,{one}\nb,{zero}\n")
+        assert read_answers(path) == {"1": {"a": 1, "b": 0}}
+
+
+def test_arrays_that_say_something_else_are_refused(tmp_path):
+    path = tmp_path / "a.npz"
+    with path.open("wb") as file:
+        np.save(file, np.array([1, 0]))
+    with pytest.raises(InvalidSubmission, match="one array without a name"):
+        read_answers(path)
+    np.savez(path, ids=np.array(["a", "b"], dtype="S"), **{"1": np.array([0, 1])})
+    with pytest.raises(InvalidSubmission, match="the ids are bytes"):
+        read_answers(path)
+    np.savez(path, **{"1": np.array([[0, 1], [1, 0]])})
+    with pytest.raises(InvalidSubmission, match=r"shape \(2, 2\)"):
+        read_answers(path)

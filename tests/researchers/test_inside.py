@@ -1,4 +1,5 @@
-"""The program between a sandbox and a researcher, with real children: how they end, and what is left of them."""
+"""The program between a sandbox and a researcher, with real children: how they end, and what is
+left of them."""
 
 import json
 import os
@@ -15,17 +16,27 @@ import pytest
 
 from tests.researchers.gate import USAGE, Gate
 
+pytestmark = pytest.mark.process
+
 PYTHON = (sys.executable, "-c")
+# Python looks for signals between two instructions: one that comes just before a long sleep would
+# wait for its end
+NAPS = "\nwhile True: time.sleep(0.05)"
 
 
-def begun(*argv: str, place: Path, grace: float = 10.0, **more) -> subprocess.Popen:
+def begun(*argv: str, place: Path, grace: float = 60.0, **more) -> subprocess.Popen:
     words = ["--socket", str(place / "lab.sock"), "--grace", str(grace), "--", *argv]
     module = [sys.executable, "-m", "aarlab.researchers.inside"]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    pipes = {
+        "stdin": subprocess.PIPE,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.STDOUT,
+        "text": True,
+    }
     return subprocess.Popen([*module, *words], **pipes, **more)
 
 
-def ended(process: subprocess.Popen, timeout: float = 20) -> tuple[int, str]:
+def ended(process: subprocess.Popen, timeout: float = 90) -> tuple[int, str]:
     """Its status and what it printed, with its stdin left open until it has ended."""
     process.wait(timeout)
     process.stdin.close()
@@ -75,7 +86,10 @@ def test_the_gates_address_stands_in_arguments_and_environment(tmp_path):
     assert nothing_on_stdin == "True"
 
 
-TELLS = "import os, sys, time, signal\ndef f(*_): os.write(1, b'asked\\n'); sys.exit(5)\nsignal.signal(signal.SIGINT, f)\n"
+TELLS = (
+    "import os, sys, time, signal\ndef f(*_): os.write(1, b'asked\\n'); "
+    "sys.exit(5)\nsignal.signal(signal.SIGINT, f)\n"
+)
 ASK = {
     "the end of stdin": lambda process: process.stdin.close(),
     "SIGTERM": lambda process: process.send_signal(signal.SIGTERM),
@@ -86,7 +100,7 @@ ASK = {
 
 @pytest.mark.parametrize("how", ASK)
 def test_a_program_is_asked_to_stop(tmp_path, how):
-    process = begun(*PYTHON, TELLS + "print('up', flush=True); time.sleep(900)", place=tmp_path)
+    process = begun(*PYTHON, TELLS + "print('up', flush=True)" + NAPS, place=tmp_path)
     assert first_line(process) == "up"
     ASK[how](process)
     assert ended(process) == (5, "asked\n")
@@ -95,14 +109,15 @@ def test_a_program_is_asked_to_stop(tmp_path, how):
 def test_it_is_asked_also_where_our_starter_ignores_interrupts(tmp_path):
     """As in a job that a script runs in the background."""
     deaf = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)}
-    process = begun(*PYTHON, "import time; print('up', flush=True); time.sleep(900)", place=tmp_path, **deaf)
+    code = "import time; print('up', flush=True)" + NAPS
+    process = begun(*PYTHON, code, place=tmp_path, **deaf)
     assert first_line(process) == "up"
     process.stdin.close()
     assert ended(process)[0] == 130
 
 
 def test_one_that_does_not_heed_is_killed_after_its_grace(tmp_path):
-    code = "import signal, time; signal.signal(2, lambda *_: None); print('up', flush=True)\nwhile True: time.sleep(900)"
+    code = "import signal, time; signal.signal(2, lambda *_: None); print('up', flush=True)" + NAPS
     process = begun(*PYTHON, code, place=tmp_path, grace=0.3)
     assert first_line(process) == "up"
     process.stdin.close()
@@ -111,11 +126,13 @@ def test_one_that_does_not_heed_is_killed_after_its_grace(tmp_path):
 
 ORPHAN = f"""
 import subprocess, sys, time
-leave = "import subprocess; print(subprocess.Popen(['sleep', '973'], start_new_session=True).pid, flush=True)"
+leave = "import subprocess as s; "
+leave += "print(s.Popen(['sleep', '973'], start_new_session=True).pid, flush=True)"
 subprocess.run([{sys.executable!r}, "-c", leave])
-deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); signal.signal(2, signal.SIG_IGN); time.sleep(972)"
-print(subprocess.Popen([{sys.executable!r}, "-c", deaf], start_new_session=True).pid, flush=True)
-time.sleep(900)
+deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); "
+deaf += "signal.signal(2, signal.SIG_IGN); time.sleep(972)"
+stays = subprocess.Popen([{sys.executable!r}, "-c", deaf], start_new_session=True)
+print(stays.pid, flush=True){NAPS}
 """
 
 
@@ -125,7 +142,10 @@ def test_nothing_that_the_program_left_lives_longer(tmp_path, how):
     pids = [int(first_line(process)) for _ in range(2)]
     assert not any(gone(pid) for pid in pids)
     if how == "kill the program":
-        mine = [int(p) for p in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+        mine = [
+            int(p)
+            for p in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        ]
         program = next(pid for pid in mine if pid not in pids)
         os.kill(program, signal.SIGKILL)
         assert ended(process)[0] == 137
@@ -135,9 +155,9 @@ def test_nothing_that_the_program_left_lives_longer(tmp_path, how):
     assert all(gone(pid) for pid in pids)
 
 
-# --- the forwarder -------------------------------------------------------------------------------------------------------
+# --- the forwarder --------------------------------------------------------------------------------
 
-ADDRESS = "import sys, time; print(sys.argv[1].rpartition(':')[2], flush=True); time.sleep(900)"
+ADDRESS = "import sys, time; print(sys.argv[1].rpartition(':')[2], flush=True)" + NAPS
 
 
 @contextmanager
@@ -185,7 +205,10 @@ def unix_server(path: Path, act, connections: int = 1):
 def test_megabytes_pass_in_both_directions_and_an_end_is_an_end(tmp_path):
     """The client says all and ends; the server, which answers only then, is still heard."""
     data = os.urandom(3 << 20)
-    with forwarding(tmp_path) as port, unix_server(tmp_path / "lab.sock", lambda c: c.sendall(read_all(c)[::-1])):
+    with (
+        forwarding(tmp_path) as port,
+        unix_server(tmp_path / "lab.sock", lambda c: c.sendall(read_all(c)[::-1])),
+    ):
         client = connect(port)
         client.sendall(data)
         client.shutdown(socket.SHUT_WR)
@@ -214,7 +237,10 @@ def test_the_servers_end_is_handed_on_while_the_client_still_speaks(tmp_path):
 
 
 def test_many_at_once_are_kept_apart(tmp_path):
-    with forwarding(tmp_path) as port, unix_server(tmp_path / "lab.sock", lambda c: c.sendall(c.recv(9) * 2), 20):
+    with (
+        forwarding(tmp_path) as port,
+        unix_server(tmp_path / "lab.sock", lambda c: c.sendall(c.recv(9) * 2), 20),
+    ):
         clients = [connect(port) for _ in range(20)]
         for n, client in reversed(list(enumerate(clients))):
             client.sendall(b"%d" % n)
@@ -225,10 +251,16 @@ def test_many_at_once_are_kept_apart(tmp_path):
 
 def test_a_gateway_that_comes_back_is_found_again(tmp_path):
     """Requests wait while there is none; another socket under the same name is another gateway."""
-    code = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1] + '/usage').read().decode())"
+    code = (
+        "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1] + "
+        "'/usage').read().decode())"
+    )
     with Gate(tmp_path / "lab.sock") as first, forwarding(tmp_path) as port:
         argv = [*PYTHON, code, f"http://127.0.0.1:{port}"]
-        assert str(USAGE["spent"]["tokens"]) in subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+        assert (
+            str(USAGE["spent"]["tokens"])
+            in subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+        )
         assert len(first.asked) == 1
         first.__exit__()
         waiting = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)

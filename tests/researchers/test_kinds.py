@@ -1,20 +1,25 @@
-"""Every kind that ships passes the examination, the examination can fail, and what a kind says of an end."""
+"""Every kind that ships passes the examination, the examination can fail, and what a kind says of
+an end."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from aarlab.core.errors import InvalidSubmission, Misconfigured
-from aarlab.researchers import claude_code, command
+from aarlab.researchers import claude_code, command, prompted
 from aarlab.researchers.check import INSIDE, check_researcher
 from aarlab.researchers.claude_session import begun
-from aarlab.researchers.command import PRESETS, UNTESTED, preset
+from aarlab.researchers.command import PRESETS, TESTED, preset
 from aarlab.researchers.kinds import RESEARCHERS
+from aarlab.researchers.program_files import ProgramFiles, program_files
 from aarlab.researchers.researcher import HOME, Brief, CommandTemplate, Launch, Life, Options
 from aarlab.sandbox.sandbox import Mount
 
-ECHO = CommandTemplate(argv=("sh", "-c", "echo {prompt}"), resume_argv=("sh", "-c", "echo again {prompt}"))
+ECHO = CommandTemplate(
+    argv=("sh", "-c", "echo {prompt}"), resume_argv=("sh", "-c", "echo again {prompt}")
+)
 FIRST = Life(incarnation=1, session="s-1", begun=False)
 SECOND = Life(incarnation=2, session="s-1", begun=True, ended="outage")
 
@@ -42,19 +47,25 @@ def launches(*argv: str, **env: str):
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"mounts": lambda: (Mount(Path("/no/such"), "/x"),)}, "not there"),
+        ({"mounts": lambda: (Mount(Path("/no/such"), "/x"),)}, "does not exist"),
         ({"mounts": lambda: (Mount(Path("/usr"), "/x", writable=True),)}, "writable"),
-        ({"mounts": lambda: (Mount(Path("/usr"), f"{HOME}/x"),)}, "another place"),
+        ({"mounts": lambda: (Mount(Path("/usr"), f"{HOME}/x"),)}, "choose an absolute path"),
         ({"prepare": lambda folder, brief: None}, "writes nothing"),
-        ({"prepare": lambda folder, brief: (folder / "x").write_text("same")}, "the same for two"),
-        ({"prepare": lambda folder, brief: (folder / "x").write_text(str(folder))}, "something else the second time"),
+        (
+            {"prepare": lambda folder, brief: (folder / "x").write_text("same")},
+            "the same files for two",
+        ),
+        (
+            {"prepare": lambda folder, brief: (folder / "x").write_text(str(folder))},
+            "different files the second time",
+        ),
         ({"launch": launches("")}, "names no program"),
         ({"launch": launches("x", "a\0b")}, "NUL"),
         ({"launch": launches("x", "y" * 200_000)}, "too long"),
         ({"launch": launches("x", **{"a=b": "c"})}, "variable"),
         ({"launch": launches("x", HOME)}, "fixed paths"),
         ({"ended": lambda returncode, tail: "well"}, "none of"),
-        ({"ended": lambda returncode, tail: "finished"}, "must be crashed"),
+        ({"ended": lambda returncode, tail: "finished"}, "must be .crashed."),
     ],
 )
 def test_each_part_of_the_examination_can_fail(wrong, words):
@@ -67,19 +78,29 @@ def test_a_prepare_that_writes_elsewhere_is_seen():
         (folder / "x").write_text(brief.name)
         (folder.parent / "beside").touch()
 
-    with pytest.raises(InvalidSubmission, match="outside of its folder: beside"):
+    with pytest.raises(InvalidSubmission, match="outside its folder: beside"):
         check_researcher(Broken(prepare=prepare))
 
 
-# --- claude_code ---------------------------------------------------------------------------------------------------------
+# --- claude_code ----------------------------------------------------------------------------------
 
 
 def result(**fields) -> str:
-    return json.dumps({"type": "result", "subtype": "success", "is_error": False, "terminal_reason": "completed", **fields})
+    return json.dumps(
+        {
+            "type": "result",
+            "subtype": "success",
+            "is_error": False,
+            "terminal_reason": "completed",
+            **fields,
+        }
+    )
 
 
 API = {"is_error": True, "terminal_reason": "api_error"}
-FAILED = json.dumps({"type": "system", "subtype": "init", "mcp_servers": [{"name": "lab", "status": "failed"}]})
+FAILED = json.dumps(
+    {"type": "system", "subtype": "init", "mcp_servers": [{"name": "lab", "status": "failed"}]}
+)
 
 
 @pytest.mark.parametrize(
@@ -99,6 +120,7 @@ FAILED = json.dumps({"type": "system", "subtype": "init", "mcp_servers": [{"name
         (0, FAILED + "\n" + result(), "outage"),
         (137, result(), "crashed"),
         (143, "", "crashed"),
+        (0, "", "crashed"),
         (1, "Error: no such option", "crashed"),
     ],
 )
@@ -108,7 +130,9 @@ def test_how_a_life_of_claude_code_ended(returncode, tail, ended):
 
 def test_no_model_but_the_campaigns_is_ever_asked_for():
     pytest.importorskip("claude_agent_sdk")
-    launch = RESEARCHERS["claude_code"](Options(model="claude-x", max_turns=7)).launch(INSIDE, FIRST)
+    launch = RESEARCHERS["claude_code"](Options(model="claude-x", max_turns=7)).launch(
+        INSIDE, FIRST
+    )
     assert {launch.env[name] for name in claude_code.MODEL_NAMES} == {"claude-x"}
     words = " ".join(launch.argv)
     assert "--model claude-x --max-turns 7" in words
@@ -140,34 +164,98 @@ def test_whether_a_session_was_begun_is_seen_in_its_file(tmp_path):
     assert not begun(tmp_path, "t")
 
 
-# --- command -------------------------------------------------------------------------------------------------------------
+# --- command --------------------------------------------------------------------------------------
+
+
+def test_a_placeholder_or_a_home_folder_may_stand_in_the_programs_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "agent").write_text("#!/bin/sh\n")
+    (tmp_path / "agent").chmod(0o755)
+    for word, program, mounted in (
+        ("{python}", sys.executable, []),
+        ("{home}/bin/agent", f"{INSIDE.home}/bin/agent", []),
+        ("~/agent", str(tmp_path / "agent"), [tmp_path / "agent"]),
+    ):
+        kind = RESEARCHERS["command"](Options(command=CommandTemplate(argv=(word, "x"))))
+        kind.require()
+        assert kind.launch(INSIDE, FIRST).argv[-2:] == (program, "x")
+        assert [mount.source for mount in kind.mounts()] == mounted
 
 
 @pytest.mark.parametrize("name", sorted(p.stem for p in PRESETS.glob("*.yaml")))
 def test_every_preset_is_a_template_that_takes_the_prompt(name, tmp_path, monkeypatch):
     template = preset(name)
     assert "{prompt}" in template.argv
-    assert template.resume_argv
-    assert "{prompt}" in template.resume_argv
+    assert template.resume_argv is None or "{prompt}" in template.resume_argv
+    assert template.provider
     kind = RESEARCHERS["command"](Options(command=name, model="m-1"))
     launch = kind.launch(INSIDE, FIRST)
-    assert "m-1" in launch.argv
+    assert any(word.rpartition("/")[2] == "m-1" for word in launch.argv)
     assert any("{gate}" in word for word in (*launch.argv, *launch.env.values()))
-    assert not any("{model}" in word or "{python}" in word or "{socket}" in word for word in launch.argv)
+    assert not any(
+        "{model}" in word or "{python}" in word or "{socket}" in word for word in launch.argv
+    )
     (tmp_path / "b").mkdir()
     kind.prepare(tmp_path / "b", _brief())
-    assert all("{socket}" not in p.read_text() for p in (tmp_path / "b").iterdir())
-    monkeypatch.setattr(command.shutil, "which", lambda program: None)
-    with pytest.raises(Misconfigured, match=f"no program '{name}'") as refused:
+    written = [p for p in (tmp_path / "b").rglob("*") if p.is_file()]
+    assert all("{socket}" not in p.read_text() for p in written)
+    monkeypatch.setattr(command, "program_files", lambda program: None)
+    program = template.argv[0]
+    with pytest.raises(Misconfigured, match=f"The program '{program}' is not installed") as refused:
         kind.require()
-    assert ("untested" in str(refused.value)) == (name in UNTESTED)
+    assert f"install {TESTED[name].name}" in str(refused.value)
+
+
+def test_a_node_program_comes_with_its_packages_and_a_python_program_with_its_environment(tmp_path):
+    tree = tmp_path / "lib" / "node_modules"
+    script, native = tree / "@of" / "agent" / "bin" / "agent.js", tree / "other" / "agent.exe"
+    for file, first in ((script, "#!/usr/bin/env node\n"), (native, "\x7fELF")):
+        file.parent.mkdir(parents=True)
+        file.write_text(first)
+        file.chmod(0o755)
+    (tmp_path / "agent").symlink_to(script)
+    found = program_files(str(tmp_path / "agent"))
+    assert found is not None
+    assert found.argv[-1] == str(script)  # the link's target: the link itself is not inside
+    assert tree in found.paths
+    assert program_files(str(native)) == ProgramFiles((str(native),), (tree,))
+    environment = tmp_path / "venv"
+    (environment / "bin").mkdir(parents=True)
+    (environment / "pyvenv.cfg").touch()
+    python, mini = environment / "bin" / "python", environment / "bin" / "mini"
+    python.symlink_to("/usr/bin/env")
+    mini.write_text(f"#!{python}\n")
+    mini.chmod(0o755)
+    assert program_files(str(mini)) == ProgramFiles((str(python), str(mini)), (environment,))
+    assert program_files("no-such-agent") is None
+
+
+def test_settings_that_are_read_in_the_home_are_written_there_before_each_life(
+    tmp_path, monkeypatch
+):
+    template = CommandTemplate(argv=("sh",), home_files={".agent/settings.json": "{model}"})
+    kind = RESEARCHERS["command"](Options(command=template, model="m-1"))
+    (tmp_path / "b").mkdir()
+    kind.prepare(tmp_path / "b", _brief())
+    launch = kind.launch(INSIDE, SECOND)
+    at = launch.argv.index("--home")
+    assert launch.argv[at + 1] == f"{INSIDE.brief}/home"
+    home = tmp_path / "home"
+    (home / ".agent").mkdir(parents=True)
+    (home / ".agent" / "settings.json").write_text("changed meanwhile")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setattr(prompted.os, "execvp", lambda program, argv: None)
+    given = ["--prompt", str(tmp_path / "b" / "prompt.md"), "--home", str(tmp_path / "b" / "home")]
+    monkeypatch.setattr(prompted.argparse._sys, "argv", ["prompted", *given, "--", "sh"])
+    prompted.main()
+    assert (home / ".agent" / "settings.json").read_text() == "m-1"
 
 
 def _brief() -> Brief:
     return Brief(name="ann", direction="Look around.", family=None, seed=7, experiments=3)
 
 
-def test_a_template_is_resumed_with_its_other_argv_and_told_how_it_ended():
+def test_template_resumes_with_resume_argv_and_its_last_ending():
     kind = RESEARCHERS["command"](Options(command=ECHO))
     first, second = kind.launch(INSIDE, FIRST).argv, kind.launch(INSIDE, SECOND).argv
     assert first[-1] == "echo {prompt}"
@@ -180,10 +268,16 @@ def test_a_template_is_resumed_with_its_other_argv_and_told_how_it_ended():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({}, "need a command"),
-        ({"command": "vim"}, "Known: claude, codex, gemini"),
-        ({"command": CommandTemplate(argv=("/no/such/agent",))}, "no program '/no/such/agent'"),
-        ({"command": CommandTemplate(argv=("sh",), programs=("/no/such/folder",))}, "to mount"),
+        ({}, "need options.command"),
+        ({"command": "vim"}, "one of claude, codex, gemini"),
+        (
+            {"command": CommandTemplate(argv=("/no/such/agent",))},
+            "The program '/no/such/agent' is not installed",
+        ),
+        (
+            {"command": CommandTemplate(argv=("sh",), programs=("/no/such/folder",))},
+            "does not exist",
+        ),
     ],
 )
 def test_a_command_that_cannot_be_started_is_refused_at_the_start(options, words):
@@ -193,10 +287,14 @@ def test_a_command_that_cannot_be_started_is_refused_at_the_start(options, words
 
 def test_a_templates_files_stay_in_the_brief(tmp_path):
     (tmp_path / "brief").mkdir()
-    kind = RESEARCHERS["command"](Options(command=CommandTemplate(argv=("sh",), files={"../x": ""})))
-    with pytest.raises(Misconfigured, match="leads out"):
+    kind = RESEARCHERS["command"](
+        Options(command=CommandTemplate(argv=("sh",), files={"../x": ""}))
+    )
+    with pytest.raises(Misconfigured, match="is outside"):
         kind.prepare(tmp_path / "brief", _brief())
-    kind = RESEARCHERS["command"](Options(command=CommandTemplate(argv=("sh",), files={"a/b.json": "{home} {mcp_config}"})))
+    kind = RESEARCHERS["command"](
+        Options(command=CommandTemplate(argv=("sh",), files={"a/b.json": "{home} {mcp_config}"}))
+    )
     kind.prepare(tmp_path / "brief", _brief())
     assert (tmp_path / "brief" / "a" / "b.json").read_text() == f"{HOME} /brief/mcp.json"
 

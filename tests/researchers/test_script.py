@@ -1,4 +1,5 @@
-"""The scripted model API: what it says follows from the conversation; its wire format; its faults."""
+"""The scripted model API: what it says follows from the conversation; its wire format; its
+faults."""
 
 import json
 from pathlib import Path
@@ -10,12 +11,29 @@ from hypothesis import strategies as st
 
 from aarlab.core.errors import Misconfigured
 from aarlab.researchers.script import Script, default_script, load_script
+from aarlab.researchers.scripted_api import Anthropic
 from tests.researchers.world import ScriptedApi
 
 TOOLS = [{"name": "Bash"}]
 TURNS = [
-    {"say": "First.", "calls": [{"tool": "Bash", "input": {"command": "one"}}, {"tool": "Bash", "input": {"command": "two"}}]},
-    {"calls": [{"tool": "Bash", "input": {"command": "use <<id>> of <<who>>", "deep": [{"x": "<<turn>>/<<round>>"}]}}]},
+    {
+        "say": "First.",
+        "calls": [
+            {"tool": "Bash", "input": {"command": "one"}},
+            {"tool": "Bash", "input": {"command": "two"}},
+        ],
+    },
+    {
+        "calls": [
+            {
+                "tool": "Bash",
+                "input": {
+                    "command": "use <<id>> of <<who>>",
+                    "deep": [{"x": "<<turn>>/<<round>>"}],
+                },
+            }
+        ]
+    },
     {"say": "Done with <<id>>."},
 ]
 SCRIPT = {"turns": TURNS, "find": {"id": "id=(\\w+)"}, "choose": {"who": ["a", "b", "c"]}}
@@ -25,21 +43,30 @@ def script(**more) -> Script:
     return Script.model_validate(SCRIPT | more)
 
 
+def said(spoken) -> dict:
+    return Anthropic().whole(spoken, "m", [])
+
+
 def played(made: Script, answers, who="me", messages=None):
-    """The conversation of an agent whose tools answer `answers(call)`; until the agent's turn ends."""
+    """The conversation of an agent whose tools answer `answers(call)`; until the agent's turn
+    ends."""
     messages = messages if messages is not None else [{"role": "user", "content": "go"}]
     while True:
-        said = made.next({"messages": messages, "tools": TOOLS}, who).message("m")
-        messages.append({"role": "assistant", "content": said["content"]})
-        calls = [b for b in said["content"] if b["type"] == "tool_use"]
+        answer = said(made.next({"messages": messages, "tools": TOOLS}, who))
+        messages.append({"role": "assistant", "content": answer["content"]})
+        calls = [b for b in answer["content"] if b["type"] == "tool_use"]
         if not calls:
             return messages
-        results = [{"type": "tool_result", "tool_use_id": c["id"], "content": answers(c)} for c in calls]
+        results = [
+            {"type": "tool_result", "tool_use_id": c["id"], "content": answers(c)} for c in calls
+        ]
         messages.append({"role": "user", "content": results})
 
 
 def test_turns_follow_each_other_and_use_what_was_found():
-    messages = played(script(), lambda call: [{"type": "text", "text": f"id={call['input']['command']} id=last"}])
+    messages = played(
+        script(), lambda call: [{"type": "text", "text": f"id={call['input']['command']} id=last"}]
+    )
     assert messages[-1]["content"] == [{"type": "text", "text": "Done with last."}]
     used = messages[3]["content"][0]["input"]
     assert used["command"].startswith("use last of ")
@@ -52,28 +79,42 @@ def test_what_is_not_found_stays_to_be_seen():
 
 def test_after_the_end_there_is_nothing_or_a_loop():
     messages = played(script(), lambda call: "id=x")
-    assert played(script(), str, messages=[*messages, {"role": "user", "content": "more"}])[-1]["content"][0]["text"] == (
-        "The script has ended."
+    assert played(script(), str, messages=[*messages, {"role": "user", "content": "more"}])[-1][
+        "content"
+    ][0]["text"] == ("The script has ended.")
+    more = played(
+        script(loop=1),
+        lambda call: "id=y",
+        messages=[*messages, {"role": "user", "content": "more"}],
     )
-    more = played(script(loop=1), lambda call: "id=y", messages=[*messages, {"role": "user", "content": "more"}])
     assert more[-1]["content"][0]["text"] == "Done with y."
     assert [b["input"]["deep"] for b in more[-3]["content"]] == [[{"x": "3/1"}]]
 
 
-@pytest.mark.parametrize("broken", ["[Tool call interrupted: unknown]", "[Request interrupted by user for tool use]", None])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "[Tool call interrupted: unknown]",
+        "[Request interrupted by user for tool use]",
+        "The user doesn't want to proceed with this tool use. The tool use was rejected (eg.",
+        None,
+    ],
+)
 def test_a_call_that_was_broken_off_is_made_again_under_another_id(broken):
     messages = [{"role": "user", "content": "go"}]
-    first = script().next({"messages": messages, "tools": TOOLS}, "me").message("m")
+    first = said(script().next({"messages": messages, "tools": TOOLS}, "me"))
     messages.append({"role": "assistant", "content": first["content"]})
     ids = [b["id"] for b in first["content"] if b["type"] == "tool_use"]
     results = [{"type": "tool_result", "tool_use_id": ids[0], "content": "id=x"}]
     results += [{"type": "tool_result", "tool_use_id": ids[1], "content": broken}] if broken else []
     messages.append({"role": "user", "content": results})
-    messages.append({"role": "assistant", "content": [{"type": "text", "text": "No response requested."}]})
+    messages.append(
+        {"role": "assistant", "content": [{"type": "text", "text": "No response requested."}]}
+    )
     messages.append({"role": "user", "content": "go on"})
     again = script().next({"messages": messages, "tools": TOOLS}, "me")
     assert again.turn == 0
-    assert not {b.get("id") for b in again.message("m")["content"]} & set(ids)
+    assert not {b.get("id") for b in said(again)["content"]} & set(ids)
 
 
 def test_words_about_an_interruption_are_no_interruption():
@@ -105,7 +146,8 @@ def test_a_question_without_tools_is_no_turn():
         ("turns: [{say: x}]\nfind: {a: '('}", "regular expression"),
         ("turns: [{say: x}]\nfind: {a: 'b'}", "one group"),
         ("turns: [{says: x}]", "says"),
-        ("turns: [", "Cannot read"),
+        ("turns: [", "is not valid YAML"),
+        ("turns: [{say: x}]\nturns: []", "the key .turns. stands twice"),
         ("turns: [{say: x}]\nfaults: [{turn: 0, kind: bite}]", "kind"),
     ],
 )
@@ -121,9 +163,14 @@ def test_the_script_that_ships_can_be_played():
         load_script(Path("/no/such/script.yaml"))
 
 
-# --- over the wire -------------------------------------------------------------------------------------------------------
+# --- over the wire --------------------------------------------------------------------------------
 
-ASK = {"model": "m", "max_tokens": 9, "tools": TOOLS, "messages": [{"role": "user", "content": "go"}]}
+ASK = {
+    "model": "m",
+    "max_tokens": 9,
+    "tools": TOOLS,
+    "messages": [{"role": "user", "content": "go"}],
+}
 FAULTS = [
     {"turn": 0, "status": 429, "retry_after_s": 3, "times": 2},
     {"turn": 0, "status": 529, "words": "too many"},
@@ -133,7 +180,7 @@ FAULTS = [
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory):
+def api(starts_processes, tmp_path_factory):
     with (
         ScriptedApi(tmp_path_factory.mktemp("api"), SCRIPT | {"faults": FAULTS}) as made,
         httpx.Client(base_url=made.url, trust_env=False, timeout=20) as client,

@@ -1,4 +1,5 @@
-"""A small world for real agents: the evaluator's server on a small problem, a scripted model API, a gate, and `inside`."""
+"""A small world for real agents: the evaluator's server on a small problem, a scripted model API, a
+gate, and `inside`."""
 
 import json
 import os
@@ -17,21 +18,33 @@ from aarlab.researchers.kinds import RESEARCHERS
 from aarlab.researchers.researcher import Brief, Ended, Inside, Life, Options
 from tests.researchers.gate import Gate
 
-ALONE = {"IS_SANDBOX": "1"} if os.geteuid() == 0 else {}  # the CLI refuses to work unattended as root elsewhere
+ROOT = Path(__file__).parents[2]
+
+# the CLI refuses to work unattended as root elsewhere
+ALONE = {"IS_SANDBOX": "1"} if os.geteuid() == 0 else {}
 
 
 class ScriptedApi:
     """The scripted model API as a process, within a `with` block."""
 
-    def __init__(self, place: Path, script: dict | Path) -> None:
+    def __init__(
+        self, place: Path, script: dict | Path, module: str = "aarlab.researchers.scripted_api"
+    ) -> None:
         self._place, self._lifeline = place, Lifeline()
         if isinstance(script, dict):
             path = place / "script.yaml"
             path.write_text(yaml.safe_dump(script))
             script = path
-        words = ["--script", str(script), "--address", str(place / "address.json"), "--lifeline", str(self._lifeline.fd)]
-        argv = [sys.executable, "-m", "aarlab.researchers.scripted_api", *words]
-        self.process = subprocess.Popen(argv, pass_fds=[self._lifeline.fd])
+        words = [
+            "--script",
+            str(script),
+            "--address",
+            str(place / "address.json"),
+            "--lifeline",
+            str(self._lifeline.fd),
+        ]
+        argv = [sys.executable, "-m", module, *words]
+        self.process = subprocess.Popen(argv, pass_fds=[self._lifeline.fd], cwd=ROOT)
         self._lifeline.given()
 
     def __enter__(self) -> "ScriptedApi":
@@ -52,7 +65,13 @@ class World(AbstractContextManager):
     """One researcher and all that it needs, outside of a sandbox."""
 
     def __init__(
-        self, bed, place: Path, script: dict | Path, *, kind: str = "scripted", options: Options | None = None
+        self,
+        bed,
+        place: Path,
+        script: dict | Path,
+        *,
+        kind: str = "scripted",
+        options: Options | None = None,
     ) -> None:
         self.bed, self.place = bed, place
         self.home, self.brief = place / "home", place / "brief"
@@ -61,14 +80,26 @@ class World(AbstractContextManager):
         self.kind = RESEARCHERS[kind](options or Options())
         self._stack = ExitStack()
         self._script, self.session, self.lives = script, str(uuid.uuid4()), 0
-        self.told = Brief(name="ann", direction="Look.", family=None, seed=1, experiments=5, prompt="You are ann. Begin.")
+        self.told = Brief(
+            name="ann",
+            direction="Look.",
+            family=None,
+            seed=1,
+            experiments=5,
+            prompt="You are ann. Begin.",
+        )
 
     def __enter__(self) -> "World":
         server = EvaluatorProcess(self.bed.folder, self.place / "campaign", policy="default")
         self.server = self._stack.enter_context(server)
-        token = self.server.call("POST", "/tokens", {"name": "ann"})["token"]
+        token = self.server.call("issue_token", {"name": "ann"})["token"]
         self.api = self._stack.enter_context(ScriptedApi(self.place, self._script))
-        gate = Gate(self.place / "lab.sock", lab=str(self.server._http.base_url), token=token, model=self.api.url)
+        gate = Gate(
+            self.place / "lab.sock",
+            lab=str(self.server._http.base_url),
+            token=token,
+            model=self.api.url,
+        )
         self.gate = self._stack.enter_context(gate)
         self.kind.require()
         self.kind.prepare(self.brief, self.told)
@@ -80,13 +111,28 @@ class World(AbstractContextManager):
     def begin(self, ended: Ended | None = None, **env: str) -> subprocess.Popen:
         """Start the next life; its output is `log(n)`."""
         self.lives += 1
-        inside = Inside(home=str(self.home), brief=str(self.brief), data=str(self.bed.public), socket=str(self.gate.socket))
+        inside = Inside(
+            home=str(self.home),
+            brief=str(self.brief),
+            data=str(self.bed.public),
+            socket=str(self.gate.socket),
+        )
         life = Life(incarnation=self.lives, session=self.session, begun=self.lives > 1, ended=ended)
         launch = self.kind.launch(inside, life)
-        argv = [sys.executable, "-m", "aarlab.researchers.inside", "--socket", str(self.gate.socket), "--", *launch.argv]
+        argv = [
+            sys.executable,
+            "-m",
+            "aarlab.researchers.inside",
+            "--socket",
+            str(self.gate.socket),
+            "--",
+            *launch.argv,
+        ]
         with self.log(self.lives).open("wb") as log:
             pipes = {"stdin": subprocess.PIPE, "stdout": log, "stderr": subprocess.STDOUT}
-            return subprocess.Popen(argv, cwd=self.home, env={"LANG": "C.UTF-8", **launch.env, **ALONE, **env}, **pipes)
+            return subprocess.Popen(
+                argv, cwd=self.home, env={"LANG": "C.UTF-8", **launch.env, **ALONE, **env}, **pipes
+            )
 
     def live(self, ended: Ended | None = None, **env: str) -> tuple[int, Ended]:
         """One whole life: its exit status, and how its kind says that it ended."""
@@ -109,11 +155,15 @@ class World(AbstractContextManager):
         seen = {}
         for event in self.events(life):
             if event["type"] == "assistant":
-                seen |= {b["id"]: b["name"] for b in event["message"]["content"] if b["type"] == "tool_use"}
+                seen |= {
+                    b["id"]: b["name"]
+                    for b in event["message"]["content"]
+                    if b["type"] == "tool_use"
+                }
         return list(seen.values())
 
     def findings(self) -> list[dict]:
-        return self.gate and self.server.call("GET", "/findings")["findings"]
+        return self.gate and self.server.call("list_findings")["findings"]
 
     def submissions(self) -> int:
-        return self.server.call("GET", "/operator/board")["submissions"]
+        return self.server.call("operator_board")["submissions"]

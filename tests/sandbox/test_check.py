@@ -1,4 +1,5 @@
-"""The examination passes for what ships, and finds each way in which a sandbox can break its contract."""
+"""The examination passes for what ships, and finds each way in which a sandbox can break its
+contract."""
 
 import os
 import subprocess
@@ -8,6 +9,8 @@ import pytest
 from aarlab.core.errors import Misconfigured
 from aarlab.sandbox import Bubblewrap, Directory, bubblewrap, check_sandbox
 from aarlab.sandbox.sandbox import Usage
+
+pytestmark = pytest.mark.process
 
 
 @pytest.mark.parametrize("make", [Bubblewrap, Directory])
@@ -56,8 +59,10 @@ class Deaf(Bubblewrap):
             stdin.close()
 
 
-def test_one_that_cannot_be_asked_to_stop_and_counts_nothing_is_found_out():
-    with pytest.raises(Misconfigured, match=r"not counted.*no stdin.*disk is not counted"):
+def test_check_finds_a_sandbox_that_neither_stops_nor_counts():
+    with pytest.raises(
+        Misconfigured, match=r"not counted.*stdin of a started command.*disk is not counted"
+    ):
         check_sandbox(Deaf)
 
 
@@ -69,7 +74,9 @@ def test_a_wall_taken_down_is_found_out(monkeypatch):
         return [*words[:1], "--share-net", *words[1:]]
 
     monkeypatch.setattr(bubblewrap, "_options", shared)
-    with pytest.raises(Misconfigured, match=r"contract: a port of the host is reached at 127.0.0.1"):
+    with pytest.raises(
+        Misconfigured, match=r"contract: a port of the host is reached at 127.0.0.1"
+    ):
         check_sandbox(Bubblewrap)
 
 
@@ -83,9 +90,9 @@ class Lingering(Directory):
 
 
 def test_one_that_lets_commands_outlive_it_is_found_out(monkeypatch):
-    monkeypatch.setattr("aarlab.sandbox.check.WAIT_S", 2.0)
+    monkeypatch.setattr("aarlab.sandbox.examination.WAIT_S", 2.0)
     try:
-        with pytest.raises(Misconfigured, match="outlives close"):
+        with pytest.raises(Misconfigured, match="still running after close"):
             check_sandbox(Lingering)
     finally:
         for process in Lingering.left:

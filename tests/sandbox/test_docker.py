@@ -1,7 +1,9 @@
-"""docker's sandbox: the words it is run with, always; the examination and the attackers, where an engine answers."""
+"""docker's sandbox: the words it is run with, always; the examination and the attackers, where an
+engine answers."""
 
 import csv
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +14,7 @@ from aarlab.core.errors import Misconfigured
 from aarlab.redteam.on_sandbox import ATTACKS, row
 from aarlab.redteam.scene import Scene
 from aarlab.sandbox import SANDBOXES, Docker, check_sandbox, docker, seccomp
-from aarlab.sandbox.disk import scratch
+from aarlab.sandbox.disk_usage import scratch
 from aarlab.sandbox.sandbox import GIB, Limits, Mount, SandboxSpec, Standing
 
 
@@ -53,7 +55,9 @@ def test_the_words_of_docker_run():
     assert words[:2] == ["run", "--rm"]
     assert {"--read-only", "--interactive"} <= set(words)
     said = {
-        option: value(words, option) for option in words if option.startswith("--") and option not in {"--rm", "--read-only"}
+        option: value(words, option)
+        for option in words
+        if option.startswith("--") and option not in {"--rm", "--read-only"}
     }
     assert said["--network"] == "none"
     assert said["--cap-drop"] == "ALL"
@@ -69,18 +73,41 @@ def test_the_words_of_docker_run():
     assert "A=1 2" in words
 
 
+def test_the_user_has_a_name_and_programs_find_localhost():
+    words = docker.run_words(SPEC, name="n", uid=20_001)
+    mounted = dict(
+        reversed(re.match(r"type=bind,source=(.*),target=(/etc/.*),readonly", word).groups())
+        for word in words
+        if ",target=/etc/" in word
+    )
+    assert ":20001:20001:" in Path(mounted["/etc/passwd"]).read_text()
+    assert "127.0.0.1 localhost" in Path(mounted["/etc/hosts"]).read_text()
+
+
 def test_mounts_are_read_only_unless_said_and_paths_may_hold_commas():
     words = docker.run_words(SPEC, name="n", uid=1)
-    mounts = [next(csv.reader([words[at + 1]])) for at, word in enumerate(words) if word == "--mount"]
+    mounts = [
+        next(csv.reader([words[at + 1]])) for at, word in enumerate(words) if word == "--mount"
+    ]
     by_target = {fields[2]: fields for fields in mounts}
     assert by_target["target=/data"] == ["type=bind", "source=/a, b", "target=/data", "readonly"]
-    assert by_target["target=/home/researcher"] == ["type=bind", "source=/home/x", "target=/home/researcher"]
+    assert by_target["target=/home/researcher"] == [
+        "type=bind",
+        "source=/home/x",
+        "target=/home/researcher",
+    ]
     assert by_target["target=/usr"][-1] == "readonly"
-    assert all(f[-1] == "readonly" for target, f in by_target.items() if target != "target=/home/researcher")
+    assert all(
+        f[-1] == "readonly"
+        for target, f in by_target.items()
+        if target != "target=/home/researcher"
+    )
 
 
 def test_no_limit_has_no_words():
-    words = docker.run_words(SandboxSpec("s", (), standing=Standing(None, None, None, None)), name="n", uid=1)
+    words = docker.run_words(
+        SandboxSpec("s", (), standing=Standing(None, None, None, None)), name="n", uid=1
+    )
     assert not {"--memory", "--pids-limit", "--cpus", "--device"} & set(words)
 
 
@@ -89,6 +116,7 @@ def test_a_device_that_is_not_there_is_the_operators_to_mend():
         Docker(SandboxSpec("s", (), devices=("/dev/no-such-gpu",)))
 
 
+@pytest.mark.process
 def test_where_there_is_no_engine_it_refuses_and_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(Misconfigured, match="no docker command"):
@@ -118,6 +146,7 @@ def test_containers_of_dead_makers_are_removed(monkeypatch):
     assert [words for words in asked if words[0] == "rm"] == [("rm", "--force", "abc")]
 
 
+@pytest.mark.process
 @pytest.mark.skipif(seccomp.program() is None, reason="no filter for this machine")
 def test_the_filter_is_loaded_before_the_command():
     words = docker.filtered(["/bin/grep", "Seccomp_filters", "/proc/self/status"])
@@ -140,7 +169,7 @@ def test_it_passes_the_examination():
 @engine
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
 def test_it_holds_what_bubblewrap_holds(attack):
-    with scratch("aar-") as folder, Scene(folder) as scene:
+    with scratch() as folder, Scene(folder) as scene:
         assert (made := row(scene, attack, Docker)).held, made
 
 
@@ -148,8 +177,12 @@ def test_it_holds_what_bubblewrap_holds(attack):
 def test_nothing_is_left_after_close(tmp_path):
     box = Docker(SandboxSpec("s", (Mount(tmp_path, "/home/researcher", writable=True),)))
     process = box.start([sys.executable, "-c", "import time; time.sleep(600)"], tmp_path / "log")
-    assert box.exec([sys.executable, "-c", "import os; print(os.getuid())"], Limits(60)).output.strip() == str(box.uid)
+    assert box.exec(
+        [sys.executable, "-c", "import os; print(os.getuid())"], Limits(60)
+    ).output.strip() == str(box.uid)
     assert box.uid != 0 or os.geteuid() != 0
     box.close()
     assert process.poll() is not None
-    assert docker._ask("ps", "--all", "--quiet", "--filter", f"label={docker.MAKER}={docker.maker()}") == ("", "")
+    assert docker._ask(
+        "ps", "--all", "--quiet", "--filter", f"label={docker.MAKER}={docker.maker()}"
+    ) == ("", "")

@@ -1,27 +1,47 @@
-"""What a chatterer prints is kept from its beginning up to a limit, and from its end."""
+"""What a program prints for days is kept in parts: the first, and the latest."""
 
 import io
-import os
+from pathlib import Path
 
-from aarlab.sandbox.output import END_BYTES, copy_capped
+from aarlab.sandbox.output import END_BYTES, aside, copy_capped, put_aside
+from aarlab.sandbox.sandbox import LOG_PARTS
+
+
+def said(lines: range) -> bytes:
+    return b"".join(b"line %05d\n" % n for n in lines)  # 11 bytes each
 
 
 def test_what_fits_is_kept_as_it_is(tmp_path):
     copy_capped(io.BytesIO(b"one\ntwo\n"), tmp_path / "log", cap=100)
     assert (tmp_path / "log").read_bytes() == b"one\ntwo\n"
+    assert put_aside(tmp_path / "log") == []
 
 
-def test_of_what_does_not_fit_the_end_is_kept(tmp_path):
-    said = os.urandom(3 * END_BYTES) + b"the last words"
-    copy_capped(io.BytesIO(said), tmp_path / "log", cap=1000)
-    found = (tmp_path / "log").read_bytes()
-    assert found == said[:1000] + b"\n" + said[-END_BYTES:]
+def test_a_full_log_is_put_aside_at_the_end_of_a_line_and_nothing_is_lost(tmp_path: Path):
+    log = tmp_path / "001.jsonl"
+    log.write_bytes(said(range(3)))
+    copy_capped(io.BytesIO(said(range(3, 20))), log, cap=50)
+    parts = [aside(log, n) for n in put_aside(log)]
+    assert [path.name for path in parts] == ["001.1.jsonl", "001.2.jsonl", "001.3.jsonl"] + [
+        "001.4.jsonl"
+    ] * (len(parts) > 3)
+    assert b"".join(path.read_bytes() for path in [*parts, log]) == said(range(20))
+    assert all(path.read_bytes().endswith(b"\n") for path in parts)
 
 
-def test_a_log_that_is_full_says_that_something_was_written(tmp_path):
-    log = tmp_path / "log"
-    log.write_bytes(b"x" * 10)
-    os.utime(log, (0, 0))
-    copy_capped(io.BytesIO(b"more"), log, cap=10)
-    assert log.stat().st_mtime > 0
-    assert log.read_bytes() == b"x" * 10 + b"\nmore"
+def test_of_a_flood_the_first_part_and_the_latest_are_kept(tmp_path: Path):
+    log = tmp_path / "001.jsonl"
+    copy_capped(io.BytesIO(said(range(1_000))), log, cap=110)
+    kept = put_aside(log)
+    assert len(kept) == LOG_PARTS - 1
+    assert kept == [1, *range(kept[-1] - LOG_PARTS + 3, kept[-1] + 1)]
+    assert aside(log, 1).read_bytes() == said(range(10))
+    assert aside(log, kept[-1]).read_bytes() + log.read_bytes() == said(range(990, 1_000))
+
+
+def test_a_line_without_an_end_does_not_fill_the_disk(tmp_path: Path):
+    log = tmp_path / "001.jsonl"
+    copy_capped(io.BytesIO(b"x" * (40 * END_BYTES)), log, cap=1_000)
+    sizes = [p.stat().st_size for p in tmp_path.iterdir()]
+    assert len(sizes) <= LOG_PARTS
+    assert max(sizes) <= 1_000 + 2 * END_BYTES

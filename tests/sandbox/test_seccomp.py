@@ -1,4 +1,5 @@
-"""The filter of system calls: interpreted by hand for each architecture, and loaded by the kernel."""
+"""The filter of system calls: interpreted by hand for each architecture, and loaded by the
+kernel."""
 
 import ctypes
 import errno
@@ -13,12 +14,16 @@ import pytest
 from aarlab.sandbox import Bubblewrap, seccomp
 from aarlab.sandbox.sandbox import Limits, SandboxSpec
 
-HEADERS = {"x86_64": "/usr/include/x86_64-linux-gnu/asm/unistd_64.h", "aarch64": "/usr/include/asm-generic/unistd.h"}
+HEADERS = {
+    "x86_64": "/usr/include/x86_64-linux-gnu/asm/unistd_64.h",
+    "aarch64": "/usr/include/asm-generic/unistd.h",
+}
 AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
 
 def answer(program: bytes, number: int, audit: int, *arguments: int) -> int:
-    """What the filter answers: an errno, or 0 for yes. The four instructions that it uses, as the kernel's BPF defines them."""
+    """What the filter answers: an errno, or 0 for yes. The four instructions that it uses, as the
+    kernel's BPF defines them."""
     data = struct.pack("<IIQ6Q", number, audit, 0, *arguments, *([0] * (6 - len(arguments))))
     at = accumulator = 0
     while True:
@@ -40,8 +45,21 @@ def test_each_answer_is_right(machine):
     numbers, audit = seccomp.MACHINES[machine], AUDIT[machine]
     program = seccomp.program(machine)
     for name, number in numbers.refused.items():
-        assert answer(program, number, audit) == (errno.ENOSYS if "io_uring" in name else errno.EPERM), name
-    others = set(range(500)) - set(numbers.refused.values()) - {numbers.socket}
+        assert answer(program, number, audit) == (
+            errno.ENOSYS if "io_uring" in name else errno.EPERM
+        ), name
+    assert answer(program, numbers.fallocate, audit) == errno.EOPNOTSUPP
+    assert {answer(program, numbers.ioctl, audit, 0, r) for r in seccomp.ALLOCATES} == {
+        errno.EOPNOTSUPP
+    }
+    free = seccomp.program(machine, allocates=True)  # where the kernel holds the disk's limit
+    assert (
+        answer(free, numbers.fallocate, audit)
+        == answer(free, numbers.ioctl, audit, 0, seccomp.ALLOCATES[0])
+        == 0
+    )
+    assert answer(free, numbers.ioctl, audit, 0, 0x5412) == errno.EPERM
+    others = set(range(500)) - set(numbers.refused.values()) - {numbers.socket, numbers.fallocate}
     assert {answer(program, number, audit) for number in others} == {0}
     families = {family: answer(program, numbers.socket, audit, family) for family in range(46)}
     assert {f for f, said in families.items() if said == 0} == {1, 2, 10, 16}
@@ -55,9 +73,16 @@ def test_each_answer_is_right(machine):
 def test_numbers_are_those_of_the_kernels_headers(machine):
     if not Path(HEADERS[machine]).exists():
         pytest.skip("the kernel's headers are not installed")
-    known = {m[1]: int(m[2]) for m in re.finditer(r"__NR(?:3264)?_(\w+)\s+(\d+)", Path(HEADERS[machine]).read_text())}
+    known = {
+        m[1]: int(m[2])
+        for m in re.finditer(r"__NR(?:3264)?_(\w+)\s+(\d+)", Path(HEADERS[machine]).read_text())
+    }
     numbers = seccomp.MACHINES[machine]
-    ours = numbers.refused | {"socket": numbers.socket, "ioctl": numbers.ioctl}
+    ours = numbers.refused | {
+        "socket": numbers.socket,
+        "ioctl": numbers.ioctl,
+        "fallocate": numbers.fallocate,
+    }
     assert ours == {name: known[name] for name in ours}
 
 
@@ -68,17 +93,21 @@ def test_an_unknown_machine_has_no_filter():
 VSOCK = "import socket; socket.socket(40, socket.SOCK_STREAM); print('opened')"
 
 
+@pytest.mark.process
 @pytest.mark.skipif(seccomp.program() is None, reason=f"no filter for {platform.machine()}")
 def test_the_kernel_holds_it(monkeypatch):
     box = Bubblewrap(SandboxSpec("s", ()))
     status = box.exec(["/bin/grep", "Seccomp:", "/proc/self/status"], Limits(20)).output.split()
     assert status == ["Seccomp:", "2"]
     keyctl = seccomp.MACHINES[platform.machine()].refused["keyctl"]
-    code = f"import ctypes; c = ctypes.CDLL(None, use_errno=True); print(c.syscall({keyctl}, 0, -3, 1), ctypes.get_errno())"
+    code = (
+        f"import ctypes; c = ctypes.CDLL(None, use_errno=True); print(c.syscall({keyctl}, 0, -3, "
+        "1), ctypes.get_errno())"
+    )
     assert box.exec([sys.executable, "-c", code], Limits(20)).output.split() == ["-1", "1"]
     assert ctypes.CDLL(None).syscall(keyctl, 0, -3, 1) != 1  # it exists outside
     assert "not supported" in box.exec([sys.executable, "-c", VSOCK], Limits(20)).output
-    monkeypatch.setattr(seccomp, "program", lambda: None)
+    monkeypatch.setattr(seccomp, "program", lambda **_: None)
     assert (
         "Seccomp:\t0" in box.exec(["/bin/grep", "Seccomp:", "/proc/self/status"], Limits(20)).output
     )  # so the question can fail

@@ -1,8 +1,12 @@
-"""What all processes of one sandbox use together: counted and limited; and how a long-running command is stopped."""
+"""What all processes of one sandbox use together: counted and limited; and how a long-running
+command is stopped."""
 
 import os
+import shutil
 import socket
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -10,8 +14,11 @@ from pathlib import Path
 import pytest
 
 from aarlab.core.errors import Misconfigured
-from aarlab.sandbox import Bubblewrap, Directory
+from aarlab.sandbox import Bubblewrap, Directory, volume
+from aarlab.sandbox.disk_usage import past_modes, reserve_bytes
 from aarlab.sandbox.sandbox import MIB, Limits, Mount, SandboxSpec, Standing
+
+pytestmark = pytest.mark.process
 
 LIMITS = Limits(timeout_s=20)
 PYTHON = [sys.executable, "-uc"]
@@ -80,7 +87,10 @@ def test_a_device_that_is_not_there_is_the_operators_to_mend(make):
 
 def test_a_named_device_is_seen_inside_and_works_there(make):
     """Stands for /dev/nvidia0: any device that bwrap's own /dev does not have."""
-    device = next((d for d in ("/dev/kmsg", "/dev/autofs", "/dev/fuse", "/dev/net/tun") if Path(d).exists()), None)
+    device = next(
+        (d for d in ("/dev/kmsg", "/dev/autofs", "/dev/fuse", "/dev/net/tun") if Path(d).exists()),
+        None,
+    )
     if device is None:
         pytest.skip("this machine has no device beyond the usual ones")
     look = [*PYTHON, f"import os, stat; print(stat.S_ISCHR(os.stat({device!r}).st_mode))"]
@@ -89,7 +99,8 @@ def test_a_named_device_is_seen_inside_and_works_there(make):
 
 
 def serve(path: Path, word: bytes) -> threading.Thread:
-    """Answer one connection on a unix socket, as the gateway would: the socket is open to all, its parent folder is not."""
+    """Answer one connection on a unix socket, as the gateway would: the socket is open to all, its
+    parent folder is not."""
     server = socket.socket(socket.AF_UNIX)
     server.settimeout(20)
     server.bind(str(path))
@@ -111,7 +122,10 @@ def test_a_socket_that_is_made_anew_in_its_folder_is_reached(make, tmp_path):
     gate.chmod(0o711)
     (tmp_path / "closed").chmod(0o700)
     box = make(mounts=(Mount(gate, "/run/gate"),))
-    ask = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect('/run/gate/lab.sock'); print(s.recv(9).decode())"
+    ask = (
+        "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect('/run/gate/lab.sock'); "
+        "print(s.recv(9).decode())"
+    )
     process = box.start([*PYTHON, f"{ask}\nsys.stdin.readline()\n{ask}"], tmp_path / "log")
     first = serve(gate / "lab.sock", b"first")
     first.join()
@@ -130,23 +144,148 @@ def test_two_sandboxes_never_share_a_uid(make):
     assert len(set(uids)) == 20
 
 
-def test_beyond_its_disk_a_command_is_ended_and_its_log_says_why(make, tmp_path):
+@pytest.fixture
+def watched(starts_processes, monkeypatch):
+    """As on a machine that can mount nothing."""
+    monkeypatch.setattr(volume, "possible", lambda: False)
+
+
+def test_beyond_its_disk_a_command_is_ended_and_its_log_says_why(make, tmp_path, watched):
     box = make(standing=Standing(disk_bytes=8 * MIB))
-    code = "import itertools, time\nfor n in itertools.count(): open(f'f{n}', 'wb').write(b'x' * (1 << 20)); time.sleep(0.02)"
+    code = (
+        "import itertools, time\nfor n in itertools.count(): open(f'f{n}', 'wb').write(b'x' * (1 "
+        "<< 20)); time.sleep(0.02)"
+    )
     process = box.start([*PYTHON, code], tmp_path / "log")
     assert process.wait(60) != 0
     until(lambda: '"limit": "disk"' in (tmp_path / "log").read_text())
     assert box.usage().disk_bytes > 8 * MIB
 
 
+def test_an_ordinary_user_goes_past_the_modes_of_its_own_folders():
+    """Code inside has the user's own uid there, and may close a folder to who measures or removes
+    it."""
+    user = (
+        ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]
+        if os.geteuid() == 0
+        else []
+    )
+    if subprocess.run(
+        [*user, past_modes()[0], "--version"], check=False, capture_output=True
+    ).returncode:
+        pytest.skip("this environment lies in a folder that others may not enter")
+    with tempfile.TemporaryDirectory(dir="/tmp") as made:
+        Path(made).chmod(0o777)
+        words = f"cd {made} && mkdir home && head -c 3M /dev/zero >home/file && chmod 0 home"
+        subprocess.run([*user, "/bin/sh", "-c", words], check=True)
+        ask = {"capture_output": True, "text": True}
+        assert (
+            "Permission denied"
+            in subprocess.run([*user, "du", "-sm", f"{made}/home"], **ask).stderr
+        )
+        past = [*user, *past_modes()]
+        assert subprocess.run([*past, "du", "-sm", f"{made}/home"], **ask).stdout.startswith(
+            ("3", "4")
+        )
+        subprocess.run([*past, "rm", "-rf", f"{made}/home"], check=True)
+        assert not Path(made, "home").exists()
+
+
+DRIP = """
+import os, time
+for n in range(64):
+    open(f'f{n}', 'wb').write(b'x' * (1 << 20)); time.sleep(0.1)
+print('had all')
+"""
+
+
+@pytest.mark.parametrize("possible", [True, False])
+def test_below_the_reserve_who_writes_is_ended_and_who_does_not_goes_on(
+    make, tmp_path, monkeypatch, possible
+):
+    if not possible:
+        monkeypatch.setattr(volume, "possible", lambda: False)
+    s = os.statvfs(tmp_path)
+    # more than there is
+    monkeypatch.setenv("AAR_DISK_RESERVE_GIB", str(s.f_blocks * s.f_frsize / (1 << 30)))
+    (tmp_path / "other").mkdir()
+    quiet = Bubblewrap(
+        SandboxSpec("quiet", (Mount(tmp_path / "other", "/home/researcher", writable=True),))
+    )
+    calm = quiet.start(
+        [*PYTHON, "import sys; sys.stdin.read(); print('untouched')"], tmp_path / "calm"
+    )
+    process = make().start([*PYTHON, DRIP], tmp_path / "log")
+    assert process.wait(60) != 0
+    until(lambda: "the reserve is" in (tmp_path / "log").read_text())
+    assert "; s took " in (tmp_path / "log").read_text()  # by its name
+    assert "had all" not in (tmp_path / "log").read_text()
+    calm.stdin.close()
+    assert calm.wait(60) == 0
+    quiet.close()
+
+
+def test_a_reserve_that_is_no_number_is_the_operators_to_mend(monkeypatch):
+    for said in ("much", "-1", "nan", "inf"):
+        monkeypatch.setenv("AAR_DISK_RESERVE_GIB", said)
+        with pytest.raises(Misconfigured, match="AAR_DISK_RESERVE_GIB"):
+            reserve_bytes(1 << 40)
+    monkeypatch.setenv("AAR_DISK_RESERVE_GIB", "0.5")
+    assert reserve_bytes(1 << 40) == 1 << 29
+
+
+@pytest.mark.parametrize(("total", "reserve"), [(1, 0.5), (10, 1), (100, 5), (1024, 10)])
+def test_the_reserve_is_a_twentieth_within_bounds(total, reserve, monkeypatch):
+    monkeypatch.delenv("AAR_DISK_RESERVE_GIB", raising=False)
+    assert reserve_bytes(total << 30) == reserve * (1 << 30)
+
+
 def test_who_starts_beyond_its_disk_may_tidy_up(make, tmp_path):
     (tmp_path / "home" / "big").write_bytes(b"x" * (4 * MIB))
-    done = make(standing=Standing(disk_bytes=MIB)).exec([*PYTHON, "import os, time; time.sleep(0.6); os.remove('big')"], LIMITS)
+    done = make(standing=Standing(disk_bytes=MIB)).exec(
+        [*PYTHON, "import os, time; time.sleep(0.6); os.remove('big')"], LIMITS
+    )
     assert done.returncode == 0
     assert not (tmp_path / "home" / "big").exists()
 
 
 def test_empty_files_count_and_a_sparse_one_counts_what_it_holds(make):
     box = make()
-    box.exec([*PYTHON, "for n in range(1000): open(f'f{n}', 'w')\nopen('sparse', 'w').truncate(1 << 27)"], LIMITS)
+    box.exec(
+        [
+            *PYTHON,
+            "for n in range(1000): open(f'f{n}', 'w')\nopen('sparse', 'w').truncate(1 << 27)",
+        ],
+        LIMITS,
+    )
     assert 1000 * 4096 <= box.usage().disk_bytes < 8 * MIB
+
+
+def test_limit_is_held_after_the_log_was_removed(make, tmp_path, watched):
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    process = make(standing=Standing(disk_bytes=8 * MIB)).start([*PYTHON, DRIP], folder / "log")
+    until((folder / "log").exists)
+    shutil.rmtree(folder)
+    assert process.wait(60) != 0
+    for thread in threading.enumerate():
+        if "(end)" in thread.name:
+            thread.join(10)  # an exception in it fails this test
+
+
+def test_who_cannot_be_looked_at_is_ended_and_the_watch_goes_on(make, tmp_path, watched):
+    (tmp_path / "gone").mkdir()
+    lost = Bubblewrap(
+        SandboxSpec("lost", (Mount(tmp_path / "gone", "/home/researcher", writable=True),))
+    )
+    process = lost.start(
+        [*PYTHON, "import time; print('up'); time.sleep(600)"], tmp_path / "lost-log"
+    )
+    until(lambda: (tmp_path / "lost-log").exists() and "up" in (tmp_path / "lost-log").read_text())
+    (tmp_path / "gone").rmdir()
+    assert process.wait(60) != 0
+    until(lambda: "cannot be looked at" in (tmp_path / "lost-log").read_text())
+    other = make(standing=Standing(disk_bytes=8 * MIB)).start([*PYTHON, DRIP], tmp_path / "log")
+    assert other.wait(60) != 0
+    until(lambda: '"limit": "disk"' in (tmp_path / "log").read_text())
+    lost.close()

@@ -1,58 +1,142 @@
-"""The walls hold, and each check of one is shown able to fail."""
+"""The walls between the rooms hold, and each check of one is shown able to fail."""
 
-import shutil
-import subprocess
-import sys
+import importlib.util
+import tomllib
+from collections import Counter
+from copy import deepcopy
 from pathlib import Path
 
+import grimp
 import pytest
+from importlinter.configuration import configure
+from importlinter.contracts.forbidden import ForbiddenContract
+from importlinter.contracts.layers import LayersContract
 
 ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "src" / "aarlab"
+OPTIONS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+KINDS = {"layers": LayersContract, "forbidden": ForbiddenContract}
+SHARED_NAMES = {"__init__.py", "__main__.py", "serve.py"}
+
+configure()
 
 
-def lint(folder: Path) -> subprocess.CompletedProcess[str]:
-    """import-linter on the package under `folder`, by the project's own contracts."""
-    code = "import sys; sys.path.insert(0, 'src'); from importlinter.cli import lint_imports"
-    code += "; sys.exit(lint_imports(no_cache=True))"
-    return subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+@pytest.fixture(scope="module")
+def graph():
+    """Every import of the package, also those under TYPE_CHECKING and inside functions."""
+    return grimp.build_graph("aarlab", include_external_packages=True, cache_dir=None)
 
 
-@pytest.fixture
-def copy(tmp_path: Path) -> Path:
-    shutil.copytree(ROOT / "src", tmp_path / "src")
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    return tmp_path
+def broken(graph: grimp.ImportGraph) -> set[str]:
+    """Names of the project's contracts that do not hold for `graph`."""
+    session = {"root_packages": ["aarlab"], "include_external_packages": True}
+    found = set()
+    for options in OPTIONS["contracts"]:
+        stated = {
+            k: str(v) if isinstance(v, bool) else v
+            for k, v in options.items()
+            if k not in ("name", "type")
+        }
+        contract = KINDS[options["type"]](options["name"], session, stated)
+        if not contract.check(deepcopy(graph), verbose=False).kept:
+            found.add(options["name"])
+    return found
 
 
-def test_the_walls_hold(copy):
-    done = lint(copy)
-    assert done.returncode == 0, done.stdout
+def test_the_contracts_hold(graph):
+    assert broken(graph) == set()
 
 
 @pytest.mark.parametrize(
-    ("module", "line", "contract"),
+    ("importer", "imported", "contract"),
     [
-        ("evaluation/grade.py", "import torch", "The judge knows neither models nor methods"),
-        ("server/app.py", "import aarlab.methods.parts", "The judge knows neither models nor methods"),
-        ("core/pgr.py", "import aarlab.evaluation.grade", "Core imports nothing of ours"),
-        ("methods/parts.py", "import torch", "Only models import torch"),
-        ("diversity/language_model.py", "import aarlab.methods.parts", "Diversity knows core alone"),
-        ("gateway/app.py", "import aarlab.server.wire", "The gateway knows core alone"),
-        ("researchers/search.py", "import aarlab.evaluation.evaluator", "Researchers reach the evaluator over MCP only"),
+        ("aarlab.evaluation.scoring.grade", "torch", "The judge knows neither models nor methods"),
+        ("aarlab.lab.app", "aarlab.methods.parts", "Layers"),
+        (
+            "aarlab.lab.app",
+            "aarlab.evaluation.evaluator",
+            "The lab's process names no label: it asks the evaluator's",
+        ),
+        ("aarlab.core.pgr", "aarlab.evaluation.scoring.grade", "Layers"),
+        ("aarlab.diversity.language_model", "aarlab.sandbox.sandbox", "Layers"),
+        ("aarlab.gateway.gateway_app", "aarlab.lab.lab_handlers", "Layers"),
+        ("aarlab.researchers.search", "aarlab.evaluation.evaluator", "Layers"),
+        ("aarlab.core.hub", "aarlab.models.preset", "Layers"),
+        (
+            "aarlab.evaluation.ledger.ledger",
+            "aarlab.evaluation.scoring.meter",
+            "Layers of the evaluation",
+        ),
+        ("aarlab.redteam.system", "torch", "Only models import torch"),
+        (
+            "aarlab.methods.parts",
+            "aarlab.evaluation.scoring.hidden_labels",
+            "A method cannot name a hidden label",
+        ),
+        (
+            "aarlab.researchers.search",
+            "aarlab.gateway.client",
+            "Researchers reach the lab over HTTP only",
+        ),
     ],
 )
-def test_each_wall_can_fail(copy, module, line, contract):
-    path = copy / "src" / "aarlab" / module
-    path.write_text(path.read_text() + f"\n{line}\n")
-    done = lint(copy)
-    assert done.returncode != 0
-    assert f"{contract} BROKEN" in done.stdout
+def test_each_contract_can_fail(graph, importer, imported, contract):
+    changed = deepcopy(graph)
+    assert {importer, imported} <= changed.modules
+    changed.add_import(importer=importer, imported=imported)
+    assert contract in broken(changed)
+
+
+def test_every_contract_is_shown_to_fail():
+    (parameters,) = (mark.args[1] for mark in test_each_contract_can_fail.pytestmark)
+    assert {contract for _, _, contract in parameters} == {
+        options["name"] for options in OPTIONS["contracts"]
+    }
+
+
+def test_rooms_import_each_other_in_one_direction(graph):
+    rooms = {module.split(".")[1] for module in graph.modules if module.startswith("aarlab.")}
+    above = {room: set() for room in rooms}
+    for importer in graph.modules:
+        if importer.startswith("aarlab."):
+            imported = graph.find_modules_directly_imported_by(importer)
+            above[importer.split(".")[1]] |= {
+                m.split(".")[1] for m in imported if m.startswith("aarlab.")
+            }
+    assert [(a, b) for a in rooms for b in above[a] if a != b and a in above[b]] == []
+
+
+def twice(names: list[str]) -> set[str]:
+    """Names that more than one module has, and may not."""
+    return {name for name, count in Counter(names).items() if count > 1} - SHARED_NAMES
+
+
+def test_no_two_modules_share_a_name():
+    modules = [
+        p for p in PACKAGE.rglob("*.py") if "shipped" not in p.parts
+    ]  # folders have the same
+    assert twice([path.name for path in modules]) == set()
+    assert twice(["a.py", "serve.py", "serve.py", "a.py"]) == {"a.py"}
+
+
+def test_no_two_test_files_share_a_name():
+    assert twice([path.name for path in (ROOT / "tests").rglob("*.py")]) - {"conftest.py"} == set()
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "experiments").glob("*.py")), ids=lambda path: path.stem
+)
+def test_every_experiment_can_be_imported(path):
+    spec = importlib.util.spec_from_file_location(f"experiment_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.__doc__, "it says which question it answers"
 
 
 def test_only_settings_read_the_environment():
     readers = {
-        str(p.relative_to(ROOT / "src" / "aarlab"))
-        for p in (ROOT / "src").rglob("*.py")
+        str(p.relative_to(PACKAGE))
+        for p in PACKAGE.rglob("*.py")
         if "os.environ[" in (text := p.read_text()) or "os.getenv" in text or "environ.get" in text
     }
     assert readers == {"core/settings.py"}

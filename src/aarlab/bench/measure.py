@@ -1,167 +1,97 @@
-"""Jobs -> answers: one method on one testbed and one seed each, over processes of one thread. Kept as they come, so resumable.
+"""Methods -> answers: a method on a testbed is one run over all seeds, by the engine through which
+every run goes.
 
-Only answers are kept, no label and no score: grading is done again by whoever reads them. Legend: M test items.
+Only answers are kept, no label and no score; whoever reads them grades again. Legend: S seeds, M
+test items.
 """
 
-import hashlib
-import os
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import ExitStack, contextmanager
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import as_completed
+from contextlib import closing
 from dataclasses import dataclass
-from functools import cache
-from multiprocessing import get_context
-from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
-import aarlab.methods
-import aarlab.models.head
 from aarlab.core.errors import InvalidSubmission
 from aarlab.core.records import SplitName
-from aarlab.methods.library import METHODS
-from aarlab.methods.method import RunMethod, Task, check_output
-from aarlab.models.strong import SOCKET
-from aarlab.runs.data import load_task
-from aarlab.runs.execute import load_method
-from aarlab.runs.student import OpenDoor
-from aarlab.runs.testbed import Testbed
+from aarlab.core.settings import expanded
+from aarlab.core.strict_json import read_text
+from aarlab.evaluation.scoring.grade import answer_matrix
+from aarlab.evaluation.scoring.hidden_labels import load_answers
+from aarlab.methods.baselines import source_of
+from aarlab.methods.library import METHODS as METHODS  # importing it registers every method
+from aarlab.runs.engine import METHOD_FILE, LocalEngine
+from aarlab.testbeds.testbed import Testbed
 
 Say = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class Job:
-    """Everything that decides the answers of one run."""
-
-    testbed: Testbed
-    split: SplitName
-    method: str  # a registered name, or the path of a file
-    seed: int
-
-    @property
-    def key(self) -> str:
-        """Hash of testbed, split, method, its code and seed."""
-        words = (self.testbed.fingerprint, self.split, self.method, code_digest(self.method), str(self.seed))
-        return hashlib.sha256("\n".join(words).encode()).hexdigest()[:24]
+MakeEngine = Callable[[Testbed], LocalEngine]
+Key = tuple[Testbed, str]  # a testbed and a method
 
 
 @dataclass(frozen=True)
 class Answered:
-    """Answers (M,) of bool, in the order of sorted item ids, and the seconds that the method took on loaded data."""
+    """Answers (S, M), items in the order of sorted ids; and the run's seconds, its start and the
+    loading of data included, divided by S."""
 
-    answers_M: NDArray[np.bool_]
+    answers_SM: NDArray[np.bool_]
     seconds: float
 
 
-@cache
-def code_digest(method: str) -> str:
-    """SHA-256 of the code that a method's answers depend on: its file, or all that ship and their head."""
-    folders = [Path(aarlab.methods.__file__).parent.glob("*.py"), [Path(aarlab.models.head.__file__)]]
-    own = [Path(method)] if method.endswith(".py") else []
-    files = sorted(p for some in folders for p in some) + own
-    return hashlib.sha256(b"".join(p.read_bytes() for p in files)).hexdigest()
-
-
-def runner(method: str) -> RunMethod:
-    """The function of a registered name or of a file.
+def files_of(method: str) -> dict[str, str]:
+    """The snapshot of a method: a registered name, or the path of a file with a `run(task, seed)`.
 
     Raises:
-        Misconfigured: no such name. InvalidSubmission: the file has no `run`.
+        Misconfigured: there is no such name, or the file cannot be read as text.
     """
-    return load_method(Path(method)) if method.endswith(".py") else METHODS[method].run
-
-
-def task_of(testbed: Testbed, split: SplitName, seed: int, door: Path | None = None) -> Task:
-    """The task of one seed; `final` is read from the sealed folder, since this is the operator's process."""
-    folder = testbed.sealed if split == "final" else testbed.public
-    return load_task(testbed.public, folder, split, seed, door)
+    return {
+        METHOD_FILE: read_text(expanded(method, "the method"))
+        if method.endswith(".py")
+        else source_of(method)
+    }
 
 
 def measure(
-    jobs: Sequence[Job], store: Path, *, workers: int, say: Say, open_door: OpenDoor | None = None
-) -> tuple[dict[Job, Answered], dict[Job, str]]:
-    """Answers of every job, from the store or run now; and, of jobs whose method failed, why. `open_door`: of a student that is
-    fine-tuned.
+    beds: Sequence[Testbed],
+    methods: Sequence[str],
+    split: SplitName,
+    seeds: tuple[int, ...],
+    *,
+    make_engine: MakeEngine,
+    say: Say,
+) -> tuple[dict[Key, Answered], dict[Key, str]]:
+    """Answers of every method on every testbed, kept or run now; and, of methods that failed, why.
+    An interrupted call leaves all finished runs in the engine's cache, and the next one goes on
+    from there.
 
-    An interrupted call leaves all that was answered in the store, and the next one goes on from there.
+    Raises:
+        CouldNotBeRun, Transient, Misconfigured: see `LocalEngine.run`.
     """
-    store.mkdir(parents=True, exist_ok=True)
-    found = {job: _load(path) for job in jobs if (path := store / f"{job.key}.npz").exists()}
-    missing = [job for job in jobs if job not in found]
-    failed: dict[Job, str] = {}
-    say("methods", len(found), len(jobs))
-    if not missing:
-        return found, failed
-    processes = min(workers, len(missing))
-    with (
-        _doors(missing, open_door) as doors,
-        ProcessPoolExecutor(processes, get_context("spawn"), initializer=_one_thread) as pool,
-    ):
-        running = {pool.submit(_answer, job, doors.get(job)): job for job in missing}
-        for future in _as_they_come(running, pool):
-            job = running[future]
-            answered = future.result()
-            if isinstance(answered, str):
-                failed[job] = answered
-            else:
-                found[job] = answered
-                _keep(store / f"{job.key}.npz", answered)
-            say("methods", len(found) + len(failed), len(jobs))
+    found: dict[Key, Answered] = {}
+    failed: dict[Key, str] = {}
+    files = {method: files_of(method) for method in methods}
+    for bed in beds:
+        ids = sorted(load_answers(bed.folder)[split])
+        with closing(make_engine(bed)) as engine:
+            changed = Counter(
+                filter(None, (engine.why_again(some, split, seeds) for some in files.values()))
+            )
+            for why, count in changed.items():
+                say(f"methods: {count} runs again, {why}", 0, count)
+            runs = {
+                engine.pool.submit(engine.run, some, split, seeds): method
+                for method, some in files.items()
+            }
+            for run in as_completed(runs):
+                method = runs[run]
+                try:
+                    done = run.result()
+                    predictions = {int(seed): by_id for seed, by_id in done.answers.items()}
+                    found[bed, method] = Answered(
+                        answer_matrix(predictions, ids, seeds), done.wall_s / len(seeds)
+                    )
+                except InvalidSubmission as error:
+                    failed[bed, method] = str(error)
+                say("methods", len(found) + len(failed), len(beds) * len(methods))
     return found, failed
-
-
-@contextmanager
-def _doors(jobs: Sequence[Job], open_door: OpenDoor | None) -> Iterator[Mapping[Job, Path]]:
-    """Each job's own socket of the strong model, dealt over its workers, open for as long as the jobs run."""
-    doors: dict[Job, Path] = {}
-    with ExitStack() as stack:
-        if open_door is not None:
-            place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aar-doors-")))
-            for number, job in enumerate(jobs):
-                folder = place / str(number)
-                folder.mkdir()
-                stack.enter_context(open_door(job.testbed, job.split, folder))
-                doors[job] = folder / SOCKET
-        yield doors
-
-
-def _as_they_come(running: Iterable, pool: ProcessPoolExecutor) -> Iterable:
-    """Futures as they are done; on an interruption what has not begun is dropped."""
-    try:
-        yield from as_completed(running)
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
-
-
-def _one_thread() -> None:
-    from threadpoolctl import threadpool_limits
-
-    threadpool_limits(1)
-
-
-def _answer(job: Job, door: Path | None) -> Answered | str:
-    """In a worker: run the job, or say in words what the method did wrong."""
-    task = task_of(job.testbed, job.split, job.seed, door)
-    started = perf_counter()
-    try:
-        probs_M = check_output(runner(job.method)(task, job.seed), len(task.test))
-    except InvalidSubmission as error:
-        return str(error)
-    seconds = perf_counter() - started
-    return Answered((probs_M > 0.5)[np.argsort(np.array(task.test.ids))], seconds)
-
-
-def _load(path: Path) -> Answered:
-    with np.load(path) as stored:
-        return Answered(stored["answers_M"], float(stored["seconds"]))
-
-
-def _keep(path: Path, answered: Answered) -> None:
-    partial = path.with_suffix(f".{os.getpid()}.partial.npz")
-    np.savez_compressed(partial, answers_M=answered.answers_M, seconds=answered.seconds)
-    partial.replace(path)

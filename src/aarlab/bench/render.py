@@ -1,21 +1,39 @@
 """A bench as words: Markdown for a file, a table for the terminal."""
 
-from collections.abc import Sequence
-
 from rich.console import Console
 from rich.table import Table
 
-from aarlab.bench.record import BenchReport, Comparison, ControlRow, LoraRow, MethodRow, TaskTable, Transfer
+from aarlab.bench.bench_record import (
+    BenchReport,
+    Comparison,
+    ControlRow,
+    MethodRow,
+    TaskTable,
+    Transfer,
+)
+from aarlab.core.markdown import code, escaped
+from aarlab.core.markdown import table as table_lines
+from aarlab.core.pgr import NOTHING, pgr_words
 from aarlab.core.records import Measure
 
-HEAD = ("method", "family", "PGR", "accuracy", "PGR in distr.", "PGR out of distr.", "against naive", "s a run")
+HEAD = (
+    "method",
+    "family",
+    "PGR",
+    "accuracy",
+    "PGR in distr.",
+    "PGR out of distr.",
+    "against naive",
+    "s a seed",
+)
 
-SHORT = ("method", "PGR", "accuracy", "against naive", "s a run")  # of them, those that fit a terminal
+# of them, those that fit a terminal
+SHORT = ("method", "PGR", "accuracy", "against naive", "s a seed")
 
 
-def two(measure: Measure | None) -> str:
+def two(measure: Measure) -> str:
     """`0.62 [0.55, 0.69]`."""
-    return "no gap" if measure is None else f"{measure.estimate:.2f} [{measure.lower:.2f}, {measure.upper:.2f}]"
+    return f"{measure.estimate:.2f} [{measure.lower:.2f}, {measure.upper:.2f}]"
 
 
 def three(measure: Measure) -> str:
@@ -26,39 +44,53 @@ def three(measure: Measure) -> str:
 def _against(comparison: Comparison | None) -> str:
     if comparison is None:
         return "-"
-    if not comparison.distinguishable:
-        return f"{comparison.difference.estimate:+.2f}, n.d."
-    return f"{comparison.difference.estimate:+.2f} (p {comparison.p_holm:.2g})"
+    found = (
+        f"{comparison.difference.estimate:+.2f}"
+        if comparison.of == "PGR"
+        else f"{comparison.difference.estimate:+.3f} accuracy"
+    )
+    return (
+        f"{found} (p {comparison.p_holm:.2g})" if comparison.distinguishable else f"{found}, n.d."
+    )
 
 
-def _cells(row: MethodRow) -> tuple[str, ...]:
+def _cells(row: MethodRow, gap: Measure) -> tuple[str, ...]:
+    parts = ((row.accuracy_id, row.pgr_id), (row.accuracy_ood, row.pgr_ood))
     return (
         row.method,
         row.family.value,
-        two(row.pgr),
+        pgr_words(row.pgr, gap),
         three(row.accuracy),
-        two(row.pgr_id),
-        two(row.pgr_ood),
+        *("no items" if accuracy is None else pgr_words(pgr) for accuracy, pgr in parts),
         _against(row.against_naive),
         f"{row.seconds.estimate:.2f}",
     )
 
 
 def _facts(table: TaskTable) -> list[str]:
-    worst = max(row.item_error for row in table.rows)
+    errors = [row.item_error for row in table.rows if row.item_error is not None]
     first = ", ".join(table.with_winner) or "none"
     return [
+        *([table.trouble] if table.trouble else []),
         f"Weak {three(table.weak)}, ceiling {three(table.ceiling)}, gap {three(table.gap)}, "
         f"{table.weak.n} test items (split `{table.split}`).",
-        f"The standard error of a PGR that the sample of items brings is at most {worst:.3f}.",
+        *(
+            [
+                "The standard error of a PGR that the sample of items brings is at most "
+                f"{max(errors):.3f}."
+            ]
+            if errors
+            else []
+        ),
         f"Best: {table.winner}. Not distinguishable from it: {first}.",
     ]
 
 
 def _transfer_line(t: Transfer) -> str:
     return (
-        f"{t.source} -> {t.target}: rank correlation {two(t.tau)} over {t.tau.n} methods; the winner on {t.source}, "
-        f"{t.winner}, has PGR {two(t.winner_pgr)} and rank {t.winner_rank} on {t.target}."
+        f"{t.source} -> {t.target}: rank correlation {two(t.tau)} over {t.tau.n} methods; the "
+        f"winner on {t.source}, {t.winner}, has PGR {pgr_words(t.winner_pgr)} and rank "
+        f"{t.winner_rank} on {t.target}."
     )
 
 
@@ -67,37 +99,56 @@ def markdown(report: BenchReport) -> str:
     spec = report.spec
     kind = "SELECTION DATA: not a result" if spec["selection"] else "report data"
     lines = [
-        f"# Bench `{spec['name']}` ({kind})",
+        f"# Bench {code(spec['name'])} ({kind})",
         "",
-        f"`{report.command}`",
+        code(report.command),
         "",
-        f"Student {spec['student']}: {report.student}.",
+        escaped(f"Student {spec['student']}: {report.student}."),
         f"Hyper-parameters were chosen on data seed {report.selection_seed}; figures are on data "
-        f"seed {', '.join(map(str, spec['data_seeds']))}, with {spec['seeds']} seeds a method and {report.anchor_seeds} an "
-        "anchor. "
-        "In brackets: 95 % bootstrap intervals over items, seeds and anchors, paired. "
-        "P-values are adjusted by Holm over the methods of a task; n.d.: not distinguishable at 5 %.",
+        f"seed {', '.join(map(str, spec['data_seeds']))}, with {spec['seeds']} seeds a method and "
+        f"{report.anchor_seeds} an anchor. In brackets: 95 % intervals of the crossed design of "
+        "items (in groups that share a label) and seeds, the anchors included; differences are "
+        f"paired. A PGR that {NOTHING} has an interval wider than the whole "
+        "gap, or a gap that may be chance. P-values are adjusted by Holm over the methods of a "
+        "task; n.d.: not distinguishable at 5 %.",
         "",
         "![forest](forest.svg)",
         "",
     ]
     for table in report.tables:
-        lines += [f"## {table.task}", "", *_facts(table), ""]
-        lines += [*_table(HEAD, [_cells(row) for row in table.rows]), ""]
+        lines += [f"## {escaped(table.task)}", "", *map(escaped, _facts(table)), ""]
+        lines += [*table_lines(HEAD, [_cells(row, table.gap) for row in table.rows]), ""]
     if report.transfer:
-        lines += ["## Transfer", "", "![transfer](transfer.svg)", "", *(f"- {_transfer_line(t)}" for t in report.transfer), ""]
+        lines += [
+            "## Transfer",
+            "",
+            "![transfer](transfer.svg)",
+            "",
+            *(f"- {escaped(_transfer_line(t))}" for t in report.transfer),
+            "",
+        ]
     if report.controls:
-        lines += ["## Controls", "", *_table(CONTROL_HEAD, [control_cells(c) for c in report.controls]), ""]
-    if report.lora:
-        lines += ["## Fine-tuned (LoRA)", "", *_table(LORA_HEAD, [lora_cells(row) for row in report.lora]), ""]
+        lines += [
+            "## Controls",
+            "",
+            *table_lines(CONTROL_HEAD, [control_cells(c) for c in report.controls]),
+            "",
+        ]
     if report.failures:
-        lines += ["## Failures", "", *(f"- {f}" for f in report.failures), ""]
-    versions = ", ".join(f"{name} {number}" for name, number in report.versions.items())
-    return "\n".join([*lines, f"Versions: {versions}. Code of the methods: `{report.code[:16]}`.", ""])
+        lines += ["## Failures", "", *(f"- {escaped(f)}" for f in report.failures), ""]
+    lines += [escaped(f"Note: {note}") for note in report.notes]
+    return "\n".join([*lines, *([""] if report.notes else []), escaped(made_by(report)), ""])
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
+def made_by(report: BenchReport) -> str:
+    """Which aarlab measured it, with which libraries."""
+    versions = ", ".join(
+        f"{name} {number}" for name, number in report.versions.items() if name != "aarlab"
+    )
+    return (
+        f"Measured by {report.build or 'an older aarlab'}. Code of the methods: "
+        f"{report.code[:16]}; {versions}."
+    )
 
 
 CONTROL_HEAD = ("task", "control", "a sound testbed shows", "accuracy", "as expected")
@@ -105,15 +156,13 @@ CONTROL_HEAD = ("task", "control", "a sound testbed shows", "accuracy", "as expe
 
 def control_cells(row: ControlRow) -> tuple[str, ...]:
     """The cells of CONTROL_HEAD."""
-    return row.task, row.control, row.expected, three(row.accuracy), "yes" if row.as_expected else "NO"
-
-
-LORA_HEAD = ("task", "labels", "items", "accuracy", "PGR (frozen ruler)", "s a run")
-
-
-def lora_cells(row: LoraRow) -> tuple[str, ...]:
-    """The cells of LORA_HEAD."""
-    return row.task, row.labels, str(row.items), three(row.accuracy), two(row.pgr), f"{row.seconds.estimate:.0f}"
+    return (
+        row.task,
+        row.control,
+        row.expected,
+        three(row.accuracy),
+        "yes" if row.as_expected else "NO",
+    )
 
 
 def print_controls(rows: list[ControlRow], console: Console) -> None:
@@ -124,20 +173,18 @@ def print_controls(rows: list[ControlRow], console: Console) -> None:
     console.print(shown)
 
 
-def print_lora(rows: list[LoraRow], console: Console) -> None:
-    """The fine-tuned rows on a terminal."""
-    shown = Table(*LORA_HEAD, box=None, pad_edge=False)
-    for row in rows:
-        shown.add_row(*lora_cells(row))
-    console.print(shown)
-
-
 def print_bench(report: BenchReport, console: Console) -> None:
     """The tables on a terminal."""
     for table in report.tables:
         shown = Table(*SHORT, title=table.task, title_justify="left", box=None, pad_edge=False)
         for row in table.rows:
-            shown.add_row(*(cell for head, cell in zip(HEAD, _cells(row), strict=True) if head in SHORT))
+            shown.add_row(
+                *(
+                    cell
+                    for head, cell in zip(HEAD, _cells(row, table.gap), strict=True)
+                    if head in SHORT
+                )
+            )
         console.print(shown)
         for fact in _facts(table):
             console.print(f"  {fact}")
@@ -145,3 +192,5 @@ def print_bench(report: BenchReport, console: Console) -> None:
         console.print(f"  {_transfer_line(t)}")
     for failure in report.failures:
         console.print(f"  failed: {failure}")
+    for note in (*report.notes, made_by(report)):
+        console.print(f"  {note}")

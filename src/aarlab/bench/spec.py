@@ -1,15 +1,14 @@
 """What a bench measures: one strict record that is the flags and the saved file at once."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
 from aarlab.core.records import Record
+from aarlab.methods.baselines import FIRST_SEED
 from aarlab.problems.problem import SELECTION_SEED
 
-FIRST_SEED = 2001  # report seeds are counted from here; teachers and rows are drawn by them
 TASKS = ("small-chat", "small-math", "small-code")
-BASELINES = ("naive", "confident", "elicitation", "critic", "zero-shot")
 
 
 class Bench(Record):
@@ -22,15 +21,21 @@ class Bench(Record):
     tasks: tuple[str, ...] = TASKS
     """Problems, or JSONL files of items of your own."""
     methods: tuple[str, ...] = ()
-    """Names, or paths of files with a `run(task, seed)` of your own (they run unsandboxed); all that ship if empty."""
+    """Names, or paths of files with a `run(task, seed)` of your own; all that ship if empty."""
     seeds: Annotated[int, Field(ge=2, le=100)] = 5
     """How many seeds a method is run on."""
     data_seeds: tuple[Annotated[int, Field(ge=0)], ...] = (1,)
     """Draw items and splits; their test items are pooled."""
     student: str = "smollm2"
-    """The strong model: smollm2 (frozen), a preset whose models are fine-tuned (qwen, or a YAML file), or double (tests)."""
+    """The strong model: smollm2 (frozen), a preset whose models are fine-tuned (qwen, or a YAML
+    file), or double (tests)."""
     workers: Annotated[int, Field(ge=1)] = 2
-    """Processes, of one thread each."""
+    """Processes for features, and runs of methods at a time, of one thread each."""
+    sandbox: Literal["bubblewrap", "docker", "directory"] = "bubblewrap"
+    """Where methods run; `directory` isolates nothing."""
+    run_timeout_s: Annotated[float, Field(gt=0)] | None = None
+    """Seconds that one method may take on all seeds of a testbed: two minutes if not given, twelve
+    hours where the student is fine-tuned."""
     selection: bool = False
     """Look at the selection seed (0), where hyper-parameters are chosen, and at nothing else."""
 
@@ -40,8 +45,8 @@ class Bench(Record):
             raise ValueError(f"a selection bench looks at data seed {SELECTION_SEED} alone")
         if not self.selection and SELECTION_SEED in self.data_seeds:
             raise ValueError(
-                f"data seed {SELECTION_SEED} is where hyper-parameters were chosen, so nothing is reported on it. "
-                "Take another, or say --selection"
+                f"data seed {SELECTION_SEED} is where hyper-parameters were chosen, so nothing is "
+                "reported on it. Take another, or say --selection"
             )
         return self
 

@@ -1,5 +1,7 @@
-"""One picture of a fleet, for any width. Whatever researchers wrote is one printable line of plain text in it, never markup."""
+"""One frame of `aar watch`, for any width. Researchers' text is shown as one printable line,
+never as markup."""
 
+import textwrap
 from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,26 +13,35 @@ from rich.text import Text
 from aarlab.core.amounts import amount, duration, size
 from aarlab.core.budget import Budget, Spent
 from aarlab.core.printable import one_line
+from aarlab.core.records import Released
 from aarlab.fleet.alarms import alarms, ended
 from aarlab.fleet.progress import Progress, Work
 from aarlab.fleet.state import FleetState, MemberState
 
 WIDE, MEDIUM, SMALL = 150, 76, 44  # characters
 MOST_ALARMS = 8
-COLOURS = {"running": "green", "held": "yellow", "backing off": "yellow", "gave up": "red", "spent": "cyan", "finished": "cyan"}
+ALARM_LINES = 5  # of one alarm
+COLOURS = {
+    "running": "green",
+    "held": "yellow",
+    "backing off": "yellow",
+    "gave up": "red",
+    "spent": "cyan",
+    "finished": "cyan",
+}
 
 
 class Seen(NamedTuple):
-    """What was read at one moment."""
+    """The state of a campaign at one moment."""
 
     campaign: str
-    state: FleetState | None  # None: no supervisor ever spoke
+    state: FleetState | None  # None: no supervisor has run
     progress: Progress | None  # None: there is no ledger yet
     at: float  # seconds since 1970
 
 
 class Row(NamedTuple):
-    """One researcher, from both sources."""
+    """One researcher, from fleet.json and the ledger."""
 
     member: MemberState
     work: Work
@@ -42,14 +53,26 @@ Cell = Callable[[Row], Text]
 
 
 def frame(seen: Seen, *, width: int, rows: int | None = None) -> Group:
-    """The fleet as it was seen. `rows`: at most so many lines in all (None: as many as it takes)."""
+    """The fleet as a table. `rows`: the most lines in all (None: no limit)."""
     state, head = seen.state, [*_head(seen, width), *_alarms(seen, width)]
     if state is None:
-        return Group(*head, _line("No supervisor has run this campaign yet: `aar run`, or `aar demo`.", width))
+        return Group(
+            *head,
+            _line("No supervisor has run this campaign yet: `aar run`, or `aar demo`.", width),
+        )
     room = len(state.members) if rows is None else max(1, rows - len(head) - 4)
     shown = state.members[:room]
     table = _table(
-        [Row(m, seen.progress.of(m.name) if seen.progress else Work(), state.researcher_budget, seen.at) for m in shown], width
+        [
+            Row(
+                m,
+                seen.progress.of(m.name) if seen.progress else Work(),
+                state.researcher_budget,
+                seen.at,
+            )
+            for m in shown
+        ],
+        width,
     )
     left_out = len(state.members) - len(shown)
     return Group(*head, table, *([_line(f"and {left_out} more", width)] if left_out else []))
@@ -64,7 +87,9 @@ def summary(seen: Seen) -> str:
     if state:
         parts += [*_spent_words(state.spent, state.campaign_budget), _left(state, seen.at)]
     found = alarms(state, progress, seen.at)
-    return one_line(", ".join(p for p in parts if p) + "".join(f" | ALARM {words}" for words in found), 2000)
+    return one_line(
+        ", ".join(p for p in parts if p) + "".join(f" | ALARM {words}" for words in found), 2000
+    )
 
 
 def _line(words: str, width: int, style: str = "") -> Text:
@@ -73,20 +98,31 @@ def _line(words: str, width: int, style: str = "") -> Text:
 
 def _head(seen: Seen, width: int) -> list[Text]:
     state, progress = seen.state, seen.progress
-    lines = [" · ".join([seen.campaign, *([_states(state), _left(state, seen.at)] if state else [])])]
+    lines = [
+        " · ".join([seen.campaign, *([_states(state), _left(state, seen.at)] if state else [])])
+    ]
     if progress:
         counts = f"{progress.experiments} experiments, {progress.findings} findings"
         lines.append(" · ".join(filter(None, [counts, _level(progress)])))
     if state:
-        lines.append(" · ".join([*_spent_words(state.spent, state.campaign_budget), _rate(state.spent, progress)]))
+        lines.append(
+            " · ".join(
+                [*_spent_words(state.spent, state.campaign_budget), _rate(state.spent, progress)]
+            )
+        )
         if not ended(state):
-            lines.append(" · ".join(f"{name} {status}" for name, status in state.services.items()) or "no services")
+            lines.append(
+                " · ".join(f"{name} {status}" for name, status in state.services.items())
+                or "no services"
+            )
     found = [line for words in lines for line in _wrapped(words, width)]
-    return [_line(words, width, "bold" if number == 0 else "") for number, words in enumerate(found)]
+    return [
+        _line(words, width, "bold" if number == 0 else "") for number, words in enumerate(found)
+    ]
 
 
 def _wrapped(words: str, width: int) -> list[str]:
-    """Cut at the dots where it is too long."""
+    """Break a long line at its ` · ` separators."""
     lines: list[str] = []
     for part in words.split(" · "):
         if lines and len(lines[-1]) + 3 + len(part) <= width:
@@ -98,8 +134,26 @@ def _wrapped(words: str, width: int) -> list[str]:
 
 def _alarms(seen: Seen, width: int) -> list[Text]:
     found = alarms(seen.state, seen.progress, seen.at)
-    lines = [_line(f"! {words}", width, "bold red") for words in found[:MOST_ALARMS]]
-    return [*lines, *([_line(f"! and {len(found) - MOST_ALARMS} more", width, "red")] if len(found) > MOST_ALARMS else [])]
+    lines = [
+        Text(line, style="bold red", no_wrap=True, overflow="ellipsis")
+        for words in found[:MOST_ALARMS]
+        for line in _folded(f"! {words}", width)
+    ]
+    return [
+        *lines,
+        *(
+            [_line(f"! and {len(found) - MOST_ALARMS} more", width, "red")]
+            if len(found) > MOST_ALARMS
+            else []
+        ),
+    ]
+
+
+def _folded(words: str, width: int) -> list[str]:
+    """An alarm in lines: its cause often stands at its end."""
+    width = max(20, width)
+    whole = one_line(words, ALARM_LINES * width)
+    return textwrap.wrap(whole, width, subsequent_indent="  ") or [whole]
 
 
 def _states(state: FleetState) -> str:
@@ -116,18 +170,26 @@ def _left(state: FleetState, at: float) -> str:
 def _level(progress: Progress) -> str:
     if progress.level_pgr is None or progress.released is None:
         return ""
-    return f"told level PGR {progress.level_pgr:.2f} (provisional) · {released(progress.released)}"
+    return (
+        f"reported level PGR {progress.level_pgr:.2f} (provisional) · {released(progress.released)}"
+    )
 
 
-def released(found: dict) -> str:
-    """`41.2 of 140.0 bits released (3.3 % of the labels), a level is at most 0.11 too high`."""
-    cap = "" if found["cap_bits"] is None else f" of {found['cap_bits']:.1f}"
-    share, bound = found["share_of_labels"], found["inflation_bound"]
-    return f"{found['bits']:.1f}{cap} bits released ({share:.1%} of the labels), a level is at most {bound:.2f} too high"
+def released(found: Released) -> str:
+    """`41.2 of 140.0 bits released (3.3 % of the labels), a level is at most 0.11 (0.54 PGR) too
+    high`."""
+    cap = "" if found.cap_bits is None else f" of {found.cap_bits:.1f}"
+    share, bound = found.share_of_labels, found.inflation_bound
+    # older receipts lack it
+    pgr = "" if (of := found.inflation_bound_pgr) is None else f" ({of:.2f} PGR)"
+    return (
+        f"{found.bits:.1f}{cap} bits released ({share:.1%} of the labels), a level is at most "
+        f"{bound:.2f}{pgr} too high"
+    )
 
 
 def _rate(spent: Spent, progress: Progress | None) -> str:
-    """Dollars a researcher-hour, and what they leave out."""
+    """Dollars per researcher-hour, and which costs are not included."""
     if not spent.wall_s:
         return "cost per researcher-hour unknown"
     left_out = progress.tally.unknown if progress else ()
@@ -138,9 +200,11 @@ def _rate(spent: Spent, progress: Progress | None) -> str:
 
 
 def _amounts(spent: Spent, budget: Budget) -> list[tuple[str, float]]:
-    """Each kind of spend in words, and the share of its limit that is spent (0.0 where there is no limit)."""
+    """Each kind of spending as text, and the spent share of its limit (0.0 if it has no limit)."""
 
-    def one(used: float, limit: float | None, words: Callable[[float], str], unit: str, sign: str = "") -> tuple[str, float]:
+    def one(
+        used: float, limit: float | None, words: Callable[[float], str], unit: str, sign: str = ""
+    ) -> tuple[str, float]:
         of, share = ("", 0.0) if limit is None else (f"/{words(limit)}", used / limit)
         return f"{sign}{words(used)}{of}{unit}", share
 
@@ -156,7 +220,7 @@ def _spent_words(spent: Spent, budget: Budget) -> list[str]:
     return [words for words, _ in _amounts(spent, budget)]
 
 
-# --- the table --------------------------------------------------------------------------------------------------------
+# --- the table ------------------------------------------------------------------------------------
 
 
 def _table(rows: list[Row], width: int) -> Table:
@@ -164,13 +228,17 @@ def _table(rows: list[Row], width: int) -> Table:
     table = Table(box=None, padding=(0, 1) if small else 0, expand=True, show_edge=False)
     columns: list[tuple[str, Cell, int | None]] = [("researcher", _name, 14 if medium else 13)]
     columns += [("state", _state, (15 if medium else 9) if small else None)]
-    columns += [("best told", _best, 14 if medium else 9)] if small else []
+    columns += [("best reported", _best, 14 if medium else 9)] if small else []
     columns += [("exp", _experiments, 5)] if medium else []
-    columns += [("spent", _all_spent if wide else _most_spent, 54 if wide else 15)] if medium else []
+    columns += (
+        [("spent", _all_spent if wide else _most_spent, 54 if wide else 15)] if medium else []
+    )
     columns += [("memory/disk", _held, 15)] if wide else []
     columns += [("last action", _last, None)] if small else []
     for title, _, fixed in columns:
-        table.add_column(title, no_wrap=True, overflow="ellipsis", width=fixed, ratio=None if fixed else 1)
+        table.add_column(
+            title, no_wrap=True, overflow="ellipsis", width=fixed, ratio=None if fixed else 1
+        )
     for row in rows:
         table.add_row(*(cell(row) for _, cell, _ in columns))
     return table
@@ -200,7 +268,7 @@ def _all_spent(row: Row) -> Text:
 
 
 def _most_spent(row: Row) -> Text:
-    """What is nearest to its limit; dollars where nothing has one."""
+    """The spending that is nearest to its limit; dollars if nothing has a limit."""
     return Text(max(_amounts(row.member.spent, row.budget), key=lambda found: found[1])[0])
 
 
@@ -212,4 +280,6 @@ def _last(row: Row) -> Text:
     at = row.member.last_action_at
     if at is None:
         return Text("-")
-    return Text(f"{duration(row.at - at)}: {one_line(row.member.last_action, 200) or 'nothing printed yet'}")
+    return Text(
+        f"{duration(row.at - at)}: {one_line(row.member.last_action, 200) or 'nothing printed yet'}"
+    )

@@ -1,235 +1,201 @@
 """The `aar` command. What takes long to import is imported by the command that needs it."""
 
+import inspect
 import signal
 import sys
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, NoReturn
 
 import typer
-import yaml
+from click import Command, Context, HelpFormatter
 from rich.console import Console
 from rich.markup import escape
+from typer.core import TyperGroup
 
-from aarlab.cli import detectors as detectors_
-from aarlab.cli import directions as directions_
-from aarlab.cli import evaluator as evaluator_
-from aarlab.cli import families as families_
-from aarlab.cli import lab, ledger
+from aarlab.cli import bench_command as bench_
+from aarlab.cli import campaigns_command as campaigns
+from aarlab.cli import compare_command as compare_
+from aarlab.cli import detail
+from aarlab.cli import directions_command as directions_
+from aarlab.cli import evaluator_command as evaluator_
+from aarlab.cli import families_command as families_
+from aarlab.cli import grade_command as grade_
+from aarlab.cli import items_command as items_
+from aarlab.cli import lab_command as lab
+from aarlab.cli import ledger_command as ledger
+from aarlab.cli import problem_command as problem_
 from aarlab.cli import redteam as redteam_
-from aarlab.core.errors import AarError, Misconfigured
+from aarlab.cli import web_command as web_
+from aarlab.cli.path_type import path
+from aarlab.cli.run_command import FIELDS, console, demo, print_report, run, serve, show
+from aarlab.core.errors import AarError, Misconfigured, Transient
+from aarlab.core.layout import CampaignFolder
+from aarlab.core.os_errors import in_words
 from aarlab.core.printable import printable
-from aarlab.core.records import Record, validated
 from aarlab.core.settings import home, set_data_from
-from aarlab.fleet.campaign import Campaign, begun, load, placed
+from aarlab.core.showing import only_showing, open_streams
+from aarlab.core.store import StoreError
+from aarlab.fleet.campaign import begun, load
 
-if TYPE_CHECKING:
-    from aarlab.cli.show import Show
-
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-console = Console(highlight=False)
-Set = Annotated[list[str] | None, typer.Option("--set", "-s", help="a campaign field, FIELD=VALUE; repeatable")]
-
-
-def _shown(value: object) -> str:
-    """A default as --set takes it: YAML in one line."""
-    plain = value.model_dump() if isinstance(value, Record) else list(value) if isinstance(value, tuple) else value
-    return yaml.safe_dump(plain, default_flow_style=True, sort_keys=False, width=1000).removesuffix("...\n").strip()
+GROUPS = {
+    "Run": ("demo", "run", "confirm", "report", "compare"),
+    "Look after campaigns": ("ls", "watch", "web", "transcript", "stop", "rm", "ledger"),
+    "Measure": ("bench", "controls", "grade", "redteam", "simulate"),
+    "Serve and connect": ("evaluator", "serve", "token", "lab"),
+    "Prepare": ("doctor", "problem", "items", "directions", "families"),
+}
 
 
-HELP = "Fields and their defaults:\n\n" + "\n\n".join(
-    f"{name} = {_shown(field.get_default(call_default_factory=True))}: {field.description}"
-    for name, field in Campaign.model_fields.items()
+class Grouped(TyperGroup):
+    """Help with the commands in groups, each with its first sentence whole."""
+
+    def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
+        for title, names in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, _first_sentence(self.commands[name])) for name in names])
+
+
+def _first_sentence(command: Command) -> str:
+    return (command.help or "").split("\n\n")[0].replace("\n", " ").partition(". ")[0].rstrip(".")
+
+
+app = typer.Typer(
+    cls=Grouped,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
 
-def _campaign(fields: list[str] | None, **given: object) -> Campaign:
-    """The record from FIELD=VALUE words, YAML-typed, over given ones."""
-    for word in fields or []:
-        name, _, value = word.partition("=")
-        given[name] = yaml.safe_load(value)
-    return placed(validated(Campaign, given, "--set"), Path.cwd())
+def _print_version(asked: bool) -> None:
+    from aarlab.core.own_code import this_build
+
+    if asked:
+        print(this_build())
+        raise typer.Exit
 
 
-@app.command(help="Walk the whole path: testbed, baselines, nine researchers, confirmation, report. Resumes.\n\n" + HELP)
-def demo(fields: Set = None) -> None:
-    _walk(_campaign(fields, confirm_on_fresh=False, confirm_on_pair=False, transfer=()))
-
-
-@app.command(help="Run the campaign that a YAML file describes (see `aar demo --help` for its fields); a begun one goes on.")
-def run(
-    campaign: Annotated[Path | None, typer.Argument(help="CAMPAIGN.yaml")] = None,
-    resume: Annotated[str | None, typer.Option(help="the name of a begun campaign, which goes on as it was begun")] = None,
-) -> None:
-    if (campaign is None) == (resume is None):
-        raise Misconfigured("Give the campaign's YAML file, or --resume NAME for one that was begun.")
-    _walk(load(campaign) if campaign else begun(home().campaigns, str(resume)))
-
-
-Tasks = Annotated[
-    list[str] | None, typer.Option("--task", help="a problem, or ITEMS.jsonl; repeatable; the student's three if none is given")
-]
-From = Annotated[Path | None, typer.Option("--from", help="DIR/<owner>/<name>/...: files instead of the hub's")]
-DataSeeds = Annotated[list[int] | None, typer.Option("--data-seed", help="draws items; repeatable, pooled [1]")]
-BenchName = Annotated[str, typer.Option(help="folder under AAR_HOME/benches")]
-StudentName = Annotated[str, typer.Option(help="smollm2; qwen or PRESET.yaml (fine-tuned); double (measures nothing real)")]
-Workers = Annotated[int, typer.Option(help="processes of one thread each")]
-
-
-@app.command(help="Measure methods on problems: table, forest plot, transfer heat map, JSON. Resumes.")
-def bench(  # noqa: PLR0913 - each a flag
+@app.callback()
+def _every(
     *,
-    task: Tasks = None,
-    method: Annotated[list[str] | None, typer.Option(help="a method's name or FILE.py; repeatable; all if none")] = None,
-    baselines: Annotated[bool, typer.Option("--baselines", help="the four classic baselines and zero-shot")] = False,
-    seeds: Annotated[int, typer.Option(help="runs of each method")] = 5,
-    data_seed: DataSeeds = None,
-    name: BenchName = "bench",
-    student: StudentName = "smollm2",
-    workers: Workers = 2,
-    selection: Annotated[bool, typer.Option("--selection", help="look at data seed 0, to choose hyper-parameters")] = False,
-    from_: From = None,
+    verbose: detail.Verbose = False,
+    quiet: detail.Quiet = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="print version, commit and source, then exit",
+        ),
+    ] = False,
 ) -> None:
-    from aarlab.bench.render import print_bench
-    from aarlab.bench.run import run as run_bench
-    from aarlab.bench.spec import BASELINES, SELECTION_SEED, Bench
-    from aarlab.runs.students import tasks_of
-
-    if from_ is not None:
-        set_data_from(from_)
-    task = task or list(tasks_of(student))
-    method = [*(method or []), *(BASELINES if baselines else [])]
-    given = {"name": name, "seeds": seeds, "student": student, "workers": workers, "selection": selection}
-    given |= {"data_seeds": tuple(data_seed or ([SELECTION_SEED] if selection else [1]))}
-    given |= ({"tasks": tuple(task)} if task else {}) | ({"methods": tuple(method)} if method else {})
-    made, folder = run_bench(validated(Bench, given, "aar bench"), home(), _show())
-    print_bench(made, console)
-    print(f"bench: {folder}")
+    del version
+    detail.set_detail(verbose=verbose, quiet=quiet)
 
 
-@app.command(help="Break one thing at a time and see that the testbed notices: the controls' table. Fails if one does not.")
-def controls(
-    *,
-    task: Tasks = None,
-    seeds: Annotated[int, typer.Option(help="runs of each control")] = 5,
-    data_seed: DataSeeds = None,
-    name: BenchName = "bench",
-    student: StudentName = "smollm2",
-    workers: Workers = 2,
-) -> None:
-    from aarlab.bench.render import print_controls
-    from aarlab.bench.run import run_controls
-    from aarlab.bench.spec import Bench
-
-    given = {"name": name, "seeds": seeds, "student": student, "workers": workers, "data_seeds": tuple(data_seed or [1])}
-    spec = validated(Bench, given | ({"tasks": tuple(task)} if task else {}), "aar controls")
-    rows, path = run_controls(spec, home(), _show())
-    print_controls(rows, console)
-    print(f"controls: {path}")
-    if not all(row.as_expected for row in rows):
-        raise typer.Exit(1)
-
-
-@app.command(help="Fine-tune the student itself (LoRA) on weak and on true labels, beside the frozen figures. Minutes a run.")
-def lora(
-    *,
-    task: Tasks = None,
-    seeds: Annotated[int, typer.Option(help="runs of each kind of labels")] = 2,
-    items: Annotated[int, typer.Option(help="how many student items to train on")] = 640,
-    data_seed: DataSeeds = None,
-    name: BenchName = "bench",
-) -> None:
-    from aarlab.bench.render import print_lora
-    from aarlab.bench.run import run_lora
-    from aarlab.bench.spec import Bench
-
-    given = {"name": name, "seeds": seeds, "data_seeds": tuple(data_seed or [1]), "tasks": tuple(task or ["small-chat"])}
-    rows, path = run_lora(validated(Bench, given, "aar lora"), items, home(), _show())
-    print_lora(rows, console)
-    print(f"lora: {path}")
-
-
-@app.command(help="Serve a campaign's evaluator and forum on loopback (tools for agents at /mcp), without starting a fleet.")
-def serve(fields: Set = None, port: Annotated[int, typer.Option(help="on 127.0.0.1; 0 picks a free one")] = 0) -> None:
-    from aarlab.cli.path import prepared
-    from aarlab.server.serve import run as run_server
-
-    campaign = _campaign(fields)
-    if campaign.mode == "code":
-        raise Misconfigured("`aar serve` runs nobody's code, and mode=code needs that. Use `aar run`, or mode=predictions.")
-    bed = prepared(campaign, home(), _show())
-    folder = home().campaigns / campaign.name
-    console.print(f"address and operator's token: {folder / 'server'} (address.json, operator.token). Ctrl-C stops.")
-    run_server(bed.folder, folder, policy=campaign.policy, port=port, paths=[])
-
-
-app.command("evaluator")(evaluator_.evaluator)
-app.command("token")(evaluator_.token)
-
-
-@app.command(help="The whole release gate on a finished campaign: a fresh draw, another pair, transfer problems. Resumes.")
+@app.command(
+    help=(
+        "Confirm the leaders of a finished campaign: re-runs on final, on a fresh draw of the "
+        "data, with another teacher and student, and on transfer problems. Run it again to "
+        "resume."
+    )
+)
+@only_showing()
+@detail.shows_progress
 def confirm(
     name: Annotated[str, typer.Argument(help="the campaign's name")] = "demo",
-    snapshot: Annotated[str | None, typer.Option(help="a snapshot's hash, or its beginning; the leaders if not given")] = None,
+    snapshot: Annotated[
+        str | None, typer.Option(help="a snapshot's hash, or the first digits of it [the leaders]")
+    ] = None,
 ) -> None:
-    from aarlab.cli.confirm import confirm as confirm_
-    from aarlab.report.render import print_report
+    begun(home().campaigns, name)  # before seconds of imports
 
-    made, path = confirm_(name, home(), _show(), snapshot=snapshot)
-    print_report(made, console)
-    print(f"report: {path}")
+    from aarlab.cli.confirm_command import confirm as confirm_
+
+    print_report(*confirm_(name, home(), show(), snapshot=snapshot))
 
 
-@app.command(help="Write the report of a campaign again from its ledger.")
+@app.command(help="Write a campaign's report again from its ledger.")
+@detail.shows_progress
 def report(name: Annotated[str, typer.Argument(help="the campaign's name")] = "demo") -> None:
-    from aarlab.cli.path import prepared, reported
-    from aarlab.report.render import print_report
-
     campaign, folder = begun(home().campaigns, name), home().campaigns / name
-    made, path = reported(campaign, prepared(campaign, home(), _show()), folder)
-    print_report(made, console)
-    print(f"report: {path}")
+
+    from aarlab.fleet.prepare import prepared
+    from aarlab.report.verified import reported
+
+    print_report(
+        *reported(campaign, prepared(campaign, home(), show(), again=False), folder, live=True)
+    )
 
 
-@app.command(help="Watch a fleet: states, told levels, spend against budget, last actions, alarms. q or Ctrl-C ends it.")
+@app.command(
+    help=(
+        "Watch a fleet: states, reported levels, spending, last actions, alarms. Quit with q or "
+        "Ctrl-C."
+    )
+)
 def watch(
     name: Annotated[str, typer.Argument(help="the campaign's name")] = "demo",
-    once: Annotated[bool, typer.Option("--once", help="print one frame and end")] = False,
+    once: Annotated[bool, typer.Option("--once", help="print one frame and exit")] = False,
 ) -> None:
     from aarlab.cli.watch import watch as watch_
 
     watch_(home().campaigns / name, console, once=once)
 
 
-@app.command(help="Read what a researcher did (its latest life, or --life N), or search all researchers' transcripts.")
+@app.command(
+    help=(
+        "Show a researcher's transcript (its latest incarnation, or --life N), or search all "
+        "transcripts."
+    )
+)
 def transcript(
     name: Annotated[str, typer.Argument(help="the campaign's name")],
-    researcher: Annotated[str | None, typer.Argument(help="researcher-3, say")] = None,
+    researcher: Annotated[str | None, typer.Argument(help="for example researcher-3")] = None,
     *,
-    life: Annotated[int | None, typer.Option(help="which life; the latest if not given")] = None,
-    tail: Annotated[bool, typer.Option("--tail", help="the last steps, and what is added until Ctrl-C")] = False,
-    full: Annotated[bool, typer.Option("--full", help="every line of every step")] = False,
-    search: Annotated[str | None, typer.Option(help="steps of any researcher that have all these words")] = None,
+    life: Annotated[int | None, typer.Option(help="number of the incarnation [the latest]")] = None,
+    tail: Annotated[
+        bool, typer.Option("--tail", help="show the last steps, then new ones until Ctrl-C")
+    ] = False,
+    full: Annotated[bool, typer.Option("--full", help="show every line of every step")] = False,
+    search: Annotated[
+        str | None,
+        typer.Option(help="find the steps of all researchers that contain all these words"),
+    ] = None,
 ) -> None:
-    from aarlab.cli import transcripts
+    from aarlab.cli import transcripts_command as transcripts
 
     folder = home().campaigns / name
-    if not (folder / "transcripts").is_dir():
+    if not CampaignFolder(folder).transcripts.is_dir():
         begun(home().campaigns, name)
     if search is not None:
         transcripts.search(folder, search, console)
     elif researcher is None:
-        raise Misconfigured("Say whose transcript, or what to look for: `aar transcript NAME RESEARCHER`, or --search WORDS.")
+        raise Misconfigured(
+            "Name a researcher (`aar transcript NAME RESEARCHER`), or give words to search for "
+            "(--search)."
+        )
     else:
-        (transcripts.tail if tail else transcripts.show)(folder, researcher, console, life=life, full=full)
+        (transcripts.tail if tail else transcripts.show)(
+            folder, researcher, console, life=life, full=full
+        )
 
 
-@app.command(help="Say what is missing on this machine and how to mend it.")
+@app.command(help="Check this machine: report what is missing and how to fix it.")
 def doctor(
     *,
-    campaign: Annotated[Path | None, typer.Option(help="CAMPAIGN.yaml: say what that campaign needs, too")] = None,
-    preset: Annotated[str | None, typer.Option(help="qwen or PRESET.yaml: what it needs, and what it would cost")] = None,
-    from_: From = None,
-    usd_per_gpu_hour: Annotated[float | None, typer.Option(min=0, help="for the estimate of a preset")] = None,
+    campaign: Annotated[
+        Path | None,
+        typer.Option(parser=path, help="CAMPAIGN.yaml: check also what this campaign needs"),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="qwen or PRESET.yaml: check what it needs; estimate its hours"),
+    ] = None,
+    from_: bench_.From = None,
 ) -> None:
     from aarlab.cli.doctor import examine
 
@@ -237,47 +203,64 @@ def doctor(
     if preset is not None:
         from aarlab.cli.doctor_preset import checks
         from aarlab.models import preset as presets
-        from aarlab.models.cost import USD_PER_GPU_HOUR
 
         if from_ is not None:
             set_data_from(from_)
         chosen = presets.preset(preset)
-        more[f"preset {chosen.name}"] = checks(chosen, USD_PER_GPU_HOUR if usd_per_gpu_hour is None else usd_per_gpu_hour)
+        more[f"preset {chosen.name}"] = checks(chosen)
     if not examine(console, load(campaign) if campaign else None, more):
         raise typer.Exit(1)
 
 
-def _show() -> "Show":
-    from aarlab.cli.show import Show
-
-    return Show(console)
-
-
-app.add_typer(lab.app, name="lab", help="Inside a sandbox: what a researcher has of the lab.")
-app.add_typer(ledger.app, name="ledger", help="Verify a campaign's record, and find where a figure comes from.")
-for _command in (redteam_.redteam, redteam_.simulate, detectors_.detectors, directions_.directions, families_.families):
+app.add_typer(lab.app, name="lab", help="The lab's tools, for a researcher inside a sandbox.")
+app.add_typer(
+    ledger.app, name="ledger", help="Verify a campaign's ledger, and find the source of a figure."
+)
+app.command(help=f"{inspect.getdoc(demo)}\n\n{FIELDS}")(demo)
+app.add_typer(
+    problem_.app, name="problem", help="Write, examine and show problems in folders of your own."
+)
+for _command in (
+    *(run, serve, compare_.compare, campaigns.ls, web_.web, campaigns.stop, campaigns.rm),
+    *(bench_.bench, bench_.controls, grade_.grade, redteam_.redteam, redteam_.simulate),
+    *(items_.items, directions_.directions, families_.families),
+    *(evaluator_.evaluator, evaluator_.token),
+):
     app.command()(_command)
 
 
-def _walk(campaign: Campaign) -> None:
-    from aarlab.cli.path import walk
-    from aarlab.report.render import print_report
-
-    try:
-        made, path = walk(campaign, home(), _show())
-    except KeyboardInterrupt:
-        print("Stopped. All that was done is kept; the same command goes on from here.", file=sys.stderr)
-        raise typer.Exit(130) from None
-    print_report(made, console)
-    print(f"report: {path}")
-
-
 def main() -> None:
-    """The entry point: our errors become one sentence and an exit status."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    """The entry point. An AarError, or an error of the system, becomes a message on stderr and an
+    exit status."""
+    open_streams()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
         app()
     except AarError as error:
-        words = escape(printable(str(error)))  # it may quote what a researcher wrote
-        Console(stderr=True, highlight=False).print(f"[bold]{error.whose_move}[/bold]: {words}", soft_wrap=True)
-        sys.exit(2)
+        _refuse(error)
+    except (OSError, StoreError) as error:
+        _refuse(in_words(error))
+    except BrokenExecutor:
+        _refuse(
+            Transient(
+                "A worker process was killed or ran out of memory. Finished work is kept: run "
+                "the same command again to resume. If this happens again, use fewer workers or "
+                "more memory."
+            )
+        )
+
+
+# the operator is whoever reads it
+WHOSE_MOVE = {"operator": "error", "submitter": "error in what was submitted"}
+
+
+def _refuse(error: AarError) -> NoReturn:
+    message = escape(printable(str(error)))  # it may quote a researcher's text
+    with only_showing():
+        Console(stderr=True, highlight=False).print(
+            f"[bold]{WHOSE_MOVE.get(error.whose_move, error.whose_move)}[/bold]: {message}",
+            soft_wrap=True,
+        )
+    sys.exit(2)

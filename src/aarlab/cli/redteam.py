@@ -1,131 +1,164 @@
-"""`aar redteam` and `aar simulate`: what the evaluator's answers are worth to attackers and to honest researchers."""
+"""`aar redteam` and `aar simulate`: what attackers gain and honest researchers lose under the
+evaluator's policies."""
 
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from aarlab.cli.out import write
+from aarlab.cli.path_type import path
+from aarlab.core.held_folder import HeldFolder
+from aarlab.core.showing import only_showing
+
+if TYPE_CHECKING:
+    from aarlab.redteam.attack_table import RedTeam
+    from aarlab.redteam.system import Row
 
 console = Console(highlight=False)
 SHOWN = ["default", "exact", "strict", "roomy", "rounded", "ladder"]
-OFFERED = ["exact", "rounded", "ladder", "strict", "default", "roomy", "none"]
-Items = Annotated[int, typer.Option("--n", min=10, help="hidden labels")]
-Workers = Annotated[int, typer.Option(min=1, help="processes")]
+OFFERED = ["exact", "rounded", "ladder", "strict", "default", "roomy"]
 
 
-def redteam(
+@only_showing()
+def redteam(  # noqa: PLR0913 - options
     *,
-    policy: Annotated[list[str] | None, typer.Option(help=f"repeatable; if none is given: {', '.join(SHOWN)}")] = None,
-    n: Items = 1_263,
-    queries: Annotated[list[int] | None, typer.Option(help="report after so many questions; repeatable")] = None,
+    policy: Annotated[
+        list[str] | None, typer.Option(help=f"a policy; repeatable [{', '.join(SHOWN)}]")
+    ] = None,
+    n: Annotated[int, typer.Option("--n", min=10, help="hidden labels")] = 1_263,
+    start: Annotated[
+        float, typer.Option(min=0.5, max=1, help="accuracy that attackers start from")
+    ] = 0.57,
+    gap: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="ceiling - weak accuracy, as the step follows it [none]"),
+    ] = None,
+    queries: Annotated[
+        list[int] | None, typer.Option(help="report after this many queries; repeatable")
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="independent sets of labels")] = 4,
-    workers: Workers = 2,
-    system: Annotated[bool, typer.Option("--system", help="attack the whole system instead: server, names, races")] = False,
-    sandbox: Annotated[bool, typer.Option("--sandbox", help="attack from inside a researcher's sandbox instead")] = False,
-    out: Annotated[Path | None, typer.Option(help="folder for redteam.json and .md (system., sandbox.)")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="processes")] = 2,
+    system: Annotated[
+        bool, typer.Option("--system", help="attack the whole system instead: server, names, races")
+    ] = False,
+    sandbox: Annotated[
+        bool, typer.Option("--sandbox", help="attack from inside a researcher's sandbox instead")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(parser=path, help="folder for redteam.json and .md (system., sandbox.)"),
+    ] = None,
 ) -> None:
-    """Attack the evaluator's policies with every known attack; exits with 1 where a proven bound was exceeded."""
+    """Attack the evaluator's policies with every known attack. Exits with 1 if a proven bound is
+    exceeded."""
     if system or sandbox:
         (_attack_system if system else _attack_sandbox)(out)
         return
-    from aarlab.redteam.table import QUERIES, attack_all, markdown, summary
+    from aarlab.redteam.attack_table import QUERIES, attack_all, summary
 
-    asked, policies = queries or list(QUERIES), policy or SHOWN
-    with _progress() as say:
-        result = attack_all(policies, n=n, seeds=seeds, queries=asked, workers=workers, say=say)
+    asked, policies, scale = queries or list(QUERIES), policy or SHOWN, {"start": start, "gap": gap}
+    with _progress() as progress:
+        result = attack_all(
+            policies, n=n, seeds=seeds, queries=asked, workers=workers, progress=progress, **scale
+        )
     console.print(summary(result))
     if out is not None:
-        options = "".join(f" --policy {p}" for p in policy or ()) + "".join(f" --queries {q}" for q in queries or ())
-        write(out / "redteam.json", result.model_dump_json(indent=1))
-        write(out / "redteam.md", markdown(result, f"aar redteam --n {n} --seeds {seeds}{options} --out {out}"))
+        _write_attacks(result, out)
     broken = sorted({f"{c.policy}: {c.attack}" for c in result.cells if not c.held})
     if broken:
-        console.print(f"Beyond the proven bound: {'; '.join(broken)}")
+        console.print(f"The proven bound was exceeded: {'; '.join(broken)}")
         raise typer.Exit(1)
+
+
+def _write_attacks(result: "RedTeam", out: Path) -> None:
+    """Write the grid as JSON and as a page that says which command makes it."""
+    from aarlab.redteam.attack_table import markdown
+
+    given = [("n", result.n), ("seeds", result.seeds), ("start", result.start), ("gap", result.gap)]
+    given += [("policy", p) for p in dict.fromkeys(c.policy for c in result.cells)]
+    given += [("queries", q) for q in result.queries]
+    options = "".join(f" --{name} {value}" for name, value in given if value is not None)
+    write(out / "redteam.json", result.model_dump_json(indent=1))
+    write(out / "redteam.md", markdown(result, f"aar redteam{options} --out {out}"))
 
 
 def _attack_system(out: Path | None) -> None:
     from aarlab.redteam.system import Scale, attack_system, markdown, summary
 
-    with _progress() as say, TemporaryDirectory(prefix="aar-redteam-") as folder:
-        rows = attack_system(Path(folder), Scale(), say=say)
-    console.print(summary(rows))
-    if out is not None:
-        write(out / "system.json", json.dumps([row.model_dump() for row in rows], indent=1))
-        write(out / "system.md", markdown(rows, f"aar redteam --system --out {out}"))
-    if broken := [row.attack for row in rows if not row.held]:
-        console.print(f"Not held: {'; '.join(broken)}")
-        raise typer.Exit(1)
+    with _progress() as progress, HeldFolder() as held:
+        rows = attack_system(held.path, Scale(), progress=progress)
+    _tell(rows, summary(rows), partial(markdown, rows), "system", out)
 
 
 def _attack_sandbox(out: Path | None) -> None:
     from aarlab.redteam.on_sandbox import attack_sandbox
     from aarlab.redteam.sandbox_page import markdown, summary
     from aarlab.sandbox.bubblewrap import Bubblewrap
-    from aarlab.sandbox.disk import scratch
+    from aarlab.sandbox.disk_usage import scratch
 
     Bubblewrap.require()
-    with _progress() as say, scratch("aar-redteam-") as folder:
-        rows = attack_sandbox(folder, say=say)
-    console.print(summary(rows, Bubblewrap.limits_held()))
+    with _progress() as progress, scratch() as folder:
+        rows = attack_sandbox(folder, progress=progress)
+    limits = Bubblewrap.limits_held()
+    _tell(rows, summary(rows, limits), partial(markdown, rows, limits), "sandbox", out)
+
+
+def _tell(
+    rows: "list[Row]", table: Table, page: Callable[[str], str], name: str, out: Path | None
+) -> None:
+    """Print a table of attacks, and write it as JSON and as a page. Exits with 1 if one
+    succeeded."""
+    console.print(table)
     if out is not None:
-        write(out / "sandbox.json", json.dumps([row.model_dump() for row in rows], indent=1))
-        write(out / "sandbox.md", markdown(rows, Bubblewrap.limits_held(), f"aar redteam --sandbox --out {out}"))
+        write(out / f"{name}.json", json.dumps([row.model_dump() for row in rows], indent=1))
+        write(out / f"{name}.md", page(f"aar redteam --{name} --out {out}"))
     if broken := [row.attack for row in rows if not row.held]:
-        console.print(f"Not held: {'; '.join(broken)}")
+        console.print(f"Attacks that succeeded: {'; '.join(broken)}")
         raise typer.Exit(1)
 
 
+@only_showing()
 def simulate(
     *,
-    n: Annotated[list[int] | None, typer.Option("--n", min=10, help="hidden labels; repeatable [1263]")] = None,
+    n: Annotated[
+        list[int] | None,
+        typer.Option("--n", min=10, help="independent hidden labels; repeatable [1263]"),
+    ] = None,
     agents: Annotated[int, typer.Option(min=1, help="honest researchers")] = 9,
-    bundles: Annotated[int, typer.Option(min=1, help="submissions of each")] = 60,
+    bundles: Annotated[int, typer.Option(min=1, help="submissions of each agent")] = 60,
     repetitions: Annotated[int, typer.Option(min=10, help="simulated fleets")] = 300,
-    policy: Annotated[list[str] | None, typer.Option(help=f"repeatable; if none is given: {', '.join(OFFERED)}")] = None,
-    workers: Workers = 2,
-    scan: Annotated[bool, typer.Option("--scan", help="how the default was chosen; many minutes")] = False,
-    out: Annotated[Path | None, typer.Option(help="folder for simulate.json and .md (scan.json and .md)")] = None,
+    policy: Annotated[
+        list[str] | None, typer.Option(help=f"a policy; repeatable [{', '.join(OFFERED)}]")
+    ] = None,
+    start: Annotated[float, typer.Option(min=0, max=1, help="accuracy of the first method")] = 0.57,
+    ceiling: Annotated[
+        float, typer.Option(min=0, max=1, help="that of the best possible method")
+    ] = 0.90,
 ) -> None:
-    """What each policy costs honest researchers and gives attackers, for n hidden labels, and which to take."""
-    if scan:
-        _scan(workers, out)
-        return
-    from aarlab.redteam.honest import Plan
-    from aarlab.redteam.laboratory import compare
-    from aarlab.redteam.laboratory_page import markdown, tables
+    """Simulate honest researchers on n hidden labels under each policy: what is reported, its
+    bound, their loss. With advice on the policy to take."""
+    from aarlab.evaluation.scoring.hidden_labels import Ruler
+    from aarlab.fleet.outset import advice, outset
 
-    plans = [Plan(items, agents, bundles, repetitions) for items in n or [1_263]]
-    with _progress() as say:
-        made = [compare(policy or OFFERED, plan, workers=workers, say=say) for plan in plans]
-    for lab in made:
-        for table in tables(lab):
-            console.print(table)
-        console.print(lab.advice)
-    if out is not None:
-        options = "".join(f"--n {plan.n} " for plan in plans)
-        options += f"--agents {agents} --bundles {bundles} --repetitions {repetitions}"
-        options += "".join(f" --policy {p}" for p in policy or ())
-        write(out / "simulate.json", json.dumps([lab.model_dump(mode="json") for lab in made], indent=1))
-        write(out / "simulate.md", markdown(made, f"aar simulate {options} --out {out}"))
-
-
-def _scan(workers: int, out: Path | None) -> None:
-    from aarlab.redteam.scan import markdown, scan
-
-    with _progress() as say:
-        made = scan(workers=workers, say=say)
-    text = markdown(made, f"aar simulate --scan --out {out}")
-    console.print(text)
-    if out is not None:
-        write(out / "scan.json", made.model_dump_json(indent=1))
-        write(out / "scan.md", text)
+    if start >= ceiling:
+        raise typer.BadParameter(f"--start {start:g} must be below --ceiling {ceiling:g}.")
+    fleet = {"agents": agents, "bundles": bundles, "fleets": repetitions}
+    for items in n or [1_263]:
+        with _progress() as progress:
+            for name in policy or OFFERED:
+                progress(f"{items:,} labels, {name}")
+                # no gap: PGR would need the weak teacher's accuracy
+                ruler = Ruler(start, ceiling, start, gap=False)
+                console.print(outset(name, items, ruler, **fleet).outlook)
+            progress(f"{items:,} labels, advice")
+            console.print(advice(items, start, ceiling, **fleet))
 
 
 @contextmanager

@@ -1,8 +1,11 @@
-"""`aar watch`: a fleet as it is now, from fleet.json and the ledger; works whether or not anything runs."""
+"""`aar watch`: show a fleet's current state from fleet.json and the ledger, also when nothing
+runs."""
 
 import select
+import signal
 import sys
 import termios
+import threading
 import time
 import tty
 from collections.abc import Callable, Iterator
@@ -13,18 +16,21 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from aarlab.cli.detail import line_every_s
 from aarlab.cli.frame import Seen, frame, summary
-from aarlab.core.errors import Misconfigured, Transient
-from aarlab.evaluation.ledger import Ledger
-from aarlab.fleet.progress import LEDGER, Progress
+from aarlab.core.errors import Transient
+from aarlab.core.hold import holder
+from aarlab.core.layout import CampaignFolder
+from aarlab.evaluation.ledger.ledger import Ledger
+from aarlab.fleet.campaign import begun
+from aarlab.fleet.progress import Progress
 from aarlab.fleet.state import FleetState, read_state
 
-REDRAW_S = 0.5  # at most so often
-PLAIN_EVERY_S = 15.0  # without a terminal, a line at most this often
+REDRAW_S = 0.5  # shortest time between two frames
 
 
 class Watcher:
-    """Reads a campaign's folder. It writes nothing there and asks no server."""
+    """Reads a campaign's folder. It writes nothing and calls no server."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -32,7 +38,8 @@ class Watcher:
         self._progress: Progress | None = None
 
     def look(self, state: FleetState | None = None) -> Seen:
-        """What is to be seen now; `state` as the supervisor itself knows it, else as it last said.
+        """The current state of the campaign. `state`: given by the supervisor; None: read from
+        fleet.json.
 
         Raises:
             Misconfigured: fleet.json is damaged.
@@ -40,38 +47,49 @@ class Watcher:
         return Seen(self.folder.name, state or read_state(self.folder), self._read(), time.time())
 
     def _read(self) -> Progress | None:
-        """What the ledger says; where it cannot be read just now, what it said before."""
-        if self._progress is None and (self.folder / LEDGER).exists():
-            self._ledger = Ledger(self.folder / LEDGER, read_only=True)
+        """What the ledger says; where it cannot be read just now, what it said before. The file is
+        open here alone: otherwise the evaluator cannot close it in order, as one file."""
+        if self._progress is None and (path := CampaignFolder(self.folder).server.ledger).exists():
+            self._ledger = Ledger(path, read_only=True)
             self._progress = Progress(self._ledger)
         try:
             return self._progress.look() if self._progress else None
         except Transient:
             return self._progress
+        finally:
+            self.close()
 
     def close(self) -> None:
-        """Let go of the ledger."""
+        """Close the ledger."""
         if self._ledger:
             self._ledger.close()
 
 
 def watch(folder: Path, console: Console, *, once: bool) -> None:
-    """Show a campaign until q or Ctrl-C; one frame if `once`; without a terminal a line every 15 seconds.
+    """Show a campaign until q or Ctrl-C, or one frame if `once`. Without a terminal, print a line
+    every 15 s.
+
+    A campaign that is being set up is waited for.
 
     Raises:
         Misconfigured: there is no such campaign, or its fleet.json is damaged.
     """
-    if not (folder / "campaign.yaml").exists():
-        raise Misconfigured(f"There is no campaign in {folder}. `aar watch NAME` looks under AAR_HOME/campaigns.")
+    if not once:
+        _await(folder, console)
+    begun(folder.parent, folder.name)
     watcher = Watcher(folder)
     try:
         if once:
             console.print(frame(watcher.look(), width=console.width))
             return
-        with Live(console=console, screen=console.is_terminal, auto_refresh=False) as live, _keys() as pressed:
-            while True:
+        with (
+            _interrupts() as interrupted,
+            Live(console=console, screen=console.is_terminal, auto_refresh=False) as live,
+            _keys() as pressed,
+        ):
+            while not interrupted.is_set():
                 draw(console, live, watcher.look())
-                if pressed(REDRAW_S if console.is_terminal else PLAIN_EVERY_S) in {"q", "Q"}:
+                if pressed(REDRAW_S if console.is_terminal else line_every_s()) in {"q", "Q"}:
                     return
     except KeyboardInterrupt:
         return
@@ -79,8 +97,18 @@ def watch(folder: Path, console: Console, *, once: bool) -> None:
         watcher.close()
 
 
+def _await(folder: Path, console: Console) -> None:
+    """Wait until a campaign is set up, or nobody does so any more."""
+    place, said = CampaignFolder(folder), False
+    while not place.settings.exists() and (runs := holder(place.lock)):
+        if not said:
+            console.print(f"{folder.name} is being set up by process {runs}.", soft_wrap=True)
+            said = True
+        time.sleep(REDRAW_S)
+
+
 def draw(console: Console, live: Live, seen: Seen) -> None:
-    """A frame on a terminal, a line in a log."""
+    """Draw a frame on a terminal, or a line in a log."""
     if console.is_terminal:
         live.update(frame(seen, width=console.width, rows=console.height), refresh=True)
     else:
@@ -88,8 +116,26 @@ def draw(console: Console, live: Live, seen: Seen) -> None:
 
 
 @contextmanager
+def _interrupts() -> Iterator[threading.Event]:
+    """Ctrl-C raises KeyboardInterrupt and sets the event: Python drops an exception that is raised
+    while it finalises an object, and the key would be lost."""
+    interrupted = threading.Event()
+
+    def stop(*_: object) -> None:
+        interrupted.set()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
 def _keys() -> Iterator[Callable[[float], str]]:
-    """A function that waits so many seconds for a key, "" if none came. Without a terminal it only waits."""
+    """A function that waits the given seconds for a key and returns it, or "". Without a
+    terminal it only waits."""
     if not sys.stdin.isatty():
         yield lambda wait_s: time.sleep(wait_s) or ""
         return

@@ -1,4 +1,5 @@
-"""What may be spent, and what was: hours, tokens, dollars and compute, of one researcher or of a whole campaign."""
+"""What may be spent, and what was: hours, tokens, dollars and compute, of one researcher or of a
+whole campaign."""
 
 from typing import Annotated
 
@@ -10,16 +11,18 @@ Amount = Annotated[float, Field(gt=0)] | None
 
 
 class Spent(Record):
-    """What was spent so far. Dollars are what is known: model calls at list prices, and the machine where a price is given."""
+    """What was spent so far. Dollars are what is known: model calls at list prices, and the machine
+    where a price is given."""
 
-    wall_s: float = 0.0  # seconds in which a researcher ran and nothing of ours was broken
+    wall_s: float = 0.0  # seconds in which a researcher ran and nothing of the lab was broken
     cpu_s: float = 0.0  # seconds of processor time in its sandbox
     tokens: int = 0  # of model calls: input, written to and read from cache, output
     usd: float = 0.0
 
 
 class Budget(Record):
-    """Limits; None is no limit. Hours of a campaign are researcher-hours: nine researchers spend nine in an hour."""
+    """Limits; None is no limit. Hours of a campaign are researcher-hours: nine researchers spend
+    nine in an hour."""
 
     hours: Amount = None
     tokens: Annotated[int, Field(gt=0)] | None = None
@@ -27,7 +30,8 @@ class Budget(Record):
     cpu_hours: Amount = None
 
     def reached(self, spent: Spent) -> str | None:
-        """The first limit that is spent, in words ("budget of $5.00"), or None while all have something left."""
+        """The first limit that is spent, as text ("budget of $5.00"), or None while all have
+        something left."""
         if self.usd is not None and spent.usd >= self.usd:
             return f"budget of ${self.usd:.2f}"
         if self.tokens is not None and spent.tokens >= self.tokens:

@@ -1,13 +1,15 @@
-"""Errors that say whose move it is, and the move. Every error of ours is one of these four.
+"""Errors that say whose move it is, and the move. Every error of aarlab is one of these four.
 
-Each carries the offending facts as attributes, so that callers branch on *why* without matching strings.
+Each carries the offending facts as attributes, so that callers branch on *why* without matching
+strings.
 """
 
 from typing import Any
 
 
 class AarError(Exception):
-    """Base of all our errors. `facts` holds the offending values; the message ends with the remedy."""
+    """Base of all our errors. `facts` holds the offending values; the message ends with the
+    remedy."""
 
     whose_move = "nobody"
 
@@ -17,24 +19,33 @@ class AarError(Exception):
 
 
 class InvalidSubmission(AarError, ValueError):
-    """The submitter (a researcher, a method's author) sent something that cannot be graded; they must change it."""
+    """The submitter (a researcher, a method's author) sent something that cannot be graded; they
+    must change it."""
 
     whose_move = "submitter"
 
 
 class Unauthorised(AarError, PermissionError):
-    """The caller's token is missing, wrong or not allowed to do this; the submitter must use its own token."""
+    """The caller's token is missing, wrong or not allowed to do this; the submitter must use its
+    own token."""
 
     whose_move = "submitter"
 
 
 class Misconfigured(AarError, ValueError):
-    """The operator's settings, files or machine do not permit this; the operator must mend them."""
+    """The operator's settings, files or machine do not permit this; the operator must fix them."""
 
     whose_move = "operator"
 
 
 class Transient(AarError, RuntimeError):
-    """An infrastructure failure: nothing is wrong with the request. Try again. It is never a result."""
+    """An infrastructure failure: nothing is wrong with the request. Try again. It is never a
+    result."""
 
     whose_move = "try again"
+
+
+class CouldNotBeRun(Transient):
+    """The machine ended a run of a method, and again when nothing else of aarlab ran. It says
+    nothing of the code: no verdict, no flag and no charge may follow from it. `facts["failure"]` is
+    one of `records.NO_RESULT`."""

@@ -1,18 +1,22 @@
-"""What others wrote, made harmless for a terminal: no escape sequence, no control or direction character survives."""
+"""What others wrote, made harmless for a terminal: no escape sequence, no control or direction
+character survives."""
 
 import re
 import unicodedata
 
 _SEQUENCES = re.compile(
-    r"\x1b[\]P^_X][^\x07\x1b]*(?:\x07|\x1b\\)?"  # title, clipboard and link sequences with what they carry
+    # title, clipboard and link sequences with what they carry
+    r"\x1b[\]P^_X][^\x07\x1b]*(?:\x07|\x1b\\)?"
     r"|[\x1b][\[][0-?]*[ -/]*[@-~]?|\x9b[0-?]*[ -/]*[@-~]?"  # colours, cursor
     r"|\x1b[ -/]*[0-~]?"
 )
-_DROPPED = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # controls, directions and invisible ones, lone surrogates, line separators
+# controls, directions and invisible ones, lone surrogates, line separators
+_DROPPED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
 def printable(text: str) -> str:
-    """The text without escape sequences and control characters; line ends stay, a tab is a space."""
+    """The text without escape sequences and control characters; line ends stay, a tab is a
+    space."""
     if text.isascii() and text.replace("\n", "").isprintable():
         return text
     plain = _SEQUENCES.sub("", text).replace("\r\n", "\n").replace("\r", "\n").replace("\t", " ")
@@ -20,6 +24,7 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str, limit: int) -> str:
-    """The text as one printable line of at most `limit` characters; what is cut off is an ellipsis."""
+    """The text as one printable line of at most `limit` characters; what is cut off is an
+    ellipsis."""
     line = " ".join(printable(text[: 8 * limit + 64]).split())
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"

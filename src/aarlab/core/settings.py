@@ -1,41 +1,61 @@
 """The only module that reads the environment."""
 
 import os
-from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from aarlab.core.errors import Misconfigured
-
-
-@dataclass(frozen=True)
-class Home:
-    """Where all state lives: one folder, `AAR_HOME`, by default `.aar` in the working directory."""
-
-    root: Path
-
-    @property
-    def cache(self) -> Path:
-        """Downloads, the student's weights and hidden states: re-creatable, shared by campaigns."""
-        return self.root / "cache"
-
-    @property
-    def problems(self) -> Path:
-        """One folder a published problem, each with `public/` and `private/`."""
-        return self.root / "problems"
-
-    @property
-    def campaigns(self) -> Path:
-        """One folder a campaign: its specification, ledger, snapshots, researchers' work and report."""
-        return self.root / "campaigns"
+from aarlab.core.layout import Home as Home
 
 
 def home() -> Home:
-    """The state folder of this process, absolute."""
-    return Home(Path(os.environ.get("AAR_HOME", ".aar")).resolve())
+    """The state folder of this process, absolute: `AAR_HOME`; where that is not set, or empty, the
+    nearest folder `.aar` of this user in the working directory or above it; else `aar` in the
+    user's data folder (`XDG_DATA_HOME`, by default ~/.local/share)."""
+    if said := _said("AAR_HOME"):
+        return Home(expanded(said, "AAR_HOME").resolve())
+    data = expanded(_said("XDG_DATA_HOME") or "~/.local/share", "XDG_DATA_HOME")
+    return Home(_nearest(Path.cwd()) or (data / "aar").resolve())
+
+
+@cache
+def _nearest(folder: Path) -> Path | None:
+    """The first `.aar` of this user in a folder or above it, as it was at the first look."""
+    for found in (place / ".aar" for place in (folder, *folder.parents)):
+        if found.is_dir() and found.stat().st_uid == os.geteuid():
+            return found
+    return None
+
+
+def expanded(path: str | Path, what: str) -> Path:
+    """The path that a setting names; `~` is the home folder, as a shell has it. `what`: the
+    setting's name, as text.
+
+    Raises:
+        Misconfigured: it is empty or holds a NUL character, or there is no such home folder.
+    """
+    words = str(path)
+    if not words.strip() or "\0" in words:
+        raise Misconfigured(f"{what} is {words!r:.60}, no path. Give a path, or leave it out.")
+    try:
+        words.encode()
+        return Path(path).expanduser()
+    except UnicodeEncodeError as error:
+        raise Misconfigured(f"{what} is {words!a:.200}, no UTF-8. Rename it.") from error
+    except RuntimeError as error:
+        raise Misconfigured(
+            f"{what} is {words!r:.200}: there is no such home folder. Write the whole path."
+        ) from error
+
+
+def _said(name: str) -> str:
+    """A variable's value, stripped; a variable that is empty counts as one that is not set."""
+    return os.environ.get(name, "").strip()
 
 
 def hub_reachable_by_choice() -> bool:
-    """False when the operator set `HF_HUB_OFFLINE=1`: then weights come from the package index without asking the hub."""
+    """False when the operator set `HF_HUB_OFFLINE=1`: then weights come from the package index
+    without asking the hub."""
     return os.environ.get("HF_HUB_OFFLINE", "0") not in {"1", "true", "TRUE"}
 
 
@@ -44,22 +64,28 @@ KEYS = {"anthropic": "ANTHROPIC_API_KEY", "openai": "OPENAI_API_KEY", "google": 
 
 def model_keys() -> dict[str, str]:
     """The keys of model APIs that are set, by provider. They are given to the gateway alone."""
-    return {provider: os.environ[name] for provider, name in KEYS.items() if os.environ.get(name)}
+    return {provider: key for provider, name in KEYS.items() if (key := _said(name))}
 
 
 def gateway_keys() -> dict[str, str]:
-    """In the gateway's process: the keys that it was given, by provider (`AAR_KEY_ANTHROPIC`, ...)."""
-    return {provider: os.environ[name] for provider in KEYS if os.environ.get(name := f"AAR_KEY_{provider.upper()}")}
+    """In the gateway's process: the keys that it was given, by provider (`AAR_KEY_ANTHROPIC`,
+    ...)."""
+    return {
+        provider: os.environ[name]
+        for provider in KEYS
+        if os.environ.get(name := f"AAR_KEY_{provider.upper()}")
+    }
 
 
 def anthropic_url() -> str:
-    """Where the Messages API is, for the operator's own calls: `ANTHROPIC_BASE_URL`, or the provider's."""
-    return os.environ.get("ANTHROPIC_BASE_URL", "https://api.anthropic.com").rstrip("/")
+    """Where the Messages API is, for the operator's own calls: `ANTHROPIC_BASE_URL`, or the
+    provider's."""
+    return (_said("ANTHROPIC_BASE_URL") or "https://api.anthropic.com").rstrip("/")
 
 
 def gate_socket() -> Path:
     """Inside a sandbox: where the lab answers, `AAR_GATE_SOCKET`."""
-    return Path(os.environ.get("AAR_GATE_SOCKET", "/run/gate/lab.sock"))
+    return expanded(_said("AAR_GATE_SOCKET") or "/run/gate/lab.sock", "AAR_GATE_SOCKET")
 
 
 def environment() -> dict[str, str]:
@@ -68,22 +94,48 @@ def environment() -> dict[str, str]:
 
 
 def docker_image() -> str:
-    """The image over which docker's sandbox mounts the host's /usr: `AAR_DOCKER_IMAGE`, or Debian's smallest."""
-    return os.environ.get("AAR_DOCKER_IMAGE", "debian:stable-slim")
+    """The image over which docker's sandbox mounts the host's /usr: `AAR_DOCKER_IMAGE`, or Debian's
+    smallest."""
+    return _said("AAR_DOCKER_IMAGE") or "debian:stable-slim"
+
+
+def disk_reserve() -> int | None:
+    """Bytes of the host's disk that sandboxes must leave: `AAR_DISK_RESERVE_GIB`; None where it is
+    not set.
+
+    Raises:
+        Misconfigured: it is no number of GiB.
+    """
+    if not (said := _said("AAR_DISK_RESERVE_GIB")):
+        return None
+    try:
+        found = float(said)
+    except ValueError:
+        found = -1.0
+    if not 0 <= found < 1 << 20:
+        raise Misconfigured(
+            f"AAR_DISK_RESERVE_GIB is {said!r}. Set it to a number of GiB, 0 or more."
+        )
+    return int(found * (1 << 30))
 
 
 def data_from() -> Path | None:
-    """A folder laid out like the hub (DIR/<owner>/<name>/...) that is asked before it: `AAR_DATA_FROM`, or `--from DIR`.
+    """A folder laid out like the hub (DIR/<owner>/<name>/...) that is asked before it:
+    `AAR_DATA_FROM`, or `--from DIR`.
 
     Raises:
         Misconfigured: there is no such folder.
     """
-    found = os.environ.get("AAR_DATA_FROM")
-    if found and not Path(found).is_dir():
-        raise Misconfigured(f"There is no folder {found} to take files from. Correct --from DIR, or AAR_DATA_FROM.")
-    return Path(found).resolve() if found else None
+    if not (said := _said("AAR_DATA_FROM")):
+        return None
+    found = expanded(said, "AAR_DATA_FROM")
+    if not found.is_dir():
+        raise Misconfigured(
+            f"There is no folder {found} to take files from. Correct --from DIR, or AAR_DATA_FROM."
+        )
+    return found.resolve()
 
 
 def set_data_from(folder: Path) -> None:
     """What `--from DIR` does: for this process and its children."""
-    os.environ["AAR_DATA_FROM"] = str(folder.resolve())
+    os.environ["AAR_DATA_FROM"] = str(expanded(folder, "--from").resolve())

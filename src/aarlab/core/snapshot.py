@@ -1,4 +1,5 @@
-"""The identity of a piece of code: one canonical text for one set of files {path: text}, however it was sent."""
+"""The identity of a piece of code: one canonical text for one set of files {path: text}, however it
+was sent."""
 
 import hashlib
 import json
@@ -8,7 +9,8 @@ Files = dict[str, str]  # plain relative path -> text
 
 
 def canonical(files: Mapping[str, str]) -> bytes:
-    """The JSON of the files in the order of their paths, without spaces, as ASCII: what is stored, and what is hashed."""
+    """The JSON of the files in the order of their paths, without spaces, as ASCII: what is stored,
+    and what is hashed."""
     return json.dumps(dict(sorted(files.items())), separators=(",", ":")).encode()
 
 

@@ -1,11 +1,13 @@
-"""The collapse alarm: has the fleet's entropy dropped significantly below its own past?
+"""The collapse alarm: detects a significant drop of a fleet's entropy below its own past.
 
-The rule is a control chart. Ideas are taken in windows of WINDOW, in order, and each window has its entropy. After the first
-PAST, a window is compared with the m before it. Were entropies alike normal, it would lie below their mean by more than
-t sd sqrt(1 + 1/m) in a share of ALPHA; sd is theirs, mixed with CHANCE_SD as if that had been seen in WORTH windows more, and t
-is Student's quantile for as many. The alarm fires when RUNS windows in a row lie so far below, and by LEAST_DROP at least. It
-stands until one is within LEAST_DROP of that mean again; windows under an alarm are no part of the past. A fleet that moves
-to other families and keeps its spread is no collapse. False alarms and delay, by simulation: docs/diversity.md.
+The rule is a control chart. Ideas are taken in windows of WINDOW, in order, and each window has its
+entropy. After the first PAST, a window is compared with the m before it. Were entropies alike
+normal, it would lie below their mean by more than t sd sqrt(1 + 1/m) in a share of ALPHA; sd is
+theirs, mixed with CHANCE_SD as if that had been seen in WORTH windows more, and t is Student's
+quantile for as many. The alarm fires when RUNS windows in a row lie so far below, and by LEAST_DROP
+at least. It stands until one is within LEAST_DROP of that mean again; windows under an alarm are no
+part of the past. A fleet that moves to other families and keeps its spread is no collapse. False
+alarms and delay, by simulation: docs/diversity.md.
 """
 
 from collections import Counter, deque
@@ -22,7 +24,8 @@ from aarlab.diversity.entropy import effective, grassberger_bits
 WINDOW = 20  # ideas
 PAST = 4  # windows before the first comparison
 LEAST_DROP = 0.5  # bits: less is not worth an alarm
-CHANCE_SD, WORTH = 0.3, 10  # bits that chance alone moves windows of a fleet, and how many windows this is worth
+# bits that chance alone moves windows of a fleet, and how many windows this is worth
+CHANCE_SD, WORTH = 0.3, 10
 ALPHA, RUNS = 0.005, 2  # of one comparison, and how many in a row: a single low window is no alarm
 
 
@@ -67,7 +70,9 @@ def _far_below(now: float, past: Sequence[float]) -> bool:
         return False
     freedom = WORTH + m - 1
     sd = ((WORTH * CHANCE_SD**2 + (m - 1) * float(np.var(past, ddof=1))) / freedom) ** 0.5
-    return float(np.mean(past)) - now > max(LEAST_DROP, _quantile(freedom) * sd * (1 + 1 / m) ** 0.5)
+    return float(np.mean(past)) - now > max(
+        LEAST_DROP, _quantile(freedom) * sd * (1 + 1 / m) ** 0.5
+    )
 
 
 @cache
@@ -76,12 +81,15 @@ def _quantile(freedom: int) -> float:
 
 
 def collapse_alarm(families_in_order: Sequence[Family]) -> str | None:
-    """The alarm in words, or None."""
+    """The alarm as a sentence, or None."""
     drop = collapse(families_in_order)
     if drop is None:
         return None
-    now, before = (f"{effective(bits):.1f} families in effect ({bits:.1f} bits)" for bits in (drop.now, drop.before))
+    now, before = (
+        f"{effective(bits):.1f} effective families ({bits:.1f} bits)"
+        for bits in (drop.now, drop.before)
+    )
     return (
-        f"ideas have collapsed: the last {WINDOW} are of {now}, before idea {drop.since + 1} it were {before}; "
-        f"most are {drop.family.value}"
+        f"the diversity of ideas has collapsed: the last {WINDOW} ideas have {now}; before idea "
+        f"{drop.since + 1} there were {before}; most ideas are now {drop.family.value}"
     )

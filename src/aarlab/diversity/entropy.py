@@ -1,9 +1,10 @@
-"""Idea diversity: Shannon entropy over the eleven method families, in bits, with a correction for small counts and an interval.
+"""Idea diversity: Shannon entropy over the eleven method families, in bits, with a correction for
+small counts and an interval.
 
-The plug-in entropy of few ideas is too low, and its bootstrap lower still. The estimate is Grassberger's; the interval is
-that of the posterior under a prior that holds every entropy equally likely beforehand (Nemenman, Shafee & Bialek 2002, with K
-= 11), and reaches up to log2 K where the counts could be those of equally frequent families. Why these, by simulation:
-docs/diversity.md.
+The plug-in entropy of few ideas is too low, and its bootstrap lower still. The estimate is
+Grassberger's; the interval is that of the posterior under a prior that holds every entropy equally
+likely beforehand (Nemenman, Shafee & Bialek 2002, with K = 11), and reaches up to log2 K where the
+counts could be those of equally frequent families. Why these, by simulation: docs/diversity.md.
 
 Legend: K families, G values of the prior's concentration, B posterior draws.
 """
@@ -28,7 +29,8 @@ Counts = NDArray[np.int_]
 
 
 def shannon_bits(counts: Sequence[int]) -> float:
-    """H = -sum p log2 p of the counts' shares, in bits (Shannon 1948): the plug-in, too low for few.
+    """H = -sum p log2 p of the counts' shares, in bits (Shannon 1948): the plug-in, too low for
+    few.
 
     Raises:
         ValueError: nothing was counted; its entropy is unknown, not zero.
@@ -37,28 +39,15 @@ def shannon_bits(counts: Sequence[int]) -> float:
     return float(-(shares * np.log2(shares)).sum() + 0.0)
 
 
-def miller_madow_bits(counts: Sequence[int]) -> float:
-    """The plug-in plus (seen - 1) / 2n nats, its bias to first order (Miller 1955); at most log2 K."""
-    some = _some(counts)
-    return min(MOST, shannon_bits(counts) + (len(some) - 1) / (2 * some.sum() * np.log(2)))
-
-
-def chao_shen_bits(counts: Sequence[int]) -> float:
-    """Horvitz-Thompson over shares shrunk by Good's coverage (Chao & Shen 2003, eq. 6); at most log2 K."""
-    some = _some(counts)
-    n, once = some.sum(), np.count_nonzero(some == 1)
-    coverage = 1 - (once if once < n else n - 1) / n
-    shares = coverage * some / n
-    return min(MOST, float(-(shares * np.log2(shares) / (1 - (1 - shares) ** n)).sum() + 0.0))
-
-
 def grassberger_bits(counts: Sequence[int]) -> float:
-    """ln n - (1/n) sum n_i G(n_i) in bits, G(m) = psi(m) + (-1)^m (psi((m + 1) / 2) - psi(m / 2)) / 2 (Grassberger 2003, eq.
-    27); at most log2 K."""
+    """ln n - (1/n) sum n_i G(n_i) in bits, G(m) = psi(m) + (-1)^m (psi((m + 1) / 2) - psi(m / 2)) /
+    2 (Grassberger 2003, eq. 27); at most log2 K."""
     some = _some(counts)
     signs = np.where(some % 2, -1.0, 1.0)
     g = psi(some) + signs * (psi((some + 1) / 2) - psi(some / 2)) / 2
-    return min(MOST, max(0.0, float((np.log(some.sum()) - (some * g).sum() / some.sum()) / np.log(2))))
+    return min(
+        MOST, max(0.0, float((np.log(some.sum()) - (some * g).sum() / some.sum()) / np.log(2)))
+    )
 
 
 def _some(counts: Sequence[int]) -> Counts:
@@ -70,7 +59,8 @@ def _some(counts: Sequence[int]) -> Counts:
 
 @lru_cache(maxsize=1)
 def _concentrations() -> NDArray[np.float64]:
-    """Concentrations of a symmetric Dirichlet over K families whose mean entropies lie evenly between none and log2 K, (G,)."""
+    """Concentrations of a symmetric Dirichlet over K families whose mean entropies lie evenly
+    between none and log2 K, (G,)."""
 
     def short(log_beta: float, wanted: float) -> float:
         beta = np.exp(log_beta)
@@ -82,7 +72,8 @@ def _concentrations() -> NDArray[np.float64]:
 
 @lru_cache(maxsize=4_096)
 def posterior_bits(counts: tuple[int, ...], seed: int = 0) -> NDArray[np.float64]:
-    """B draws of the entropy in bits, given sorted counts of the families that were seen; deterministic in both arguments."""
+    """B draws of the entropy in bits, given sorted counts of the families that were seen;
+    deterministic in both arguments."""
     counts_K = np.zeros(K)
     counts_K[: len(counts)] = counts
     beta_G = _concentrations()
@@ -98,7 +89,8 @@ def posterior_bits(counts: tuple[int, ...], seed: int = 0) -> NDArray[np.float64
 
 @lru_cache(maxsize=4_096)
 def _least_of_even(n: int) -> float:
-    """The plug-in entropy that n draws of K equally frequent families fall short of in one case of forty."""
+    """The plug-in entropy that n draws of K equally frequent families fall short of in one case of
+    forty."""
     drawn_BK = np.random.default_rng(n).multinomial(n, np.full(K, 1 / K), size=DRAWS) / n
     return float(np.quantile(-xlogy(drawn_BK, drawn_BK).sum(axis=1) / np.log(2), 0.025))
 
@@ -111,10 +103,11 @@ def interval_bits(counts: tuple[int, ...]) -> tuple[float, float]:
 
 
 def family_entropy(families: Sequence[Family], *, resampled: str = "ideas") -> Measure:
-    """Entropy of the families of some ideas in bits, with a 95 % interval. `resampled` says what an idea is here.
+    """Entropy of the families of some ideas in bits, with a 95 % interval. `resampled` says what an
+    idea is here.
 
-    It takes them for independent draws. A researcher's ideas resemble each other: where campaigns are compared, the interval
-    over campaigns is the one to look at.
+    It takes them for independent draws. A researcher's ideas resemble each other: where campaigns
+    are compared, the interval over campaigns is the one to look at.
 
     Raises:
         ValueError: there are none.
@@ -145,22 +138,35 @@ def effective(bits: float) -> float:
 Window = tuple[float, float, Measure]  # from, to (seconds), bits
 
 
-def over_time(at_s: NDArray[np.float64], families: Sequence[Family], *, windows: int = 6) -> list[Window]:
+def over_time(
+    at_s: NDArray[np.float64], families: Sequence[Family], *, windows: int = 6
+) -> list[Window]:
     """Entropy in equal windows of time; windows with fewer than LEAST ideas are left out."""
     if not len(at_s):
         return []
     edges = np.linspace(0, float(at_s.max()) + 1e-9, windows + 1)
-    inside = [[f for t, f in zip(at_s, families, strict=True) if low <= t < high] for low, high in pairwise(edges)]
+    inside = [
+        [f for t, f in zip(at_s, families, strict=True) if low <= t < high]
+        for low, high in pairwise(edges)
+    ]
     rows = zip(pairwise(edges), inside, strict=True)
-    return [(float(low), float(high), family_entropy(row)) for (low, high), row in rows if len(row) >= LEAST]
+    return [
+        (float(low), float(high), family_entropy(row))
+        for (low, high), row in rows
+        if len(row) >= LEAST
+    ]
 
 
 def across_researchers(ideas: Sequence[tuple[str, Family]]) -> list[tuple[int, Measure]]:
-    """The study's measure: entropy across the researchers' n-th ideas, for n = 1, 2, ...; points with fewer than LEAST
-    researchers are left out. `ideas`: (researcher, family) in order."""
+    """The study's measure: entropy across the researchers' n-th ideas, for n = 1, 2, ...; points
+    with fewer than LEAST researchers are left out. `ideas`: (researcher, family) in order."""
     by: dict[int, list[Family]] = {}
     done: Counter[str] = Counter()
     for who, family in ideas:
         done[who] += 1
         by.setdefault(done[who], []).append(family)
-    return [(n, family_entropy(row, resampled="researchers")) for n, row in sorted(by.items()) if len(row) >= LEAST]
+    return [
+        (n, family_entropy(row, resampled="researchers"))
+        for n, row in sorted(by.items())
+        if len(row) >= LEAST
+    ]

@@ -1,7 +1,8 @@
 """A pinned language model as a second opinion on families, where the operator has configured one.
 
-A judgement names the model and the hash of the prompt file that made it, and is kept by the hash of all that went into it: the
-same idea is never asked about twice, and another model's or prompt's answers never mix with it.
+A judgement names the model and the hash of the prompt file that made it, and is kept by the hash of
+all that went into it: the same idea is never asked about twice, and another model's or prompt's
+answers never mix with it.
 """
 
 import hashlib
@@ -10,6 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from aarlab.core.errors import Misconfigured, Transient
+from aarlab.core.files import write_whole
 from aarlab.core.records import Family, Record
 from aarlab.diversity.language_model import LanguageModel
 
@@ -49,12 +51,14 @@ class Judge:
             return _read(path)
         said = self._model.ask(self._prompt.replace("{idea}", shown)).strip().strip(".").casefold()
         if said not in set(Family):
-            raise Transient(f"{self._model.name} named no family but {said[:80]!r}. Try again, or leave the judge out.")
-        made = Judgement(idea=digest, family=Family(said), model=self._model.name, prompt=self.version)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.write_text(made.model_dump_json())
-        partial.replace(path)
+            raise Transient(
+                f"{self._model.name} answered {said[:80]!r}, which is not a family. Try again, or "
+                "do not use the judge."
+            )
+        made = Judgement(
+            idea=digest, family=Family(said), model=self._model.name, prompt=self.version
+        )
+        write_whole(path, made.model_dump_json())
         return made
 
 
@@ -62,4 +66,6 @@ def _read(path: Path) -> Judgement:
     try:
         return Judgement.model_validate_json(path.read_text())
     except ValidationError as error:
-        raise Misconfigured(f"The kept judgement {path} is damaged. Remove it; it is asked for again.") from error
+        raise Misconfigured(
+            f"The cached judgement {path} is damaged. Delete it; the model will be asked again."
+        ) from error

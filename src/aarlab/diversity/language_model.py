@@ -1,4 +1,5 @@
-"""One question to a pinned language model over the Messages API, at temperature 0. For the operator; never inside a sandbox."""
+"""One question to a pinned language model over the Messages API, at temperature 0. For the
+operator; never inside a sandbox."""
 
 import re
 from typing import Any
@@ -8,7 +9,8 @@ import httpx
 from aarlab.core.errors import Misconfigured, Transient
 from aarlab.core.settings import anthropic_url, model_keys
 
-MODEL = "claude-opus-4-6"  # pinned: what it answered is comparable as long as this and the prompt stand
+# pinned: what it answered is comparable as long as this and the prompt stand
+MODEL = "claude-opus-4-6"
 VERSION = "2023-06-01"
 TIMEOUT_S, MAX_TOKENS = 120.0, 4_000
 MOVES_ON = {408, 409, 429}  # and 5xx: nothing is wrong with the request
@@ -25,20 +27,28 @@ class LanguageModel:
 
         Raises:
             Misconfigured: the API refuses the key, the model or the request.
-            Transient: nobody answered, the API is overloaded, or the answer was cut off or is no message.
+            Transient: the API did not answer, is overloaded, or sent an incomplete answer.
         """
         body = {"model": self.name, "max_tokens": MAX_TOKENS, "temperature": 0}
         body |= {"messages": [{"role": "user", "content": prompt}]}
         headers = {"x-api-key": self._key, "anthropic-version": VERSION}
         try:
-            reply = httpx.post(f"{self._url}/v1/messages", json=body, headers=headers, timeout=TIMEOUT_S)
+            reply = httpx.post(
+                f"{self._url}/v1/messages", json=body, headers=headers, timeout=TIMEOUT_S
+            )
         except httpx.HTTPError as error:
-            raise Transient(f"The model API at {self._url} did not answer ({type(error).__name__}). Try again.") from error
+            raise Transient(
+                f"The model API at {self._url} did not answer ({type(error).__name__}). Try again."
+            ) from error
         if reply.status_code in MOVES_ON or reply.status_code >= 500:
-            raise Transient(f"The model API answered {reply.status_code}. Try again later.", status=reply.status_code)
+            raise Transient(
+                f"The model API answered {reply.status_code}. Try again later.",
+                status=reply.status_code,
+            )
         if reply.status_code != 200:
             words = (
-                f"The model API refused '{self.name}' with {reply.status_code}: {reply.text[:300]}. Check key, URL and model."
+                f"The model API refused '{self.name}' with {reply.status_code}: "
+                f"{reply.text[:300]}. Check key, URL and model."
             )
             raise Misconfigured(words, status=reply.status_code)
         return _text_of(reply)
@@ -50,7 +60,9 @@ def _text_of(reply: httpx.Response) -> str:
         text = "".join(block["text"] for block in message["content"] if block["type"] == "text")
         stopped = message["stop_reason"]
     except (ValueError, KeyError, TypeError) as error:
-        raise Transient(f"The model API answered with no message ({error!r}). Check its URL, or try again.") from error
+        raise Transient(
+            f"The model API's answer is not a message ({error!r}). Check its URL, or try again."
+        ) from error
     if stopped == "max_tokens":
         raise Transient(f"The answer was cut off after {MAX_TOKENS} tokens. Try again.")
     return text

@@ -1,12 +1,13 @@
-"""Is a campaign's record what it was when it was told? From files alone, by somebody who trusts a public key and nothing else.
+"""Is a campaign's record what it was when it was released? From files alone, by somebody who trusts
+a public key and nothing else.
 
-Chain and Merkle roots find a row that was changed, dropped, inserted or moved. Beyond them: every stored answer still has its
-hash and is graded again, every receipt that is cited was given before, every confirmation is signed, and the label set's meter
-(a store of its own) knows of no answer that the ledger has lost.
+Chain and Merkle roots find a row that was changed, dropped, inserted or moved. Beyond them: every
+stored answer still has its hash and is graded again, every receipt that is cited was given before,
+every confirmation is signed, and the label set's meter (a store of its own) knows of no answer that
+the ledger has lost.
 """
 
 import hashlib
-import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -16,15 +17,31 @@ from typing import Any
 
 import numpy as np
 
+from aarlab.core.entries import (
+    BODIES,
+    CodeBody,
+    ConfirmationBody,
+    EventBody,
+    FindingBody,
+    SubmissionBody,
+    read_all,
+)
 from aarlab.core.errors import AarError, InvalidSubmission, Misconfigured
-from aarlab.core.records import Record
-from aarlab.evaluation.answers import load_answers
-from aarlab.evaluation.chain import Row, canonical, walk
-from aarlab.evaluation.checkpoints import Checkpoint, Key, notes, opened, read
-from aarlab.evaluation.confirmation_record import record_path
-from aarlab.evaluation.merkle import Tree, includes, leaf_hash
-from aarlab.evaluation.packed import question_of, unpack
-from aarlab.evaluation.signed import verify_record
+from aarlab.core.layout import CampaignFolder, TestbedFolder
+from aarlab.core.records import Entry, Record
+from aarlab.core.store import opened_to_read, unsound
+from aarlab.core.strict_json import read_text
+from aarlab.evaluation.agreement import lost_tries, read_book, submissions
+from aarlab.evaluation.confirmation.confirmation_record import record_of
+from aarlab.evaluation.ledger.chain import TOLD, Row, Shown, walk
+from aarlab.evaluation.ledger.checkpoints import Checkpoint, Key, notes, opened, read
+from aarlab.evaluation.ledger.merkle import Tree, includes, leaf_hash
+from aarlab.evaluation.ledger.signed import verify_record
+from aarlab.evaluation.ledger.views import flags_in
+from aarlab.evaluation.scoring.hidden_labels import load_answers
+from aarlab.evaluation.scoring.packed import unpack
+
+TOO_MANY = 8  # hidden numbers behind one hash, to be tried together
 
 
 class Audit(Record):
@@ -32,7 +49,8 @@ class Audit(Record):
 
     entries: int
     checkpoints: int
-    covered: int  # entries that the newest fitting checkpoint covers; later ones rest on the chain alone
+    # entries that the newest fitting checkpoint covers; later ones rest on the chain alone
+    covered: int
     graded: int  # submissions graded again from their stored answers; 0 without the hidden labels
     confirmations: int
     faults: tuple[str, ...]
@@ -47,19 +65,19 @@ class Files:
 
     @property
     def database(self) -> Path:
-        return self.campaign / "server" / "ledger.sqlite"
+        return CampaignFolder(self.campaign).server.ledger
 
     @property
     def checkpoints(self) -> Path:
-        return self.campaign / "checkpoints" / "checkpoints.txt"
+        return CampaignFolder(self.campaign).checkpoints.checkpoints
 
     @property
     def key(self) -> Path:
-        return self.campaign / "checkpoints" / "key.pub"
+        return CampaignFolder(self.campaign).checkpoints.public_key
 
     @property
     def meter(self) -> Path | None:
-        return None if self.problem is None else self.problem / "private" / "meter" / "feedback.sqlite"
+        return None if self.problem is None else TestbedFolder(self.problem).meter
 
 
 def load_key(path: Path) -> Key:
@@ -68,16 +86,13 @@ def load_key(path: Path) -> Key:
     Raises:
         Misconfigured: there is none.
     """
-    try:
-        return Key.parse(path.read_text())
-    except OSError as error:
-        raise Misconfigured(
-            f"Cannot read the public key {path} ({error.strerror}). Give --key, or the campaign's folder."
-        ) from error
+    remedy = "Give --key, or the campaign's folder."
+    return Key.parse(read_text(path, remedy, "the public key"))
 
 
 def audit(files: Files, key: Key, witnesses: Sequence[Path] = ()) -> Audit:
-    """Look at everything; `witnesses` are older copies of checkpoints.txt, which a history that was signed anew does not fit.
+    """Look at everything; `witnesses` are older copies of checkpoints.txt, which a history that was
+    signed again does not fit.
 
     Raises:
         Misconfigured: there is no ledger to look at.
@@ -85,69 +100,83 @@ def audit(files: Files, key: Key, witnesses: Sequence[Path] = ()) -> Audit:
     rows = _rows(files.database)
     tree, broken = walk(rows)
     faults = [str(broken)] if broken else []
+    if words := unsound(files.database):
+        faults.append(f"{files.database} is damaged ({words}). Restore a copy.")
     signed, unfit = _checkpoints(files, key, witnesses, tree)
     faults += unfit
-    whole = [(row, _body(row)) for row in rows[: tree.size]]
-    faults += [*_names(files, whole), *_citations(whole), *_confirmations(files, whole)]
+    whole, unread = _entries(rows[: tree.size])
+    faults += unread
     graded = 0
-    if files.problem is not None:
-        graded, wrong = _graded(files, whole)
-        faults += [*wrong, *_metered(files, whole)]
+    try:
+        faults += [*_names(files, whole), *_citations(whole), *_confirmations(files, whole)]
+        if files.problem is not None:
+            graded, wrong = _graded(files, whole)
+            faults += [*wrong, *_metered(files, whole)]
+    except sqlite3.DatabaseError as error:
+        faults.append(f"Not all of the record can be read ({error}). Restore a copy.")
     return Audit(
         entries=len(rows),
         checkpoints=len(signed),
         covered=max((c.size for c in signed if _fits(c, tree)), default=0),
         graded=graded,
-        confirmations=sum(row.kind == "confirmation" for row, _ in whole),
+        confirmations=sum(entry.kind == "confirmation" for entry in whole),
         faults=tuple(faults),
     )
 
 
-Whole = Sequence[tuple[Row, dict[str, Any]]]
+Whole = Sequence[Entry]  # whose hash is right: they are as they were written
 
 
 def _rows(database: Path) -> list[Row]:
     if not database.exists():
         raise Misconfigured(f"There is no ledger {database}. Give the folder of a campaign.")
     try:
-        with closing(_opened(database)) as connection:
-            return [
-                Row(*row) for row in connection.execute("SELECT seq, at, who, kind, body, prev, hash FROM entries ORDER BY seq")
-            ]
+        with closing(opened_to_read(database)) as connection:
+            return [Row(*row) for row in connection.execute("SELECT * FROM entries ORDER BY seq")]
     except sqlite3.DatabaseError as error:
-        raise Misconfigured(f"{database} is no ledger that can be read ({error}). Restore a copy.") from error
+        raise Misconfigured(
+            f"{database} is no ledger that can be read ({error}). Restore a copy."
+        ) from error
 
 
-def _opened(database: Path) -> sqlite3.Connection:
-    """To read only. What is no text any more must be found, not stumbled over."""
-    connection = sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)
-    connection.text_factory = lambda data: data.decode(errors="replace")
-    return connection
-
-
-def _body(row: Row) -> dict[str, Any]:
-    """Its hash is right, so it is as it was written, and that was JSON."""
-    return json.loads(row.body)
+def _entries(rows: Sequence[Row]) -> tuple[list[Entry], list[str]]:
+    """The entries that can be read, and why the others cannot."""
+    whole, faults = [], []
+    for entry in (row.entry for row in rows):
+        try:
+            entry.read(BODIES[entry.kind])
+            if entry.kind == "confirmation":
+                record_of(entry)
+            whole.append(entry)
+        except Misconfigured as error:
+            faults.append(str(error))
+    return whole, faults
 
 
 def _fits(checkpoint: Checkpoint, tree: Tree) -> bool:
     return checkpoint.size <= tree.size and tree.root(checkpoint.size) == checkpoint.root
 
 
-def _checkpoints(files: Files, key: Key, witnesses: Sequence[Path], tree: Tree) -> tuple[list[Checkpoint], list[str]]:
+def _checkpoints(
+    files: Files, key: Key, witnesses: Sequence[Path], tree: Tree
+) -> tuple[list[Checkpoint], list[str]]:
     signed, faults = [], []
     for path in (files.checkpoints, *witnesses):
         try:
             found = read(path, key)
         except OSError as error:
-            faults.append(f"{path} cannot be read ({error.strerror}): nothing shows that the ledger's end was not cut off.")
+            faults.append(
+                f"{path} cannot be read ({error.strerror}): nothing shows that the ledger's end "
+                "was not cut off."
+            )
             continue
         except Misconfigured as error:
             faults.append(str(error))
             continue
         signed += found
         faults += [
-            f"The ledger does not begin with the {c.size} entries that {path} was signed for: it was rewritten or cut off."
+            f"The ledger does not begin with the {c.size} entries that {path} was signed for: it "
+            "was rewritten or cut off."
             for c in found
             if not _fits(c, tree)
         ]
@@ -155,8 +184,13 @@ def _checkpoints(files: Files, key: Key, witnesses: Sequence[Path], tree: Tree) 
 
 
 def _stored(files: Files) -> Iterator[tuple[str, bytes]]:
-    with closing(_opened(files.database)) as connection:
+    with closing(opened_to_read(files.database)) as connection:
         yield from connection.execute("SELECT hash, CAST(data AS BLOB) FROM blobs")
+
+
+def _intact(files: Files) -> dict[str, bytes]:
+    """Stored answers that are what they were; `_names` says which are not."""
+    return {name: data for name, data in _stored(files) if hashlib.sha256(data).hexdigest() == name}
 
 
 def _names(files: Files, whole: Whole) -> Iterator[str]:
@@ -166,37 +200,48 @@ def _names(files: Files, whole: Whole) -> Iterator[str]:
         here.add(name)
         if hashlib.sha256(data).hexdigest() != name:
             yield f"The stored answers {name} were changed."
-    for row, body in whole:
-        if row.kind == "submission" and body["predictions"] not in here:
-            yield f"Entry {row.seq}: its stored answers are gone."
-        if row.kind == "code":
-            path = files.campaign / "server" / "blobs" / body["snapshot"]
-            if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != body["snapshot"]:
-                yield f"Entry {row.seq}: the snapshot {body['snapshot']} is gone or was changed."
+    for entry in whole:
+        if entry.kind == "submission" and entry.read(SubmissionBody).predictions not in here:
+            yield f"Entry {entry.seq}: its stored answers are gone."
+        if entry.kind == "code":
+            snapshot = entry.read(CodeBody).snapshot
+            path = CampaignFolder(files.campaign).server.blobs / snapshot
+            if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != snapshot:
+                yield f"Entry {entry.seq}: the snapshot {snapshot} is gone or was changed."
 
 
 def _citations(whole: Whole) -> Iterator[str]:
     """A receipt is given once, and cited only afterwards."""
     given: dict[str, int] = {}
-    for row, body in whole:
-        if row.kind == "submission":
-            receipt = body["receipt"]["id"]
+    for entry in whole:
+        if entry.kind == "submission":
+            receipt = entry.read(SubmissionBody).receipt.id
             if receipt in given:
-                yield f"Entry {row.seq}: the receipt {receipt} was given before, in entry {given[receipt]}."
-            given.setdefault(receipt, row.seq)
-        cited = body.get("receipts", ()) if row.kind in {"finding", "flag"} else ()
-        cited = (body["record"]["claim"]["receipt"],) if row.kind == "confirmation" else cited
-        for receipt in cited:
+                yield (
+                    f"Entry {entry.seq}: the receipt {receipt} was given before, in entry "
+                    f"{given[receipt]}."
+                )
+            given.setdefault(receipt, entry.seq)
+        for receipt in _cited(entry):
             if receipt not in given:
-                yield f"Entry {row.seq} cites the receipt {receipt}, which was not given before."
+                yield f"Entry {entry.seq} cites the receipt {receipt}, which was not given before."
+
+
+def _cited(entry: Entry) -> tuple[str, ...]:
+    if entry.kind == "finding":
+        return entry.read(FindingBody).receipts
+    raised = tuple(receipt for _, flag in flags_in([entry]) for receipt in flag.receipts)
+    return (record_of(entry).claim.receipt, *raised) if entry.kind == "confirmation" else raised
 
 
 def _confirmations(files: Files, whole: Whole) -> Iterator[str]:
     """The latest record of a snapshot lies outside the ledger, too, signed."""
-    folder = files.campaign / "confirmations"
-    for snapshot, body in {b["snapshot"]: b for r, b in whole if r.kind == "confirmation"}.items():
+    folder = CampaignFolder(files.campaign).confirmations
+    for snapshot, record in {
+        b.snapshot: b.record for _, b in read_all(whole, ConfirmationBody)
+    }.items():
         try:
-            if verify_record(record_path(folder, snapshot), folder / "key.pub") != body["record"]:
+            if verify_record(folder.confirmation(snapshot), folder.public_key) != record:
                 yield f"The signed record of {snapshot[:12]} is not what the ledger holds."
         except (AarError, OSError) as error:
             yield f"The confirmation of {snapshot[:12]} cannot be verified: {error}"
@@ -207,37 +252,51 @@ def _graded(files: Files, whole: Whole) -> tuple[int, list[str]]:
     assert files.problem is not None
     answers = load_answers(files.problem)["feedback"]
     truth_M = np.array([answers[i] == 1 for i in sorted(answers)])
-    exact = {row.seq: (body["predictions"], body["exact_accuracy"]) for row, body in whole if row.kind == "submission"}
-    blobs, wrong = dict(_stored(files)), []
-    for seq, (name, accuracy) in exact.items():
-        if name in blobs and float((unpack(blobs[name]).answers_SM == truth_M).mean()) != accuracy:
-            wrong.append(f"Entry {seq}: its stored answers do not score what it says, by the hidden labels as they are now.")
+    exact, blobs, wrong = list(read_all(whole, SubmissionBody)), _intact(files), []
+    for entry, body in exact:
+        data = blobs.get(body.predictions)
+        if (
+            data is not None
+            and float((unpack(data).answers_SM == truth_M).mean()) != body.exact_accuracy
+        ):
+            words = (
+                "its stored answers do not score what it says, by the hidden labels as they are "
+                "now."
+            )
+            wrong.append(f"Entry {entry.seq}: {words}")
     return len(exact), wrong
 
 
 def _metered(files: Files, whole: Whole) -> Iterator[str]:
-    """Ledger and meter tell the same story. An answer that only the meter has was cut from the ledger, or the process ended
-    before it was told; then the next start of the evaluator has put it on record."""
-    if files.meter is None or not files.meter.exists():
-        yield f"The meter {files.meter} is gone: what was released of these labels is unknown."
+    """Ledger and meter agree. An answer that only the meter has was cut from the
+    ledger, or the process ended before it was released; then the next start of the evaluator has
+    put it on record."""
+    assert files.meter is not None
+    assert files.problem is not None
+    try:
+        book = read_book(files.meter)
+    except Misconfigured as error:
+        yield str(error)
         return
-    with closing(_opened(files.meter)) as connection:
-        rows = connection.execute("SELECT question, campaign, improved, level FROM answers").fetchall()
-    metered = {question: (bool(improved), round(level, 6)) for question, _, improved, level in rows}
-    known = {q for row, body in whole if row.kind == "campaign" for q in body.get("untold", ())}
-    blobs = dict(_stored(files))
-    for row, body in whole:
-        if row.kind == "submission" and (data := blobs.get(body["predictions"])) is not None:
-            question, receipt = question_of("feedback", unpack(data).answers_SM), body["receipt"]
-            known.add(question)
-            if metered.get(question) != (receipt["improved"], receipt["level_accuracy"]):
-                yield f"Entry {row.seq}: the meter has another answer to it, or none."
-    lost = sum(campaign == files.campaign.name and question not in known for question, campaign, *_ in rows)
+    events = [entry for entry in whole if entry.kind == "campaign"]
+    known = {question for _, body in read_all(events, EventBody) for question in body.untold}
+    for submission in submissions(whole, _intact(files)):
+        known.add(submission.question)
+        if words := submission.unknown_to(book):
+            yield f"Entry {submission.seq}: {words}."
+    lost = sum(
+        row.campaign == files.campaign.name and row.question not in known for row in book.rows
+    )
     if lost:
-        yield f"The meter has {lost} answers of this campaign that the ledger has not: its end was cut off, or it runs now."
+        yield (
+            f"The meter has {lost} answers of this campaign that the ledger has not: its end was "
+            "cut off, or it runs now."
+        )
+    for seq in lost_tries(whole, files.campaign.name, TestbedFolder(files.problem).tries):
+        yield f"Entry {seq}: the record of what was put to confirmation does not know it."
 
 
-# --- one entry ------------------------------------------------------------------------------------------------------------
+# --- one entry ------------------------------------------------------------------------------------
 
 
 def find(files: Files, name: str) -> Row:
@@ -247,48 +306,87 @@ def find(files: Files, name: str) -> Row:
         InvalidSubmission: there is none.
     """
     for row in _rows(files.database):
-        if name in {str(row.seq), f"f-{row.seq:06d}" if row.kind == "finding" else None, _receipt(row)}:
+        if name in {
+            str(row.seq),
+            f"f-{row.seq:06d}" if row.kind == "finding" else None,
+            _receipt(row),
+        }:
             return row
-    raise InvalidSubmission(f"The ledger has no entry '{name[:80]}'. Give a receipt, a finding or a number.", name=name)
+    raise InvalidSubmission(
+        f"The ledger has no entry '{name[:80]}'. Give a receipt, a finding or a number.", name=name
+    )
 
 
 def _receipt(row: Row) -> str | None:
-    return _body(row)["receipt"]["id"] if row.kind == "submission" else None
+    return row.entry.read(SubmissionBody).receipt.id if row.kind == "submission" else None
 
 
 def prove(files: Files, key: Key, row: Row) -> dict[str, Any]:
-    """A document by which whoever holds the public key sees that the entry is in the signed ledger, without the ledger.
+    """A document by which whoever holds the public key sees that the entry is in the signed ledger,
+    without the ledger. It holds what is released of the entry alone.
 
     Raises:
-        Misconfigured: the ledger is broken before it, or no checkpoint covers it yet.
+        Misconfigured: the ledger is broken before it, no checkpoint covers it yet, or its hash, or
+            one beside it, is that of hidden numbers.
     """
-    tree, broken = walk(_rows(files.database))
+    if row.salt is None and row.kind in TOLD:
+        raise Misconfigured(
+            f"Entry {row.seq} was recorded by a version that hashed hidden numbers with what is "
+            "released: a proof would show them. Confirm the snapshot again with this version, and "
+            "prove that entry."
+        )
+    rows = _rows(files.database)
+    tree, broken = walk(rows)
     if broken and broken.seq <= row.seq:
         raise Misconfigured(str(broken), seq=broken.seq)
     for note in notes(files.checkpoints.read_bytes())[0] if files.checkpoints.exists() else ():
         checkpoint = opened(note, key)
         if checkpoint.size >= row.seq and _fits(checkpoint, tree):
+            spans = [(max(row.seq - 2, 0), row.seq - 1), *tree.spans(row.seq - 1, checkpoint.size)]
+            if any(_to_be_tried(rows[low:high]) for low, high in spans):
+                raise Misconfigured(
+                    f"A proof of entry {row.seq} holds the hash of scores beside it that were "
+                    "recorded without a salt, which could be tried. Prove an entry that stands "
+                    "further from those of the older version."
+                )
             path = [node.hex() for node in tree.inclusion(row.seq - 1, checkpoint.size)]
-            return {"entry": row._asdict(), "path": path, "checkpoint": note}
+            return {"entry": row.shown._asdict(), "path": path, "checkpoint": note}
     raise Misconfigured(
-        f"No checkpoint covers entry {row.seq} yet. One is signed within seconds, and when the evaluator stops."
+        f"No checkpoint covers entry {row.seq} yet. One is signed within seconds, and when the "
+        "evaluator stops."
     )
 
 
-def check_proof(document: Any, key: Key) -> tuple[Row, Checkpoint]:
-    """The entry of a proof and the checkpoint that covers it.
+def _to_be_tried(rows: Sequence[Row]) -> bool:
+    """Can the hidden numbers of these rows be found from one hash over them, by trying? No row of
+    theirs is salted, and so few depend on hidden labels that all combinations of their values can
+    be gone through."""
+    hidden = sum(row.kind in TOLD for row in rows)
+    return 0 < hidden < TOO_MANY and all(row.salt is None for row in rows)
+
+
+def check_proof(document: Any, key: Key) -> tuple[Shown, Checkpoint]:
+    """What a proof shows of an entry, and the checkpoint that covers it. Proofs by older versions
+    are read, too.
 
     Raises:
         InvalidSubmission: it proves nothing under that key.
     """
     try:
-        row = Row(**document["entry"])
+        entry = Shown(
+            **{name: value for name, value in document["entry"].items() if name != "hash"}
+        )
         checkpoint = opened(document["checkpoint"], key)
         path = [bytes.fromhex(node) for node in document["path"]]
-        leaf = leaf_hash(canonical(*row[:-1]))
-        good = includes(checkpoint.root, checkpoint.size, row.seq - 1, leaf, path)
+        good = includes(
+            checkpoint.root, checkpoint.size, entry.seq - 1, leaf_hash(entry.canonical), path
+        )
     except (Misconfigured, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InvalidSubmission(f"This proves nothing under that key: {error}. Do not believe it.") from error
+        raise InvalidSubmission(
+            f"This proves nothing under that key: {error}. Do not believe it."
+        ) from error
     if not good:
-        raise InvalidSubmission("The path does not lead from the entry to the signed root. Do not believe it.")
-    return row, checkpoint
+        raise InvalidSubmission(
+            "The path does not lead from the entry to the signed root. Do not believe it."
+        )
+    return entry, checkpoint

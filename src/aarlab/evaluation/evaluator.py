@@ -1,81 +1,217 @@
-"""predictions -> receipt. The one object that holds the labels; everything that leaves it passes a policy.
+"""predictions -> receipt. The one object that holds the labels; everything that leaves it passes a
+policy.
 
 Legend: S seeds, M feedback items in the order of their sorted ids.
 """
 
-import hashlib
-import hmac
 import json
-import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aarlab.core.errors import InvalidSubmission, Misconfigured
+from aarlab.core.answers import Answers, by_seed
+from aarlab.core.entries import CodeBody, EventBody, SubmissionBody, UntoldAnswer
+from aarlab.core.errors import AarError, InvalidSubmission, Misconfigured, Transient
+from aarlab.core.hold import Hold
+from aarlab.core.layout import CampaignFolder, ServerFolder, TestbedFolder
+from aarlab.core.own_code import remember, this_build, whole_code
 from aarlab.core.records import Entry, Family, Receipt, Released
 from aarlab.core.snapshot import canonical
-from aarlab.evaluation import metered as _metered  # noqa: F401 - registers the default policies
-from aarlab.evaluation.answers import load_answers, load_ruler, load_weak_answers
-from aarlab.evaluation.blobs import Blobs
-from aarlab.evaluation.detectors import Flag, Submitted, Watch, key_of, read_context
-from aarlab.evaluation.diagnostics import Diagnosis
-from aarlab.evaluation.grade import Predictions, answer_matrix
-from aarlab.evaluation.group import GroupCommit
-from aarlab.evaluation.ledger import Draft, open_ledger
-from aarlab.evaluation.meter import Meter, Question, Told
-from aarlab.evaluation.packed import Packed, question_of, unpack
-from aarlab.evaluation.policies import DEFAULT_POLICY, POLICIES
+from aarlab.core.store import writable
+from aarlab.core.view import View
+from aarlab.evaluation import derived
+from aarlab.evaluation.agreement import noted, require_agreement
+from aarlab.evaluation.detectors import Flag, Submitted, Watch, read_context
+from aarlab.evaluation.issued_seeds import IssuedSeeds
+from aarlab.evaluation.ledger.asked import Asked
+from aarlab.evaluation.ledger.blobs import Blobs
+from aarlab.evaluation.ledger.drafts import Draft, ready
+from aarlab.evaluation.ledger.group_commit import GroupCommit
+from aarlab.evaluation.ledger.ledger import PAGE, Ledger, open_ledger
+from aarlab.evaluation.ledger.views import SET_ASIDE, WORKS_AGAIN, Snapshots, aside_in, flags_of
+from aarlab.evaluation.receipts import Pending, draft, receipt_of, released_of, submitted_by
+from aarlab.evaluation.scoring.diagnostics import Diagnosis
+from aarlab.evaluation.scoring.grade import answer_matrix, takes_strings
+from aarlab.evaluation.scoring.hidden_labels import (
+    load_answers,
+    load_naive_answers,
+    load_ruler,
+    load_units,
+    published_ids,
+)
+from aarlab.evaluation.scoring.meter import Meter, Question, Told
+from aarlab.evaluation.scoring.packed import question_of, unpack
+from aarlab.evaluation.scoring.policies import DEFAULT_POLICY, POLICIES, Policy
+from aarlab.evaluation.scoring.tries import tries_of
+from aarlab.evaluation.server_hold import hold_server, require_kept
 from aarlab.evaluation.snapshots import check_files
 
-SEEDS = 5
-
-
-@dataclass(frozen=True)
-class _Pending:
-    """A valid submission that waits for its answer."""
-
-    who: str
-    snapshot: str
-    family: Family
-    seeds: tuple[int, ...]
-    answers_SM: NDArray[np.bool_]
-    key: str
+# entries after which what is derived is kept; seconds between two times; share of the time
+KEEP_EVERY, KEEP_WITHIN_S, KEEP_SHARE = 1_000, 30.0, 0.005
+V = TypeVar("V", bound=View)
+Bools = NDArray[np.bool_]
+log = logging.getLogger("aarlab.evaluation")
 
 
 class Evaluator:
-    """The evaluator of one campaign on one problem. Its state is the ledger, the blobs and the label set's meter; a restart
-    loses nothing that was told."""
+    """The evaluator of one campaign on one problem. Its state is the ledger, the blobs and the
+    label set's meter; a restart loses nothing that was released. One process has it at a time;
+    several campaigns may share a label set.
 
-    def __init__(self, problem: Path, campaign: Path, *, policy: str = DEFAULT_POLICY) -> None:
-        self.problem, self.campaign, self.folder = problem, campaign.name, campaign / "server"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.folder.chmod(0o700)
-        _same_problem(self.folder / "problem.txt", problem)
+    `read_only`: for who looks on, also while another process serves the campaign; nothing can be
+    committed or submitted. `derive_from`: an evaluator that looks on derives what a start would,
+    from the ledger alone or from what was kept, and records nothing.
+
+    Raises:
+        Misconfigured: another process has it for longer than `wait_s`, or meter and ledger do not
+            agree.
+    """
+
+    def __init__(
+        self,
+        problem: Path,
+        campaign: Path,
+        *,
+        policy: str = DEFAULT_POLICY,
+        read_only: bool = False,
+        derive_from: Literal["ledger", "kept"] | None = None,
+        wait_s: float = 0.0,
+    ) -> None:
+        self._derive_from = derive_from if read_only else "kept"
+        self.problem, self.campaign = problem, campaign.name
+        self.folder = CampaignFolder(campaign).server.root
+        self._hold: Hold | None = None
+        with ExitStack() as stack:
+            if read_only and not ServerFolder(self.folder).ledger.exists():
+                raise Misconfigured(f"The campaign {campaign} has no ledger yet. Run it first.")
+            if not read_only:
+                self._hold = stack.enter_context(hold_server(campaign, wait_s=wait_s))
+                self.folder.chmod(0o700)
+            _same_problem(self.folder, problem, note_it=not read_only)
+            self._read(problem)
+            self._open(stack, campaign, POLICIES[policy], read_only=read_only)
+            self._stack = stack.pop_all()
+
+    def _read(self, problem: Path) -> None:
+        """What set-up wrote."""
         self.answers = load_answers(problem, "feedback")
-        self.ruler = load_ruler(problem)
         self.ids = sorted(self.answers["feedback"])
-        self.told_ruler = self.ruler.told(len(self.ids))
+        self.units = load_units(problem, "feedback", self.ids)
+        self.ruler = load_ruler(problem).told(self.units.items)
+        hidden = list(self.answers["feedback"])
+        self._strings = takes_strings(hidden, published_ids(problem, "feedback") or hidden)
         self._truth_M = np.array([self.answers["feedback"][i] == 1 for i in self.ids])
-        self.ledger = open_ledger(campaign)
-        self.blobs = Blobs(self.folder / "blobs")
-        meter = problem / "private" / "meter" / "feedback.sqlite"
-        self.meter = Meter(meter, POLICIES[policy], baseline=self.ruler.start, n=len(self.ids))
-        self._secret = _secret(self.folder / "secret")
-        self._group: GroupCommit[_Pending, Receipt] = GroupCommit(self._answer_all)
-        weak_M = load_weak_answers(problem, self._truth_M)
-        self._diagnosis = Diagnosis(weak_M, len(self.ids))
-        self._submissions = 0
-        self._receipts: dict[str, Receipt] = {}  # question -> what was answered in this campaign
-        self._snapshots = {e.body["snapshot"] for e in self.ledger.entries("code")}
-        context = read_context(problem / "public", self.ids, weak_M, self.code)
-        self._watch = Watch(context, (key_of(e.body) for e in self.ledger.entries("flag")))
-        flags = self._watch.opening() + [f for e in self.ledger.entries("submission") for f in self._take_up_again(e)]
-        self.note_flags(flags)  # of a submission that was recorded when the process ended, say
-        self._note_untold()
+
+    def _open(self, stack: ExitStack, campaign: Path, policy: Policy, *, read_only: bool) -> None:
+        """What was recorded and released; what `stack` closes again."""
+        naive_M = load_naive_answers(self.problem, self._truth_M)
+        public = TestbedFolder(self.problem).public
+        self._context = read_context(public, self.ids, naive_M, self.code)
+        self._made_by = derived.maker(self._context, self.units)
+        kept = None
+        if self._derive_from == "kept":
+            kept = derived.load(self.folder, self._context, self._made_by)
+        self.ledger = (
+            Ledger(ServerFolder(self.folder).ledger, read_only=True, known=kept and kept.ledger)
+            if read_only
+            else open_ledger(campaign, kept and kept.ledger, alone=True)
+        )
+        stack.callback(self.ledger.close)
+        if not self.ledger.resumed:
+            kept = None
+        require_agreement(self.problem, campaign, kept and kept.ledger)
+        stored = TestbedFolder(self.problem).meter
+        self.meter = Meter(
+            stack.enter_context(writable(stored)) if read_only else stored,
+            policy,
+            baseline=self.ruler.start,
+            n=self.units,
+            ends=(self.ruler.weak, self.ruler.ceiling),
+            verdicts=tries_of(self.problem).told_of_feedback,
+        )
+        stack.callback(self.meter.close)
+        self.blobs = Blobs(ServerFolder(self.folder).blobs)
+        self._seeds = IssuedSeeds(ServerFolder(self.folder).secret)
+        self._group: GroupCommit[Pending, Receipt] = GroupCommit(self._answer_all, self._look)
+        # entries and time of what was kept last, and seconds until it is kept again
+        self._keep_at, self._kept_s, self._keep_within_s = 0, 0.0, KEEP_WITHIN_S
+        # answered, and not shown to the detectors yet; None: one of these failed
+        self._unseen: list[Submitted] | None = []
+        self._flags: list[Flag] = []  # raised, and not recorded yet
+        self._aside: dict[str, str] = {}  # detectors that the ledger says were set aside, and why
+        self._views: dict[str, View] = {}
+        self._kept_views = {} if kept is None else kept.views
+        self._snapshots = self.view("snapshots", Snapshots(self.ledger))
+        flags = self._derive(kept, naive_M) if self._derive_from else []
+        if not read_only:
+            self.note_flags(flags)  # of a submission that was recorded when the process ended, say
+            self._aside = aside_in(self.ledger.each("campaign"))
+            self._note_aside()
+            self._note_untold()
+            stack.callback(self.keep)
+
+    def _derive(self, kept: derived.Derived | None, naive_M: Bools | None) -> list[Flag]:
+        """What follows from the ledger's submissions, as far as it was not kept, for those that
+        come; returns the flags that they raise."""
+        self._asked = Asked() if kept is None else kept.asked
+        if kept is None:
+            self._diagnosis = Diagnosis(naive_M, self.units.independent)
+            known = (flag.key for _, flag in flags_of(self.ledger))
+            self._watch = Watch(self._context, known)
+            flags = self._watch.opening()
+        else:
+            self._diagnosis, self._watch, flags = kept.diagnosis, kept.watch, []
+            self._keep_at = kept.ledger.size
+            self._watch.know(flag.key for _, flag in flags_of(self.ledger, after=self._keep_at))
+        entries = self.ledger.each("submission", after=self._keep_at)
+        while page := list(islice(entries, PAGE)):
+            flags += self._take_up_again(page)
+        return flags
+
+    def view(self, name: str, made: V) -> V:
+        """A view of the ledger that is kept from one process to the next."""
+        if (kept := self._kept_views.get(name)) is not None:
+            made.resume(kept)
+        self._views[name] = made
+        return made
+
+    def keep(self) -> None:
+        """Keep what is derived, for the next start. What cannot be kept, or not now, is derived
+        again then."""
+        try:
+            with self._group.alone():
+                if self.ledger.count() == self._keep_at or self._unseen != [] or self._flags:
+                    return  # a start from it would not show the detectors what they have not seen
+                meter, now = self.meter.reached(), self.all_derived()
+                packed = derived.packed(now, self._context)
+                self._keep_at, self._kept_s = now.ledger.size, time.monotonic()
+            if packed is not None:
+                derived.write(self.folder, self._made_by, packed, now.ledger, meter)
+        except (OSError, AarError) as error:
+            log.warning("What is derived from the ledger cannot be kept now: %s", error)
+
+    def all_derived(self) -> derived.Derived:
+        """All that is derived now."""
+        views = {name: view.kept() for name, view in self._views.items()}
+        read = self.ledger.read()
+        return derived.Derived(read, self._asked, self._diagnosis, self._watch, views)
+
+    def keep_if_due(self) -> None:
+        """As `keep`, where much was submitted since, and not too often: nobody is answered
+        meanwhile."""
+        new, began = self.ledger.count() - self._keep_at, time.monotonic()
+        if new >= KEEP_EVERY and began - self._kept_s >= self._keep_within_s:
+            self.keep()
+            took = time.monotonic() - began
+            self._keep_within_s = max(KEEP_WITHIN_S, took / KEEP_SHARE)
 
     def __enter__(self) -> "Evaluator":
         return self
@@ -84,17 +220,14 @@ class Evaluator:
         self.close()
 
     def close(self) -> None:
-        """Close ledger and meter."""
-        self.ledger.close()
-        self.meter.close()
+        """Close ledger and meter, and let another process have the campaign."""
+        self._stack.close()
 
-    # --- code ---------------------------------------------------------------------------------------------------------
+    # --- code -------------------------------------------------------------------------------------
 
     def commit_code(self, who: str, files: Mapping[str, str], family: Family) -> dict[str, Any]:
         """Store a snapshot and issue the seeds on which it must be run: {"snapshot", "seeds"}.
-
-        Seeds follow from the code's hash and a secret, so they are known only once the code is fixed, and the same code
-        always gets the same ones: seeds cannot be picked.
+        Seeds cannot be picked: see `IssuedSeeds`.
 
         Raises:
             InvalidSubmission: these files are no snapshot; see `check_files`.
@@ -102,159 +235,217 @@ class Evaluator:
         check_files(files)
         packed = canonical(files)
         snapshot = self.blobs.put(packed)
-        self.ledger.append("code", who, {"snapshot": snapshot, "family": family.value, "bytes": len(packed)})
-        self._snapshots.add(snapshot)
+        committed = CodeBody(snapshot=snapshot, family=family, bytes=len(packed))
+        self.ledger.append("code", who, committed.plain())
         return {"snapshot": snapshot, "seeds": self.seeds("feedback", snapshot)}
 
     def code(self, snapshot: str) -> dict[str, str]:
-        """The files of a snapshot.
-
-        Raises:
-            InvalidSubmission: nobody committed it.
-        """
+        """The files of a snapshot; raises InvalidSubmission where nobody committed it."""
         if snapshot not in self._snapshots:
-            raise InvalidSubmission(f"There is no snapshot '{snapshot[:80]}'.", snapshot=snapshot[:80])
+            raise InvalidSubmission(
+                f"There is no snapshot '{snapshot[:80]}'.", snapshot=snapshot[:80]
+            )
         return json.loads(self.blobs.get(snapshot))
 
     def seeds(self, purpose: str, snapshot: str) -> list[int]:
-        """The seeds issued for a purpose and a snapshot: functions of both and of this campaign's secret."""
+        """See `IssuedSeeds`."""
+        return self._seeds.of(purpose, snapshot)
 
-        def seed(number: int) -> int:
-            message = f"{purpose}|{snapshot}|{number}".encode()
-            return int.from_bytes(hmac.digest(self._secret, message, hashlib.sha256)[:4], "big") >> 1
+    # --- submissions ------------------------------------------------------------------------------
 
-        return sorted(seed(number) for number in range(SEEDS))
-
-    # --- submissions --------------------------------------------------------------------------------------------------
-
-    def submit(self, who: str, snapshot: str, predictions: Mapping[str, Mapping[str, int] | str], family: Family) -> Receipt:
-        """Grade a bundle of answers on the issued seeds and tell what the policy allows. Everything is stored.
+    def submit(self, who: str, snapshot: str, predictions: Answers, family: Family) -> Receipt:
+        """Grade a bundle of answers on the issued seeds and report what the policy allows.
+        Everything is stored.
 
         Raises:
-            InvalidSubmission: the snapshot was not committed, or the answers do not fit (see `answer_matrix`).
-            Transient: the store failed; nothing was told, submit again.
+            InvalidSubmission: see `pending`.
+            Transient: the store failed; nothing was released, submit again.
+        """
+        return self._group.do(self.pending(who, snapshot, predictions, family))
+
+    def pending(self, who: str, snapshot: str, predictions: Answers, family: Family) -> Pending:
+        """A bundle of answers that can be graded; raises as `checked`."""
+        seeds, answers_SM = self.checked(snapshot, predictions)
+        key = question_of("feedback", answers_SM)
+        return Pending(who, snapshot, family, seeds, answers_SM, key)
+
+    def checked(self, snapshot: str, predictions: Answers) -> tuple[tuple[int, ...], Bools]:
+        """(issued seeds, answers of shape (seeds, items)); no label is looked at.
+
+        Raises:
+            InvalidSubmission: the snapshot was not committed, or the answers do not fit (see
+                `answer_matrix`).
         """
         if snapshot not in self._snapshots:
-            raise InvalidSubmission(f"There is no snapshot '{snapshot[:80]}'. Commit the code first; it issues the seeds.")
+            raise InvalidSubmission(
+                f"There is no snapshot '{snapshot[:80]}'. Commit the code first; it issues the "
+                "seeds."
+            )
         seeds = self.seeds("feedback", snapshot)
-        answers_SM = answer_matrix(_by_seed(predictions), self.ids, seeds)
-        return self._group.do(_Pending(who, snapshot, family, tuple(seeds), answers_SM, question_of("feedback", answers_SM)))
+        answers_SM = answer_matrix(by_seed(predictions), self.ids, seeds, strings=self._strings)
+        return tuple(seeds), answers_SM
 
-    def _answer_all(self, batch: Sequence[_Pending]) -> list[Receipt]:
-        """One commit of the meter, then one of the ledger, for all that wait. Should the process end in between, the meter
-        answers the same question the same way when it is asked again."""
-        new = {p.key: p for p in batch if p.key not in self._receipts}
-        exact = {key: np.count_nonzero(p.answers_SM == self._truth_M) / p.answers_SM.size for key, p in new.items()}
-        told = self.meter.tell([Question(key, self.campaign, p.who, exact[key]) for key, p in new.items()])
-        receipts = [
-            self._receipt(p, t, n) for n, (p, t) in enumerate(zip(new.values(), told, strict=True), self._submissions + 1)
+    def submit_all(
+        self, some: Sequence[Pending], told: Callable[[Sequence[Future[Receipt]]], object]
+    ) -> None:
+        """As `submit`, of many at once. `told` is called with the receipts, or the errors, as soon
+        as they are recorded; the detectors look at them afterwards."""
+        self._group.do_all(some, told)
+
+    def _answer_all(self, batch: Sequence[Pending]) -> list[Receipt]:
+        """One commit of the meter, then one of the ledger, for all that wait.
+
+        Receipts and entries are made before the meter commits: what cannot be made is not charged.
+        Should the ledger fail or the process end between the two commits, the answers are charged
+        and untold, and the meter answers the same question the same way, at no further charge, when
+        it is asked again.
+        """
+        if self._hold is not None:
+            require_kept(self._hold, self.folder)
+        earlier = [self._earlier(p) for p in batch]
+        new: dict[tuple[str, str, str], Pending] = {}
+        for p, before in zip(batch, earlier, strict=True):
+            if before is None:
+                new.setdefault(p.whose, p)
+        exact = {p.key: self._accuracy(p.answers_SM) for p in new.values()}
+        found = [self._diagnosis.of(p.answers_SM) for p in new.values()]
+        # the ledger's own count: what is recorded keeps its number permanently
+        number = self.ledger.count("submission") + 1
+        asked = [Question(p.key, self.campaign, p.who, exact[p.key]) for p in new.values()]
+        with self.meter.answers(asked) as told:
+            made = zip(new.values(), told, found, strict=True)
+            given = self.ruler, self.units.independent
+            receipts = [receipt_of(p, t, d, n, *given) for n, (p, t, d) in enumerate(made, number)]
+            bodies = zip(new.values(), told, receipts, strict=True)
+            drafts = [ready(draft(p, t, r, exact[p.key], self.ruler)) for p, t, r in bodies]
+        entries = self.ledger.append_ready(drafts)
+        for p, receipt, entry in zip(new.values(), receipts, entries, strict=True):
+            if self._remember(receipt, p.who, p.answers_SM, p.key, entry.seq) and (
+                self._unseen is not None
+            ):
+                self._unseen.append(submitted_by(p.who, receipt, p.answers_SM))
+        first = {id(p): receipt for p, receipt in zip(new.values(), receipts, strict=True)}
+        made = dict(zip(new, entries, strict=True))
+        return [
+            first.get(id(p)) or _again(before or made[p.whose])
+            for p, before in zip(batch, earlier, strict=True)
         ]
-        self.ledger.append_many([self._draft(p, r, exact[p.key]) for p, r in zip(new.values(), receipts, strict=True)])
-        flags = [f for p, r in zip(new.values(), receipts, strict=True) for f in self._take_up(p.who, r, p.answers_SM, p.key)]
-        self.note_flags(flags)
-        first = {id(p) for p in new.values()}
-        return [self._receipts[p.key] if id(p) in first else self._again(p.key) for p in batch]
+
+    def _look(self) -> None:
+        """Show the detectors what was answered; should the process end before, the next one does.
+        Where a bug in aarlab ends this, none of them is shown more before the next start. Flags
+        that the ledger cannot take now are recorded after the next submission, or at the next
+        start."""
+        unseen, self._unseen = self._unseen, None
+        if unseen is None:
+            return
+        self._flags += [flag for one in unseen for flag in self._watch.see(one)]
+        self._unseen = []
+        try:
+            self.note_flags(self._flags)
+            self._flags = []
+            self._note_aside()
+        except Transient as error:
+            log.warning("%d flags cannot be recorded now: %s", len(self._flags), error)
+
+    def _accuracy(self, answers_SM: Bools) -> float:
+        """Exact, over items and seeds; Python's own float, whichever number numpy counts with."""
+        return int(np.count_nonzero(answers_SM == self._truth_M)) / answers_SM.size
+
+    def _note_aside(self) -> None:
+        """Record which detectors were set aside, and which that the ledger says were work again."""
+        now = self._watch.aside
+        noted = {name: words for name, words in now.items() if self._aside.get(name) != words}
+        events = [
+            EventBody(event=SET_ASIDE, detail=words, detector=name) for name, words in noted.items()
+        ]
+        again = self._aside.keys() & self._watch.watching
+        events += [EventBody(event=WORKS_AGAIN, detector=name) for name in sorted(again)]
+        self.ledger.append_many([Draft("campaign", "evaluator", e.plain()) for e in events])
+        self._aside = dict(now)
 
     def _note_untold(self) -> None:
-        """Record which answers the meter has and the ledger has not: the process ended between the two, before it told them."""
-        noted = {q for e in self.ledger.entries("campaign") for q in e.body.get("untold", ())}
-        if untold := self.meter.asked_by(self.campaign) - self._receipts.keys() - noted:
-            self.ledger.append("campaign", "evaluator", {"event": "recovered", "untold": sorted(untold)})
+        """Record which answers the meter has and the ledger has not: the process ended between the
+        two, before it released them."""
+        noted = {q for e in self.ledger.entries("campaign") for q in e.read(EventBody).untold}
+        answers = self.meter.answers_to(self.campaign, self._asked)
+        if untold := {q: UntoldAnswer(**row) for q, row in answers.items() if q not in noted}:
+            recovered = EventBody(event="recovered", untold=tuple(sorted(untold)), meter=untold)
+            self.ledger.append("campaign", "evaluator", recovered.plain())
 
-    def _again(self, key: str) -> Receipt:
-        return self._receipts[key].model_copy(update={"repeated": True})
-
-    def _draft(self, p: _Pending, receipt: Receipt, exact: float) -> Draft:
-        stored = Packed("feedback", p.seeds, p.answers_SM)
-        body = {"snapshot": p.snapshot, "family": p.family.value, "predictions": stored.name}
-        body |= {"receipt": receipt.model_dump(mode="json"), "exact_accuracy": exact, "exact_pgr": self.ruler.pgr(exact)}
-        return Draft("submission", p.who, body, {stored.name: stored.data})
-
-    def _receipt(self, p: _Pending, told: Told, number: int) -> Receipt:
-        outlook, certified = told.outlook, told.certified
-        return Receipt(
-            id=f"r-{number:06d}",
-            snapshot=p.snapshot,
-            family=p.family,
-            improved=told.answer.improved,
-            level_pgr=round(self.told_ruler.pgr(told.answer.level), 4),
-            level_accuracy=round(told.answer.level, 6),
-            certified_pgr=None if certified is None else round(self.told_ruler.pgr(certified), 4),
-            certified_accuracy=None if certified is None else round(certified, 6),
-            next_step_accuracy=round(outlook.next_step, 6),
-            price_of_next_yes_bits=None if outlook.price_bits is None else round(outlook.price_bits, 2),
-            tier=outlook.tier,
-            released=self.released(told),
-            repeated=told.repeated,
-            diagnostics=self._diagnosis.of(p.answers_SM),
-        )
+    def _earlier(self, p: Pending) -> Entry | None:
+        """The entry of the same submission; None where there is none yet."""
+        if (seq := self._asked.first(p.key)) is None:
+            return None
+        (entry,) = self.ledger.entries(after=seq - 1, limit=1)
+        if (entry.who, entry.read(SubmissionBody).snapshot) == (p.who, p.snapshot):
+            return entry
+        if (seq := self._asked.again(p.key, p.who, p.snapshot)) is None:
+            return None
+        return self.ledger.entries(after=seq - 1, limit=1)[0]
 
     def released(self, told: Told) -> Released:
         """The bits-released ledger as a record."""
-        n, cap = len(self.ids), told.outlook.cap_bits
-        return Released(
-            bits=round(told.bits, 2),
-            cap_bits=None if cap is None else round(cap, 2),
-            share_of_labels=round(told.bits / n, 4),
-            inflation_bound=round(told.bound, 4),
-        )
+        return released_of(told, self.ruler, self.units.independent)
 
-    def _take_up_again(self, entry: Entry) -> list[Flag]:
-        """Remember a submission of the ledger, as `_take_up`."""
-        answers_SM = unpack(self.ledger.blob(entry.body["predictions"])).answers_SM
-        receipt = Receipt.model_validate_json(json.dumps(entry.body["receipt"]))
-        return self._take_up(entry.who, receipt, answers_SM, question_of("feedback", answers_SM))
+    def _take_up_again(self, entries: Sequence[Entry]) -> list[Flag]:
+        """Remember submissions of the ledger; the flags that they raise."""
+        flags, bodies = [], [entry.read(SubmissionBody) for entry in entries]
+        blobs = self.ledger.blobs([body.predictions for body in bodies])
+        for entry, body in zip(entries, bodies, strict=True):
+            stored = blobs.get(body.predictions) or self.ledger.blob(body.predictions)
+            answers_SM, receipt = unpack(stored).answers_SM, body.receipt
+            key = question_of("feedback", answers_SM)
+            if self._remember(receipt, entry.who, answers_SM, key, entry.seq):
+                flags += self._watch.see(submitted_by(entry.who, receipt, answers_SM))
+        return flags
 
-    def _take_up(self, who: str, receipt: Receipt, answers_SM: NDArray[np.bool_], key: str) -> list[Flag]:
-        """Remember a submission; the flags that it raises."""
-        self._receipts[key] = receipt
+    def _remember(self, receipt: Receipt, who: str, answers_SM: Bools, key: str, seq: int) -> bool:
+        """A submission is in the ledger, as entry `seq`. Returns whether its answers are new: the
+        same answers by another submitter, or with another snapshot, add no information."""
+        if not self._asked.add(key, who, receipt.snapshot, seq):
+            return False
         self._diagnosis.take_up(answers_SM, improved=receipt.improved)
-        self._submissions += 1
-        return self._watch.see(Submitted(who, receipt.id, receipt.snapshot, answers_SM, receipt.improved))
+        return True
 
     def note_flags(self, flags: Sequence[Flag]) -> None:
         """Record flags. They are the operator's to read; those that use labels nobody else's."""
-        self.ledger.append_many([Draft("flag", "evaluator", flag.model_dump(mode="json")) for flag in flags])
+        self.ledger.append_many([Draft("flag", "evaluator", flag.plain()) for flag in flags])
 
-    @property
-    def level(self) -> float:
-        """The told level (accuracy) of the label set."""
-        return self.meter.channel.level
+    def note_build(self, event: str) -> None:
+        """Record which aarlab this is; the hashes of its modules are kept in server/code."""
+        remember(self.folder, whole_code())
+        body = EventBody(event=event, build=this_build())
+        self.ledger.append("campaign", "evaluator", body.plain())
 
     def predictions(self, stored: str) -> dict[int, dict[str, int]]:
         """Stored predictions, by seed and id."""
         packed = unpack(self.ledger.blob(stored))
         ids = sorted(self.answers[packed.split])
         return {
-            seed: dict(zip(ids, map(int, row), strict=True)) for seed, row in zip(packed.seeds, packed.answers_SM, strict=True)
+            seed: dict(zip(ids, map(int, row), strict=True))
+            for seed, row in zip(packed.seeds, packed.answers_SM, strict=True)
         }
 
 
-def _by_seed(predictions: Mapping[str, Mapping[str, int] | str]) -> Predictions:
-    try:
-        found = {int(seed): given for seed, given in predictions.items()}
-    except ValueError as error:
-        raise InvalidSubmission(f"Seeds must be whole numbers, got {sorted(predictions)[:3]}.") from error
-    if {str(seed) for seed in found} != set(predictions):  # "7" and "07" would be one
-        raise InvalidSubmission(f"Seeds must be written plainly, got {sorted(predictions)[:8]}.")
-    return found
+def _again(entry: Entry) -> Receipt:
+    return entry.read(SubmissionBody).receipt.model_copy(update={"repeated": True})
 
 
-def _same_problem(note: Path, problem: Path) -> None:
-    """Note which testbed the campaign is on; one that was begun on another goes no further on this."""
-    if note.exists() and (begun := Path(note.read_text()).name) != problem.absolute().name:
+def begun_on(server: Path) -> str | None:
+    """The folder's name of the testbed that the campaign of this `server` folder was begun on; None
+    where it was not begun."""
+    return noted(ServerFolder(server).problem)
+
+
+def _same_problem(server: Path, problem: Path, *, note_it: bool) -> None:
+    """Note which testbed the campaign is on; one that was begun on another goes no further on
+    this."""
+    if (begun := begun_on(server)) not in {None, problem.absolute().name}:
         raise Misconfigured(
-            f"The campaign was begun on {begun}, and its problem or student is now {problem.absolute().name}. Put the preset "
-            "or the items back as they were, or give the campaign another name."
+            f"The campaign was begun on {begun}, and its problem or student is now "
+            f"{problem.absolute().name}. Put the preset or the items back as they were, or give "
+            "the campaign another name."
         )
-    note.write_text(str(problem.absolute()))
-
-
-def _secret(path: Path) -> bytes:
-    if not path.exists():
-        path.touch(mode=0o600)
-        path.write_bytes(secrets.token_bytes(32))
-    data = path.read_bytes()
-    if len(data) != 32:
-        raise Misconfigured(f"{path} is damaged: the issued seeds depend on it. Restore it, or begin a new campaign.")
-    return data
+    if note_it:
+        ServerFolder(server).problem.write_text(str(problem.absolute()))

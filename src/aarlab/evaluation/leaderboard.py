@@ -1,93 +1,119 @@
-"""Boards, from the ledger alone. What researchers see holds told levels only; the operator's holds more."""
+"""Boards, from the ledger alone. What researchers see holds reported levels only; the operator's
+holds more."""
 
 from bisect import insort
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from aarlab.core.records import Entry, Record
-from aarlab.evaluation.evaluator import Evaluator
-from aarlab.evaluation.follow import View
-from aarlab.evaluation.ledger import Ledger
+from aarlab.core.entries import (
+    CodeBody,
+    ConfirmationBody,
+    EventBody,
+    FindingBody,
+    SubmissionBody,
+)
+from aarlab.core.operation_records import Activity, Row
+from aarlab.core.quotas import Stored, code_cost, finding_cost
+from aarlab.core.records import Entry
+from aarlab.core.view import View
+from aarlab.evaluation.ledger.ledger import Ledger
 
 PAGE = 20
 CONFIRMED, OPEN, REFUTED = 0, 1, 2  # standing, in the order of the board
 
 
-class Row(Record):
-    """One told improvement. Verdict and rounded accuracy on `final` were charged to `final` when they were recorded."""
-
-    receipt: str
-    researcher: str
-    family: str
-    snapshot: str
-    level_pgr: float
-    provisional: bool
-    verdict: str | None
-    flags: tuple[str, ...]  # of the verdict's confirmation: what stands beside it
-    final_accuracy: float | None
-
-
-class Activity(Record):
-    """What one submitter has done so far."""
-
-    submissions: int = 0
-    improvements: int = 0
-    findings: int = 0
-    latest_family: str | None = None
-
-
 class Board(View):
-    """The told improvements, and who submitted how much."""
+    """The reported improvements, and who submitted how much."""
 
     def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger)
         self._told: list[Entry] = []
         self._order: list[tuple[int, int]] = []  # (standing, -number in _told): sorted as shown
-        self._settled: dict[tuple[str, str], dict[str, Any]] = {}  # (snapshot, who claims with it) -> its confirmation
+        # (snapshot, who claims with it) -> its confirmation
+        self._settled: dict[tuple[str, str], ConfirmationBody] = {}
         self._by: dict[str, Activity] = {}
+        self._wall_s = 0.0
+        self._stored: dict[str, Stored] = {}
+        self._snapshots: set[str] = set()
 
     def _take(self, entry: Entry) -> None:
-        if entry.kind == "confirmation":
-            self._settled[entry.body["snapshot"], entry.body["record"]["claim"]["researcher"]] = entry.body
-            self._order = sorted((self._standing(e), -number) for number, e in enumerate(self._told))
+        if entry.kind == "spend":  # most are: they are not made records
+            self._wall_s += entry.body.get("wall_s", 0.0)
+        elif entry.kind == "confirmation":
+            body = entry.read(ConfirmationBody)
+            self._settled[body.snapshot, body.researcher] = body
+            self._order = sorted(
+                (self._standing(e), -number) for number, e in enumerate(self._told)
+            )
         elif entry.kind == "submission":
-            before, improved = self._by.get(entry.who, Activity()), entry.body["receipt"]["improved"]
-            more = {"submissions": before.submissions + 1, "improvements": before.improvements + improved}
-            self._by[entry.who] = before.model_copy(update={**more, "latest_family": entry.body["family"]})
+            before, body = self._by.get(entry.who, Activity()), entry.read(SubmissionBody)
+            improved = body.receipt.improved
+            more = {
+                "submissions": before.submissions + 1,
+                "improvements": before.improvements + improved,
+            }
+            self._by[entry.who] = before.model_copy(update={**more, "latest_family": body.family})
             if improved:
                 insort(self._order, (self._standing(entry), -len(self._told)))
                 self._told.append(entry)
-
+        elif entry.kind == "code":
+            code = entry.read(CodeBody)
+            new = code.snapshot not in self._snapshots
+            self._snapshots.add(code.snapshot)
+            stored, cost = self._of(entry.who), code_cost(code.bytes, new=new)
+            self._stored[entry.who] = replace(stored, code=stored.code + cost)
         elif entry.kind == "finding":
+            told = entry.read(FindingBody)
+            stored, cost = self._of(entry.who), finding_cost(told.title, told.text)
+            self._stored[entry.who] = replace(stored, findings=stored.findings + cost)
             before = self._by.get(entry.who, Activity())
             self._by[entry.who] = before.model_copy(update={"findings": before.findings + 1})
 
-    def _standing(self, entry: Entry) -> int:
-        return {"confirmed": CONFIRMED, None: OPEN}.get(self._confirmation(entry).get("verdict"), REFUTED)
+    def _of(self, who: str) -> Stored:
+        return self._stored.get(who, Stored())
 
-    def _confirmation(self, told: Entry) -> dict[str, Any]:
-        """The latest confirmation of a told improvement, {} if there is none. Answers handed in under another's snapshot share
-        in none."""
-        return self._settled.get((told.body["snapshot"], told.who), {})
+    def stored(self, who: str) -> Stored:
+        """How much one researcher has stored."""
+        with self._current():
+            return self._of(who)
+
+    def require_room_for_code(self, who: str, snapshot: str, size: int) -> None:
+        """Raises InvalidSubmission where a snapshot of `size` bytes is beyond its quota."""
+        with self._current():
+            new = snapshot not in self._snapshots
+            self._of(who).require_room(code=code_cost(size, new=new))
+
+    def _standing(self, entry: Entry) -> int:
+        settled = self._confirmation(entry)
+        return OPEN if settled is None else CONFIRMED if settled.verdict == "confirmed" else REFUTED
+
+    def _confirmation(self, told: Entry) -> ConfirmationBody | None:
+        """The latest confirmation of a reported improvement, if there is one. Answers handed in
+        under another's snapshot share in none."""
+        return self._settled.get((told.read(SubmissionBody).snapshot, told.who))
 
     def page(self, number: int) -> tuple[Sequence[Row], int]:
-        """One page (from 0): confirmed ones first, then best (latest) first, refuted ones last; and how many rows there are."""
+        """One page (from 0): confirmed ones first, then best (latest) first, refuted ones last; and
+        how many rows there are."""
         with self._current():
             shown = self._order[number * PAGE : (number + 1) * PAGE]
-            return [self._row(standing, self._told[-negative]) for standing, negative in shown], len(self._order)
+            return [
+                self._row(standing, self._told[-negative]) for standing, negative in shown
+            ], len(self._order)
 
     def _row(self, standing: int, entry: Entry) -> Row:
-        receipt, settled = entry.body["receipt"], self._confirmation(entry)
+        told, settled = entry.read(SubmissionBody), self._confirmation(entry)
         return Row(
-            receipt=receipt["id"],
+            receipt=told.receipt.id,
             researcher=entry.who,
-            family=entry.body["family"],
-            snapshot=entry.body["snapshot"],
-            level_pgr=receipt["level_pgr"],
+            family=told.family,
+            snapshot=told.snapshot,
+            level_pgr=told.receipt.level_pgr,
             provisional=standing != CONFIRMED,
-            verdict=settled.get("verdict"),
-            flags=tuple(settled.get("told_flags", ())),
-            final_accuracy=settled.get("told_accuracy"),
+            verdict=settled.verdict if settled else None,
+            flags=settled.told_flags if settled else (),
+            final_accuracy=settled.told_accuracy if settled else None,
         )
 
     def activity(self, who: str) -> Activity:
@@ -95,22 +121,26 @@ class Board(View):
         with self._current():
             return self._by.get(who, Activity())
 
+    def wall_s(self) -> float:
+        """Seconds that all researchers spent."""
+        with self._current():
+            return self._wall_s
+
     def by_submitter(self) -> dict[str, Activity]:
         """What each submitter has done."""
         with self._current():
             return dict(self._by)
 
 
-def told_board(evaluator: Evaluator, page: int) -> list[dict[str, Any]]:
-    """One page of the board, as plain fields."""
-    return [row.model_dump() for row in Board(evaluator.ledger).page(page)[0]]
-
-
-def campaign_state(evaluator: Evaluator) -> dict[str, Any]:
+def campaign_state(ledger: Ledger, board: Board) -> dict[str, Any]:
     """What has happened so far: events, seconds spent by all researchers, number of submissions."""
-    ledger = evaluator.ledger
     return {
-        "events": [e.body.get("event") for e in ledger.entries("campaign")],
-        "wall_s": sum(e.body.get("wall_s", 0.0) for e in ledger.entries("spend")),
-        "submissions": len(ledger.entries("submission")),
+        "events": events_of(ledger),
+        "wall_s": board.wall_s(),
+        "submissions": ledger.count("submission"),
     }
+
+
+def events_of(ledger: Ledger) -> list[str]:
+    """What happened to the campaign, in order."""
+    return [e.read(EventBody).event for e in ledger.entries("campaign")]

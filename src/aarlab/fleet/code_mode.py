@@ -1,35 +1,44 @@
-"""Code mode on the operator's side: takes waiting code from the evaluator, runs it, and hands back answers or how it failed.
+"""Code mode on the operator's side: takes waiting code from the evaluator, runs it, and hands back
+answers or how it failed.
 
-The run on feedback items is as every run: a clean sandbox without network, on the issued seeds. What it prints is dropped, for
-it could print the items. Where it fails, the same code is run on the student split in a sandbox that holds no test item; if it
-fails there in the same way, the end of what it printed there goes to its author, who can debug by it.
+The run on feedback items is as every run: a clean sandbox without network, on the issued seeds.
+What it prints is dropped, for it could print the items. Where it fails, the same code is run on the
+student split in a sandbox that holds no test item; if it fails there in the same way, the end of
+what it printed there goes to its author, who can debug by it. What the machine ended, twice, is no
+outcome of the code: its author is informed, is charged nothing, and may ask for the same run again.
 
 How a run ends and how long it takes can depend on items, not on labels: no label is in the sandbox.
 """
 
 import subprocess
-from collections.abc import Callable
 from concurrent.futures import Future, wait
 from typing import Any
 
-from aarlab.core.errors import InvalidSubmission, Transient
+from aarlab.core.errors import CouldNotBeRun, InvalidSubmission, Transient
 from aarlab.core.snapshot import Files
 from aarlab.fleet.evaluator_process import EvaluatorProcess
 from aarlab.runs.engine import MISSHAPEN, LocalEngine
 
 LOG_CHARACTERS = 4000
 Outcome = dict[str, Any]  # {"predictions"}, or {"failure", "log"}
-Run = Callable[[Files, tuple[int, ...]], Outcome]
 
 
-def outcome_of(on_feedback: LocalEngine, on_student: LocalEngine, files: Files, seeds: tuple[int, ...]) -> Outcome:
-    """What a snapshot answers to the feedback items, or how it failed: the kind, and a log that has seen no such item.
+def outcome_of(
+    on_feedback: LocalEngine, on_student: LocalEngine, files: Files, seeds: tuple[int, ...]
+) -> Outcome:
+    """What a snapshot answers to the feedback items, or how it failed: the kind, and a log that has
+    seen no such item.
 
     Raises:
         Transient, Misconfigured: it could not be run; that is no outcome.
     """
     try:
         return {"predictions": on_feedback.run(files, "feedback", seeds).answers}
+    except CouldNotBeRun as error:
+        return {
+            "failure": error.facts["failure"],
+            "log": f"{error} Ask for it again with submit_code: the seeds stay the same.",
+        }
     except InvalidSubmission as error:
         failure = error.facts.get("failure", MISSHAPEN)
     return {"failure": failure, "log": _rehearsal(on_student, files, seeds, failure)}
@@ -38,17 +47,30 @@ def outcome_of(on_feedback: LocalEngine, on_student: LocalEngine, files: Files, 
 def _rehearsal(engine: LocalEngine, files: Files, seeds: tuple[int, ...], failure: str) -> str:
     try:
         engine.run(files, "student", seeds)
+    except CouldNotBeRun as error:
+        return str(error)
     except InvalidSubmission as error:
         if error.facts.get("failure", MISSHAPEN) == failure:
             return str(error.facts.get("log", error))[-LOG_CHARACTERS:]
-        return f"On the student split it failed in another way: {error.facts.get('failure', MISSHAPEN)}."
+        return (
+            "On the student split it failed in another way: "
+            f"{error.facts.get('failure', MISSHAPEN)}."
+        )
     return "It does run on the student split."
 
 
 class CodeWorker:
-    """Runs what waits, a few at a time; `step` never blocks. What it forgets by being killed, the evaluator's ledger knows."""
+    """Runs what waits, a few at a time; `step` never blocks. What it forgets by being killed, the
+    evaluator's ledger knows."""
 
-    def __init__(self, evaluator: EvaluatorProcess, on_feedback: LocalEngine, on_student: LocalEngine, *, at_once: int) -> None:
+    def __init__(
+        self,
+        evaluator: EvaluatorProcess,
+        on_feedback: LocalEngine,
+        on_student: LocalEngine,
+        *,
+        at_once: int,
+    ) -> None:
         self._evaluator, self._on_feedback, self._on_student = evaluator, on_feedback, on_student
         self._at_once = at_once
         self._running: dict[str, Future[Outcome]] = {}  # by ticket
@@ -64,10 +86,12 @@ class CodeWorker:
         free = self._at_once - len(self._running)
         if free <= 0:
             return
-        waiting = self._evaluator.call("GET", "/operator/requests")["requests"]
+        waiting = self._evaluator.call("waiting_requests")["requests"]
         for one in [w for w in waiting if w["ticket"] not in self._running][:free]:
-            files = self._evaluator.call("GET", f"/code/{one['snapshot']}")["files"]
-            job = self._on_feedback.pool.submit(outcome_of, self._on_feedback, self._on_student, files, tuple(one["seeds"]))
+            files = self._evaluator.call("download_code", {"snapshot": one["snapshot"]})["files"]
+            job = self._on_feedback.pool.submit(
+                outcome_of, self._on_feedback, self._on_student, files, tuple(one["seeds"])
+            )
             self._running[one["ticket"]] = job
 
     def finish(self) -> None:
@@ -83,17 +107,21 @@ class CodeWorker:
             del self._running[ticket]
             try:
                 self._settle(ticket, job.result())
-            except Transient:  # it could not be run, or not be told: it still waits
+            except Transient:  # it could not be run, or not be reported: it still waits
                 continue
             except (OSError, subprocess.SubprocessError) as error:
-                raise Transient(f"The code of {ticket} could not be run now ({error}). It still waits.") from error
+                raise Transient(
+                    f"The code of {ticket} could not be run now ({error}). It still waits."
+                ) from error
 
     def _settle(self, ticket: str, outcome: Outcome) -> None:
-        path = f"/operator/requests/{ticket}"
         try:
-            self._evaluator.call("POST", path, outcome)
+            self._evaluator.call("settle_request", {"ticket": ticket, **outcome})
         except InvalidSubmission:
             if "predictions" not in outcome:
                 raise
-            words = "The answers are not one 0 or 1 for each item and issued seed."  # ours: the evaluator's would name an item
-            self._evaluator.call("POST", path, {"failure": MISSHAPEN, "log": words})
+            # this text: the evaluator's would name an item
+            words = "The answers are not one 0 or 1 for each item and issued seed."
+            self._evaluator.call(
+                "settle_request", {"ticket": ticket, "failure": MISSHAPEN, "log": words}
+            )

@@ -1,7 +1,8 @@
 """Where researchers start: prompts that are files, and directions that are deliberately vague.
 
-Directed: each researcher gets a direction of its own, a larger fleet goes round again; undirected: all get the same. The full
-text that a researcher got, and the hash of all prompt files, are written in the ledger.
+Directed: each researcher gets a direction of its own, a larger fleet goes round again; undirected:
+all get the same. The full text that a researcher got, and the hash of all prompt files, are written
+in the ledger.
 """
 
 import hashlib
@@ -10,13 +11,15 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import Field, model_validator
 
+from aarlab.core import quotas
 from aarlab.core.budget import Budget
 from aarlab.core.errors import Misconfigured
-from aarlab.core.records import Family, Record, validated
+from aarlab.core.records import Family, Record
+from aarlab.core.strict_json import read_text
+from aarlab.core.strict_yaml import Document, record_of
 
 PROMPTS = Path(__file__).parent / "prompts"
 SHIPPED = PROMPTS / "directions" / "weak-to-strong.yaml"
@@ -32,22 +35,31 @@ class Direction(Record):
 
 
 class Directions(Record):
-    """A set of directions for one kind of problem: the same record in the YAML file and in what a model drafts."""
+    """A set of directions for one kind of problem: the same record in the YAML file and in what a
+    model drafts."""
 
     problem: Annotated[str, Field(min_length=1, max_length=200)]
     undirected: Text
-    directed: Annotated[tuple[Direction, ...], Field(min_length=FEWEST, max_length=256, strict=False)]
+    directed: Annotated[
+        tuple[Direction, ...], Field(min_length=FEWEST, max_length=256, strict=False)
+    ]
 
     @model_validator(mode="after")
     def _differ(self) -> "Directions":
         prompts = [d.prompt.casefold() for d in self.directed]
         if len(set(prompts)) < len(prompts):
-            raise ValueError("two directions have the same prompt; directed researchers must begin differently")
+            raise ValueError(
+                "two directions have the same prompt; directed researchers must begin differently"
+            )
         return self
 
     def of(self, number: int, *, directed: bool) -> Direction:
         """The direction of researcher `number` (0-based)."""
-        return self.directed[number % len(self.directed)] if directed else Direction(family=None, prompt=self.undirected)
+        return (
+            self.directed[number % len(self.directed)]
+            if directed
+            else Direction(family=None, prompt=self.undirected)
+        )
 
 
 class Terms(Record):
@@ -60,7 +72,7 @@ class Terms(Record):
     experiments: int | None = None
     budget: Budget = Budget()  # its own
     campaign_budget: Budget = Budget()
-    sandbox: str = ""  # what its sandbox may use, in words
+    sandbox: str = ""  # what its sandbox may use, as text
     model_api: bool = False  # is it a language model that is reached through the gateway?
     home: str = "/home/researcher"
     data: str = "/data"
@@ -75,36 +87,44 @@ class Terms(Record):
             lines.append(f"The campaign ends {self.minutes:g} minutes after its start")
         if self.experiments is not None:
             lines.append(f"You: {self.experiments} experiments")
+        lines.append(quotas.WORDS)
         if self.sandbox:
             lines.append(f"Your sandbox: {self.sandbox}; a program that takes more memory is ended")
         return lines
 
 
 def _amounts(budget: Budget) -> list[str]:
-    units = {"hours": "{:g} hours", "tokens": "{:,} tokens", "usd": "${:.2f}", "cpu_hours": "{:g} hours of processor time"}
-    return [words.format(given) for name, words in units.items() if (given := getattr(budget, name)) is not None]
+    units = {
+        "hours": "{:g} hours",
+        "tokens": "{:,} tokens",
+        "usd": "${:.2f}",
+        "cpu_hours": "{:g} hours of processor time",
+    }
+    return [
+        words.format(given)
+        for name, words in units.items()
+        if (given := getattr(budget, name)) is not None
+    ]
 
 
 def load_directions(path: Path) -> Directions:
     """A set of directions from its YAML file.
 
     Raises:
-        Misconfigured: no such file, not YAML, a field that is unknown or missing, or a family that is none of the eleven.
+        Misconfigured: no such file, not YAML, a field that is unknown or missing, or a family that
+            is none of the eleven.
     """
-    try:
-        text = path.read_text()
-    except OSError as error:
-        raise Misconfigured(f"Cannot read the directions {path}: {error.strerror}. Name a YAML file like {SHIPPED}.") from error
+    text = read_text(path, f"Name a YAML file like {SHIPPED}.", "the directions")
     return parse_directions(text, str(path))
 
 
 def parse_directions(text: str, where: str) -> Directions:
     """The same from its text; `where` stands in front of what is wrong with it."""
     try:
-        fields = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise Misconfigured(f"{where} is not YAML: {error}. {SHIPPED.name} shows the form.") from error
-    return validated(Directions, fields, where)
+        document = Document(text, where)
+    except Misconfigured as error:
+        raise Misconfigured(f"{error} {SHIPPED.name} shows the form.") from error
+    return record_of(Directions, document, where)
 
 
 @cache
@@ -114,12 +134,14 @@ def shipped() -> Directions:
 
 
 def direction(number: int, *, directed: bool, directions: Directions | None = None) -> Direction:
-    """The direction of researcher `number` (0-based) in a set; in the one that ships if none is given."""
+    """The direction of researcher `number` (0-based) in a set; in the one that ships if none is
+    given."""
     return (directions or shipped()).of(number, directed=directed)
 
 
 def starting_prompt(card: Mapping[str, Any], terms: Terms, start: Direction) -> str:
-    """The whole of what a researcher is told at its start: problem, resources, limits, rules, direction; no workflow.
+    """The whole of what a researcher reads at its start: problem, resources, limits, rules,
+    direction; no workflow.
 
     Raises:
         Misconfigured: the problem's card lacks what the prompt states.
@@ -127,7 +149,8 @@ def starting_prompt(card: Mapping[str, Any], terms: Terms, start: Direction) -> 
     told = ("name", "card", "in_distribution", "out_of_distribution")
     if missing := [field for field in told if not card.get(field)]:
         raise Misconfigured(
-            f"The problem's card has no {', '.join(missing)}, which the starting prompt states. Publish it anew."
+            f"The problem's card has no {', '.join(missing)}, which the starting prompt states. "
+            "Publish it again."
         )
     optional = {"student": None, "items": None}
     fields = {name: getattr(terms, name) for name in Terms.model_fields}
@@ -142,13 +165,16 @@ def starting_prompt(card: Mapping[str, Any], terms: Terms, start: Direction) -> 
 
 
 def go_on_prompt(home: str = "/home/researcher") -> str:
-    """What a researcher is told when it is started again with more to do."""
+    """What a researcher reads when it is started again with more to do."""
     return rendered("go_on.md", home=home)
 
 
 def rendered(file: str, **values: Any) -> str:
     """A prompt file with its values put in, ending in one newline."""
-    environment = Environment(loader=FileSystemLoader(PROMPTS), undefined=StrictUndefined, autoescape=False)  # no HTML
+    # no HTML
+    environment = Environment(
+        loader=FileSystemLoader(PROMPTS), undefined=StrictUndefined, autoescape=False
+    )
     return environment.get_template(file).render(**values).strip() + "\n"
 
 

@@ -1,10 +1,12 @@
-"""Who belongs to a fleet: a home, a brief and a starting prompt each, made before anything is started."""
+"""Who belongs to a fleet: a home, a brief and a starting prompt each, made before anything is
+started."""
 
 import json
 import sys
 import uuid
 from pathlib import Path
 
+from aarlab.core.layout import CampaignFolder, PublicFolder
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.directions import (
     Direction,
@@ -18,26 +20,19 @@ from aarlab.fleet.directions import (
 from aarlab.fleet.member import Member
 from aarlab.gateway.journal import Journal
 from aarlab.models.strong import SOCKET
-from aarlab.researchers.kinds import kind_named
-from aarlab.researchers.researcher import BRIEF, DATA, GATE, HOME, STRONG, Brief, Researcher
-from aarlab.sandbox.sandbox import Mount, SandboxSpec
-
-ENV = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "PYTHONDONTWRITEBYTECODE": "1",
-    "PYTHONUNBUFFERED": "1",
-}
+from aarlab.researchers.kinds import RESEARCHERS
+from aarlab.researchers.researcher import STRONG, Brief, Researcher
 
 
 def enrol(campaign: Campaign, folder: Path, public: Path, journal: Journal) -> list[Member]:
-    """The researchers of a campaign, as their earlier lives left them. What they are told is written, and the full text of it
-    is noted for the ledger before the first life of each.
+    """The researchers of a campaign, as their earlier incarnations left them. Their brief is
+    written, and the full text of it is noted for the ledger before each one's first incarnation.
 
     Raises:
-        Misconfigured: what the kind of researcher needs is missing, or the file of directions cannot be used.
+        Misconfigured: what the kind of researcher needs is missing, or the file of directions
+            cannot be used.
     """
-    researcher = kind_named(campaign.kind)(campaign.options)
+    researcher = RESEARCHERS[campaign.kind](campaign.options)
     researcher.require()
     directions = load_directions(Path(campaign.directions)) if campaign.directions else None
     members = []
@@ -45,30 +40,37 @@ def enrol(campaign: Campaign, folder: Path, public: Path, journal: Journal) -> l
         start = direction(number, directed=campaign.directed, directions=directions)
         member = _member(campaign, folder, researcher, _brief(campaign, public, number, start))
         member.incarnation = journal.incarnation(member.name)
-        member.begun = member.incarnation > 0
+        number, after = journal.session(member.name)
+        member.session = session_of(campaign.name, member.name, number)
+        member.begun, member.session_begun = member.incarnation > 0, member.incarnation > after
         members.append(member)
     if not any(m.incarnation for m in members):
         version = {"event": "prompts", "detail": f"SHA-256 {prompts_version()}"}
         journal.note("campaign", "operator", version)
         for member in members:
-            told = {"event": "enrolled", "direction": member.brief.direction, "detail": member.brief.prompt}
+            told = {
+                "event": "enrolled",
+                "direction": member.brief.direction,
+                "detail": member.brief.prompt,
+            }
             journal.note("researcher", member.name, told)
     return members
 
 
 def _brief(campaign: Campaign, public: Path, number: int, start: Direction) -> Brief:
-    name, card = f"researcher-{number + 1}", json.loads((public / "problem.json").read_text())
+    name, card = f"researcher-{number + 1}", json.loads(PublicFolder(public).card.read_text())
     terms = Terms(
         name=name,
         researchers=campaign.researchers,
         mode=campaign.mode,
         minutes=campaign.minutes,
-        experiments=None if campaign.calls_a_model else campaign.experiments,  # of nobody else are they counted
+        # of nobody else are they counted
+        experiments=None if campaign.calls_a_model else campaign.experiments,
         budget=campaign.budget,
         campaign_budget=campaign.campaign_budget,
         sandbox=_sandbox_words(campaign),
         model_api=campaign.calls_a_model,
-        strong=f"{STRONG}/{SOCKET}" if (public / "strong.json").exists() else "",
+        strong=f"{STRONG}/{SOCKET}" if PublicFolder(public).strong.exists() else "",
     )
     return Brief(
         name=name,
@@ -83,7 +85,7 @@ def _brief(campaign: Campaign, public: Path, number: int, start: Direction) -> B
 
 
 def _sandbox_words(campaign: Campaign) -> str:
-    """What a sandbox may use, in words; "" where nothing is limited."""
+    """What a sandbox may use, as text; "" where nothing is limited."""
     limits = campaign.limits
     units = {
         "{:g} GiB of memory": limits.memory_gib,
@@ -95,37 +97,23 @@ def _sandbox_words(campaign: Campaign) -> str:
 
 
 def _member(campaign: Campaign, folder: Path, researcher: Researcher, brief: Brief) -> Member:
-    home, told = folder / "work" / brief.name, folder / "briefs" / brief.name
+    place = CampaignFolder(folder)
+    home, told = place.work / brief.name, place.briefs / brief.name
     for made in (home, told):
         made.mkdir(parents=True, exist_ok=True)
     researcher.prepare(told, brief)
     return Member(
         brief=brief,
         researcher=researcher,
-        session=str(uuid.uuid5(uuid.NAMESPACE_URL, f"{campaign.name}/{brief.name}")),
+        session=session_of(campaign.name, brief.name, 0),
         told=told,
         home=home,
-        transcripts=folder / "transcripts" / brief.name,
+        transcripts=place.transcripts / brief.name,
         python=sys.executable,
     )
 
 
-def what_it_sees(campaign: Campaign, public: Path, member: Member, door: Path) -> SandboxSpec:
-    """The sandbox of one life: public data, its brief, its home, the folder with its socket, that of the strong model where
-    it can be fine-tuned, its kind's programs; no more."""
-    mounts = (
-        Mount(public, DATA),
-        Mount(member.told, BRIEF),
-        Mount(member.home, HOME, writable=True),
-        Mount(door, GATE),
-        *([] if member.strong is None else [Mount(member.strong, STRONG)]),
-        *member.researcher.mounts(),
-    )
-    return SandboxSpec(
-        name=member.name,
-        mounts=mounts,
-        env=ENV | {"HOME": HOME},
-        workdir=HOME,
-        standing=campaign.limits.standing,
-        devices=campaign.devices,
-    )
+def session_of(campaign: str, name: str, number: int) -> str:
+    """The UUID of a researcher's session, which is its `number`-th, from 0."""
+    again = f"/{number}" if number else ""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{campaign}/{name}{again}"))

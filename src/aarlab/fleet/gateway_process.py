@@ -5,11 +5,13 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from aarlab.core.errors import Misconfigured, Transient
-from aarlab.fleet.services import Service
+from aarlab.core.layout import CampaignFolder
+from aarlab.core.process import Service
 from aarlab.gateway.config import GatewayConfig
 
 CONTROL_TIMEOUT_S = 10.0
@@ -18,29 +20,53 @@ CONTROL_TIMEOUT_S = 10.0
 class GatewayProcess(Service):
     """Started on entry, stopped on exit. It alone is given the keys, in its environment."""
 
-    def __init__(self, campaign: Path, config: GatewayConfig, *, sockets: Path, keys: Mapping[str, str]) -> None:
-        folder = campaign / "gateway"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text(config.model_dump_json(indent=1))
+    def __init__(
+        self, campaign: Path, config: GatewayConfig, *, sockets: Path, keys: Mapping[str, str]
+    ) -> None:
+        place = CampaignFolder(campaign)
+        folder = place.gateway
+        folder.root.mkdir(parents=True, exist_ok=True)
+        folder.settings.write_text(config.model_dump_json(indent=1))
         argv = [sys.executable, "-m", "aarlab.gateway.serve", "--campaign", str(campaign)]
-        argv += ["--config", str(folder / "config.json"), "--sockets", str(sockets)]
+        argv += ["--config", str(folder.settings), "--sockets", str(sockets)]
         env = {"PATH": os.defpath, "PYTHONUNBUFFERED": "1", **keys}
-        super().__init__("gateway", argv, address=folder / "address.json", log=campaign / "gateway.log", env=env)
+        super().__init__("gateway", argv, address=folder.address, log=place.gateway_log, env=env)
 
     def admit(self, name: str, incarnation: int, token: str) -> Path:
-        """Open a researcher's door for one life; the folder that holds its socket. The door of an earlier life is closed.
+        """Open a researcher's socket for one incarnation; the folder that holds it. The socket of
+        an earlier incarnation is closed.
 
         Raises:
             Transient: the gateway does not answer now.
             Misconfigured: it refuses.
         """
         try:
-            control = json.loads(self.address.read_text())["control"]
-            transport = httpx.HTTPTransport(uds=control, verify=False)  # no certificates to load
-            with httpx.Client(transport=transport, base_url="http://gateway", timeout=CONTROL_TIMEOUT_S) as client:
-                answer = client.put(f"/members/{name}", json={"incarnation": incarnation, "token": token})
+            answer = self._ask(
+                "PUT",
+                f"/members/{name}",
+                CONTROL_TIMEOUT_S,
+                {"incarnation": incarnation, "token": token},
+            )
         except (FileNotFoundError, httpx.TransportError) as error:
             raise Transient(f"The gateway does not answer ({error}). Try again.") from error
         if not answer.is_success:
             raise Misconfigured(f"The gateway refuses {name}: {answer.text[:300]}")
         return Path(answer.json()["folder"])
+
+    def answers(self, within_s: float) -> bool:
+        """Whether it answers a request in that time."""
+        try:
+            return self._ask("GET", "/status", within_s).is_success
+        except (OSError, ValueError, httpx.TransportError):
+            return False
+
+    def _ask(
+        self, verb: str, path: str, within_s: float, body: dict[str, Any] | None = None
+    ) -> httpx.Response:
+        """An answer of its control socket."""
+        control = json.loads(self.address.read_text())["control"]
+        transport = httpx.HTTPTransport(uds=control, verify=False)  # no certificates to load
+        with httpx.Client(
+            transport=transport, base_url="http://gateway", timeout=within_s
+        ) as client:
+            return client.request(verb, path, json=body)

@@ -1,21 +1,26 @@
-"""What a fleet stands on, started and stopped together: the evaluator's server, the gateway, the scripted model API."""
+"""What a fleet stands on, started and stopped together: the evaluator's server, the gateway, the
+scripted model API."""
 
 import json
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import httpx
+
 from aarlab.core.errors import Misconfigured
+from aarlab.core.held_folder import HeldFolder
+from aarlab.core.layout import CampaignFolder
+from aarlab.core.process import Service
 from aarlab.core.settings import KEYS, model_keys
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.evaluator_process import EvaluatorProcess
 from aarlab.fleet.gateway_process import GatewayProcess
-from aarlab.fleet.services import Service
 from aarlab.fleet.supervisor import Parts
 from aarlab.gateway.config import GatewayConfig, Provider
 from aarlab.gateway.journal import Journal
+from aarlab.researchers.command import Command
 from aarlab.researchers.script import default_script
 
 SCRIPTED = "scripted"
@@ -26,38 +31,40 @@ def standing(campaign: Campaign, folder: Path, problem: Path) -> Iterator[Parts]
     """The parts of a fleet, all taking requests.
 
     Raises:
-        Misconfigured: a key is missing, or one of them does not start; with its last words.
+        Misconfigured: a key is missing, or one of them does not start; with its last output.
     """
     keys = required_keys(campaign) if campaign.calls_a_model and campaign.kind != SCRIPTED else {}
     with ExitStack() as stack:
         journal = stack.enter_context(opened(folder))
-        sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aar-")))
-        sockets.chmod(0o711)
-        providers = {name: campaign.providers[name] for name in keys}
+        sockets = stack.enter_context(HeldFolder(0o711)).path
+        providers, api = {name: campaign.providers[name] for name in keys}, None
         if campaign.kind == SCRIPTED:
             api = stack.enter_context(ScriptedApi(folder, campaign.script))
             keys, providers = {"anthropic": "scripted"}, {"anthropic": api.url}
         config = GatewayConfig(
             models=(campaign.model, *campaign.models) if providers else (),
-            providers=tuple(Provider(name=name, url=url) for name, url in providers.items()),  # type: ignore[arg-type]
+            providers=tuple(Provider(name=name, url=url) for name, url in providers.items()),
+            # type: ignore
             researcher_budget=campaign.budget,
             campaign_budget=campaign.campaign_budget,
         )
         handed = {f"AAR_KEY_{name.upper()}": key for name, key in keys.items()}
-        evaluator = EvaluatorProcess(problem, folder, policy=campaign.policy)
+        evaluator = EvaluatorProcess(
+            problem, folder, policy=campaign.policy, detectors=campaign.detectors
+        )
         gateway = GatewayProcess(folder, config, sockets=sockets, keys=handed)
         for service in (evaluator, gateway):
             service.start()
             stack.push(service.__exit__)
         for service in (evaluator, gateway):
             service.wait()
-        yield Parts(journal, evaluator, gateway)
+        yield Parts(journal, evaluator, gateway, api)
 
 
 @contextmanager
 def opened(folder: Path) -> Iterator[Journal]:
     """The journal of a campaign's folder."""
-    journal = Journal(folder / "gateway" / "journal.sqlite")
+    journal = Journal(CampaignFolder(folder).gateway.journal)
     try:
         yield journal
     finally:
@@ -65,29 +72,64 @@ def opened(folder: Path) -> Iterator[Journal]:
 
 
 def required_keys(campaign: Campaign) -> dict[str, str]:
-    """The keys of the campaign's providers that are set, by provider. A kind of the operator's own may need none.
+    """The keys of the campaign's providers that are set, by provider. A kind of the operator's own
+    may need none.
 
     Raises:
-        Misconfigured: none is, or the one that Claude Code needs is not.
+        Misconfigured: none is, or the one that its agents need is not.
     """
     keys = {name: key for name, key in model_keys().items() if name in campaign.providers}
-    if campaign.kind == "claude_code" and "anthropic" not in keys:
-        raise Misconfigured("Researchers of kind claude_code need ANTHROPIC_API_KEY. Set it; only the gateway will see it.")
+    needed = spoken_by(campaign)
+    if needed is not None and needed not in keys:
+        raise Misconfigured(
+            f"{campaign.whose} need {KEYS[needed]}. Set it; only the gateway will see it."
+        )
     if not keys and not campaign.kind.endswith(".py"):
-        words = f"Researchers of kind {campaign.kind} need the key of a model API: {', '.join(KEYS.values())}. Set one."
+        words = (
+            f"Researchers of kind {campaign.kind} need the key of a model API: "
+            f"{', '.join(KEYS.values())}. Set one."
+        )
         raise Misconfigured(words)
     return keys
+
+
+def spoken_by(campaign: Campaign) -> str | None:
+    """The provider whose wire format the campaign's agents speak; None where it is not known."""
+    if campaign.kind == "command":
+        return Command(campaign.options).template.provider
+    return "anthropic" if campaign.kind in ("claude_code", SCRIPTED) else None
 
 
 class ScriptedApi(Service):
     """The model API that plays a script, as a process of its own."""
 
     def __init__(self, folder: Path, script: str | None) -> None:
-        place = folder / "scripted"
-        argv = [sys.executable, "-m", "aarlab.researchers.scripted_api", "--script", script or str(default_script())]
-        address = place / "address.json"
+        place = CampaignFolder(folder)
+        argv = [
+            sys.executable,
+            "-m",
+            "aarlab.researchers.scripted_api",
+            "--script",
+            script or str(default_script()),
+        ]
+        address = place.scripted.address
         argv += ["--address", str(address)]
-        super().__init__("scripted model API", argv, address=address, log=folder / "scripted.log")
+        super().__init__("scripted model API", argv, address=address, log=place.scripted_log)
+
+    def wait(self) -> None:
+        """See `Service.wait`. Started again, it is where it was, since the gateway knows it
+        there."""
+        super().wait()
+        if "--port" not in self._argv:
+            self._argv += ["--port", self.url.rpartition(":")[2]]
+
+    def answers(self, within_s: float) -> bool:
+        """Whether it answers a request in that time, be it that there is nothing there."""
+        try:
+            httpx.get(self.url, timeout=within_s, trust_env=False)
+        except (OSError, ValueError, httpx.TransportError):
+            return False
+        return True
 
     @property
     def url(self) -> str:

@@ -1,5 +1,7 @@
-"""One researcher of a running fleet: its lives, what each was charged, when it last did something."""
+"""One researcher of a running fleet: its incarnations, what each was charged, when it last did
+something."""
 
+import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,17 +11,19 @@ from aarlab.core.budget import Spent
 from aarlab.fleet.patience import Patience
 from aarlab.fleet.state import MemberState, State
 from aarlab.fleet.transcripts import last_action
-from aarlab.researchers.researcher import Brief, Ended, Researcher
+from aarlab.researchers.researcher import Brief, EndedBefore, Researcher
+from aarlab.sandbox import volume
 from aarlab.sandbox.sandbox import Sandbox, Usage
 
-TAIL_BYTES = 1 << 16  # of what a life printed: by which it is told how it ended
-DRAIN_S = 0.3  # between a process's end and the reading of its last words
+TAIL_BYTES = 1 << 16  # of what an incarnation printed: it says how it ended
+DRAIN_S = 0.3  # between a process's end and the reading of its last output
 DONE: frozenset[State] = frozenset({"finished", "spent", "gave up", "stopped"})
 
 
 @dataclass
 class Member:
-    """See the module's docstring. Times are of the monotonic clock, but for `started_at` and `last_action_at`."""
+    """See the module's docstring. Times are of the monotonic clock, but for `started_at` and
+    `last_action_at`."""
 
     brief: Brief
     researcher: Researcher
@@ -28,27 +32,36 @@ class Member:
     home: Path
     transcripts: Path
     python: str  # the interpreter that is seen inside
-    strong: Path | None = None  # the folder of the strong model's door, where the student can be fine-tuned
+    # the folder of the strong model's socket, where the student can be fine-tuned
+    strong: Path | None = None
     state: State = "waiting"
     incarnation: int = 0
-    begun: bool = False  # it had a life
+    begun: bool = False  # it had an incarnation
+    session_begun: bool = False  # one in this session
+    # what its model calls were refused for in the incarnation before, if they were; words of the
+    # latest
+    refused_for: str | None = None
+    refusal: str | None = None
     patience: Patience = field(default_factory=Patience)
     not_before: float = 0.0
     sandbox: Sandbox | None = None
     process: Popen | None = None
     log: Path | None = None
-    before: Ended | None = None  # how its life before this one ended
+    before: EndedBefore | None = None  # how its incarnation before this one ended
     began: float = 0.0
     started_at: float | None = None  # seconds since 1970
     died: float | None = None
     stalled: bool = False
-    spent_at: float | None = None  # when a budget of its own was first seen to be spent in this life
-    handed_in: int = 0  # submissions and findings when its life before this one ended
-    sign: tuple[float, float | None] = 0.0, None  # of life: when it last wrote and called, by a clock that may be set anew
+    # when a budget of its own was first seen to be spent in this incarnation
+    spent_at: float | None = None
+    handed_in: int = 0  # submissions and findings when its previous incarnation ended
+    # of activity: when it last wrote and called, by a clock that may be adjusted
+    sign: tuple[float, float | None] = 0.0, None
     sign_at: float = 0.0  # when that was seen
     charged_until: float = 0.0
-    charged_cpu_s: float = 0.0  # of this life
-    lost_s: float = 0.0  # since its last event: time in which something of ours was broken, not charged
+    charged_cpu_s: float = 0.0  # of this incarnation
+    # since its last event: time in which something of the lab was broken, not charged
+    lost_s: float = 0.0
     used: Usage = field(default_factory=lambda: Usage(0.0, 0, 0, 0))
 
     @property
@@ -65,23 +78,30 @@ class Member:
         return self.state in DONE
 
     def begin(self) -> None:
-        """A life has been started."""
-        self.state, self.died, self.stalled, self.spent_at, self.lost_s = "running", None, False, None, 0.0
+        """An incarnation has been started."""
+        self.state, self.died, self.stalled, self.spent_at, self.lost_s = (
+            "running",
+            None,
+            False,
+            None,
+            0.0,
+        )
         self.began = self.charged_until = self.sign_at = time.monotonic()
-        self.started_at, self.charged_cpu_s, self.begun = time.time(), 0.0, True
+        self.started_at, self.charged_cpu_s = time.time(), 0.0
+        self.begun = self.session_begun = True
 
-    def leave(self, ended: Ended | None) -> None:
-        """A life is over; all that still runs of it is ended."""
+    def leave(self, ended: EndedBefore | None) -> None:
+        """An incarnation is over; all that still runs of it is ended."""
         if self.sandbox is not None:
             self.sandbox.close()
         self.process, self.sandbox, self.before = None, None, ended
 
     def transcript_bytes(self) -> int:
-        """Of all its lives."""
+        """Of all its incarnations."""
         return sum(path.stat().st_size for path in self.transcripts.glob("*.jsonl"))
 
     def last_words(self) -> str:
-        """The end of what its life printed."""
+        """The end of what its incarnation printed."""
         if self.log is None or not self.log.exists():
             return ""
         with self.log.open("rb") as file:
@@ -89,12 +109,37 @@ class Member:
             file.seek(max(0, size - TAIL_BYTES))
             return file.read().decode(errors="replace")
 
+    def limit_words(self) -> str | None:
+        """Which of its sandbox's limits ended it, if the last line of its log says so."""
+        last = self.last_words().rstrip().rpartition("\n")[2]
+        if not last.startswith('{"type": "sandbox"'):
+            return None
+        try:
+            return f"ended at a limit of its sandbox: {str(json.loads(last)['words'])[:300]}"
+        # not the sandbox's line: the program prints what it likes
+        except (ValueError, LookupError, TypeError):
+            return None
+
+    def lost_words(self) -> str | None:
+        """What was not charged since its last event."""
+        return (
+            f"{self.lost_s:.1f} s were lost to what is not its own, and not charged"
+            if self.lost_s
+            else None
+        )
+
+    def give_home_back(self) -> None:
+        """It is a plain folder again, where it was of a fixed size."""
+        volume.let_go(self.home)
+
     def quiet_since(self, last_call: float | None) -> float:
-        """Seconds since 1970 at which it last wrote something or called a model; its start if it has not."""
+        """Seconds since 1970 at which it last wrote something or called a model; its start if it
+        has not."""
         return max(self.started_at or 0.0, self._wrote_at(), last_call or 0.0)
 
     def quiet_s(self, last_call: float | None) -> float:
-        """Seconds for which it has neither written nor called, however the clock was set meanwhile."""
+        """Seconds for which it has neither written nor called, however the clock was set
+        meanwhile."""
         sign, now = (self._wrote_at(), last_call), time.monotonic()
         if sign != self.sign:
             self.sign, self.sign_at = sign, now
@@ -104,13 +149,19 @@ class Member:
         return self.log.stat().st_mtime if self.log and self.log.exists() else 0.0
 
     def measure(self) -> None:
-        """Take a look at what it uses; also after its program has ended, as long as its sandbox stands."""
+        """Take a look at what it uses; also after its program has ended, as long as its sandbox
+        stands."""
         if self.sandbox is not None:
             self.used = self.sandbox.usage()
 
     def ask_to_stop(self) -> None:
-        """By closing its standard input, as every program of a researcher is started to understand."""
-        if self.process is not None and self.process.stdin is not None and not self.process.stdin.closed:
+        """By closing its standard input, as every program of a researcher is started to
+        understand."""
+        if (
+            self.process is not None
+            and self.process.stdin is not None
+            and not self.process.stdin.closed
+        ):
             self.process.stdin.close()
 
     def kill(self) -> None:
@@ -123,7 +174,11 @@ class Member:
     def shown(self, spent: Spent, last_call: float | None) -> MemberState:
         """As others see it."""
         action = last_action(self.log) if self.log else None
-        acted_at = None if self.started_at is None else max(action[0] if action else 0.0, self.quiet_since(last_call))
+        acted_at = (
+            None
+            if self.started_at is None
+            else max(action[0] if action else 0.0, self.quiet_since(last_call))
+        )
         return MemberState(
             name=self.name,
             direction=self.brief.direction,

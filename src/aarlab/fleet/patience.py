@@ -1,28 +1,26 @@
-"""When a researcher whose life ended may be started again: back-off for each, and a circuit breaker for the fleet.
+"""When a researcher whose incarnation ended may be started again: back-off for each, and a circuit
+breaker for the fleet.
 
-Its own faults count and end in giving it up; faults that are not its own are waited out and cost it nothing.
+Its own faults count and end in giving it up; faults that are not its own are waited out and cost it
+nothing.
 """
 
 from dataclasses import dataclass, field
 
+from aarlab.core.process import doubled
 from aarlab.researchers.researcher import Ended
 
 MAX_RESTARTS = 5  # crashes in a row
-STABLE_S = 60.0  # a life this long forgives the crashes before it
+STABLE_S = 60.0  # an incarnation this long cancels the crashes before it
 MOST_CRASH_S, MOST_OUTAGE_S = 60.0, 300.0
-IDLE_LIVES = 3  # lives in a row that did nothing in the lab: it has nothing more to do
+IDLE_LIVES = 3  # incarnations in a row that did nothing in the lab: it has nothing more to do
 WINDOW_S, OPEN_S, MOST_OPEN_S = 60.0, 30.0, 480.0
 STAND_BACK_S = 10.0  # who has failed a trial lets others be tried first
 
 
-def doubled(first: float, times: int, most: float) -> float:
-    """`first`, doubled so many times, but not beyond `most`."""
-    return min(most, first * 2.0 ** min(times, 64))  # days of failures are no overflow
-
-
 @dataclass
 class Patience:
-    """What to do about one researcher after each of its lives."""
+    """What to do about one researcher after each of its incarnations."""
 
     crashes: int = 0  # in a row
     outages: int = 0  # in a row
@@ -30,9 +28,10 @@ class Patience:
     restarts: int = 0  # in all, by its own fault
 
     def after(self, ended: Ended, *, lived_s: float, acted: bool) -> float | str:
-        """Seconds to wait until the next life, or the state in which it stays ("finished", "spent", "gave up").
+        """Seconds to wait until the next incarnation, or the state in which it stays ("finished",
+        "spent", "gave up").
 
-        acted: it submitted or posted something in the life that ended.
+        acted: it submitted or posted something in the incarnation that ended.
         """
         if ended in {"finished", "spent"}:
             return ended
@@ -44,7 +43,11 @@ class Patience:
             return "finished" if self.idle >= IDLE_LIVES else 0.0
         self.crashes = 1 if lived_s >= STABLE_S else self.crashes + 1
         self.restarts += 1
-        return "gave up" if self.crashes > MAX_RESTARTS else doubled(1.0, self.crashes - 1, MOST_CRASH_S)
+        return (
+            "gave up"
+            if self.crashes > MAX_RESTARTS
+            else doubled(1.0, self.crashes - 1, MOST_CRASH_S)
+        )
 
     def outage(self, lived_s: float) -> float:
         """Seconds to wait after a fault that is not its own."""
@@ -58,9 +61,11 @@ class Patience:
 
 @dataclass
 class Breaker:
-    """Opens when half of the fleet (two at least) crashes within a minute: that is no researcher's fault.
+    """Opens when half of the fleet (two at least) crashes within a minute: that is no researcher's
+    fault.
 
-    While open nobody is started, for 30, 60, ... 480 s; then one is tried, and the others follow once it has lived.
+    While open nobody is started, for 30, 60, ... 480 s; then one is tried, and the others follow
+    once it has lived.
     """
 
     members: int
@@ -88,7 +93,7 @@ class Breaker:
         return self.open
 
     def lived(self, name: str) -> None:
-        """A life has shown itself (it acted, or ended in order, or is stable)."""
+        """An incarnation has shown itself (it acted, or ended in order, or is stable)."""
         if not self.open or self._trial == name:
             self._crashed.pop(name, None)
             if self.open:
@@ -106,7 +111,10 @@ class Breaker:
         if not self.open:
             return True
         assert self._until is not None
-        if now < self._until + STAND_BACK_S * (name in self._failed) or self._trial not in {None, name}:
+        if now < self._until + STAND_BACK_S * (name in self._failed) or self._trial not in {
+            None,
+            name,
+        }:
             return False
         self._trial = name
         return True

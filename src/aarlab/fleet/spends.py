@@ -1,60 +1,66 @@
-"""Spends of the ledger, added up: machine and model apart; what has no known price is counted, never taken as 0."""
+"""Spends of the ledger, added up: machine and model apart; what has no known price is counted,
+never taken as 0."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from aarlab.core.budget import Spent
+from aarlab.core.entries import SpendBody
+from aarlab.core.operator_records import ModelCall
 
 TokenKind = Literal["input", "cache_write", "cache_read", "output"]
 TOKEN_KINDS: tuple[TokenKind, ...] = ("input", "cache_write", "cache_read", "output")
 
 
 class Tally:
-    """What somebody spent. `add` takes the bodies of `spend` entries (see `server.wire.Spend`), the oldest ledgers' as well."""
+    """What somebody spent."""
 
     def __init__(self) -> None:
         self.wall_s = self.cpu_s = 0.0
         self.machine_usd = self.model_usd = 0.0  # of what has a known price
-        self.charges = self.unpriced_charges = self.unmeasured_charges = 0  # of the machine; without price, without processor
+        # of the machine; without price, without processor
+        self.charges = self.unpriced_charges = self.unmeasured_charges = 0
         self.calls: Counter[str] = Counter()  # by model
         self.unpriced_calls = self.interrupted_calls = 0
         self.tokens: Counter[tuple[str, TokenKind]] = Counter()  # by model and kind
-        self.usd_by_model: defaultdict[str, float] = defaultdict(float)  # of calls whose price is known
+        # of calls whose price is known
+        self.usd_by_model: defaultdict[str, float] = defaultdict(float)
 
-    def add(self, body: Mapping[str, Any]) -> None:
+    def add(self, spend: SpendBody) -> None:
         """Count one spend."""
-        usd, call = body.get("usd"), body.get("call")
-        self.wall_s += body.get("wall_s", 0.0)
-        self.cpu_s += body.get("cpu_s", 0.0)
-        if call is not None:
-            self._add_call(call, usd)
+        self.wall_s += spend.wall_s
+        self.cpu_s += spend.cpu_s
+        if spend.call is not None:
+            self._add_call(spend.call, spend.usd)
             return
         self.charges += 1
-        self.unmeasured_charges += "cpu_s" not in body
-        self.unpriced_charges += usd is None
-        self.machine_usd += usd or 0.0
+        self.unmeasured_charges += not spend.measured
+        self.unpriced_charges += spend.usd is None
+        self.machine_usd += spend.usd or 0.0
 
-    def _add_call(self, call: Mapping[str, Any], usd: float | None) -> None:
-        model = call["model"]
+    def _add_call(self, call: ModelCall, usd: float | None) -> None:
+        model = call.model
         self.calls[model] += 1
         self.unpriced_calls += usd is None
-        self.interrupted_calls += bool(call.get("interrupted"))
+        self.interrupted_calls += call.interrupted
         self.model_usd += usd or 0.0
         self.usd_by_model[model] += usd or 0.0
         for kind in TOKEN_KINDS:
-            self.tokens[model, kind] += call[f"{kind}_tokens"]
+            self.tokens[model, kind] += getattr(call, f"{kind}_tokens")
 
     @property
     def spent(self) -> Spent:
         """In the budget's terms: dollars are what is known."""
         return Spent(
-            wall_s=self.wall_s, cpu_s=self.cpu_s, tokens=sum(self.tokens.values()), usd=self.machine_usd + self.model_usd
+            wall_s=self.wall_s,
+            cpu_s=self.cpu_s,
+            tokens=sum(self.tokens.values()),
+            usd=self.machine_usd + self.model_usd,
         )
 
     @property
     def unknown(self) -> tuple[str, ...]:
-        """In words, what the dollars leave out."""
+        """As text, what the dollars leave out."""
         words = []
         if self.unpriced_charges or not self.charges:
             words.append("the machine's time")

@@ -1,4 +1,5 @@
-"""What the supervisor says about its fleet, once a second, for whoever watches: CAMPAIGN/fleet.json."""
+"""What the supervisor says about its fleet, once a second, for whoever watches:
+CAMPAIGN/fleet.json."""
 
 from pathlib import Path
 from typing import Literal
@@ -7,10 +8,15 @@ from pydantic import ValidationError
 
 from aarlab.core.budget import Budget, Spent
 from aarlab.core.errors import Misconfigured
+from aarlab.core.files import write_whole
+from aarlab.core.layout import CampaignFolder
 from aarlab.core.records import Record
 
-State = Literal["waiting", "running", "backing off", "held", "finished", "spent", "gave up", "stopped"]
-# "held": the circuit breaker is open, or something of ours is down; it costs the researcher nothing
+State = Literal[
+    "waiting", "running", "backing off", "held", "finished", "spent", "gave up", "stopped"
+]
+# "held": the circuit breaker is open, or something of the lab is down; it costs the researcher
+# nothing
 
 
 class MemberState(Record):
@@ -20,10 +26,10 @@ class MemberState(Record):
     direction: str
     state: State
     incarnation: int = 0
-    started_at: float | None = None  # seconds since 1970: of this life
+    started_at: float | None = None  # seconds since 1970: of this incarnation
     last_action_at: float | None = None  # it wrote something, or called a model or the lab
-    last_action: str = ""  # in words
-    restarts: int = 0  # lives that ended by its own fault
+    last_action: str = ""  # as text
+    restarts: int = 0  # incarnations that ended by its own fault
     spent: Spent = Spent()
     memory_bytes: int = 0
     disk_bytes: int = 0
@@ -46,9 +52,7 @@ class FleetState(Record):
 
     def write(self, folder: Path) -> None:
         """To fleet.json in the campaign's folder, whole or not at all."""
-        partial = folder / "fleet.partial"
-        partial.write_text(self.model_dump_json(indent=1))
-        partial.replace(folder / "fleet.json")
+        write_whole(CampaignFolder(folder).fleet, self.model_dump_json(indent=1))
 
 
 def read_state(folder: Path) -> FleetState | None:
@@ -58,8 +62,10 @@ def read_state(folder: Path) -> FleetState | None:
         Misconfigured: the file is damaged.
     """
     try:
-        return FleetState.model_validate_json((folder / "fleet.json").read_text())
+        return FleetState.model_validate_json(CampaignFolder(folder).fleet.read_text())
     except FileNotFoundError:
         return None
     except ValidationError as error:
-        raise Misconfigured(f"{folder / 'fleet.json'} is damaged. Remove it; a running fleet writes it anew.") from error
+        raise Misconfigured(
+            f"{CampaignFolder(folder).fleet} is damaged. Remove it: a running fleet rewrites it."
+        ) from error

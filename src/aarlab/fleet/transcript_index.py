@@ -1,24 +1,27 @@
-"""Full-text search over a campaign's transcripts: CAMPAIGN/transcripts/index.sqlite, which can be made anew from them."""
+"""Full-text search over a campaign's transcripts: CAMPAIGN/transcripts/index.sqlite, which can be
+made again from them."""
 
 import json
-import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from aarlab.core.errors import Misconfigured
+from aarlab.core.layout import TranscriptsFolder
 from aarlab.core.printable import printable
+from aarlab.core.store import Connection, StoreError, connect, transaction
 from aarlab.fleet.transcripts import Reader, lives
+from aarlab.sandbox.output import put_aside
 
-VERSION = 1  # of the tables and of how lines are read: another makes the index anew
+VERSION = 2  # of the tables and of how lines are read: another makes the index again
 BATCH = 2_000  # lines a transaction
-PATIENCE_S = 30.0  # for another process that indexes
 BEGIN, END = "\x02", "\x03"  # around a hit; no indexed text holds a control character
 _SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS files (name TEXT, life INTEGER, offset INTEGER NOT NULL, seen TEXT NOT NULL, "
-    "PRIMARY KEY (name, life))",
-    "CREATE VIRTUAL TABLE IF NOT EXISTS steps USING fts5 (text, name UNINDEXED, life UNINDEXED, kind UNINDEXED, at UNINDEXED)",
+    "CREATE TABLE IF NOT EXISTS files (name TEXT, life INTEGER, part INTEGER NOT NULL, offset "
+    "INTEGER NOT NULL, seen TEXT NOT NULL, PRIMARY KEY (name, life))",
+    "CREATE VIRTUAL TABLE IF NOT EXISTS steps USING fts5 (text, name UNINDEXED, life UNINDEXED, "
+    "kind UNINDEXED, at UNINDEXED)",
     f"PRAGMA user_version = {VERSION}",
 )
 
@@ -40,7 +43,8 @@ class Index:
         self.folder = folder
 
     def update(self) -> int:
-        """Take up what was written since; how many steps that were. Another process may do the same at the same time.
+        """Read what was written since; how many steps that were. Another process may do the same
+        at the same time.
 
         Raises:
             Misconfigured: the index cannot be written.
@@ -53,21 +57,29 @@ class Index:
                         added += steps
         return added
 
-    def _batch(self, db: sqlite3.Connection, name: str, life: int, path: Path) -> int | None:
-        """Take up the next lines of one file; None if there are none."""
-        db.execute("BEGIN IMMEDIATE")
-        with db:
-            row = db.execute("SELECT offset, seen FROM files WHERE name = ? AND life = ?", (name, life)).fetchone()
-            offset, seen = row or (0, "{}")
-            if path.stat().st_size < offset:  # it was written anew
+    def _batch(self, db: Connection, name: str, life: int, path: Path) -> int | None:
+        """Read the next lines of one file; None if there are none."""
+        with transaction(db):
+            row = db.execute(
+                "SELECT part, offset, seen FROM files WHERE name = ? AND life = ?", (name, life)
+            ).fetchone()
+            part, offset, seen = row or (0, 0, "{}")
+            parts = max(put_aside(path), default=0)
+            if parts < part or (parts == part and path.stat().st_size < offset):  # written again
                 db.execute("DELETE FROM steps WHERE name = ? AND life = ?", (name, life))
-                offset, seen = 0, "{}"
-            reader = Reader(path, offset=offset, seen=json.loads(seen))
-            rows = ((s.text, name, life, s.kind, s.at) for s in reader.new(whole=False, limit=BATCH) if s.text)
-            added = db.executemany("INSERT INTO steps VALUES (?, ?, ?, ?, ?)", rows).rowcount  # one at a time in memory
-            kept = (name, life, reader.offset, json.dumps(reader.parser.seen))
-            db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", kept)
-        return max(0, added) if reader.offset > offset else None
+                part, offset, seen = 0, 0, "{}"
+            reader = Reader(path, offset=offset, part=part, seen=json.loads(seen))
+            before = reader.at
+            rows = (
+                (s.text, name, life, s.kind, s.at)
+                for s in reader.new(whole=False, limit=BATCH)
+                if s.text
+            )
+            # one at a time in memory
+            added = db.executemany("INSERT INTO steps VALUES (?, ?, ?, ?, ?)", rows).rowcount
+            kept = (name, life, *reader.at, json.dumps(reader.parser.seen))
+            db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", kept)
+        return max(0, added) if reader.at > before else None
 
     def search(self, words: str, limit: int = 50) -> list[Hit]:
         """Steps that have all of the words, the best first.
@@ -79,28 +91,39 @@ class Index:
         if not wanted:
             raise Misconfigured("Nothing to search for. Give at least one word: --search WORDS.")
         query = " ".join(f'"{word}"' for word in wanted)
-        select = f"SELECT name, life, kind, at, snippet(steps, 0, '{BEGIN}', '{END}', '…', 24) FROM steps"
+        select = (
+            f"SELECT name, life, kind, at, snippet(steps, 0, '{BEGIN}', '{END}', '…', 24) FROM "
+            "steps"
+        )
         with self._opened() as db:
-            rows = db.execute(f"{select} WHERE steps MATCH ? ORDER BY rank, rowid LIMIT ?", (query, limit)).fetchall()
+            rows = db.execute(
+                f"{select} WHERE steps MATCH ? ORDER BY rank, rowid LIMIT ?", (query, limit)
+            ).fetchall()
         return [Hit(*row) for row in rows]
 
     @contextmanager
-    def _opened(self) -> Iterator[sqlite3.Connection]:
-        path = self.folder / "index.sqlite"
+    def _opened(self) -> Iterator[Connection]:
+        path = TranscriptsFolder(self.folder).index
         if not self.folder.is_dir():
-            raise Misconfigured(f"There are no transcripts in {self.folder}: no researcher was started yet.")
+            raise Misconfigured(
+                f"There are no transcripts in {self.folder}: no researcher was started yet."
+            )
         if not _usable(path):
-            for stale in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal"))):
+            for stale in (
+                path,
+                *(path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal")),
+            ):
                 stale.unlink(missing_ok=True)
         try:
-            with closing(sqlite3.connect(path, timeout=PATIENCE_S, isolation_level=None)) as db:
-                db.execute("BEGIN IMMEDIATE")  # who looks on sees all of it or nothing
-                for statement in _SCHEMA:
-                    db.execute(statement)
-                db.execute("COMMIT")
+            with closing(connect(path, write_ahead=False)) as db:
+                with transaction(db):  # who looks on sees all of it or nothing
+                    for statement in _SCHEMA:
+                        db.execute(statement)
                 yield db
-        except sqlite3.Error as error:
-            raise Misconfigured(f"{path} cannot be used ({error}). Remove it; it is made anew.") from error
+        except StoreError as error:
+            raise Misconfigured(
+                f"{path} cannot be used ({error}). Remove it; it is made again."
+            ) from error
 
 
 def _usable(path: Path) -> bool:
@@ -108,9 +131,11 @@ def _usable(path: Path) -> bool:
     if not path.exists():
         return True
     try:
-        with closing(sqlite3.connect(path, timeout=PATIENCE_S, isolation_level=None)) as db:
+        with closing(connect(path, write_ahead=False)) as db:
             db.execute("BEGIN")  # both looks are at the same moment: another may just be making it
             version = db.execute("PRAGMA user_version").fetchone()[0]
-            return version == VERSION or (version == 0 and not db.execute("SELECT 1 FROM sqlite_master").fetchone())
-    except sqlite3.DatabaseError:
+            return version == VERSION or (
+                version == 0 and not db.execute("SELECT 1 FROM sqlite_master").fetchone()
+            )
+    except StoreError:
         return False

@@ -1,7 +1,9 @@
-"""What researchers printed, read as steps: CAMPAIGN/transcripts/NAME/NNN.jsonl, one file a life.
+"""What researchers printed, read as steps: CAMPAIGN/transcripts/NAME/NNN.jsonl, one file for each
+incarnation; of a long one the latest part, and earlier parts in NNN.1.jsonl, NNN.2.jsonl, ...
 
-A line is an event of Claude Code's `--output-format stream-json`, or any other text. Nothing here trusts a line: it may be cut,
-binary or made to harm a terminal.
+A line is an event of Claude Code's `--output-format stream-json`, of another agent's
+(`transcript_formats`), or any other text. Nothing here trusts a line: it may be cut, binary or made
+to harm a terminal.
 """
 
 import hashlib
@@ -11,29 +13,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from aarlab.core.printable import one_line, printable
+from aarlab.fleet.transcript_formats import (
+    Event,
+    Kind,
+    at_of,
+    call_words,
+    dicts,
+    fields,
+    read,
+    result_text,
+)
+from aarlab.sandbox.output import aside, put_aside
 
-Kind = Literal["begins", "says", "thinks", "calls", "gets", "fails", "waits", "ends", "prints"]
 LINE_BYTES = 8 << 20  # a longer line is read to its end and left out
 STEP_CHARACTERS = 20_000  # of one step's text
 WORDS = 120  # characters of a step in one line
 MESSAGES, BLOCKS = 64, 256  # the latest messages whose blocks are remembered, and how many of each
-_TAIL_BYTES, _TAIL_LINES = (1 << 16, 1 << 20), 500  # where the last action is looked for, once a second by the supervisor
-_NAMED = (
-    "command",
-    "file_path",
-    "pattern",
-    "path",
-    "title",
-    "query",
-    "description",
-    "prompt",
-    "url",
-)  # of a call: what it is about
+# where the last action is looked for, once a second by the supervisor
+_TAIL_BYTES, _TAIL_LINES = (1 << 16, 1 << 20), 500
 _PART = b'{"type":"stream_event"'  # most lines are; they need not be parsed
-Event = Mapping[str, Any]
 
 
 class Step(NamedTuple):
@@ -47,7 +48,13 @@ class Step(NamedTuple):
     def words(self) -> str:
         """In one line: "Bash: python method.py", "says: It works."."""
         line = one_line(self.text, WORDS)
-        return line if self.kind in {"calls", "prints", "waits"} else f"{self.kind}: {line}" if line else self.kind
+        return (
+            line
+            if self.kind in {"calls", "prints", "waits"}
+            else f"{self.kind}: {line}"
+            if line
+            else self.kind
+        )
 
 
 def step(kind: Kind, text: str) -> Step:
@@ -58,13 +65,16 @@ def step(kind: Kind, text: str) -> Step:
 
 
 class Parser:
-    """Lines of one life -> steps. Blocks that an agent prints again (whole after parts, or once more) are steps once."""
+    """Lines of one incarnation -> steps. Blocks that an agent prints again (whole after parts, or
+    once more) are steps once."""
 
     def __init__(self, seen: Mapping[str, list[str]] | None = None) -> None:
-        self.seen: OrderedDict[str, list[str]] = OrderedDict(seen or {})  # message -> digests of its blocks
+        # message -> digests of its blocks
+        self.seen: OrderedDict[str, list[str]] = OrderedDict(seen or {})
 
     def steps(self, line: bytes) -> list[Step]:
-        """What one line says; nothing for an empty one and for parts of a message that comes whole later."""
+        """What one line says; nothing for an empty one and for parts of a message that comes whole
+        later."""
         if line.startswith(_PART):
             return []
         text = line.decode(errors="replace").strip()
@@ -76,13 +86,17 @@ class Parser:
             return [step("prints", text)]
         if not isinstance(event, dict) or not isinstance(event.get("type"), str):
             return [step("prints", text)]
-        at = event.get("timestamp")
-        return [one._replace(at=one_line(at, 32)) if isinstance(at, str) else one for one in self._event(event)]
+        at = at_of(event)
+        return [
+            one if at is None else one._replace(at=one_line(at, 32)) for one in self._event(event)
+        ]
 
     def _event(self, event: Event) -> list[Step]:
+        if (others := read(event)) is not None:
+            return [step(kind, text) for kind, text in others if text]
         kind = event["type"]
         if kind in {"assistant", "user"}:
-            return self._message(kind, _fields(event, "message"))
+            return self._message(kind, fields(event, "message"))
         if kind == "result":
             return [_ended(event)]
         return _system(event) if kind == "system" else []
@@ -91,7 +105,7 @@ class Parser:
         content = message.get("content")
         blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
         found = []
-        for block in _dicts(blocks):
+        for block in dicts(blocks):
             if self._is_new(message.get("id"), block):
                 found += _block(role, block)
         return found
@@ -99,7 +113,9 @@ class Parser:
     def _is_new(self, message: Any, block: Event) -> bool:
         if not isinstance(message, str):
             return True
-        digest = hashlib.blake2b(json.dumps(block, sort_keys=True).encode(errors="replace"), digest_size=8).hexdigest()
+        digest = hashlib.blake2b(
+            json.dumps(block, sort_keys=True).encode(errors="replace"), digest_size=8
+        ).hexdigest()
         mine = self.seen.setdefault(message[:100], [])
         self.seen.move_to_end(message[:100])
         while len(self.seen) > MESSAGES:
@@ -111,15 +127,6 @@ class Parser:
         return True
 
 
-def _fields(event: Event, name: str) -> Event:
-    found = event.get(name)
-    return found if isinstance(found, dict) else {}
-
-
-def _dicts(value: Any) -> list[Event]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
-
-
 def _block(role: str, block: Event) -> list[Step]:
     kind = block.get("type")
     if kind == "text":
@@ -127,25 +134,15 @@ def _block(role: str, block: Event) -> list[Step]:
     if kind == "thinking":
         return [step("thinks", str(block.get("thinking", "")))]
     if kind == "tool_use":
-        return [step("calls", call_words(str(block.get("name", "?")), _fields(block, "input")))]
+        return [step("calls", call_words(str(block.get("name", "?")), fields(block, "input")))]
     if kind == "tool_result":
-        return [step("fails" if block.get("is_error") is True else "gets", _result_text(block.get("content")))]
+        return [
+            step(
+                "fails" if block.get("is_error") is True else "gets",
+                result_text(block.get("content")),
+            )
+        ]
     return []
-
-
-def call_words(name: str, given: Event) -> str:
-    """A tool call in words: "Bash: python method.py"; of the lab's own tools without the server's name."""
-    plain = name.split("__")[-1]
-    for key in _NAMED:
-        if isinstance(given.get(key), str):
-            return f"{plain}: {given[key]}"
-    return f"{plain}: {json.dumps(given)[:STEP_CHARACTERS]}" if given else plain
-
-
-def _result_text(content: Any) -> str:
-    if isinstance(content, list):
-        return "\n".join(str(part.get("text", part.get("type", ""))) for part in _dicts(content))
-    return "" if content is None else str(content)
 
 
 def _ended(event: Event) -> Step:
@@ -159,27 +156,37 @@ def _ended(event: Event) -> Step:
 def _system(event: Event) -> list[Step]:
     kind = event.get("subtype")
     if kind == "init":
-        servers = _dicts(event.get("mcp_servers"))
+        servers = dicts(event.get("mcp_servers"))
         tools = ", ".join(f"{s.get('name')} {s.get('status')}" for s in servers) or "none"
-        return [step("begins", f"{event.get('model')}, session {event.get('session_id')}, tools of: {tools}")]
+        return [
+            step(
+                "begins",
+                f"{event.get('model')}, session {event.get('session_id')}, tools of: {tools}",
+            )
+        ]
     if kind == "api_retry":
         words = f"waits for the model: {event.get('error_status')}, attempt {event.get('attempt')}"
         return [step("waits", f"{words}, again in {event.get('retry_delay_ms')} ms")]
-    return [step("waits", f"{kind}: {event.get('content') or ''}")] if kind == "model_fallback" else []
+    return (
+        [step("waits", f"{kind}: {event.get('content') or ''}")] if kind == "model_fallback" else []
+    )
 
 
-# --- files ------------------------------------------------------------------------------------------------------------
+# --- files ----------------------------------------------------------------------------------------
 
 
 def lives(folder: Path) -> dict[int, Path]:
-    """The transcripts in one researcher's folder, by the number of its life, in order."""
-    found = {int(p.stem): p for p in folder.glob("*.jsonl") if p.stem.isascii() and p.stem.isdigit()}
+    """The transcripts in one researcher's folder, by the number of its incarnation, in order."""
+    found = {
+        int(p.stem): p for p in folder.glob("*.jsonl") if p.stem.isascii() and p.stem.isdigit()
+    }
     return dict(sorted(found.items()))
 
 
 def lines(file: BinaryIO, *, partial: bool) -> Iterator[tuple[bytes, int]]:
-    """Lines from where the file stands, with the number of bytes up to the end of each; one that is too long is said to be.
-    `partial`: a last line without its end counts as well. In bounded memory."""
+    """Lines from where the file stands, with the number of bytes up to the end of each; one that is
+    too long is said to be. `partial`: a last line without its end counts as well. In bounded
+    memory."""
     taken = 0
     while line := file.readline(LINE_BYTES):
         whole, length = line, len(line)
@@ -194,28 +201,56 @@ def lines(file: BinaryIO, *, partial: bool) -> Iterator[tuple[bytes, int]]:
 
 
 class Reader:
-    """One life, read as it is written."""
+    """One incarnation, read as it is written. `part`: how many of its parts, that were put aside,
+    were read."""
 
-    def __init__(self, path: Path, *, offset: int = 0, seen: Mapping[str, list[str]] | None = None) -> None:
-        self.path, self.offset, self.parser = path, offset, Parser(seen)
+    def __init__(
+        self,
+        path: Path,
+        *,
+        offset: int = 0,
+        part: int = 0,
+        seen: Mapping[str, list[str]] | None = None,
+    ) -> None:
+        self.path, self.offset, self.part, self.parser = path, offset, part, Parser(seen)
+
+    @property
+    def at(self) -> tuple[int, int]:
+        """How far it has come."""
+        return self.part, self.offset
 
     def new(self, *, whole: bool, limit: int | None = None) -> Iterator[Step]:
-        """Steps of the lines (at most `limit`) that were written since. `whole`: nothing more will be, so that a last line
-        without its end counts.
+        """Steps of the lines (at most `limit`) that were written since. `whole`: nothing more will
+        be, so that a last line without its end counts.
 
         Raises:
             FileNotFoundError: there is no such file.
         """
+        while True:
+            with self.path.open("rb") as latest:  # stays what it is, if it is put aside now
+                before = [number for number in put_aside(self.path) if number > self.part]
+                if not before:
+                    yield from self._read(latest, whole, limit)
+                    return
+            if before[0] > self.part + 1:  # what was between is not kept
+                self.part, self.offset = before[0] - 1, 0
+            with aside(self.path, before[0]).open("rb") as file:
+                start = self.at
+                yield from self._read(file, True, limit)
+            if limit is not None and self.at != start:
+                return
+            self.part, self.offset = before[0], 0
+
+    def _read(self, file: BinaryIO, whole: bool, limit: int | None) -> Iterator[Step]:
         start = self.offset
-        with self.path.open("rb") as file:
-            file.seek(start)
-            for line, taken in islice(lines(file, partial=whole), limit):
-                self.offset = start + taken
-                yield from self.parser.steps(line)
+        file.seek(start)
+        for line, taken in islice(lines(file, partial=whole), limit):
+            self.offset = start + taken
+            yield from self.parser.steps(line)
 
 
 def steps_of(path: Path) -> Iterator[Step]:
-    """Every step of one life, as far as it is written.
+    """Every step of one incarnation, as far as it is written.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -224,11 +259,16 @@ def steps_of(path: Path) -> Iterator[Step]:
 
 
 def last_action(path: Path) -> tuple[float, str] | None:
-    """When a researcher last printed something (seconds since 1970), and the last thing it did, in words: "Bash: python
-    method.py". Reads the end of the file alone, and only if it has changed. None where nothing was printed."""
+    """When a researcher last printed something (seconds since 1970), and the last thing it did, in
+    words: "Bash: python method.py". Reads the end of the file alone, and only if it has changed.
+    None where nothing was printed."""
     try:
         found = path.stat()
-        return (found.st_mtime, _last_words(path, found.st_size, found.st_mtime_ns)) if found.st_size else None
+        return (
+            (found.st_mtime, _last_words(path, found.st_size, found.st_mtime_ns))
+            if found.st_size
+            else None
+        )
     except FileNotFoundError:
         return None
 

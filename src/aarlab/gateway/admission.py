@@ -1,9 +1,10 @@
-"""Who may call a model now: the one rule by which no budget is overspent by more than one model turn.
+"""Who may call a model now: the one rule by which no budget is overspent by more than one model
+turn.
 
-Before a call is sent, the most that it can cost is reserved. A call goes out only if what is spent, what calls in flight have
-reserved and what it reserves itself fit into the budget, or if nothing of this budget is in flight: then what is overspent is
-that one call's. A call never takes more than it reserved, so however many calls somebody sends at once, at most one of them
-ends beyond the budget.
+Before a call is sent, the most that it can cost is reserved. A call goes out only if what is spent,
+what calls in flight have reserved and what it reserves itself fit into the budget, or if nothing of
+this budget is in flight: then what is overspent is that one call's. A call never takes more than it
+reserved, so however many calls somebody sends at once, at most one of them ends beyond the budget.
 """
 
 from dataclasses import dataclass
@@ -30,7 +31,8 @@ class InFlight:
 
 @dataclass(frozen=True)
 class Account:
-    """One budget, what is spent of it, and what is in flight; `whose` are the words for it ("researcher-3", "the campaign")."""
+    """One budget, what is spent of it, and what is in flight; `whose` are the words for it
+    ("researcher-3", "the campaign")."""
 
     whose: str
     budget: Budget
@@ -72,5 +74,10 @@ def _fits(reserve: Reserve, account: Account) -> bool:
     budget, spent, flying = account.budget, account.spent, account.in_flight
     if not flying.calls:
         return True
-    usd, tokens = spent.usd + flying.usd + reserve.usd, spent.tokens + flying.tokens + reserve.tokens
-    return (budget.usd is None or usd <= budget.usd) and (budget.tokens is None or tokens <= budget.tokens)
+    usd, tokens = (
+        spent.usd + flying.usd + reserve.usd,
+        spent.tokens + flying.tokens + reserve.tokens,
+    )
+    return (budget.usd is None or usd <= budget.usd) and (
+        budget.tokens is None or tokens <= budget.tokens
+    )

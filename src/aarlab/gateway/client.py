@@ -2,19 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
-from aarlab.core.errors import AarError, InvalidSubmission
+from starlette.types import Message, Receive, Scope, Send
+
+from aarlab.core.http import read_body, stated_size
 
 SEND_S = 60.0  # a client that takes nothing for so long has gone
 BODY_S = 60.0  # how long a client may take to send a body
 ROOM = 64 << 20  # bytes of bodies that one researcher may have in work at once
 
-Scope = dict[str, Any]
-Message = dict[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 Headers = Sequence[tuple[bytes, bytes]]
 
 
@@ -43,7 +40,8 @@ class Client:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.method: str = scope["method"]
-        self.path: str = scope["raw_path"].decode("latin-1")  # as it came: nothing is decoded, so nothing is read two ways
+        # as it came: nothing is decoded, so nothing is read two ways
+        self.path: str = scope["raw_path"].decode("latin-1")
         self.query: bytes = scope["query_string"]
         self.headers: Headers = scope["headers"]
         self.gone = asyncio.Event()
@@ -64,35 +62,23 @@ class Client:
         Raises:
             InvalidSubmission: it has more than `most` bytes, is too slow, or was broken off.
         """
-        stated = self.header(b"content-length")
-        size = int(stated) if stated is not None and stated.isdigit() else most
-        if size > most:
-            raise _too_large(most)
+        size = stated_size(self.headers, most)
+        size = most if size is None else size
         await room.take(size)
         self._held = (room, size)
-        chunks, got = [], 0
-        try:
-            async with asyncio.timeout(BODY_S):
-                while True:
-                    message = await self._receive()
-                    if message["type"] == "http.disconnect":
-                        self.gone.set()
-                        raise InvalidSubmission("The body was broken off. Send it whole.", status=400)
-                    got += len(message.get("body", b""))
-                    if got > most:
-                        raise _too_large(most)
-                    chunks.append(message.get("body", b""))
-                    if not message.get("more_body"):
-                        break
-        except TimeoutError as error:
-            raise InvalidSubmission(f"The body did not come within {BODY_S:.0f} s. Send it faster.", status=408) from error
+        body = await read_body(self._received, most, BODY_S)
         self._watch = asyncio.create_task(self._watched())
-        return b"".join(chunks)
+        return body
+
+    async def _received(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self.gone.set()
+        return message
 
     async def _watched(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self.gone.set()
+        while not self.gone.is_set():
+            await self._received()
 
     async def close(self) -> None:
         """Give back what the request held."""
@@ -116,17 +102,22 @@ class Client:
         """The body is complete."""
         await self._put({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def answer(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
+    async def answer(
+        self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes
+    ) -> None:
         """A whole answer."""
         await self.start(status, [*headers, (b"content-length", b"%d" % len(body))])
         await self._put({"type": "http.response.body", "body": body, "more_body": False})
 
     async def answer_json(self, status: int, body: object, headers: Headers = ()) -> None:
-        """A whole answer of ours."""
-        await self.answer(status, [(b"content-type", b"application/json"), *headers], json.dumps(body).encode())
+        """A whole answer of the gateway."""
+        await self.answer(
+            status, [(b"content-type", b"application/json"), *headers], json.dumps(body).encode()
+        )
 
     async def cut(self) -> None:
-        """End the connection after what was written, so that the client sees that more should have come."""
+        """End the connection after what was written, so that the client sees that more should have
+        come."""
         self._hang_up(False)
         try:
             async with asyncio.timeout(SEND_S):
@@ -143,12 +134,3 @@ class Client:
         except TimeoutError:
             self._hang_up(True)
             self.gone.set()
-
-
-def _too_large(most: int) -> InvalidSubmission:
-    return InvalidSubmission(f"A body may have {most:,} bytes here. Send fewer.", status=413)
-
-
-def status_of(error: AarError) -> int:
-    """The HTTP status of one of our errors: its own, or its class's."""
-    return error.facts.get("status") or {"submitter": 400, "operator": 503, "try again": 503}[error.whose_move]

@@ -1,23 +1,27 @@
-"""The supervisor's socket: who is a researcher now, and how the gateway is. No sandbox is given it."""
+"""The supervisor's socket: who is a researcher now, and how the gateway is. No sandbox is given
+it."""
 
 import re
 import time
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
+from starlette.types import Receive, Scope, Send
 
 from aarlab.core.errors import AarError, InvalidSubmission
+from aarlab.core.http_errors import problem_of, status_of
 from aarlab.core.records import Record
-from aarlab.gateway.client import Client, Receive, Room, Scope, Send, status_of
+from aarlab.gateway.async_journal import Till
+from aarlab.gateway.client import Client, Room
 from aarlab.gateway.members import Members
-from aarlab.gateway.till import Till
 
 MAX_BODY = 64 << 10  # bytes
 _MEMBER = re.compile(r"^/members/([A-Za-z0-9][A-Za-z0-9._-]{0,63})$")
 
 
 class NewLife(Record):
-    """The body of `PUT /members/NAME`: a life's number, and the token with which it speaks to the lab."""
+    """The body of `PUT /members/NAME`: an incarnation's number, and the token with which it speaks
+    to the lab."""
 
     incarnation: Annotated[int, Field(ge=1)]
     token: Annotated[str, Field(pattern=r"^[!-~]{1,500}$")]
@@ -46,7 +50,7 @@ def control_app(members: Members, till: Till) -> Any:
         try:
             await client.answer_json(200, await route(client))
         except AarError as error:
-            await client.answer_json(status_of(error), {"error": str(error), "whose_move": error.whose_move})
+            await client.answer_json(status_of(error), problem_of(error))
         finally:
             await client.close()
 
@@ -57,5 +61,8 @@ def _life(body: bytes) -> NewLife:
     try:
         return NewLife.model_validate_json(body)
     except ValidationError as error:
-        fields = "; ".join(".".join(map(str, mistake["loc"])) or "all" for mistake in error.errors())  # not what was sent
+        # not what was sent
+        fields = "; ".join(
+            ".".join(map(str, mistake["loc"])) or "all" for mistake in error.errors()
+        )
         raise InvalidSubmission(f"Send {{incarnation, token}}. Wrong: {fields}.") from error

@@ -1,12 +1,12 @@
-"""Who may call: one socket for each researcher's present life, in a folder of its own that its sandbox is given.
+"""Who may call: one socket for each researcher's present incarnation, in a folder of its own that
+its sandbox is given.
 
-The socket is the identity, so nothing inside a sandbox names one. A later life gets another folder, and whatever is left of
-the earlier one loses its connections. Members are kept on disk: a gateway that starts again listens at the same paths, where
-running sandboxes find it.
+The socket is the identity, so nothing inside a sandbox names one. A later incarnation gets another
+folder, and whatever is left of the earlier one loses its connections. Members are kept on disk: a
+gateway that starts again listens at the same paths, where running sandboxes find it.
 """
 
 import asyncio
-import os
 import secrets
 import shutil
 from collections.abc import Callable
@@ -17,9 +17,10 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from aarlab.core.errors import InvalidSubmission, Misconfigured
+from aarlab.core.files import OWNER_ONLY, write_whole
+from aarlab.core.http import UnixServer
 from aarlab.core.records import Record, validated
-from aarlab.gateway.app import Member
-from aarlab.gateway.doors import Door
+from aarlab.gateway.gateway_app import Member
 
 SOCKET_NAME = "lab.sock"
 STOP_S = 3.0  # for calls under way at the end
@@ -41,21 +42,21 @@ _KEPT = TypeAdapter(list[Kept])
 class _Open:
     kept: Kept
     member: Member
-    door: Door
+    door: UnixServer
 
 
 class Members:
-    """All doors. `app` makes the application of one member."""
+    """All sockets. `app` makes the application of one member."""
 
     def __init__(self, file: Path, sockets: Path, app: Callable[[Member], Any]) -> None:
         self._file, self._sockets, self._app = file, sockets, app
         self._open: dict[str, _Open] = {}
-        self._closing: list[Door] = []  # fenced, with calls that may still be under way
+        self._closing: list[UnixServer] = []  # fenced, with calls that may still be under way
         self._one = asyncio.Lock()
 
     async def restore(self) -> None:
-        """Listen again for all that were members when the last gateway ended. Those with sockets elsewhere belonged to an
-        earlier supervisor, and no sandbox of theirs lives.
+        """Listen again for all that were members when the last gateway ended. Those with sockets
+        elsewhere belonged to an earlier supervisor, and no sandbox of theirs runs.
 
         Raises:
             Misconfigured: the file is damaged.
@@ -65,28 +66,38 @@ class Members:
         try:
             kept = _KEPT.validate_json(self._file.read_text())
         except ValidationError as error:
-            raise Misconfigured(f"{self._file} is damaged. Remove it and resume the campaign: all start again.") from error
+            raise Misconfigured(
+                f"{self._file} is damaged. Remove it and resume the campaign: all start again."
+            ) from error
         for member in kept:
             if Path(member.folder).parent == self._sockets:
                 await self._listen(member)
 
     async def admit(self, name: str, incarnation: int, token: str) -> Path:
-        """The folder with the socket of this life; asking again for the same life changes nothing but its token.
+        """The folder with the socket of this incarnation; asking again for the same one changes
+        nothing but its token.
 
         Raises:
-            InvalidSubmission: a later life has begun.
+            InvalidSubmission: a later incarnation has begun.
         """
         async with self._one:
             before = self._open.get(name)
             if before is not None and before.kept.incarnation > incarnation:
                 now = before.kept.incarnation
-                raise InvalidSubmission(f"{name} is in life {now}. Life {incarnation} is over.", status=409)
+                raise InvalidSubmission(
+                    f"{name} is in incarnation {now}. Incarnation {incarnation} is over.",
+                    status=409,
+                )
             if before is not None and before.kept.incarnation == incarnation:
                 before.member.token = token
                 before.kept = before.kept.model_copy(update={"token": token})
             else:
                 folder = str(self._sockets / secrets.token_hex(8))
-                kept = validated(Kept, {"name": name, "incarnation": incarnation, "token": token, "folder": folder}, "a member")
+                kept = validated(
+                    Kept,
+                    {"name": name, "incarnation": incarnation, "token": token, "folder": folder},
+                    "a member",
+                )
                 if before is not None:
                     self._shut(before, remove=True)
                 await self._listen(kept)
@@ -94,7 +105,7 @@ class Members:
             return Path(self._open[name].kept.folder)
 
     async def dismiss(self, name: str) -> None:
-        """Close a member's door for good.
+        """Close a member's socket permanently.
 
         Raises:
             InvalidSubmission: there is no such member.
@@ -109,12 +120,17 @@ class Members:
     def status(self) -> dict[str, dict[str, Any]]:
         """What is known of each, without tokens."""
         return {
-            name: {"incarnation": m.kept.incarnation, "folder": m.kept.folder, "connections": m.door.connections}
+            name: {
+                "incarnation": m.kept.incarnation,
+                "folder": m.kept.folder,
+                "connections": m.door.connections,
+            }
             for name, m in sorted(self._open.items())
         }
 
     async def close(self) -> None:
-        """The gateway ends: all are put out, calls under way have STOP_S to come to their end. Members stay members."""
+        """The gateway ends: all are put out, calls under way have STOP_S to come to their end.
+        Members stay members."""
         for member in self._open.values():
             self._shut(member, remove=False)
         await asyncio.gather(*(door.finish(STOP_S) for door in self._closing))
@@ -122,9 +138,10 @@ class Members:
     async def _listen(self, kept: Kept) -> None:
         folder = Path(kept.folder)
         folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o711)  # the sandbox has a uid of its own; the folder's name is a secret to everybody else
+        # the sandbox has a uid of its own; the folder's name is a secret to everybody else
+        folder.chmod(0o711)
         member = Member(kept.name, kept.incarnation, kept.token)
-        door = Door(self._app(member), folder / SOCKET_NAME)
+        door = UnixServer(self._app(member), folder / SOCKET_NAME)
         await door.open(0o666)
         self._open[kept.name] = _Open(kept, member, door)
 
@@ -135,11 +152,7 @@ class Members:
             shutil.rmtree(member.kept.folder, ignore_errors=True)
 
     def _keep(self) -> None:
-        """Whole or not at all, and for us alone: tokens are in it."""
-        partial = self._file.with_suffix(".partial")
-        partial.unlink(missing_ok=True)
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(_KEPT.dump_json([m.kept for m in self._open.values()]))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self._file)
+        """For the owner alone: tokens are in it."""
+        write_whole(
+            self._file, _KEPT.dump_json([m.kept for m in self._open.values()]), mode=OWNER_ONLY
+        )

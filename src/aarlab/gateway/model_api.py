@@ -1,11 +1,14 @@
-"""From a sandbox to a model API and back: the key put in on our side, bytes passed on as they come, the meter beside them.
+"""From a sandbox to a model API and back: the key put in on our side, bytes passed on as they come,
+the meter beside them.
 
-Whatever the provider answers is passed on unchanged (429, 529, 5xx with their retry-after, hangs, cut streams), so that the
-client's own retries work; but for a refusal of our key or account, which is the operator's to mend and looks to a client like
-any other failure. A client that hangs up pays its whole turn: the answer is read to its end, since the provider bills that.
+Whatever the provider answers is passed on unchanged (429, 529, 5xx with their retry-after, hangs,
+cut streams), so that the client's own retries work; but for a refusal of our key or account, which
+is the operator's to fix and looks to a client like any other failure. A client that hangs up pays
+its whole turn: the answer is read to its end, since the provider bills that.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,21 +16,36 @@ from dataclasses import dataclass
 import httpx
 
 from aarlab.core.errors import InvalidSubmission
-from aarlab.gateway.answers import Meter
-from aarlab.gateway.asks import Ask, read_ask
+from aarlab.core.http_errors import error_of
+from aarlab.core.printable import one_line
+from aarlab.gateway.allowed_requests import allowed_betas, read_ask
+from aarlab.gateway.async_journal import Till
+from aarlab.gateway.body_reader import BodyReader
 from aarlab.gateway.client import Client, Room
 from aarlab.gateway.config import Provider, ProviderName
 from aarlab.gateway.pricing import Price
-from aarlab.gateway.till import Till
+from aarlab.gateway.provider_answer import Heard, compressed, decodable, decoded, pool
+from aarlab.gateway.request_checks import Ask
+from aarlab.gateway.usage import Meter
 
 MAX_BODY = 32 << 20  # bytes
-CONNECT_S = 10.0
-DRAIN_S = 600.0  # for the rest of an answer whose client has gone: as long as providers take at most
+# bytes that are read in the event loop, in a thread; more are read in another process
+SMALL, MIDDLE = 16 << 10, 256 << 10
+READERS = 2  # processes, for the large requests of all researchers
+# for the rest of an answer whose client has gone: as long as providers take at most
+DRAIN_S = 600.0
 PROGRESS_S = 1.0  # between two notes of how far a stream has come
-IDLE_S = 60.0  # a connection to the provider is kept so long for the next call
 KEPT_REQUEST = (b"anthropic-version", b"anthropic-beta", b"accept", b"user-agent")
-KEPT_ANSWER = ("content-type", "retry-after", "retry-after-ms", "x-should-retry", "request-id", "x-request-id", "cache-control")
-KEPT_LIMITS = ("anthropic-ratelimit-", "x-ratelimit-")
+KEPT_ANSWER = (
+    *(b"content-type", b"retry-after", b"retry-after-ms", b"x-should-retry"),
+    *(b"request-id", b"x-request-id", b"cache-control"),
+)
+SILENT_S = 120.0  # a stream says something more often, if only that it goes on
+WHOLE_S = 600.0  # for an answer that comes at once
+MOST_SAID = 200  # characters of a provider's words that an alarm has
+# characters of a real one; what is shorter stands for none, and may be any word of an answer
+SHORTEST_KEY = 16
+KEPT_LIMITS = (b"anthropic-ratelimit-", b"x-ratelimit-")
 OURS = {401, 402, 403}  # the provider refuses our key or account
 FAILURES = OURS | {408, 409, 429}  # and all from 500
 log = logging.getLogger("aarlab.gateway")
@@ -37,6 +55,7 @@ log = logging.getLogger("aarlab.gateway")
 class _Exchange:
     """One call under way."""
 
+    who: str
     call: int
     meter: Meter
     interrupted: bool = True  # until the answer is known to be complete
@@ -55,12 +74,18 @@ class ModelApi:
         till: Till,
     ) -> None:
         self._keys, self._prices, self._till = dict(keys), prices, till
-        self._http = {provider.name: _pool(provider) for provider in providers}
+        self._lanes: dict[str, asyncio.Lock] = {}
+        self._readers: asyncio.LifoQueue[BodyReader] = asyncio.LifoQueue()
+        for _ in range(READERS):
+            self._readers.put_nowait(BodyReader())
+        self._http = {provider.name: pool(provider) for provider in providers}
 
     async def close(self) -> None:
-        """Let go of all connections."""
+        """Let go of all connections, and end the readers."""
         for http in self._http.values():
             await http.aclose()
+        while not self._readers.empty():
+            await self._readers.get_nowait().close()
 
     async def serve(self, who: str, client: Client, room: Room) -> bool:
         """Answer a request if its path is a model API's; whether it was.
@@ -71,28 +96,63 @@ class ModelApi:
         """
         if not client.path.startswith(("/v1/", "/v1beta/")) or client.method != "POST":
             return False
-        ask = read_ask(client.path, client.query, await client.body(MAX_BODY, room))
-        if ask is None or ask.provider not in self._http:
+        body = await client.body(MAX_BODY, room)
+        try:
+            ask = await self._read(who, client, body)
+            price = self._price(ask)
+        except InvalidSubmission as error:
+            await self._till.trouble(who, "refused", f"the gateway refuses them: {error}")
+            raise
+        if ask is None or price is None:
+            words = f"the gateway serves no {client.path[:100]!r}"
+            await self._till.trouble(who, "refused", words)
             return False
-        price = self._prices.get((ask.provider, ask.model))
-        if price is None:
-            listed = ", ".join(name for provider, name in self._prices if provider == ask.provider)
-            raise InvalidSubmission(f"The model {ask.model[:200]!r} is not listed here. Use {listed}.", status=403)
         if ask.free:
             await self._till.refuse_if_spent(who)
-            await self._exchange(ask, client, None)
+            await self._exchange(who, ask, client, None)
         else:
             await self._metered(who, ask, price, client)
         return True
 
+    def _price(self, ask: Ask | None) -> Price | None:
+        """None where no provider serves such a request.
+
+        Raises:
+            InvalidSubmission: one does, and the model is not listed.
+        """
+        if ask is None or ask.provider not in self._http:
+            return None
+        price = self._prices.get((ask.provider, ask.model))
+        if price is None:
+            listed = ", ".join(name for provider, name in self._prices if provider == ask.provider)
+            raise InvalidSubmission(
+                f"The model {ask.model[:200]!r} is not listed here. Use {listed}.", status=403
+            )
+        return price
+
+    async def _read(self, who: str, client: Client, body: bytes) -> Ask | None:
+        """See `read_ask`: what is large is read elsewhere, one at a time of one researcher's."""
+        if len(body) <= SMALL:
+            return read_ask(client.path, client.query, body)
+        async with self._lanes.setdefault(who, asyncio.Lock()):
+            if len(body) <= MIDDLE:
+                return await asyncio.to_thread(read_ask, client.path, client.query, body)
+            reader = await self._readers.get()
+            try:
+                return await reader.read(client.path, client.query, body)
+            finally:
+                self._readers.put_nowait(reader)
+
     async def _metered(self, who: str, ask: Ask, price: Price, client: Client) -> None:
-        call = await self._till.open(who, ask.model, price.most(ask.most_input, ask.most_output), client.gone)
+        meter = Meter(ask, price)
+        call = await self._till.open(who, ask.model, meter.most, client.gone)
         if call is None:
             return
-        exchange = _Exchange(call, Meter(ask, price))
+        exchange = _Exchange(who, call, meter)
         try:
-            await self._exchange(ask, client, exchange)
-        except asyncio.CancelledError:  # the gateway ends: what is not known now is left to `Journal.recover`
+            await self._exchange(who, ask, client, exchange)
+        # the gateway ends: what is not known now is left to `Journal.recover`
+        except asyncio.CancelledError:
             exchange.settled = exchange.settled or exchange.meter.known() is None
             raise
         finally:
@@ -102,115 +162,202 @@ class ModelApi:
         """Once, with what is known by now."""
         if exchange is None or exchange.settled:
             return
-        known = exchange.meter.known()
+        known, unread = exchange.meter.known(), exchange.meter.unread
         failed = exchange.failed or exchange.meter.failed
+        if unread:
+            log.error(
+                "An answer of a model API is charged as the most that it can have been: %s", unread
+            )
         if known is not None:
-            await self._till.settle(exchange.call, known, interrupted=exchange.interrupted, failed=failed)
+            cut = exchange.interrupted
+            await self._till.settle(
+                exchange.call, known, interrupted=cut, failed=failed, unread=unread
+            )
         elif failed:
             await self._till.fail(exchange.call)
         else:
             await self._till.drop(exchange.call)
         exchange.settled = True
 
-    async def _exchange(self, ask: Ask, client: Client, exchange: _Exchange | None) -> None:
+    async def _exchange(
+        self, who: str, ask: Ask, client: Client, exchange: _Exchange | None
+    ) -> None:
         """Send it on and bring the answer back. `exchange` is None for what costs nothing."""
-        leaving: asyncio.Task[None] | None = None
+        beside: list[asyncio.Task[None]] = []
+        heard = Heard()
         try:
             async with asyncio.timeout(None) as patience:
-                leaving = asyncio.create_task(_shorten(patience, client.gone))
-                await self._relay(ask, client, exchange)
+                beside.append(asyncio.create_task(_shorten(patience, client.gone)))
+                beside.append(asyncio.create_task(self._note_silence(who, ask, heard)))
+                await self._relay(who, ask, client, exchange, heard)
         except TimeoutError:
             _mark_failed(exchange)
-            log.warning("%s gave no whole answer in %.0f s after its client had gone", ask.provider, DRAIN_S)
+            log.warning(
+                "%s gave no whole answer in %.0f s after its client had gone", ask.provider, DRAIN_S
+            )
         except httpx.HTTPError as error:
-            _mark_failed(exchange)
+            # it did answer, and bills it
+            if isinstance(error, httpx.DecodingError) and exchange is not None:
+                exchange.meter.misread("the answer cannot be decompressed")
+            else:
+                _mark_failed(exchange)
             log.warning("%s did not answer: %s", ask.provider, type(error).__name__)
             await self._settle(exchange)
+            words = f"{ask.provider} did not answer ({type(error).__name__})"
+            await self._till.trouble(who, "failed", words)
             if client.started:
                 await client.cut()
             else:
-                await client.answer_json(503, error_body("api_error", "The model API does not answer. Try again."))
+                await client.answer_json(
+                    503, error_body("api_error", "The model API does not answer. Try again.")
+                )
         finally:
-            if leaving is not None:
-                leaving.cancel()
+            for task in beside:
+                task.cancel()
 
-    async def _relay(self, ask: Ask, client: Client, exchange: _Exchange | None) -> None:
+    async def _note_silence(self, who: str, ask: Ask, heard: "Heard") -> None:
+        """A model API that sends nothing for long is seen as failing until it answers: its time is
+        charged to nobody."""
+        limit_s = SILENT_S if ask.stream else WHOLE_S
+        while True:
+            await asyncio.sleep(limit_s / 4)
+            if (silent_s := heard.silent_s) >= limit_s:
+                words = f"{ask.provider} takes calls and has sent nothing for {silent_s:.0f} s"
+                await self._till.trouble(who, "failed", words, failing=True)
+
+    async def _relay(
+        self, who: str, ask: Ask, client: Client, exchange: _Exchange | None, heard: "Heard"
+    ) -> None:
         http = self._http[ask.provider]
-        request = http.build_request("POST", ask.target, content=ask.body, headers=self._headers(ask, client))
+        request = http.build_request(
+            "POST", ask.target, content=ask.body, headers=self._headers(ask, client)
+        )
         answer = await http.send(request, stream=True)
         try:
-            if answer.headers.get("content-encoding", "identity") != "identity":
-                raise httpx.DecodingError("The answer is compressed, though that was not asked for.", request=request)
             if not answer.is_success:
-                await self._pass_refusal(ask, answer, client, exchange)
-            elif exchange is not None and "text/event-stream" in answer.headers.get("content-type", ""):
-                await self._pass_stream(answer, client, exchange)
+                await self._pass_refusal(who, ask, answer, client, exchange)
+            elif (
+                exchange is not None
+                and decodable(answer)
+                and "text/event-stream" in answer.headers.get("content-type", "")
+            ):
+                await self._pass_stream(answer, client, exchange, heard)
             else:
-                body = await answer.aread()
-                if exchange is not None:
+                body = b"".join([chunk async for chunk in decoded(answer)])
+                if exchange is not None and decodable(answer):
                     exchange.meter.whole(body)
-                    exchange.interrupted = not exchange.meter.finished
-                    exchange.failed = exchange.interrupted
+                elif exchange is not None:
+                    exchange.meter.misread(compressed(answer))
+                if exchange is not None:
+                    exchange.interrupted = False
                     await self._settle(exchange)
-                await client.answer(answer.status_code, self._kept(answer), self._without_key(ask, body))
+                await client.answer(
+                    answer.status_code, self._kept(answer), self._without_key(ask, body)
+                )
         finally:
             await answer.aclose()
 
-    async def _pass_stream(self, answer: httpx.Response, client: Client, exchange: _Exchange) -> None:
+    async def _pass_stream(
+        self, answer: httpx.Response, client: Client, exchange: _Exchange, heard: "Heard"
+    ) -> None:
         await client.start(answer.status_code, self._kept(answer))
         meter, noted = exchange.meter, -PROGRESS_S
         clock = asyncio.get_running_loop().time
-        async for chunk in answer.aiter_raw():
+        async for chunk in decoded(answer):
+            heard.now()
             meter.feed(chunk)
             if clock() - noted >= PROGRESS_S and (known := meter.known()) is not None:
                 await self._till.progress(exchange.call, known)
                 noted = clock()
             await client.write(chunk)
-        exchange.interrupted = not meter.finished
-        exchange.failed = exchange.interrupted
+        meter.end()
+        exchange.interrupted = meter.failed and not meter.finished
         await self._settle(exchange)
         await client.end()
 
-    async def _pass_refusal(self, ask: Ask, answer: httpx.Response, client: Client, exchange: _Exchange | None) -> None:
-        """Not a 2xx: it cost nothing."""
-        body, status = await answer.aread(), answer.status_code
+    async def _pass_refusal(
+        self,
+        who: str,
+        ask: Ask,
+        answer: httpx.Response,
+        client: Client,
+        exchange: _Exchange | None,
+    ) -> None:
+        """Not a 2xx: it cost nothing, unless it counts a usage. What cannot be decompressed is left
+        out."""
+        status, body = answer.status_code, b""
+        with contextlib.suppress(httpx.DecodingError):
+            body = b"".join([chunk async for chunk in decoded(answer)])
+        if exchange is not None:
+            exchange.meter.refused(body)
+            exchange.interrupted = False
         broke = status == 400 and b"credit balance" in body
         if status >= 500 or status in FAILURES or broke:
             _mark_failed(exchange)
         await self._settle(exchange)
-        if status in OURS or broke:
+        said = _said(self._without_key(ask, body))
+        ours = status in OURS or broke
+        if ours or (status < 500 and status not in FAILURES):
+            what = "the lab's key or account" if ours else "what was asked"
+            refusal = f"{ask.provider} refuses {what} ({status}): {said}"
+            await self._till.trouble(who, "refused", refusal)
+        else:
+            words = f"{ask.provider} cannot answer ({status}): {said}"
+            await self._till.trouble(who, "failed", words)
+        if ours:
             log.error("%s refuses the gateway's key or account: %d", ask.provider, status)
-            words = f"The provider refuses the lab's key or account ({status}). The operator must mend it."
+            words = (
+                f"The provider refuses the lab's key or account ({status}). The operator must fix "
+                "it."
+            )
             await client.answer_json(503, error_body("api_error", words))
         else:
             await client.answer(status, self._kept(answer), self._without_key(ask, body))
 
     def _without_key(self, ask: Ask, body: bytes) -> bytes:
-        return body.replace(self._keys[ask.provider].encode(), b"***")
+        key = self._keys[ask.provider].encode()
+        return body.replace(key, b"***") if len(key) >= SHORTEST_KEY else body
 
     def _headers(self, ask: Ask, client: Client) -> dict[str, str]:
         kept = {name: value for name in KEPT_REQUEST if (value := client.header(name)) is not None}
+        if betas := allowed_betas(kept.pop(b"anthropic-beta", b"")):
+            kept[b"anthropic-beta"] = betas
         key = self._keys[ask.provider]
         given = {
             "anthropic": ("x-api-key", key),
             "openai": ("authorization", f"Bearer {key}"),
             "google": ("x-goog-api-key", key),
         }
-        own = dict([given[ask.provider], ("content-type", "application/json"), ("accept-encoding", "identity")])
+        own = dict(
+            [
+                given[ask.provider],
+                ("content-type", "application/json"),
+                ("accept-encoding", "identity"),
+            ]
+        )
         return {name.decode(): value.decode("latin-1") for name, value in kept.items()} | own
 
     def _kept(self, answer: httpx.Response) -> list[tuple[bytes, bytes]]:
         """Headers for the client, by an allow-list; none that has a key in it."""
+        kept = (*KEPT_ANSWER, *([] if decodable(answer) else [b"content-encoding"]))
         return [
-            (name.encode("latin-1"), value.encode("latin-1"))
-            for name, value in answer.headers.items()
-            if (name in KEPT_ANSWER or name.startswith(KEPT_LIMITS)) and not any(key in value for key in self._keys.values())
+            (name.lower(), value)
+            for name, value in answer.headers.raw  # as they came: their text may be of any encoding
+            if (name.lower() in kept or name.lower().startswith(KEPT_LIMITS))
+            and not any(
+                len(key) >= SHORTEST_KEY and key.encode() in value for key in self._keys.values()
+            )
         ]
 
 
 def error_body(kind: str, words: str) -> dict[str, object]:
     """A refusal in the form that clients of all three providers read."""
     return {"type": "error", "error": {"type": kind, "message": words}}
+
+
+def _said(body: bytes) -> str:
+    """The provider's words in the body of a refusal."""
+    return one_line(str(error_of(400, body)), MOST_SAID) or "without a word"
 
 
 def _mark_failed(exchange: _Exchange | None) -> None:
@@ -222,14 +369,3 @@ async def _shorten(patience: asyncio.Timeout, gone: asyncio.Event) -> None:
     """Once the client has gone, the answer has DRAIN_S left."""
     await gone.wait()
     patience.reschedule(asyncio.get_running_loop().time() + DRAIN_S)
-
-
-def _pool(provider: Provider) -> httpx.AsyncClient:
-    """Connections to one provider: kept between calls, as many as there are calls, and patient with answers."""
-    return httpx.AsyncClient(
-        base_url=provider.url,
-        timeout=httpx.Timeout(None, connect=CONNECT_S),
-        limits=httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=IDLE_S),
-        proxy=provider.proxy,
-        trust_env=False,
-    )

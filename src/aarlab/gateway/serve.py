@@ -1,39 +1,39 @@
-"""`python -m aarlab.gateway.serve`: the gateway of one campaign on this host, until its starter ends or it is told to.
+"""`python -m aarlab.gateway.serve`: the gateway of one campaign on this host, until its starter
+ends or it is asked to.
 
-Keys are in its environment alone (`aarlab.core.settings.gateway_keys`). Once calls are taken, CAMPAIGN/gateway/address.json
-says where its control socket is.
+Keys are in its environment alone (`aarlab.core.settings.gateway_keys`). Once calls are taken,
+CAMPAIGN/gateway/address.json says where its control socket is.
 """
 
 import argparse
 import asyncio
-import fcntl
 import json
 import logging
 import os
-import resource
 import signal
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from aarlab.core.errors import AarError, Misconfigured
+from aarlab.core.errors import Misconfigured
+from aarlab.core.files import write_whole
+from aarlab.core.hold import TAKEOVER_S, Hold
+from aarlab.core.http import UnixServer, allow_connections
+from aarlab.core.layout import CampaignFolder, GatewayFolder
 from aarlab.core.lifeline import when_cut
+from aarlab.core.os_errors import ends_in_words
 from aarlab.core.settings import gateway_keys
-from aarlab.gateway.app import Desk, member_app
+from aarlab.gateway.async_journal import Till
 from aarlab.gateway.config import GatewayConfig, read_config
 from aarlab.gateway.control import control_app
-from aarlab.gateway.doors import Door
+from aarlab.gateway.gateway_app import Desk, member_app
 from aarlab.gateway.journal import Journal
-from aarlab.gateway.lab import Lab
+from aarlab.gateway.lab_proxy import Lab
 from aarlab.gateway.members import Members
 from aarlab.gateway.model_api import ModelApi
 from aarlab.gateway.pricing import prices
-from aarlab.gateway.seldom import Seldom
-from aarlab.gateway.till import Till
+from aarlab.gateway.rate_limited_log import Seldom
 
-TAKEOVER_S = 15.0  # for an earlier gateway of this campaign to end
 log = logging.getLogger("aarlab.gateway")
 
 
@@ -45,9 +45,9 @@ class Place:
     sockets: Path
 
     @property
-    def folder(self) -> Path:
-        """Of its files."""
-        return self.campaign / "gateway"
+    def files(self) -> GatewayFolder:
+        """Its files."""
+        return CampaignFolder(self.campaign).gateway
 
 
 def check_keys(config: GatewayConfig, keys: Mapping[str, str]) -> None:
@@ -58,48 +58,51 @@ def check_keys(config: GatewayConfig, keys: Mapping[str, str]) -> None:
     """
     for provider in config.providers:
         if not keys.get(provider.name):
-            raise Misconfigured(f"There is no key for {provider.name}. Set AAR_KEY_{provider.name.upper()} for the gateway.")
+            raise Misconfigured(
+                f"There is no key for {provider.name}. Set AAR_KEY_{provider.name.upper()} for "
+                "the gateway."
+            )
 
 
-@contextmanager
-def alone(place: Place) -> Iterator[None]:
+def alone(place: Place) -> Hold:
     """Hold the campaign's gateway lock: two gateways would settle each other's calls.
 
     Raises:
         Misconfigured: another one has it and does not end.
     """
-    place.folder.mkdir(parents=True, exist_ok=True)
-    with (place.folder / "lock").open("w") as lock:
-        until = time.monotonic() + TAKEOVER_S
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    raise Misconfigured(f"Another gateway serves {place.campaign}. End it first.") from None
-                time.sleep(0.05)
-            else:
-                break
-        yield
+
+    def busy(holder: str) -> str:
+        return f"Another gateway, process {holder}, serves {place.campaign}. End it first."
+
+    return Hold(place.files.lock, busy, wait_s=TAKEOVER_S)
 
 
-async def serve(place: Place, config: GatewayConfig, keys: Mapping[str, str], lifeline: int | None) -> None:
-    """Take calls until SIGTERM, SIGINT or the end of the lifeline; then end what is under way, and settle it.
+async def serve(
+    place: Place, config: GatewayConfig, keys: Mapping[str, str], lifeline: int | None
+) -> None:
+    """Take calls until SIGTERM, SIGINT or the end of the lifeline; then end what is under way, and
+    settle it.
 
     Raises:
         Misconfigured: a model has no price, or the place is unfit.
     """
-    journal = Journal(place.folder / "journal.sqlite")
+    journal = Journal(place.files.journal)
     try:
         if left := journal.recover():
-            log.warning("%d calls were left open by an earlier gateway, and are settled with what was known", left)
+            log.warning(
+                "%d calls were left open by an earlier gateway, and are settled with what was "
+                "known",
+                left,
+            )
         till = Till(journal, config)
         models = ModelApi(config.providers, keys, prices(config), till)
-        desk = Desk(models, Lab(place.campaign / "server" / "address.json"), till)
+        desk = Desk(models, Lab(CampaignFolder(place.campaign).server.address), till)
         place.sockets.mkdir(parents=True, exist_ok=True)
         place.sockets.chmod(0o711)
-        members = Members(place.folder / "members.json", place.sockets, lambda member: member_app(member, desk))
-        control = Door(control_app(members, till), place.sockets / "control.sock")
+        members = Members(
+            place.files.members, place.sockets, lambda member: member_app(member, desk)
+        )
+        control = UnixServer(control_app(members, till), place.sockets / "control.sock")
         await _until_told(place, members, control, lifeline)
         await desk.close()
         till.close()
@@ -108,20 +111,20 @@ async def serve(place: Place, config: GatewayConfig, keys: Mapping[str, str], li
         journal.close()
 
 
-async def _until_told(place: Place, members: Members, control: Door, lifeline: int | None) -> None:
+async def _until_told(
+    place: Place, members: Members, control: UnixServer, lifeline: int | None
+) -> None:
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
     if lifeline is not None:
         when_cut(lifeline, told.set)
-    address = place.folder / "address.json"
+    address = place.files.address
     try:
         await members.restore()
         await control.open(0o600)
-        partial = address.with_suffix(".partial")
-        partial.write_text(json.dumps({"control": str(control.path), "pid": os.getpid()}))
-        partial.replace(address)
+        write_whole(address, json.dumps({"control": str(control.path), "pid": os.getpid()}))
         await told.wait()
     finally:
         address.unlink(missing_ok=True)
@@ -134,22 +137,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--campaign", type=Path, required=True, help="the campaign's folder")
     parser.add_argument("--config", type=Path, required=True, help="a file with a GatewayConfig")
-    parser.add_argument("--sockets", type=Path, required=True, help="a folder for sockets; its path must be short")
+    parser.add_argument(
+        "--sockets", type=Path, required=True, help="a folder for sockets; its path must be short"
+    )
     parser.add_argument("--lifeline", type=int, help="a file descriptor: end when it does")
     a = parser.parse_args()
     written = logging.StreamHandler()
     written.addFilter(Seldom())
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s", handlers=[written])
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    logging.basicConfig(
+        level=logging.WARNING,
+        format="%(asctime)s %(name)s %(levelname)s %(message)s",
+        handlers=[written],
+    )
+    allow_connections()
     place = Place(a.campaign.resolve(), a.sockets.resolve())
-    try:
+    with ends_in_words():
         config, keys = read_config(a.config), gateway_keys()
         check_keys(config, keys)
         with alone(place):
             asyncio.run(serve(place, config, keys, a.lifeline))
-    except AarError as error:
-        parser.exit(1, f"{error}\n")
 
 
 if __name__ == "__main__":

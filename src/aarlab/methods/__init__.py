@@ -1,1 +1,2 @@
-"""weak labels -> predictions: the contract, the parts, and one file a family. `METHODS` is filled by `library`."""
+"""weak labels -> predictions: the contract, the parts, and one file a family. `METHODS` is filled
+by `library`."""

@@ -17,4 +17,6 @@ def co_teaching(task: Task, seed: int, *, drop: float = 0.3) -> Array:
     """Two heads drop each other's pairs of largest loss."""
     student, _ = parts.represent(task)
     labels_N = parts.harden(task.weak_probs_N)
-    return parts.learn(task, labels_N, seed, keep=parts.co_teaching(student, labels_N, seed, drop=drop))
+    return parts.learn(
+        task, labels_N, seed, keep=parts.co_teaching(student, labels_N, seed, drop=drop)
+    )

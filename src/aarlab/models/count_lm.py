@@ -1,10 +1,12 @@
-"""A language model of counts: the eyes of the math and code teachers. It shares nothing with the student.
+"""A language model of counts, from which the math and code teachers get their features. It is
+unrelated to the student.
 
-Counts of a corpus of right answers say how answers run (a trigram, interpolated as Witten & Bell 1991; all numbers are one
-class) and which words of a question call for which tokens of its answer (Model 1 of Brown et al. 1993, by EM). A cache
-(Kuhn & De Mori 1990) expects the numbers that stood before, and remembers them by hashing (Weinberger et al. 2009), so that it
-often takes one number for another. It can tell that some things are out of place, and cannot reckon.
-Legend: T texts, t tokens of a choice, P numbers of a profile.
+Counts of a corpus of right answers say how answers run (a trigram, interpolated as Witten & Bell
+1991; all numbers are one class) and which words of a question call for which tokens of its answer
+(Model 1 of Brown et al. 1993, by EM). A cache (Kuhn & De Mori 1990) expects the numbers that stood
+before, and remembers them by hashing (Weinberger et al. 2009), so that it often takes one number
+for another. It detects some implausible texts, but cannot do arithmetic. Legend: T texts, t tokens
+of a choice, P numbers of a profile.
 """
 
 import re
@@ -33,7 +35,8 @@ def tokens_of(text: str) -> list[str]:
 
 
 class CountLM:
-    """Counted once from texts "question newline answer"; then asked for the surprisal of choices after their questions."""
+    """Counted once from texts "question newline answer"; then asked for the surprisal of choices
+    after their questions."""
 
     def __init__(self, corpus: Sequence[str]) -> None:
         asked = [text.split("\n", 1) for text in corpus]
@@ -44,10 +47,13 @@ class CountLM:
                 for length in range(ORDER):
                     self._next[tuple(classes[at - length : at])][classes[at]] += 1
         self._kinds = len(self._next[()]) + 1
-        self._table = _translation([(_words(question), _classes(answer)) for question, answer in asked])
+        self._table = _translation(
+            [(_words(question), _classes(answer)) for question, answer in asked]
+        )
 
     def running(self, token_class: str, history: Sequence[str]) -> float:
-        """Probability of a class after the classes before it: each order backs off by its number of distinct successors."""
+        """Probability of a class after the classes before it: each order backs off by its number of
+        distinct successors."""
         p = 1 / self._kinds
         for length in range(ORDER):
             seen = self._next.get(tuple(history[len(history) - length :]))
@@ -57,20 +63,23 @@ class CountLM:
         return p
 
     def called_for(self, token_class: str, question: set[str]) -> float:
-        """Probability that a word of the question, each as likely, calls for the class; 0 where none is known."""
+        """Probability that a word of the question, each as likely, calls for the class; 0 where
+        none is known."""
         known = [self._table[word] for word in question if word in self._table]
         return sum(row[token_class] / row.total() for row in known) / len(known) if known else 0.0
 
     def read(self, question: str, choice: str) -> TokenReading:
-        """Surprisal of the choice's tokens with the question; as their expectation, without it; as their rank, how often the
-        token seems to have stood before."""
+        """Surprisal of the choice's tokens with the question; as their expectation, without it; as
+        their rank, how often the token seems to have stood before."""
         before, tokens = tokens_of(question), tokens_of(choice)
         classes = [START] * (ORDER - 1) + [_class(token) for token in tokens]
         words, stood = _words(question), Counter(_remembered(token) for token in before)
         with_it, without, times = [], [], []
         for n, token in enumerate(tokens):
             running = self.running(classes[n + ORDER - 1], classes[n : n + ORDER - 1])
-            asked = (1 - TRANSLATION) * running + TRANSLATION * self.called_for(_class(token), words)
+            asked = (1 - TRANSLATION) * running + TRANSLATION * self.called_for(
+                _class(token), words
+            )
             with_it.append(-np.log(asked * _number_given(token, stood)))
             without.append(-np.log(running * (10.0 ** -len(token) if token.isdigit() else 1.0)))
             times.append(stood[_remembered(token)])
@@ -83,7 +92,8 @@ class CountLM:
 
 
 def _translation(asked: Sequence[tuple[set[str], set[str]]]) -> Table:
-    """Expected counts after ROUNDS of EM from co-occurrence (Brown et al. 1993, eq. 17, without fertility or the null word)."""
+    """Expected counts after ROUNDS of EM from co-occurrence (Brown et al. 1993, eq. 17, without
+    fertility or the null word)."""
     table: Table = defaultdict(Counter)
     for words, classes in asked:
         for word in words:
@@ -117,7 +127,8 @@ def _remembered(token: str) -> str | int:
 
 
 def _number_given(token: str, stood: Counter[str | int]) -> float:
-    """Of a number among numbers: half by the cache, half any number of as many digits. Other tokens are their own class."""
+    """Of a number among numbers: half by the cache, half any number of as many digits. Other tokens
+    are their own class."""
     if not token.isdigit():
         return 1.0
     numbers = sum(times for kept, times in stood.items() if isinstance(kept, int))

@@ -1,4 +1,5 @@
-"""The strong model as a method in a sandbox sees it: through a door that leads to a worker and to nothing else. Without torch.
+"""The strong model as a method in a sandbox sees it: through a socket that reaches only a worker.
+Without torch.
 
 Legend: N student items of the task, n items asked about.
 """
@@ -21,7 +22,7 @@ MOST_LOST = 5  # ends of the worker within one call
 
 
 class Remote:
-    """See `Strong`. The task's student items are these rows of the door's."""
+    """See `Strong`. The task's student items are these rows of the socket's student split."""
 
     def __init__(self, socket: Path, student_rows: NDArray[np.intp]) -> None:
         self._socket, self._rows_N = socket, np.asarray(student_rows, dtype=np.intp)
@@ -36,7 +37,8 @@ class Remote:
         loss: Loss = cross_entropy,
         answer_student: bool = False,
     ) -> FineTuned:
-        """See `Strong.fine_tune`. A loss of one's own is called here, once a step, with the step's logits and targets."""
+        """See `Strong.fine_tune`. A method's own loss is called in this process, once for each
+        step, with the step's logits and targets."""
         own = loss is not cross_entropy
         request: Message = {
             "op": "fine_tune",
@@ -44,7 +46,8 @@ class Remote:
             "rows": packed(self._theirs(rows)),
             "seed": seed,
             "loss": "own" if own else "cross_entropy",
-            "answer": {"test": None} | ({"student": packed(self._rows_N)} if answer_student else {}),
+            "answer": {"test": None}
+            | ({"student": packed(self._rows_N)} if answer_student else {}),
         }
         if weights_n is not None:
             request["weights"] = packed(_numbers(weights_n, "weights"))
@@ -55,7 +58,11 @@ class Remote:
         return FineTuned(logits["test"], logits.get("student"), said["seconds"])
 
     def judge(
-        self, where: Where, *, rows: NDArray[np.intp] | None = None, demonstrations: Sequence[Sequence[Demonstration]] = ()
+        self,
+        where: Where,
+        *,
+        rows: NDArray[np.intp] | None = None,
+        demonstrations: Sequence[Sequence[Demonstration]] = (),
     ) -> Array:
         """See `Strong.judge`."""
         request: Message = {"op": "judge", "split": where}
@@ -64,17 +71,20 @@ class Remote:
         elif rows is not None:
             request["rows"] = packed(_rows(rows))
         if demonstrations:
-            request["demonstrations"] = [[[self._their(row), int(label)] for row, label in one] for one in demonstrations]
+            request["demonstrations"] = [
+                [[self._their(row), int(label)] for row, label in one] for one in demonstrations
+            ]
         return unpacked(self._ask(request, None)["logits"], "logits")
 
     def _theirs(self, rows: NDArray[np.intp] | None) -> NDArray[np.intp]:
-        """The door's rows of the task's."""
+        """The rows of the socket's student split for rows of the task."""
         if rows is None:
             return self._rows_N
         rows = _rows(rows)
         if len(rows) and not (rows.min() >= 0 and rows.max() < len(self._rows_N)):
             raise InvalidSubmission(
-                f"rows must lie in 0..{len(self._rows_N) - 1}, got {rows.min()}..{rows.max()}.", field="rows"
+                f"rows must lie in 0..{len(self._rows_N) - 1}, got {rows.min()}..{rows.max()}.",
+                field="rows",
             )
         return self._rows_N[rows]
 
@@ -82,7 +92,8 @@ class Remote:
         return int(self._theirs(np.array([row]))[0])
 
     def _ask(self, request: Message, loss: Loss | None) -> Message:
-        """Ask, and again where the worker ended meanwhile: it is started again, and goes on from its last checkpoint."""
+        """Send a request; if the worker ends, send it again. The restarted worker resumes from
+        its last checkpoint."""
         lost, last = 0, time.monotonic()
         while True:
             try:
@@ -92,7 +103,9 @@ class Remote:
                 if error.began:
                     lost, last = lost + 1, now
                 if lost >= MOST_LOST or now - last > RETURN_S:
-                    raise Transient(f"The strong model's worker ended and is not back ({error}). Ask again.") from error
+                    raise Transient(
+                        f"The strong model's worker ended and did not restart ({error}). Ask again."
+                    ) from error
                 time.sleep(AGAIN_S)
 
 
@@ -100,14 +113,15 @@ def _rows(rows: NDArray[np.intp]) -> NDArray[np.intp]:
     rows = np.asarray(rows)
     if rows.ndim != 1 or rows.dtype.kind not in "iu":
         words = (
-            f"rows must be whole numbers, one an item, got shape {rows.shape} of {rows.dtype}. Use np.flatnonzero of a mask."
+            f"rows must be whole numbers, one an item, got shape {rows.shape} of {rows.dtype}. Use "
+            "np.flatnonzero of a mask."
         )
         raise InvalidSubmission(words, field="rows")
     return rows.astype(np.intp)
 
 
 def _numbers(values: Array, field: str) -> Array:
-    """Real numbers, whatever they are; whether they fit is said by the worker."""
+    """An array of real numbers; the worker checks shape and range."""
     array = np.asarray(values)
     if array.dtype.kind not in "fiub":
         raise InvalidSubmission(f"{field} must be real numbers, got {array.dtype}.", field=field)

@@ -1,4 +1,5 @@
-"""What a worker has computed, on disk by a key of everything that it depends on: never twice, and whole or not at all.
+"""The cache of workers' results on disk. The key of a result is a hash of everything that it
+depends on.
 
 Legend: N items of a split, n items of a request.
 """
@@ -6,8 +7,6 @@ Legend: N items of a split, n items of a request.
 import hashlib
 import io
 import json
-import os
-import secrets
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -18,56 +17,59 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aarlab.core.errors import Misconfigured
+from aarlab.core.files import write_whole
 from aarlab.models.strong import Question
 
 
 def digests(questions: Sequence[Question]) -> NDArray[np.uint8]:
-    """SHA-256 of each question, (N, 32): what a key says of texts."""
-    each = (hashlib.sha256(json.dumps(asdict(q), sort_keys=True).encode()).digest() for q in questions)
+    """SHA-256 of each question, (N, 32), for keys."""
+    each = (
+        hashlib.sha256(json.dumps(asdict(q), sort_keys=True).encode()).digest() for q in questions
+    )
     return np.frombuffer(b"".join(each), dtype=np.uint8).reshape(len(questions), 32)
 
 
 def key(**facts: object) -> str:
     """SHA-256 of named facts: arrays by their numbers, anything else as JSON."""
-    return hashlib.sha256(json.dumps({name: _fact(value) for name, value in sorted(facts.items())}).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps({name: _fact(value) for name, value in sorted(facts.items())}).encode()
+    ).hexdigest()
 
 
 def _fact(value: object) -> object:
     if isinstance(value, np.ndarray):
-        return [str(value.dtype), list(value.shape), hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()]
+        return [
+            str(value.dtype),
+            list(value.shape),
+            hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest(),
+        ]
     return {k: _fact(v) for k, v in sorted(value.items())} if isinstance(value, Mapping) else value
 
 
 def fingerprint(folder: Path, cache: Path) -> str:
-    """SHA-256 of a model's files, by name and content; kept in `cache` as long as names, sizes and times stay.
+    """SHA-256 of a model's files (names and content). It is cached while names, sizes and times do
+    not change.
 
     Raises:
         Misconfigured: there are no files.
     """
     files = sorted(p for p in folder.rglob("*") if p.is_file())
     if not files:
-        raise Misconfigured(f"There is no model in {folder}. Give a folder in Hugging Face's format.")
+        raise Misconfigured(
+            f"There is no model in {folder}. Give a folder in Hugging Face's format."
+        )
     stats = [(str(p.relative_to(folder)), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
     kept = cache / "fingerprints" / key(folder=str(folder.resolve()), stats=stats)
     if not kept.exists():
-        write(kept, key(files=[[str(p.relative_to(folder)), _sha256(p)] for p in files]).encode())
+        write_whole(
+            kept, key(files=[[str(p.relative_to(folder)), _sha256(p)] for p in files]).encode()
+        )
     return kept.read_text()
 
 
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write(path: Path, content: bytes | memoryview) -> None:
-    """Make a file that appears whole or not at all, also where the machine stops."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 class Results:
@@ -77,11 +79,11 @@ class Results:
         self.folder = folder
 
     def path(self, key: str) -> Path:
-        """Where a result is, if it is."""
+        """The path of a result, which may not exist."""
         return self.folder / key[:2] / f"{key}.npz"
 
     def get(self, key: str) -> dict[str, NDArray] | None:
-        """A result, or None where nothing has this key yet.
+        """The result with this key, or None.
 
         Raises:
             Misconfigured: its file is damaged.
@@ -93,10 +95,12 @@ class Results:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return dict(arrays)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise Misconfigured(f"{path} is damaged ({error}). Delete it; it is computed again.") from error
+            raise Misconfigured(
+                f"{path} is damaged ({error}). Delete it; it will be computed again."
+            ) from error
 
     def put(self, key: str, arrays: Mapping[str, Any]) -> None:
         """Keep a result."""
         whole = io.BytesIO()
         np.savez(whole, **arrays)
-        write(self.path(key), whole.getbuffer())
+        write_whole(self.path(key), whole.getbuffer())

@@ -1,8 +1,10 @@
-"""How surprised a language model is by the tokens of a worked answer: a profile of fixed width, and a judgement.
+"""How surprised a language model is by the tokens of a worked answer: a profile of fixed width, and
+a judgement.
 
-A wrong step shows as a few tokens of high surprisal that the question does not explain. Probabilities are normalised over the
-tokens that occur in the problem's choices (a few hundred), which costs a hundredth of the full vocabulary.
-Legend: t tokens of one choice, P numbers of its profile.
+A wrong step shows as a few tokens of high surprisal that the question does not explain.
+Probabilities are normalised over the tokens that occur in the problem's choices (a few hundred),
+which costs a hundredth of the full vocabulary. Legend: t tokens of one choice, P numbers of its
+profile.
 """
 
 from dataclasses import dataclass
@@ -29,20 +31,24 @@ class TokenReading:
 
 
 def profile(reading: TokenReading) -> Array:
-    """The token series of one choice as P numbers: extremes, moments and counts, compressed by a signed logarithm."""
+    """The token series of one choice as P numbers: extremes, moments and counts, compressed by a
+    signed logarithm."""
     series = (reading.surprisal_t, reading.excess_t, np.log1p(reading.rank_t))
     numbers = np.concatenate([_summary(s) for s in series])
     return np.sign(numbers) * np.log1p(np.abs(numbers))
 
 
 def _summary(series_t: Array) -> Array:
-    """The TOP largest values (short series are padded with their smallest), mean, deviation, smallest, last, counts."""
+    """The TOP largest values (short series are padded with their smallest), mean, deviation,
+    smallest, last, counts."""
     largest = np.sort(series_t)[::-1][:TOP]
     top = np.pad(largest, (0, TOP - len(largest)), mode="edge")
     moments = [series_t.mean(), series_t.std(), series_t.min(), series_t[-1]]
-    return np.concatenate([top, moments, [(series_t > limit).sum() for limit in (0.5, 1.0, 2.0, 4.0)]])
+    return np.concatenate(
+        [top, moments, [(series_t > limit).sum() for limit in (0.5, 1.0, 2.0, 4.0)]]
+    )
 
 
-def favour(reading: TokenReading) -> float:
+def zero_shot_logit(reading: TokenReading) -> float:
     """The zero-shot judgement that a choice is right: minus its largest excess surprisal."""
     return -float(reading.excess_t.max())

@@ -1,10 +1,11 @@
-"""How a worker is spoken to: one JSON object a line over a unix socket, one request a connection, arrays as base64 of
-little-endian numbers. Nothing is ever unpickled.
+"""How a worker is spoken to: one JSON object a line over a unix socket, one request a connection,
+arrays as base64 of little-endian numbers. Nothing is ever unpickled.
 
-The caller sends `{"v": 1, "op": ..., fields}`. The worker sends any number of `{"is": "progress", step, of, tokens_per_s,
-pack_tokens}` and, where the loss is the caller's own, of `{"is": "step", progress, logits, targets}`, each of which waits for
-`{loss, grad}`; last `{"is": "done", fields}` or `{"is": "failed", kind, message, field}`. Hanging up ends the job.
-Legend: n items, b items of a step.
+The caller sends `{"v": 1, "op": ..., fields}`. The worker sends any number of `{"is": "progress",
+step, of, tokens_per_s, pack_tokens}` and, where the loss is the caller's own, of `{"is": "step",
+progress, logits, targets}`, each of which waits for `{loss, grad}`; last `{"is": "done", fields}`
+or `{"is": "failed", kind, message, field}`. Hanging up ends the job. Legend: n items, b items of a
+step.
 """
 
 import base64
@@ -27,13 +28,13 @@ DOOR_LINE, LINE = 2 << 20, 64 << 20  # bytes: the longest line from a sandbox; a
 FAILURES = {kind.__name__: kind for kind in (InvalidSubmission, Misconfigured, Transient)}
 ANSWER_S = 60.0  # for a caller's own loss of one step
 DTYPES = ("<f8", "<f4", "<i8", "<i4")
-LONGEST_PATH = 107  # bytes of a unix socket's path
 Message = dict[str, Any]
 Heard = Callable[[int, int, float, int], None]  # (step, of, tokens per second, tokens of a pack)
 
 
 class Lost(ConnectionError):
-    """The connection broke before the answer: the worker ended, or (not `began`) does not listen."""
+    """The connection broke before the answer: the worker ended, or (not `began`) does not
+    listen."""
 
     def __init__(self, words: str, *, began: bool) -> None:
         super().__init__(words)
@@ -54,9 +55,13 @@ def decode(line: bytes) -> Message:
     try:
         message = json.loads(line, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise InvalidSubmission(f"A line must be one JSON object ({str(error)[:100]}).", field="line") from error
+        raise InvalidSubmission(
+            f"A line must be one JSON object ({str(error)[:100]}).", field="line"
+        ) from error
     if not isinstance(message, dict):
-        raise InvalidSubmission(f"A line must be one JSON object, not {type(message).__name__}.", field="line")
+        raise InvalidSubmission(
+            f"A line must be one JSON object, not {type(message).__name__}.", field="line"
+        )
     return message
 
 
@@ -66,9 +71,19 @@ def _no_constant(name: str) -> None:
 
 def packed(array: NDArray) -> Message:
     """An array as JSON: its bytes, which are exact, and what they are."""
-    kind = "<f8" if array.dtype.kind == "f" and array.itemsize > 4 else "<f4" if array.dtype.kind == "f" else "<i8"
+    kind = (
+        "<f8"
+        if array.dtype.kind == "f" and array.itemsize > 4
+        else "<f4"
+        if array.dtype.kind == "f"
+        else "<i8"
+    )
     little = np.ascontiguousarray(array, dtype=kind)
-    return {"dtype": kind, "shape": list(array.shape), "base64": base64.b64encode(little.tobytes()).decode()}
+    return {
+        "dtype": kind,
+        "shape": list(array.shape),
+        "base64": base64.b64encode(little.tobytes()).decode(),
+    }
 
 
 def unpacked(value: object, field: str) -> NDArray:
@@ -81,34 +96,49 @@ def unpacked(value: object, field: str) -> NDArray:
         if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in value):
             raise InvalidSubmission(f"{field} must be a list of numbers.", field=field)
         try:
-            return np.array(value, dtype=np.float64 if any(isinstance(v, float) for v in value) else np.int64)
+            return np.array(
+                value, dtype=np.float64 if any(isinstance(v, float) for v in value) else np.int64
+            )
         except OverflowError as error:
-            raise InvalidSubmission(f"{field} holds a number that is too large.", field=field) from error
-    if not isinstance(value, dict) or value.keys() != {"dtype", "shape", "base64"} or value["dtype"] not in DTYPES:
+            raise InvalidSubmission(
+                f"{field} holds a number that is too large.", field=field
+            ) from error
+    if (
+        not isinstance(value, dict)
+        or value.keys() != {"dtype", "shape", "base64"}
+        or value["dtype"] not in DTYPES
+    ):
         wanted = f"a list of numbers, or dtype (one of {', '.join(DTYPES)}), shape and base64"
         raise InvalidSubmission(f"{field} must be {wanted}.", field=field)
     shape, text = value["shape"], value["base64"]
-    if not isinstance(shape, list) or not isinstance(text, str) or not all(type(n) is int and n >= 0 for n in shape):
-        raise InvalidSubmission(f"{field}.shape must be a list of lengths and {field}.base64 a text.", field=field)
+    if (
+        not isinstance(shape, list)
+        or not isinstance(text, str)
+        or not all(type(n) is int and n >= 0 for n in shape)
+    ):
+        raise InvalidSubmission(
+            f"{field}.shape must be a list of lengths and {field}.base64 a text.", field=field
+        )
     try:
-        return np.frombuffer(base64.b64decode(text, validate=True), dtype=value["dtype"]).reshape(shape).copy()
+        return (
+            np.frombuffer(base64.b64decode(text, validate=True), dtype=value["dtype"])
+            .reshape(shape)
+            .copy()
+        )
     except (binascii.Error, ValueError, OverflowError) as error:
-        raise InvalidSubmission(f"{field} does not hold an array of shape {shape} ({error}).", field=field) from error
+        raise InvalidSubmission(
+            f"{field} does not hold an array of shape {shape} ({error}).", field=field
+        ) from error
 
 
 def failure(error: AarError) -> Message:
     """The last line of a request that failed."""
-    return {"is": "failed", "kind": type(error).__name__, "message": str(error), "field": error.facts.get("field")}
-
-
-def check_path(path: Path) -> None:
-    """Raise where a socket cannot have this path.
-
-    Raises:
-        Misconfigured: it is too long.
-    """
-    if len(str(path).encode()) > LONGEST_PATH:
-        raise Misconfigured(f"{path} is too long for a socket ({LONGEST_PATH} bytes). Choose a shorter folder.")
+    return {
+        "is": "failed",
+        "kind": type(error).__name__,
+        "message": str(error),
+        "field": error.facts.get("field"),
+    }
 
 
 class Line:
@@ -131,7 +161,8 @@ class Line:
         self._socket.close()
 
     def say(self, message: Mapping[str, Any]) -> None:
-        """Send one line. Where the other end was refused before it was all said, why is there to hear."""
+        """Send one line. Where the other end was refused before it was all said, why is there to
+        hear."""
         with contextlib.suppress(ConnectionError):
             self._socket.sendall(encode(message))
 
@@ -150,8 +181,11 @@ class Line:
         return decode(line)
 
 
-def ask(path: Path, request: Mapping[str, Any], *, loss: Loss | None = None, heard: Heard | None = None) -> Message:
-    """Make one request and wait for its end, however long; the fields of its last line. Steps are answered by `loss`.
+def ask(
+    path: Path, request: Mapping[str, Any], *, loss: Loss | None = None, heard: Heard | None = None
+) -> Message:
+    """Make one request and wait for its end, however long; the fields of its last line. Steps are
+    answered by `loss`.
 
     Raises:
         Lost: the connection broke, or nobody listens.
@@ -170,7 +204,9 @@ def ask(path: Path, request: Mapping[str, Any], *, loss: Loss | None = None, hea
             if said["is"] == "step":
                 assert loss is not None, "only a loss of one's own is asked for"
                 values_b, grad_b = loss(
-                    unpacked(said["logits"], "logits"), unpacked(said["targets"], "targets"), said["progress"]
+                    unpacked(said["logits"], "logits"),
+                    unpacked(said["targets"], "targets"),
+                    said["progress"],
                 )
                 line.say({"loss": _said(values_b), "grad": _said(grad_b)})
 

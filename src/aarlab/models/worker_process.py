@@ -1,7 +1,7 @@
-"""One worker as a process: started, asked, and started again when it ends, with all that it was told to have. Without torch."""
+"""One worker as a process: started, asked, and started again when it ends, with all that it was
+told to have. Without torch."""
 
 import contextlib
-import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -9,20 +9,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aarlab.core.errors import AarError, Misconfigured, Transient
-from aarlab.core.lifeline import Lifeline
+from aarlab.core.process import BackOff, Child
 from aarlab.models.head import Loss
 from aarlab.models.wire import VERSION, Heard, Lost, Message, ask
 
-START_S, STOP_S = 300.0, 10.0  # to import torch on a busy machine; to end in order
-LOOK_S, NOTICE_S = 0.05, 5.0  # between two looks; for a death to be noticed
-STABLE_S, MOST_PAUSE_S = 60.0, 30.0  # a life this long forgives the failures before it; before a start
-MOST_LOST, MOST_FAILURES = 4, 5  # ends of the worker in one job; starts in a row that led to nothing
-WORDS_BYTES = 1 << 16  # of a log, in which the last line is looked for
+START_S, NOTICE_S = 300.0, 5.0  # to import torch on a busy machine; for an end to be noticed
+FIRST_PAUSE_S = 0.5
+# ends of the worker in one job; starts in a row that led to nothing
+MOST_LOST, MOST_FAILURES = 4, 5
 
 
 @dataclass
 class WorkerProcess:
-    """See the module's docstring. Nothing is started before it is needed. Its methods may be called from any thread."""
+    """See the module's docstring. Nothing is started before it is needed. Its methods may be called
+    from any thread."""
 
     argv: Sequence[str]
     env: Mapping[str, str]
@@ -38,9 +38,7 @@ class WorkerProcess:
         self._keeper: threading.Thread | None = None
         self._life, self._up, self._closed = 0, False, threading.Event()
         self._broken: AarError | None = None
-        self._process: subprocess.Popen | None = None
-        self._lifeline: Lifeline | None = None
-        self._log_from = 0
+        self._child = Child("worker", self.argv, log=self.log, env=self.env)
 
     @property
     def started(self) -> bool:
@@ -55,10 +53,13 @@ class WorkerProcess:
     @property
     def pid(self) -> int | None:
         """Of the process that runs now."""
-        return self._process.pid if self._process is not None and self._process.poll() is None else None
+        return self._child.pid
 
-    def ask(self, request: Mapping[str, object], *, loss: Loss | None = None, heard: Heard | None = None) -> Message:
-        """Make a request, and again where the worker ended meanwhile: it goes on from its last checkpoint.
+    def ask(
+        self, request: Mapping[str, object], *, loss: Loss | None = None, heard: Heard | None = None
+    ) -> Message:
+        """Make a request, and again where the worker ended meanwhile: it goes on from its last
+        checkpoint.
 
         Raises:
             Misconfigured: the worker cannot start; with its last words.
@@ -71,11 +72,17 @@ class WorkerProcess:
                 return ask(self.socket, request, loss=loss, heard=heard)
             except Lost:
                 with self._changed:
-                    self._changed.wait_for(lambda life=life: not self._up or self._life != life, timeout=NOTICE_S)
-        raise Transient(f"The worker ended {MOST_LOST} times over this request. Its last words: {self.last_words()}")
+                    self._changed.wait_for(
+                        lambda life=life: not self._up or self._life != life, timeout=NOTICE_S
+                    )
+        raise Transient(
+            f"The worker ended {MOST_LOST} times over this request. Its last words: "
+            f"{self._child.last_words()}"
+        )
 
     def tell(self, standing: dict[str, Message], name: str, message: Message) -> None:
-        """Say what is to hold from now on, also for a worker that is started again (`standing`: its decks or its doors)."""
+        """Say what is to hold from now on, also for a worker that is started again (`standing`: its
+        decks or its doors)."""
         standing[name] = message
         if self.started:
             self.ask(message)
@@ -86,42 +93,49 @@ class WorkerProcess:
             if self._keeper is None:
                 self._keeper = threading.Thread(target=self._keep, daemon=True)
                 self._keeper.start()
-            self._changed.wait_for(lambda: self._up or self._broken is not None or self._closed.is_set())
+            self._changed.wait_for(
+                lambda: self._up or self._broken is not None or self._closed.is_set()
+            )
             if self._closed.is_set():
                 raise Transient("The workers are closed. Open them again, and ask again.")
             if self._broken is not None:
                 raise self._broken
             return self._life
 
-    # --- in the keeper's thread ---------------------------------------------------------------------------------------
+    # --- in the keeper's thread -------------------------------------------------------------------
 
     def _keep(self) -> None:
-        """Start the worker, and again each time that it ends, until closed or until starting has failed too often."""
+        """Start the worker, and again each time that it ends, until closed or until starting has
+        failed too often."""
         try:
             self._live()
         except BaseException as error:
-            self._set(broken=Misconfigured(f"The worker cannot be looked after: {error!r}. This is a fault of aarlab's."))
+            self._set(
+                broken=Misconfigured(
+                    f"The worker cannot be looked after: {error!r}. This is a fault of aarlab's."
+                )
+            )
             raise
 
     def _live(self) -> None:
-        failures = 0
+        back_off = BackOff(FIRST_PAUSE_S)
         while not self._closed.is_set():
             began = time.monotonic()
             try:
                 self._start()
             except AarError as error:
-                if self._life == 0 or failures >= MOST_FAILURES:
+                if self._life == 0 or back_off.failures >= MOST_FAILURES:
                     self._set(broken=error)
                     return
             else:
                 self._set(up=True)
-                assert self._process is not None
-                self._process.wait()
+                # else `close` may have run before there was a child to end
+                if not self._closed.is_set():
+                    self._child.join()
                 self._set(up=False)
             finally:
-                self._end()
-            failures = 0 if time.monotonic() - began > STABLE_S else failures + 1
-            self._closed.wait(min(MOST_PAUSE_S, 2.0 ** (failures - 2)) if failures > 1 else 0)
+                self._child.stop()
+            self._closed.wait(back_off.after(time.monotonic() - began))
 
     def _set(self, *, up: bool = False, broken: AarError | None = None) -> None:
         with self._changed:
@@ -135,23 +149,8 @@ class WorkerProcess:
             Misconfigured: it ended instead; with its last words.
             Transient: the system has no process left for it.
         """
-        try:
-            self.log.parent.mkdir(parents=True, exist_ok=True)
-            with self.log.open("ab") as log, self._changed:
-                self._log_from = log.tell()
-                self._lifeline = Lifeline()
-                argv, fd = [*self.argv, "--lifeline", str(self._lifeline.fd)], self._lifeline.fd
-                self._process = subprocess.Popen(
-                    argv, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[fd], start_new_session=True
-                )
-                self._lifeline.given()
-        except OSError as error:
-            raise Transient(f"The worker cannot be started now ({error}). Ask again.") from error
-        until = time.monotonic() + START_S
-        while not self._answers():
-            if self._closed.is_set() or self._process.poll() is not None or time.monotonic() > until:
-                raise Misconfigured(f"The worker did not start. Its last words: {self.last_words()}")
-            time.sleep(LOOK_S)
+        self._child.start()
+        self._child.wait_until(self._answers, START_S, given_up=self._closed.is_set)
         for message in [*self.decks.values()]:
             self._at_once(message)
         for name, message in [*self.doors.items()]:
@@ -162,45 +161,24 @@ class WorkerProcess:
 
     def _answers(self) -> bool:
         with contextlib.suppress(Lost):
-            return ask(self.socket, {"v": VERSION, "op": "hello"})["pid"] == self._process.pid  # type: ignore[union-attr]
+            return ask(self.socket, {"v": VERSION, "op": "hello"})["pid"] == self._child.pid
         return False
 
     def _at_once(self, message: Message) -> None:
         try:
             ask(self.socket, message)
         except Lost as error:
-            raise Transient(f"The worker ended as it began. Its last words: {self.last_words()}") from error
+            raise Transient(
+                f"The worker ended as it began. Its last words: {self._child.last_words()}"
+            ) from error
 
-    def _end(self) -> None:
-        """Let it see the end of its lifeline, and kill it if it does not go."""
-        self._cut()
-        if self._process is not None:
-            try:
-                self._process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-
-    # ------------------------------------------------------------------------------------------------------------------
-
-    def _cut(self) -> None:
-        with self._changed:
-            if self._lifeline is not None:
-                self._lifeline.cut()
-            self._changed.notify_all()
+    # ----------------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """End it; requests that are under way fail."""
         self._closed.set()
-        self._cut()
+        self._child.terminate()
+        with self._changed:
+            self._changed.notify_all()
         if self._keeper is not None:
             self._keeper.join()
-
-    def last_words(self) -> str:
-        """The last line of its log in this life, or how it ended."""
-        with contextlib.suppress(FileNotFoundError), self.log.open("rb") as log:
-            log.seek(max(self._log_from, log.seek(0, 2) - WORDS_BYTES))
-            if lines := log.read().decode(errors="replace").strip().splitlines():
-                return lines[-1]
-        code = self._process.returncode if self._process is not None else None
-        return f"none; it ended by signal {-code}" if code is not None and code < 0 else "none"

@@ -1,6 +1,8 @@
-"""generated-chat: a small-chat look-alike made of generated words, for tests and for trying the path without a download.
+"""generated-chat: generated pairs in the form of small-chat, for tests and for trying a campaign
+without a download.
 
-Each snippet is neutral words and a few "goodK"/"badK"; the better one has the larger sum. It measures nothing real.
+Each snippet has neutral words and a few "goodK"/"badK" words; the better one has the larger sum.
+Its results have no meaning.
 """
 
 import random
@@ -8,7 +10,8 @@ from pathlib import Path
 
 from aarlab.core.records import Pair
 from aarlab.problems.problem import PROBLEMS, Problem
-from aarlab.problems.small_chat import Snippet, make_items
+from aarlab.problems.rated_snippets import Snippet
+from aarlab.problems.small_chat_easy import make_items
 
 SIZES = {
     ("teacher", "id"): 60,
@@ -41,7 +44,9 @@ def build(cache: Path, data_seed: int) -> list[Pair]:
     del cache
     rng = random.Random(data_seed)
     sources = ["movieReviewSnippets"] * 2600 + ["tweets"] * 1400
-    return make_items([_snippet(rng, source, i) for i, source in enumerate(sources)], data_seed, SIZES)
+    return make_items(
+        [_snippet(rng, source, i) for i, source in enumerate(sources)], data_seed, SIZES
+    )
 
 
 def _snippet(rng: random.Random, source: str, number: int) -> Snippet:
@@ -55,7 +60,10 @@ PROBLEMS.add("generated-chat")(
     Problem(
         name="generated-chat",
         version="1",
-        card="A generated look-alike of small-chat that measures nothing real. Predict 1 if `second` has the larger sum.",
+        card=(
+            "A generated look-alike of small-chat that measures nothing real. Predict 1 if "
+            "`second` has the larger sum."
+        ),
         id_source="generated, source A",
         ood_source="generated, source B",
         build=build,

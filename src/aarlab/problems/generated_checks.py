@@ -1,4 +1,5 @@
-"""generated-checks: a look-alike of small-math and small-code made of generated words, for tests. It measures nothing real.
+"""generated-checks: a look-alike of small-math and small-code made of generated words, for tests.
+It measures nothing real.
 
 A choice holds "goodK"/"badK" words; it is right when their sum is positive.
 """
@@ -42,7 +43,10 @@ PROBLEMS.add("generated-checks")(
     Problem(
         name="generated-checks",
         version="1",
-        card="A generated look-alike that measures nothing real. Predict 1 if the sum of the choice is positive.",
+        card=(
+            "A generated look-alike that measures nothing real. Predict 1 if the sum of the choice "
+            "is positive."
+        ),
         id_source="generated",
         ood_source="generated",
         build=build,

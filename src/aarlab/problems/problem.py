@@ -1,24 +1,45 @@
-"""The contract of a problem: a name, an honest card, and items with their hidden truth; and its examination."""
+"""The contract of a problem: a name, a card, and items with hidden labels; and the checks of a
+problem."""
 
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aarlab.core.errors import Misconfigured
 from aarlab.core.records import AnyItem, Choice, Pair
 from aarlab.core.registry import Registry
+from aarlab.core.settings import expanded
 
-SELECTION_SEED = 0  # the data seed on which layers, wordings, bins and hyper-parameters are chosen; nothing is reported on it
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+# the data seed on which layers, wordings, bins and hyper-parameters are chosen; nothing is reported
+# on it
+SELECTION_SEED = 0
+
+
+@dataclass(frozen=True)
+class KnownLogits:
+    """Zero-shot logits of a problem's texts that were measured once and are shipped with it.
+    `of(cache, texts)` returns those of T texts, (T,). They hold for one model: the one whose
+    weights file has the SHA-256 `weights_sha256`."""
+
+    weights_sha256: str
+    of: "Callable[[Path, Sequence[str]], NDArray[np.float32]]"
 
 
 @dataclass(frozen=True)
 class Problem:
     """An outcome-gradable problem.
 
-    `build(cache, data_seed)` returns all items of all splits; it downloads what it needs into `cache` and checks it.
-    `corpus(cache, data_seed)` returns unlabelled texts on which the teacher is pretrained, none from feedback or final.
-    `card` tells a researcher what the task is, without a word about the hidden answers.
+    `build(cache, data_seed)` returns all items of all splits; it downloads what it needs into
+    `cache` and checks it. `corpus(cache, data_seed)` returns unlabelled texts on which the teacher
+    is pretrained, none from feedback or final. `card` describes the task to researchers, without
+    information about the hidden answers.
     """
 
     name: str
@@ -28,23 +49,48 @@ class Problem:
     ood_source: str
     build: Callable[[Path, int], Sequence[AnyItem]]
     corpus: Callable[[Path, int], Sequence[str]]
-    example: str = ""  # a worked example that the student reads before every question, of no split
-    rebuildable: bool = False  # its answers follow from this code and the data seed alone: confirmations draw it with a secret
-    fixed: bool = False  # its items are what they are: another data seed draws no others
-    transfer_only: bool = False  # never published to researchers: their methods are confirmed on it, unseen
+    # a worked example before every question that the student reads; it is in no split
+    example: str = ""
+    # the code and the data seed determine its answers: confirmations also use a secret
+    rebuildable: bool = False
+    fixed: bool = False  # its items do not depend on the data seed
+    # single choices, and no right answers in `corpus`: the teacher tells them apart by their words
+    worded: bool = False
+    zero_shot: KnownLogits | None = None  # of problems whose texts are read each alone
+    transfer_only: bool = False  # never published to researchers; methods are only confirmed on it
+
+
+# one is meant by such a name
+FILES = (".json", ".csv", ".tsv", ".txt", ".parquet", ".gz", ".zip", ".zst", ".xlsx", ".jsonl")
 
 
 class Problems(Registry[Problem]):
-    """Problems by name; a name that ends in .jsonl is the path of a user's own items (`from_file`)."""
+    """Problems by name; a name that ends in .jsonl is the path of a user's own items
+    (`from_file`), one that ends in .py of a file that registers a problem. The version of such a
+    problem has a digest of its file."""
 
     def __getitem__(self, name: str) -> Problem:
+        if name.endswith(".py"):
+            found, text = super().__getitem__(name), expanded(name, "the problem").read_bytes()
+            digest = hashlib.sha256(text).hexdigest()[:8]
+            return replace(found, version=f"{found.version}-{digest}")
         if not name.endswith(".jsonl"):
+            if name.lower().endswith(FILES) or "/" in name:
+                raise Misconfigured(
+                    f"{name} is not a .jsonl file. Write your own items as JSON lines (one object "
+                    "on each line) in a file whose name ends in .jsonl, or name a problem: "
+                    f"{', '.join(sorted(self))}."
+                )
             return super().__getitem__(name)
         from aarlab.problems.from_file import from_file
 
         found = from_file(name)
         if found.name in self:
-            raise Misconfigured(f"{name} would be named like the problem '{found.name}'. Rename the file.", name=name)
+            raise Misconfigured(
+                f"The file {name} has the same name as the problem '{found.name}'. Rename the "
+                "file.",
+                name=name,
+            )
         return found
 
 
@@ -52,30 +98,99 @@ PROBLEMS = Problems("problem")
 
 
 def check_problem(items: Sequence[AnyItem]) -> None:
-    """The examination that every problem passes before it is published.
+    """Check a problem before it is published.
 
     Raises:
-        Misconfigured: the problem's author broke a promise: ids repeat, a pair's text stands in two pairs or a question in two
-            splits (so that an answer could be looked up), or labels are not balanced in a split x part x level.
+        Misconfigured: something occurs twice (see `check_repeats`), or labels are not balanced in a
+            split x part x level.
     """
-    _refuse_repeats("item id", [i.id for i in items])
-    _refuse_repeats("text", [text for i in items if isinstance(i, Pair) for text in i.choices])
-    singles = [i for i in items if isinstance(i, Choice)]
-    _refuse_repeats("question with this answer", [f"{i.question}\n{i.choice}" for i in singles])
-    _refuse_repeats("question (of another split)", [q for q, _ in {(i.question, i.split) for i in singles}])
+    check_repeats(items)
+    _refuse_unbalanced(items)
+
+
+def require_items(problem: Problem) -> None:
+    """Check a problem whose items need no download, before anything is set up.
+
+    Raises:
+        Misconfigured: see `check_problem`.
+    """
+    if problem.fixed:
+        try:
+            check_problem(problem.build(Path(), SELECTION_SEED))
+        except Misconfigured as error:
+            raise Misconfigured(f"{problem.name}: {error}", **error.facts) from error
+
+
+def check_repeats(items: Sequence[AnyItem], lines: Sequence[int] | None = None) -> None:
+    """Check that nothing occurs twice that would reveal a label. `lines`: the line of each item in
+    its author's file.
+
+    Raises:
+        Misconfigured: an id repeats, a text is in two pairs, or a question or a `group` is in two
+            splits, so that an answer could be looked up (one question of all items is an
+            instruction and may repeat).
+    """
+
+    def refuse_repeats(what: str, values: Iterable[tuple[str, int]]) -> None:
+        at: dict[str, list[int]] = defaultdict(list)
+        for value, n in values:
+            at[value].append(n)
+        for value, found in at.items():
+            if len(found) > 1:
+                places = (
+                    [f"line {lines[n]} (label {items[n].label})" for n in found[:5]]
+                    if lines
+                    else []
+                )
+                where = f": {', '.join(places)}" if places else ""
+                raise Misconfigured(
+                    f"The {what} {value[:80]!r} occurs {len(found)} times{where}; it may occur "
+                    "once. Remove the others.",
+                    value=value,
+                )
+
+    ids = [(i.id, n) for n, i in enumerate(items)]
+    if lines is None:  # ids of a file are made of its texts, which are what its author knows
+        refuse_repeats("item id", ids)
+    refuse_repeats(
+        "text",
+        [(text, n) for n, i in enumerate(items) if isinstance(i, Pair) for text in i.choices],
+    )
+    singles = [(i, n) for n, i in enumerate(items) if isinstance(i, Choice)]
+    refuse_repeats(
+        "question with this answer", [(f"{i.question}\n{i.choice}", n) for i, n in singles]
+    )
+    by_split = {(i.question, i.split): n for i, n in reversed(singles)}
+    if len({question for question, _ in by_split}) > 1:
+        refuse_repeats(
+            "question (of another split)", [(question, n) for (question, _), n in by_split.items()]
+        )
+    groups = {
+        (i.group, i.split): n for n, i in reversed(list(enumerate(items))) if i.group is not None
+    }
+    refuse_repeats("group (of another split)", [(group, n) for (group, _), n in groups.items()])
+    refuse_repeats("item id", ids)
+
+
+def _refuse_unbalanced(items: Sequence[AnyItem]) -> None:
     cells: Counter[tuple[str, str, int]] = Counter()
     ones: Counter[tuple[str, str, int]] = Counter()
     for item in items:
         cells[item.split, item.part, item.level] += 1
         ones[item.split, item.part, item.level] += item.label
-    for cell, count in sorted(cells.items()):
-        if 2 * ones[cell] != count:
-            raise Misconfigured(f"{ones[cell]} of {count} labels are 1 in {cell}; balance them to one half.", cell=cell)
-
-
-def _refuse_repeats(what: str, values: Sequence[str]) -> None:
-    if not values:
+    uneven = {
+        cell: 2 * ones[cell] - count
+        for cell, count in sorted(cells.items())
+        if 2 * ones[cell] != count
+    }
+    if not uneven:
         return
-    value, count = Counter(values).most_common(1)[0]
-    if count > 1:
-        raise Misconfigured(f"The {what} {value[:80]!r} occurs {count} times; each may occur once.", value=value)
+    told = [
+        f"split {split}, part {part}, level {level}: {ones[split, part, level]} of "
+        f"{cells[split, part, level]} labels are 1, {abs(more)} of label {int(more > 0)} too many"
+        for (split, part, level), more in uneven.items()
+    ]
+    cell = next(iter(uneven))
+    raise Misconfigured(
+        f"{'; '.join(told)}. Remove this many items: one half of the labels must be 1.", cell=cell
+    )

@@ -1,8 +1,10 @@
-"""Executes functions of unknown worth on inputs: a script of its own, run inside a sandbox. It imports nothing of ours.
+"""Executes untrusted functions on inputs: a script that runs inside a sandbox and imports nothing
+of aarlab.
 
-usage: run_cases.py TASKS ANSWERS. TASKS is JSON: `functions`, each [source, name of a kind]; `inputs`, for each kind the
-Python literals of argument tuples; `limit_s`, the CPU time of one function. ANSWERS is for each function the list of its
-outputs. An exception is an output too ("error: ValueError"), and so is running out of time ("error: timeout").
+usage: run_cases.py TASKS ANSWERS. TASKS is JSON: `functions`, each [source, name of a kind];
+`inputs`, for each kind the Python literals of argument tuples; `limit_s`, the CPU time of one
+function. ANSWERS is for each function the list of its outputs. An exception is an output too
+("error: ValueError"), and so is running out of time ("error: timeout").
 """
 
 import ast
@@ -26,13 +28,18 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 
 def canonical(value: object) -> str:
-    """Equal texts for equal values: the order of a dict or set does not count, nor does 2.0 differ from 2.
+    """Equal texts for equal values: the order of a dict or set does not count, nor does 2.0 differ
+    from 2.
 
     Raises:
         TypeError: the value is no plain one, but an iterator, say.
     """
     if isinstance(value, dict):
-        return "{" + ", ".join(sorted(f"{canonical(k)}: {canonical(v)}" for k, v in value.items())) + "}"
+        return (
+            "{"
+            + ", ".join(sorted(f"{canonical(k)}: {canonical(v)}" for k, v in value.items()))
+            + "}"
+        )
     if isinstance(value, set | frozenset):
         return "set(" + ", ".join(sorted(map(canonical, value))) + ")"
     if isinstance(value, list | tuple):
@@ -45,14 +52,20 @@ def canonical(value: object) -> str:
 
 
 class Caught:
-    """A context in which any error of a function ends that function alone; `name` says which it was."""
+    """A context in which any error of a function ends that function alone; `name` says which it
+    was."""
 
     name: str | None = None
 
     def __enter__(self) -> "Caught":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
         if kind is None or not issubclass(kind, Exception | OutOfTime):
             return False
         self.name = "error: timeout" if kind is OutOfTime else f"error: {kind.__name__}"
@@ -60,7 +73,8 @@ class Caught:
 
 
 def outputs(source: str, inputs: list[bytes], limit_s: float) -> list[str]:
-    """What the function `f` of that source returns for each input; every call gets a copy of its own."""
+    """What the function `f` of that source returns for each input; every call gets a copy of its
+    own."""
     found: list[str] = []
     with Caught() as whole:
         signal.setitimer(signal.ITIMER_VIRTUAL, limit_s)
@@ -84,7 +98,10 @@ def main(tasks: Path, answers: Path) -> None:
     signal.signal(signal.SIGVTALRM, _stop)
     sys.setrecursionlimit(DEPTH)
     work = json.loads(tasks.read_text())
-    inputs = {kind: [pickle.dumps(ast.literal_eval(text)) for text in texts] for kind, texts in work["inputs"].items()}
+    inputs = {
+        kind: [pickle.dumps(ast.literal_eval(text)) for text in texts]
+        for kind, texts in work["inputs"].items()
+    }
     found = [outputs(source, inputs[kind], work["limit_s"]) for source, kind in work["functions"]]
     answers.write_text(json.dumps(found))
 

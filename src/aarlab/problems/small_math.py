@@ -1,10 +1,11 @@
 """small-math: is the worked solution of this word problem right?
 
-Every item is generated: a word problem of one of `math_situations`, and a solution of two or three short equations. In
-half of the solutions exactly one number is wrong, and is carried into the later equations and the answer: a result that is
-miscalculated, or an operand that is misread, so that it is neither in the question nor a result before. A slip keeps the
-number of digits of every number and what is typical of its operation, so that no number looks wrong by itself: only who does
-the sum, or looks the number up, can tell.
+Every item is generated: a word problem of one of `math_situations`, and a solution of two or three
+short equations. In half of the solutions exactly one number is wrong, and is carried into the later
+equations and the answer: a result that is miscalculated, or an operand that is misread, so that it
+is neither in the question nor a result before. A slip keeps the number of digits of every number
+and what is typical of its operation, so that no number looks wrong by itself: the error is found
+only by doing the sum, or by looking the number up.
 """
 
 import hashlib
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from aarlab.core.records import Choice, PartName, SplitName
-from aarlab.problems.math_situations import RANGES, SITUATIONS, WORDS
+from aarlab.problems.math_situations import CONSTANTS, RANGES, SITUATIONS, WORDS
 from aarlab.problems.problem import PROBLEMS, Problem
 
 SIZES: dict[tuple[SplitName, PartName], int] = {  # each divisible by 2 labels x 3 levels
@@ -28,7 +29,6 @@ SIZES: dict[tuple[SplitName, PartName], int] = {  # each divisible by 2 labels x
 LEVELS = (1, 2, 3)
 Label = Literal[0, 1]
 LABELS: tuple[Label, Label] = (0, 1)
-CONSTANTS = {2, 3, 7, 100}  # of the perimeter, the average, the week and the percent
 CORPUS_TEXTS = 10_000
 
 
@@ -43,7 +43,8 @@ class Equation(NamedTuple):
 
 
 Solution = list[Equation]
-Key = tuple[str, tuple[int, ...]]  # the name of a situation and its numbers: what makes two word problems the same
+# the name of a situation and its numbers: what makes two word problems the same
+Key = tuple[str, tuple[int, ...]]
 
 
 class WordProblem(NamedTuple):
@@ -58,11 +59,17 @@ def _divide(left: int, right: int) -> int:
     return 0 if right == 0 or left % right else left // right
 
 
-OPERATIONS: dict[str, Callable[[int, int], int]] = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": _divide}
+OPERATIONS: dict[str, Callable[[int, int], int]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": _divide,
+}
 
 
 class Slip(NamedTuple):
-    """One number off by `size`: the left (0) or right (1) operand of step `step`, or its result (2)."""
+    """One number off by `size`: the left (0) or right (1) operand of step `step`, or its result
+    (2)."""
 
     step: int
     place: int
@@ -79,14 +86,18 @@ def solve(steps: tuple[str, ...], numbers: dict[str, int], slip: Slip = NO_SLIP)
     for i, step in enumerate(steps):
         left, operation, right = step.split()
         off = [slip.size if (i, place) == slip[:2] else 0 for place in range(3)]
-        a, b = (int(term) if term.isdigit() else known[term] + extra for term, extra in zip((left, right), off, strict=False))
+        a, b = (
+            int(term) if term.isdigit() else known[term] + extra
+            for term, extra in zip((left, right), off, strict=False)
+        )
         known["xyz"[i]] = OPERATIONS[operation](a, b) + off[2]
         solution.append(Equation(a, operation, b, known["xyz"[i]]))
     return solution
 
 
 def slips(right: Solution, step: int, place: int, rng: random.Random) -> list[Slip]:
-    """Plausible errors of one number, in random order: a digit wrong, a carry lost, a neighbour in the times table.
+    """Plausible errors of one number, in random order: a digit wrong, a carry lost, a neighbour in
+    the times table.
 
     Those of a result before a division are multiples of the divisor, so that it stays exact.
     """
@@ -100,17 +111,23 @@ def slips(right: Solution, step: int, place: int, rng: random.Random) -> list[Sl
 
 
 def draw(part: PartName, name: str, level: int, rng: random.Random) -> WordProblem:
-    """A word problem with its right solution and a wrong one whose numbers are positive and have as many digits."""
+    """A word problem with its right solution and a wrong one whose numbers are positive and have as
+    many digits."""
     situation = SITUATIONS[part][name]
     kinds = situation.numbers.split()
     while True:
         step, place = rng.randrange(len(situation.steps)), rng.randrange(3)
-        numbers = {letter: rng.choice(RANGES[kind][level - 1]) for letter, kind in zip("abcd", kinds, strict=False)}
+        numbers = {
+            letter: rng.choice(RANGES[kind][level - 1])
+            for letter, kind in zip("abcd", kinds, strict=False)
+        }
         right = solve(situation.steps, numbers)
         if min(e.result for e in right) < 2 or len({*numbers.values()}) < len(numbers):
             continue  # too small, not exact, or two numbers alike
         known = {*numbers.values(), *CONSTANTS}
-        attempts = ((slip, solve(situation.steps, numbers, slip)) for slip in slips(right, step, place, rng))
+        attempts = (
+            (slip, solve(situation.steps, numbers, slip)) for slip in slips(right, step, place, rng)
+        )
         if wrong := next((w for slip, w in attempts if _plausible(w, right, slip, known)), None):
             words = {pool: rng.choice(options) for pool, options in WORDS.items()}
             question = rng.choice(situation.phrasings).format(**numbers, **words)
@@ -118,7 +135,8 @@ def draw(part: PartName, name: str, level: int, rng: random.Random) -> WordProbl
 
 
 def _plausible(wrong: Solution, right: Solution, slip: Slip, known: set[int]) -> bool:
-    """Every number as long as the right one and positive; a misread operand is not `known`, nor a result before."""
+    """Every number as long as the right one and positive; a misread operand is not `known`, nor a
+    result before."""
     if wrong == right:  # a constant cannot be misread
         return False
     operands = wrong[slip.step].left, wrong[slip.step].right
@@ -137,7 +155,8 @@ def _write(solution: Solution) -> str:
 
 
 def _draw_items(data_seed: int) -> Iterator[tuple[Key, Choice]]:
-    """All items in order, no two of the same key; situations take turns, alike on all levels and under both labels."""
+    """All items in order, no two of the same key; situations take turns, alike on all levels and
+    under both labels."""
     rng = random.Random(data_seed)
     seen: set[Key] = set()
     for (split, part), n in SIZES.items():
@@ -150,10 +169,20 @@ def _draw_items(data_seed: int) -> Iterator[tuple[Key, Choice]]:
             yield problem.key, _item(problem, label, split, part, level)
 
 
-def _item(problem: WordProblem, label: Label, split: SplitName, part: PartName, level: int) -> Choice:
+def _item(
+    problem: WordProblem, label: Label, split: SplitName, part: PartName, level: int
+) -> Choice:
     choice = _write(problem.right if label else problem.wrong)
     name = "math-" + hashlib.sha256(f"{problem.question}\x00{choice}".encode()).hexdigest()[:12]
-    return Choice(id=name, question=problem.question, choice=choice, label=label, split=split, part=part, level=level)
+    return Choice(
+        id=name,
+        question=problem.question,
+        choice=choice,
+        label=label,
+        split=split,
+        part=part,
+        level=level,
+    )
 
 
 def build(cache: Path, data_seed: int) -> list[Choice]:
@@ -164,7 +193,8 @@ def build(cache: Path, data_seed: int) -> list[Choice]:
 
 
 def corpus(data_seed: int, texts: int) -> list[str]:
-    """Distinct right solutions in distribution, none of a problem (wording aside) that is an item of this seed."""
+    """Distinct right solutions in distribution, none of a problem (wording aside) that is an item
+    of this seed."""
     rng = random.Random(f"corpus {data_seed}")
     items = {key for key, _ in _draw_items(data_seed)}
     found: dict[str, None] = {}
@@ -179,15 +209,22 @@ PROBLEMS.add("small-math")(
     Problem(
         name="small-math",
         version="1",
-        card="Each item has a word problem (`question`) and a worked solution (`choice`). Predict 1 if the solution is right, "
-        "0 if one of its numbers is miscalculated or misread (the error is then carried into the answer). The items are "
-        "generated. You have weak labels on the `student` items and the frozen states of a strong student model. "
-        "The problem is used for transfer only: methods that were found on another problem are confirmed on it, unseen.",
+        card=(
+            "Each item has a word problem (`question`) and a worked solution (`choice`). Predict "
+            "1 if the solution is right, 0 if one of its numbers is miscalculated or misread "
+            "(the error is then carried into the answer). The items are generated. You have weak "
+            "labels on the `student` items and the frozen states of a strong student model. The "
+            "problem is used for transfer only: methods that were found on another problem are "
+            "confirmed on it, unseen."
+        ),
         id_source="generated word problems: " + ", ".join(SITUATIONS["id"]),
         ood_source="generated word problems: " + ", ".join(SITUATIONS["ood"]),
         build=build,
-        example="A box holds 12 pens. Tom buys 3 boxes and gives 7 pens away. How many pens has he left?\n"
-        "3 * 12 = 36. 36 - 7 = 29. The answer is 29.\n\n",
+        example=(
+            "A box holds 12 pens. Tom buys 3 boxes and gives 7 pens away. How many pens has he "
+            "left?\n"
+            "3 * 12 = 36. 36 - 7 = 29. The answer is 29.\n\n"
+        ),
         corpus=lambda cache, data_seed: corpus(data_seed, CORPUS_TEXTS),
         rebuildable=True,
         transfer_only=True,

@@ -1,1 +1,2 @@
-"""Attackers and honest researchers as programs, to measure what the evaluator's answers are worth to either."""
+"""Attackers and honest researchers as programs, to measure what the evaluator's answers are worth
+to either."""

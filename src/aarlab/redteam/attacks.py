@@ -1,5 +1,6 @@
-"""Attackers on a label set, by name. Each knows the policy, its start vector and which half of that is coin flips (white box);
-of the labels it knows what `Line.ask` answers. An attack ends by itself, or when its questions are spent.
+"""Attackers on a label set, by name. Each knows the policy, its start vector and which half of that
+is coin flips (white box); of the labels it knows what `Line.ask` answers. An attack ends by itself,
+or when its questions are spent.
 """
 
 from collections.abc import Callable
@@ -13,6 +14,9 @@ from aarlab.redteam.groups import decode, detecting_matrix, split
 
 Attack = Callable[[Line, np.random.Generator], None]
 ATTACKS: Registry[Attack] = Registry("attack")
+SHARED = {  # on labels that so many items share
+    f"labels that {size} items share": (size, "best overlap, cheapest of nine") for size in (6, 8)
+}
 IDENTITIES = 9
 NOTHING = np.zeros(0, np.intp)
 
@@ -38,7 +42,8 @@ def _some(items: Items, count: int, rng: np.random.Generator) -> Items:
 
 
 def _climbed(line: Line, flips: Items, best: float, who: str = "eve") -> float | None:
-    """Ask; where it improved on `best` (a told score) or at all, adopt and believe. The new best, or None."""
+    """Ask; if it improved on `best` (a reported score), or improved at all, adopt it. The new
+    best, or None."""
     answer = line.ask(flips, who)
     if not (answer.level > best if line.tells_scores else answer.improved):
         return None
@@ -66,8 +71,8 @@ def single_flips(line: Line, rng: np.random.Generator) -> None:
 
 @ATTACKS.add("detecting matrix")
 def detecting(line: Line, rng: np.random.Generator) -> None:
-    """Sets of items whose exact scores give every label, in about 2n / log2 n questions; then all at once. Where no scores are
-    told, each set is a group flip."""
+    """Sets of items whose exact scores give every label, in about 2n / log2 n questions; then
+    all at once. If no scores are reported, each set is a group flip."""
     items = rng.permutation(_all_items(line.world))
     base = _base_score(line)
     wrong, place, n = [], 0, line.world.n
@@ -78,8 +83,8 @@ def detecting(line: Line, rng: np.random.Generator) -> None:
         rows = [block[row == 1] for row in matrix_RC]
         answers = [line.ask(row) for row in rows]
         if line.tells_scores:
-            told_R = np.array([round((a.level - base) * n) for a in answers])
-            found = decode((told_R + np.array([len(row) for row in rows])) // 2, matrix_RC) == 1
+            reported_R = np.array([round((a.level - base) * n) for a in answers])
+            found = decode((reported_R + np.array([len(row) for row in rows])) // 2, matrix_RC) == 1
             line.belief_n[block] = np.where(found, -1, 1)
             wrong.append(block[found])
         else:
@@ -90,28 +95,30 @@ def detecting(line: Line, rng: np.random.Generator) -> None:
 
 @ATTACKS.add("step edge")
 def step_edge(line: Line, rng: np.random.Generator) -> None:
-    """Walks to where one answer moves what is told, then reads a label a question."""
+    """Walks to a point where one answer changes the reported level, then reads one label with
+    each question."""
     coins, informed = rng.permutation(line.world.coins), rng.permutation(line.world.informed)
-    told, walked = _base_score(line), NOTHING
+    reached, walked = _base_score(line), NOTHING
     if not line.tells_scores:
         _walk(line, coins)
         return
     for count in range(1, len(informed) + 1):  # downwards: these are mostly right
-        if line.ask(informed[:count]).level < told - 1e-9:
+        if line.ask(informed[:count]).level < reached - 1e-9:
             walked = informed[: count - 1]
             break
     line.belief_n[informed[len(walked)]] += 1
     line.adopt(walked)
     rest = np.concatenate([coins, informed[len(walked) + 1 :], walked])
     for item in rest:
-        drops = line.ask(_one(item)).level < told - 1e-9
+        drops = line.ask(_one(item)).level < reached - 1e-9
         line.belief_n[item] += 1 if drops != line.flipped_n[item] else -1
     best = line.belief_n < 0
     line.ask(np.flatnonzero(best != line.flipped_n))
 
 
 def _walk(line: Line, coins: Items) -> None:
-    """A walk through the coin flips: each yes is at the edge of a step, reached by the answers flipped since the last."""
+    """A walk through the coin flips. Each improvement is at the edge of a step, reached by the
+    answers flipped since the last one."""
     first = 0
     for last in range(1, len(coins) + 1):
         if _climbed(line, coins[first:last], np.inf) is not None:
@@ -120,7 +127,8 @@ def _walk(line: Line, coins: Items) -> None:
 
 @ATTACKS.add("boosting, whole set")
 def boost_whole(line: Line, rng: np.random.Generator) -> None:
-    """Random vectors, voted together by what was told about each (Blum & Hardt 2015, section 5)."""
+    """Random vectors, combined by votes that are weighted by the reported levels (Blum & Hardt
+    2015, section 5)."""
     chance_n = np.full(line.world.n, 0.1)
     chance_n[line.world.coins] = 0.5
     _boost(line, rng, chance_n)
@@ -139,9 +147,9 @@ def _boost(line: Line, rng: np.random.Generator, chance_n: np.ndarray) -> None:
     while True:
         flipped_n = rng.random(len(chance_n)) < chance_n
         answer = line.ask(np.flatnonzero(flipped_n))
-        told = answer.level if line.tells_scores else float(answer.improved)
-        count, total = count + 1, total + told
-        signal = told - (total / count if line.tells_scores else 0.0)
+        reported = answer.level if line.tells_scores else float(answer.improved)
+        count, total = count + 1, total + reported
+        signal = reported - (total / count if line.tells_scores else 0.0)
         line.belief_n -= signal * np.where(flipped_n, 1 - chance_n, -chance_n) * (chance_n > 0)
         if count % 50 == 0:
             vote = np.flatnonzero((line.belief_n < 0) & (chance_n == 0.5))
@@ -151,7 +159,8 @@ def _boost(line: Line, rng: np.random.Generator, chance_n: np.ndarray) -> None:
 
 
 def _hill(size: int, names: tuple[str, ...] = ("eve",)) -> Attack:
-    """Flips so many coin-flip answers at random and keeps what improves. When one identity is sealed, the next takes over."""
+    """Flips so many coin-flip answers at random and keeps what improves. When one identity is
+    sealed, the next takes over."""
 
     def climb(line: Line, rng: np.random.Generator) -> None:
         best = _base_score(line)
@@ -164,11 +173,14 @@ def _hill(size: int, names: tuple[str, ...] = ("eve",)) -> Attack:
 
 for _size in (1, 10, 100):
     ATTACKS.add(f"hill climbing, {_size}")(_hill(_size))
-ATTACKS.add("relay of nine, 100")(_hill(100, tuple(f"eve-{number}" for number in range(IDENTITIES))))
+ATTACKS.add("relay of nine, 100")(
+    _hill(100, tuple(f"eve-{number}" for number in range(IDENTITIES)))
+)
 
 
 def _staged(parts: int, who: Callable[[int], str] = lambda _: "eve") -> Attack:
-    """Redraws one part of the coin flips until a yes, then the next; the last until all of nine identities are sealed."""
+    """Redraws one part of the coin flips until an improvement, then the next part; the last part
+    until all nine identities are sealed."""
 
     def search(line: Line, rng: np.random.Generator) -> None:
         best, count, shut = _base_score(line), 0, 0
@@ -211,7 +223,8 @@ def best_of_seeds(line: Line, rng: np.random.Generator) -> None:
 
 @ATTACKS.add("constant and majority")
 def constant(line: Line, rng: np.random.Generator) -> None:
-    """All 0, all 1, and the start vector with its coin flips all 0 or all 1 (what "the most common answer" does)."""
+    """All 0, all 1, and the start vector with its coin flips all 0 or all 1 (what "the most common
+    answer" does)."""
     del rng
     world = line.world
     start_n = world.right_n == world.labels_n  # the start vector's own answers
@@ -222,10 +235,14 @@ def constant(line: Line, rng: np.random.Generator) -> None:
 
 @ATTACKS.add("griefing")
 def griefing(line: Line, rng: np.random.Generator) -> None:
-    """Burns the label set's bits: makes its own yes dear with idle questions, then takes one by chance, again and again."""
+    """Spends the label set's bits: makes its own improvement expensive with useless questions,
+    then gets one by chance, again and again."""
     while not line.sealed():
         for _ in range(30):
             line.ask(_some(line.world.informed, 60, rng))
         for _ in range(200):
-            if _climbed(line, line.world.coins[rng.random(len(line.world.coins)) < 0.5], np.inf) is not None:
+            if (
+                _climbed(line, line.world.coins[rng.random(len(line.world.coins)) < 0.5], np.inf)
+                is not None
+            ):
                 break

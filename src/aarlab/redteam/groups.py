@@ -1,9 +1,11 @@
-"""A detecting matrix: sets of items whose exact counts give every item (Lindström 1965, "On a combinatorial problem in number
-theory"). 2^k questions for k 2^(k-1) items, so about 2n / log2 n questions for n.
+"""A detecting matrix: sets of items whose exact counts give every item (Lindström 1965, "On a
+combinatorial problem in number theory"). 2^k questions for k 2^(k-1) items, so about 2n / log2 n
+questions for n.
 
-Rows are the subsets B of {1..k}, as bit masks. Each subset A has |A| columns; column j is the indicator of 2^j even subsets of
-A, as a function of B & A. Over the subsets B of C, the sum of (-1)^|B| times a column of A vanishes unless C lies in A; for
-A = C it is 2^j. So from the largest C to the smallest, the columns of C are the binary digits of what is left.
+Rows are the subsets B of {1..k}, as bit masks. Each subset A has |A| columns; column j is the
+indicator of 2^j even subsets of A, as a function of B & A. Over the subsets B of C, the sum of
+(-1)^|B| times a column of A vanishes unless C lies in A; for A = C it is 2^j. So from the largest C
+to the smallest, the columns of C are the binary digits of what is left.
 """
 
 import numpy as np
@@ -11,7 +13,8 @@ from numpy.typing import NDArray
 
 
 def detecting_matrix(k: int) -> NDArray[np.int64]:
-    """(2^k rows, k 2^(k-1) columns) of 0 and 1; columns ordered by decreasing |A|, then A, then j."""
+    """(2^k rows, k 2^(k-1) columns) of 0 and 1; columns ordered by decreasing |A|, then A, then
+    j."""
     rows = np.arange(1 << k)
     columns = []
     for a in _by_size(k):

@@ -1,32 +1,35 @@
-"""Independent jobs in one process or several, with a word about progress."""
+"""Independent jobs in one process or several, with progress messages."""
 
-import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from typing import TypeVar
 
+from aarlab.core.worker_pool import worker_pool
+
 R = TypeVar("R")
-Say = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 def silent(_: str) -> None:
-    """No word about progress."""
+    """Discard progress messages."""
 
 
 def in_order(
-    run: Callable[..., R], jobs: Sequence[tuple[object, ...]], *, labels: Sequence[str], workers: int, say: Say
+    run: Callable[..., R],
+    jobs: Sequence[tuple[object, ...]],
+    *,
+    labels: Sequence[str],
+    workers: int,
+    progress: Progress,
 ) -> Iterator[R]:
-    """run(*job) for each job, in their order. `run` and the jobs' parts must be picklable for more than one worker."""
+    """run(*job) for each job, in their order. `run` and the jobs' parts must be picklable for more
+    than one worker."""
     if workers == 1:
         for number, (job, label) in enumerate(zip(jobs, labels, strict=True), start=1):
-            say(f"{number} of {len(jobs)}: {label}")
+            progress(f"{number} of {len(jobs)}: {label}")
             yield run(*job)
         return
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
-    try:
+    with worker_pool(workers) as pool:
         running = [pool.submit(run, *job) for job in jobs]
         for number, (future, label) in enumerate(zip(running, labels, strict=True), start=1):
-            say(f"{number} of {len(jobs)}: {label}")
+            progress(f"{number} of {len(jobs)}: {label}")
             yield future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)

@@ -1,13 +1,18 @@
-"""Attackers inside a researcher's sandbox: each program of `redteam/inside`, run there, and judged from outside.
+"""Attackers inside a researcher's sandbox: each program of `redteam/inside`, run there, and judged
+from outside.
 
-An attack is held when no secret of the scene is in what it printed, nothing of the host's has changed, nothing outlives the
-sandbox, no limit was passed, and it does not boast of anything. Its control runs the same program where it must get through:
-in the sandbox that isolates nothing, or without limits.
+An attack is held when no secret of the scene is in what it printed, nothing of the host's has
+changed, nothing outlives the sandbox, no limit was passed, and it does not boast of anything. Its
+control runs the same program where it must get through: in the sandbox that isolates nothing, or
+without limits.
 """
 
+import os
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from json import dumps
 from pathlib import Path
@@ -16,32 +21,44 @@ from typing import Literal
 from aarlab.redteam.handed_in import HANDED_IN
 from aarlab.redteam.scene import Scene, wait_for
 from aarlab.redteam.system import Row
-from aarlab.sandbox import Bubblewrap, Directory
+from aarlab.sandbox import Bubblewrap, Directory, volume
+from aarlab.sandbox.disk_usage import remove
 from aarlab.sandbox.output import END_BYTES
-from aarlab.sandbox.sandbox import LOG_BYTES, MIB, Sandbox, SandboxSpec, Standing, Usage
+from aarlab.sandbox.sandbox import (
+    LOG_BYTES,
+    MIB,
+    MakeSandbox,
+    Standing,
+    Usage,
+)
 
-MakeSandbox = Callable[[SandboxSpec], Sandbox]
 TIGHT = Standing(memory_bytes=192 * MIB, pids=64, cpus=0.5, disk_bytes=48 * MIB)
 LOOSE = Standing(memory_bytes=None, pids=None, cpus=None, disk_bytes=None)
 PEOPLE = Standing(memory_bytes=1024 * MIB, pids=128)  # for attacks that want no resources
 ATTACK_S, POLL_S = 30.0, 0.02
-SLACK_PIDS, SLACK_MEMORY, SLACK_DISK = 12, 16 * MIB, 64 * MIB  # bwrap's own; the kernel's rounding; until the watchdog looks
-SLACK_LOG = 4096  # which limit ended it, in words
+SLACK_PIDS, SLACK_MEMORY = 12, 16 * MIB  # bwrap's own; the kernel's rounding
+# of the disk: the host's own blocks for an image; until the watch has looked
+SLACK_FIXED, SLACK_WATCHED = 4 * MIB, 64 * MIB
+HOST_BYTES = 2048 * MIB  # of the file system that stands for the host's disk
+SLACK_LOG = 4096  # a line that names the limit that ended it
 SAYS = "it says: "
 BOASTS = (
-    "opened", "mounted", "unmounted", "became", "joined", "reached", "connected", "resolved", "answer", "killed", "attached",
-    "typed", "inherited", "wrote", "removed", "changed", "new name space", "read memory", "segment", "linked", "made itself",
+    "opened", "mounted", "unmounted", "became", "joined", "reached", "connected", "resolved",
+    "answer", "killed", "attached",
+    "typed", "inherited", "wrote", "removed", "changed", "new name space", "read memory", "segment",
+    "linked", "made itself",
     "key ", "sees", "made /",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Attack:
-    """One program, what it tries in words, and where it must get through."""
+    """One attacking program: what it tries, and the sandbox in which it must succeed."""
 
     name: str  # of the program
     tried: str
-    control: Literal["directory", "unlimited", "wall"] | None = None  # wall: tests take one down, and it gets through
+    # wall: tests take one down, and it gets through
+    control: Literal["directory", "unlimited", "wall"] | None = None
     wants: bool = False  # more resources than it may have
 
 
@@ -54,40 +71,98 @@ class Outcome:
     log_bytes: int
     wall_s: float
     code: int | None  # exit status; None if it had to be ended
+    # that the file system below the sandbox's folders had less, at the worst moment
+    host_bytes: int
     breaches: tuple[str, ...]
 
 
 ATTACKS = (
-    Attack("guessed paths", "labels, sealed items, tokens, others' homes: as paths, by /proc/PID/root, cwd, ../", "directory"),
+    Attack("guessed paths", (
+        "labels, sealed items, tokens, others' homes: as paths, by /proc/PID/root, cwd, ../"
+    ), "directory"),
     Attack("crawl", "reads every file below / that can be read", "wall"),
-    Attack("table of mounts", "host paths that /proc/self/mountinfo names, their parents and siblings"),
-    Attack("writing beyond home", "data, brief, door, system, interpreter: new files, modes, the socket removed", "directory"),
-    Attack("links left at home", "links to the host's files, a pipe, newlines in names, 1,500 nested folders, set-uid files"),
-    Attack("environments and command lines", "environ, cmdline, maps and open files of every process in sight", "directory"),
+    Attack("table of mounts", (
+        "host paths that /proc/self/mountinfo names, their parents and siblings"
+    )),
+    Attack(
+        "writing beyond home",
+        "data, brief, socket, system, interpreter: new files, modes, the socket removed",
+        "directory",
+    ),
+    Attack("links left at home", (
+        "links to the host's files, a pipe, newlines in names, 1,500 nested folders, set-uid files"
+    )),
+    Attack("environments and command lines", (
+        "environ, cmdline, maps and open files of every process in sight"
+    ), "directory"),
     Attack("inherited files", "file descriptors that the supervisor left open"),
     Attack("memory of others", "/proc/PID/mem and ptrace on the supervisor's number and pid 1"),
     Attack("signals to the host", "SIGKILL to a host process's number", "directory"),
     Attack("outliving the sandbox", "a twice-forked daemon in its own session"),
     Attack("typing into a terminal", "TIOCSTI on every terminal in sight"),
-    Attack("settings of the kernel", "core_pattern, modprobe, sysrq, release_agent, kcore, disks: opened for writing"),
-    Attack("mounts and name spaces", "remounts, proc, tmpfs, cgroup and disk mounts, unshare of four kinds, umount", "wall"),
+    Attack("settings of the kernel", (
+        "core_pattern, modprobe, sysrq, release_agent, kcore, disks: opened for writing"
+    )),
+    Attack("mounts and name spaces", (
+        "remounts, proc, tmpfs, cgroup and disk mounts, unshare of four kinds, umount"
+    ), "wall"),
     Attack("becoming root", "setuid, setgroups, su, sudo, pkexec, newuidmap"),
     Attack("devices", "mknod of disk, memory and vsock; every device in /dev"),
-    Attack("rarely used system calls", "bpf, perf, userfaultfd, io_uring, keyctl, kexec, modules, syslog, fsopen, ...", "wall"),
+    Attack("rarely used system calls", (
+        "bpf, perf, userfaultfd, io_uring, keyctl, kexec, modules, syslog, fsopen, ..."
+    ), "wall"),
     Attack("kernel keys", "a key in the host's user ring; /proc/keys", "directory"),
-    Attack("shared memory and queues", "System V and POSIX segments of the host's, open to all there", "directory"),
-    Attack("ports of the host", "the lab's TCP port and another, by four names of this machine", "directory"),
-    Attack("addresses beyond", "metadata address, DNS, link-local, raw ICMP, packet, crypto and vsock sockets", "wall"),
+    Attack("shared memory and queues", (
+        "System V and POSIX segments of the host's, open to all there"
+    ), "directory"),
+    Attack("ports of the host", (
+        "the lab's TCP port and another, by four names of this machine"
+    ), "directory"),
+    Attack("addresses beyond", (
+        "metadata address, DNS, link-local, raw ICMP, packet, crypto and vsock sockets"
+    ), "wall"),
     Attack("links of the network", "interfaces, and taking one down over netlink"),
-    Attack("unix sockets", "abstract, docker's, the gateway's control socket, another researcher's door", "directory"),
-    Attack("the gateway", "26 paths, 5 methods, forged headers, smuggled requests: for keys and tokens"),
+    Attack("unix sockets", (
+        "abstract, docker's, the gateway's control socket, another researcher's socket"
+    ), "directory"),
+    Attack("the gateway", (
+        "26 paths, 5 methods, forged headers, smuggled requests: for keys and tokens"
+    )),
     Attack("fork bomb", "400 children", "unlimited", True),
     Attack("memory hog", "3 x 100 MiB in processes of their own", "unlimited", True),
     Attack("processor hog", "two processes on half a core", None, True),
     Attack("filling its home", "144 MiB in allowed files", "unlimited", True),
     Attack("empty files", "32,000 files without content", "unlimited", True),
     Attack("one sparse file", "a terabyte of nothing, and one large file", "unlimited", True),
-    Attack("filling what is not its home", "/tmp, /dev/shm, /run", "unlimited", True),
+    Attack("filling what is not its home", "/tmp, /dev/shm, /run, /dev", "unlimited", True),
+    Attack("room without writing", (
+        "fallocate and FS_IOC_RESVSP64, 448 MiB within a millisecond"
+    ), "unlimited", True),
+    Attack("files without a name", (
+        "448 MiB in files that are unlinked and kept open"
+    ), "unlimited", True),
+    Attack("files that never had a name", "448 MiB by O_TMPFILE", "unlimited", True),
+    Attack("deleted files in memory maps", (
+        "448 MiB in deleted files that a map alone keeps"
+    ), "unlimited", True),
+    Attack("deleted files on their way", (
+        "448 MiB in deleted files that wait in a socket"
+    ), "unlimited", True),
+    Attack("deleted files of single threads", (
+        "448 MiB, open in tables that threads have for themselves"
+    ), "unlimited", True),
+    Attack(
+        "deleted files of a process without its first thread", "448 MiB, open or mapped there",
+        "unlimited", True
+    ),
+    Attack("what nobody may look at", (
+        "448 MiB in a folder without a mode, by a process not dumpable"
+    ), "unlimited", True),
+    Attack("many hands", "448 MiB by 16 processes, each far below the limit", "unlimited", True),
+    Attack("holes that are filled later", "sparse files, measured, then filled", "unlimited", True),
+    Attack("names, links and attributes", (
+        "links, folders, extended attributes: blocks that are no content"
+    ), "unlimited", True),
     Attack("flood of output", "24 MiB to the log", "wall"),
 )  # fmt: skip
 
@@ -97,18 +172,59 @@ def attack_sandbox(
     make: MakeSandbox = Bubblewrap,
     names: Iterable[str] | None = None,
     *,
-    say: Callable[[str], None] = lambda w: None,
+    progress: Callable[[str], None] = lambda w: None,
 ) -> list[Row]:
-    """Every attack (or those named) in a new sandbox each, with its control; `say` hears which is at work."""
+    """Every attack (or those named) in a new sandbox each, with its control; `say` hears which is
+    at work."""
     chosen = [a for a in ATTACKS if names is None or a.name in set(names)]
     rows = []
     for number, attack in enumerate(chosen):
-        say(attack.name)
+        progress(attack.name)
         own = folder / f"a{number}"
         own.mkdir()
-        with Scene(own) as scene:
+        with disk_of_its_own(own), Scene(own) as scene:
             rows.append(row(scene, attack, make))
     return rows + [HANDED_IN[name]() for name in HANDED_IN if names is None or name in set(names)]
+
+
+@contextmanager
+def disk_of_its_own(folder: Path) -> Iterator[None]:
+    """Where the machine can, a file system for the scene, so that what it loses is the attacker's
+    doing alone."""
+    if not volume.possible():
+        yield
+        return
+    made = volume.take(folder, HOST_BYTES)
+    try:
+        yield
+    finally:
+        for path in folder.iterdir():
+            remove(path)
+        volume.give_back(made)
+
+
+@contextmanager
+def _lost(folder: Path) -> Iterator[list[int]]:
+    """The most that a file system of the scene's own loses meanwhile, in bytes; 0 where it has
+    none."""
+    done, seen = threading.Event(), [0]
+
+    def sample() -> None:
+        before = os.statvfs(folder).f_bfree
+        while not done.wait(POLL_S / 10):
+            now = os.statvfs(folder)
+            seen[0] = max(seen[0], (before - now.f_bfree) * now.f_frsize)
+
+    if not os.path.ismount(folder):
+        yield seen
+        return
+    sampler = threading.Thread(target=sample)
+    sampler.start()
+    try:
+        yield seen
+    finally:
+        done.set()
+        sampler.join()
 
 
 def row(scene: Scene, attack: Attack, make: MakeSandbox) -> Row:
@@ -119,8 +235,14 @@ def row(scene: Scene, attack: Attack, make: MakeSandbox) -> Row:
     if attack.control == "wall":
         evidence = "a test takes down the wall that holds it, and it gets through"
     if control is not None:
-        where = "in the sandbox that isolates nothing" if attack.control == "directory" else "without limits"
-        hard = [words for words in control.breaches if not words.startswith(SAYS)] or control.breaches
+        where = (
+            "in the sandbox that isolates nothing"
+            if attack.control == "directory"
+            else "without limits"
+        )
+        hard = [
+            words for words in control.breaches if not words.startswith(SAYS)
+        ] or control.breaches
         evidence = f"{where}: {'; '.join(hard) or 'HELD THERE TOO'}"
     return Row(
         attack=attack.name,
@@ -135,7 +257,11 @@ def _nothing(attack: Attack, outcome: Outcome) -> str:
     if not attack.wants:
         return "nothing"
     peak = outcome.peak
-    return f"at most {peak.processes} processes, {peak.memory_bytes >> 20} MiB of memory, {peak.disk_bytes >> 20} MiB of disk"
+    disk = max(peak.disk_bytes, outcome.host_bytes) >> 20
+    return (
+        f"at most {peak.processes} processes, {peak.memory_bytes >> 20} MiB of memory, {disk} MiB "
+        "of disk"
+    )
 
 
 def _control(scene: Scene, attack: Attack, make: MakeSandbox) -> Outcome | None:
@@ -149,20 +275,27 @@ def _control(scene: Scene, attack: Attack, make: MakeSandbox) -> Outcome | None:
 
 
 def run(
-    scene: Scene, attack: Attack, make: MakeSandbox, *, home: Path | None = None, standing: Standing | None = None
+    scene: Scene,
+    attack: Attack,
+    make: MakeSandbox,
+    *,
+    home: Path | None = None,
+    standing: Standing | None = None,
 ) -> Outcome:
-    """One program in one sandbox, watched from outside, and judged by the tight limits whatever it was given."""
+    """One program in one sandbox, watched from outside, and judged by the tight limits whatever it
+    was given."""
     sandbox = make(scene.spec(standing or (TIGHT if attack.wants else PEOPLE), home))
     log = scene.folder / f"log-{time.monotonic_ns()}"
     started = time.monotonic()
     try:
         hints = scene.hints(sandbox, confined=make is Directory)
         program = [sys.executable, "-m", "aarlab.redteam.inside", attack.name, dumps(hints)]
-        process = sandbox.start(program, log)
-        peak = Usage(0.0, 0, 0, 0)
-        while process.poll() is None and time.monotonic() - started < ATTACK_S:
-            peak = _most(peak, sandbox.usage())
-            time.sleep(POLL_S)
+        with _lost(scene.folder) as lost:
+            process = sandbox.start(program, log)
+            peak = Usage(0.0, 0, 0, 0)
+            while process.poll() is None and time.monotonic() - started < ATTACK_S:
+                peak = _most(peak, sandbox.usage())
+                time.sleep(POLL_S)
         wall_s = time.monotonic() - started
         peak, code = _most(peak, sandbox.usage()), process.poll()
     finally:
@@ -170,13 +303,15 @@ def run(
     wait_for(lambda: not scene.left_behind(), 2)
     log_bytes = log.stat().st_size if log.exists() else 0
     said = log.read_text(errors="replace") if log.exists() else ""
-    outcome = Outcome(said, peak, log_bytes, wall_s, code, ())
+    outcome = Outcome(said, peak, log_bytes, wall_s, code, lost[0], ())
     _next_life(scene, attack, make, home)
     return replace(outcome, breaches=tuple(_breaches(scene, attack, outcome)))
 
 
 def _most(one: Usage, other: Usage) -> Usage:
-    return Usage(*(max(a, b) for a, b in zip(vars(one).values(), vars(other).values(), strict=True)))
+    return Usage(
+        *(max(a, b) for a, b in zip(vars(one).values(), vars(other).values(), strict=True))
+    )
 
 
 def _next_life(scene: Scene, attack: Attack, make: MakeSandbox, home: Path | None) -> None:
@@ -208,12 +343,18 @@ def _breaches(scene: Scene, attack: Attack, outcome: Outcome) -> Iterable[str]:
 def _beyond(outcome: Outcome) -> Iterable[str]:
     """Limits that were passed, by what was counted outside."""
     peak = outcome.peak
-    pids, memory, cpus, disk = TIGHT.pids or 0, TIGHT.memory_bytes or 0, TIGHT.cpus or 0, TIGHT.disk_bytes or 0
+    pids, memory, cpus, disk = (
+        TIGHT.pids or 0,
+        TIGHT.memory_bytes or 0,
+        TIGHT.cpus or 0,
+        TIGHT.disk_bytes or 0,
+    )
     if peak.processes > pids + SLACK_PIDS:
         yield f"{peak.processes} processes"
     if peak.memory_bytes > memory + SLACK_MEMORY:
         yield f"{peak.memory_bytes >> 20} MiB of memory"
-    if peak.disk_bytes > disk + SLACK_DISK:
-        yield f"{peak.disk_bytes >> 20} MiB of disk"
+    slack = SLACK_FIXED if volume.possible() else SLACK_WATCHED
+    if (taken := max(peak.disk_bytes, outcome.host_bytes)) > disk + slack:
+        yield f"{taken >> 20} MiB of disk"
     if peak.cpu_s > cpus * outcome.wall_s + 0.5:
         yield f"{peak.cpu_s:.1f} s of processor time in {outcome.wall_s:.1f} s"

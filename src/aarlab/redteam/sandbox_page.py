@@ -6,22 +6,26 @@ from collections.abc import Iterable, Mapping
 
 from rich.table import Table
 
-from aarlab.redteam.system import Row
+from aarlab.core.markdown import table_row
+from aarlab.redteam import system
+from aarlab.redteam.system import HELD, NOT_HELD, Row
 from aarlab.sandbox.processes import LIMITED
 
 PREAMBLE = """# Red team inside a researcher's sandbox
 
-Made by `{command}`. Each row is a program of `src/aarlab/redteam/inside` that runs as researcher-1 of a fleet of two, in the
-sandbox that the fleet's supervisor makes (data, brief, home, a door at a real gateway process), against a lab whose labels,
-tokens, keys, homes, processes, ports and sockets hold one secret word each. Held means, seen from outside: no secret in what it
-printed, nothing of the host's changed, nothing outlives the sandbox, no limit passed; and it boasts of nothing. The control is
-the same program where it must get through (PLACE: a temporary folder of the lab that is attacked). The last rows run on our
-side, in the code that takes what a sandbox hands out.
+Made by `{command}`. Each row is a program of `src/aarlab/redteam/inside` that runs as
+researcher-1 of a fleet of two, in the sandbox that the fleet's supervisor makes (data, brief,
+home, a socket of a real gateway process), against a lab whose labels, tokens, keys, homes,
+processes, ports and sockets hold one secret word each. Held means, seen from outside: no secret
+in what it printed, nothing of the host's changed, nothing outlives the sandbox, no limit
+passed; and it boasts of nothing. The control is the same program where it must get through
+(PLACE: a temporary folder of the lab that is attacked). The last rows run on our side, in the
+code that takes what a sandbox hands out.
 
 Limits on this machine: {limits}.
 
-What is seen inside and cannot be hidden by bind mounts: the path names of what is mounted, in /proc/self/mountinfo (names; what
-is beside them is not there).
+What is seen inside and cannot be hidden by bind mounts: the path names of what is mounted, in
+/proc/self/mountinfo (names; what is beside them is not there).
 
 | attack | what was tried | what came back | held | control |
 | --- | --- | --- | --- | --- |
@@ -35,23 +39,22 @@ def limits_in_words(held: Mapping[str, str]) -> str:
 
 def summary(rows: Iterable[Row], held: Mapping[str, str]) -> Table:
     """For the terminal."""
-    table = Table(title="Red team inside a sandbox", caption=f"Limits: {limits_in_words(held)}")
-    for column in ("attack", "what came back", "held"):
-        table.add_column(column)
-    for row in rows:
-        table.add_row(row.attack, row.came_back, "yes" if row.held else "NO")
-    return table
+    words = f"Limits: {limits_in_words(held)}"
+    return system.summary(rows, "Red team inside a sandbox", words)
 
 
 def markdown(rows: Iterable[Row], held: Mapping[str, str], command: str) -> str:
     """The rows as a page."""
     lines = [
-        "| " + " | ".join(_cell(c) for c in (r.attack, r.tried, r.came_back, "yes" if r.held else "**NO**", r.evidence)) + " |"
+        table_row(
+            (r.attack, r.tried, _without_place(r.came_back), word, _without_place(r.evidence))
+        )
         for r in rows
+        for word in (HELD if r.held else NOT_HELD,)
     ]
     return PREAMBLE.format(command=command, limits=limits_in_words(held)) + "\n".join(lines) + "\n"
 
 
-def _cell(text: str) -> str:
-    text = re.sub(re.escape(tempfile.gettempdir()) + r"/aar-[\w-]+", "PLACE", text)
-    return text.replace("|", "\\|").replace("\n", " ").replace("\0", " ")
+def _without_place(text: str) -> str:
+    """The text without the name of a temporary folder, which differs each time."""
+    return re.sub(re.escape(tempfile.gettempdir()) + r"/aarlab-[\w-]+", "PLACE", text)

@@ -1,17 +1,36 @@
-"""Ledger + private arrays -> a Report. Nothing that a researcher says about a score is used; the ledger is the source."""
+"""Build a Report from the ledger and the private arrays. Scores come only from the ledger, never
+from researchers."""
 
 import json
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from aarlab.core.records import Entry, Family
+import numpy as np
+
+from aarlab.core.crossed import note_few_seeds
+from aarlab.core.entries import (
+    ConfirmationBody,
+    EventBody,
+    FindingBody,
+    Flag,
+    SubmissionBody,
+    read_all,
+)
+from aarlab.core.layout import PublicFolder
+from aarlab.core.records import Entry
+from aarlab.evaluation.confirmation.gate import COULD_NOT
 from aarlab.evaluation.evaluator import Evaluator
-from aarlab.fleet.baselines import load_baselines
+from aarlab.evaluation.ledger.views import aside_in, flags_in
 from aarlab.fleet.campaign import Campaign
+from aarlab.fleet.measure_baselines import load_baselines
+from aarlab.fleet.outset import outset
+from aarlab.problems.length_control import length_control
+from aarlab.problems.publish import read_private_items
+from aarlab.report.builds import code_notes, code_rows
 from aarlab.report.claims import claim_rows, released_rows
 from aarlab.report.costs import costs
 from aarlab.report.diversity import diversity_rows
-from aarlab.report.record import (
+from aarlab.report.report_record import (
     BaselineRow,
     FlagRow,
     Report,
@@ -20,48 +39,77 @@ from aarlab.report.record import (
     Totals,
     count,
 )
-from aarlab.report.ruler import Ruler
-from aarlab.runs.testbed import Testbed
+from aarlab.testbeds.gap import AnchorScores
+from aarlab.testbeds.testbed import Testbed
 
 
 def baseline_rows(testbed: Testbed) -> tuple[BaselineRow, ...]:
     """Every measured baseline on both splits."""
-    ruler, found = Ruler(testbed), load_baselines(testbed.private)
+    anchors, found = AnchorScores(testbed), load_baselines(testbed)
     names = [key.split("/")[1] for key in found if key.startswith("feedback/")]
-    return tuple(BaselineRow(name=n, **{s: ruler.score(s, found[f"{s}/{n}"]) for s in ("feedback", "final")}) for n in names)
+    return tuple(
+        BaselineRow(
+            name=n, **{s: anchors.score(s, found[f"{s}/{n}"]) for s in ("feedback", "final")}
+        )
+        for n in names
+    )
 
 
-def build(campaign: Campaign, testbed: Testbed, evaluator: Evaluator, *, isolation: str) -> Report:
-    """The report of a campaign, as far as it has come.
+def build(
+    campaign: Campaign,
+    testbed: Testbed,
+    evaluator: Evaluator,
+    *,
+    isolation: str,
+    faults: tuple[str, ...] | None = None,
+) -> Report:
+    """The report of a campaign in its current state. `faults`: the faults that an audit found; None
+    if there was no audit.
 
     Raises:
-        Misconfigured: the ledger's chain is broken; nothing is reported from a record that was rewritten.
+        Misconfigured: the ledger's hash chain is broken, or the testbed lacks its `final` items,
+            so that nothing can be reported.
     """
     evaluator.ledger.verify()
     entries = evaluator.ledger.entries()
-    of = {kind: [e for e in entries if e.kind == kind] for kind in ("submission", "finding", "spend", "flag", "campaign")}
-    ruler = Ruler(testbed)
+    of = {
+        kind: [e for e in entries if e.kind == kind]
+        for kind in ("submission", "finding", "spend", "campaign")
+    }
+    testbed.require_whole()
+    anchors = AnchorScores(testbed)
     return Report(
         campaign=campaign.model_dump(mode="json"),
-        problem=json.loads((testbed.public / "problem.json").read_text()),
+        problem=json.loads(PublicFolder(testbed.public).card.read_text()),
         student=campaign.student,
         isolation=isolation,
-        finished=any(e.body.get("event") == "finished" for e in of["campaign"]),
-        anchors_feedback=ruler.anchors("feedback"),
-        anchors_final=ruler.anchors("final"),
+        finished=any(e.read(EventBody).event == "finished" for e in of["campaign"]),
+        anchors_feedback=anchors.anchors("feedback"),
+        anchors_final=anchors.anchors("final"),
         baselines=baseline_rows(testbed),
-        naive_tuned_setting=(testbed.private / "naive_tuned.txt").read_text().strip(),
-        claims=claim_rows(evaluator, entries, ruler),
+        naive_tuned_setting=testbed.naive_tuned.read_text().strip(),
+        lengths=length_control(read_private_items(testbed.folder)),
+        claims=claim_rows(evaluator, entries, anchors),
         told=_told(of["submission"]),
         released=released_rows(evaluator),
         diversity=diversity_rows(of["submission"], of["finding"], evaluator.code),
         researchers=_researchers(entries),
-        flags=tuple(FlagRow(at=e.at, **_flag(e)) for e in of["flag"]),
+        flags=tuple(_flag(entry, flag) for entry, flag in flags_in(entries)),
         totals=_totals(of, entries),
         costs=costs(campaign, entries),
         ledger_head=entries[-1].hash if entries else "",
         ledger_root=b64encode(evaluator.ledger.head()[1]).decode(),
-        notes=_notes(campaign, isolation),
+        faults=faults,
+        troubles=_troubles(campaign, anchors, evaluator),
+        code=code_rows(testbed, entries),
+        notes=(
+            *code_notes(testbed, evaluator, entries),
+            *_notes(campaign, isolation),
+            *_few_seeds(testbed),
+            *_unrun(campaign, entries),
+            *_refused_calls(entries),
+            *(f"{words[:1].upper()}{words[1:]}" for words in aside_in(entries).values()),
+        ),
     )
 
 
@@ -69,29 +117,30 @@ def _told(submissions: Sequence[Entry]) -> tuple[ToldRow, ...]:
     return tuple(
         ToldRow(
             at=e.at,
-            receipt=e.body["receipt"]["id"],
+            receipt=body.receipt.id,
             researcher=e.who,
-            family=Family(e.body["family"]),
-            level_pgr=count(e.body["receipt"]["level_pgr"], n=1),
+            family=body.family,
+            level_pgr=count(body.receipt.level_pgr, n=1),
         )
-        for e in submissions
-        if e.body["receipt"]["improved"]
+        for e, body in read_all(submissions, SubmissionBody)
+        if body.receipt.improved
     )
 
 
 def _researchers(entries: Sequence[Entry]) -> tuple[ResearcherRow, ...]:
     names = dict.fromkeys(e.who for e in entries if e.kind == "researcher")
-    directions = {e.who: e.body["direction"] for e in entries if e.kind == "researcher"}
+    events = [(e.who, e.read(EventBody).direction) for e in entries if e.kind == "researcher"]
+    directions = {who: direction for who, direction in events if direction is not None}
     rows = []
     for name in names:
         mine = [e for e in entries if e.who == name]
-        submitted = [e for e in mine if e.kind == "submission"]
+        submitted = [body for _, body in read_all(mine, SubmissionBody)]
         rows.append(
             ResearcherRow(
                 name=name,
-                direction=directions[name],
+                direction=directions.get(name, ""),
                 experiments=count(len(submitted)),
-                told_improvements=count(sum(e.body["receipt"]["improved"] for e in submitted)),
+                told_improvements=count(sum(body.receipt.improved for body in submitted)),
                 failures=count(_failures(mine)),
             )
         )
@@ -99,17 +148,18 @@ def _researchers(entries: Sequence[Entry]) -> tuple[ResearcherRow, ...]:
 
 
 def _failures(entries: Sequence[Entry]) -> int:
-    return sum(e.kind == "finding" and e.body["kind"] == "error" for e in entries)
+    return sum(body.kind == "error" for _, body in read_all(entries, FindingBody))
 
 
-def _flag(entry: Entry) -> dict:
-    evidence = entry.body["evidence"]
-    return {
-        "detector": entry.body["detector"],
-        "submitter": entry.body["submitter"],
-        "receipts": tuple(entry.body["receipts"]),
-        "evidence": evidence if isinstance(evidence, str) else json.dumps(evidence),
-    }
+def _flag(entry: Entry, flag: Flag) -> FlagRow:
+    evidence = flag.evidence if isinstance(flag.evidence, str) else json.dumps(flag.evidence)
+    return FlagRow(
+        at=entry.at,
+        detector=flag.detector,
+        submitter=flag.submitter,
+        receipts=flag.receipts,
+        evidence=evidence,
+    )
 
 
 def _totals(of: dict[str, list[Entry]], entries: Sequence[Entry]) -> Totals:
@@ -121,23 +171,72 @@ def _totals(of: dict[str, list[Entry]], entries: Sequence[Entry]) -> Totals:
     )
 
 
+def _unrun(campaign: Campaign, entries: Sequence[Entry]) -> Iterator[str]:
+    """Of every snapshot whose latest confirmation the machine ended, why it has no verdict, or not
+    on every target."""
+    latest: dict[str | None, EventBody | ConfirmationBody] = {}
+    for entry in entries:
+        if entry.kind == "confirmation":
+            latest[entry.read(ConfirmationBody).snapshot] = entry.read(ConfirmationBody)
+        elif entry.kind == "campaign" and (event := entry.read(EventBody)).event == COULD_NOT:
+            latest[event.snapshot] = event
+    for last in latest.values():
+        if isinstance(last, EventBody):
+            words = (
+                f"Could not be run: {last.detail} That is no verdict and no fault of the "
+                "submitter's."
+            )
+            yield f"{words} `aar confirm {campaign.name}` tries again on the same seeds."
+
+
+def _few_seeds(testbed: Testbed) -> tuple[str, ...]:
+    with np.load(testbed.anchors) as stored:
+        return note_few_seeds({"anchors": min(len(array) for array in stored.values())})
+
+
+def _troubles(campaign: Campaign, anchors: AnchorScores, evaluator: Evaluator) -> tuple[str, ...]:
+    """Sentences that say why figures of this report carry no information."""
+    small = outset(campaign.policy, evaluator.units, evaluator.ruler, fleets=0).trouble
+    return (*anchors.troubles, *([small] if small else []))
+
+
+def _refused_calls(entries: Sequence[Entry]) -> tuple[str, ...]:
+    """That model calls were refused or failed while the fleet ran, in whose words."""
+    events = (body for e, body in read_all(entries, EventBody) if e.kind == "campaign")
+    found = (e.detail for e in events if e.event.startswith("model calls "))
+    return tuple(dict.fromkeys(f"While the fleet ran, {words}." for words in found if words))
+
+
 def _notes(campaign: Campaign, isolation: str) -> tuple[str, ...]:
     notes = []
     if ": NONE" in isolation:
-        notes.append("Researchers were NOT isolated: they could read the private folder. Believe no figure of this report.")
+        notes.append(
+            "Researchers were NOT isolated: they could read the private folder. Do not trust any "
+            "figure of this report."
+        )
     if campaign.student == "double":
-        notes.append("The student is the double and measures nothing real.")
+        notes.append("The student is a test double: its figures have no meaning.")
     if campaign.kind == "scripted":
-        notes.append("The model was a script on this machine: its dollars are what such calls would cost; nobody was paid.")
+        notes.append(
+            "The model was a script on this machine: the dollars are list prices of such calls, "
+            "and were not paid."
+        )
     if campaign.data_seed == 0:
-        notes.append("Data seed 0 is the one on which hyper-parameters were chosen: its figures are optimistic.")
+        notes.append("Hyper-parameters were chosen on data seed 0, so its figures are optimistic.")
     notes.append(
-        "A confirmed method beats on final the naive method whose settings were chosen on feedback, by a one-sided test over "
-        "items and seeds, Holm-adjusted for all that were ever put to confirmation on this final (m). Another pair and "
-        "transfer problems are shown and do not decide."
+        "A confirmed method is better on final than the naive method with settings chosen on "
+        "feedback, by a one-sided test over items and seeds. The test is Holm-adjusted for all m "
+        "snapshots that were ever confirmed or tried on this final. The other pair and transfer "
+        "problems do not decide."
     )
     if not campaign.confirm_on_fresh:
-        notes.append(f"No fresh draw of the data was run. `aar confirm {campaign.name}` runs the whole gate.")
+        notes.append(
+            f"No fresh draw of the data was run. Run `aar confirm {campaign.name}` for the full "
+            "confirmation."
+        )
     if campaign.usd_per_researcher_hour is None:
-        notes.append("The machine's time has no price: no usd_per_researcher_hour was given. Costs leave it out and say so.")
+        notes.append(
+            "The costs do not include the machine's time: the campaign gives no "
+            "usd_per_researcher_hour."
+        )
     return tuple(notes)

@@ -1,30 +1,63 @@
-"""Confirmations and label sets -> rows of the report."""
+"""The report's rows of confirmations and label sets."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from aarlab.core.records import Entry, Family
-from aarlab.evaluation.confirmation_flags import STUDENT_FREE
-from aarlab.evaluation.confirmation_record import ABLATED, ConfirmationRecord, TargetResult, record_of, record_path
+from aarlab.core.entries import SubmissionBody
+from aarlab.core.records import Entry, Family, Measure
+from aarlab.evaluation.confirmation.confirmation_record import (
+    ABLATED,
+    ConfirmationRecord,
+    TargetResult,
+    record_of,
+    record_path,
+)
+from aarlab.evaluation.confirmation.submitter_flags import STUDENT_FREE
+from aarlab.evaluation.confirmation.verdict import ALPHA
 from aarlab.evaluation.evaluator import Evaluator
-from aarlab.evaluation.grade import grade
-from aarlab.evaluation.tries import Tries, tries_of
-from aarlab.evaluation.verdict import ALPHA
-from aarlab.report.record import AblationRow, ClaimRow, ElsewhereRow, ReleasedRow, Score, VotedRow, count, statistic
-from aarlab.report.ruler import Correct, Ruler
+from aarlab.evaluation.scoring.grade import grade
+from aarlab.evaluation.scoring.tries import Tries, tries_of
+from aarlab.report.report_record import (
+    AblationRow,
+    ClaimRow,
+    ElsewhereRow,
+    ReleasedRow,
+    Score,
+    VotedRow,
+    count,
+    statistic,
+)
+from aarlab.testbeds.gap import AnchorScores, Correct
 
 
-def claim_rows(evaluator: Evaluator, entries: Sequence[Entry], ruler: Ruler) -> tuple[ClaimRow, ...]:
-    """One row a snapshot that was put to confirmation, from its latest record; confirmed ones first, then by claim."""
-    latest = {e.body["snapshot"]: record_of(e) for e in entries if e.kind == "confirmation"}
+def claim_rows(
+    evaluator: Evaluator, entries: Sequence[Entry], anchors: AnchorScores
+) -> tuple[ClaimRow, ...]:
+    """One row a snapshot that was put to confirmation, from its latest record; confirmed ones
+    first, then by claim."""
+    records = [record_of(e) for e in entries if e.kind == "confirmation"]
+    latest = {record.snapshot: record for record in records}
     by_seq = {e.seq: e for e in entries if e.kind == "submission"}
     tries = tries_of(evaluator.problem)
-    rows = [(r, ruler.score("feedback", _correct(evaluator, by_seq[r.claim.ledger_seq]))) for r in latest.values()]
+    rows = [
+        (r, anchors.score("feedback", _correct(evaluator, by_seq[r.claim.ledger_seq])))
+        for r in latest.values()
+    ]
     rows.sort(key=lambda row: (row[0].verdict != "confirmed", -row[1].accuracy.estimate))
-    return tuple(_row(rank, r, claimed, evaluator, ruler, tries) for rank, (r, claimed) in enumerate(rows, start=1))
+    return tuple(
+        _row(rank, r, claimed, evaluator, anchors, tries)
+        for rank, (r, claimed) in enumerate(rows, start=1)
+    )
 
 
-def _row(rank: int, record: ConfirmationRecord, claimed: Score, evaluator: Evaluator, ruler: Ruler, tries: Tries) -> ClaimRow:
+def _row(
+    rank: int,
+    record: ConfirmationRecord,
+    claimed: Score,
+    evaluator: Evaluator,
+    anchors: AnchorScores,
+    tries: Tries,
+) -> ClaimRow:
     final, n = record.of("final"), len(evaluator.answers["final"])
     now, m_now = tries.adjusted(tries.find(evaluator.campaign, record.id), record.p)
     return ClaimRow(
@@ -34,10 +67,14 @@ def _row(rank: int, record: ConfirmationRecord, claimed: Score, evaluator: Evalu
         snapshot=record.snapshot,
         receipt=record.claim.receipt,
         claimed=claimed,
-        final=None if final is None or final.failure else ruler.score("final", _final(evaluator, final)),
+        final=None
+        if final is None or final.failure
+        else anchors.score("final", _final(evaluator, final)),
         gain=None if final is None or final.effect is None else final.effect.difference,
         voted=_voted(final, n),
-        elsewhere=tuple(_elsewhere(t) for t in record.targets if t.kind in {"fresh", "transfer", "pair"}),
+        elsewhere=tuple(
+            _elsewhere(t) for t in record.targets if t.kind in {"fresh", "transfer", "pair"}
+        ),
         ablations=tuple(_ablation(t, n) for t in record.targets if t.kind in ABLATED),
         flags=record.flags,
         beside=_beside(record),
@@ -53,10 +90,15 @@ def _row(rank: int, record: ConfirmationRecord, claimed: Score, evaluator: Evalu
 
 
 def _beside(record: ConfirmationRecord) -> str:
-    """What must be read with the verdict, or "": how much of the claim needs neither teacher nor student."""
+    """A warning beside the verdict, or "": the part of the claim that needs neither teacher nor
+    student."""
     if not record.student_free:
         return ""
-    shares = [t.remainder.share for t in record.remainders if t.remainder and t.remainder.share is not None]
+    shares = [
+        t.remainder.share
+        for t in record.remainders
+        if t.remainder and t.remainder.share is not None
+    ]
     much = f"{max(shares):.0%} of its gain over chance" if shares else "what it scores"
     return f"{STUDENT_FREE}: {much} needs neither teacher nor student"
 
@@ -88,7 +130,7 @@ def _ablation(target: TargetResult, n: int) -> AblationRow:
 
 def _correct(evaluator: Evaluator, submission: Entry) -> Correct:
     """Graded again from the stored predictions, not from a stored score."""
-    predictions = evaluator.predictions(submission.body["predictions"])
+    predictions = evaluator.predictions(submission.read(SubmissionBody).predictions)
     return grade(predictions, evaluator.answers["feedback"], sorted(predictions))
 
 
@@ -99,7 +141,7 @@ def _final(evaluator: Evaluator, final: TargetResult) -> Correct:
 
 def _elsewhere(target: TargetResult) -> ElsewhereRow:
     score = None
-    if target.accuracy is not None and target.pgr is not None:
+    if target.accuracy is not None:
         score = Score(accuracy=target.accuracy, pgr=target.pgr)
     return ElsewhereRow(
         name=target.name,
@@ -113,11 +155,11 @@ def _elsewhere(target: TargetResult) -> ElsewhereRow:
 
 
 def released_rows(evaluator: Evaluator) -> tuple[ReleasedRow, ...]:
-    """The bits-released ledgers of the label set: of `feedback`, which answers submissions, and of `final`."""
+    """The bits released about `feedback`, which answers submissions, and about `final`."""
     state, n_final = evaluator.meter.state(), len(evaluator.answers["final"])
     tries = tries_of(evaluator.problem)
     tried, answers, bits = tries.spent()
-    cap, n = state["cap_bits"], state["items"]
+    cap, n, at_cap = state["cap_bits"], state["items"], state["inflation_bound_at_cap"]
     feedback = ReleasedRow(
         labels="feedback",
         items=count(n),
@@ -126,6 +168,11 @@ def released_rows(evaluator: Evaluator) -> tuple[ReleasedRow, ...]:
         campaign_bits=statistic(state["bits_by_campaign"].get(evaluator.campaign, 0.0), n),
         cap_bits=None if cap is None else statistic(cap, n),
         inflation_bound=statistic(state["inflation_bound"], n),
+        inflation_bound_pgr=_in_pgr(evaluator, state["inflation_bound"]),
+        inflation_bound_at_cap=None if at_cap is None else statistic(at_cap, n),
+        inflation_bound_at_cap_pgr=None if at_cap is None else _in_pgr(evaluator, at_cap),
+        independent=count(state["independent_labels"]),
+        verdict_bits=statistic(state["verdict_bits"], n),
     )
     final = ReleasedRow(
         labels=f"final ({tried} snapshots tried)",
@@ -137,3 +184,11 @@ def released_rows(evaluator: Evaluator) -> tuple[ReleasedRow, ...]:
         inflation_bound=None,
     )
     return feedback, final
+
+
+def _in_pgr(evaluator: Evaluator, accuracy: float) -> Measure | None:
+    """A difference of accuracies on `feedback` in PGR; None if the anchors leave no gap."""
+    anchors = evaluator.ruler
+    if anchors.ceiling <= anchors.weak:
+        return None
+    return statistic(anchors.pgr_of_difference(accuracy), len(evaluator.ids))

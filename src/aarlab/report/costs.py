@@ -1,4 +1,5 @@
-"""Spends of the ledger -> what researchers and campaign cost: model + machine. Unknown is None, never 0."""
+"""The costs of researchers and campaign (model + machine) from the ledger. An unknown cost is
+None, never 0."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -6,28 +7,33 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from aarlab.core.budget import Budget, Spent
+from aarlab.core.entries import EventBody, SpendBody
 from aarlab.core.intervals import ratio_measure
 from aarlab.core.records import Entry, Measure
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.spends import TOKEN_KINDS, Tally
-from aarlab.report.record import CostRow, Costs, LimitRow, ModelRow, count
+from aarlab.report.report_record import CostRow, Costs, LimitRow, ModelRow, count
 
-LEAST_S = 0.001  # less is no time of which a rate could be told
+LEAST_S = 0.001  # shortest time from which a rate is computed
 
 
 def costs(campaign: Campaign, entries: Sequence[Entry]) -> Costs:
-    """What the ledger's spends amount to, by researcher, by model and in all. Who spent nothing has a row, too."""
+    """The spending in the ledger by researcher, by model and in total. A researcher without
+    spending has a row, too."""
     tallies: dict[str, Tally] = {e.who: Tally() for e in entries if e.kind == "researcher"}
     total, lost_s, down_s = Tally(), defaultdict[str, float](float), 0.0
     for entry in entries:
         if entry.kind == "spend":
-            total.add(entry.body)
-            tallies.setdefault(entry.who, Tally()).add(entry.body)
+            spend = entry.read(SpendBody)
+            total.add(spend)
+            tallies.setdefault(entry.who, Tally()).add(spend)
         elif entry.kind == "researcher":
-            lost_s[entry.who] += entry.body.get("lost_s") or 0.0
+            lost_s[entry.who] += entry.read(EventBody).lost_s or 0.0
         elif entry.kind == "campaign":
-            down_s += entry.body.get("lost_s") or 0.0
-    rows = tuple(_row(name, tally, lost_s[name], campaign.budget) for name, tally in tallies.items())
+            down_s += entry.read(EventBody).lost_s or 0.0
+    rows = tuple(
+        _row(name, tally, lost_s[name], campaign.budget) for name, tally in tallies.items()
+    )
     known = _rate(rows)
     return Costs(
         campaign=_row(campaign.name, total, sum(lost_s.values()), campaign.campaign_budget),
@@ -42,12 +48,18 @@ def costs(campaign: Campaign, entries: Sequence[Entry]) -> Costs:
 def _row(name: str, tally: Tally, lost_s: float, budget: Budget) -> CostRow:
     calls, spent = sum(tally.calls.values()), tally.spent
     model = None if tally.unpriced_calls else count(tally.model_usd, n=max(1, calls))
-    machine = None if tally.unpriced_charges or not tally.charges else count(tally.machine_usd, n=tally.charges)
+    machine = (
+        None
+        if tally.unpriced_charges or not tally.charges
+        else count(tally.machine_usd, n=tally.charges)
+    )
     usd = None if model is None or machine is None else count(spent.usd, n=tally.charges + calls)
     return CostRow(
         name=name,
         hours=count(spent.wall_s / 3600, n=max(1, tally.charges)),
-        cpu_hours=None if tally.unmeasured_charges or not tally.charges else count(spent.cpu_s / 3600, n=tally.charges),
+        cpu_hours=None
+        if tally.unmeasured_charges or not tally.charges
+        else count(spent.cpu_s / 3600, n=tally.charges),
         lost_hours=count(lost_s / 3600, n=1),
         calls=count(calls),
         interrupted=count(tally.interrupted_calls, n=max(1, calls)),
@@ -57,7 +69,9 @@ def _row(name: str, tally: Tally, lost_s: float, budget: Budget) -> CostRow:
         usd=usd,
         known_usd=count(spent.usd, n=max(1, tally.charges + calls)),
         left_out=tally.unknown,
-        usd_per_hour=None if usd is None or spent.wall_s < LEAST_S else count(usd.estimate / (spent.wall_s / 3600), n=usd.n),
+        usd_per_hour=None
+        if usd is None or spent.wall_s < LEAST_S
+        else count(usd.estimate / (spent.wall_s / 3600), n=usd.n),
         limits=tuple(_limits(spent, budget)),
     )
 
@@ -91,8 +105,8 @@ def _ran(row: CostRow) -> bool:
 
 
 def _rate(rows: Sequence[CostRow]) -> Measure | None:
-    """Dollars that are known by hours, over all researchers, with a bootstrap interval over them: how much it varies from one
-    to the next. None where nobody ran; of one researcher alone there is no interval, only the amount."""
+    """Known dollars per hour over all researchers, with a bootstrap interval over researchers.
+    None if none ran. For a single researcher the interval has no width."""
     ran = [row for row in rows if _ran(row)]
     if len(ran) < 2:
         return count(ran[0].known_usd.estimate / ran[0].hours.estimate, n=1) if ran else None

@@ -1,27 +1,45 @@
-"""How diverse a campaign's ideas were: entropy over families, and what was declared beside what words and code say."""
+"""The diversity of a campaign's ideas: entropy over families, and declared families against
+those of text and code."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import numpy as np
 
+from aarlab.core.entries import FindingBody, SubmissionBody, read_all
 from aarlab.core.records import Entry, Family
 from aarlab.core.snapshot import Files
 from aarlab.diversity.collapse import collapse_alarm
-from aarlab.diversity.entropy import across_researchers, effective, family_entropy, normalised, over_time, scaled
-from aarlab.diversity.families import Classified, classified, compare
-from aarlab.report.record import AcrossRow, DiversityRows, EntropyRow, FamilyRow, UnsupportedRow, count
+from aarlab.diversity.entropy import (
+    across_researchers,
+    effective,
+    family_entropy,
+    normalised,
+    over_time,
+    scaled,
+)
+from aarlab.diversity.families import classified, compare
+from aarlab.report.report_record import (
+    AcrossRow,
+    DiversityRows,
+    EntropyRow,
+    FamilyRow,
+    UnsupportedRow,
+    count,
+)
 
 Code = Callable[[str], Files]
-SHOWN = 20  # unsupported declarations that are listed
+SHOWN = 20  # the most unsupported declarations listed
 
 
-def diversity_rows(submissions: Sequence[Entry], findings: Sequence[Entry], code: Code) -> DiversityRows:
+def diversity_rows(
+    submissions: Sequence[Entry], findings: Sequence[Entry], code: Code
+) -> DiversityRows:
     """All about the diversity of these ideas; `code` reads a snapshot."""
-    families = _families(submissions)
+    families = [e.read(SubmissionBody).family for e in submissions]
     bits = family_entropy(families) if families else None
     across = across_researchers([(e.who, f) for e, f in zip(submissions, families, strict=True)])
-    found = _families(findings)
+    found = [e.read(FindingBody).family for e in findings]
     return DiversityRows(
         bits=bits,
         normalised=bits and scaled(bits, normalised),
@@ -34,26 +52,33 @@ def diversity_rows(submissions: Sequence[Entry], findings: Sequence[Entry], code
     )
 
 
-def _families(entries: Sequence[Entry]) -> list[Family]:
-    return [Family(e.body["family"]) for e in entries]
-
-
 def _over_time(submissions: Sequence[Entry], families: Sequence[Family]) -> tuple[EntropyRow, ...]:
     if not submissions:
         return ()
     at = np.array([datetime.fromisoformat(e.at).timestamp() for e in submissions])
     rows = over_time(at - at[0], families)
-    return tuple(EntropyRow(from_s=count(a, n=1), to_s=count(b, n=1), bits=bits) for a, b, bits in rows)
+    return tuple(
+        EntropyRow(from_s=count(a, n=1), to_s=count(b, n=1), bits=bits) for a, b, bits in rows
+    )
 
 
-def _checked(submissions: Sequence[Entry], findings: Sequence[Entry], code: Code) -> dict[str, object]:
+def _checked(
+    submissions: Sequence[Entry], findings: Sequence[Entry], code: Code
+) -> dict[str, object]:
     """Families of submissions by their code, of findings by their words."""
-    by_code: dict[str, Classified] = {}
-    for snapshot in {e.body["snapshot"] for e in submissions}:
-        by_code[snapshot] = classified(code=code(snapshot))
-    done = [(e.body["receipt"]["id"], e.who, Family(e.body["family"]), by_code[e.body["snapshot"]]) for e in submissions]
-    said = [(f"f-{e.seq:06d}", e.who, Family(e.body["family"]), _by_words(e)) for e in findings]
-    submitted, shared = (compare([(key, family, found) for key, _, family, found in rows]) for rows in (done, said))
+    told = list(read_all(submissions, SubmissionBody))
+    by_code = {
+        snapshot: classified(code=code(snapshot))
+        for snapshot in {body.snapshot for _, body in told}
+    }
+    done = [(body.receipt.id, e.who, body.family, by_code[body.snapshot]) for e, body in told]
+    said = [
+        (f"f-{e.seq:06d}", e.who, body.family, classified(title=body.title, text=body.text))
+        for e, body in read_all(findings, FindingBody)
+    ]
+    submitted, shared = (
+        compare([(key, family, found) for key, _, family, found in rows]) for rows in (done, said)
+    )
     who = {key: name for key, name, _, _ in [*done, *said]}
     rows = [
         FamilyRow(
@@ -66,9 +91,8 @@ def _checked(submissions: Sequence[Entry], findings: Sequence[Entry], code: Code
         for family in Family
     ]
     doubted = [*submitted.unsupported, *shared.unsupported]
-    listed = [UnsupportedRow(id=key, researcher=who[key], declared=a, classified=b) for key, a, b in doubted[:SHOWN]]
+    listed = [
+        UnsupportedRow(id=key, researcher=who[key], declared=a, classified=b)
+        for key, a, b in doubted[:SHOWN]
+    ]
     return {"families": tuple(rows), "unsupported": count(len(doubted)), "doubted": tuple(listed)}
-
-
-def _by_words(finding: Entry) -> Classified:
-    return classified(title=finding.body["title"], text=finding.body["text"])

@@ -1,1 +1,2 @@
-"""Whatever proposes and tests ideas. The kinds that ship are registered by `aarlab.researchers.kinds`."""
+"""Whatever proposes and tests ideas. The kinds that ship are registered by
+`aarlab.researchers.kinds`."""

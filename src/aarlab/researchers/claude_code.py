@@ -1,4 +1,5 @@
-"""Kind `claude_code`: Anthropic's Claude Code CLI, as claude-agent-sdk brings it, unattended and with the lab's tools.
+"""Kind `claude_code`: Anthropic's Claude Code CLI, as claude-agent-sdk brings it, unattended and
+with the lab's tools.
 
 Kind `scripted`: the same, driven by a model API that plays a script (`scripted_api`).
 """
@@ -12,17 +13,35 @@ from pathlib import Path
 from typing import Any
 
 from aarlab.core.errors import Misconfigured
+from aarlab.core.layout import BriefFolder
 from aarlab.researchers.bridge_config import bridge_server
-from aarlab.researchers.researcher import RESEARCHERS, Brief, Ended, Inside, Launch, Life, Options
+from aarlab.researchers.researcher import (
+    RESEARCHERS,
+    Brief,
+    Ended,
+    EndedBefore,
+    Inside,
+    Launch,
+    Life,
+    Options,
+)
 from aarlab.researchers.script import default_script, load_script
 from aarlab.sandbox.sandbox import Mount
 
 BUILT_IN = "Bash,Read,Edit,Write,Glob,Grep"
-GO_ON = "Go on with your research from where you were."
-NOTES: dict[Ended, str] = {
+GO_ON = "Continue your research from where you stopped."
+NOTES: dict[EndedBefore, str] = {
     "again": "Your turn had ended.",
-    "crashed": "You were interrupted: your program ended unexpectedly. A command that was running has not finished.",
-    "outage": "You were interrupted: the lab or the model could not be reached. It was nobody's fault of yours.",
+    "crashed": (
+        "You were interrupted: your program ended unexpectedly. A running command did not finish."
+    ),
+    "outage": (
+        "You were interrupted: the lab or the model could not be reached. This was not your fault."
+    ),
+    "refused": (
+        "This is not your first session: the model API refused to go on with the one before, so it "
+        "was left. What you did then is in your home folder and in the lab: look there first."
+    ),
 }
 OUTAGE_STATUS = (408, 429, *range(500, 600))
 SETTINGS = {"cleanupPeriodDays": 3650, "includeCoAuthoredBy": False}
@@ -37,7 +56,8 @@ ENV = {
     "DISABLE_AUTOUPDATER": "1",
     "DISABLE_TELEMETRY": "1",
     "DISABLE_ERROR_REPORTING": "1",
-    "MCP_CONNECTION_NONBLOCKING": "false",  # no first turn without the lab's tools on a busy machine
+    # no first turn without the lab's tools on a busy machine
+    "MCP_CONNECTION_NONBLOCKING": "false",
     "MCP_TIMEOUT": "300000",
     "MCP_CONNECT_TIMEOUT_MS": "300000",
     "MCP_TOOL_TIMEOUT": "600000",
@@ -55,7 +75,7 @@ MODEL_NAMES = (
 
 
 def bundled_cli() -> Path:
-    """The CLI that the wheel of claude-agent-sdk carries.
+    """The CLI in the wheel of claude-agent-sdk.
 
     Raises:
         Misconfigured: it is not installed.
@@ -64,7 +84,10 @@ def bundled_cli() -> Path:
     for folder in (found.submodule_search_locations or ()) if found else ():
         if (cli := Path(folder) / "_bundled" / "claude").is_file():
             return cli
-    raise Misconfigured("Researchers of kind claude_code need the Claude Code CLI. Install it: pip install 'aarlab[claude]'.")
+    raise Misconfigured(
+        "Researchers of kind claude_code need the Claude Code CLI. Install it: pip install "
+        "'aarlab[claude]'."
+    )
 
 
 class ClaudeCode:
@@ -74,7 +97,7 @@ class ClaudeCode:
         self._options = options
 
     def require(self) -> None:
-        """Raises Misconfigured where the CLI is missing. Its key is the gateway's matter."""
+        """Raises Misconfigured if the CLI is missing. The gateway checks the API key."""
         bundled_cli()
 
     def mounts(self) -> tuple[Mount, ...]:
@@ -83,16 +106,26 @@ class ClaudeCode:
 
     def prepare(self, folder: Path, brief: Brief) -> None:
         """The prompts, and the configuration of the lab's tools."""
-        (folder / "brief.json").write_text(brief.model_dump_json(indent=1))
-        (folder / "prompt.md").write_text(brief.prompt or brief.direction)
-        (folder / "go_on.md").write_text(brief.go_on or GO_ON)
-        (folder / "mcp.json").write_text(json.dumps({"mcpServers": bridge_server()}, indent=1))
-        (folder / "settings.json").write_text(json.dumps(SETTINGS))
+        made = BriefFolder(folder)
+        made.brief.write_text(brief.model_dump_json(indent=1))
+        made.prompt.write_text(brief.prompt or brief.direction)
+        made.go_on.write_text(brief.go_on or GO_ON)
+        made.mcp.write_text(json.dumps({"mcpServers": bridge_server()}, indent=1))
+        made.settings.write_text(json.dumps(SETTINGS))
 
     def launch(self, inside: Inside, life: Life) -> Launch:
-        """The CLI in print mode; `claude_session` sees whether it begins or goes on."""
+        """The CLI in print mode; `claude_session` decides whether to begin or to resume the
+        session."""
         brief = Path(inside.brief)
-        session = ("--session", life.session, "--first", str(brief / "prompt.md"), "--again", str(brief / "go_on.md"))
+        files = BriefFolder(brief)
+        session = (
+            "--session",
+            life.session,
+            "--first",
+            str(files.prompt),
+            "--again",
+            str(files.go_on),
+        )
         note = ("--note", NOTES.get(life.ended, "")) if life.ended else ()
         limits = ("--max-turns", str(self._options.max_turns)) if self._options.max_turns else ()
         cli = (
@@ -101,8 +134,8 @@ class ClaudeCode:
             *("--output-format", "stream-json", "--verbose"),
             *("--model", self._options.model, *limits),
             *("--permission-mode", "bypassPermissions", "--tools", BUILT_IN),
-            *("--setting-sources", "", "--settings", str(brief / "settings.json")),
-            *("--mcp-config", str(brief / "mcp.json"), "--strict-mcp-config"),
+            *("--setting-sources", "", "--settings", str(files.settings)),
+            *("--mcp-config", str(files.mcp), "--strict-mcp-config"),
         )
         module = (sys.executable, "-m", "aarlab.researchers.claude_session", *session, *note, "--")
         return Launch(argv=(*module, *cli), env=self._env(inside))
@@ -117,23 +150,31 @@ class ClaudeCode:
         result = next((e for e in reversed(events) if e.get("type") == "result"), None)
         init = next((e for e in reversed(events) if e.get("subtype") == "init"), {})
         servers = init.get("mcp_servers")
-        if isinstance(servers, list) and any(isinstance(s, dict) and s.get("status") == "failed" for s in servers):
-            return "outage"  # it would work on without the lab's tools
+        if isinstance(servers, list) and any(
+            isinstance(s, dict) and s.get("status") == "failed" for s in servers
+        ):
+            return "outage"  # the CLI would continue without the lab's tools
         if result is None:
             return "crashed"
         status = result.get("api_error_status")
         if status == 402:
             return "spent"
-        if status in OUTAGE_STATUS or (result.get("terminal_reason") == "api_error" and status is None):
+        if status in OUTAGE_STATUS or (
+            result.get("terminal_reason") == "api_error" and status is None
+        ):
             return "outage"
-        return "crashed" if result.get("terminal_reason") == "api_error" or returncode not in (0, 1) else "again"
+        return (
+            "crashed"
+            if result.get("terminal_reason") == "api_error" or returncode not in (0, 1)
+            else "again"
+        )
 
 
 class Scripted(ClaudeCode):
-    """Claude Code without a model. The fleet starts the API that plays `Options.script`."""
+    """Claude Code driven by a scripted model API, which the fleet starts with `Options.script`."""
 
     def require(self) -> None:
-        """Raises Misconfigured where the CLI is missing or the script cannot be played."""
+        """Raises Misconfigured if the CLI is missing or the script cannot be read."""
         super().require()
         load_script(Path(self._options.script) if self._options.script else default_script())
 
@@ -143,9 +184,15 @@ RESEARCHERS.add("scripted")(Scripted)
 
 
 def inside_env(inside: Inside) -> dict[str, str]:
-    """What a program inside needs to find its way: its home, the lab, the data, and `python` and `aar` on its path."""
+    """Environment of a program in the sandbox: home, lab socket, data, and `python` and `aar` on
+    PATH."""
     path = os.pathsep.join([str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin"])
-    return {"HOME": inside.home, "AAR_GATE_SOCKET": inside.socket, "LAB_DATA": inside.data, "PATH": path}
+    return {
+        "HOME": inside.home,
+        "AAR_GATE_SOCKET": inside.socket,
+        "LAB_DATA": inside.data,
+        "PATH": path,
+    }
 
 
 def _events(tail: str) -> Iterator[dict[str, Any]]:

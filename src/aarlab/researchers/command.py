@@ -1,22 +1,25 @@
-"""Kind `command`: any other agent command line that speaks MCP, described by a template; some are presets.
+"""Kind `command`: any other agent command line that speaks MCP, described by a template; some are
+presets.
 
-The presets are YAML files beside this module. `claude` was run against a scripted model API; `codex` and `gemini` are UNTESTED:
-they are written from the manuals of these programs, and nobody has run them here.
+The presets are the YAML files in presets/. Each was tested with the real program, in the version
+that `TESTED` names, against a scripted model API (`make test-agents`).
 """
 
 import json
 import re
-import shutil
 import sys
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-
-import yaml
+from typing import Literal, NamedTuple
 
 from aarlab.core.errors import Misconfigured
-from aarlab.core.records import validated
+from aarlab.core.layout import BriefFolder
+from aarlab.core.settings import expanded
+from aarlab.core.strict_yaml import read_record
 from aarlab.researchers.bridge_config import bridge_server
 from aarlab.researchers.claude_code import GO_ON, NOTES, inside_env
+from aarlab.researchers.program_files import ProgramFiles, program_files
 from aarlab.researchers.researcher import (
     BRIEF,
     DATA,
@@ -35,28 +38,61 @@ from aarlab.researchers.researcher import (
 from aarlab.sandbox.sandbox import Mount
 
 PRESETS = Path(__file__).parent / "presets"
-UNTESTED = ("codex", "gemini")
-PLACEHOLDERS = ("prompt", "model", "session", "home", "brief", "data", "mcp_config", "python", "socket", "gate")
-LAST_WORDS = 4000  # characters in which the cause of an end is looked for
+
+
+class Package(NamedTuple):
+    """What brings a preset's program, in the version that was tested with it."""
+
+    installer: Literal["npm", "pip"]
+    name: str
+    version: str
+
+
+TESTED = {  # by preset; `make test-agents` installs them; Claude's comes with the SDK
+    "claude": Package("npm", "@anthropic-ai/claude-code", "2.1."),
+    "codex": Package("npm", "@openai/codex", "0.171.0"),
+    "gemini": Package("npm", "@google/gemini-cli", "0.61.0"),
+    "opencode": Package("npm", "opencode-ai", "1.18.33"),
+    "mini-swe-agent": Package("pip", "mini-swe-agent", "2.4.6"),
+}
+PLACEHOLDERS = (
+    "prompt",
+    "model",
+    "session",
+    "home",
+    "brief",
+    "data",
+    "mcp_config",
+    "python",
+    "socket",
+    "gate",
+)
+# names of places inside the sandbox, which are not known here
+_INSIDE = re.compile(rf"\{{(?:{'|'.join(set(PLACEHOLDERS) - {'python', 'model'})})\}}")
+LAST_WORDS = 4000  # characters of output in which the cause of an exit is looked for
 _SPENT = re.compile(r"\b402\b.*\bspent\b|budget.*\bis spent\b", re.IGNORECASE | re.DOTALL)
 _OUTAGE = re.compile(
-    r"(status|error|code)\D{0,20}(429|5\d\d)\b|overloaded|rate.?limit|connection (refused|reset|error|closed)|ECONNRE",
+    r"(status|error|code)\D{0,20}(429|5\d\d)\b|overloaded|rate.?limit|connection "
+    r"(refused|reset|error|closed)|ECONNRE",
     re.IGNORECASE,
 )
 
 
 def preset(name: str) -> CommandTemplate:
-    """A template that ships.
+    """The preset template of that name.
 
     Raises:
-        Misconfigured: there is none of that name.
+        Misconfigured: there is no such preset.
     """
     path = PRESETS / f"{name}.yaml"
     known = sorted(p.stem for p in PRESETS.glob("*.yaml"))
     if name not in known:
-        words = f"There is no preset '{name}' of an agent command. Known: {', '.join(known)}; or give a template."
+        words = (
+            f"There is no command preset '{name}'. Use one of {', '.join(known)}, or give a "
+            "template."
+        )
         raise Misconfigured(words, name=name)
-    return validated(CommandTemplate, yaml.safe_load(path.read_text()), str(path))
+    return read_record(CommandTemplate, path)
 
 
 @RESEARCHERS.add("command")
@@ -77,55 +113,98 @@ class Command:
             Misconfigured: the campaign names none.
         """
         if self._template is None:
-            raise Misconfigured("Researchers of kind command need a command: a preset's name, or a template with its argv.")
+            raise Misconfigured(
+                "Researchers of kind command need options.command: a preset's name, or a template "
+                "with argv."
+            )
         return self._template
 
     def require(self) -> None:
-        """Raises Misconfigured where no command is named, a placeholder is misspelled, or a program or path is missing."""
+        """Raises Misconfigured: no command is named, a placeholder is misspelled, or a path is
+        missing."""
         _spelled(self.template)
-        untested = f" (The preset {self._name} is untested: nobody has run it here.)" if self._name in UNTESTED else ""
         program = self.template.argv[0]
-        if self._found(program) is None:
-            raise Misconfigured(f"There is no program '{program}' here. Install it, or give its path.{untested}")
-        for path in self.template.programs:
-            if not Path(path).exists():
-                raise Misconfigured(f"There is no '{path}' to mount. Correct `programs` of the command.{untested}")
+        if self._program(program) is None:
+            raise Misconfigured(
+                f"The program '{program}' is not installed. Install it{self._package()}, or give "
+                "its path."
+            )
+        for path in self._programs():
+            if not path.exists():
+                raise Misconfigured(
+                    f"The path '{path}' does not exist. Correct `programs` of the command."
+                )
 
-    @staticmethod
-    def _found(program: str) -> str | None:
-        return shutil.which(program)
+    def _program(self, word: str) -> ProgramFiles | None:
+        """The program that a template's first word names: here, or where a placeholder names a
+        place inside the sandbox, as it stands."""
+        word = word.replace("{python}", sys.executable).replace("{model}", self._options.model)
+        if word == sys.executable or _INSIDE.search(word):
+            return ProgramFiles((word,), ())
+        return program_files(str(expanded(word, "command.argv")))
+
+    def _programs(self) -> list[Path]:
+        return [expanded(path, "command.programs") for path in self.template.programs]
+
+    def _package(self) -> str:
+        """The package that brings a preset's program, in brackets."""
+        package = TESTED.get(self._name or "")
+        return f" ({package.installer} install {package.name})" if package else ""
 
     def mounts(self) -> tuple[Mount, ...]:
-        """The paths that the template names, and the program itself where it does not come with the system."""
-        paths = [Path(p) for p in self.template.programs]
-        found = self._found(self.template.argv[0])
-        if found and not Path(found).is_relative_to("/usr") and not any(Path(found).is_relative_to(p) for p in paths):
-            paths.append(Path(found))
+        """The paths that the template names, and those that its program needs."""
+        found, named = self._program(self.template.argv[0]), self._programs()
+        needed = [] if found is None else found.paths
+        paths = named + [p for p in needed if not any(p.is_relative_to(n) for n in named)]
         return tuple(Mount(p, str(p)) for p in paths)
 
     def prepare(self, folder: Path, brief: Brief) -> None:
         """The prompts, an MCP configuration in the usual form, and the template's own files."""
-        (folder / "brief.json").write_text(brief.model_dump_json(indent=1))
-        (folder / "prompt.md").write_text(brief.prompt or brief.direction)
-        (folder / "go_on.md").write_text(brief.go_on or GO_ON)
-        (folder / "mcp.json").write_text(json.dumps({"mcpServers": bridge_server()}, indent=1))
+        made = BriefFolder(folder)
+        made.brief.write_text(brief.model_dump_json(indent=1))
+        made.prompt.write_text(brief.prompt or brief.direction)
+        made.go_on.write_text(brief.go_on or GO_ON)
+        made.mcp.write_text(json.dumps({"mcpServers": bridge_server()}, indent=1))
+        self._write(self.template.files, folder)
+        self._write(self.template.home_files, made.home)
+
+    def _write(self, files: Mapping[str, str], folder: Path) -> None:
         inside = Inside(home=HOME, brief=BRIEF, data=DATA, socket=f"{GATE}/{SOCKET_NAME}")
-        for name, text in self.template.files.items():
+        for name, text in files.items():
             path = folder / name
             if not path.resolve().is_relative_to(folder.resolve()):
-                raise Misconfigured(f"The command's file '{name}' leads out of the brief. Use a plain relative path.")
+                raise Misconfigured(
+                    f"The command's file '{name}' is outside its folder. Use a plain relative path."
+                )
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(self._filled(text, inside, ""))
 
     def launch(self, inside: Inside, life: Life) -> Launch:
-        """`argv`, or `resume_argv` once the session was begun; `prompted` puts the prompt in."""
+        """`argv`, or `resume_argv` if the session was begun; `prompted` inserts the prompt."""
         begun = life.begun and self.template.resume_argv is not None
-        argv = self.template.resume_argv if begun and self.template.resume_argv else self.template.argv
-        found = (self._found(argv[0]) or argv[0], *argv[1:])
-        prompt = Path(inside.brief) / ("go_on.md" if begun else "prompt.md")
-        note = ("--note", NOTES.get(life.ended, "")) if begun and life.ended else ()
-        module = (sys.executable, "-m", "aarlab.researchers.prompted", "--prompt", str(prompt), *note, "--")
-        env = {name: self._filled(text, inside, life.session) for name, text in self.template.env.items()}
+        argv = (
+            self.template.resume_argv if begun and self.template.resume_argv else self.template.argv
+        )
+        program = self._program(argv[0])
+        found = (*((argv[0],) if program is None else program.argv), *argv[1:])
+        files = BriefFolder(Path(inside.brief))
+        prompt = files.go_on if begun else files.prompt
+        noted = life.ended is not None and (begun or life.ended == "refused")
+        note = ("--note", NOTES.get(life.ended, "")) if noted and life.ended else ()
+        module = (
+            sys.executable,
+            "-m",
+            "aarlab.researchers.prompted",
+            "--prompt",
+            str(prompt),
+            *note,
+            *(("--home", str(files.home)) if self.template.home_files else ()),
+            "--",
+        )
+        env = {
+            name: self._filled(text, inside, life.session)
+            for name, text in self.template.env.items()
+        }
         words = tuple(self._filled(word, inside, life.session) for word in found)
         return Launch(argv=(*module, *words), env={**inside_env(inside), **env})
 
@@ -136,7 +215,7 @@ class Command:
             "home": inside.home,
             "brief": inside.brief,
             "data": inside.data,
-            "mcp_config": f"{inside.brief}/mcp.json",
+            "mcp_config": str(BriefFolder(Path(inside.brief)).mcp),
             "python": sys.executable,
             "socket": inside.socket,
         }
@@ -145,7 +224,8 @@ class Command:
         return text
 
     def ended(self, returncode: int, tail: str) -> Ended:
-        """In order, with more to do, unless the last words name a budget, or an API that failed."""
+        """ "again" (an orderly exit), unless the last output names a spent budget or a failed
+        API."""
         if returncode == 0:
             return "again"
         words = tail[-LAST_WORDS:]
@@ -153,9 +233,18 @@ class Command:
 
 
 def _spelled(template: CommandTemplate) -> None:
-    """Raises Misconfigured where `{...}` is nearly a placeholder. Other braces are the program's own matter."""
-    texts = (*template.argv, *(template.resume_argv or ()), *template.env.values(), *template.files.values())
+    """Raises Misconfigured if `{...}` is close to a placeholder's name. Other braces are left as
+    they are."""
+    texts = (
+        *template.argv,
+        *(template.resume_argv or ()),
+        *template.env.values(),
+        *template.files.values(),
+        *template.home_files.values(),
+    )
     for word in re.findall(r"\{(\w+)\}", " ".join(texts)):
         like = get_close_matches(word, PLACEHOLDERS, n=1, cutoff=0.75)
         if word not in PLACEHOLDERS and like:
-            raise Misconfigured(f"'{{{word}}}' in the command is replaced by nothing. Did you mean '{{{like[0]}}}'?")
+            raise Misconfigured(
+                f"'{{{word}}}' in the command is not a placeholder. Write '{{{like[0]}}}'."
+            )

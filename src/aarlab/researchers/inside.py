@@ -1,9 +1,11 @@
-"""`python -m aarlab.researchers.inside --socket S [--port P] -- ARGV`: what stands between a sandbox and a program in it.
+"""`python -m aarlab.researchers.inside --socket S [--port P] -- ARGV`: runs a researcher's program
+in its sandbox.
 
-127.0.0.1:P (0: a free port) inside becomes the gateway's unix socket; `{gate}` in the program's arguments and environment
-becomes that address. The end of our stdin asks the program to stop: SIGINT, GRACE_S seconds, SIGKILL to all. We end as it did
-(128 + n for a signal n), and nothing that it left behind lives longer. Standard library alone, as one of these runs beside
-every researcher.
+It forwards 127.0.0.1:P (0: a free port) to the gateway's unix socket, and replaces `{gate}` in the
+program's arguments and environment by that address. When stdin ends, it stops the program: SIGINT,
+a pause of GRACE_S seconds, SIGKILL to all descendants. Its exit status is that of the program (128
++ n for signal n), and no descendant survives it. It uses the standard library alone, because one
+such process runs beside every researcher.
 """
 
 import argparse
@@ -20,15 +22,15 @@ from pathlib import Path
 
 from aarlab.core.settings import environment
 
-GRACE_S = 10.0  # between being asked to stop and being killed
+GRACE_S = 10.0  # between SIGINT and SIGKILL
 GATE_S, GATE_POLL_S = 30.0, 0.1  # how long a connection waits for a gateway that is being restarted
 CHUNK = 1 << 16
 STACK = 1 << 18  # bytes of each thread
 GATE = "{gate}"
-_SET_CHILD_SUBREAPER = 36  # prctl: orphans among our descendants become our children
+_SET_CHILD_SUBREAPER = 36  # prctl: orphaned descendants become children of this process
 
 
-# --- the forwarder -------------------------------------------------------------------------------------------------------
+# --- the forwarder --------------------------------------------------------------------------------
 
 
 def listen(port: int) -> socket.socket:
@@ -39,7 +41,8 @@ def listen(port: int) -> socket.socket:
 
 
 def forward(listener: socket.socket, path: str) -> None:
-    """Hand every connection on to the unix socket at `path`, which may be replaced meanwhile; until the listener is closed."""
+    """Forward every connection to the unix socket at `path`, which may be replaced, until the
+    listener is closed."""
     while True:
         try:
             near, _ = listener.accept()
@@ -49,7 +52,7 @@ def forward(listener: socket.socket, path: str) -> None:
 
 
 def _connect(near: socket.socket, path: str) -> None:
-    """Both directions of one connection."""
+    """Forward both directions of one connection."""
     far = _reach(path)
     if far is None:
         near.close()
@@ -64,7 +67,8 @@ def _connect(near: socket.socket, path: str) -> None:
 
 
 def _reach(path: str) -> socket.socket | None:
-    """A connection to the gateway, waiting for one that is being restarted; None if it does not come back."""
+    """A connection to the gateway. Waits up to GATE_S seconds for a gateway that restarts; then
+    None."""
     until = time.monotonic() + GATE_S
     while True:
         far = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -79,7 +83,8 @@ def _reach(path: str) -> socket.socket | None:
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:
-    """Bytes from one to the other; an end is handed on as an end, and the other direction goes on. A reset ends both."""
+    """Copy bytes from `source` to `sink`. An end of file closes this direction only; a reset
+    closes both."""
     try:
         while chunk := source.recv(CHUNK):
             sink.sendall(chunk)
@@ -90,25 +95,25 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
                 end.shutdown(socket.SHUT_RDWR)
 
 
-# --- the program ---------------------------------------------------------------------------------------------------------
+# --- the program ----------------------------------------------------------------------------------
 
 
 def start(argv: list[str], address: str) -> subprocess.Popen[bytes]:
-    """The program, in a process group of its own and with nothing on its stdin."""
+    """Start the program in its own process group, with an empty stdin."""
     env = {name: value.replace(GATE, address) for name, value in environment().items()}
     given = [word.replace(GATE, address) for word in argv]
     return subprocess.Popen(given, env=env, stdin=subprocess.DEVNULL, process_group=0)
 
 
 class Stop:
-    """Asks the program to stop, once, and kills all that is left after GRACE_S."""
+    """Sends SIGINT to the program once, and SIGKILL to all that remain after `grace_s` seconds."""
 
     def __init__(self, pid: int, grace_s: float) -> None:
         self._pid, self._grace_s = pid, grace_s
         self._once = threading.Lock()
 
     def ask(self, *_: object) -> None:
-        """Also a signal handler."""
+        """Stop the program; can be used as a signal handler."""
         if not self._once.acquire(blocking=False):
             return
         with contextlib.suppress(ProcessLookupError):
@@ -126,12 +131,13 @@ class Stop:
 
 
 def adopt_orphans() -> None:
-    """From now on what our descendants leave behind becomes our child, and can be found and ended."""
+    """Make orphaned descendants children of this process, so that they can be found and killed."""
     ctypes.CDLL(None, use_errno=True).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def wait_for(pid: int) -> int:
-    """The exit status of one child, as a shell would tell it; orphans that end meanwhile are reaped."""
+    """Wait for one child and return its exit status as a shell does; reap orphans that end
+    meanwhile."""
     while True:
         ended, status = os.wait()
         if ended == pid:
@@ -140,7 +146,7 @@ def wait_for(pid: int) -> int:
 
 
 def children() -> list[int]:
-    """Our own children, ended ones included."""
+    """Process ids of this process's children, including ended ones."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError, ValueError, IndexError):
@@ -150,7 +156,8 @@ def children() -> list[int]:
 
 
 def kill_children() -> None:
-    """SIGKILL to our children. What they leave behind comes to us, see `end_all`."""
+    """Send SIGKILL to all children. Their own children become children of this process
+    (`end_all`)."""
     for pid in children():
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -166,16 +173,23 @@ def end_all() -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--socket", required=True, help="the gateway's unix socket; connected to anew for every connection")
+    parser.add_argument(
+        "--socket",
+        required=True,
+        help="the gateway's unix socket; opened again for every connection",
+    )
     parser.add_argument("--port", type=int, default=0, help="on 127.0.0.1; 0 picks a free one")
-    parser.add_argument("--grace", type=float, default=GRACE_S, help="seconds from the end of stdin to SIGKILL")
+    parser.add_argument(
+        "--grace", type=float, default=GRACE_S, help="seconds from the end of stdin to SIGKILL"
+    )
     parser.add_argument("argv", nargs="+", help="the program")
     a = parser.parse_args()
     threading.stack_size(STACK)
     listener = listen(a.port)
     threading.Thread(target=forward, args=(listener, a.socket), daemon=True).start()
     adopt_orphans()
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a script's background job ignores it, and so would the program
+    # a script's background job ignores it, and so would the program
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         program = start(a.argv, f"http://127.0.0.1:{listener.getsockname()[1]}")
     except OSError as error:
@@ -193,4 +207,4 @@ def main() -> int:
 if __name__ == "__main__":
     status = main()
     sys.stdout.flush()
-    os._exit(status)  # threads of open connections are not waited for
+    os._exit(status)  # do not wait for the threads of open connections

@@ -1,10 +1,13 @@
-"""A script for a model API: turns of words and tool calls, and faults. The next turn follows from the conversation alone.
+"""A script for a model API: turns (text and tool calls) and faults. The conversation alone decides
+the next turn.
 
-Each tool call carries the number of its turn in its id, which agents send back with every request: so the turn after the last
-one that was answered is due. A call that was interrupted is played again.
+Each tool call has the number of its turn in its id. Agents send the ids back with every request, so
+the API finds the last turn that was answered and plays the next. An interrupted call is played
+again.
 
-In all texts `<<name>>` is replaced: by the last match of the pattern `find[name]` in the results of earlier calls, by one of
-`choose[name]` (always the same for one agent and round), `<<turn>>`, or `<<round>>` (how often the loop was begun anew).
+In all texts `<<name>>` is replaced by the last match of the pattern `find[name]` in the results of
+earlier calls, or by one of `choose[name]` (always the same for one agent and round). `<<turn>>` is
+the turn's number, and `<<round>>` is how often the loop has started again.
 """
 
 import json
@@ -14,18 +17,21 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-import yaml
 from pydantic import Field, field_validator, model_validator
 
-from aarlab.core.errors import Misconfigured
-from aarlab.core.records import Record, validated
+from aarlab.core.records import Record
+from aarlab.core.strict_yaml import read_record
 
 Seconds = Annotated[float, Field(ge=0, le=86_400, strict=False)]
 Count = Annotated[int, Field(ge=0)]
 _ID = re.compile(r"^toolu_(\d+)_\d+_\d+$")  # turn, number of the request's messages, place
 _PLACE = re.compile(r"<<(\w+)>>")
-_INTERRUPTED = re.compile(r"^\[[^\]]*interrupted")  # what an agent writes as the result of a call that it did not finish
-_FILLER = "No response requested."  # what Claude Code puts between a request that was broken off and the next
+# the results that an agent sends for a call that was interrupted: after a kill, and after a stop
+_INTERRUPTED = re.compile(
+    r"^(\[[^\]]*interrupted|The user doesn't want to proceed with this tool use)"
+)
+# Claude Code sends it between an interrupted request and the next one
+_FILLER = "No response requested."
 CHARACTERS_PER_TOKEN = 4
 
 
@@ -37,7 +43,8 @@ class Call(Record):
 
 
 class Usage(Record):
-    """What the API says that a turn cost; counted from the texts where it is not given."""
+    """Token counts that the API reports for a turn; where they are not given, they are counted
+    from the texts."""
 
     input_tokens: Count | None = None
     output_tokens: Count | None = None
@@ -46,16 +53,17 @@ class Usage(Record):
 
 
 class Turn(Record):
-    """What is said and called in one answer. One without calls ends the agent's turn."""
+    """Text and tool calls of one answer. An answer without calls ends the agent's turn."""
 
     say: str = ""
     calls: Annotated[tuple[Call, ...], Field(strict=False)] = ()
     usage: Usage = Usage()
-    pause_s: Seconds = 0.0  # before it is answered
+    pause_s: Seconds = 0.0  # before the answer is sent
 
 
 class Fault(Record):
-    """What goes wrong, `times` times for each agent, when a turn (counted from 0, loops included) is asked for."""
+    """A fault that is played `times` times for each agent when a turn (counted from 0, loops
+    included) is due."""
 
     turn: Count
     kind: Literal["status", "cut", "hang"] = "status"
@@ -67,11 +75,14 @@ class Fault(Record):
 
 
 class Script(Record):
-    """See the module's docstring. After the last turn comes turn `loop`; without one there is nothing more to say."""
+    """See the module's docstring. After the last turn, turn `loop` follows; without `loop` the
+    script ends."""
 
     turns: Annotated[tuple[Turn, ...], Field(min_length=1, strict=False)]
     find: dict[str, str] = Field(default_factory=dict)
-    choose: dict[str, Annotated[tuple[str, ...], Field(min_length=1, strict=False)]] = Field(default_factory=dict)
+    choose: dict[str, Annotated[tuple[str, ...], Field(min_length=1, strict=False)]] = Field(
+        default_factory=dict
+    )
     loop: Count | None = None
     faults: Annotated[tuple[Fault, ...], Field(strict=False)] = ()
 
@@ -90,25 +101,34 @@ class Script(Record):
     @model_validator(mode="after")
     def _loop_in_turns(self) -> "Script":
         if self.loop is not None and self.loop >= len(self.turns):
-            raise ValueError(f"loop {self.loop} must be one of the {len(self.turns)} turns, counted from 0")
+            raise ValueError(
+                f"loop {self.loop} must be one of the {len(self.turns)} turns, counted from 0"
+            )
         return self
 
-    def next(self, body: Mapping[str, Any], who: str) -> "Spoken":
-        """What is due in answer to a request's body. One that offers no tools asks something else, and is told nothing."""
+    def next(self, body: Mapping[str, Any], who: str, tokens: int | None = None) -> "Spoken":
+        """The answer to a request's `messages` and `tools`, which took so many tokens (None: they
+        are counted). A request without tools is not part of the script; its answer is empty."""
+        tokens = tokens_in(body) if tokens is None else tokens
         if not body.get("tools"):
-            return Spoken(-1, "Nothing.", (), Usage(), 0.0, tokens_in(body))
+            return Spoken(-1, "Nothing.", (), Usage(), 0.0, tokens)
         number = self._due(body["messages"])
         at, begun = self._place(number)
         if at is None:
-            return Spoken(number, "The script has ended.", (), Usage(), 0.0, tokens_in(body))
+            return Spoken(number, "The script has ended.", (), Usage(), 0.0, tokens)
         turn = self.turns[at]
-        values = {"turn": str(number), "round": str(begun), **self._chosen(who, begun), **self._found(body["messages"])}
+        values = {
+            "turn": str(number),
+            "round": str(begun),
+            **self._chosen(who, begun),
+            **self._found(body["messages"]),
+        }
         calls = tuple(Call(tool=c.tool, input=_filled(c.input, values)) for c in turn.calls)
-        counts = tokens_in(body), len(body["messages"])
+        counts = tokens, len(body["messages"])
         return Spoken(number, _filled(turn.say, values), calls, turn.usage, turn.pause_s, *counts)
 
     def _place(self, number: int) -> tuple[int | None, int]:
-        """(which of the turns it is, how often the loop was begun anew)."""
+        """(index of the turn, how often the loop has started again)."""
         if number < len(self.turns):
             return number, 0
         if self.loop is None:
@@ -121,7 +141,11 @@ class Script(Record):
         for message in messages:
             if not isinstance(message, dict) or message.get("role") != "assistant":
                 continue
-            ids = [b["id"] for b in _blocks(message) if b.get("type") == "tool_use" and _ID.match(str(b.get("id")))]
+            ids = [
+                b["id"]
+                for b in _blocks(message)
+                if b.get("type") == "tool_use" and _ID.match(str(b.get("id")))
+            ]
             if ids:
                 numbers = [int(_ID.match(i)[1]) for i in ids]  # type: ignore[index]
                 done = all(i in results and not _INTERRUPTED.match(results[i]) for i in ids)
@@ -147,7 +171,8 @@ class Script(Record):
 
 
 class Spoken(NamedTuple):
-    """One turn, filled in. `turn` is its number, loops included; -1 for what is none."""
+    """One turn with its texts filled in. `turn` is its number, loops included; -1 if it is not a
+    turn."""
 
     turn: int
     say: str
@@ -157,48 +182,42 @@ class Spoken(NamedTuple):
     input_tokens: int
     messages: int = 0  # of the request
 
-    def message(self, model: str) -> dict[str, Any]:
-        """The answer as the API words it."""
-        content: list[dict[str, Any]] = [{"type": "text", "text": self.say}] if self.say else []
-        for n, call in enumerate(self.calls):
-            content.append(
-                {"type": "tool_use", "id": f"toolu_{self.turn}_{self.messages}_{n}", "name": call.tool, "input": call.input}
-            )
+    @property
+    def id(self) -> str:
+        """Of the answer."""
+        return f"msg_{self.turn}_{self.messages}_{self.input_tokens}"
+
+    def call_id(self, number: int) -> str:
+        """Of one of its calls, from which the turn is found again."""
+        return f"toolu_{self.turn}_{self.messages}_{number}"
+
+    def counted(self, content: object) -> dict[str, int]:
+        """Its tokens: as the script says, or counted from the texts."""
         counted = {"input_tokens": self.input_tokens, "output_tokens": tokens_in(content)}
-        said = self.usage.model_dump(exclude_none=True)
-        return {
-            "id": f"msg_{self.turn}_{self.messages}_{self.input_tokens}",
-            "type": "message",
-            "role": "assistant",
-            "model": model,
-            "content": content,
-            "stop_reason": "tool_use" if self.calls else "end_turn",
-            "stop_sequence": None,
-            "usage": counted | said,
-        }
+        return counted | self.usage.model_dump(exclude_none=True)
 
 
 def tokens_in(thing: Any) -> int:
-    """About how many tokens a request or an answer has: its characters as JSON over CHARACTERS_PER_TOKEN, at least 1."""
+    """Approximate number of tokens: the characters as JSON divided by CHARACTERS_PER_TOKEN, at
+    least 1."""
     return max(1, len(json.dumps(thing)) // CHARACTERS_PER_TOKEN)
 
 
 def default_script() -> Path:
-    """The one that ships: an experiment from reading the forum to sharing a finding, and another in each further life."""
+    """The built-in script: one experiment, from reading the forum to sharing a finding, in each
+    incarnation."""
     return Path(__file__).parent / "scripts" / "experiment.yaml"
 
 
 def load_script(path: Path) -> Script:
-    """A script from its file.
+    """Read a script from its file.
 
     Raises:
-        Misconfigured: it cannot be read, or something in it is unknown or out of range.
+        Misconfigured: the file cannot be read, or a field is unknown or out of range.
     """
-    try:
-        fields = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise Misconfigured(f"Cannot read the script {path}: {error}. Name a YAML file with a list `turns`.") from error
-    return validated(Script, fields, str(path))
+    return read_record(
+        Script, path, remedy="Name a YAML file with a list `turns`.", what="the script"
+    )
 
 
 def _blocks(message: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -208,7 +227,11 @@ def _blocks(message: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _said(message: Mapping[str, Any]) -> str:
     content = message.get("content")
-    return content if isinstance(content, str) else "".join(str(b.get("text") or "") for b in _blocks(message)).strip()
+    return (
+        content
+        if isinstance(content, str)
+        else "".join(str(b.get("text") or "") for b in _blocks(message)).strip()
+    )
 
 
 def _results(messages: list[Any]) -> Iterator[tuple[str, str]]:
@@ -218,11 +241,14 @@ def _results(messages: list[Any]) -> Iterator[tuple[str, str]]:
             if block.get("type") == "tool_result":
                 content = block.get("content")
                 parts = content if isinstance(content, list) else [{"text": content}]
-                yield str(block.get("tool_use_id")), "\n".join(str(p.get("text") or "") for p in parts if isinstance(p, dict))
+                yield (
+                    str(block.get("tool_use_id")),
+                    "\n".join(str(p.get("text") or "") for p in parts if isinstance(p, dict)),
+                )
 
 
 def _filled(thing: Any, values: Mapping[str, str]) -> Any:
-    """The same with its places filled; one that nothing is known of stays."""
+    """`thing` with its placeholders replaced; a placeholder without a value stays."""
     if isinstance(thing, str):
         return _PLACE.sub(lambda m: values.get(m[1], m[0]), thing)
     if isinstance(thing, dict):

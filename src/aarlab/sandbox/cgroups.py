@@ -1,8 +1,9 @@
-"""Control groups: what all processes of one sandbox use together is limited and counted by the kernel.
+"""Control groups: what all processes of one sandbox use together is limited and counted by the
+kernel.
 
-Version 1 and version 2, below this process's own group so that no limit of the host's is left; where systemd keeps version 2 to
-itself, a scope of the user's service manager. A group's name holds its maker's pid and start time, so that those of
-dead makers are known and removed.
+Version 1 and version 2, below this process's own group so that no limit of the host's is left;
+where systemd keeps version 2 to itself, a scope of the user's service manager. A group's name holds
+its maker's pid and start time, so that those of dead makers are known and removed.
 """
 
 import contextlib
@@ -22,7 +23,10 @@ from aarlab.sandbox.sandbox import MIB, Standing
 V1 = ("memory", "pids", "cpu", "cpuacct")
 OWN_PIDS = 8  # of bwrap and setpriv, in the same group
 PERIOD_US = 100_000
-ENTER = 'n=$1; shift; while [ "$n" -gt 0 ]; do echo 0 >"$1/cgroup.procs" || exit 126; shift; n=$((n-1)); done; exec "$@"'
+ENTER = (
+    'n=$1; shift; while [ "$n" -gt 0 ]; do echo 0 >"$1/cgroup.procs" || exit 126; shift; '
+    'n=$((n-1)); done; exec "$@"'
+)
 PROBE = Standing(memory_bytes=64 * MIB, pids=64, cpus=1.0)
 _numbers = itertools.count(1)
 
@@ -36,7 +40,7 @@ class Place:
 
 
 class Group:
-    """A group in each hierarchy, as it is: what its processes use."""
+    """One existing group in each hierarchy, and what its processes use."""
 
     def __init__(self, version: int, folders: dict[str, Path]) -> None:
         self.version, self.folders = version, folders
@@ -55,47 +59,67 @@ class Group:
         stat = self._stat("memory", "memory.stat")
         return int(stat["anon" if self.version == 2 else "rss"]) + int(stat["shmem"])
 
+    def out_of_memory(self) -> bool:
+        """True if a process of the group was ever killed because its memory or the machine's was
+        exhausted."""
+        if "memory" not in self.folders:
+            return False
+        # version 1 counts since Linux 4.13
+        file = "memory.events" if self.version == 2 else "memory.oom_control"
+        return int(self._stat("memory", file).get("oom_kill", "0")) > 0
+
     def pids(self) -> list[int]:
         """Its processes."""
         folder = next(iter(self.folders.values()))
         return [int(pid) for pid in (folder / "cgroup.procs").read_text().split()]
 
     def _stat(self, controller: str, file: str) -> dict[str, str]:
-        return dict(line.split(" ", 1) for line in (self.folders[controller] / file).read_text().splitlines())
+        return dict(
+            line.split(" ", 1)
+            for line in (self.folders[controller] / file).read_text().splitlines()
+        )
 
 
 class Cgroup(Group):
-    """One group in each hierarchy, with its limits. What could be limited is in `holds`.
+    """Creates one group in each hierarchy, with limits. `holds` lists the limits that could be set.
 
     Raises:
-        OSError: the kernel does not let us.
+        OSError: the kernel refuses it.
     """
 
     def __init__(self, place: Place, standing: Standing) -> None:
         name = f"aar-{os.getpid()}-{started(os.getpid())}-{next(_numbers)}"
-        super().__init__(place.version, {controller: folder / name for controller, folder in place.folders.items()})
+        super().__init__(
+            place.version,
+            {controller: folder / name for controller, folder in place.folders.items()},
+        )
         try:
             for folder in set(self.folders.values()):
                 folder.mkdir()
             for controller, file, value in limits(place.version, standing):
                 if controller in self.folders:
                     (self.folders[controller] / file).write_text(value)
-            for file in ("memory.memsw.limit_in_bytes", "memory.swap.max"):  # no swap beyond it, where swap is counted
+            # no swap beyond it, where swap is counted
+            for file in ("memory.memsw.limit_in_bytes", "memory.swap.max"):
                 path = self.folders.get("memory", Path("/nowhere")) / file
                 if standing.memory_bytes is not None and path.exists():
-                    path.write_text("0" if file == "memory.swap.max" else str(standing.memory_bytes))
+                    path.write_text(
+                        "0" if file == "memory.swap.max" else str(standing.memory_bytes)
+                    )
         except OSError:
             self.close()
             raise
-        self.holds = frozenset({"memory", "pids", "cpus"} & {"cpus" if c == "cpu" else c for c in self.folders})
+        self.holds = frozenset(
+            {"memory", "pids", "cpus"} & {"cpus" if c == "cpu" else c for c in self.folders}
+        )
 
     def enter(self, argv: list[str]) -> list[str]:
-        """argv, run in the group from its first instruction on."""
+        """A command line that runs argv inside the group from its first instruction."""
         folders = [str(folder) for folder in sorted(set(self.folders.values()))]
         return ["/bin/sh", "-c", ENTER, "enter", str(len(folders)), *folders, *argv]
 
     def close(self) -> None:
-        """Kill all that is in it, and remove it."""
+        """Kill all processes of the group, and remove it."""
         deadline = time.monotonic() + 5
         for folder in set(self.folders.values()):
             while folder.exists():
@@ -114,19 +138,28 @@ def limits(version: int, standing: Standing) -> Iterator[tuple[str, str, str]]:
     """(controller, file, value) of each limit, in the words of a version."""
     first = version == 1
     if standing.memory_bytes is not None:
-        yield "memory", "memory.limit_in_bytes" if first else "memory.max", str(standing.memory_bytes)
+        yield (
+            "memory",
+            "memory.limit_in_bytes" if first else "memory.max",
+            str(standing.memory_bytes),
+        )
     if standing.pids is not None:
         yield "pids", "pids.max", str(standing.pids + OWN_PIDS)
     if standing.cpus is not None:
         quota = str(int(standing.cpus * PERIOD_US))
         if first:
             yield "cpu", "cpu.cfs_period_us", str(PERIOD_US)
-        yield "cpu", "cpu.cfs_quota_us" if first else "cpu.max", quota if first else f"{quota} {PERIOD_US}"
+        yield (
+            "cpu",
+            "cpu.cfs_quota_us" if first else "cpu.max",
+            quota if first else f"{quota} {PERIOD_US}",
+        )
 
 
 @cache
 def place() -> Place | None:
-    """Where groups can be made here, found by making one; None where they cannot. Removes what dead makers left."""
+    """The place where groups can be created, found by creating one; None if there is none.
+    Removes groups of dead makers."""
     mounts, own = hierarchies(_read(Path("/proc/self/mountinfo"))), _read(Path("/proc/self/cgroup"))
     for found in (version_1(mounts, own), version_2(mounts, own)):
         if found is None:
@@ -148,7 +181,8 @@ def _works(found: Place) -> bool:
 
 
 def hierarchies(mountinfo: str) -> dict[str, tuple[Path, str]]:
-    """Controller (version 2: "") -> (where its hierarchy is mounted, which group of it is at the mount's root)."""
+    """Controller (version 2: "") -> (where its hierarchy is mounted, which group of it is at the
+    mount's root)."""
     found: dict[str, tuple[Path, str]] = {}
     for line in mountinfo.splitlines():
         before, _, after = line.partition(" - ")
@@ -164,14 +198,22 @@ def hierarchies(mountinfo: str) -> dict[str, tuple[Path, str]]:
 
 def version_1(mounts: dict[str, tuple[Path, str]], own: str) -> Place | None:
     """The folders of this process's own groups of version 1."""
-    groups = {c: path for line in own.splitlines() for _, cs, path in [line.split(":", 2)] for c in cs.split(",")}
+    groups = {
+        c: path
+        for line in own.splitlines()
+        for _, cs, path in [line.split(":", 2)]
+        for c in cs.split(",")
+    }
     folders = {c: _below(*mounts[c], groups[c]) for c in V1 if c in mounts and c in groups}
     return Place(1, folders) if "memory" in folders else None
 
 
 def version_2(mounts: dict[str, tuple[Path, str]], own: str) -> Place | None:
-    """The nearest group, from this process's own upwards, that may have limited children: it hands the controllers on."""
-    path = next((line.split(":", 2)[2] for line in own.splitlines() if line.startswith("0::")), None)
+    """The nearest group, from this process's own upwards, that may have limited children: it hands
+    the controllers on."""
+    path = next(
+        (line.split(":", 2)[2] for line in own.splitlines() if line.startswith("0::")), None
+    )
     if path is None or "" not in mounts:
         return None
     top, root = mounts[""]
@@ -184,12 +226,18 @@ def version_2(mounts: dict[str, tuple[Path, str]], own: str) -> Place | None:
 
 
 def group_of(pid: int, name: str) -> Group | None:
-    """The groups that a process is in, if all that count are named so; None where that cannot be told, or is not so yet."""
-    mounts, own = hierarchies(_read(Path("/proc/self/mountinfo"))), _read(Path(f"/proc/{pid}/cgroup"))
+    """The groups of a process, if all relevant ones have this name; None if this is unknown or
+    not yet so."""
+    mounts, own = (
+        hierarchies(_read(Path("/proc/self/mountinfo"))),
+        _read(Path(f"/proc/{pid}/cgroup")),
+    )
     own = "\n".join(line for line in own.splitlines() if name in line)
     if found := version_1(mounts, own):
         return Group(1, found.folders)
-    path = next((line.split(":", 2)[2] for line in own.splitlines() if line.startswith("0::")), None)
+    path = next(
+        (line.split(":", 2)[2] for line in own.splitlines() if line.startswith("0::")), None
+    )
     if path is None or "" not in mounts:
         return None
     folder = _below(*mounts[""], path)
@@ -206,13 +254,18 @@ def sweep(root: Path) -> None:
         for name in names:
             parts = name.split("-")
             if parts[0] == "aar" and len(parts) == 4 and started(int(parts[1])) != parts[2]:
-                with contextlib.suppress(OSError):  # not empty: its processes are another's, or are ending
+                # not empty: its processes are another's, or are ending
+                with contextlib.suppress(OSError):
                     Path(folder, name).rmdir()
 
 
 def started(pid: int) -> str:
     """When a process started, in ticks since boot; "" if there is none such."""
-    return _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split(" ")[20:21][0] if Path(f"/proc/{pid}").exists() else ""
+    return (
+        _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split(" ")[20:21][0]
+        if Path(f"/proc/{pid}").exists()
+        else ""
+    )
 
 
 def _read(path: Path) -> str:
@@ -228,7 +281,9 @@ def scopes() -> bool:
     if place() is not None or shutil.which("systemd-run") is None:
         return False
     try:
-        return subprocess.run(scoped(["true"], PROBE), capture_output=True, timeout=10).returncode == 0
+        return (
+            subprocess.run(scoped(["true"], PROBE), capture_output=True, timeout=10).returncode == 0
+        )
     except subprocess.TimeoutExpired:
         return False
 
@@ -242,5 +297,10 @@ def scoped(argv: list[str], standing: Standing) -> list[str]:
         "TasksMax": None if standing.pids is None else standing.pids + OWN_PIDS,
         "CPUQuota": None if standing.cpus is None else f"{standing.cpus * 100:.0f}%",
     }
-    properties = [word for key, value in words.items() if value is not None for word in ("-p", f"{key}={value}")]
+    properties = [
+        word
+        for key, value in words.items()
+        if value is not None
+        for word in ("-p", f"{key}={value}")
+    ]
     return ["systemd-run", *manager, "--scope", "--quiet", "--collect", *properties, "--", *argv]

@@ -1,4 +1,5 @@
-"""A directory and a child process. It isolates nothing: for tests and machines without namespaces, by name only."""
+"""A directory and a child process. It isolates nothing: for tests and machines without namespaces,
+by name only."""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What untrusted commands print, kept within bounds; and their end."""
+"""Read the output of untrusted commands within bounds, and end the commands."""
 
 import contextlib
 import os
@@ -10,19 +10,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from aarlab.sandbox.sandbox import LOG_BYTES, Completed, Limits
+from aarlab.sandbox.sandbox import LOG_BYTES, LOG_PARTS, Completed, Limits
 
-END_BYTES = 1 << 16  # of what a log has no room for
+END_BYTES = 1 << 16  # beyond which a full log does not wait for the end of a line
 
 
 def kill_group(process: subprocess.Popen) -> None:
-    """SIGKILL to the process's group, which its starter made for it alone."""
+    """Send SIGKILL to the process's own group."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
-def run_to_end(process: subprocess.Popen, limits: Limits, end: Callable[[subprocess.Popen], None] = kill_group) -> Completed:
+def run_to_end(
+    process: subprocess.Popen, limits: Limits, end: Callable[[subprocess.Popen], None] = kill_group
+) -> Completed:
     """Drain a process's output, keep its tail, `end` it at the time limit."""
     started = time.monotonic()
     assert process.stdout is not None
@@ -39,7 +41,8 @@ def run_to_end(process: subprocess.Popen, limits: Limits, end: Callable[[subproc
         end(process)
         raise
     reader.join(5)
-    if not reader.is_alive():  # else a child that left the group holds the other end; closing would wait for it
+    # else a child that left the group holds the other end; closing would wait for it
+    if not reader.is_alive():
         process.stdout.close()
     wall_s = time.monotonic() - started
     return Completed(process.returncode, tail.text(), timed_out, round(wall_s, 3))
@@ -60,7 +63,7 @@ class Tail:
             return  # closed under us after a kill
 
     def add(self, chunk: bytes) -> None:
-        """Take in more of it."""
+        """Add a chunk."""
         self._data += chunk
         if len(self._data) > 2 * self.keep:
             del self._data[: -self.keep]
@@ -75,20 +78,47 @@ class Tail:
 
 
 def copy_capped(stream: IO[bytes], log: Path, cap: int = LOG_BYTES) -> None:
-    """Append a stream to a file up to `cap` bytes of it, and go on draining, so that a chatterer fills no disk. Of what is
-    dropped the last END_BYTES follow when the stream ends: by them is seen how a program ended. Until then the file's time
-    says that something was written."""
+    """Append a stream to a file. A file of `cap` bytes is put aside at the end of a line (or within
+    END_BYTES) and another is begun; of those that were put aside (see `aside`) the first and the
+    latest are kept, LOG_PARTS - 1 together, so that a command that runs for days, or floods,
+    cannot fill the disk and its latest words are always in `log`."""
     written = log.stat().st_size if log.exists() else 0
-    end = Tail(END_BYTES)
-    with stream, log.open("ab") as file:
+    with stream, contextlib.ExitStack() as stack:
+        file = stack.enter_context(log.open("ab"))
         while chunk := stream.read1(65536):  # type: ignore[attr-defined]
-            kept = chunk[: max(0, cap - written)]
-            if kept:
-                file.write(kept)
+            while chunk:
+                part = _up_to(chunk, cap - written)
+                file.write(part)
                 file.flush()
-                written += len(kept)
-            if len(kept) < len(chunk):
-                end.add(chunk[len(kept) :])
-                os.utime(file.fileno())
-        if dropped := end.kept():
-            file.write(b"\n" + dropped)
+                written, chunk = written + len(part), chunk[len(part) :]
+                if written >= cap + END_BYTES or (written >= cap and part.endswith(b"\n")):
+                    stack.close()
+                    _put_aside(log)
+                    file, written = stack.enter_context(log.open("ab")), 0
+
+
+def _up_to(chunk: bytes, left: int) -> bytes:
+    """What of a chunk belongs to a file that has `left` bytes left: up to the end of a line."""
+    if len(chunk) < left:
+        return chunk
+    end = chunk.find(b"\n", max(0, left - 1)) + 1
+    return chunk[: end or max(1, left + END_BYTES)]
+
+
+def aside(log: Path, number: int | str) -> Path:
+    """Where part `number` (from 1) of a log is, once it was put aside."""
+    return log.with_name(f"{log.stem}.{number}{log.suffix}")
+
+
+def put_aside(log: Path) -> list[int]:
+    """The numbers of the parts of a log that were put aside and are kept, in order."""
+    numbers = (path.name.split(".")[1] for path in log.parent.glob(aside(log, "*").name))
+    return sorted(int(n) for n in numbers if n.isascii() and n.isdigit())
+
+
+def _put_aside(log: Path) -> None:
+    before = put_aside(log)
+    with contextlib.suppress(FileNotFoundError):  # whoever has removed the log reads none
+        log.rename(aside(log, max(before, default=0) + 1))
+        for number in before[1 : -LOG_PARTS + 3]:
+            aside(log, number).unlink(missing_ok=True)

@@ -1,4 +1,5 @@
-"""The plain way: transformers and peft as they come, padding, a mask, and logits of the whole vocabulary everywhere."""
+"""The plain way: transformers and peft as they come, padding, a mask, and logits of the whole
+vocabulary everywhere."""
 
 import warnings
 from collections.abc import Sequence
@@ -17,7 +18,23 @@ from aarlab.models.tuned import lean_lora
 from aarlab.models.tuned.tokens import Tokenised
 from aarlab.models.tuned.tunable import Tunable
 
-WORDS = ["the", "cat", "sat", "on", "a", "red", "mat", "while", "two", "dogs", "ran", "home", "over", "green", "hills"]
+WORDS = [
+    "the",
+    "cat",
+    "sat",
+    "on",
+    "a",
+    "red",
+    "mat",
+    "while",
+    "two",
+    "dogs",
+    "ran",
+    "home",
+    "over",
+    "green",
+    "hills",
+]
 
 
 def questions(count: int, seed: int = 0) -> list[Question]:
@@ -47,8 +64,11 @@ def random_adapters(tunable: Tunable, recipe: Recipe, seed: int = 0) -> PeftMode
 
 def plain_model(folder: Path, adapters: Path, dtype: torch.dtype = torch.float32) -> PeftModel:
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa")
-    with warnings.catch_warnings():  # of peft's own use of a name that transformers is about to drop
-        warnings.filterwarnings("ignore", category=FutureWarning, message=".*is_gradient_checkpointing")
+    # of peft's own use of a name that transformers is about to drop
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", category=FutureWarning, message=".*is_gradient_checkpointing"
+        )
         return PeftModel.from_pretrained(model, str(adapters), is_trainable=True)
 
 
@@ -61,25 +81,42 @@ def padded(rows: Sequence[NDArray], filler: int) -> tuple[Tensor, Tensor]:
 def label_rows(model: torch.nn.Module, tokens: Tokenised) -> Tensor:
     """Logits (N, V) after each prompt."""
     ids, mask = padded(tokens.ids, tokens.eos_id)
-    return model(input_ids=ids, attention_mask=mask).logits[torch.arange(len(tokens)), mask.sum(1) - 1]
+    return model(input_ids=ids, attention_mask=mask).logits[
+        torch.arange(len(tokens)), mask.sum(1) - 1
+    ]
 
 
-def study_loss(model: torch.nn.Module, tokens: Tokenised, hard_N: NDArray, weights_N: NDArray | None = None) -> Tensor:
-    """Cross-entropy over the vocabulary at the label word and the end, mean over the label tokens; labels are 0 or 1."""
+def study_loss(
+    model: torch.nn.Module, tokens: Tokenised, hard_N: NDArray, weights_N: NDArray | None = None
+) -> Tensor:
+    """Cross-entropy over the vocabulary at the label word and the end, mean over the label tokens;
+    labels are 0 or 1."""
     words = [tokens.label_ids[int(t)] for t in hard_N]
-    ids, mask = padded([[*i, w, tokens.eos_id] for i, w in zip(tokens.ids, words, strict=True)], tokens.eos_id)
+    ids, mask = padded(
+        [[*i, w, tokens.eos_id] for i, w in zip(tokens.ids, words, strict=True)], tokens.eos_id
+    )
     labels = torch.full_like(ids, -100)
     for n, prompt in enumerate(tokens.ids):
         labels[n, len(prompt)], labels[n, len(prompt) + 1] = words[n], tokens.eos_id
     logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1].float()
-    each = torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels[:, 1:], reduction="none")
-    share_N = torch.ones(len(tokens)) if weights_N is None else torch.tensor(weights_N / weights_N.mean()).float()
+    each = torch.nn.functional.cross_entropy(
+        logits.transpose(1, 2), labels[:, 1:], reduction="none"
+    )
+    share_N = (
+        torch.ones(len(tokens))
+        if weights_N is None
+        else torch.tensor(weights_N / weights_N.mean()).float()
+    )
     return (each.sum(1) * share_N).sum() / (2 * len(tokens))
 
 
 def gradients(model: torch.nn.Module) -> dict[str, Tensor]:
     """Of every adapter matrix, by its name."""
-    return {n: p.grad.clone() for n, p in model.named_parameters() if p.requires_grad and p.grad is not None}
+    return {
+        n: p.grad.clone()
+        for n, p in model.named_parameters()
+        if p.requires_grad and p.grad is not None
+    }
 
 
 def furthest(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> float:

@@ -15,21 +15,35 @@ import torch
 from scipy.special import log_expit
 
 from aarlab.core.errors import Misconfigured, Transient
+from aarlab.core.files import write_whole as write_file
+from aarlab.core.process import Child
 from aarlab.core.records import validated
 from aarlab.models import critic
 from aarlab.models.critic import CriticProcess, CriticRecipe, Models, TrainJob, WriteJob, seen
-from aarlab.models.results import write as write_file
 from aarlab.models.strong import Question
 from aarlab.models.tuned import grpo, write
 from aarlab.models.tuned.grpo import Reward, last_checkpoint, train
-from aarlab.models.tuned.tiny import make_tiny
 from aarlab.models.tuned.tokens import tokenise
 from aarlab.models.tuned.tunable import Tunable
+from tests.models.tiny_models import make_tiny
+from tests.models.worker_scene import gone, until_true
+
+pytestmark = pytest.mark.process
 
 WORDS = ["the good answer is long", "a bad story of the plot", "Review: Question: Answer"]
 ITEMS = [Question(f"which {i}", (f"good {i}", f"bad plot {i}")) for i in range(8)]
 LABELS = [0, 1] * 4
-TINY = CriticRecipe(prompts=2, group=4, micro=4, most_steps=2, keep_every=1, new_tokens=6, prompt_tokens=200, rank=4, rate=1e-2)
+TINY = CriticRecipe(
+    prompts=2,
+    group=4,
+    micro=4,
+    most_steps=2,
+    keep_every=1,
+    new_tokens=6,
+    prompt_tokens=200,
+    rank=4,
+    rate=1e-2,
+)
 ENV = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 
 
@@ -37,7 +51,9 @@ ENV = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 def models(tmp_path_factory) -> Models:
     folder = tmp_path_factory.mktemp("models")
     strong = make_tiny(folder / "strong", seed=0, layers=2, width=32, texts=WORDS)
-    weak = make_tiny(folder / "weak", seed=1, layers=1, width=32, texts=WORDS, kind="qwen2", chat=True)
+    weak = make_tiny(
+        folder / "weak", seed=1, layers=1, width=32, texts=WORDS, kind="qwen2", chat=True
+    )
     return Models(strong=strong, weak=weak, device="cpu", dtype="float32")
 
 
@@ -58,29 +74,38 @@ def adapters(folder: Path) -> dict[str, np.ndarray]:
 
 
 def process_of(models: Models, recipe: CriticRecipe = TINY, devices=("cpu",)) -> CriticProcess:
-    return CriticProcess(models.strong, models.weak, ("s", "w"), devices, "float32", recipe, 256, ENV)
+    return CriticProcess(
+        models.strong, models.weak, ("s", "w"), devices, "float32", recipe, 256, ENV
+    )
 
 
-# --- the reward -------------------------------------------------------------------------------------------------------
+# --- the reward -----------------------------------------------------------------------------------
 
 
-def test_the_reward_is_the_gain_in_log_probability_of_the_true_label_by_hand(judge):
+def test_reward_is_the_gain_in_log_probability_of_the_label(judge):
     reward = Reward(judge, ITEMS, LABELS, max_tokens=256)
     text = "it rhymes with the plot"
     given = [Question(ITEMS[r].question, ITEMS[r].choices, text) for r in (0, 3)]
     with_z = judge.logits(tokenise(given, judge.tokenizer, max_tokens=256), adapters=False)
-    without_z = judge.logits(tokenise([ITEMS[0], ITEMS[3]], judge.tokenizer, max_tokens=256), adapters=False)
-    by_hand = [log_expit(-with_z[0]) - log_expit(-without_z[0]), log_expit(with_z[1]) - log_expit(without_z[1])]
+    without_z = judge.logits(
+        tokenise([ITEMS[0], ITEMS[3]], judge.tokenizer, max_tokens=256), adapters=False
+    )
+    by_hand = [
+        log_expit(-with_z[0]) - log_expit(-without_z[0]),
+        log_expit(with_z[1]) - log_expit(without_z[1]),
+    ]
     assert reward([text, text], [0, 3], prompts=["p", "p"]) == pytest.approx(by_hand, rel=1e-4)
     assert np.abs(by_hand).min() > 1e-6
 
 
 def test_a_verdict_alone_is_worth_nothing(judge):
     reward = Reward(judge, ITEMS, LABELS, max_tokens=256)
-    assert reward(["Answer A is better.", "Verdict: B", ""], [0, 1, 2]) == pytest.approx([0, 0, 0], abs=1e-6)
+    assert reward(["Answer A is better.", "Verdict: B", ""], [0, 1, 2]) == pytest.approx(
+        [0, 0, 0], abs=1e-6
+    )
 
 
-# --- training ---------------------------------------------------------------------------------------------------------
+# --- training -------------------------------------------------------------------------------------
 
 
 def test_two_steps_of_training_leave_adapters_in_pefts_format_and_a_record(tmp_path, models):
@@ -98,7 +123,8 @@ def test_two_steps_of_training_leave_adapters_in_pefts_format_and_a_record(tmp_p
 
 
 def test_what_is_rewarded_is_written_more_often(tmp_path, models, monkeypatch):
-    """Letters are rewarded in place of the teacher's gain; weights are made large enough for words to differ."""
+    """Letters are rewarded in place of the teacher's gain; weights are made large enough for words
+    to differ."""
     import transformers
 
     model = transformers.AutoModelForCausalLM.from_pretrained(models.strong)
@@ -110,24 +136,45 @@ def test_what_is_rewarded_is_written_more_often(tmp_path, models, monkeypatch):
 
     class Letters(Reward):
         def __call__(self, completions, row, **others):
-            return [sum(c.isascii() and c.isalpha() for c in text) / max(1, len(text)) for text in completions]
+            return [
+                sum(c.isascii() and c.isalpha() for c in text) / max(1, len(text))
+                for text in completions
+            ]
 
     monkeypatch.setattr(grpo, "Reward", Letters)
     recipe = CriticRecipe(
-        prompts=4, group=8, micro=32, most_steps=12, keep_every=100, new_tokens=6, prompt_tokens=200, rank=8, rate=5e-3
+        prompts=4,
+        group=8,
+        micro=32,
+        most_steps=12,
+        keep_every=100,
+        new_tokens=6,
+        prompt_tokens=200,
+        rank=8,
+        rate=5e-3,
     )
-    train(job_in(tmp_path / "job", models.model_copy(update={"strong": tmp_path / "strong"}), recipe))
+    train(
+        job_in(tmp_path / "job", models.model_copy(update={"strong": tmp_path / "strong"}), recipe)
+    )
     said = json.loads((tmp_path / "job" / "critic.json").read_text())
     assert said["reward_last"] > said["reward_first"] + 0.1
 
 
-def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_adapters(tmp_path, models):
-    """A real process, killed once a step is kept; then the same job here, against one that nobody killed."""
+def test_killed_training_resumes_to_the_same_adapters(tmp_path, models):
+    """A real process, killed once a step is kept; then the same job here, against one that nobody
+    killed."""
     recipe = TINY.model_copy(update={"most_steps": 4})
     job, whole = (job_in(tmp_path / name, models, recipe) for name in ("killed", "whole"))
     write_file(job.folder / "config.json", job.model_dump_json().encode())
     with (job.folder / "log").open("wb") as log:
-        argv = [sys.executable, "-P", "-m", "aarlab.models.tuned.grpo", "--config", str(job.folder / "config.json")]
+        argv = [
+            sys.executable,
+            "-P",
+            "-m",
+            "aarlab.models.tuned.grpo",
+            "--config",
+            str(job.folder / "config.json"),
+        ]
         process = subprocess.Popen(argv, stdout=log, stderr=log, env=ENV)
         while last_state(job.folder) < 1 and process.poll() is None:
             time.sleep(0.02)
@@ -144,11 +191,14 @@ def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_adapters(tmp_
 
 
 def last_state(folder: Path) -> int:
-    steps = [int(p.parent.name.rpartition("-")[2]) for p in (folder / "trainer").glob("checkpoint-*/trainer_state.json")]
+    steps = [
+        int(p.parent.name.rpartition("-")[2])
+        for p in (folder / "trainer").glob("checkpoint-*/trainer_state.json")
+    ]
     return max(steps, default=0)
 
 
-def test_a_checkpoint_that_a_kill_cut_off_is_removed_and_the_one_before_it_taken(tmp_path):
+def test_cut_checkpoint_is_removed_and_its_predecessor_used(tmp_path):
     for step, state in ((9, "{}"), (10, "{}"), (11, None), (12, '{"half')):
         folder = tmp_path / f"checkpoint-{step}"
         folder.mkdir()
@@ -159,12 +209,20 @@ def test_a_checkpoint_that_a_kill_cut_off_is_removed_and_the_one_before_it_taken
     assert last_checkpoint(tmp_path / "none") is None
 
 
-# --- writing ----------------------------------------------------------------------------------------------------------
+# --- writing --------------------------------------------------------------------------------------
 
 
 def test_what_is_written_is_kept_and_only_the_missing_is_written_again(tmp_path, models):
     critic._items(tmp_path, ITEMS, None)
-    job = WriteJob(folder=tmp_path, name="texts-0", rows=tuple(range(8)), models=models, recipe=TINY, adapter=None, seed=0)
+    job = WriteJob(
+        folder=tmp_path,
+        name="texts-0",
+        rows=tuple(range(8)),
+        models=models,
+        recipe=TINY,
+        adapter=None,
+        seed=0,
+    )
     kept = "".join(json.dumps({"row": row, "text": f"kept {row}"}) + "\n" for row in (0, 5))
     (tmp_path / "texts-0.jsonl").write_text(kept + '{"row": 6, "te')  # cut off by a kill
     write.write(job)
@@ -189,31 +247,63 @@ def test_nothing_starts_for_what_is_done(tmp_path, models):
 
 
 def running(tmp_path, name, *argv):
-    path = tmp_path / f"{name}.log"
-    with path.open("wb") as log:
-        return critic.Running(subprocess.Popen([sys.executable, "-P", *argv], stdout=log, stderr=log), path)
+    child = Child("critic's process", [sys.executable, "-P", *argv], log=tmp_path / f"{name}.log")
+    child.start()
+    return child
 
 
-def test_a_process_that_fails_is_told_with_its_last_words_and_takes_the_others_with_it(tmp_path):
+def test_failed_process_is_reported_and_ends_the_others(tmp_path):
     slow = running(tmp_path, "slow", "-c", "import time; time.sleep(60)")
     fails = running(tmp_path, "fails", "-m", "aarlab.no_such_module")
     with pytest.raises(Transient, match=r"with 1; its last words: .*no_such_module.*fails\.log"):
         critic._wait([fails, slow], lambda: None)
-    assert slow.process.returncode == -signal.SIGTERM
+    assert slow.join(0) == -signal.SIGTERM
+
+
+def test_a_job_ends_with_its_starter_even_by_kill_9(tmp_path, models):
+    job = job_in(tmp_path / "job", models, TINY.model_copy(update={"most_steps": 10_000}))
+    config = tmp_path / "config.json"
+    config.write_text(job.model_dump_json())
+    code = f"""
+import pathlib, sys, time
+from aarlab.core.process import Child
+argv = [sys.executable, "-P", "-m", "aarlab.models.tuned.grpo", "--config", {str(config)!r}]
+child = Child("critic's process", argv, log=pathlib.Path({str(tmp_path / "log")!r}))
+child.start()
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=ENV
+    ) as starter:
+        pid = int(starter.stdout.readline())
+        starter.kill()
+    until_true(lambda: gone(pid))
 
 
 def test_what_the_operator_must_mend_is_told_as_such(tmp_path, models, monkeypatch, capsys):
-    """64 tokens do not hold the critic's fixed words, which are more than that in this tokenizer."""
+    """64 tokens do not hold the critic's fixed words, which are more than that in this
+    tokenizer."""
     critic._items(tmp_path, ITEMS, None)
     recipe = TINY.model_copy(update={"prompt_tokens": 64})
-    job = WriteJob(folder=tmp_path, name="texts-0", rows=(0,), models=models, recipe=recipe, adapter=None, seed=0)
+    job = WriteJob(
+        folder=tmp_path,
+        name="texts-0",
+        rows=(0,),
+        models=models,
+        recipe=recipe,
+        adapter=None,
+        seed=0,
+    )
     (tmp_path / "config.json").write_text(job.model_dump_json())
     monkeypatch.setattr(sys, "argv", ["write", "--config", str(tmp_path / "config.json")])
     with pytest.raises(SystemExit) as ended:
         write.main()
     said = capsys.readouterr().err
     assert "Raise prompt_tokens" in said
-    ends = running(tmp_path, "ends", "-c", f"import sys; print({said!r}); sys.exit({ended.value.code})")
+    ends = running(
+        tmp_path, "ends", "-c", f"import sys; print({said!r}); sys.exit({ended.value.code})"
+    )
     with pytest.raises(Misconfigured, match="Raise prompt_tokens"):
         critic._wait([ends], lambda: None)
 
@@ -230,7 +320,7 @@ def test_a_process_sees_one_device_alone():
     assert seen("cuda:1", {"CUDA_VISIBLE_DEVICES": "4,6"}) == {"CUDA_VISIBLE_DEVICES": "6"}
 
 
-def test_who_a_critic_is_follows_from_models_and_recipe_not_from_devices(models):
+def test_critic_identity_depends_on_models_and_recipe(models):
     one = process_of(models)
     assert one.identity == process_of(models, devices=("cuda:0", "cuda:1")).identity
     assert one.identity != process_of(models, TINY.model_copy(update={"rate": 1e-3})).identity

@@ -1,7 +1,8 @@
-"""What torch.compile makes of the path that only a GPU takes: traced here, with its kernel replaced by one for the CPU.
+"""What torch.compile makes of the path that only a GPU takes: traced here, with its kernel replaced
+by one for the CPU.
 
-Traced whole, few times and never again for another pack: else a GPU compiles in every step, and nothing says so.
-Legend: T tokens of a pack, H heads, K key heads, D width of a head.
+Traced whole, few times and never again for another pack: else a GPU compiles in every step, and
+nothing says so. Legend: T tokens of a pack, H heads, K key heads, D width of a head.
 """
 
 import itertools
@@ -18,10 +19,12 @@ from transformers import AttentionInterface
 
 from aarlab.models.preset import Hardware, Recipe
 from aarlab.models.tuned import attention
-from aarlab.models.tuned.tiny import make_tiny
+from aarlab.models.tuned.base_model import compile_layers
 from aarlab.models.tuned.tokens import Tokenised
-from aarlab.models.tuned.trunk import compile_layers
 from aarlab.models.tuned.tunable import Tunable
+from tests.models.tiny_models import make_tiny
+
+pytestmark = pytest.mark.process
 
 TEXT = "a b c d e f g h i j k l m n o p q r s t"
 RECIPE = Recipe(rank=4, alpha=8, epochs=1, batch=4, rate=1e-2, warmup=0.0)
@@ -44,7 +47,9 @@ def _(q_THD: Tensor, k_TKD: Tensor, v_TKD: Tensor, starts: Tensor, longest: int)
 
 
 @torch.library.custom_op("aar_test::varlen_back", mutates_args={})
-def back(slope_THD: Tensor, q_THD: Tensor, k_TKD: Tensor, v_TKD: Tensor, starts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def back(
+    slope_THD: Tensor, q_THD: Tensor, k_TKD: Tensor, v_TKD: Tensor, starts: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """By hand: autograd does not reach into an operator."""
     slopes = [torch.empty(x.shape, dtype=x.dtype) for x in (q_THD, k_TKD, v_TKD)]
     share = q_THD.shape[-1] ** -0.5
@@ -57,12 +62,16 @@ def back(slope_THD: Tensor, q_THD: Tensor, k_TKD: Tensor, v_TKD: Tensor, starts:
         of_p = slope @ v.mT
         of_score = p * (of_p - (of_p * p).sum(-1, keepdim=True)) * share
         for into, part in zip(slopes, (of_score @ k, of_score.mT @ q, p.mT @ slope), strict=True):
-            into[at] = part.unflatten(0, (-1, part.shape[0] // into.shape[1])).sum(1).transpose(0, 1)
+            into[at] = (
+                part.unflatten(0, (-1, part.shape[0] // into.shape[1])).sum(1).transpose(0, 1)
+            )
     return tuple(slopes)
 
 
 @back.register_fake
-def _(slope_THD: Tensor, q_THD: Tensor, k_TKD: Tensor, v_TKD: Tensor, starts: Tensor) -> tuple[Tensor, ...]:
+def _(
+    slope_THD: Tensor, q_THD: Tensor, k_TKD: Tensor, v_TKD: Tensor, starts: Tensor
+) -> tuple[Tensor, ...]:
     return tuple(torch.empty(x.shape, dtype=x.dtype) for x in (q_THD, k_TKD, v_TKD))
 
 
@@ -95,18 +104,24 @@ def drawn(lengths: list[int], seed: int) -> Tokenised:
     return Tokenised(ids, np.zeros(len(ids), dtype=bool), (3, 4), 2)
 
 
-def losses(folder: Path, tokens: Tokenised, compiled_by: object = None) -> tuple[Tunable, list[float]]:
+def losses(
+    folder: Path, tokens: Tokenised, compiled_by: object = None
+) -> tuple[Tunable, list[float]]:
     tunable = Tunable(folder, hardware=Hardware(dtype="float32", pack_tokens=90))
     if compiled_by:
-        compile_layers(tunable.trunk.layers, fullgraph=True, backend=compiled_by)
+        compile_layers(tunable.base.layers, fullgraph=True, backend=compiled_by)
     targets_N = np.arange(len(tokens)) % 2.0
     return tunable, tunable.fine_tune(tokens, targets_N, recipe=RECIPE, seed=1).loss_S
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # asked by the tracer itself
+# asked by the tracer itself
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 @pytest.mark.usefixtures("gpu_path")
 def test_layers_are_traced_whole_and_once_for_all_packs(tmp_path: Path) -> None:
-    folder = make_tiny(tmp_path / "strong", seed=3, layers=2, width=32, texts=[TEXT] * 3, kind="qwen3")
+    folder = make_tiny(
+        tmp_path / "strong", seed=3, layers=2, width=32, texts=[TEXT] * 3, kind="qwen3"
+    )
     lengths = np.random.default_rng(0).integers(9, 60, 8).tolist()
     tokens = drawn(lengths, 1)
     _, plain = losses(folder, tokens)
@@ -117,7 +132,9 @@ def test_layers_are_traced_whole_and_once_for_all_packs(tmp_path: Path) -> None:
     tunable.logits(tokens)
     tunable.logits(tokens, adapters=False)
     in_all = counted.frame_count
-    assert in_training <= 3, "one graph for all layers and packs, and a few for what is equal by chance in the first"
+    assert in_training <= 3, (
+        "one graph for all layers and packs, and a few for what is equal by chance in the first"
+    )
     assert in_all <= 8, "beyond which torch gives up and runs everything as it stands"
     others = drawn(np.random.default_rng(5).integers(12, 80, 12).tolist(), 2)
     tunable.fine_tune(others, np.arange(12) % 2.0, recipe=RECIPE, seed=2)
@@ -126,9 +143,13 @@ def test_layers_are_traced_whole_and_once_for_all_packs(tmp_path: Path) -> None:
     other = make_tiny(tmp_path / "weak", seed=3, layers=2, width=32, texts=[TEXT] * 3, kind="qwen2")
     weak, _ = losses(other, tokens, counted)  # with fullgraph, torch raises at its limit
     for rank in (8, 2):
-        weak.fine_tune(tokens, np.arange(8) % 2.0, recipe=RECIPE.model_copy(update={"rank": rank}), seed=1)
+        weak.fine_tune(
+            tokens, np.arange(8) % 2.0, recipe=RECIPE.model_copy(update={"rank": rank}), seed=1
+        )
         weak.logits(tokens)
-    assert counted.frame_count > 8, "a worker's two models and a second rank go beyond torch's own limit"
+    assert counted.frame_count > 8, (
+        "a worker's two models and a second rank go beyond torch's own limit"
+    )
 
 
 @pytest.mark.parametrize(
@@ -136,7 +157,10 @@ def test_layers_are_traced_whole_and_once_for_all_packs(tmp_path: Path) -> None:
     [
         ({"is_causal", "return_aux"}, {"is_causal": True}),
         ({"scale", "window_size", "return_aux"}, {"window_size": (-1, 0), "scale": 0.5}),
-        ({"scale", "window_size", "enable_gqa"}, {"window_size": (-1, 0), "scale": 0.5, "enable_gqa": True}),
+        (
+            {"scale", "window_size", "enable_gqa"},
+            {"window_size": (-1, 0), "scale": 0.5, "enable_gqa": True},
+        ),
     ],
     ids=["torch 2.10", "between", "torch 2.12"],
 )
@@ -149,6 +173,8 @@ def test_the_installed_kernel_takes_what_it_is_asked() -> None:
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     with FakeTensorMode():
-        q_1HTD, k_1KTD = (torch.empty(1, 40, n, 16, dtype=torch.bfloat16).transpose(1, 2) for n in (8, 2))
+        q_1HTD, k_1KTD = (
+            torch.empty(1, 40, n, 16, dtype=torch.bfloat16).transpose(1, 2) for n in (8, 2)
+        )
         starts = torch.empty(4, dtype=torch.int32)
         assert attention._varlen(q_1HTD, k_1KTD, k_1KTD, starts, 17, 0.25).shape == (1, 40, 8, 16)

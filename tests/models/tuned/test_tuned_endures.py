@@ -1,4 +1,4 @@
-"""A fine-tuning that is killed, that runs out of memory, that trains the top layers alone; and what a tiny model can learn."""
+"""A fine-tuning that is killed, that runs out of memory; and what a tiny model can learn."""
 
 import signal
 import subprocess
@@ -17,9 +17,11 @@ from aarlab.models.strong import Question
 from aarlab.models.tuned import lean_lora, training
 from aarlab.models.tuned.checkpoint import FILE
 from aarlab.models.tuned.job import Job
-from aarlab.models.tuned.tiny import make_tiny, teach_language
 from aarlab.models.tuned.tokens import Tokenised, tokenise
 from aarlab.models.tuned.tunable import Tunable
+from tests.models.tiny_models import make_tiny, teach_language
+
+pytestmark = pytest.mark.process
 
 EVERY_STEP = Hardware(dtype="float32", pack_tokens=400, checkpoint_s=1e-9)
 RECIPE = Recipe(rank=4, alpha=8, epochs=3, batch=8, rate=3e-3)
@@ -30,7 +32,9 @@ SOFT = np.random.default_rng(2).random(len(ASKED))
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.set_num_threads(1)
-    return make_tiny(tmp_path_factory.mktemp("model"), seed=3, layers=3, width=32, texts=plain.texts(ASKED))
+    return make_tiny(
+        tmp_path_factory.mktemp("model"), seed=3, layers=3, width=32, texts=plain.texts(ASKED)
+    )
 
 
 @pytest.fixture
@@ -60,7 +64,8 @@ tokens = here.tokenise(here.ASKED, tunable.tokenizer, max_tokens=512)
 def at_step_5(step):
     if step.step == 5:
         os.kill(os.getpid(), signal.SIGKILL)
-tunable.fine_tune(tokens, here.SOFT, recipe=here.RECIPE, seed=1, checkpoint=Path(sys.argv[3]), progress=at_step_5)
+given = {"recipe": here.RECIPE, "checkpoint": Path(sys.argv[3]), "progress": at_step_5}
+tunable.fine_tune(tokens, here.SOFT, seed=1, **given)
 """
 
 
@@ -68,9 +73,12 @@ def test_a_killed_fine_tuning_goes_on_to_the_same_last_bit(
     folder: Path, tunable: Tunable, tokens: Tokenised, tmp_path: Path
 ) -> None:
     arguments = [str(Path(__file__).parent), str(folder), str(tmp_path / "kept")]
-    ended = subprocess.run([sys.executable, "-c", KILLED, *arguments], capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        [sys.executable, "-c", KILLED, *arguments], capture_output=True, text=True, check=False
+    )
     assert ended.returncode == -signal.SIGKILL, ended.stderr
-    (tmp_path / "kept" / f"{FILE}.partial").write_bytes(b"half a checkpo")  # had it died while writing
+    # had it died while writing
+    (tmp_path / "kept" / f"{FILE}.partial").write_bytes(b"half a checkpo")
     seen: list[int] = []
     given = {"recipe": RECIPE, "seed": 1, "checkpoint": tmp_path / "kept"}
     resumed = tunable.fine_tune(tokens, SOFT, **given, progress=lambda step: seen.append(step.step))
@@ -79,13 +87,17 @@ def test_a_killed_fine_tuning_goes_on_to_the_same_last_bit(
     whole = tunable.fine_tune(tokens, SOFT, recipe=RECIPE, seed=1)
     assert resumed.loss_S == whole.loss_S
     assert all(torch.equal(a, b) for a, b in zip(after, matrices(tunable), strict=True))
-    finished = tunable.fine_tune(tokens, SOFT, **given, progress=lambda step: pytest.fail("nothing was left to do"))
+    finished = tunable.fine_tune(
+        tokens, SOFT, **given, progress=lambda step: pytest.fail("nothing was left to do")
+    )
     assert finished.loss_S == whole.loss_S
     assert finished.tokens == 0
     assert all(torch.equal(a, b) for a, b in zip(after, matrices(tunable), strict=True))
 
 
-def test_a_checkpoint_serves_its_own_job_only(tunable: Tunable, tokens: Tokenised, tmp_path: Path) -> None:
+def test_a_checkpoint_serves_its_own_job_only(
+    tunable: Tunable, tokens: Tokenised, tmp_path: Path
+) -> None:
     tunable.fine_tune(tokens, SOFT, recipe=RECIPE, seed=1, checkpoint=tmp_path)
     others = [
         (tokens, SOFT, {"recipe": RECIPE, "seed": 2}),
@@ -110,12 +122,15 @@ def limited(tunable: Tunable, tokens: int) -> None:
         if given[0].shape[1] > tokens:
             raise torch.cuda.OutOfMemoryError("out of memory. Tried to allocate 1 GiB.")
 
-    tunable.trunk.layers[1].register_forward_pre_hook(check)
+    tunable.base.layers[1].register_forward_pre_hook(check)
 
 
 def test_when_memory_runs_out_packs_are_halved_and_said_so(folder: Path, tokens: Tokenised) -> None:
     said: list[str] = []
-    roomy, small = Tunable(folder, hardware=EVERY_STEP), Tunable(folder, hardware=EVERY_STEP, say=said.append)
+    roomy, small = (
+        Tunable(folder, hardware=EVERY_STEP),
+        Tunable(folder, hardware=EVERY_STEP, log=said.append),
+    )
     limited(small, 250)
     trained = [one.fine_tune(tokens, SOFT, recipe=RECIPE, seed=1).loss_S for one in (roomy, small)]
     np.testing.assert_allclose(*trained, rtol=1e-5)
@@ -123,14 +138,20 @@ def test_when_memory_runs_out_packs_are_halved_and_said_so(folder: Path, tokens:
         torch.testing.assert_close(ours, wanted, atol=2e-4, rtol=1e-3)
     assert small.engine.pack_tokens < 250 < roomy.engine.pack_tokens
     assert said
-    assert all("does not fit into memory (out of memory. Tried to allocate 1 GiB.); packs are now of" in line for line in said)
+    assert all(
+        "does not fit into memory (out of memory. Tried to allocate 1 GiB.); packs are now of"
+        in line
+        for line in said
+    )
     already, small.engine.pack_tokens = len(said), 400
     np.testing.assert_allclose(small.logits(tokens), roomy.logits(tokens), atol=1e-3)
     np.testing.assert_allclose(small.states(tokens, [3]), roomy.states(tokens, [3]), atol=2e-3)
     assert len(said) > already  # answering has larger packs, and met the limit by itself
 
 
-def test_a_step_that_ran_out_of_memory_leaves_nothing_behind(folder: Path, tokens: Tokenised) -> None:
+def test_a_step_that_ran_out_of_memory_leaves_nothing_behind(
+    folder: Path, tokens: Tokenised
+) -> None:
     """Its first pack's gradient was there already; counted twice, it would show."""
     roomy, small = (Tunable(folder, hardware=EVERY_STEP) for _ in range(2))
     tight = int(np.sort(tokens.lengths_N)[-2:].sum()) + 1
@@ -147,7 +168,7 @@ def test_a_step_that_ran_out_of_memory_leaves_nothing_behind(folder: Path, token
                     failing.clear()
                     raise torch.cuda.OutOfMemoryError("out of memory")
 
-        one.trunk.layers[2].register_forward_pre_hook(once)
+        one.base.layers[2].register_forward_pre_hook(once)
         one.engine.pack_tokens = tight
         loss = training.gradients(one.engine, job, np.arange(20), progress=1.0)
         found.append((loss, plain.gradients(one.engine.adapted)))
@@ -156,7 +177,9 @@ def test_a_step_that_ran_out_of_memory_leaves_nothing_behind(folder: Path, token
     assert plain.furthest(found[1][1], found[0][1]) < 1e-5
 
 
-def test_one_item_that_does_not_fit_is_said_with_the_remedy(tunable: Tunable, tokens: Tokenised) -> None:
+def test_one_item_that_does_not_fit_is_said_with_the_remedy(
+    tunable: Tunable, tokens: Tokenised
+) -> None:
     limited(tunable, int(tokens.lengths_N.max()) - 1)
     for ask in (
         lambda: tunable.fine_tune(tokens, SOFT, recipe=RECIPE, seed=1),
@@ -166,66 +189,14 @@ def test_one_item_that_does_not_fit_is_said_with_the_remedy(tunable: Tunable, to
             ask()
 
 
-def test_screening_all_layers_is_the_full_recipe(folder: Path, tokens: Tokenised) -> None:
-    full, screened = (Tunable(folder, hardware=EVERY_STEP) for _ in range(2))
-    losses = [
-        full.fine_tune(tokens, SOFT, recipe=RECIPE, seed=1).loss_S,
-        screened.fine_tune(tokens, SOFT, recipe=RECIPE.model_copy(update={"screen_layers": 3}), seed=1).loss_S,
-    ]
-    assert losses[0] == losses[1]
-    assert (full.logits(tokens) == screened.logits(tokens)).all()
-
-
-def test_screening_is_lora_on_the_top_layers_and_reads_the_trunk_once(folder: Path, tokens: Tokenised, tmp_path: Path) -> None:
-    ours = Tunable(folder, hardware=EVERY_STEP)
-    recipe = RECIPE.model_copy(update={"screen_layers": 1})
-    read = []
-    ours.trunk.layers[0].register_forward_pre_hook(lambda layer, given: read.append(given[0].shape[1]))
-    ours.fine_tune(tokens, SOFT, recipe=recipe, seed=1)
-    assert sum(read) == (tokens.lengths_N + 1).sum()  # with the word behind each
-    logits = ours.logits(tokens)
-    theirs = plain.plain_model(folder, ours.save(tmp_path))
-    rows = plain.label_rows(theirs, tokens).detach()
-    np.testing.assert_allclose(logits, rows[:, tokens.label_ids[1]] - rows[:, tokens.label_ids[0]], atol=1e-5)
-    assert {n.split("layers.")[1][0] for n, p in theirs.named_parameters() if p.requires_grad} == {"2"}
-    before = sum(read)
-    assert before == (tokens.lengths_N + 1).sum()  # a text without its word was read with it
-    shelf = ours.engine._shelf
-    kept = shelf.bytes
-    assert kept == before * 4 * shelf.trunk.head_VD.shape[1]
-    ours.fine_tune(tokens, 1 - SOFT, recipe=recipe, seed=2)
-    assert shelf.bytes - kept == 20 * 4 * shelf.trunk.head_VD.shape[1]  # of the other words alone
-    before = sum(read)
-    ours.fine_tune(tokens, SOFT, recipe=recipe, seed=2)
-    ours.logits(tokens)
-    assert sum(read) == before
-    plain.random_adapters(ours, recipe)
-    hard = (SOFT > 0.5).astype(float)
-    job = Job(tokens, hard, np.ones(20), recipe, 0, None)
-    loss = training.gradients(ours.engine, job, np.arange(20), progress=1.0)
-    theirs = plain.plain_model(folder, ours.save(tmp_path / "random"))
-    wanted = plain.study_loss(theirs, tokens, hard)
-    wanted.backward()
-    assert loss == pytest.approx(wanted.item(), rel=1e-5)
-    assert plain.furthest(plain.gradients(ours.engine.adapted), plain.gradients(theirs)) < 1e-4
-
-
-def test_a_full_shelf_is_emptied_and_the_answers_stay(folder: Path, tokens: Tokenised) -> None:
-    ours = Tunable(folder, hardware=EVERY_STEP)
-    recipe = RECIPE.model_copy(update={"screen_layers": 1})
-    ours.fine_tune(tokens, SOFT, recipe=recipe, seed=1)
-    wanted = ours.logits(tokens)
-    ours.engine._shelf.most_bytes = 1
-    ours.fine_tune(tokens.take(range(5)), SOFT[:5], recipe=recipe, seed=1)
-    ours.fine_tune(tokens, SOFT, recipe=recipe, seed=1)
-    np.testing.assert_allclose(ours.logits(tokens), wanted, atol=1e-6)
-
-
-def test_adapters_of_another_shape_take_the_place_of_the_last(folder: Path, tunable: Tunable, tokens: Tokenised) -> None:
-    """A worker's model serves recipes of several shapes, one after the other, as if each were the first."""
-    other = RECIPE.model_copy(update={"rank": 2, "targets": ("q_proj", "down_proj"), "screen_layers": 1})
+def test_adapters_of_another_shape_take_the_place_of_the_last(
+    folder: Path, tunable: Tunable, tokens: Tokenised
+) -> None:
+    """A worker's model serves recipes of several shapes, one after the other, as if each were the
+    first."""
+    other = RECIPE.model_copy(update={"rank": 2, "targets": ("q_proj", "down_proj")})
     tunable.fine_tune(tokens, SOFT, recipe=other, seed=1)
-    assert len(matrices(tunable)) == 4
+    assert len(matrices(tunable)) == 3 * 2 * 2  # layers x targets x (A, B)
     bare = tunable.logits(tokens, adapters=False)
     tunable.fine_tune(tokens, SOFT, recipe=RECIPE, seed=1)
     fresh = Tunable(folder, hardware=EVERY_STEP)
@@ -233,9 +204,9 @@ def test_adapters_of_another_shape_take_the_place_of_the_last(folder: Path, tuna
     assert (tunable.logits(tokens) == fresh.logits(tokens)).all()
     np.testing.assert_allclose(fresh.logits(tokens, adapters=False), bare, atol=1e-6)
     with pytest.raises(Misconfigured, match=r"no linear map \['gate'\]"):
-        tunable.fine_tune(tokens, SOFT, recipe=RECIPE.model_copy(update={"targets": ("gate",)}), seed=1)
-    with pytest.raises(Misconfigured, match="the model has 3 layers"):
-        tunable.fine_tune(tokens, SOFT, recipe=RECIPE.model_copy(update={"screen_layers": 4}), seed=1)
+        tunable.fine_tune(
+            tokens, SOFT, recipe=RECIPE.model_copy(update={"targets": ("gate",)}), seed=1
+        )
     with pytest.raises(Misconfigured, match="it has no config.json"):
         Tunable(folder.parent, hardware=EVERY_STEP)
 
@@ -253,7 +224,9 @@ def test_a_taught_model_knows_what_words_mean(tmp_path: Path) -> None:
     tokens = tokenise(asked, AutoTokenizer.from_pretrained(folder), max_tokens=256)
 
     def accuracy() -> float:
-        logits = Tunable(folder, hardware=EVERY_STEP).logits(tokens.take(range(120, 160)), adapters=False)
+        logits = Tunable(folder, hardware=EVERY_STEP).logits(
+            tokens.take(range(120, 160)), adapters=False
+        )
         return float(((logits > 0) == labels[120:]).mean())
 
     drawn = accuracy()

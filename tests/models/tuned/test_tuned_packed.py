@@ -1,4 +1,5 @@
-"""Packs against the plain way (packed_oracle): the same logits, loss, gradients and steps, and nothing leaks."""
+"""Packs against the plain way (packed_oracle): the same logits, loss, gradients and steps, and
+nothing leaks."""
 
 import itertools
 from collections.abc import Callable
@@ -15,9 +16,11 @@ from aarlab.models import head
 from aarlab.models.preset import Hardware, Recipe
 from aarlab.models.tuned import training
 from aarlab.models.tuned.job import Job, rate_share
-from aarlab.models.tuned.tiny import make_tiny
 from aarlab.models.tuned.tokens import Tokenised, tokenise
 from aarlab.models.tuned.tunable import Tunable
+from tests.models.tiny_models import make_tiny
+
+pytestmark = pytest.mark.slow
 
 EXACT = Hardware(dtype="float32", pack_tokens=400)
 RECIPE = Recipe(rank=4, alpha=8, epochs=2, batch=8, rate=3e-3)
@@ -39,7 +42,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Make:
     def make(kind: str) -> Path:
         if kind not in folders:
             folder = tmp_path_factory.mktemp(kind)
-            folders[kind] = make_tiny(folder, seed=3, layers=3, width=32, texts=plain.texts(ASKED), kind=kind)
+            folders[kind] = make_tiny(
+                folder, seed=3, layers=3, width=32, texts=plain.texts(ASKED), kind=kind
+            )
         return folders[kind]
 
     return make
@@ -55,7 +60,9 @@ def tokens(tunable: Tunable) -> Tokenised:
     return tokenise(ASKED, tunable.tokenizer, max_tokens=512)
 
 
-def step_gradients(tunable: Tunable, tokens: Tokenised, targets_N: np.ndarray, recipe: Recipe = RECIPE, **given):
+def step_gradients(
+    tunable: Tunable, tokens: Tokenised, targets_N: np.ndarray, recipe: Recipe = RECIPE, **given
+):
     """(loss, gradients) of one step over all items, in packs."""
     weights_N = given.get("weights_N", np.ones(len(tokens)))
     job = Job(tokens, targets_N, weights_N, recipe, 0, given.get("loss"))
@@ -65,17 +72,22 @@ def step_gradients(tunable: Tunable, tokens: Tokenised, targets_N: np.ndarray, r
 
 @pytest.mark.parametrize("kind", ["qwen3", "qwen2", "llama"])
 def test_packed_is_padded(made: Make, tmp_path: Path, kind: str) -> None:
-    """Logits, the study's loss and LoRA's gradients; the other side reads our adapters from peft's format."""
+    """Logits, the study's loss and LoRA's gradients; the other side reads our adapters from peft's
+    format."""
     ours = Tunable(made(kind), hardware=EXACT)
     tokens = tokenise(ASKED, ours.tokenizer, max_tokens=512)
     plain.random_adapters(ours, RECIPE)
     theirs = plain.plain_model(made(kind), ours.save(tmp_path))
     rows = plain.label_rows(theirs, tokens)
     no, yes = tokens.label_ids
-    np.testing.assert_allclose(ours.logits(tokens), (rows[:, yes] - rows[:, no]).detach(), atol=1e-5)
+    np.testing.assert_allclose(
+        ours.logits(tokens), (rows[:, yes] - rows[:, no]).detach(), atol=1e-5
+    )
     with theirs.disable_adapter():
         bare = plain.label_rows(theirs, tokens)
-    np.testing.assert_allclose(ours.logits(tokens, adapters=False), (bare[:, yes] - bare[:, no]).detach(), atol=1e-5)
+    np.testing.assert_allclose(
+        ours.logits(tokens, adapters=False), (bare[:, yes] - bare[:, no]).detach(), atol=1e-5
+    )
     assert np.abs(ours.logits(tokens) - ours.logits(tokens, adapters=False)).max() > 1e-2
     loss, gradients = step_gradients(ours, tokens, HARD)
     wanted = plain.study_loss(theirs, tokens, HARD)
@@ -86,10 +98,14 @@ def test_packed_is_padded(made: Make, tmp_path: Path, kind: str) -> None:
 
 
 def test_steps_are_those_of_a_plain_loop(made: Make, tmp_path: Path) -> None:
-    """AdamW, linear warm-up and decay, clip: an independent loop with the other library's schedule."""
+    """AdamW, linear warm-up and decay, clip: an independent loop with the other library's
+    schedule."""
     ours = Tunable(made("qwen3"), hardware=EXACT)
     tokens = tokenise(ASKED, ours.tokenizer, max_tokens=512)
-    ours.fine_tune(tokens.take([0]), HARD[:1], recipe=RECIPE.model_copy(update={"epochs": 1}), seed=5)  # rate 0: the start
+    # rate 0: the start
+    ours.fine_tune(
+        tokens.take([0]), HARD[:1], recipe=RECIPE.model_copy(update={"epochs": 1}), seed=5
+    )
     theirs = plain.plain_model(made("qwen3"), ours.save(tmp_path / "start"))
     told: list[training.Step] = []
     recipe = RECIPE.model_copy(update={"epochs": 5, "clip": 0.05})
@@ -119,7 +135,9 @@ def test_steps_are_those_of_a_plain_loop(made: Make, tmp_path: Path) -> None:
 def test_the_rate_is_the_schedules() -> None:
     for steps, warmup in itertools.product((1, 7, 40), (0.0, 0.1, 0.5)):
         optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-        schedule = get_linear_schedule_with_warmup(optimiser, -(-int(steps * warmup * 10) // 10), steps)
+        schedule = get_linear_schedule_with_warmup(
+            optimiser, -(-int(steps * warmup * 10) // 10), steps
+        )
         rates = []
         for _ in range(steps):
             rates.append(schedule.get_last_lr()[0])
@@ -128,13 +146,22 @@ def test_the_rate_is_the_schedules() -> None:
         assert [rate_share(s, steps, warmup) for s in range(steps)] == pytest.approx(rates)
 
 
-def test_a_soft_target_is_the_mixture_of_both_labels_but_for_the_end(tunable: Tunable, tokens: Tokenised) -> None:
-    """Over the vocabulary, CE(t) = t CE(1) + (1 - t) CE(0): with the end's term read after the likelier word."""
+def test_a_soft_target_is_the_mixture_of_both_labels_but_for_the_end(
+    tunable: Tunable, tokens: Tokenised
+) -> None:
+    """Over the vocabulary, CE(t) = t CE(1) + (1 - t) CE(0): with the end's term read after the
+    likelier word."""
     plain.random_adapters(tunable, RECIPE)
     one = tokens.take([3])
     at = {t: step_gradients(tunable, one, np.array([t]))[0] for t in (0.0, 0.3, 1.0)}
-    ends = {t: step_gradients(tunable, one, np.array([t]), RECIPE.model_copy(update={"format_weight": 0.0}))[0] for t in at}
-    rest = {t: 2 * at[t] - ends[t] for t in at}  # what is not about the label: said, and the end after word 0 or 1
+    ends = {
+        t: step_gradients(
+            tunable, one, np.array([t]), RECIPE.model_copy(update={"format_weight": 0.0})
+        )[0]
+        for t in at
+    }
+    # what is not about the label: said, and the end after word 0 or 1
+    rest = {t: 2 * at[t] - ends[t] for t in at}
     assert ends[0.3] == pytest.approx(0.7 * ends[0.0] + 0.3 * ends[1.0], rel=1e-5)
     assert rest[0.3] == pytest.approx(rest[0.0], rel=1e-5)
     assert rest[0.0] != pytest.approx(rest[1.0], rel=1e-5)
@@ -142,13 +169,17 @@ def test_a_soft_target_is_the_mixture_of_both_labels_but_for_the_end(tunable: Tu
 
 def test_a_two_row_head_is_binary_cross_entropy(tunable: Tunable, tokens: Tokenised) -> None:
     plain.random_adapters(tunable, RECIPE)
-    loss, _ = step_gradients(tunable, tokens, SOFT, RECIPE.model_copy(update={"format_weight": 0.0}))
+    loss, _ = step_gradients(
+        tunable, tokens, SOFT, RECIPE.model_copy(update={"format_weight": 0.0})
+    )
     z = torch.from_numpy(tunable.logits(tokens))
     wanted = torch.nn.functional.binary_cross_entropy_with_logits(z, torch.from_numpy(SOFT))
     assert loss == pytest.approx(wanted.item(), rel=1e-5)
 
 
-def test_weights_count_as_shares_of_the_mean(made: Make, tmp_path: Path, tunable: Tunable, tokens: Tokenised) -> None:
+def test_weights_count_as_shares_of_the_mean(
+    made: Make, tmp_path: Path, tunable: Tunable, tokens: Tokenised
+) -> None:
     weights = np.random.default_rng(4).random(len(tokens)) * 5
     weights[3] = 0.0
     plain.random_adapters(tunable, RECIPE)
@@ -161,8 +192,11 @@ def test_weights_count_as_shares_of_the_mean(made: Make, tmp_path: Path, tunable
 
 
 @pytest.mark.parametrize("pack_tokens", [400, 100_000])
-def test_a_loss_in_numpy_gives_the_gradients_of_the_one_in_torch(made: Make, pack_tokens: int) -> None:
-    """In steps of several packs and of one. The loss is called once, with the step's items in their order."""
+def test_a_loss_in_numpy_gives_the_gradients_of_the_one_in_torch(
+    made: Make, pack_tokens: int
+) -> None:
+    """In steps of several packs and of one. The loss is called once, with the step's items in their
+    order."""
     ours = Tunable(made("qwen3"), hardware=EXACT.model_copy(update={"pack_tokens": pack_tokens}))
     tokens = tokenise(ASKED, ours.tokenizer, max_tokens=512)
     plain.random_adapters(ours, RECIPE)
@@ -182,8 +216,15 @@ def test_a_loss_in_numpy_gives_the_gradients_of_the_one_in_torch(made: Make, pac
     assert calls[0][2] == 0.5
 
 
-def test_a_loss_that_answers_nonsense_is_the_methods_fault(tunable: Tunable, tokens: Tokenised) -> None:
-    for nonsense in (lambda z, t, p: z, lambda z, t, p: (z[:1], z), lambda z, t, p: (z, z * np.nan), lambda z, t, p: None):
+def test_a_loss_that_answers_nonsense_is_the_methods_fault(
+    tunable: Tunable, tokens: Tokenised
+) -> None:
+    for nonsense in (
+        lambda z, t, p: z,
+        lambda z, t, p: (z[:1], z),
+        lambda z, t, p: (z, z * np.nan),
+        lambda z, t, p: None,
+    ):
         with pytest.raises(InvalidSubmission, match="loss"):
             tunable.fine_tune(tokens, SOFT, recipe=RECIPE, seed=0, loss=nonsense)
     with pytest.raises(InvalidSubmission, match="targets must lie"):
@@ -192,20 +233,28 @@ def test_a_loss_that_answers_nonsense_is_the_methods_fault(tunable: Tunable, tok
         tunable.fine_tune(tokens, SOFT[:4], recipe=RECIPE, seed=0)
     with pytest.raises(InvalidSubmission, match="not all zero"):
         tunable.fine_tune(tokens, SOFT, recipe=RECIPE, seed=0, weights_N=np.zeros(20))
-    with pytest.raises(InvalidSubmission, match="No item"):
+    with pytest.raises(InvalidSubmission, match="No training item"):
         tunable.fine_tune(tokens.take([]), SOFT[:0], recipe=RECIPE, seed=0)
 
 
 def test_a_neighbour_in_the_pack_changes_nothing(tunable: Tunable, tokens: Tokenised) -> None:
-    """Exactly: the other items' tokens are replaced, and the item's logit and gradient stay, to the last bit."""
+    """Exactly: the other items' tokens are replaced, and the item's logit and gradient stay, to the
+    last bit."""
     plain.random_adapters(tunable, RECIPE)
     few = tokens.take(range(4))
-    other = Tokenised([few.ids[0], *((ids + 17) % 300 for ids in few.ids[1:])], few.cut_N, few.label_ids, few.eos_id)
+    other = Tokenised(
+        [few.ids[0], *((ids + 17) % 300 for ids in few.ids[1:])],
+        few.cut_N,
+        few.label_ids,
+        few.eos_id,
+    )
     before, after = tunable.logits(few), tunable.logits(other)
     assert before[0] == after[0]
     assert (before[1:] != after[1:]).all()
     alone = np.array([1.0, 0.0, 0.0, 0.0])
-    (_, gradients), (_, changed) = (step_gradients(tunable, t, SOFT[:4], weights_N=alone) for t in (few, other))
+    (_, gradients), (_, changed) = (
+        step_gradients(tunable, t, SOFT[:4], weights_N=alone) for t in (few, other)
+    )
     assert all((gradients[n] == changed[n]).all() for n in gradients)
 
 
@@ -213,26 +262,36 @@ def test_the_least_likely_label_words_are_read_like_any(made: Make) -> None:
     """A list of the likeliest words would not have them."""
     ours = Tunable(made("llama"), hardware=EXACT)
     tokens = tokenise(ASKED, ours.tokenizer, max_tokens=512)
-    final, head_VD = [], ours.trunk.head_VD
+    final, head_VD = [], ours.base.head_VD
     with torch.no_grad():
-        ours.engine.over_packs(tokens.ids, lambda rows, p: final.append(ours.engine.final([], p, p.ends_n)))
+        ours.engine.over_packs(
+            tokens.ids, lambda rows, p: final.append(ours.engine.final(p, p.ends_n))
+        )
         away_D = -torch.cat(final).mean(0)
         head_VD[list(tokens.label_ids)] = torch.stack([50 * away_D, 49 * away_D])
-        rows = plain.label_rows(ours.trunk.model.set_attn_implementation("sdpa") or ours.trunk.model, tokens)
-        ours.trunk.model.set_attn_implementation("aar_varlen")
+        rows = plain.label_rows(
+            ours.base.model.set_attn_implementation("sdpa") or ours.base.model, tokens
+        )
+        ours.base.model.set_attn_implementation("aar_varlen")
     no, yes = tokens.label_ids
     least = rows.argsort(dim=1)[:, :2].sort(dim=1).values
     assert least.tolist() == [sorted(tokens.label_ids)] * len(tokens)
-    np.testing.assert_allclose(ours.logits(tokens, adapters=False), rows[:, yes] - rows[:, no], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        ours.logits(tokens, adapters=False), rows[:, yes] - rows[:, no], rtol=1e-4, atol=1e-4
+    )
 
 
-def test_states_are_the_librarys(made: Make, tunable: Tunable, tokens: Tokenised, tmp_path: Path) -> None:
+def test_states_are_the_librarys(
+    made: Make, tunable: Tunable, tokens: Tokenised, tmp_path: Path
+) -> None:
     plain.random_adapters(tunable, RECIPE)
     theirs = plain.plain_model(made("qwen3"), tunable.save(tmp_path))
     ids, mask = plain.padded(tokens.ids, tokens.eos_id)
     with theirs.disable_adapter(), torch.no_grad():
         hidden = theirs(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
-    wanted = np.stack([hidden[layer][torch.arange(20), mask.sum(1) - 1].numpy() for layer in (2, 0, 1)])
+    wanted = np.stack(
+        [hidden[layer][torch.arange(20), mask.sum(1) - 1].numpy() for layer in (2, 0, 1)]
+    )
     states = tunable.states(tokens, [2, 0, 1])
     assert states.dtype == np.float16
     np.testing.assert_allclose(states, wanted, atol=2e-3)
@@ -240,7 +299,9 @@ def test_states_are_the_librarys(made: Make, tunable: Tunable, tokens: Tokenised
         tunable.states(tokens, [4])
 
 
-def test_bfloat16_is_as_near_to_float32_as_the_plain_way_in_bfloat16(made: Make, tmp_path: Path) -> None:
+def test_bfloat16_is_as_near_to_float32_as_the_plain_way_in_bfloat16(
+    made: Make, tmp_path: Path
+) -> None:
     ours = Tunable(made("qwen3"), hardware=EXACT.model_copy(update={"dtype": "bfloat16"}))
     tokens = tokenise(ASKED, ours.tokenizer, max_tokens=512)
     adapted = plain.random_adapters(ours, RECIPE)
@@ -255,13 +316,21 @@ def test_bfloat16_is_as_near_to_float32_as_the_plain_way_in_bfloat16(made: Make,
         their_loss.backward()
         words = rows[:, tokens.label_ids[1]] - rows[:, tokens.label_ids[0]]
         found[dtype] = words, their_loss.item(), plain.gradients(theirs)
-    (exact_z, exact_loss, exact), (plain_z, _, rounded) = found[torch.float32], found[torch.bfloat16]
-    error, plain_error = (float(np.square(z - exact_z.numpy()).mean()) ** 0.5 for z in (ours.logits(tokens), plain_z.numpy()))
+    (exact_z, exact_loss, exact), (plain_z, _, rounded) = (
+        found[torch.float32],
+        found[torch.bfloat16],
+    )
+    error, plain_error = (
+        float(np.square(z - exact_z.numpy()).mean()) ** 0.5
+        for z in (ours.logits(tokens), plain_z.numpy())
+    )
     assert error < 1.5 * plain_error < 0.05 * exact_z.std()
     assert loss == pytest.approx(exact_loss, rel=1e-3)
 
     def away(gradients: dict[str, torch.Tensor]) -> float:
-        mine, right = (torch.cat([s[n].float().flatten() for n in exact]) for s in (gradients, exact))
+        mine, right = (
+            torch.cat([s[n].float().flatten() for n in exact]) for s in (gradients, exact)
+        )
         return float((mine - right).norm() / right.norm())
 
     assert away(gradients) < 1.5 * away(rounded) < 0.15
@@ -277,4 +346,4 @@ def test_a_seed_decides_and_nothing_else_does(tunable: Tunable, tokens: Tokenise
     assert (logits(0) == first).all()
     assert (other != first).any()
     with pytest.raises(Misconfigured, match="Call fine_tune first"):
-        Tunable(Path(tunable.trunk.model.config._name_or_path), hardware=EXACT).logits(tokens)
+        Tunable(Path(tunable.base.model.config._name_or_path), hardware=EXACT).logits(tokens)

@@ -1,8 +1,9 @@
-"""What looks wrong in the ledger's history: one file a detector, all in `DETECTORS`. Importing this registers them."""
+"""What looks wrong in the ledger's history: one file a detector, all in `DETECTORS`. Importing this
+registers them."""
 
+from aarlab.evaluation.detectors import answer_overlap as answer_overlap
 from aarlab.evaluation.detectors import judged as judged
 from aarlab.evaluation.detectors import near_copies as near_copies
-from aarlab.evaluation.detectors import overlap as overlap
 from aarlab.evaluation.detectors import random_answers as random_answers
 from aarlab.evaluation.detectors import redraws as redraws
 from aarlab.evaluation.detectors import rerolls as rerolls
@@ -18,6 +19,4 @@ from aarlab.evaluation.detectors.contract import Suspicion as Suspicion
 from aarlab.evaluation.detectors.contract import Text as Text
 from aarlab.evaluation.detectors.contract import Watch as Watch
 from aarlab.evaluation.detectors.contract import detector as detector
-from aarlab.evaluation.detectors.contract import key_of as key_of
-from aarlab.evaluation.detectors.contract import showable as showable
 from aarlab.evaluation.detectors.public import read_context as read_context

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aarlab.evaluation.detectors.contract import Submitted
+from aarlab.evaluation.scoring.differing_bits import DifferingBits
 
 REMEMBERED = 1024
 
@@ -27,7 +28,7 @@ class Chain:
 
     @property
     def by(self) -> str:
-        """In words, whose they are."""
+        """As text, whose they are."""
         return f"by {len(self.who)} submitters" if len(self.who) > 1 else "by one submitter"
 
 
@@ -39,15 +40,13 @@ class Recent:
         self._chains: list[Chain | None] = [None] * REMEMBERED
         self._receipts = [""] * REMEMBERED
         self._next, self.size = 0, 0
+        self._differing = DifferingBits()
 
     def nearest(self, bits_W: NDArray[np.uint64]) -> tuple[int, int] | None:
         """(place, differing bits) of the nearest; None if none is remembered."""
         if self._bits_RW is None:
             return None
-        rows = slice(self.size)
-        differ_RW = np.bitwise_xor(self._bits_RW[rows], bits_W, out=self._differ_RW[rows])
-        counts_RW = np.bitwise_count(differ_RW, out=self._counts_RW[rows])
-        apart_R = np.einsum("rw->r", counts_RW, dtype=np.uint32, casting="unsafe")
+        apart_R = self._differing.of(self._bits_RW, self.size, bits_W)
         place = int(apart_R.argmin())
         return place, int(apart_R[place])
 
@@ -63,7 +62,11 @@ class Recent:
     def link(self, place: int, latest: Submitted, *, changed: int, ranks: float = 0.0) -> Chain:
         """Put the latest into the chain of a remembered one."""
         chain = self._chains[place] = self._chains[place] or Chain(self._receipts[place])
-        chain.links, chain.changed, chain.ranks = chain.links + 1, chain.changed + changed, chain.ranks + ranks
+        chain.links, chain.changed, chain.ranks = (
+            chain.links + 1,
+            chain.changed + changed,
+            chain.ranks + ranks,
+        )
         chain.receipts.append(latest.receipt)
         chain.who[latest.who] += 1
         return chain
@@ -72,7 +75,10 @@ class Recent:
         """Take the place of the oldest."""
         if self._bits_RW is None:
             self._bits_RW = np.zeros((REMEMBERED, len(bits_W)), np.uint64)
-            self._differ_RW, self._counts_RW = np.empty_like(self._bits_RW), np.empty(self._bits_RW.shape, np.uint8)
         place = self._next
-        self._bits_RW[place], self._chains[place], self._receipts[place] = bits_W, chain, latest.receipt
+        self._bits_RW[place], self._chains[place], self._receipts[place] = (
+            bits_W,
+            chain,
+            latest.receipt,
+        )
         self._next, self.size = (place + 1) % REMEMBERED, min(self.size + 1, REMEMBERED)

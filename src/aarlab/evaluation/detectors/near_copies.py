@@ -1,9 +1,10 @@
-"""Label probing by vectors that use no seed: submissions that differ from an earlier one in very few answers, or in answers
-that nobody doubts.
+"""Label probing by vectors that use no seed: submissions that differ from an earlier one in very
+few answers, or in answers that nobody doubts.
 
-Whoever reads labels off scores asks about a base with a few answers changed (single flips, groups, detecting matrices, hill
-climbing). An honest change of a method without seeds moves answers that are a toss-up; a probe moves those that it asks about.
-(Submissions whose seeds disagree are `reused_runs`' matter.) The nearest is looked for among the latest of anybody.
+Whoever reads labels off scores asks about a base with a few answers changed (single flips, groups,
+detecting matrices, hill climbing). An honest change of a method without seeds moves answers that
+are a toss-up; a probe moves those that it asks about. (Submissions whose seeds disagree are
+`reused_runs`' matter.) The nearest is looked for among the latest of anybody.
 
 Legend: S seeds, M items.
 """
@@ -20,9 +21,12 @@ from aarlab.evaluation.detectors.reused_runs import LEAST, expected_distance
 NEAR, NEAR_ITEMS = (
     0.005,
     2,
-)  # share of answers that differ, or so many items on all seeds (a small problem has no smaller share)
+    # share of answers that differ, or so many items on all seeds (a small problem has no smaller
+    # share)
+)
 SMALL = 0.1  # up to this share a change counts as well if it ignores what the fleet is unsure of
-FEW, SETTLED = 10, 10  # changed items that a pair needs to be judged by, and submissions that the fleet's margins need
+# changed items that a pair needs to be judged by, and submissions that the fleet's margins need
+FEW, SETTLED = 10, 10
 BLIND, ANY = 6, 12  # links of a chain: when the changes ignore the fleet's doubts, and in any case
 MEMORY = 50  # submissions over which the fleet's margins are averaged
 NULL_SD = 12**-0.5  # of a uniform rank
@@ -30,7 +34,8 @@ NULL_SD = 12**-0.5  # of a uniform rank
 
 @detector("label probing")
 class NearCopies(Detector):
-    """Vectors without seeds that copy an earlier one of anybody but for very few items, or for items that nobody doubts.
+    """Vectors without seeds that copy an earlier one of anybody but for very few items, or for
+    items that nobody doubts.
 
     What they read: Whitehill 2017, arXiv:1707.01825.
     """
@@ -47,7 +52,9 @@ class NearCopies(Detector):
             chain = self._linked(latest)
             self._recent.remember(latest.planes_W, latest, chain)
         self._seen += 1
-        self._mean_M += (latest.counts_M / len(latest.answers_SM) - self._mean_M) / min(self._seen + 1, MEMORY)
+        self._mean_M += (latest.counts_M / len(latest.answers_SM) - self._mean_M) / min(
+            self._seen + 1, MEMORY
+        )
         if chain and chain.links >= (BLIND if _blind(chain.ranks, chain.changed) else ANY):
             yield _suspicion(latest, chain)
 
@@ -56,7 +63,7 @@ class NearCopies(Detector):
         if found is None or found[1] > SMALL * latest.answers_SM.size:
             return None
         place, apart = found
-        if apart == 0:  # the same question again tells nothing new
+        if apart == 0:  # the same question again gives nothing new
             return self._recent.chain(place)
         changed_M = _changed(self._recent.bits(place) ^ latest.planes_W, latest.answers_SM.shape)
         changed, ranks = int(changed_M.sum()), float(self._ranks_M()[changed_M].sum())
@@ -70,7 +77,8 @@ class NearCopies(Detector):
         """How sure the fleet is of each item, as a rank in 0..1."""
         sure_M = np.abs(self._mean_M - 0.5)
         _, which_M, counts = np.unique(sure_M, return_inverse=True, return_counts=True)
-        return (np.cumsum(counts) - counts / 2)[which_M] / len(sure_M)  # equal ones share the mean of their ranks
+        # equal ones share the mean of their ranks
+        return (np.cumsum(counts) - counts / 2)[which_M] / len(sure_M)
 
 
 def _changed(planes_W: NDArray[np.uint64], shape: tuple[int, int]) -> NDArray[np.bool_]:
@@ -79,16 +87,22 @@ def _changed(planes_W: NDArray[np.uint64], shape: tuple[int, int]) -> NDArray[np
 
 
 def _blind(ranks: float, changed: int) -> bool:
-    """Are the changed answers no likelier than others to be doubted? (No by two standard errors.)"""
+    """Are the changed answers no likelier than others to be doubted? (No by two standard
+    errors.)"""
     return ranks / changed >= 0.5 - 2 * NULL_SD / changed**0.5
 
 
 def _suspicion(latest: Submitted, chain: Chain) -> Suspicion:
     rank, size = chain.ranks / chain.changed, chain.changed / chain.links
-    doubts = "ignoring which items the fleet is unsure of" if _blind(chain.ranks, chain.changed) else "on items it is unsure of"
+    doubts = (
+        "ignoring which items the fleet is unsure of"
+        if _blind(chain.ranks, chain.changed)
+        else "on items it is unsure of"
+    )
     words = (
-        f"{chain.links} submissions {chain.by} since {chain.first} are copies of an earlier one with {size:.1f} items changed "
-        f"on average, {doubts} (mean rank of the fleet's margin {rank:.2f}; 0.5 by chance)"
+        f"{chain.links} submissions {chain.by} since {chain.first} are copies of an earlier one "
+        f"with {size:.1f} items changed on average, {doubts} (mean rank of the fleet's margin "
+        f"{rank:.2f}; 0.5 by chance)"
     )
     figures = {"links": chain.links, "submitters": len(chain.who), "changed": size, "rank": rank}
     return Suspicion(latest.who, chain.first, words, tuple(chain.receipts), figures)

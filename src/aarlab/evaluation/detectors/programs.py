@@ -1,23 +1,30 @@
-"""What a snapshot's program is, up to numbers, names, comments and white space: a hash of its normalised syntax trees."""
+"""What a snapshot's program is, up to numbers, names, comments and white space: a hash of its
+normalised syntax trees."""
 
 import ast
 import hashlib
 import warnings
 from collections.abc import Mapping
 
-LONGEST = 64 << 10  # characters of a file; longer ones stand for themselves
+# characters of a file and of all Python of a snapshot; what is longer stands for itself: a second
+# per 64 KiB is what the worst text takes, and submissions wait meanwhile
+LONGEST, MOST = 64 << 10, 128 << 10
 SILENT = {"ctx", "annotation", "returns", "type_comment", "kind", "type_params", "asname"}
 GIVEN = {"id", "arg", "name"}  # fields of nodes that may be a name of the file's own
 
 
 def program_of(files: Mapping[str, str]) -> str:
-    """SHA-256 of the normalised files. Files' own names do not count; what is no Python stands for itself, without spaces."""
-    parts = sorted(_normal(name, text) for name, text in files.items())
+    """SHA-256 of the normalised files. Files' own names do not count; what is no Python stands for
+    itself, without spaces."""
+    python = {name for name in files if name.endswith(".py")}
+    if sum(len(files[name]) for name in python) > MOST:
+        python = set()
+    parts = sorted(_normal(text, name in python) for name, text in files.items())
     return hashlib.sha256("\0".join(parts).encode(errors="replace")).hexdigest()
 
 
-def _normal(name: str, text: str) -> str:
-    if not name.endswith(".py") or len(text) > LONGEST:
+def _normal(text: str, is_python: bool) -> str:
+    if not is_python or len(text) > LONGEST:
         return "".join(text.split())
     try:
         with warnings.catch_warnings():
@@ -29,8 +36,9 @@ def _normal(name: str, text: str) -> str:
 
 
 class _Normal:
-    """The tree as text: numbers are one number, the file's own names are numbered in the order in which they are met, and
-    statements that do nothing (docstrings, constants that nobody reads) are left out. Strings stay: they choose what is run."""
+    """The tree as text: numbers are one number, the file's own names are numbered in the order in
+    which they are met, and statements that do nothing (docstrings, constants that nobody reads) are
+    left out. Strings stay: they choose what is run."""
 
     def __init__(self, tree: ast.Module) -> None:
         self._own: set[str] = set()
@@ -53,11 +61,15 @@ class _Normal:
             self._own.add(node.name)
 
     def _name(self, name: str) -> str:
-        return self._numbers.setdefault(name, f"v{len(self._numbers)}") if name in self._own else name
+        return (
+            self._numbers.setdefault(name, f"v{len(self._numbers)}") if name in self._own else name
+        )
 
     def _write(self, node: ast.AST) -> None:
         if isinstance(node, ast.Constant):
-            self._out.append("0" if isinstance(node.value, int | float | complex) else repr(node.value))
+            self._out.append(
+                "0" if isinstance(node.value, int | float | complex) else repr(node.value)
+            )
         elif isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant):
             self._write(node.operand)  # a signed number is a number
         elif isinstance(node, ast.alias):
@@ -86,6 +98,11 @@ class _Normal:
         """Does the statement nothing?"""
         if isinstance(line, ast.Expr):
             return isinstance(line.value, ast.Constant)
-        if isinstance(line, ast.Assign) and all(isinstance(t, ast.Name) and t.id not in self._read for t in line.targets):
-            return all(isinstance(n, ast.Constant | ast.Dict | ast.Tuple | ast.List | ast.Load) for n in ast.walk(line.value))
+        if isinstance(line, ast.Assign) and all(
+            isinstance(t, ast.Name) and t.id not in self._read for t in line.targets
+        ):
+            return all(
+                isinstance(n, ast.Constant | ast.Dict | ast.Tuple | ast.List | ast.Load)
+                for n in ast.walk(line.value)
+            )
         return isinstance(line, ast.Pass)

@@ -1,8 +1,10 @@
-"""Label probing by changing the answers of a real run: the seeds' disagreement of an earlier submission, under other answers.
+"""Label probing by changing the answers of a real run: the seeds' disagreement of an earlier
+submission, under other answers.
 
-Every new snapshot gets new seeds here, so that which items the seeds split on is drawn anew each time. Changing an item's
-answers on all seeds leaves the split where it was, however many items are changed: the minority's size at each item is compared
-with that of the latest submissions of anybody, since identities collude.
+Every new snapshot gets new seeds here, so that which items the seeds split on is drawn again each
+time. Changing an item's answers on all seeds leaves the split where it was, however many items are
+changed: the minority's size at each item is compared with that of the latest submissions of
+anybody, since identities collude.
 
 Legend: S seeds, M items, W words.
 """
@@ -15,7 +17,14 @@ import scipy
 from numpy.typing import NDArray
 
 from aarlab.evaluation.detectors.chains import Chain, Recent
-from aarlab.evaluation.detectors.contract import Context, Detector, Submitted, Suspicion, detector, packed
+from aarlab.evaluation.detectors.contract import (
+    Context,
+    Detector,
+    Submitted,
+    Suspicion,
+    detector,
+    packed,
+)
 
 TOO_CLOSE = 0.6  # of the distance that fresh seeds of the same program would put between the two
 LEAST = 30  # answers that fresh seeds must be expected to move, to judge by
@@ -24,7 +33,8 @@ LINKS = 4  # a first few may be an accident of the machine
 
 @detector("re-used run")
 class ReusedRuns(Detector):
-    """The seeds' disagreement of an earlier submission of anybody, under other answers: a run that was edited."""
+    """The seeds' disagreement of an earlier submission of anybody, under other answers: a run that
+    was edited."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -45,7 +55,8 @@ class ReusedRuns(Detector):
 
 
 def _splits(latest: Submitted) -> NDArray[np.uint64]:
-    """Packed bits whose Hamming distance is the sum over items of |difference of the minority's sizes|."""
+    """Packed bits whose Hamming distance is the sum over items of |difference of the minority's
+    sizes|."""
     s = len(latest.answers_SM)
     minority_M = np.minimum(latest.counts_M, s - latest.counts_M)
     return packed(minority_M > np.arange(s // 2, dtype=np.uint8)[:, None])
@@ -58,8 +69,9 @@ def expected_distance(latest: Submitted) -> float:
 
 @cache
 def fresh_distances(s: int) -> NDArray[np.float64]:
-    """E|Y - Y'| for the minorities Y, Y' of two binomials (s, c / s), for c in 0..s: what a re-run of an item that c seeds
-    answer with 1 moves, were c / s its probability. An underestimate, since a unanimous item counts as sure."""
+    """E|Y - Y'| for the minorities Y, Y' of two binomials (s, c / s), for c in 0..s: what a re-run
+    of an item that c seeds answer with 1 moves, were c / s its probability. An underestimate, since
+    a unanimous item counts as sure."""
     k = np.arange(s + 1)
     minority = np.minimum(k, s - k)
     p = k[:, None] / s
@@ -70,8 +82,14 @@ def fresh_distances(s: int) -> NDArray[np.float64]:
 def _suspicion(latest: Submitted, chain: Chain, expected: float) -> Suspicion:
     apart = chain.changed / chain.links
     words = (
-        f"{chain.links} submissions {chain.by} since {chain.first} have the seeds' disagreement of an earlier one ({apart:.0f} "
-        f"answers of it differ; fresh seeds of the same program would move more than {expected:.0f}) under other answers"
+        f"{chain.links} submissions {chain.by} since {chain.first} have the seeds' disagreement "
+        f"of an earlier one ({apart:.0f} answers of it differ; fresh seeds of the same program "
+        f"would move more than {expected:.0f}) under other answers"
     )
-    figures = {"links": chain.links, "submitters": len(chain.who), "apart": apart, "expected": expected}
+    figures = {
+        "links": chain.links,
+        "submitters": len(chain.who),
+        "apart": apart,
+        "expected": expected,
+    }
     return Suspicion(latest.who, chain.first, words, tuple(chain.receipts), figures)

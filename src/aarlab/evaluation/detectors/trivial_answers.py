@@ -1,7 +1,9 @@
-"""Constant and most-common answers: submissions that one of a bank of trivial predictors makes nearly as well.
+"""Constant and most-common answers: submissions that one of a bank of trivial predictors makes
+nearly as well.
 
-The bank is computed from public items alone: constants, position, length and other surface features, and what is most common
-among the choices of one question (the study's agents answered small mathematics so).
+The bank is computed from public items alone: constants, position, length and other surface
+features, and what is most common among the choices of one question (the study's agents answered
+small mathematics so).
 
 Legend: M items, P predictors, W words.
 """
@@ -13,7 +15,15 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from aarlab.evaluation.detectors.contract import Context, Detector, Submitted, Suspicion, Text, detector, packed
+from aarlab.evaluation.detectors.contract import (
+    Context,
+    Detector,
+    Submitted,
+    Suspicion,
+    Text,
+    detector,
+    packed,
+)
 
 AGREEMENT = 0.9  # honest methods that use the most common answer as one input stay below
 FEATURES: dict[str, Callable[[str], float]] = {
@@ -23,11 +33,15 @@ FEATURES: dict[str, Callable[[str], float]] = {
     "the choice of more lines": lambda text: text.count("\n"),
     "the choice of more digits": lambda text: sum(map(str.isdigit, text)),
     "the choice of more capitals": lambda text: sum(map(str.isupper, text)),
-    "the choice of more punctuation": lambda text: sum(not c.isalnum() and not c.isspace() for c in text),
+    "the choice of more punctuation": lambda text: sum(
+        not c.isalnum() and not c.isspace() for c in text
+    ),
     "the choice of more exclamation marks": lambda text: text.count("!"),
     "the choice of more distinct words": lambda text: len(set(text.split())),
     "the choice of the larger last number": lambda text: float(_last_number(text)[:15] or 0),
-    "the choice later in the alphabet": lambda text: sum(ord(c) / 512 ** (n + 1) for n, c in enumerate(text[:6])),
+    "the choice later in the alphabet": lambda text: sum(
+        ord(c) / 512 ** (n + 1) for n, c in enumerate(text[:6])
+    ),
 }
 
 
@@ -47,13 +61,17 @@ def bank(context: Context) -> dict[str, NDArray[np.bool_]]:
         "always 1": np.ones(m, np.bool_),
         "every other item": np.arange(m) % 2 == 1,
         "the first half of the ids": np.arange(m) < m // 2,
-        "the id's last digit is odd": np.array([_last_number(i)[-1:] in set("13579") for i in context.ids], np.bool_),
+        "the id's last digit is odd": np.array(
+            [_last_number(i)[-1:] in set("13579") for i in context.ids], np.bool_
+        ),
     }
     if context.texts:
         made |= {name: _by_feature(context.texts, feature) for name, feature in FEATURES.items()}
         made["the first choice shares more words with the question"] = _by_overlap(context.texts)
         for what, key in (("last number", _last_number), ("last word", _last_word), ("text", str)):
-            made[f"the most common {what} among the question's choices"] = _most_common(context.texts, key)
+            made[f"the most common {what} among the question's choices"] = _most_common(
+                context.texts, key
+            )
     return made
 
 
@@ -83,7 +101,8 @@ def _most_common(texts: Sequence[Text], key: Callable[[str], str]) -> NDArray[np
 
 @detector("constant answers")
 class TrivialAnswers(Detector):
-    """The answers of a trivial predictor (constants, position, length, the most common answer ...) on 90 % of the items."""
+    """The answers of a trivial predictor (constants, position, length, the most common answer ...)
+    on 90 % of the items."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -99,5 +118,14 @@ class TrivialAnswers(Detector):
         best = int(agree_P.argmax())
         if agree_P[best] >= AGREEMENT:
             opposite = " turned round" if differ_P[best] > 0.5 else ""
-            words = f"{agree_P[best]:.1%} of the answers are those of '{self._names[best]}'{opposite}: that is no method"
-            yield Suspicion(latest.who, self._names[best], words, (latest.receipt,), {"agreement": agree_P[best]})
+            words = (
+                f"{agree_P[best]:.1%} of the answers are those of '{self._names[best]}'{opposite}: "
+                "that is no method"
+            )
+            yield Suspicion(
+                latest.who,
+                self._names[best],
+                words,
+                (latest.receipt,),
+                {"agreement": agree_P[best]},
+            )

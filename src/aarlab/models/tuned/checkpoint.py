@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +12,29 @@ import torch
 from torch import nn
 
 from aarlab.core.errors import Misconfigured
+from aarlab.core.files import open_whole
 from aarlab.models.tuned.job import Job
 
 FILE = "fine_tuning.pt"
 
 
 def job_hash(job: Job) -> str:
-    """What a checkpoint is of. The order of the items and the start of the adapters follow from the seed; of a method's own
-    loss only that there is one."""
-    facts = [job.tokens.label_ids, job.tokens.eos_id, job.recipe.model_dump(), job.seed, job.loss is None]
+    """What a checkpoint is of. The order of the items and the start of the adapters follow from the
+    seed; of a method's own loss only that there is one."""
+    facts = [
+        job.tokens.label_ids,
+        job.tokens.eos_id,
+        job.recipe.model_dump(),
+        job.seed,
+        job.loss is None,
+    ]
     digest = hashlib.sha256(json.dumps(facts).encode())
-    for array in (job.tokens.lengths_N, np.concatenate(job.tokens.ids), job.targets_N, job.weights_N):
+    for array in (
+        job.tokens.lengths_N,
+        np.concatenate(job.tokens.ids),
+        job.targets_N,
+        job.weights_N,
+    ):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
@@ -35,19 +46,28 @@ class Checkpoint:
     folder: Path
     job: str
 
-    def write(self, step: int, adapters: list[nn.Parameter], optimiser: torch.optim.Optimizer, loss_S: list[float]) -> None:
+    def write(
+        self,
+        step: int,
+        adapters: list[nn.Parameter],
+        optimiser: torch.optim.Optimizer,
+        loss_S: list[float],
+    ) -> None:
         """Steps done, adapters and the optimiser's moments."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        partial = self.folder / f"{FILE}.partial"
-        state = {"job": self.job, "step": step, "loss_S": loss_S, "optimiser": optimiser.state_dict()}
-        with partial.open("wb") as stream:
+        state = {
+            "job": self.job,
+            "step": step,
+            "loss_S": loss_S,
+            "optimiser": optimiser.state_dict(),
+        }
+        with open_whole(self.folder / FILE) as stream:
             torch.save({**state, "adapters": [p.detach() for p in adapters]}, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(self.folder / FILE)
 
-    def read(self, adapters: list[nn.Parameter], optimiser: torch.optim.Optimizer) -> tuple[int, list[float]] | None:
-        """Put adapters and optimiser where they were; (steps done, their losses), or None where nothing was written.
+    def read(
+        self, adapters: list[nn.Parameter], optimiser: torch.optim.Optimizer
+    ) -> tuple[int, list[float]] | None:
+        """Put adapters and optimiser where they were; (steps done, their losses), or None where
+        nothing was written.
 
         Raises:
             Misconfigured: the file is damaged, or of another job.
@@ -57,7 +77,10 @@ class Checkpoint:
             return None
         state = _load(path)
         if state["job"] != self.job:
-            raise Misconfigured(f"{path} is the checkpoint of another fine-tuning. Delete it, or name another folder.")
+            raise Misconfigured(
+                f"{path} is the checkpoint of another fine-tuning. Delete it, or name another "
+                "folder."
+            )
         with torch.no_grad():
             for parameter, kept in zip(adapters, state["adapters"], strict=True):
                 parameter.copy_(kept)
@@ -69,4 +92,6 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise Misconfigured(f"{path} is damaged ({str(error)[:100]}). Delete it to begin anew.") from error
+        raise Misconfigured(
+            f"{path} is damaged ({str(error)[:100]}). Delete it to start again."
+        ) from error

@@ -1,4 +1,5 @@
-"""Text from a causal language model under LoRA adapters: through vLLM where it is installed, else transformers' `generate`.
+"""Text from a causal language model under LoRA adapters: through vLLM where it is installed, else
+transformers' `generate`.
 
 Legend: N prompts, n texts a prompt, T tokens.
 """
@@ -13,38 +14,49 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 
-from aarlab.models.tuned.vllm_server import VllmWriter
+from aarlab.models.tuned.vllm_writer import VllmWriter
 
 if TYPE_CHECKING:
     from transformers import GenerationMixin
 
 
 class Writer(Protocol):
-    """Writes texts. `by` says which library does, with its version; it is saved beside what was written."""
+    """Writes texts. `by` says which library does, with its version; it is saved beside what was
+    written."""
 
     by: str
 
     def write(
-        self, prompts: Sequence[str], *, n: int, max_new_tokens: int, temperature: float, seed: int, adapter: Path | None = None
+        self,
+        prompts: Sequence[str],
+        *,
+        n: int,
+        max_new_tokens: int,
+        temperature: float,
+        seed: int,
+        adapter: Path | None = None,
     ) -> list[list[str]]:
-        """n texts for each of N prompts, without the prompt; at temperature 0 the likeliest ones. `adapter` is a folder in
-        PEFT's format; None: the published weights. The same request in the same order gives the same texts."""
+        """n texts for each of N prompts, without the prompt; at temperature 0 the likeliest ones.
+        `adapter` is a folder in PEFT's format; None: the published weights. The same request in the
+        same order gives the same texts."""
         ...
 
     def close(self) -> None: ...
 
 
 @contextlib.contextmanager
-def writer(folder: Path, *, device: str, dtype: str, log: Path, rank: int = 64, max_tokens: int = 8192) -> Iterator[Writer]:
-    """The best writer that there is, ended on leaving. vLLM is taken on CUDA alone. `rank` and `max_tokens` (prompt and text)
-    bound what vLLM prepares for.
+def writer(
+    folder: Path, *, device: str, dtype: str, rank: int = 64, max_tokens: int = 8192
+) -> Iterator[Writer]:
+    """The best writer that there is, closed on leaving. vLLM is taken on CUDA alone. `rank` and
+    `max_tokens` (prompt and text) bound what vLLM prepares for.
 
     Raises:
-        Transient: vLLM's server did not start; `log` says why.
+        Misconfigured: vLLM serves no adapters of this rank.
     """
     made: Writer
     if device.startswith("cuda") and importlib.util.find_spec("vllm") is not None:
-        made = VllmWriter.start(folder, device=device, dtype=dtype, log=log, rank=rank, max_tokens=max_tokens)
+        made = VllmWriter(folder, dtype=dtype, rank=rank, max_tokens=max_tokens)
     else:
         made = TransformersWriter(folder, device=device, dtype=dtype)
     try:
@@ -60,23 +72,50 @@ class _Asked(NamedTuple):
 
 
 class TransformersWriter:
-    """transformers' `generate`: prompts of similar length together, padded on the left; halved when memory runs out."""
+    """transformers' `generate`: prompts of similar length together, padded on the left; halved when
+    memory runs out."""
 
-    def __init__(self, folder: Path, *, device: str = "cpu", dtype: str = "float32", batch_tokens: int = 65536) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        device: str = "cpu",
+        dtype: str = "float32",
+        batch_tokens: int = 65536,
+    ) -> None:
         import transformers
 
         self.by = f"transformers {version('transformers')}"
-        self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder, split_special_tokens=True)
-        self.pad_id = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
-        self.model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).to(device).eval()
-        self.model.generation_config = transformers.GenerationConfig(  # the model's own may set a top_k, and more
-            eos_token_id=self.model.generation_config.eos_token_id or self.tokenizer.eos_token_id, pad_token_id=self.pad_id
+        self.tokenizer = transformers.AutoTokenizer.from_pretrained(
+            folder, split_special_tokens=True
+        )
+        self.pad_id = (
+            self.tokenizer.pad_token_id
+            if self.tokenizer.pad_token_id is not None
+            else self.tokenizer.eos_token_id
+        )
+        self.model = (
+            transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
+            .to(device)
+            .eval()
+        )
+        # the model's own may set a top_k, and more
+        self.model.generation_config = transformers.GenerationConfig(
+            eos_token_id=self.model.generation_config.eos_token_id or self.tokenizer.eos_token_id,
+            pad_token_id=self.pad_id,
         )
         self.batch_tokens = batch_tokens
         self._names: dict[Path, str] = {}
 
     def write(
-        self, prompts: Sequence[str], *, n: int, max_new_tokens: int, temperature: float, seed: int, adapter: Path | None = None
+        self,
+        prompts: Sequence[str],
+        *,
+        n: int,
+        max_new_tokens: int,
+        temperature: float,
+        seed: int,
+        adapter: Path | None = None,
     ) -> list[list[str]]:
         """See `Writer`. A batch holds as many prompts as `batch_tokens` allow, texts included."""
         ids = self.tokenizer(list(prompts))["input_ids"] if prompts else []
@@ -85,7 +124,9 @@ class TransformersWriter:
         with self._adapted(adapter) as model, torch.inference_mode():
             for rows in self._batches([len(i) + max_new_tokens for i in ids], n):
                 torch.manual_seed(seed + rows[0])
-                for row, texts in zip(rows, self._generate(model, [ids[r] for r in rows], asked), strict=True):
+                for row, texts in zip(
+                    rows, self._generate(model, [ids[r] for r in rows], asked), strict=True
+                ):
                     out[row] = texts
         return out
 
@@ -94,16 +135,22 @@ class TransformersWriter:
         del self.model
 
     def _batches(self, lengths_N: list[int], n: int) -> list[list[int]]:
-        """Rows, the longest first, so that a padded batch stays within `batch_tokens`, or holds one row."""
+        """Rows, the longest first, so that a padded batch stays within `batch_tokens`, or holds one
+        row."""
         batches: list[list[int]] = []
         for row in sorted(range(len(lengths_N)), key=lambda r: (-lengths_N[r], r)):
-            if batches and (len(batches[-1]) + 1) * n * lengths_N[batches[-1][0]] <= self.batch_tokens:
+            if (
+                batches
+                and (len(batches[-1]) + 1) * n * lengths_N[batches[-1][0]] <= self.batch_tokens
+            ):
                 batches[-1].append(row)
             else:
                 batches.append([row])
         return batches
 
-    def _generate(self, model: "GenerationMixin", ids: list[list[int]], asked: "_Asked") -> list[list[str]]:
+    def _generate(
+        self, model: "GenerationMixin", ids: list[list[int]], asked: "_Asked"
+    ) -> list[list[str]]:
         try:
             return self._batch(model, ids, asked)
         except torch.cuda.OutOfMemoryError:
@@ -111,18 +158,31 @@ class TransformersWriter:
                 raise
         torch.cuda.empty_cache()
         half = len(ids) // 2
-        return [texts for some in (ids[:half], ids[half:]) for texts in self._generate(model, some, asked)]
+        return [
+            texts
+            for some in (ids[:half], ids[half:])
+            for texts in self._generate(model, some, asked)
+        ]
 
-    def _batch(self, model: "GenerationMixin", ids: list[list[int]], asked: "_Asked") -> list[list[str]]:
+    def _batch(
+        self, model: "GenerationMixin", ids: list[list[int]], asked: "_Asked"
+    ) -> list[list[str]]:
         width = max(map(len, ids))
         device = next(model.parameters()).device
         padded = torch.tensor([[self.pad_id] * (width - len(i)) + i for i in ids], device=device)
         mask = torch.tensor([[0] * (width - len(i)) + [1] * len(i) for i in ids], device=device)
         if asked.temperature > 0:
-            how = {"do_sample": True, "temperature": asked.temperature, "top_k": 0, "num_return_sequences": asked.n}
+            how = {
+                "do_sample": True,
+                "temperature": asked.temperature,
+                "top_k": 0,
+                "num_return_sequences": asked.n,
+            }
         else:
             how = {"do_sample": False}
-        out = model.generate(input_ids=padded, attention_mask=mask, max_new_tokens=asked.max_new_tokens, **how)
+        out = model.generate(
+            input_ids=padded, attention_mask=mask, max_new_tokens=asked.max_new_tokens, **how
+        )
         texts = self.tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)
         if asked.temperature == 0:  # the likeliest text is one
             return [[text] * asked.n for text in texts]
@@ -134,13 +194,20 @@ class TransformersWriter:
         import peft
 
         if adapter is None:
-            disabled = self.model.disable_adapter() if isinstance(self.model, peft.PeftModel) else contextlib.nullcontext()
+            disabled = (
+                self.model.disable_adapter()
+                if isinstance(self.model, peft.PeftModel)
+                else contextlib.nullcontext()
+            )
             with disabled:
                 yield self.model
             return
         name = self._names.setdefault(adapter.resolve(), f"adapter-{len(self._names)}")
-        with warnings.catch_warnings():  # of peft's own use of a name that transformers is about to drop
-            warnings.filterwarnings("ignore", category=FutureWarning, message=".*is_gradient_checkpointing")
+        # of peft's own use of a name that transformers is about to drop
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", category=FutureWarning, message=".*is_gradient_checkpointing"
+            )
             if not isinstance(self.model, peft.PeftModel):
                 self.model = peft.PeftModel.from_pretrained(self.model, adapter, adapter_name=name)
             elif name not in self.model.peft_config:

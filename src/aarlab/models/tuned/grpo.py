@@ -1,9 +1,10 @@
-"""`python -m aarlab.models.tuned.grpo --config FILE`: train the critic of a `TrainJob` by GRPO, through TRL.
+"""`python -m aarlab.models.tuned.grpo --config FILE`: train the critic of a `TrainJob` by GRPO,
+through TRL.
 
-The strong model writes critiques of items whose label is known; one is worth what it helps the weak model to the true label
-(after Saunders et al. 2022, arXiv:2206.05802, and McAleese et al. 2024, arXiv:2407.00215). Texts are written by vLLM in this
-process where it is installed (not run where this was written), else by transformers.
-Legend: N items, b critiques of a step.
+The strong model writes critiques of items whose label is known; one is worth what it helps the weak
+model to the true label (after Saunders et al. 2022, arXiv:2206.05802, and McAleese et al. 2024,
+arXiv:2407.00215). Texts are written by vLLM in this process where it is installed (not run where
+this was written), else by transformers. Legend: N items, b critiques of a step.
 """
 
 import argparse
@@ -23,7 +24,9 @@ import numpy as np
 from scipy.special import log_expit
 
 from aarlab.core.errors import Misconfigured
-from aarlab.models import results
+from aarlab.core.files import write_whole
+from aarlab.core.layout import CriticFolder
+from aarlab.core.lifeline import end_when_cut
 from aarlab.models.critic import MISCONFIGURED, TrainJob, read_items
 from aarlab.models.head import Array
 from aarlab.models.preset import Hardware
@@ -39,12 +42,20 @@ log = logging.getLogger("aarlab.critic")
 
 
 class Reward:
-    """log P(true label | item, critique) - log P(true label | item) to the weak model as it came, in nats; the critique is read
-    without its verdict, so that one which says nothing else is worth 0."""
+    """log P(true label | item, critique) - log P(true label | item) to the weak model as it came,
+    in nats; the critique is read without its verdict, so that one which says nothing else is worth
+    0."""
 
     __name__ = "teacher"  # what TRL calls it in its log
 
-    def __init__(self, judge: Tunable, questions: Sequence[Question], labels: Sequence[int], *, max_tokens: int) -> None:
+    def __init__(
+        self,
+        judge: Tunable,
+        questions: Sequence[Question],
+        labels: Sequence[int],
+        *,
+        max_tokens: int,
+    ) -> None:
         self._judge, self._questions, self._max_tokens = judge, questions, max_tokens
         self._signs_N = 2 * np.array(labels) - 1
         self.before_N = log_expit(self._signs_N * self._logits(questions))
@@ -65,7 +76,8 @@ class Reward:
 
 
 def train(job: TrainJob) -> None:
-    """Train, or go on from the last checkpoint; the adapters are in `folder`/adapter when `folder`/critic.json is there."""
+    """Train, or resume from the last checkpoint; the adapters are in `folder`/adapter when
+    `folder`/critic.json is there."""
     began = time.monotonic()
     with dropped_names():
         trainer = _trainer(job)
@@ -74,7 +86,7 @@ def train(job: TrainJob) -> None:
         log.info("going on from %s", last.name)
     with dropped_names():
         trainer.train(resume_from_checkpoint=None if last is None else str(last))
-    trainer.model.save_pretrained(job.folder / "adapter")
+    trainer.model.save_pretrained(CriticFolder(job.folder).adapter)
     rewards = [entry["reward"] for entry in trainer.state.log_history if "reward" in entry]
     tenth = max(1, len(rewards) // 10)
     said = {
@@ -82,15 +94,17 @@ def train(job: TrainJob) -> None:
         "reward_first": float(np.mean(rewards[:tenth])),
         "reward_last": float(np.mean(rewards[-tenth:])),
         "seconds": time.monotonic() - began,
-        "by": f"vllm {version('vllm')}" if trainer.args.use_vllm else f"transformers {version('transformers')}",
+        "by": f"vllm {version('vllm')}"
+        if trainer.args.use_vllm
+        else f"transformers {version('transformers')}",
         "trl": version("trl"),
     }
-    results.write(job.folder / "critic.json", json.dumps(said).encode())
+    write_whole(CriticFolder(job.folder).trained, json.dumps(said).encode())
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest whole checkpoint of TRL's, or None. One that a kill has cut off lacks the state, which is written last, and is
-    removed."""
+    """The newest whole checkpoint of TRL's, or None. One that a kill has cut off lacks the state,
+    which is written last, and is removed."""
     whole = []
     for found in folder.glob("checkpoint-*"):
         if _readable(found / "trainer_state.json"):
@@ -120,11 +134,11 @@ def _trainer(job: TrainJob) -> "GRPOTrainer":
 
         def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
             said = {"step": state.global_step, "of": state.max_steps}
-            results.write(job.folder / "progress.json", json.dumps(said).encode())
+            write_whole(CriticFolder(job.folder).progress, json.dumps(said).encode())
 
     questions, labels = read_items(job.folder)
     hardware = Hardware(dtype=job.models.dtype, compile=False)
-    judge = Tunable(job.models.weak, device=job.models.device, hardware=hardware, say=log.info)
+    judge = Tunable(job.models.weak, device=job.models.device, hardware=hardware, log=log.info)
     tokenizer = AutoTokenizer.from_pretrained(
         job.models.strong, padding_side="left", split_special_tokens=True, local_files_only=True
     )
@@ -152,9 +166,12 @@ def _trainer(job: TrainJob) -> "GRPOTrainer":
 
 @contextlib.contextmanager
 def dropped_names() -> Iterator[None]:
-    """Without the warnings of TRL's and peft's own use of names that transformers is about to drop."""
+    """Without the warnings of TRL's and peft's own use of names that transformers is about to
+    drop."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=FutureWarning, message=".*gradient_checkpointing` is deprecated")
+        warnings.filterwarnings(
+            "ignore", category=FutureWarning, message=".*gradient_checkpointing` is deprecated"
+        )
         yield
 
 
@@ -194,10 +211,16 @@ def _arguments(job: TrainJob, items: int) -> "GRPOConfig":
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", type=Path, required=True, help="a file with a TrainJob, as JSON")
+    parser.add_argument(
+        "--config", type=Path, required=True, help="a file with a TrainJob, as JSON"
+    )
+    parser.add_argument("--lifeline", type=int, help="a file descriptor: end when it does")
+    a = parser.parse_args()
+    if a.lifeline is not None:
+        end_when_cut(a.lifeline)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     try:
-        train(TrainJob.model_validate_json(parser.parse_args().config.read_bytes()))
+        train(TrainJob.model_validate_json(a.config.read_bytes()))
     except Misconfigured as error:
         parser.exit(MISCONFIGURED, f"{error}\n")
 

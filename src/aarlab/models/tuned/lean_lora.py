@@ -1,7 +1,9 @@
-"""LoRA (Hu et al. 2021, arXiv:2106.09685), rank-stabilised (Kalajdzievski 2023, arXiv:2312.03732), as peft keeps it, run lean.
+"""LoRA (Hu et al. 2021, arXiv:2106.09685), rank-stabilised (Kalajdzievski 2023, arXiv:2312.03732),
+as peft keeps it, run lean.
 
-peft's own forward turns the layer's input into float32, the adapters' type, and adds the product in two more passes; here the
-adapters are float32 masters that are rounded to the computation's type, and the sum is part of the matrix product.
+peft's own forward turns the layer's input into float32, the adapters' type, and adds the product in
+two more passes; here the adapters are float32 masters that are rounded to the computation's type,
+and the sum is part of the matrix product.
 """
 
 import math
@@ -30,7 +32,9 @@ class LeanLinear(Linear):
             return base
         down_rD, up_Er = (matrix.to(x.dtype) for matrix in self.matrices())
         low = nn.functional.linear(x, down_rD).flatten(0, -2)
-        return torch.addmm(base.flatten(0, -2), low, up_Er.T, alpha=self.scaling[ADAPTER]).view_as(base)
+        return torch.addmm(base.flatten(0, -2), low, up_Er.T, alpha=self.scaling[ADAPTER]).view_as(
+            base
+        )
 
     def matrices(self) -> tuple[Tensor, Tensor]:
         """A (r, D) and B (E, r) of the adapter: what goes down to rank r, and up again."""
@@ -41,28 +45,33 @@ class LeanLinear(Linear):
 
 
 def attach(model: PreTrainedModel, recipe: Recipe) -> PeftModel:
-    """The model under the recipe's adapters: on all its layers, or on the top `screen_layers`.
+    """The model under the recipe's adapters.
 
     Raises:
-        Misconfigured: the model has no linear map of one of the recipe's names, or fewer layers than `screen_layers`.
+        Misconfigured: the model has no linear map of one of the recipe's names.
     """
-    layers = model.config.num_hidden_layers
-    top = None if recipe.screen_layers is None else list(range(layers - recipe.screen_layers, layers))
-    if top is not None and top[0] < 0:
-        raise Misconfigured(f"screen_layers is {recipe.screen_layers}, and the model has {layers} layers.", layers=layers)
-    names = {name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    names = {
+        name.rpartition(".")[2]
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear)
+    }
     if missing := sorted(set(recipe.targets) - names):
-        raise Misconfigured(f"The model has no linear map {missing}; it has {sorted(names)}. Change targets.", missing=missing)
+        raise Misconfigured(
+            f"The model has no linear map {missing}; it has {sorted(names)}. Change targets.",
+            missing=missing,
+        )
     config = LoraConfig(
         r=recipe.rank,
         lora_alpha=recipe.alpha,
         use_rslora=True,
         target_modules=list(recipe.targets),
-        layers_to_transform=top,
         task_type="CAUSAL_LM",
     )
-    with warnings.catch_warnings():  # of peft's own use of a name that transformers is about to drop
-        warnings.filterwarnings("ignore", category=FutureWarning, message=".*is_gradient_checkpointing")
+    # of peft's own use of a name that transformers is about to drop
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", category=FutureWarning, message=".*is_gradient_checkpointing"
+        )
         adapted = get_peft_model(model, config, adapter_name=ADAPTER)
     for module in adapted.modules():
         if type(module) is Linear:
@@ -71,7 +80,8 @@ def attach(model: PreTrainedModel, recipe: Recipe) -> PeftModel:
 
 
 def reset(adapted: PeftModel, seed: int) -> None:
-    """The start that peft gives: A uniform (Kaiming), B zero. Drawn on the CPU, so that every device starts alike."""
+    """The start that peft gives: A uniform (Kaiming), B zero. Drawn on the CPU, so that every
+    device starts alike."""
     draw = torch.Generator().manual_seed(seed)
     for module in adapted.modules():
         if isinstance(module, LeanLinear):
@@ -90,6 +100,7 @@ def trained(adapted: PeftModel) -> list[nn.Parameter]:
 
 
 def save(adapted: PeftModel, folder: Path) -> Path:
-    """Write the adapters in peft's format; `peft.PeftModel.from_pretrained(model, folder)` reads them."""
+    """Write the adapters in peft's format; `peft.PeftModel.from_pretrained(model, folder)` reads
+    them."""
     adapted.save_pretrained(str(folder), save_embedding_layers=False)
     return folder

@@ -1,7 +1,8 @@
-"""The worker's end of one connection: a request comes in, progress and steps go out, and hanging up ends the job.
+"""The worker's end of one connection: a request comes in, progress and steps go out, and hanging up
+ends the job.
 
-Its life is in the event loop; `check`, `progress` and `loss` are for the thread in which the job runs.
-Legend: b items of a step.
+It belongs to the event loop; `check`, `progress` and `loss` are for the thread in which the job
+runs. Legend: b items of a step.
 """
 
 import asyncio
@@ -33,7 +34,8 @@ class Link:
     answer_s = ANSWER_S
     """For the caller's own loss of one step."""
     keeps = False
-    """Whether it is the operator's: of a job that they leave, the checkpoint is kept for their next call."""
+    """Whether it is the operator's: of a job that they leave, the checkpoint is kept for their next
+    call."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer, self._loop = reader, writer, asyncio.get_running_loop()
@@ -52,7 +54,9 @@ class Link:
         try:
             return decode(await asyncio.wait_for(self._line(), HEAD_S))
         except TimeoutError as error:
-            raise InvalidSubmission(f"The request did not end within {HEAD_S:g} s.", field="line") from error
+            raise InvalidSubmission(
+                f"The request did not end within {HEAD_S:g} s.", field="line"
+            ) from error
 
     async def _line(self) -> bytes:
         try:
@@ -68,7 +72,10 @@ class Link:
             while True:
                 line = await self._line()
                 if self._answer is None or self._answer.done():
-                    raise InvalidSubmission("A line came that was not asked for: one request a connection.", field="line")
+                    raise InvalidSubmission(
+                        "A second line was sent. Send one request over each connection.",
+                        field="line",
+                    )
                 self._answer.set_result(decode(line))
         except InvalidSubmission as error:
             self._fault = error
@@ -104,7 +111,7 @@ class Link:
         """Hang up at once."""
         self._writer.transport.abort()
 
-    # --- in the job's thread ------------------------------------------------------------------------------------------
+    # --- in the job's thread ----------------------------------------------------------------------
 
     def check(self) -> None:
         """Raise where nobody waits for the answer.
@@ -117,13 +124,22 @@ class Link:
             raise self._fault or Gone
 
     def progress(self, step: int, of: int, tokens_per_s: float, pack_tokens: int) -> None:
-        """Tell how far the job is, and of how many tokens packs are now; raises as `check` does."""
+        """Report how far the job is, and of how many tokens packs are now; raises as `check`
+        does."""
         self.check()
-        told = {"step": step, "of": of, "tokens_per_s": round(tokens_per_s), "pack_tokens": pack_tokens}
+        told = {
+            "step": step,
+            "of": of,
+            "tokens_per_s": round(tokens_per_s),
+            "pack_tokens": pack_tokens,
+        }
         self._loop.call_soon_threadsafe(self._tell, {"is": "progress", **told})
 
     def _tell(self, message: Message) -> None:
-        if not self._writer.transport.is_closing() and self._writer.transport.get_write_buffer_size() < UNREAD_BYTES:
+        if (
+            not self._writer.transport.is_closing()
+            and self._writer.transport.get_write_buffer_size() < UNREAD_BYTES
+        ):
             self._writer.write(encode(message))
 
     def loss(self, logits_b: Array, targets_b: Array, progress: float) -> tuple[Array, Array]:
@@ -135,10 +151,20 @@ class Link:
         """
         self.check()
         if not np.isfinite(logits_b).all():
-            raise InvalidSubmission("This loss made the model's logits infinite. Let it have smaller gradients.", field="grad")
-        step = {"is": "step", "progress": progress, "logits": packed(logits_b), "targets": packed(targets_b)}
+            raise InvalidSubmission(
+                "This loss made the model's logits infinite. Let it have smaller gradients.",
+                field="grad",
+            )
+        step = {
+            "is": "step",
+            "progress": progress,
+            "logits": packed(logits_b),
+            "targets": packed(targets_b),
+        }
         answer = self._wait(self._step(step))
-        return tuple(_fitting(answer.get(field), len(logits_b), field) for field in ("loss", "grad"))  # type: ignore[return-value]
+        return tuple(
+            _fitting(answer.get(field), len(logits_b), field) for field in ("loss", "grad")
+        )  # type: ignore[return-value]
 
     async def _step(self, step: Message) -> Message:
         self._answer = self._loop.create_future()
@@ -151,19 +177,23 @@ class Link:
             return await asyncio.wait_for(self._answer, most_s)
         except TimeoutError as error:
             most = f"at most {self.answer_s:g} s a step and {ANSWERS * self.answer_s:g} s in all"
-            raise InvalidSubmission(f"The loss was not answered in time: {most}.", field="loss") from error
+            raise InvalidSubmission(
+                f"The loss was not answered in time: {most}.", field="loss"
+            ) from error
         except asyncio.CancelledError:
             raise self._fault or Gone from None
         finally:
             self._waited_s += time.monotonic() - began
 
     def _wait(self, coroutine: Awaitable[T]) -> T:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()  # type: ignore[arg-type]
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()  # type: ignore
 
 
 def _fitting(value: Any, b: int, field: str) -> Array:
     """What a loss returned of a step: b numbers that float32 holds."""
     numbers_b = unpacked(value, field).astype(np.float64)
     if numbers_b.shape != (b,) or not (np.abs(numbers_b) < np.finfo(np.float32).max).all():
-        raise InvalidSubmission(f"{field} must be {b} finite numbers, got shape {numbers_b.shape}.", field=field)
+        raise InvalidSubmission(
+            f"{field} must be {b} finite numbers, got shape {numbers_b.shape}.", field=field
+        )
     return numbers_b

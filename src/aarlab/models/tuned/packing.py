@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 
 def pack(lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Positions of `lengths`, each exactly once, in packs whose lengths add up to `budget` at most; a longer item stands alone.
+    """Positions of `lengths`, each exactly once, in packs whose lengths add up to `budget` at most;
+    a longer item stands alone.
 
     First-fit decreasing (Johnson 1973): at most 11/9 of the fewest possible packs, and 6/9 of one.
     """

@@ -1,8 +1,10 @@
-"""`python -m aarlab.models.tuned.serve`: the models of one preset on one device, until its starter ends or it is told to.
+"""`python -m aarlab.models.tuned.serve`: a worker that serves the models of one preset on one
+device.
 
-Requests come in through the operator's socket and through doors, of which each belongs to one sandbox (`aarlab.models.wire`).
-One thread owns the device; jobs of several doors take turns. What nobody foresaw ends the process, and its starter starts it
-again: jobs are asked for again, and go on from their checkpoints.
+It runs until its parent process ends or a request stops it. Requests come through the operator's
+socket and through sockets that each belong to one sandbox (`aarlab.models.wire`). One thread owns
+the device; the jobs of several sockets take turns. An unexpected error ends the process. Its parent
+starts it again; callers repeat their requests, and jobs resume from their checkpoints.
 """
 
 import argparse
@@ -22,14 +24,14 @@ import torch
 
 from aarlab.core.errors import AarError, InvalidSubmission, Misconfigured, Transient
 from aarlab.core.lifeline import when_cut
-from aarlab.models.decks import Deck, read_deck
+from aarlab.models.item_batches import ItemBatch, read_item_batch
 from aarlab.models.preset import Preset
-from aarlab.models.requests import DOOR, Fields, through
-from aarlab.models.tuned.doors import Door
+from aarlab.models.tuned.bounded_listener import Door
 from aarlab.models.tuned.link import Gone, Link
-from aarlab.models.tuned.operations import OPERATIONS, Loaded, Operation, Place
 from aarlab.models.tuned.turns import MOST_WAITING, Turns
+from aarlab.models.tuned.worker_operations import OPERATIONS, Loaded, Operation, Place
 from aarlab.models.wire import ANSWER_S, DOOR_LINE, LINE, Message, failure
+from aarlab.models.worker_requests import DOOR, Fields, through
 
 OPERATOR, OPERATOR_CONNECTIONS = "operator", 256
 log = logging.getLogger("aarlab.worker")
@@ -43,27 +45,29 @@ class Job:
     operation: Operation
     asked: Any
     link: Link
-    last: "asyncio.Future[Message]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    last: "asyncio.Future[Message]" = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
 
 
 class Worker:
-    """The event loop's side: connections, turns, doors."""
+    """The event loop's side: connections, turns, sandboxes' sockets."""
 
     def __init__(self, loaded: Loaded) -> None:
         self._loaded, self._turns = loaded, Turns[Job]()
-        self._decks: dict[str, Deck] = {}
+        self._item_batches: dict[str, ItemBatch] = {}
         self._doors: dict[str, Door] = {}
         self._faults: dict[str, str] = {}  # by door: see `_failed`
         self._at_once = {
             "hello": self._hello,
-            "deck": self._deck,
+            "deck": self._item_batch,
             "open": self._open,
             "failed": self._failed,
             "shut": self._shut,
         }
 
     async def run(self, path: Path, told: asyncio.Event) -> None:
-        """Take requests until told."""
+        """Serve requests until a request stops the worker."""
         operator = Door(path, 0o600, self._operator, OPERATOR_CONNECTIONS, LINE)
         work = asyncio.create_task(self._work())
         ended = asyncio.create_task(told.wait())
@@ -73,7 +77,7 @@ class Worker:
         if work.done():
             work.result()
 
-    # --- jobs ---------------------------------------------------------------------------------------------------------
+    # --- jobs -------------------------------------------------------------------------------------
 
     async def _work(self) -> None:
         """One job after another in the device's thread."""
@@ -100,9 +104,17 @@ class Worker:
             self._faults[job.source] = type(error).__name__
             return failure(hidden(error))
 
-    async def _answer(self, source: str, operation: Operation, message: Message, link: Link, decks: Mapping[str, Deck]) -> None:
-        """Let a request wait for its turn, and send its last line; a caller who hangs up ends it."""
-        job = Job(source, operation, operation.read(message, decks), link)
+    async def _answer(
+        self,
+        source: str,
+        operation: Operation,
+        message: Message,
+        link: Link,
+        item_batches: Mapping[str, ItemBatch],
+    ) -> None:
+        """Let a request wait for its turn, and send its last line; a caller who hangs up ends
+        it."""
+        job = Job(source, operation, operation.read(message, item_batches), link)
         self._turns.put(source, job, None if link.keeps else MOST_WAITING)
         listening = asyncio.create_task(link.listen())
         try:
@@ -115,7 +127,7 @@ class Worker:
             listening.cancel()
             self._turns.remove(source, job)
 
-    # --- connections --------------------------------------------------------------------------------------------------
+    # --- connections ------------------------------------------------------------------------------
 
     async def _operator(self, link: Link) -> None:
         """One request of the operator's."""
@@ -125,56 +137,72 @@ class Worker:
         if op in self._at_once:
             await link.send({"is": "done", **self._at_once[op](message)})
         elif isinstance(op, str) and op in OPERATIONS:
-            await self._answer(OPERATOR, OPERATIONS[op], message, link, self._decks)
+            await self._answer(OPERATOR, OPERATIONS[op], message, link, self._item_batches)
         else:
-            raise InvalidSubmission(f"op must be one of {', '.join([*self._at_once, *OPERATIONS])}.", field="op")
+            raise InvalidSubmission(
+                f"op must be one of {', '.join([*self._at_once, *OPERATIONS])}.", field="op"
+            )
 
-    def _sandbox(self, source: str, deck: Deck) -> Any:
-        """What a door does with a connection."""
+    def _sandbox(self, source: str, item_batch: ItemBatch) -> Any:
+        """The handler of a sandbox's connections."""
 
         async def one(link: Link) -> None:
             message = through(await link.request())
-            await self._answer(source, OPERATIONS[message["op"]], message, link, {DOOR: deck})
+            await self._answer(source, OPERATIONS[message["op"]], message, link, {DOOR: item_batch})
 
         return one
 
-    # --- what the operator asks for beside jobs -------------------------------------------------------------------------
+    # --- what the operator asks for beside jobs ---------------------------------------------------
 
     def _hello(self, message: Message) -> Message:
         Fields(message).done()
         return {"pid": os.getpid(), "device": self._loaded.place.device}
 
-    def _deck(self, message: Message) -> Message:
-        """Take in a deck from a file of the operator's."""
-        self._decks[message["name"]] = read_deck(Path(message["path"]))
+    def _item_batch(self, message: Message) -> Message:
+        """Read an item batch from the operator's file."""
+        self._item_batches[message["name"]] = read_item_batch(Path(message["path"]))
         return {}
 
     def _open(self, message: Message) -> Message:
-        """Open a door to two splits of a deck."""
-        deck, names = self._decks[message["deck"]], {"student": message["student"], "test": message["test"]}
-        seen = Deck({ours: deck.splits[s] for ours, s in names.items()}, {ours: deck.digests[s] for ours, s in names.items()})
+        """Open a socket to two splits of an item batch."""
+        item_batch, names = (
+            self._item_batches[message["deck"]],
+            {"student": message["student"], "test": message["test"]},
+        )
+        seen = ItemBatch(
+            {ours: item_batch.splits[s] for ours, s in names.items()},
+            {ours: item_batch.digests[s] for ours, s in names.items()},
+        )
         self._shut(message)
         path = Path(message["path"])
-        self._doors[message["path"]] = Door(path, 0o666, self._sandbox(str(path), seen), line=DOOR_LINE)
+        self._doors[message["path"]] = Door(
+            path, 0o666, self._sandbox(str(path), seen), line=DOOR_LINE
+        )
         return {}
 
     def _shut(self, message: Message) -> Message:
-        """Close a door; who is in is put out."""
+        """Close a socket and its connections."""
         self._faults.pop(message["path"], None)
         if door := self._doors.pop(message["path"], None):
             door.shut()
         return {}
 
     def _failed(self, message: Message) -> Message:
-        """The kind of the last failure behind a door that was not the caller's own; empty if there was none."""
+        """The kind of the last failure of a socket's jobs that was not the caller's fault; empty
+        if there was none."""
         return {"kind": self._faults.get(message["path"], "")}
 
 
 def hidden(error: AarError) -> AarError:
     """A failure that is not the sandbox's, without what it says about this machine."""
     if isinstance(error, Misconfigured):
-        return Misconfigured("The strong model cannot be asked before its operator has mended what the operator's log says.")
-    return Transient("The strong model cannot be asked now; the operator's log says why. Ask again.")
+        return Misconfigured(
+            "The strong model cannot answer. The operator must fix the cause, which the worker's "
+            "log names."
+        )
+    return Transient(
+        "The strong model cannot answer now; the worker's log names the cause. Ask again."
+    )
 
 
 async def serve(place: Place, path: Path, lifeline: int | None) -> None:
@@ -202,19 +230,25 @@ def check_device(name: str) -> None:
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError) as error:
         said = str(error).partition("\n")[0]
-        raise Misconfigured(f"torch has no device {name} ({said}). Here: {', '.join(devices())}.") from error
+        raise Misconfigured(
+            f"torch has no device {name} ({said}). Here: {', '.join(devices())}."
+        ) from error
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--devices", action="store_true", help="say as JSON which devices there are, and end")
+    parser.add_argument(
+        "--devices", action="store_true", help="say as JSON which devices there are, and end"
+    )
     parser.add_argument("--preset", type=Path, help="a file with a Preset, as JSON")
     parser.add_argument("--weak", type=Path, help="the folder of the weak model")
     parser.add_argument("--strong", type=Path, help="the folder of the strong model")
     parser.add_argument("--device", help="a torch device")
     parser.add_argument("--socket", type=Path, help="the operator's socket")
     parser.add_argument("--cache", type=Path, help="a folder for results and checkpoints")
-    parser.add_argument("--answer-s", type=float, default=ANSWER_S, help="for a caller's own loss of one step")
+    parser.add_argument(
+        "--answer-s", type=float, default=ANSWER_S, help="for a caller's own loss of one step"
+    )
     parser.add_argument("--lifeline", type=int, help="a file descriptor: end when it does")
     a = parser.parse_args()
     if a.devices:
@@ -231,7 +265,8 @@ def main() -> None:
     except AarError as error:
         parser.exit(1, f"{error}\n")
     logging.shutdown()
-    os._exit(0)  # a job may be under way in the device's thread: what it has not written yet is not wanted
+    # a job may be under way in the device's thread: what it has not written yet is not wanted
+    os._exit(0)
 
 
 if __name__ == "__main__":

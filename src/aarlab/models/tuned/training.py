@@ -1,4 +1,5 @@
-"""The study's fine-tuning in packs: the same items a step, the same mean, clip and schedule; only the order of sums differs.
+"""The study's fine-tuning in packs: the same items a step, the same mean, clip and schedule; only
+the order of sums differs.
 
 Legend: N items, b items of a step, n items of a pack, S steps.
 """
@@ -13,15 +14,16 @@ import torch
 from torch import Tensor
 
 from aarlab.models.tuned import lean_lora, losses
+from aarlab.models.tuned.base_model import Batch, batch
 from aarlab.models.tuned.checkpoint import Checkpoint
-from aarlab.models.tuned.engine import Engine
 from aarlab.models.tuned.job import Job, Rows, rate_share
+from aarlab.models.tuned.packed_model import Engine
 from aarlab.models.tuned.packing import pack
-from aarlab.models.tuned.trunk import Batch, batch
 
 
 class Step(NamedTuple):
-    """Told after each step: steps done, of how many, the step's loss, tokens a second since the start or the kill."""
+    """Reported after each step: steps done, of how many, the step's loss, tokens a second since
+    the start or the kill."""
 
     step: int
     of: int
@@ -31,19 +33,28 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class Trained:
-    """The losses of all steps; the tokens trained on since the start or the kill, and the seconds that took."""
+    """The losses of all steps; the tokens trained on since the start or the kill, and the seconds
+    that took."""
 
     loss_S: list[float]
     tokens: int
     seconds: float
 
 
-def train(engine: Engine, job: Job, checkpoint: Checkpoint | None, every_s: float, progress: Callable[[Step], None]) -> Trained:
+def train(
+    engine: Engine,
+    job: Job,
+    checkpoint: Checkpoint | None,
+    every_s: float,
+    progress: Callable[[Step], None],
+) -> Trained:
     """Train the attached adapters from where they are, or from where the checkpoint is."""
     assert engine.adapted is not None
     adapters, recipe, steps = lean_lora.trained(engine.adapted), job.recipe, job.steps()
-    fused = engine.trunk.device.type == "cuda"
-    optimiser = torch.optim.AdamW(adapters, lr=recipe.rate, weight_decay=recipe.weight_decay, fused=fused)
+    fused = engine.base.device.type == "cuda"
+    optimiser = torch.optim.AdamW(
+        adapters, lr=recipe.rate, weight_decay=recipe.weight_decay, fused=fused
+    )
     done, loss_S = (checkpoint and checkpoint.read(adapters, optimiser)) or (0, [])
     began = written = time.monotonic()
     tokens = 0
@@ -63,7 +74,8 @@ def train(engine: Engine, job: Job, checkpoint: Checkpoint | None, every_s: floa
 
 
 def gradients(engine: Engine, job: Job, rows: Rows, *, progress: float) -> float:
-    """Leave the gradient of the step's loss in the adapters, and return the loss; begun anew when memory runs out."""
+    """Leave the gradient of the step's loss in the adapters, and return the loss; restarted when
+    memory runs out."""
     while (loss := _attempt(engine, job, rows, progress)) is None:
         pass
     return loss
@@ -77,38 +89,48 @@ def _attempt(engine: Engine, job: Job, rows: Rows, progress: float) -> float | N
     parts: list[Tensor] = []
     for chosen in packs:
         items = [job.items[i] for i in rows[chosen]]
-        if not engine.fits(lambda chosen=chosen: parts.append(_backward(engine, job, rows, chosen, criterion)), items):
+        if not engine.fits(
+            lambda chosen=chosen: parts.append(_backward(engine, job, rows, chosen, criterion)),
+            items,
+        ):
             return None
     return float(torch.stack(parts).sum())
 
 
-Criterion = Callable[[Tensor, list[int]], Tensor]  # logits (n,), and which of the step's items they are -> loss (n,)
+# logits (n,), and which of the step's items they are -> loss (n,)
+Criterion = Callable[[Tensor, list[int]], Tensor]
 
 
-def _backward(engine: Engine, job: Job, rows: Rows, chosen: list[int], criterion: Criterion) -> Tensor:
+def _backward(
+    engine: Engine, job: Job, rows: Rows, chosen: list[int], criterion: Criterion
+) -> Tensor:
     """Add a pack's gradient to the adapters'; its part of the step's loss."""
-    head_VD, tokens, weight = engine.trunk.head_VD, job.tokens, job.recipe.format_weight
+    head_VD, tokens, weight = engine.base.head_VD, job.tokens, job.recipe.format_weight
     items = [job.items[i] for i in rows[chosen]]
-    packed = batch(items, engine.trunk.device)
+    packed = batch(items, engine.base.device)
     after_n = packed.ends_n
     at_n = torch.cat([after_n - 1, after_n]) if weight else after_n
-    final = engine.final(items, packed, at_n)
+    final = engine.final(packed, at_n)
     words_n2 = losses.word_logits(final[: len(items)], head_VD, tokens.label_ids)
     loss_n = criterion(words_n2[:, 1] - words_n2[:, 0], chosen)
     if weight:
         end_nD, word_nD = final.chunk(2)
-        loss_n = loss_n + weight * losses.format_loss(end_nD, word_nD, head_VD, words_n2, tokens.eos_id)
+        loss_n = loss_n + weight * losses.format_loss(
+            end_nD, word_nD, head_VD, words_n2, tokens.eos_id
+        )
     loss = (loss_n * torch.from_numpy(job.shares(rows)[chosen]).to(loss_n)).sum()
     loss.backward()
     return loss.detach()
 
 
 def _criterion(engine: Engine, job: Job, rows: Rows, single: bool, progress: float) -> Criterion:
-    """The loss of the label. A method's own sees all of the step's logits, so that in a step of several packs they are read
-    once without gradients beforehand."""
+    """The loss of the label. A method's own sees all of the step's logits, so that in a step of
+    several packs they are read once without gradients beforehand."""
     targets_b = job.targets_N[rows]
     if (own := job.loss) is None:
-        return lambda z_n, chosen: losses.cross_entropy(z_n, torch.from_numpy(targets_b[chosen]).to(z_n))
+        return lambda z_n, chosen: losses.cross_entropy(
+            z_n, torch.from_numpy(targets_b[chosen]).to(z_n)
+        )
     ahead_b = None if single else _logits(engine, job, rows)
     answered: list[tuple[Tensor, Tensor]] = []
 
@@ -123,12 +145,15 @@ def _criterion(engine: Engine, job: Job, rows: Rows, single: bool, progress: flo
 
 
 def _logits(engine: Engine, job: Job, rows: Rows) -> Tensor:
-    items, logits_b = [job.items[i] for i in rows], torch.zeros(len(rows), device=engine.trunk.device)
+    items, logits_b = (
+        [job.items[i] for i in rows],
+        torch.zeros(len(rows), device=engine.base.device),
+    )
 
     def read(at: list[int], packed: Batch) -> None:
         end_n = packed.ends_n - (1 if job.recipe.format_weight else 0)
         words_n2 = losses.word_logits(
-            engine.final([items[i] for i in at], packed, end_n), engine.trunk.head_VD, job.tokens.label_ids
+            engine.final(packed, end_n), engine.base.head_VD, job.tokens.label_ids
         )
         logits_b[at] = words_n2[:, 1] - words_n2[:, 0]
 

@@ -1,4 +1,5 @@
-"""Who is next at the model: jobs of several sources take turns, and a source that asks a lot waits for itself."""
+"""Who is next at the model: jobs of several sources take turns, and a source that asks a lot waits
+for itself."""
 
 import asyncio
 from collections import deque
@@ -25,7 +26,9 @@ class Turns(Generic[T]):
         """
         mine = self._waiting.get(source, deque())
         if most is not None and len(mine) >= most:
-            raise Transient(f"{len(mine)} jobs of yours wait already. Ask again when one has ended.")
+            raise Transient(
+                f"{len(mine)} of your jobs are waiting already. Ask again when one has ended."
+            )
         mine.append(job)
         self._waiting.setdefault(source, mine)
         self._some.set()

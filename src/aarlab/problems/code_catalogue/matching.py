@@ -1,7 +1,9 @@
-"""Which wrong functions to take, so that no shallow count of their characters tells them from the right ones.
+"""Which wrong functions to take, so that no shallow count of their characters separates them from
+the right ones.
 
-Mutants carry traces of how they were made: a rare constant, a `<=` too many. So among many mutants those are taken whose
-mean n-gram counts are nearest to those of the right functions (moment matching, as in kernel herding of Welling 2009).
+Mutants carry traces of how they were made: a rare constant, a `<=` too many. So among many mutants
+those are taken whose mean n-gram counts are nearest to those of the right functions (moment
+matching, as in kernel herding of Welling 2009).
 
 Legend: N n-grams that occur in a text, G all of them (hashed), and two lengths.
 """
@@ -33,7 +35,8 @@ class Profile:
 
 
 def profiles(texts: Sequence[str]) -> dict[str, Profile]:
-    """For each text which n-grams occur, the rarer the heavier, of unit length; and its length in characters and lines."""
+    """For each text which n-grams occur, the rarer the heavier, of unit length; and its length in
+    characters and lines."""
     found = {text: _buckets(text) for text in texts}
     texts_with_G = np.bincount(np.concatenate(list(found.values())), minlength=BUCKETS)
     weight_G = np.log((1 + len(found)) / (1 + texts_with_G)) + 1
@@ -41,7 +44,9 @@ def profiles(texts: Sequence[str]) -> dict[str, Profile]:
     for text, at_N in found.items():
         value_N = weight_G[at_N] / np.linalg.norm(weight_G[at_N])
         lengths = (len(text) / 100, text.count("\n") / 2)
-        vectors[text] = Profile(np.append(at_N, (BUCKETS, BUCKETS + 1)), np.append(value_N, lengths))
+        vectors[text] = Profile(
+            np.append(at_N, (BUCKETS, BUCKETS + 1)), np.append(value_N, lengths)
+        )
     return vectors
 
 
@@ -56,8 +61,11 @@ def _buckets(text: str) -> NDArray[np.int64]:
     return np.unique(np.concatenate(found))
 
 
-def matched(right: Sequence[str], options: Sequence[Sequence[str]], groups: Sequence[object]) -> list[str]:
-    """For each slot one of its options, all together as near as possible to `right`; none twice in a group of slots."""
+def matched(
+    right: Sequence[str], options: Sequence[Sequence[str]], groups: Sequence[object]
+) -> list[str]:
+    """For each slot one of its options, all together as near as possible to `right`; none twice in
+    a group of slots."""
     profile = profiles(sorted({*right, *(text for texts in options for text in texts)}))
     gap_G = np.zeros(BUCKETS + 2)  # right minus wrong
     for text in right:
@@ -65,14 +73,19 @@ def matched(right: Sequence[str], options: Sequence[Sequence[str]], groups: Sequ
     taken: list[str] = []
     used: set[tuple[object, str]] = set()
     for texts, group in zip(options, groups, strict=True):  # to begin with, any
-        taken.append(min((t for t in texts if (group, t) not in used), key=lambda t: zlib.crc32(t.encode())))
+        taken.append(
+            min((t for t in texts if (group, t) not in used), key=lambda t: zlib.crc32(t.encode()))
+        )
         used.add((group, taken[-1]))
         profile[taken[-1]].add_to(gap_G, -1)
     for _ in range(SWEEPS):
         for slot, (texts, group) in enumerate(zip(options, groups, strict=True)):
             used.discard((group, taken[slot]))
             profile[taken[slot]].add_to(gap_G, 1)
-            taken[slot] = min((t for t in texts if (group, t) not in used), key=lambda t: _distance(profile[t], gap_G))
+            taken[slot] = min(
+                (t for t in texts if (group, t) not in used),
+                key=lambda t: _distance(profile[t], gap_G),
+            )
             used.add((group, taken[slot]))
             profile[taken[slot]].add_to(gap_G, -1)
     return taken

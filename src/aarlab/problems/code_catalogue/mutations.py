@@ -1,4 +1,5 @@
-"""Mutants: a function with a single small bug (DeMillo, Lipton and Sayward 1978). Whether it is one, execution must show."""
+"""Mutants: a function with a single small bug (DeMillo, Lipton and Sayward 1978). Whether it is
+one, execution must show."""
 
 import ast
 import random
@@ -37,11 +38,13 @@ TWINS = (
     "union intersection",
 )
 TWIN = {a: b for pair in TWINS for a, b in (pair.split(), reversed(pair.split()))}
-Edit = tuple[ast.AST, str, int, ast.AST]  # in which node, which field, at which place of it, what instead
+# in which node, which field, at which place of it, what instead
+Edit = tuple[ast.AST, str, int, ast.AST]
 
 
 def mutants(function: str, rng: random.Random, n: int) -> list[str]:
-    """Up to `n` mutants of the function; each differs from it in one place, which is on one line."""
+    """Up to `n` mutants of the function; each differs from it in one place, which is on one
+    line."""
     tree = ast.parse(function)
     edits = list(_edits(tree))
     found = []
@@ -67,7 +70,8 @@ def _edits(tree: ast.AST) -> Iterator[Edit]:
 
 
 def _collections(tree: ast.AST) -> set[str]:
-    """Names that start as a list, dict, set or string: nobody takes them for a number by mistake."""
+    """Names that start as a list, dict, set or string: nobody takes them for a number by
+    mistake."""
     kinds = (ast.List, ast.Dict, ast.Call, ast.ListComp, ast.DictComp)
     found = set()
     for node in ast.walk(tree):
@@ -120,6 +124,10 @@ def _other_calls(call: ast.Call) -> Iterator[ast.AST]:
         case ast.Call(func=ast.Name(id="sorted"), keywords=[ast.keyword(arg="reverse")]):
             yield ast.Call(call.func, call.args, [])
         case ast.Call(func=ast.Name(id="sorted")):
-            yield ast.Call(call.func, call.args, [*call.keywords, ast.keyword("reverse", ast.Constant(True))])
-        case ast.Call(func=ast.Attribute(attr=name)) if name.startswith("is") or name.endswith("with"):
+            yield ast.Call(
+                call.func, call.args, [*call.keywords, ast.keyword("reverse", ast.Constant(True))]
+            )
+        case ast.Call(func=ast.Attribute(attr=name)) if name.startswith("is") or name.endswith(
+            "with"
+        ):
             yield ast.UnaryOp(ast.Not(), call)

@@ -1,4 +1,5 @@
-"""The same function written otherwise: rewritings that keep what it does, and other names for its variables."""
+"""The same function written otherwise: rewritings that keep what it does, and other names for its
+variables."""
 
 import ast
 import random
@@ -42,7 +43,12 @@ NEGATED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.In: ast.NotIn,
     ast.NotIn: ast.In,
 }
-MIRRORED: dict[type[ast.cmpop], type[ast.cmpop]] = {ast.Lt: ast.Gt, ast.Gt: ast.Lt, ast.LtE: ast.GtE, ast.GtE: ast.LtE}
+MIRRORED: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Lt: ast.Gt,
+    ast.Gt: ast.Lt,
+    ast.LtE: ast.GtE,
+    ast.GtE: ast.LtE,
+}
 NEXT_BOUND: dict[type[ast.cmpop], tuple[type[ast.cmpop], int]] = {
     ast.Lt: (ast.LtE, -1),
     ast.LtE: (ast.Lt, 1),
@@ -66,7 +72,12 @@ class MoveBounds(ast.NodeTransformer):
 
     def visit_Compare(self, node: ast.Compare) -> ast.AST:
         bound, moved = node.comparators[0], NEXT_BOUND.get(type(node.ops[0]))
-        if len(node.ops) == 1 and moved and isinstance(bound, ast.Constant) and isinstance(bound.value, int):
+        if (
+            len(node.ops) == 1
+            and moved
+            and isinstance(bound, ast.Constant)
+            and isinstance(bound.value, int)
+        ):
             operator, step = moved
             if bound.value + step >= 0:
                 return ast.Compare(node.left, [operator()], [ast.Constant(bound.value + step)])
@@ -79,7 +90,11 @@ class SpellOutAugmented(ast.NodeTransformer):
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
         if not isinstance(node.target, ast.Name):
             return node
-        return ast.Assign([node.target], ast.BinOp(ast.Name(node.target.id, ast.Load()), node.op, node.value), lineno=0)
+        return ast.Assign(
+            [node.target],
+            ast.BinOp(ast.Name(node.target.id, ast.Load()), node.op, node.value),
+            lineno=0,
+        )
 
 
 class NameTheResult(ast.NodeTransformer):
@@ -87,7 +102,11 @@ class NameTheResult(ast.NodeTransformer):
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         last = node.body[-1]
-        if isinstance(last, ast.Return) and last.value and not isinstance(last.value, ast.Name | ast.Constant):
+        if (
+            isinstance(last, ast.Return)
+            and last.value
+            and not isinstance(last.value, ast.Name | ast.Constant)
+        ):
             name = "answer"
             node.body[-1:] = [
                 ast.Assign([ast.Name(name, ast.Store())], last.value, lineno=0),
@@ -97,7 +116,8 @@ class NameTheResult(ast.NodeTransformer):
 
 
 class SkipInstead(ast.NodeTransformer):
-    """A loop whose whole body is `if condition: ...` becomes `if not condition: continue` and the rest."""
+    """A loop whose whole body is `if condition: ...` becomes `if not condition: continue` and the
+    rest."""
 
     def visit_For(self, node: ast.For) -> ast.AST:
         inner = node.body[0]
@@ -137,7 +157,8 @@ STYLES: tuple[Callable[[], ast.NodeTransformer], ...] = (
 
 
 def restyled(function: str, rng: random.Random) -> str:
-    """The function in another style: each rewriting is applied or not, and variables get other names."""
+    """The function in another style: each rewriting is applied or not, and variables get other
+    names."""
     tree = ast.parse(function)
     for style in STYLES:
         if rng.random() < 0.4:
@@ -159,7 +180,8 @@ def local_names(tree: ast.AST) -> list[str]:
 
 
 def _new_names(tree: ast.AST, rng: random.Random) -> dict[str, str]:
-    """An injective map from the local names to names of their pools; a name without a pool stays."""
+    """An injective map from the local names to names of their pools; a name without a pool
+    stays."""
     names = local_names(tree)
     taken = {n for n in names if n not in NAMES}
     chosen: dict[str, str] = {}

@@ -1,1 +1,2 @@
-"""The study's own problems, from public data sets: chat preference; math and code verification for transfer."""
+"""The study's own problems, from public data sets: chat preference; math and code verification for
+transfer."""

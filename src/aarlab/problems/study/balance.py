@@ -1,13 +1,14 @@
-"""Labels balanced to exactly one half in each split x part x level, without a word about which are which."""
+"""Labels balanced to exactly one half in each split x part x level, without a word about which are
+which."""
 
 import hashlib
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from aarlab.core.records import Choice, Pair, PartName, SplitName
+from aarlab.core.records import Pair, PartName, SplitName
 
 Cell = tuple[SplitName, PartName, int]
 
@@ -24,9 +25,11 @@ class Draft:
     source: str
 
 
-def ordered(drafts: Iterable[tuple[SplitName, Draft]], rng: random.Random, prefix: str) -> list[Pair]:
-    """Pairs in random order. Of each split x part x level half have the better answer second, drawn by `rng`; of an odd number
-    one is left out."""
+def ordered(
+    drafts: Iterable[tuple[SplitName, Draft]], rng: random.Random, prefix: str
+) -> list[Pair]:
+    """Pairs in random order. Of each split x part x level half have the better answer second, drawn
+    by `rng`; of an odd number one is left out."""
     cells: dict[Cell, list[Draft]] = defaultdict(list)
     for split, draft in drafts:
         cells[split, draft.part, draft.level].append(draft)
@@ -44,20 +47,16 @@ def _pair(draft: Draft, cell: Cell, label: Literal[0, 1], prefix: str) -> Pair:
     first, second = (draft.worse, draft.better) if label else (draft.better, draft.worse)
     split, part, level = cell
     name = identified(prefix, draft.prompt, first, second)
-    return Pair(id=name, prompt=draft.prompt, first=first, second=second, label=label, split=split, part=part, level=level)
-
-
-def evened(items: Sequence[Choice], rng: random.Random) -> list[Choice]:
-    """The items in random order, less the surplus of the commoner label in each split x part x level, drawn by `rng`."""
-    cells: dict[Cell, tuple[list[Choice], list[Choice]]] = defaultdict(lambda: ([], []))
-    for item in items:
-        cells[item.split, item.part, item.level][item.label].append(item)
-    kept: list[Choice] = []
-    for _, (zeros, ones) in sorted(cells.items()):
-        least = min(len(zeros), len(ones))
-        kept += rng.sample(zeros, least) + rng.sample(ones, least)
-    rng.shuffle(kept)
-    return kept
+    return Pair(
+        id=name,
+        prompt=draft.prompt,
+        first=first,
+        second=second,
+        label=label,
+        split=split,
+        part=part,
+        level=level,
+    )
 
 
 def identified(prefix: str, *texts: str) -> str:

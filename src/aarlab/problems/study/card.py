@@ -1,4 +1,5 @@
-"""A problem's data card: where its items are from, what was done to them, and what they look like. No label, no rating.
+"""A problem's data card: where its items are from, what was done to them, and what they look like.
+No label, no rating.
 
 It is published beside the problem, as `data_card.json` and for people as `DATA.md`.
 """
@@ -10,8 +11,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from aarlab.core.hub import Snapshot, Source
+from aarlab.core.markdown import code, escaped, table
 from aarlab.core.records import SPLITS, AnyItem, PartName, Record, SplitName
-from aarlab.problems.hub import Snapshot, Source
+from aarlab.problems.length_control import LengthRow, length_control
 from aarlab.problems.study.contamination import GRAM, LEAST_SHARED, THRESHOLD, Findings
 
 
@@ -82,11 +85,17 @@ class DataCard(Record):
     cells: tuple[Cell, ...]
     lengths: tuple[Length, ...]
     public_sha256: dict[str, str]  # split -> SHA-256 of its items as published, without labels
+    # of teacher and student alone: of the others it would reveal hidden labels
+    length_control: tuple[LengthRow, ...] = ()
 
 
 def origin(source: Source, snapshot: Snapshot) -> Origin:
     return Origin(
-        name=source.name, revision=source.revision, commit=snapshot.commit, licence=source.licence, files=snapshot.sha256
+        name=source.name,
+        revision=source.revision,
+        commit=snapshot.commit,
+        licence=source.licence,
+        files=snapshot.sha256,
     )
 
 
@@ -96,10 +105,16 @@ def left_out(findings: Findings) -> tuple[LeftOut, ...]:
     return tuple(LeftOut(split=s, resembles=r, how=how, candidates=n) for (s, r, how), n in found)
 
 
-def data_card(name: str, version: str, data_seed: int, items: Sequence[AnyItem], provenance: Provenance) -> DataCard:
+def data_card(
+    name: str, version: str, data_seed: int, items: Sequence[AnyItem], provenance: Provenance
+) -> DataCard:
     """The card of these items."""
-    counts: Counter[tuple[SplitName, PartName, int]] = Counter((i.split, i.part, i.level) for i in items)
-    by_split: dict[SplitName, list[AnyItem]] = {s: [i for i in items if i.split == s] for s in SPLITS}
+    counts: Counter[tuple[SplitName, PartName, int]] = Counter(
+        (i.split, i.part, i.level) for i in items
+    )
+    by_split: dict[SplitName, list[AnyItem]] = {
+        s: [i for i in items if i.split == s] for s in SPLITS
+    }
     return DataCard(
         problem=name,
         version=version,
@@ -107,10 +122,13 @@ def data_card(name: str, version: str, data_seed: int, items: Sequence[AnyItem],
         provenance=provenance,
         cells=tuple(
             Cell(split=s, part=p, level=level, items=n)
-            for (s, p, level), n in sorted(counts.items(), key=lambda c: (SPLITS.index(c[0][0]), c[0]))
+            for (s, p, level), n in sorted(
+                counts.items(), key=lambda c: (SPLITS.index(c[0][0]), c[0])
+            )
         ),
         lengths=tuple(_length(s, found) for s, found in by_split.items() if found),
         public_sha256={s: _sha256(found) for s, found in by_split.items() if found},
+        length_control=length_control(by_split["teacher"] + by_split["student"]),
     )
 
 
@@ -137,42 +155,53 @@ def markdown(card: DataCard) -> str:
 
 def _lines(card: DataCard) -> Iterator[str]:
     known = card.provenance
-    yield from (f"# Data of {card.problem}, version {card.version}, data seed {card.data_seed}", "", "## Sources", "")
+    title = f"Data of {card.problem}, version {card.version}, data seed {card.data_seed}"
+    yield from (f"# {escaped(title)}", "", "## Sources", "")
     for o in known.origins:
-        yield f"- **{o.name}**, revision {o.revision}, commit {o.commit}; licence {o.licence}"
-        yield from (f"  - `{path}`, SHA-256 `{digest}`" for path, digest in o.files.items())
-    yield from ("", "## Items", "", known.drawn, "", f"Levels: {known.levels}", "", f"Labels: {known.balancing}", "")
-    yield from _table(("split", "part", "level", "items"), [(c.split, c.part, c.level, c.items) for c in card.cells])
+        rest = f", revision {o.revision}, commit {o.commit}; licence {o.licence}"
+        yield f"- **{escaped(o.name)}**{escaped(rest)}"
+        yield from (f"  - {code(path)}, SHA-256 {code(sha)}" for path, sha in o.files.items())
+    yield from ("", "## Items", "", escaped(known.drawn), "")
+    yield from (escaped(f"Levels: {known.levels}"), "", escaped(f"Labels: {known.balancing}"), "")
+    yield from table(
+        ("split", "part", "level", "items"),
+        [(c.split, c.part, f"{c.level}", f"{c.items}") for c in card.cells],
+    )
     yield from ("", "Characters of an item (question and answers):", "")
-    yield from _table(
+    yield from table(
         ("split", "median", "95 %", "longest"),
-        [(length.split, length.median, length.p95, length.longest) for length in card.lengths],
+        [(x.split, f"{x.median}", f"{x.p95}", f"{x.longest}") for x in card.lengths],
     )
-    yield from ("", "Rows of the sources that were no candidates: " + (_counts(known.dropped) or "none") + ".")
+    if card.length_control:
+        yield from ("", LENGTH, "", *(f"- {escaped(str(row))}" for row in card.length_control))
+    dropped = _counts(known.dropped) or "none"
+    yield from ("", escaped(f"Rows of the sources that were no candidates: {dropped}."))
     yield from ("", "## Contamination", "", METHOD, "")
-    yield from _table(
-        ("left out of", "resembles an item of", "how", "candidates"),
-        [(o.split, o.resembles, o.how, o.candidates) for o in known.left_out],
+    found = [(o.split, o.resembles, o.how, f"{o.candidates}") for o in known.left_out]
+    head = ("left out of", "resembles an item of", "how", "candidates")
+    yield from table(head, found or [("none", "", "", "")])
+    yield from ("", "## Known limits", "", *(f"- {escaped(limit)}" for limit in known.limits))
+    yield from ("", "## What was built", "")
+    yield from ("SHA-256 of each split as published (without labels):", "")
+    yield from (
+        f"- {escaped(split)}: {code(digest)}" for split, digest in card.public_sha256.items()
     )
-    yield from ("", "## Known limits", "", *(f"- {limit}" for limit in known.limits))
-    yield from ("", "## What was built", "", "SHA-256 of each split as published (without labels):", "")
-    yield from (f"- {split}: `{digest}`" for split, digest in card.public_sha256.items())
 
 
+LENGTH = (
+    "How often the shorter answer is right (0.5: length predicts nothing). Of `feedback` and "
+    "`final`, whose labels are hidden, the report, the bench's card and `aar doctor --campaign` "
+    "say it."
+)
 METHOD = (
-    "Splits are filled in the order final, feedback, teacher, student, each with candidates that resemble nothing in the "
-    "splits before it. Exact: the same words in the same order. Near: two texts of a kind (question, answer) share at least "
-    f"{THRESHOLD:.0%} of the shorter one's distinct word {GRAM}-grams, and at least {LEAST_SHARED} of them. The counts are of "
-    "the candidates that were looked at until the split was full. Only these splits were compared: what a model's pretraining "
-    "has seen is not known."
+    "Splits are filled in the order final, feedback, teacher, student, each with candidates that "
+    "resemble nothing in the splits before it. Exact: the same words in the same order. Near: "
+    f"two texts of a kind (question, answer) share at least {THRESHOLD:.0%} of the shorter one's "
+    f"distinct word {GRAM}-grams, and at least {LEAST_SHARED} of them. The counts are of the "
+    "candidates that were looked at until the split was full. Only these splits were compared: "
+    "what a model's pretraining has seen is not known."
 )
 
 
 def _counts(found: dict[str, int]) -> str:
     return ", ".join(f"{why}: {n}" for why, n in found.items())
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
-    yield "| " + " | ".join(head) + " |"
-    yield "|" + "---|" * len(head)
-    yield from ("| " + " | ".join(map(str, row)) + " |" for row in rows or [("none",) + ("",) * (len(head) - 1)])

@@ -1,10 +1,11 @@
 """qwen-chat: which of two answers did people prefer?
 
-In distribution are people's graded preferences of HelpSteer2 (Wang et al. 2024, arXiv 2410.01257) and HelpSteer3 (Wang et al.
-2025, arXiv 2505.11475): teacher and student learn from their train splits, in the proportion in which their validation splits
-are tested. Out of distribution are two benchmarks of reward models, whose better answer is better by construction: the
-Focus subset of RewardBench 2 (Malik et al. 2025, arXiv 2506.01937) and the chat domain of RM-Bench (Liu et al. 2024,
-arXiv 2410.16184).
+In distribution are people's graded preferences of HelpSteer2 (Wang et al. 2024, arXiv 2410.01257)
+and HelpSteer3 (Wang et al. 2025, arXiv 2505.11475): teacher and student learn from their train
+splits, in the proportion in which their validation splits are tested. Out of distribution are two
+benchmarks of reward models, whose better answer is better by construction: the Focus subset of
+RewardBench 2 (Malik et al. 2025, arXiv 2506.01937) and the chat domain of RM-Bench (Liu et al.
+2024, arXiv 2410.16184).
 """
 
 import math
@@ -16,8 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aarlab.core.errors import Misconfigured
+from aarlab.core.hub import Source, dataset
 from aarlab.core.records import PartName, SplitName
-from aarlab.problems.hub import Source, dataset
 from aarlab.problems.problem import PROBLEMS, Problem
 from aarlab.problems.study.balance import Draft, ordered
 from aarlab.problems.study.card import Built, Provenance, left_out, origin
@@ -26,9 +27,17 @@ from aarlab.problems.study.fill import Filled, Wanted, fill
 from aarlab.problems.study.rows import Row, read_rows
 
 HELPSTEER2 = Source(
-    "nvidia/HelpSteer2", "990b2711a36180dd19d9c94b8627844866f8982a", "CC-BY-4.0", ("preference/preference.jsonl.gz",)
+    "nvidia/HelpSteer2",
+    "990b2711a36180dd19d9c94b8627844866f8982a",
+    "CC-BY-4.0",
+    ("preference/preference.jsonl.gz",),
 )
-HELPSTEER3 = Source("nvidia/HelpSteer3", "main", "CC-BY-4.0", ("preference/train.jsonl.gz", "preference/validation.jsonl.gz"))
+HELPSTEER3 = Source(
+    "nvidia/HelpSteer3",
+    "main",
+    "CC-BY-4.0",
+    ("preference/train.jsonl.gz", "preference/validation.jsonl.gz"),
+)
 FOCUS = Source("allenai/reward-bench-2", "main", "ODC-BY-1.0", ("data/test-*.parquet",))
 RM_BENCH = Source("THU-KEG/RM-Bench", "main", "ODC-BY-1.0", ("total_dataset.json",))
 SOURCES = (HELPSTEER2, HELPSTEER3, FOCUS, RM_BENCH)
@@ -63,7 +72,9 @@ class Pools:
         for read in (self._helpsteer2, self._helpsteer3, self._focus, lambda: self._rm_bench(rng)):
             for draft in read():
                 drafts.setdefault(draft.source, []).append(draft)
-        self.groups = {source: _grouped(found, rng) for source, found in drafts.items()}
+        self.groups = {
+            source: alternating(_grouped(found, rng)) for source, found in drafts.items()
+        }
 
     def take(self, source: str, n: float) -> list[Draft]:
         """At least `n` drafts (all, if there are fewer) in whole groups, which are gone then."""
@@ -72,6 +83,22 @@ class Pools:
             taken += groups.pop()
         return taken
 
+    def tested(self, source: str, n: int) -> tuple[list[Draft], list[Draft]]:
+        """Candidates of feedback and of final, `n` pairs each, alike in what length predicts:
+        from as many as both need; what is beyond that comes last in final."""
+        drawn: Groups = []
+        left = self.groups.pop(source, [])
+        while left and sum(map(len, drawn)) < 2 * SPARE * n:
+            drawn.append(left.pop())
+        of_final, of_feedback = (
+            [group for k, group in enumerate(drawn) if k % 4 in turns] for turns in ((1, 2), (0, 3))
+        )
+        drawn = of_final + of_feedback
+        feedback: list[Draft] = []
+        while drawn and len(feedback) < SPARE * n:
+            feedback += drawn.pop()
+        return feedback, [draft for group in (*drawn, *reversed(left)) for draft in group]
+
     def _helpsteer2(self) -> Iterator[Draft]:
         for row in read_rows(self.snapshots[HELPSTEER2], "preference.jsonl.gz"):
             split = row.text("split")
@@ -79,7 +106,12 @@ class Pools:
                 raise row.wrong(f"'split' is {split!r}, neither train nor val")
             answers = row.text("response_1", blank=True), row.text("response_2", blank=True)
             strength = row.whole("preference_strength", -3, 3)
-            yield from self._rated(f"HelpSteer2 {split}", spelled_out(row.text("prompt", blank=True)), answers, strength)
+            yield from self._rated(
+                f"HelpSteer2 {split}",
+                spelled_out(row.text("prompt", blank=True)),
+                answers,
+                strength,
+            )
 
     def _helpsteer3(self) -> Iterator[Draft]:
         for split, path in (("train", "train.jsonl.gz"), ("val", "validation.jsonl.gz")):
@@ -88,8 +120,11 @@ class Pools:
                 strength = row.whole("overall_preference", -3, 3)
                 yield from self._rated(f"HelpSteer3 {split}", _conversation(row), answers, strength)
 
-    def _rated(self, source: str, prompt: str, answers: tuple[str, str], strength: int) -> Iterator[Draft]:
-        """A preference of people: negative for the first answer, 3 at the clearest, which is level 1."""
+    def _rated(
+        self, source: str, prompt: str, answers: tuple[str, str], strength: int
+    ) -> Iterator[Draft]:
+        """A preference of people: negative for the first answer, 3 at the clearest, which is level
+        1."""
         if strength == 0:
             self.dropped["tie"] += 1
             return
@@ -97,19 +132,33 @@ class Pools:
         yield from self._usable(Draft(prompt, better, worse, "id", 4 - abs(strength), source))
 
     def _focus(self) -> Iterator[Draft]:
+        ahead = 0  # pairs whose better answer is the shorter one, less the others
         for row in read_rows(self.snapshots[FOCUS], ".parquet"):
             if row.text("subset") == "Focus":
-                better, worse = row.texts("chosen")[0], row.texts("rejected")[0]
-                yield from self._usable(Draft(row.text("prompt"), better, worse, "ood", 2, "RewardBench 2 Focus"))
+                better, rejected = row.texts("chosen")[0], row.texts("rejected")
+                fits = [w for w in rejected if (len(better) < len(w)) == (ahead <= 0)]
+                worse = (fits or rejected)[0]
+                ahead += 1 if len(better) < len(worse) else -1
+                yield from self._usable(
+                    Draft(row.text("prompt"), better, worse, "ood", 2, "RewardBench 2 Focus")
+                )
 
     def _rm_bench(self, rng: random.Random) -> Iterator[Draft]:
-        """Of each prompt's 3 x 3 pairs of styles (concise, detailed, with markdown) three that share no answer."""
+        """Of each prompt's 3 x 3 pairs of styles (concise, detailed, with markdown) three that
+        share no answer."""
         for row in read_rows(self.snapshots[RM_BENCH], "total_dataset.json"):
             if row.text("domain").startswith("chat"):
                 chosen, rejected = row.texts("chosen", 3), row.texts("rejected", 3)
                 for better, worse in enumerate(rng.sample(range(3), 3)):
                     level = 2 if better == worse else 1 if better > worse else 3
-                    draft = Draft(row.text("prompt"), chosen[better], rejected[worse], "ood", level, "RM-Bench chat")
+                    draft = Draft(
+                        row.text("prompt"),
+                        chosen[better],
+                        rejected[worse],
+                        "ood",
+                        level,
+                        "RM-Bench chat",
+                    )
                     yield from self._usable(draft)
 
     def _usable(self, draft: Draft) -> Iterator[Draft]:
@@ -122,7 +171,8 @@ class Pools:
 
 
 def spelled_out(prompt: str) -> str:
-    """A conversation of HelpSteer2, whose turns after the first are marked `<extra_id_1>Assistant` and `<extra_id_1>User`."""
+    """A conversation of HelpSteer2, whose turns after the first are marked `<extra_id_1>Assistant`
+    and `<extra_id_1>User`."""
     turns = re.split(r"\s*<extra_id_1>(User|Assistant)\n", prompt)
     if len(turns) == 1:
         return prompt
@@ -135,8 +185,15 @@ def _conversation(row: Row) -> str:
     turns = row.fields.get("context")
     if not isinstance(turns, list) or not turns or not all(isinstance(t, dict) for t in turns):
         raise row.wrong(f"'context' is {turns!r:.60}, not a list of turns")
-    said = [(Row(row.where, t).text("role"), Row(row.where, t).text("content", blank=True)) for t in turns]
-    return said[0][1] if len(said) == 1 else "\n\n".join(f"{who.capitalize()}: {text}" for who, text in said)
+    said = [
+        (Row(row.where, t).text("role"), Row(row.where, t).text("content", blank=True))
+        for t in turns
+    ]
+    return (
+        said[0][1]
+        if len(said) == 1
+        else "\n\n".join(f"{who.capitalize()}: {text}" for who, text in said)
+    )
 
 
 def _grouped(drafts: Sequence[Draft], rng: random.Random) -> Groups:
@@ -148,27 +205,46 @@ def _grouped(drafts: Sequence[Draft], rng: random.Random) -> Groups:
     return found
 
 
-SPARE = 1.05  # candidates for one wanted item of feedback; what the benchmarks have beyond that is for final
+def alternating(groups: Groups) -> Groups:
+    """The groups in an order in which, from the end, those whose better answers are the shorter
+    ones and the others take turns, so that length predicts little where a source has enough of
+    both; what is left over comes first."""
+    shorter, longer = (
+        [g for g in groups if (sum(len(d.better) - len(d.worse) for d in g) < 0) == wanted]
+        for wanted in (True, False)
+    )
+    both = min(len(shorter), len(longer))
+    turns = [g for pair in zip(shorter[:both], longer[:both], strict=True) for g in pair]
+    return [*shorter[both:], *longer[both:], *turns]
+
+
+# candidates for one wanted item of feedback; what the benchmarks have beyond that is for final
+SPARE = 1.05
 
 
 def wanted(pools: Pools, sizes: Sizes) -> list[Wanted[Draft]]:
-    """Who gets which candidates. HelpSteer2's validation split is hardly larger than feedback: held-out prompts of its train
-    split make up what final lacks."""
+    """Who gets which candidates. HelpSteer2's validation split is hardly larger than feedback:
+    held-out prompts of its train split make up what final lacks."""
     tested = {
         "HelpSteer2 val": sizes.helpsteer2,
         "HelpSteer3 val": sizes.helpsteer3,
         "RewardBench 2 Focus": sizes.focus,
         "RM-Bench chat": sizes.rm_bench,
     }
-    feedback = [Wanted[Draft]("feedback", s, n, pools.take(s, SPARE * n)) for s, n in tested.items()]
-    final = [Wanted[Draft]("final", s, n, pools.take(s, math.inf)) for s, n in tested.items()]
+    both = {s: pools.tested(s, n) for s, n in tested.items()}
+    feedback = [Wanted[Draft]("feedback", s, n, both[s][0]) for s, n in tested.items()]
+    final = [Wanted[Draft]("final", s, n, both[s][1]) for s, n in tested.items()]
     lacking = max(0, sizes.helpsteer2 - len(final[0].candidates))
     final[0] = replace(final[0], n=sizes.helpsteer2 - lacking)
-    held_out = Wanted[Draft]("final", "HelpSteer2 train", lacking, pools.take("HelpSteer2 train", SPARE * lacking))
+    held_out = Wanted[Draft](
+        "final", "HelpSteer2 train", lacking, pools.take("HelpSteer2 train", SPARE * lacking)
+    )
     training: list[Wanted[Draft]] = []
     splits: Mapping[SplitName, int] = {"teacher": sizes.teacher, "student": sizes.student}
     for split, n in splits.items():
-        for source, share in zip(("HelpSteer2 train", "HelpSteer3 train"), sizes.shares(n), strict=True):
+        for source, share in zip(
+            ("HelpSteer2 train", "HelpSteer3 train"), sizes.shares(n), strict=True
+        ):
             most = 1.25 * share if split == "teacher" else math.inf
             training.append(Wanted(split, source, share, pools.take(source, most)))
     return [*final, held_out, *feedback, *training]
@@ -182,7 +258,8 @@ def assemble(cache: Path, data_seed: int, sizes: Sizes = Sizes()) -> Built:
     """All pairs, drawn by the data seed, with where they are from.
 
     Raises:
-        Transient, Misconfigured: see `hub.snapshot` and `rows`; or there is nothing for a split in or out of distribution.
+        Transient, Misconfigured: see `hub.snapshot` and `rows`; or there is nothing for a split in
+            or out of distribution.
     """
     rng = random.Random(f"qwen-chat {data_seed}")
     pools = Pools(cache, rng)
@@ -193,14 +270,23 @@ def assemble(cache: Path, data_seed: int, sizes: Sizes = Sizes()) -> Built:
 
 
 def _refuse_empty(there: set[tuple[SplitName, PartName]]) -> None:
-    needed = {("teacher", "id"), ("student", "id"), *((s, p) for s in ("feedback", "final") for p in ("id", "ood"))}
+    needed = {
+        ("teacher", "id"),
+        ("student", "id"),
+        *((s, p) for s in ("feedback", "final") for p in ("id", "ood")),
+    }
     if gaps := sorted(needed - there):
-        raise Misconfigured(f"The sources have no pairs for {gaps}. Are the files cut off? Download them again.", gaps=gaps)
+        raise Misconfigured(
+            f"The sources have no pairs for {gaps}. Are the files cut off? Download them again.",
+            gaps=gaps,
+        )
 
 
 def _provenance(pools: Pools, filled: Filled[Draft]) -> Provenance:
     fewer = [f"{n} of {source} for {split}" for (split, source), n in filled.missing.items()]
-    counts = Counter((split, draft.source) for split, found in filled.items.items() for draft in found)
+    counts = Counter(
+        (split, draft.source) for split, found in filled.items.items() for draft in found
+    )
     drawn = "; ".join(f"{split}: {n} of {source}" for (split, source), n in counts.items())
     return Provenance(
         origins=tuple(origin(source, snapshot) for source, snapshot in pools.snapshots.items()),
@@ -209,28 +295,40 @@ def _provenance(pools: Pools, filled: Filled[Draft]) -> Provenance:
         balancing=BALANCING,
         left_out=left_out(filled.findings),
         dropped=dict(pools.dropped),
-        limits=(*LIMITS, *([f"The sources did not suffice; missing are {', '.join(fewer)}."] if fewer else [])),
+        limits=(
+            *LIMITS,
+            *([f"The sources did not suffice; missing are {', '.join(fewer)}."] if fewer else []),
+        ),
     )
 
 
 LEVELS = (
-    "HelpSteer's strength of preference: 1 much better, 2 better, 3 slightly better. RM-Bench's three styles (concise, "
-    "detailed, with markdown): 1 the better answer is the more elaborate, 2 both are alike, 3 the worse one is. RewardBench 2, "
-    "which grades nothing: 2."
+    "HelpSteer's strength of preference: 1 much better, 2 better, 3 slightly better. RM-Bench's "
+    "three styles (concise, detailed, with markdown): 1 the better answer is the more elaborate, "
+    "2 both are alike, 3 the worse one is. RewardBench 2, which grades nothing: 2."
 )
 BALANCING = (
-    "The better answer stands second in exactly half of each split, part and level, by a draw; of an odd number one is left "
-    "out. Strength, level, part and source are not published with an item."
+    "The better answer stands second in exactly half of each split, part and level, by a draw; "
+    "of an odd number one is left out. Strength, level, part and source are not published with "
+    "an item."
 )
 LIMITS = (
-    "The data are public: a model or a person with access to the sources can look the labels up. Researchers get no network.",
-    "HelpSteer's test pairs are in distribution, HelpSteer3's too: students learn from its train split, all domains "
-    "and languages.",
-    "HelpSteer2's validation split hardly suffices for feedback; the rest of final is of held-out prompts of its train split.",
-    "RM-Bench's chat domain has few prompts: up to three pairs of one prompt, all of one split, are not independent.",
-    "Of RewardBench 2's three worse answers one is taken, since answers may occur once: an accuracy here is not that "
-    "benchmark's score.",
-    "Every data seed draws from the same rows: what is feedback under one seed can be final under another.",
+    "The data are public: a model or a person with access to the sources can look the labels up. "
+    "Researchers get no network.",
+    "HelpSteer's test pairs are in distribution, HelpSteer3's too: students learn from its train "
+    "split, all domains and languages.",
+    "HelpSteer2's validation split hardly suffices for feedback; the rest of final is of held-out "
+    "prompts of its train split.",
+    "RM-Bench's chat domain has few prompts: up to three pairs of one prompt, all of one split, "
+    "are not independent. It yields 153 to 169 of the 200 wanted pairs for `final` (styles that "
+    "differ in Markdown only, alike prompts), so that about 1,215 to 1,230 of 1,263 are expected.",
+    "Lengths are matched where a source has enough pairs of both kinds: as many whose better "
+    "answer is the shorter one. HelpSteer2's validation split, which is needed whole, "
+    "has not.",
+    "Of RewardBench 2's three worse answers one is taken, since answers may occur once: an "
+    "accuracy here is not that benchmark's score.",
+    "Every data seed draws from the same rows: what is feedback under one seed can be final under "
+    "another.",
     "Ties are left out, so the rest is easier than what people were asked.",
     "Near duplicates in other words, or in translation, are not found.",
 )
@@ -243,15 +341,20 @@ def build(cache: Path, data_seed: int) -> Built:
 PROBLEMS.add("qwen-chat")(
     Problem(
         name="qwen-chat",
-        version="1",
-        card="Each item has a prompt (or a conversation) and two answers. Predict 1 if `second` is the better answer, 0 if "
-        "`first`: the one that people preferred or, out of distribution, the one that a benchmark holds to be better. You have "
-        "weak labels on the `student` items and a strong student model. Find a method whose predictions on `feedback` items "
-        "recover as much as possible of the gap between the weak teacher and the strong student trained on true labels (PGR).",
+        version="2",  # 1: lengths were not matched
+        card=(
+            "Each item has a prompt (or a conversation) and two answers. Predict 1 if `second` "
+            "is the better answer, 0 if `first`: the one that people preferred or, out of "
+            "distribution, the one that a benchmark holds to be better. You have weak labels on "
+            "the `student` items and a strong student model. Find a method whose predictions on "
+            "`feedback` items recover as much as possible of the gap between the weak teacher "
+            "and the strong student trained on true labels (PGR)."
+        ),
         id_source="HelpSteer2 and HelpSteer3 (people's preferences)",
         ood_source="RewardBench 2 (Focus), RM-Bench (chat)",
         build=build,
         corpus=lambda cache, data_seed: (),
-        fixed=True,  # another data seed draws from the same rows: its final split would hold what was feedback
+        # another data seed draws from the same rows: its final split would hold what was feedback
+        fixed=True,
     )
 )

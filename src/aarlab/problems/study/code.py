@@ -1,7 +1,8 @@
 """qwen-code: does this Python program solve its contest problem?
 
-Programs that people sent in to contests, and the judge's verdict on each (CodeContests, Li et al. 2022). In distribution the
-problems are Codeforces', out of distribution AtCoder's: another judge, other people, other statements.
+Programs that people sent in to contests, and the judge's verdict on each (CodeContests, Li et al.
+2022). In distribution the problems are Codeforces', out of distribution AtCoder's: another judge,
+other people, other statements.
 """
 
 import ast
@@ -11,11 +12,26 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from aarlab.problems.hub import dataset
+from aarlab.core.hub import dataset
 from aarlab.problems.problem import PROBLEMS, Problem
 from aarlab.problems.study.card import Built, Provenance, left_out, origin
-from aarlab.problems.study.code_contests import CODE_CONTESTS, RATINGS, Contest, Dropped, Part, contests
-from aarlab.problems.study.matching import DEALT, Answer, Match, Sizes, assemble, nearest
+from aarlab.problems.study.code_contests import (
+    CODE_CONTESTS,
+    RATINGS,
+    Contest,
+    Dropped,
+    Part,
+    contests,
+)
+from aarlab.problems.study.pairing import (
+    DEALT,
+    Answer,
+    Match,
+    Sizes,
+    assemble,
+    nearest,
+    shortfall,
+)
 
 SIZES = Sizes(inside={"final": 642, "teacher": 448, "student": 4_083}, outside=641, most_each=3)
 MOST_RATIO = 1.25  # of the lengths of a pair's programs
@@ -24,12 +40,16 @@ PROGRAMS = 40  # right ones and wrong ones of a problem that are paired, drawn a
 
 
 def pairs(contest: Contest, data_seed: int, dropped: Dropped) -> list[Match]:
-    """Right and wrong programs of a problem, drawn by the seed and paired by length, nearest first."""
+    """Right and wrong programs of a problem, drawn by the seed and paired by length, nearest
+    first."""
     rng = random.Random(f"{data_seed} {contest.name}")
     right, wrong = (_programs(found, rng, dropped) for found in (contest.right, contest.wrong))
     both = right.keys() & wrong.keys()
     dropped["programs that were taken and refused"] += len(both)
-    rights, wrongs = ([Answer(contest.statement, text) for text in side if text not in both] for side in (right, wrong))
+    rights, wrongs = (
+        [Answer(contest.statement, text) for text in side if text not in both]
+        for side in (right, wrong)
+    )
     return [Match(r, w, contest.level) for r, w in nearest(rights, wrongs, MOST_RATIO)]
 
 
@@ -41,7 +61,10 @@ def _programs(found: Sequence[str], rng: random.Random, dropped: Dropped) -> dic
         if len(kept) == PROGRAMS:
             break
         if not LEAST_CHARACTERS <= len(text) <= MOST_CHARACTERS:
-            dropped[f"programs of less than {LEAST_CHARACTERS} or more than {MOST_CHARACTERS} characters"] += 1
+            dropped[
+                f"programs of less than {LEAST_CHARACTERS} or more than {MOST_CHARACTERS} "
+                "characters"
+            ] += 1
         elif not readable(text):
             dropped["programs that are not Python 3"] += 1
         else:
@@ -55,7 +78,8 @@ def readable(program: str) -> bool:
         warnings.simplefilter("ignore")  # of odd escapes in strings
         try:
             ast.parse(program)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):  # MemoryError: too deeply nested for the parser
+        # MemoryError: too deeply nested for the parser
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
             return False
     return True
 
@@ -68,9 +92,13 @@ def build(cache: Path, data_seed: int) -> Built:
         if any(contest.statement in known for known in groups.values()):
             dropped["problems that occur twice"] += 1
         else:
-            groups[contest.part][contest.statement] = pairs(contest, data_seed, dropped)[: SIZES.most_each]
+            groups[contest.part][contest.statement] = pairs(contest, data_seed, dropped)[
+                : SIZES.most_each
+            ]
     near, far = (groups[part].values() for part in ("inside", "outside"))
-    dropped["problems without a right and a wrong program of about one length"] += sum(not g for g in (*near, *far))
+    dropped["problems without a right and a wrong program of about one length"] += sum(
+        not g for g in (*near, *far)
+    )
     items, found = assemble("code", near, far, SIZES, data_seed)
     provenance = Provenance(
         origins=(origin(CODE_CONTESTS, snapshot),),
@@ -79,28 +107,33 @@ def build(cache: Path, data_seed: int) -> Built:
         balancing=BALANCING,
         left_out=left_out(found),
         dropped=dict(dropped),
-        limits=LIMITS,
+        limits=(*LIMITS, *shortfall(items, SIZES)),
     )
     return Built.of(items, provenance)
 
 
 DRAWN = (
-    "Python 3 programs of the training set. Of each problem one pair of programs in the final split, and in the others at most "
-    f"{SIZES.most_each}, fewer where fewer fill them, all in one split. {DEALT}"
+    "Python 3 programs of the training set. Of each problem one pair of programs in the final "
+    f"split, and in the others at most {SIZES.most_each}, fewer where fewer fill them, all in one "
+    f"split. {DEALT}"
 )
 LEVELS = (
-    f"In distribution by Codeforces' rating: below {RATINGS[0]}, below {RATINGS[1]}, below {RATINGS[2]}. Out of distribution "
-    "by AtCoder's kind of contest: Beginner, Regular, Grand."
+    f"In distribution by Codeforces' rating: below {RATINGS[0]}, below {RATINGS[1]}, below "
+    f"{RATINGS[2]}. Out of distribution by AtCoder's kind of contest: Beginner, Regular, Grand."
 )
 BALANCING = (
     "Every problem comes with as many right as wrong programs, paired by length (ratio at most "
-    f"{MOST_RATIO}). All were written by people for the same contest; who wrote which is not told by the source."
+    f"{MOST_RATIO}). All were written by people for the same contest; the source does not name "
+    "the authors."
 )
 LIMITS = (
-    "The truth is the judge's verdict: a refused program may be right but too slow, a taken one wrong beyond its tests.",
-    "Where a problem has several pairs (not in the final split), its right programs agree on every input and its wrong ones "
-    "mostly do not: who ran them could tell. They are never run here.",
+    "The truth is the judge's verdict: a refused program may be right but too slow, a taken one "
+    "wrong beyond its tests.",
+    "Where a problem has several pairs (not in the final split), its right programs agree on "
+    "every input and its wrong ones mostly do not: running them would reveal the labels. They "
+    "are never run here.",
     "A person's refused and taken programs can both be there, and resemble each other.",
+    "Statements with `<image>` (42 % of the source's) are left out: they have lost their pictures.",
     "The problems and many programs are public: a model's pretraining may have seen them.",
 )
 
@@ -108,10 +141,16 @@ PROBLEMS.add("qwen-code")(
     Problem(
         name="qwen-code",
         version="1",
-        card="Each item has a contest problem (`question`) and a Python 3 program that somebody sent in (`choice`). Predict 1 "
-        "if the contest's judge took it, 0 if it refused it. You have weak labels on the `student` items. The problem is used "
-        "for transfer only: methods that were found on another problem are confirmed on it, unseen.",
-        id_source="Codeforces problems of a rating below 2,000, people's programs and the judge's verdicts (CodeContests)",
+        card=(
+            "Each item has a contest problem (`question`) and a Python 3 program that somebody "
+            "sent in (`choice`). Predict 1 if the contest's judge took it, 0 if it refused it. "
+            "You have weak labels on the `student` items. The problem is used for transfer only: "
+            "methods that were found on another problem are confirmed on it, unseen."
+        ),
+        id_source=(
+            "Codeforces problems of a rating below 2,000, people's programs and the judge's "
+            "verdicts (CodeContests)"
+        ),
         ood_source="AtCoder problems, people's programs and the judge's verdicts (CodeContests)",
         build=build,
         corpus=lambda cache, data_seed: (),

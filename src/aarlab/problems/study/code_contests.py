@@ -1,4 +1,5 @@
-"""CodeContests, read a few rows at a time: contest problems, people's programs and the judge's verdicts (Li et al. 2022)."""
+"""CodeContests, read a few rows at a time: contest problems, people's programs and the judge's
+verdicts (Li et al. 2022)."""
 
 import re
 from collections import Counter
@@ -9,12 +10,14 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from aarlab.core.errors import Misconfigured
-from aarlab.problems.hub import Snapshot, Source
+from aarlab.core.hub import Snapshot, Source
 
-CODE_CONTESTS = Source("deepmind/code_contests", "main", "CC-BY-4.0", ("data/train-*.parquet",))  # 7.5 GB
+# 7.5 GB
+CODE_CONTESTS = Source("deepmind/code_contests", "802411c3", "CC-BY-4.0", ("data/train-*.parquet",))
 COLUMNS = ("name", "description", "source", "cf_rating", "solutions", "incorrect_solutions")
 PYTHON3, CODEFORCES, ATCODER = 3, 2, 5  # the data set's numbers for a language and for sources
-RATINGS = (1_200, 1_600, 2_000)  # of Codeforces problems; the first rating of level 2, of level 3 and of none
+# of Codeforces problems; the first rating of level 2, of level 3 and of none
+RATINGS = (1_200, 1_600, 2_000)
 CONTESTS = {"Beginner": 1, "Regular": 2, "Grand": 3}  # of AtCoder
 MOST_STATEMENT = 12_000  # characters
 ROWS = 16  # read at once; a row can hold thousands of programs
@@ -35,7 +38,8 @@ class Contest(NamedTuple):
 
 
 def contests(snapshot: Snapshot, dropped: Dropped) -> Iterator[Contest]:
-    """The problems of the two judges with Python programs, read a few at a time; of a row, only what is needed.
+    """The problems of the two judges with Python programs, read a few at a time; of a row, only
+    what is needed.
 
     Raises:
         Misconfigured: a file is damaged or has not the columns of CodeContests.
@@ -48,11 +52,18 @@ def contests(snapshot: Snapshot, dropped: Dropped) -> Iterator[Contest]:
             elif (fault := _fault(row["description"])) is not None:
                 dropped[fault] += 1
             else:
-                yield Contest(row["name"], row["description"].strip(), *place, row["solutions"], row["incorrect_solutions"])
+                yield Contest(
+                    row["name"],
+                    row["description"].strip(),
+                    *place,
+                    row["solutions"],
+                    row["incorrect_solutions"],
+                )
 
 
 def placed(row: Mapping[str, Any]) -> tuple[Part, int] | None:
-    """The part and level of a problem: by Codeforces' rating, or by the kind of AtCoder's contest; None if it has no place."""
+    """The part and level of a problem: by Codeforces' rating, or by the kind of AtCoder's contest;
+    None if it has no place."""
     if row["source"] == CODEFORCES and 0 < row["cf_rating"] < RATINGS[-1]:
         return "inside", 1 + sum(row["cf_rating"] >= first for first in RATINGS[:-1])
     kind = re.search(r"AtCoder (\w+) Contest", row["name"])
@@ -79,23 +90,34 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
     try:
         file = parquet.ParquetFile(path)
         if missing := set(COLUMNS) - set(file.schema_arrow.names):
-            raise Misconfigured(f"{path} has no column {', '.join(sorted(missing))}: it is no file of CodeContests.", path=path)
+            raise Misconfigured(
+                f"{path} has no column {', '.join(sorted(missing))}: it is no file of "
+                "CodeContests.",
+                path=path,
+            )
         for batch in file.iter_batches(batch_size=ROWS, columns=list(COLUMNS)):
             plain = batch.select(COLUMNS[:4]).to_pylist()
             programs = [_python(batch.column(name)) for name in COLUMNS[4:]]
             for row, right, wrong in zip(plain, *programs, strict=True):
-                told = {"name": row["name"] or "", "description": row["description"] or "", "source": row["source"]}
+                told = {
+                    "name": row["name"] or "",
+                    "description": row["description"] or "",
+                    "source": row["source"],
+                }
                 yield told | {
                     "cf_rating": row["cf_rating"] or 0,
                     "solutions": tuple(right),
                     "incorrect_solutions": tuple(wrong),
                 }
     except (pyarrow.ArrowException, UnicodeDecodeError) as error:
-        raise Misconfigured(f"{path} is cut off or damaged ({error}). Download it again.", path=path) from error
+        raise Misconfigured(
+            f"{path} is cut off or damaged ({error}). Download it again.", path=path
+        ) from error
 
 
 def _python(column: Any) -> list[list[str]]:
-    """By row, the programs in Python 3 of a column of {language: [..], solution: [..]}; no other becomes a Python object."""
+    """By row, the programs in Python 3 of a column of {language: [..], solution: [..]}; no other
+    becomes a Python object."""
     fields = dict(zip((field.name for field in column.type), column.flatten(), strict=True))
     languages, texts = fields["language"], fields["solution"]
     rows = np.flatnonzero(languages.flatten().to_numpy(zero_copy_only=False) == PYTHON3)

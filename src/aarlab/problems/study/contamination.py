@@ -2,10 +2,11 @@
 
 Legend: T texts of one kind.
 
-Two texts are *the same* if their words are (case, punctuation, white space and Unicode's variants aside). They are *near
-duplicates* if they share at least half of the shorter one's distinct 5-grams, and at least four of them (eight words in a row).
-Changing one word destroys five 5-grams, so a share s of changed words leaves about (1 - s)^5 of them: a copy with one
-changed word in twelve is found, one with one in five is not, whatever surrounds it. The share is counted exactly over
+Two texts are *the same* if their words are (case, punctuation, white space and Unicode's variants
+aside). They are *near duplicates* if they share at least half of the shorter one's distinct
+5-grams, and at least four of them (eight words in a row). Changing one word destroys five 5-grams,
+so a share s of changed words leaves about (1 - s)^5 of them: a copy with one changed word in twelve
+is found, one with one in five is not, whatever surrounds it. The share is counted exactly over
 hashed 5-grams, without sampling: at these sizes MinHash would save nothing and miss pairs.
 """
 
@@ -20,7 +21,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from aarlab.core.records import AnyItem, Pair, SplitName
+from aarlab.core.records import SplitName
 
 GRAM = 5  # words
 LEAST_SHARED = 4  # 5-grams: eight words in a row
@@ -34,16 +35,13 @@ _ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Findings(Counter[tuple[SplitName, SplitName, Found]]):
-    """How many candidates of a split were left out since they resemble an item of another (or their own) split, and how."""
-
-
-def documents(item: AnyItem) -> Kinds:
-    """The texts of an item by kind: its question, and its answers in any order."""
-    return {"question": [item.prompt if isinstance(item, Pair) else item.question], "answer": list(item.choices)}
+    """How many candidates of a split were left out since they resemble an item of another (or their
+    own) split, and how."""
 
 
 def words(text: str) -> list[str]:
-    """The words of a text, folded: what makes two texts the same. A text without letters and digits is its characters."""
+    """The words of a text, folded: what makes two texts the same. A text without letters and digits
+    is its characters."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return _WORD.findall(folded) or folded.split()
 
@@ -60,20 +58,26 @@ class Screen:
     def add(self, kinds: Kinds) -> None:
         """Protect these texts."""
         for kind, text in _by_kind(kinds):
-            whole, grams = _hashed(text)
+            whole, grams = hashed(text)
             self._whole.add((kind, whole))
             self._grams.setdefault(kind, []).append(grams)
             self._indices.pop(kind, None)
 
     def finds(self, kinds: Kinds) -> Found | None:
-        """ "exact" if one of the texts is protected, "near" if one is a near duplicate of a protected text of its kind."""
-        hashed = [(kind, *_hashed(text)) for kind, text in _by_kind(kinds)]
-        if any((kind, whole) in self._whole for kind, whole, _ in hashed):
+        """ "exact" if one of the texts is protected, "near" if one is a near duplicate of a
+        protected text of its kind."""
+        found = [(kind, *hashed(text)) for kind, text in _by_kind(kinds)]
+        if any((kind, whole) in self._whole for kind, whole, _ in found):
             return "exact"
-        return "near" if any(self._nearest(kind, grams) >= self.threshold for kind, _, grams in hashed) else None
+        return (
+            "near"
+            if any(self._nearest(kind, grams) >= self.threshold for kind, _, grams in found)
+            else None
+        )
 
     def _nearest(self, kind: str, grams: Hashes) -> float:
-        """The largest share of the shorter text's 5-grams that a protected text of this kind has in common with it."""
+        """The largest share of the shorter text's 5-grams that a protected text of this kind has in
+        common with it."""
         if kind not in self._grams:
             return 0.0
         if kind not in self._indices:
@@ -86,12 +90,16 @@ class _Index:
 
     def __init__(self, grams_T: Sequence[Hashes]) -> None:
         self.sizes_T = np.array([len(g) for g in grams_T])
-        every, holders = np.concatenate(grams_T), np.repeat(np.arange(len(grams_T), dtype=np.int32), self.sizes_T)
+        every, holders = (
+            np.concatenate(grams_T),
+            np.repeat(np.arange(len(grams_T), dtype=np.int32), self.sizes_T),
+        )
         order = np.argsort(every, kind="stable")
         self.grams, self.holders = every[order], holders[order]
         bits = (8 * len(every)).bit_length()
         self.beyond = np.uint64(64 - bits)
-        self.possible = np.zeros(1 << bits, np.bool_)  # by a 5-gram's first bits: most that are nowhere are told at once
+        # by a 5-gram's first bits: most that are nowhere are told at once
+        self.possible = np.zeros(1 << bits, np.bool_)
         self.possible[every >> self.beyond] = True
 
     def nearest(self, grams: Hashes) -> float:
@@ -111,8 +119,9 @@ def _by_kind(kinds: Kinds) -> Iterable[tuple[str, str]]:
 
 
 @lru_cache(maxsize=64)  # who is looked for in several screens is then protected by another
-def _hashed(text: str) -> tuple[bytes, Hashes]:
-    """A digest of the words of a text, and the distinct hashes of their 5-grams: none if it is shorter."""
+def hashed(text: str) -> tuple[bytes, Hashes]:
+    """A digest of the words of a text, and the distinct hashes of their 5-grams: none if it is
+    shorter."""
     found = words(text)
     digest = hashlib.blake2b("\x00".join(found).encode(), digest_size=16).digest()
     if len(found) < GRAM:

@@ -1,4 +1,5 @@
-"""Splits filled one after the other, each from candidates that resemble nothing in the splits before it."""
+"""Splits filled one after the other, each from candidates that resemble nothing in the splits
+before it."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,17 +23,22 @@ class Wanted(Generic[T]):
 
 @dataclass
 class Filled(Generic[T]):
-    """The items by split, in order; what was left out, and why; how many are missing, by split and source."""
+    """The items by split, in order; what was left out, and why; how many are missing, by split and
+    source."""
 
     items: dict[SplitName, list[T]] = field(default_factory=dict)
     findings: Findings = field(default_factory=Findings)
     missing: dict[tuple[SplitName, str], int] = field(default_factory=dict)
 
 
-def fill(wanted: Sequence[Wanted[T]], read: Callable[[T], Kinds], once: Callable[[T], Iterable[str]]) -> Filled[T]:
-    """Fill splits in the order in which they are wanted: the first is the best protected, and loses nothing to the others.
+def fill(
+    wanted: Sequence[Wanted[T]], read: Callable[[T], Kinds], once: Callable[[T], Iterable[str]]
+) -> Filled[T]:
+    """Fill splits in the order in which they are wanted: the first is the best protected, and loses
+    nothing to the others.
 
-    `read`: the texts that no later split may repeat or nearly repeat. `once`: the texts that may occur once in all.
+    `read`: the texts that no later split may repeat or nearly repeat. `once`: the texts that may
+    occur once in all.
     """
     filled: Filled[T] = Filled()
     screens: dict[SplitName, Screen] = {}

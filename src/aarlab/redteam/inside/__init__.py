@@ -1,7 +1,9 @@
-"""What an attacker runs inside a researcher's sandbox. Standard library alone; each program says what it got hold of.
+"""What an attacker runs inside a researcher's sandbox. Standard library alone; each program says
+what it got hold of.
 
-The attacker knows the software: `hints` are the host's paths, pids, ports and names as it could guess them. Whether an attack
-was held is decided outside (`aarlab.redteam.sandbox`), by secrets that must not come out and files that must not change.
+The attacker knows the software: `hints` are the host's paths, pids, ports and names as it could
+guess them. Whether an attack was held is decided outside (`aarlab.redteam.sandbox`), by secrets
+that must not come out and files that must not change.
 """
 
 import contextlib
@@ -29,7 +31,13 @@ def say(*words: object) -> None:
     """One line of what was got hold of."""
     text = " ".join(w.decode("utf-8", "replace") if isinstance(w, bytes) else str(w) for w in words)
     sys.stdout.write(
-        text[:SAID_BYTES].replace("\0", " ").replace("\n", " ").replace("\r", " ").encode("utf-8", "replace").decode() + "\n"
+        text[:SAID_BYTES]
+        .replace("\0", " ")
+        .replace("\n", " ")
+        .replace("\r", " ")
+        .encode("utf-8", "replace")
+        .decode()
+        + "\n"
     )
     sys.stdout.flush()
 

@@ -3,6 +3,16 @@
 import json
 import sys
 
-from aarlab.redteam.inside import PROGRAMS, files, kernel, network, others, resources  # noqa: F401 - they register themselves
+from aarlab.redteam.inside import (
+    PROGRAMS,
+    fill_disk,
+    kernel,
+    network,
+    others,
+    read_files,
+    resources,
+)
+
+REGISTERED = (fill_disk, kernel, network, others, read_files, resources)  # by their import
 
 PROGRAMS[sys.argv[1]](json.loads(sys.argv[2]))

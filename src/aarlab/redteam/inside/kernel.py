@@ -1,4 +1,5 @@
-"""The kernel: its settings, mounts and name spaces, set-uid programs, devices, keys, rare system calls, shared memory."""
+"""The kernel: its settings, mounts and name spaces, set-uid programs, devices, keys, rare system
+calls, shared memory."""
 
 import ctypes
 import errno
@@ -11,23 +12,44 @@ from aarlab.redteam.inside import Hints, program, say, trying
 
 _C = ctypes.CDLL(None, use_errno=True)
 SETTINGS = (
-    "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe", "/proc/sys/kernel/sysrq", "/proc/sysrq-trigger",
-    "/proc/sys/kernel/hostname", "/proc/sys/vm/overcommit_memory", "/proc/sys/fs/binfmt_misc/register",
-    "/sys/kernel/uevent_helper", "/sys/fs/cgroup/memory/release_agent", "/sys/fs/cgroup/cgroup.procs", "/proc/kcore",
+    "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe", "/proc/sys/kernel/sysrq",
+    "/proc/sysrq-trigger",
+    "/proc/sys/kernel/hostname", "/proc/sys/vm/overcommit_memory",
+    "/proc/sys/fs/binfmt_misc/register",
+    "/sys/kernel/uevent_helper", "/sys/fs/cgroup/memory/release_agent",
+    "/sys/fs/cgroup/cgroup.procs", "/proc/kcore",
     "/dev/mem", "/dev/kmem", "/dev/kmsg", "/dev/sda", "/dev/vda", "/dev/nvme0n1",
 )  # fmt: skip
 CALLS = {
-    "bpf": (321, 280), "perf_event_open": (298, 241), "userfaultfd": (323, 282), "io_uring_setup": (425, 425),
-    "keyctl": (250, 219), "add_key": (248, 217), "kexec_load": (246, 104), "init_module": (175, 105),
-    "open_by_handle_at": (304, 265), "syslog": (103, 116), "fsopen": (430, 430), "open_tree": (428, 428),
+    "bpf": (321, 280), "perf_event_open": (298, 241), "userfaultfd": (323, 282),
+    "io_uring_setup": (425, 425),
+    "keyctl": (250, 219), "add_key": (248, 217), "kexec_load": (246, 104),
+    "init_module": (175, 105),
+    "open_by_handle_at": (304, 265), "syslog": (103, 116), "fsopen": (430, 430),
+    "open_tree": (428, 428),
 }  # fmt: skip
 NEWNS, NEWUSER, NEWNET, NEWPID = 0x20000, 0x10000000, 0x40000000, 0x20000000
-USUAL = {"null", "zero", "full", "random", "urandom", "tty", "ptmx", "console", "stdin", "stdout", "stderr", "fd", "core"}
+USUAL = {
+    "null",
+    "zero",
+    "full",
+    "random",
+    "urandom",
+    "tty",
+    "ptmx",
+    "console",
+    "stdin",
+    "stdout",
+    "stderr",
+    "fd",
+    "core",
+}
 
 
 @program("settings of the kernel")
 def settings(hints: Hints) -> None:
-    """Opened for writing, and nothing written: core_pattern alone would be a program run by the host's root."""
+    """Opened for writing, and nothing written: core_pattern alone would be a program run by the
+    host's root."""
     for path in SETTINGS:
         with trying():
             os.close(os.open(path, os.O_WRONLY))
@@ -40,7 +62,8 @@ def settings(hints: Hints) -> None:
 
 @program("mounts and name spaces")
 def mounts(hints: Hints) -> None:
-    """Remounting what is read-only, mounting proc, tmpfs and control groups, new name spaces, chroot."""
+    """Remounting what is read-only, mounting proc, tmpfs and control groups, new name spaces,
+    chroot."""
     home = hints["home"].encode()
     tries = [
         ("remount / writable", b"none", b"/", None, 32),
@@ -79,7 +102,13 @@ def root(hints: Hints) -> None:
         say("joined group 0")
     for tool in ("/usr/bin/su", "/usr/bin/sudo", "/usr/bin/pkexec", "/usr/bin/newuidmap"):
         with trying():
-            done = subprocess.run([tool, "-c", "id"], capture_output=True, timeout=5, stdin=subprocess.DEVNULL, check=False)
+            done = subprocess.run(
+                [tool, "-c", "id"],
+                capture_output=True,
+                timeout=5,
+                stdin=subprocess.DEVNULL,
+                check=False,
+            )
             say(tool, done.stdout)
     with trying(), open("/proc/self/status") as file:
         for line in file:
@@ -104,14 +133,19 @@ def devices(hints: Hints) -> None:
     for path in glob.glob("/dev/**", recursive=True):
         with trying():
             mode = os.stat(path).st_mode
-            if (stat.S_ISCHR(mode) or stat.S_ISBLK(mode)) and os.path.basename(path) not in USUAL and "/pts/" not in path:
+            if (
+                (stat.S_ISCHR(mode) or stat.S_ISBLK(mode))
+                and os.path.basename(path) not in USUAL
+                and "/pts/" not in path
+            ):
                 os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
                 say("opened device", path)
 
 
 @program("rarely used system calls")
 def calls(hints: Hints) -> None:
-    """Those behind many of the kernel's holes. Reached is a call that fails for its arguments and not for being refused."""
+    """Those behind many of the kernel's holes. Reached is a call that fails for its arguments and
+    not for being refused."""
     column = 0 if os.uname().machine == "x86_64" else 1
     for name, numbers in CALLS.items():
         ctypes.set_errno(0)
@@ -131,7 +165,9 @@ def keys(hints: Hints) -> None:
     request, keyctl = (249, 250) if column == 0 else (218, 219)
     for ring in range(-5, 0):
         found = _C.syscall(keyctl, 10, ring, b"user", hints["key"].encode(), 0)  # KEYCTL_SEARCH
-        found = found if found > 0 else _C.syscall(request, b"user", hints["key"].encode(), None, ring)
+        found = (
+            found if found > 0 else _C.syscall(request, b"user", hints["key"].encode(), None, ring)
+        )
         if found > 0:
             text = ctypes.create_string_buffer(256)
             _C.syscall(keyctl, 11, found, text, 256)  # KEYCTL_READ
@@ -149,7 +185,9 @@ def shared(hints: Hints) -> None:
         at = _C.shmat(identity, None, 0o10000) if identity >= 0 else None
         if at and at != ctypes.c_void_p(-1).value:
             say("segment", identity, ctypes.string_at(at, 64))
-    for path in glob.glob("/dev/shm/*") + glob.glob("/dev/mqueue/*") + [f"/dev/shm/{hints['posix']}"]:
+    for path in (
+        glob.glob("/dev/shm/*") + glob.glob("/dev/mqueue/*") + [f"/dev/shm/{hints['posix']}"]
+    ):
         with trying(), open(path, "rb") as file:
             say(path, file.read(64))
     for path in ("/proc/sysvipc/shm", "/proc/sysvipc/msg", "/proc/sysvipc/sem"):

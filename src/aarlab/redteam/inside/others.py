@@ -1,4 +1,5 @@
-"""Other processes: their environments, memory and files; signals; what outlives its sandbox; the supervisor's terminal."""
+"""Other processes: their environments, memory and files; signals; what outlives its sandbox; the
+supervisor's terminal."""
 
 import ctypes
 import fcntl
@@ -58,8 +59,13 @@ def memory(hints: Hints) -> None:
                     mem.seek(start)
                     found = mem.read(min(end - start, 8 << 20))
                     at = found.find(b"AAR_SECRET")
-                    say("own pid 1:" if pid == 1 else "read memory of", pid, found[max(at, 0) : at + 400] if at >= 0 else b"")
-        if _C.ptrace(PTRACE_ATTACH, pid, 0, 0) == 0:  # pid 1 is inside, and has no more rights than this
+                    say(
+                        "own pid 1:" if pid == 1 else "read memory of",
+                        pid,
+                        found[max(at, 0) : at + 400] if at >= 0 else b"",
+                    )
+        # pid 1 is inside, and has no more rights than this
+        if _C.ptrace(PTRACE_ATTACH, pid, 0, 0) == 0:
             say("own pid 1: attached" if pid == 1 else "attached to", pid)
             os.waitpid(pid, WALL)  # it has stopped
             _C.ptrace(PTRACE_DETACH, pid, 0, 0)
@@ -77,16 +83,31 @@ def signals(hints: Hints) -> None:
 @program("outliving the sandbox")
 def orphan(hints: Hints) -> None:
     """A daemon in a session of its own, with nothing of its parent's left open."""
-    code = "import os, time; os.fork() and os._exit(0); os.setsid(); os.fork() and os._exit(0); time.sleep(600)"
+    code = (
+        "import os, time; os.fork() and os._exit(0); os.setsid(); os.fork() and os._exit(0); "
+        "time.sleep(600)"
+    )
     null = subprocess.DEVNULL
-    subprocess.run([sys.executable, "-c", code, hints["marker"]], stdin=null, stdout=null, stderr=null, check=False)
+    subprocess.run(
+        [sys.executable, "-c", code, hints["marker"]],
+        stdin=null,
+        stdout=null,
+        stderr=null,
+        check=False,
+    )
     say("left behind")
 
 
 @program("typing into a terminal")
 def terminal(hints: Hints) -> None:
     """TIOCSTI on all that could be the supervisor's terminal."""
-    for path in ("/dev/tty", "/dev/console", "/proc/self/fd/0", "/proc/self/fd/1", *glob.glob("/dev/pts/*")):
+    for path in (
+        "/dev/tty",
+        "/dev/console",
+        "/proc/self/fd/0",
+        "/proc/self/fd/1",
+        *glob.glob("/dev/pts/*"),
+    ):
         with trying(), open(path, "wb", 0) as file:
             for letter in b"#\n":
                 fcntl.ioctl(file, TIOCSTI, bytes([letter]))

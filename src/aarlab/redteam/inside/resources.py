@@ -1,4 +1,5 @@
-"""More than its share: processes, memory, processor time, disk, files, output. Each is bounded, so that it can be let run."""
+"""More than its share: processes, memory, processor time, disk, files, output. Each is bounded, so
+that it can be let run."""
 
 import itertools
 import os
@@ -88,8 +89,8 @@ def sparse(hints: Hints) -> None:
 
 @program("filling what is not its home")
 def elsewhere(hints: Hints) -> None:
-    """/tmp, /dev/shm and /run, which are memory."""
-    for folder in ("/tmp", "/dev/shm", "/run", "/var/tmp", "/"):
+    """/tmp, /dev/shm, /run and /dev, which are memory."""
+    for folder in ("/tmp", "/dev/shm", "/run", "/dev", "/var/tmp", "/"):
         with trying(), open(f"{folder}/fill", "wb") as file:
             for _ in range(FILL_MIB):
                 file.write(BLOCK)

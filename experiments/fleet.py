@@ -1,0 +1,293 @@
+"""What an idle researcher costs: memory (PSS) and processor, by kind and part, for fleets of 1, 9
+and 100 on this machine.
+
+Run: `python experiments/fleet.py [--kind search --kind scripted] [--size 1 --size 9 --size 100]`.
+Each fleet is real: the server, the gateway, the supervisor and bubblewrap. Idle is, for the search
+researcher, waiting for the lab to run its code (code mode without a worker); for Claude Code (kind
+`scripted`), waiting for a model that has not answered. PSS counts a page that n processes share as
+1/n of a page in each, so that parts add up. No test asserts a figure; figures go into LOG.md.
+"""
+
+import argparse
+import os
+import shutil
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from aarlab.core.settings import Home
+from aarlab.evaluation.code_requests import CODE_ONLY
+from aarlab.evaluation.ledger.ledger import Ledger
+from aarlab.fleet import outbox
+from aarlab.fleet.campaign import Campaign, Limits
+from aarlab.fleet.enrol import enrol
+from aarlab.fleet.launch import standing
+from aarlab.fleet.measure_baselines import measure_baselines
+from aarlab.fleet.state import FleetState
+from aarlab.fleet.supervisor import Fleet
+from aarlab.runs.engine import LocalEngine
+from aarlab.sandbox import Bubblewrap
+from aarlab.testbeds import student
+from aarlab.testbeds.blind import blind
+from aarlab.testbeds.testbed import Testbed, prepare
+
+TICKS, MIB = os.sysconf("SC_CLK_TCK"), 1 << 20
+# after the last has shown itself; over which the processor is measured
+SETTLE_S, WINDOW_S = 20.0, 20.0
+LONGEST_S = 540.0
+WAITS = {
+    "turns": [
+        {"say": "I look.", "calls": [{"tool": "Bash", "input": {"command": "true"}}]},
+        {"pause_s": 86_400},
+    ]
+}
+PARTS = {  # by what stands on the command line, the first that fits
+    "forwarder": "aarlab.researchers.inside",
+    "bridge": "aarlab.researchers.bridge",
+    "search": "aarlab.researchers.search",
+    "Claude Code": "claude",
+    "gateway": "aarlab.gateway.serve",
+    "server": "aarlab.lab.serve",
+    "evaluator": "aarlab.evaluation.evaluator_service",
+    "scripted API": "aarlab.researchers.scripted_api",
+}
+# programs; their command lines hold those of what they start
+SANDBOX = {"bwrap", "setpriv", "prlimit", "env"}
+OURS = ("supervisor", "server", "evaluator", "gateway", "scripted API")
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process at one moment."""
+
+    part: str
+    pss_bytes: int
+    cpu_s: float
+
+
+class Measured(Exception):  # the end of a measurement, by which the fleet is stopped
+    """All was seen."""
+
+
+def processes(root: int) -> dict[int, Process]:
+    """The process and all below it, by pid."""
+    children: dict[int, list[int]] = defaultdict(list)
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and (fields := stat_of(int(folder.name))):
+            children[int(fields[1])].append(int(folder.name))
+    found, todo = {}, [root]
+    while todo:
+        pid = todo.pop()
+        todo += children[pid]
+        if one := looked_at(pid, root):
+            found[pid] = one
+    return found
+
+
+def stat_of(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat after the name; [] once it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def looked_at(pid: int, root: int) -> Process | None:
+    """What one process uses; None once it is gone."""
+    try:
+        words = (
+            Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        )
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    pss = next((int(line.split()[1]) << 10 for line in rollup if line.startswith("Pss:")), 0)
+    fields = stat_of(pid)
+    cpu_s = (int(fields[11]) + int(fields[12])) / TICKS if fields else 0.0
+    return Process(part_of(pid, words, root), pss, cpu_s)
+
+
+def part_of(pid: int, words: str, root: int) -> str:
+    """What a process is, by its command line."""
+    if pid == root:
+        return "supervisor"
+    if Path(words.split(" ")[0]).name in SANDBOX:
+        return "sandbox"
+    return next((part for part, mark in PARTS.items() if mark in words), "others")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One part of one fleet: how many processes, MiB of all, percent of one core of all."""
+
+    part: str
+    processes: int
+    mib: float
+    core_percent: float
+
+
+def rows(before: Mapping[int, Process], after: Mapping[int, Process], window_s: float) -> list[Row]:
+    """By part, of the processes that were there at both ends; what came or went in between is not
+    idle."""
+    parts: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    for pid in before.keys() & after.keys():
+        parts[after[pid].part].append((after[pid].pss_bytes, after[pid].cpu_s - before[pid].cpu_s))
+    return [
+        Row(
+            part,
+            len(found),
+            sum(p for p, _ in found) / MIB,
+            100 * sum(c for _, c in found) / window_s,
+        )
+        for part, found in sorted(parts.items())
+    ]
+
+
+class Watching:
+    """Called at each look of the supervisor: waits until all are idle, measures, ends the fleet."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet, self.began = fleet, time.monotonic()
+        self.all_started_s: float | None = None
+        self.idle_at: float | None = None
+        self.before: Mapping[int, Process] | None = None
+        self.measured_at = 0.0
+        self.rows: list[Row] = []
+
+    def __call__(self, state: FleetState) -> None:
+        """One look."""
+        now = time.monotonic()
+        if not all(member.state == "running" for member in state.members):
+            return
+        if self.all_started_s is None:
+            began = time.time() - (now - self.began)
+            self.all_started_s = max(m.started_at or 0.0 for m in state.members) - began
+        if self.idle_at is None and all(self._idle(state)):
+            self.idle_at = now
+        if self.idle_at is None or now - self.idle_at < SETTLE_S:
+            return
+        if self.before is None:
+            self.measured_at, self.before = now, processes(os.getpid())
+        elif now - self.measured_at >= WINDOW_S:
+            self.rows = rows(self.before, processes(os.getpid()), now - self.measured_at)
+            raise Measured
+
+    def _idle(self, state: FleetState) -> Iterator[bool]:
+        """Whether each has come as far as it will: its tool's result is there, or its code waits to
+        be run."""
+        waiting = self._waiting() if self.fleet.campaign.kind == "search" else set()
+        for member in self.fleet.members:
+            log = member.log
+            yield member.name in waiting or (
+                log is not None and log.exists() and b"tool_result" in log.read_bytes()
+            )
+
+    def _waiting(self) -> set[str]:
+        ledger = Ledger(self.fleet.folder / "server" / "ledger.sqlite", read_only=True)
+        try:
+            return {entry.who for entry in ledger.entries("request")}
+        finally:
+            ledger.close()
+
+
+def measure(kind: str, size: int, bed: Testbed, root: Path) -> Watching:
+    """One fleet, started, left alone, measured and stopped."""
+    script = root / "waits.yaml"
+    script.write_text(yaml.safe_dump(WAITS))
+    given: dict[str, Any] = {
+        "kind": kind,
+        "researchers": size,
+        "student": "double",
+        "problem": "generated-chat",
+    }
+    given |= {"mode": "code"} if kind == "search" else {"script": str(script)}
+    campaign = Campaign(name=f"{kind}-{size}", limits=Limits(memory_gib=2.0), **given)
+    folder = root / campaign.name
+    campaign.save(folder)
+    with standing(campaign, folder, bed.folder) as parts:
+        if campaign.mode == "code":
+            parts.journal.note("campaign", "operator", {"event": CODE_ONLY})
+            outbox.post_all(parts.journal, parts.evaluator, within_s=30)
+        shown = blind(bed) if kind == "search" else bed
+        members = enrol(campaign, folder, shown.public, parts.journal)
+        fleet = Fleet(campaign, folder, shown, Bubblewrap, members, parts)
+        watching = Watching(fleet)
+        try:
+            why = fleet.run(LONGEST_S, watching)
+        except Measured:
+            return watching
+    words = members[0].transcripts.joinpath("001.jsonl").read_text(errors="replace")[-1000:]
+    raise SystemExit(
+        f"{kind} x {size} did not come to rest within {LONGEST_S:.0f} s: {why}. Its last words: "
+        f"{words}"
+    )
+
+
+def told(kind: str, size: int, watching: Watching) -> None:
+    """One table."""
+    print(f"\n{size} x {kind}: all started in {watching.all_started_s:.2f} s")
+    print(
+        "| part | processes | MiB (PSS) | of one core | MiB a researcher | of one core a "
+        "researcher |"
+    )
+    print("|---|---|---|---|---|---|")
+    own = [row for row in watching.rows if row.part not in OURS]
+    total = Row(
+        "a researcher, all parts",
+        sum(r.processes for r in own),
+        sum(r.mib for r in own),
+        sum(r.core_percent for r in own),
+    )
+    for row in (*watching.rows, total):
+        each = (
+            ("", "")
+            if row.part in OURS
+            else (f"{row.mib / size:.1f}", f"{row.core_percent / size:.2f} %")
+        )
+        print(
+            f"| {row.part} | {row.processes} | {row.mib:.1f} | {row.core_percent:.1f} % | "
+            f"{each[0]} | {each[1]} |",
+            flush=True,
+        )
+
+
+@contextmanager
+def prepared() -> Iterator[tuple[Testbed, Path]]:
+    """A small testbed in a folder that is removed afterwards."""
+    root = Path(tempfile.mkdtemp(prefix="aar-fleet-"))
+    try:
+        home = Home(root)
+        bed = prepare(
+            "generated-chat", 1, home=home, student=student.COUNTING, progress=lambda *_: None
+        )
+        engine = LocalEngine(bed, home.root / "runs", Bubblewrap, workers=2, timeout_s=60)
+        measure_baselines(engine, lambda *_: None)
+        engine.close()
+        yield bed, root
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def main(kinds: Sequence[str], sizes: Sequence[int]) -> None:
+    """Every kind in every size."""
+    with prepared() as (bed, root):
+        for kind in kinds:
+            for size in sizes:
+                told(kind, size, measure(kind, size, bed, root))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--kind", action="append", choices=["search", "scripted"])
+    parser.add_argument("--size", action="append", type=int)
+    asked = parser.parse_args()
+    main(asked.kind or ["search", "scripted"], asked.size or [1, 9, 100])

@@ -1,0 +1,93 @@
+"""Screenshots of the pages of a campaign, for docs/pages: light and dark, wide and on a phone.
+
+Run: `python -m experiments.screenshots NAME`. It needs `pip install playwright` and a Chromium
+(CHROMIUM=/path, or one on PATH). It fails where the browser reports an error of a script or a
+violation of the content security policy.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+
+COLOURS = 64  # of a picture: the pages have few
+WIDE, PHONE = {"width": 1120, "height": 760}, {"width": 390, "height": 760}
+OUT = Path(__file__).parents[1] / "docs" / "pages"
+SHOTS = (  # name, page, viewport, colour scheme
+    ("live", "live", WIDE, "light"),
+    ("live-dark", "live", WIDE, "dark"),
+    ("live-phone", "live", PHONE, "light"),
+    ("board", "board", WIDE, "light"),
+    ("submission", "submission", WIDE, "light"),
+    ("researcher", "researcher", WIDE, "light"),
+    ("forum", "forum", WIDE, "light"),
+    ("integrity", "integrity", WIDE, "light"),
+)
+
+
+@contextmanager
+def served(name: str) -> Iterator[str]:
+    """The login link of a server that ends with the context."""
+    argv = [sys.executable, "-c", "from aarlab.cli.main import main; main()", "web", name]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            link = next(found for line in server.stdout if (found := re.search(r"http\S+", line)))
+            yield link[0]
+        finally:
+            server.terminate()
+
+
+def addresses(live: str, browse: object) -> dict[str, str]:
+    """Where each page is: of a submission and a researcher, the first that the board names."""
+    base = live.rpartition("/")[0]
+    browse.goto(f"{base}/board")  # type: ignore[attr-defined]
+    html = browse.content()  # type: ignore[attr-defined]
+    found = {page: f"{base}/{page}" for page in ("live", "board", "forum", "integrity")}
+    for page in ("submission", "researcher"):
+        link = re.search(rf'href="(/[^"]*/{page}/[^"]+)"', html)
+        assert link, f"the board names no {page}"
+        found[page] = re.sub(r"(http://[^/]+).*", r"\1", base) + link[1].replace("&amp;", "&")
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", help="a campaign")
+    parser.add_argument("--out", type=Path, default=OUT)
+    a = parser.parse_args()
+    from playwright.sync_api import sync_playwright
+
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    a.out.mkdir(parents=True, exist_ok=True)
+    wrong: list[str] = []
+    with served(a.name) as link, sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=chromium)
+        context = browser.new_context()
+        page = context.new_page()
+        page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto(link)
+        where = addresses(page.url, page)
+        for name, at, viewport, scheme in SHOTS:
+            page.set_viewport_size(viewport)
+            page.emulate_media(color_scheme=scheme)
+            page.goto(where[at])
+            taken = Image.open(BytesIO(page.screenshot()))
+            taken.convert("RGB").quantize(COLOURS).save(a.out / f"{name}.png", optimize=True)
+            print(a.out / f"{name}.png")
+        browser.close()
+    if wrong:
+        raise SystemExit("\n".join(wrong))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+"""What submissions to a problem in a folder score: unit scores of seeds and trials, and levels,
+normalised and combined scores with their intervals.
+
+Legend: S seeds, T trials, M units of a split.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aarlab.core.crossed import NOTHING_VARIES, Crossed, unit_numbers
+from aarlab.core.errors import CouldNotBeRun, InvalidSubmission
+from aarlab.core.objectives import Objective, combined
+from aarlab.core.records import Measure
+from aarlab.core.strict_json import read_text
+from aarlab.problems.folder.folder_problem import Contract
+from aarlab.runs.grading import Fault, Grader, NotGraded, Refused, Scores
+from aarlab.runs.prepared import submission
+from aarlab.sandbox.sandbox import MakeSandbox
+
+Array = NDArray[np.float64]
+NoScore = Refused | Fault | NotGraded
+METHOD = "method.py"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """By objective, unit scores in [0, 1] of every seed and trial, (S, T, M), and the share of the
+    values that lay beyond the objective's range."""
+
+    scores: Mapping[str, Array]
+    beyond: Mapping[str, float]
+
+    def of_seeds(self, objective: str) -> Array:
+        """Unit scores over trials, (S, M)."""
+        return self.scores[objective].mean(axis=1)
+
+
+def unit_scores(objective: Objective, values: Array) -> tuple[Array, float]:
+    """Values in the objective's own unit as unit scores, and the share of them beyond its range."""
+    low, high = objective.range
+    share = (values.clip(low, high) - low) / (high - low)
+    beyond = float(((values < low) | (values > high)).mean())
+    return (share if objective.direction == "higher" else 1.0 - share), beyond
+
+
+def grade_trials(grader: Grader, handed_in: Path, split: str) -> Measured | NoScore:
+    """A submission graded as often as the contract says; the first grading without a score ends
+    it."""
+    contract = grader.problem.contract
+    found: list[Scores] = []
+    for trial in range(contract.trials):
+        outcome = grader.grade(handed_in, split, trial)
+        if not isinstance(outcome, Scores):
+            return outcome
+        found.append(outcome)
+    pairs = {
+        o.name: unit_scores(o, np.stack([s.values_M[o.name] for s in found])[None])
+        for o in contract.objectives
+    }
+    return Measured({n: s for n, (s, _) in pairs.items()}, {n: b for n, (_, b) in pairs.items()})
+
+
+def measure_code(
+    grader: Grader, path: Path, split: str, seeds: Sequence[int], make_sandbox: MakeSandbox
+) -> Measured | NoScore:
+    """What a file with `submit` submits, run and graded on every seed."""
+    problem, code, found = grader.problem, {METHOD: read_text(path)}, []
+    for seed in seeds:
+        at = f"{path}, seed {seed}"
+        try:
+            with submission(problem, grader.prepared, code, split, seed, make_sandbox) as made:
+                outcome = grade_trials(grader, made, split)
+        except InvalidSubmission as error:
+            return Refused(f"{at}: {error}")
+        except CouldNotBeRun as error:
+            return NotGraded(f"{at}: {error}")
+        if isinstance(outcome, Refused):
+            return Refused(f"{at}: what it submits is refused: {outcome.words}")
+        if not isinstance(outcome, Measured):
+            return outcome
+        found.append(outcome)
+    names = found[0].scores
+    return Measured(
+        {n: np.concatenate([m.scores[n] for m in found]) for n in names},
+        {n: float(np.mean([m.beyond[n] for m in found])) for n in names},
+    )
+
+
+def measure_baseline(
+    grader: Grader, name: str, split: str, seeds: Sequence[int], make_sandbox: MakeSandbox
+) -> Measured | NoScore:
+    """A baseline run and graded on every seed; what it fails in is the author's fault."""
+    path = grader.problem.folder.baseline(name)
+    found = measure_code(grader, path, split, seeds, make_sandbox)
+    return Fault(found.words) if isinstance(found, Refused) else found
+
+
+class Scale:
+    """The floors and ceilings of one split, and what submissions score between them."""
+
+    def __init__(
+        self, contract: Contract, units: Mapping[str, str], baselines: Mapping[str, Measured]
+    ) -> None:
+        """`units`: each with its cluster; `baselines`: at least those that a floor or a ceiling
+        names."""
+        self.contract = contract
+        self._baselines, self._count = baselines, len(units)
+        clusters = list(units.values())
+        self._units_M = unit_numbers(clusters) if len(set(clusters)) < len(clusters) else None
+
+    @cached_property
+    def ends(self) -> dict[str, tuple[float, float]]:
+        """Floor and ceiling of every objective, as unit scores."""
+        return {
+            o.name: (float(self._floor(o).mean()), float(self._ceiling(o).mean()))
+            for o in self.contract.objectives
+        }
+
+    def level(self, measured: Measured, objective: Objective) -> Measure:
+        """The mean in the objective's own unit."""
+        found = self._crossed(measured.of_seeds(objective.name)).measure(np.ones(1))
+        ends = sorted((objective.natural(found.lower), objective.natural(found.upper)))
+        middle = min(max(objective.natural(found.estimate), ends[0]), ends[1])
+        return found.model_copy(update={"estimate": middle, "lower": ends[0], "upper": ends[1]})
+
+    def normalised(self, measured: Measured, objective: Objective) -> Measure | None:
+        """The normalised score with Fieller's interval; None where the ceiling is not above the
+        floor."""
+        floor, ceiling = self.ends[objective.name]
+        if not ceiling > floor:
+            return None
+        tables = (measured.of_seeds(objective.name), self._floor(objective))
+        crossed = self._crossed(*tables, self._ceiling(objective))
+        return crossed.ratio(np.array([1.0, -1.0, 0.0]), np.array([0.0, -1.0, 1.0]))
+
+    def combined(self, measured: Measured) -> Measure | None:
+        """The combined score. Its interval is that of the objectives' lower and of their upper
+        ends; None where an objective has no normalised score."""
+        parts = [self.normalised(measured, o) for o in self.contract.climbed]
+        known = [p for p in parts if p is not None]
+        if len(known) < len(parts):
+            return None
+        how = self.contract.combine
+        lower, middle, upper = (
+            combined(how, [getattr(p, end) for p in known])
+            for end in ("lower", "estimate", "upper")
+        )
+        return known[0].model_copy(
+            update={"estimate": middle, "lower": min(lower, middle), "upper": max(upper, middle)}
+        )
+
+    def above_floor(self, measured: Measured, objective: Objective) -> tuple[Measure, float]:
+        """Unit score minus the floor's, paired by unit, with its interval; and its standard
+        error."""
+        crossed = self._crossed(measured.of_seeds(objective.name), self._floor(objective))
+        contrast = np.array([1.0, -1.0])
+        return crossed.measure(contrast), crossed.error(contrast)[0]
+
+    def unit_error(self, measured: Measured, objective: Objective) -> float:
+        """The standard error of a mean unit score that the sample of units brings."""
+        return self._crossed(measured.of_seeds(objective.name)).item_error(np.ones(1))
+
+    def noise(self, measured: Measured, objective: Objective) -> float:
+        """The standard deviation of one submission's mean unit score: of units, seed and trials."""
+        seeds = seed_spread(measured, objective.name)
+        return float(np.hypot(self.unit_error(measured, objective), seeds))
+
+    def _floor(self, objective: Objective) -> Array:
+        return self._end(objective, objective.floor.baseline, objective.floor.value)
+
+    def _ceiling(self, objective: Objective) -> Array:
+        return self._end(objective, objective.ceiling.baseline, objective.ceiling.value)
+
+    def _end(self, objective: Objective, baseline: str | None, value: float | None) -> Array:
+        if baseline is not None:
+            return self._baselines[baseline].of_seeds(objective.name)
+        assert value is not None
+        return np.full((1, self._count), objective.unit_score(value))
+
+    def _crossed(self, *tables_SM: Array) -> Crossed:
+        return Crossed(*(t[None] for t in tables_SM), units_M=self._units_M)
+
+
+def seed_spread(measured: Measured, objective: str) -> float:
+    """The standard deviation of mean unit scores over seeds; 0 of one seed."""
+    means_S = measured.of_seeds(objective).mean(axis=1)
+    found = float(means_S.std(ddof=1)) if len(means_S) > 1 else 0.0
+    return found if found > NOTHING_VARIES else 0.0
+
+
+def trial_spread(measured: Measured, objective: str) -> float | None:
+    """The standard deviation of mean unit scores over trials, of the mean seed; None of one
+    trial."""
+    means_ST = measured.scores[objective].mean(axis=2)
+    if means_ST.shape[1] < 2:
+        return None
+    return float(np.sqrt(means_ST.var(axis=1, ddof=1).mean()))

@@ -1,0 +1,41 @@
+"""`aar confirm NAME`: the full confirmation of a campaign that has finished."""
+
+from pathlib import Path
+
+from aarlab.cli.show import Show
+from aarlab.core.settings import Home
+from aarlab.fleet.campaign import begun
+from aarlab.fleet.confirm import confirmed
+from aarlab.fleet.lease import lease
+from aarlab.fleet.prepare import prepared
+from aarlab.problems import PROBLEMS
+from aarlab.report.report_record import Report
+from aarlab.report.verified import reported
+
+
+def confirm(
+    name: str, home: Home, show: Show, *, snapshot: str | None = None
+) -> tuple[Report, Path]:
+    """Confirm the leaders (or one snapshot, given by the first digits of its hash) on final, a
+    fresh draw, another teacher and student, and the transfer problems, also where the campaign's
+    fields leave some of these out. Runs that are cached are not repeated. Returns the report and
+    the path of its HTML.
+
+    Raises:
+        Misconfigured: there is no such campaign, or the label set's budget of confirmations is
+            spent.
+        InvalidSubmission: no such snapshot was submitted.
+    """
+    folder = home.campaigns / name
+    campaign = begun(home.campaigns, name)
+    bed = prepared(campaign, home, show)
+    problem = PROBLEMS[campaign.problem]
+    all_of_it = {
+        "confirm_on_fresh": not problem.fixed,
+        "confirm_on_pair": not problem.worded,
+        "transfer": campaign.transfer or None,
+    }
+    whole = campaign.model_copy(update=all_of_it)
+    with lease(folder):
+        confirmed(whole, bed, home, show, snapshot=snapshot)
+    return reported(campaign, bed, folder)

@@ -1,0 +1,176 @@
+"""`aar evaluator` and `aar token`: serve the evaluator and the forum for any harness, and manage
+tokens. No torch."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from aarlab.cli.path_type import path
+from aarlab.core.errors import Misconfigured
+from aarlab.core.layout import CampaignFolder, TestbedFolder
+from aarlab.core.operation_records import Role
+from aarlab.core.settings import home
+from aarlab.core.showing import only_showing
+from aarlab.evaluation.identity import Tokens
+from aarlab.evaluation.scoring.policies import DEFAULT_POLICY
+
+console = Console(highlight=False, soft_wrap=True)
+ALONE = "campaign"  # the campaign's folder inside the served folder
+
+
+@only_showing()
+def evaluator(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            parser=path,
+            help="folder with private/answers.json and private/ruler.json, or a testbed",
+        ),
+    ],
+    *,
+    policy: Annotated[
+        str, typer.Option(help="what submitters learn about their scores: a name, or mine.py")
+    ] = DEFAULT_POLICY,
+    detector: Annotated[
+        list[Path] | None, typer.Option(help="a Python file with detectors of yours; repeatable")
+    ] = None,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="port on 127.0.0.1; 0 picks a free one")
+    ] = 0,
+    socket: Annotated[
+        list[Path] | None,
+        typer.Option(parser=path, help="also listen on this unix socket; repeatable"),
+    ] = None,
+) -> None:
+    """Serve an evaluator and a forum without a fleet: REST under /api/v1, MCP at /mcp. The ledger
+    is in FOLDER/campaign.
+
+    private/answers.json is {"feedback": {item id: 0 or 1}, "final": {item id: 0 or 1}}.
+    private/ruler.json is {"weak", "ceiling", "start"}: accuracies on feedback. private/groups.json
+    (optional) is {"feedback": {item id: group}}: items of one group have dependent labels.
+    public/problem.json (optional) is shown to researchers.
+    """
+    from aarlab.fleet.evaluator_process import SOON_S, EvaluatorProcess, serve_until_stopped
+
+    if not folder.is_dir():
+        raise Misconfigured(
+            f"There is no folder {folder}. Create it with private/answers.json and "
+            "private/ruler.json."
+        )
+    campaign, expected = folder / ALONE, outlook(folder, policy)
+    server = EvaluatorProcess(
+        folder,
+        campaign,
+        policy=policy,
+        sockets=socket or [],
+        port=port,
+        takeover_s=SOON_S,
+        detectors=[str(path) for path in detector or ()],
+    )
+
+    def ready(url: str) -> None:
+        console.print(*_address(url, folder, server.apart), expected, sep="\n")
+
+    serve_until_stopped(server, ready)
+
+
+def _address(url: str, folder: Path, apart: str) -> tuple[str, ...]:
+    """Where the server is, and what it takes to use it; a line each."""
+    return (
+        f"evaluator: {url} (REST under /api/v1, MCP at /mcp, description at /openapi.json). "
+        "Ctrl-C stops.",
+        f"operator's token: {CampaignFolder(folder / ALONE).server.operator_token}",
+        f"add a researcher: aar token NAME --campaign {folder}",
+        f"the lab is apart from the evaluator by {apart}",
+    )
+
+
+def outlook(folder: Path, policy: str) -> str:
+    """One line: what nine honest submitters can expect of this label set under the policy, from its
+    start.
+
+    Raises:
+        Misconfigured: the folder's labels or anchors cannot be read, or there is no such policy.
+    """
+    from aarlab.evaluation.scoring.hidden_labels import load_answers, load_ruler, load_units
+    from aarlab.fleet.outset import outset
+
+    units = load_units(folder, "feedback", sorted(load_answers(folder, "feedback")["feedback"]))
+    made = outset(policy, units, load_ruler(folder).told(units.items))
+    counted = (
+        f"The items count as {units.independent:,} independent labels; if some labels depend on "
+        "each other, list their groups in private/groups.json."
+    )
+    return " ".join(filter(None, (made.words, made.trouble, counted)))
+
+
+def token(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="the researcher's name; without it, the names with a token are listed"),
+    ] = None,
+    *,
+    campaign: Annotated[
+        Path,
+        typer.Option(
+            parser=path, help="a campaign's name or folder, or a folder of `aar evaluator`"
+        ),
+    ] = Path("demo"),
+    role: Annotated[
+        str, typer.Option(help="researcher, reader (submits nothing) or operator")
+    ] = "researcher",
+    hours: Annotated[
+        float | None,
+        typer.Option(min=0.001, max=100_000, help="hours until the token expires [never]"),
+    ] = None,
+    revoke: Annotated[
+        bool, typer.Option("--revoke", help="revoke the token of NAME instead")
+    ] = False,
+) -> None:
+    """Issue a token (printed once) or revoke one. A running server applies it at once. A new
+    token replaces the old one."""
+    tokens = Tokens(server_folder(campaign))
+    if name is None:
+        for issued in tokens.all():
+            until = (
+                ""
+                if issued.expires is None
+                else time.strftime(" until %F %T UTC", time.gmtime(issued.expires))
+            )
+            print(f"{issued.name} ({issued.role}){until}")
+    elif revoke:
+        tokens.revoke(name)
+        print(f"The token of {name} is revoked.", file=sys.stderr)
+    else:
+        print(tokens.issue(name, _role(role), seconds=None if hours is None else hours * 3600))
+        print(
+            f"It identifies {name} ({role}); send it as 'Authorization: Bearer TOKEN'.",
+            file=sys.stderr,
+        )
+
+
+def _role(word: str) -> Role:
+    if word not in ("researcher", "reader", "operator"):
+        raise Misconfigured(f"There is no role '{word}'. Use researcher, reader or operator.")
+    return word
+
+
+def server_folder(campaign: Path) -> Path:
+    """The folder that holds a campaign's tokens.
+
+    Raises:
+        Misconfigured: there is no such campaign.
+    """
+    if TestbedFolder(campaign).answers.exists():
+        return CampaignFolder(campaign / ALONE).server.root
+    for folder in (campaign, home().campaigns / campaign):
+        if (server := CampaignFolder(folder).server.root).is_dir():
+            return server
+    raise Misconfigured(
+        f"'{campaign}' is no campaign that was begun and no folder of `aar evaluator`. Start its "
+        "server first."
+    )

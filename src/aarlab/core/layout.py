@@ -1,0 +1,291 @@
+"""Every file and folder that we keep on disk, by its name. No other module spells one
+(tests/walls/test_layout.py).
+
+A class stands for a folder; `root` is where it is, every other attribute a path below it. Nothing
+here reads or makes a file. Names never change: folders of older versions are read as they are.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class At:
+    """A path below a folder's root."""
+
+    def __init__(self, below: str) -> None:
+        self.below = below
+
+    def __get__(self, folder: "Folder", owner: type) -> Path:
+        return folder.root / self.below
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder of aarlab."""
+
+    root: Path
+
+
+class Home(Folder):
+    """Where all state is: one folder (`settings.home` says which)."""
+
+    cache = At("cache")  # downloads, weights, hidden states: can be made again, shared by campaigns
+    problems = At("problems")  # one `TestbedFolder` a problem that is set up
+    campaigns = At("campaigns")  # one `CampaignFolder` each
+    runs = At("runs")  # one `RunFolder` a run of a method, by its key
+    benches = At("benches")  # one `BenchFolder` each
+    draw_secret = At("draw.secret")  # by which problems are drawn that nobody may rebuild
+
+
+class FeaturesFolder(Folder):
+    """What models read of texts, in the cache, by key and code: `whole`, and while it is read in
+    parts."""
+
+    def whole(self, name: str) -> Path:
+        return self.root / f"{name}.npz"
+
+    def parts(self, name: str) -> Path:
+        return self.root / f"{name}.parts"
+
+    def part(self, name: str, number: int) -> Path:
+        return self.parts(name) / f"{number}.npz"
+
+
+# --- a testbed ------------------------------------------------------------------------------------
+
+
+class InputsFolder(Folder):
+    """The published items of some splits, and their arrays."""
+
+    def items(self, split: str) -> Path:
+        return self.root / f"{split}.jsonl"
+
+    def favour(self, split: str) -> Path:
+        return self.root / split / "favour.npy"
+
+    def layer(self, split: str, layer: int | str) -> Path:
+        return self.root / split / f"layer_{layer}.npy"
+
+
+class PublicFolder(InputsFolder):
+    """What researchers see of a testbed."""
+
+    card = At("problem.json")
+    data_card = At("data_card.json")
+    data_words = At("DATA.md")
+    strong = At("strong.json")  # only where the student can be fine-tuned
+
+    def probs(self, labeller: str) -> Path:
+        return self.root / f"{labeller}_probs.npy"
+
+
+class TestbedFolder(Folder):
+    """A problem that is set up: `public` for researchers, `private` for the evaluator, `sealed` for
+    runs on `final`."""
+
+    __test__ = False  # no test of pytest's
+
+    public = At("public")
+    sealed = At("sealed/inputs")  # an `InputsFolder`
+    private = At("private")
+    answers = At("private/answers.json")
+    items = At("private/items.jsonl")
+    groups = At("private/groups.json")
+    shortcuts = At("private/shortcuts.json")
+    anchors = At("private/anchors.npz")
+    stated_anchors = At("private/ruler.json")  # by another harness, instead of `anchors`
+    baselines = At("private/baselines.npz")
+    baselines_code = At("private/baselines.code.json")
+    baselines_build = At("private/baselines.build.json")
+    naive_tuned = At("private/naive_tuned.txt")
+    part_ready = At("private/part_ready.json")  # all but `final` is set up
+    ready = At("private/ready.json")  # all is set up
+    set_up_lock = At("private/set_up.lock")
+    built_by = At("private/build.json")
+    meter = At("private/meter/feedback.sqlite")
+    tries = At("private/confirmations/final.sqlite")
+    blind = At("blind")  # the same without test items, for code that is run on them
+
+
+class ProblemFolder(Folder):
+    """A problem as its author wrote it: a contract, how its data are made, how a submission is
+    graded."""
+
+    contract = At("problem.yaml")
+    prepare = At("prepare.py")
+    grade = At("grade.py")
+    baselines = At("baselines")
+    card = At("card.json")  # what `aar problem check` found
+
+    def baseline(self, name: str) -> Path:
+        return self.root / "baselines" / f"{name}.py"
+
+
+class PreparedFolder(Folder):
+    """The data of a problem in a folder, for one data seed: `public` for researchers, `sealed` for
+    code that is run on `final`, `secret` for the grader."""
+
+    public = At("public")
+    sealed = At("sealed")
+    secret = At("secret")
+    ready = At("ready.json")
+
+    def secrets(self, split: str) -> Path:
+        return self.root / "secret" / split
+
+    def units(self, split: str) -> Path:
+        return self.secrets(split) / "units.json"
+
+    def inputs(self, split: str) -> Path:
+        """The items that a submission of predictions answers."""
+        return (self.sealed if split == "final" else self.public) / f"{split}.jsonl"
+
+
+class GradingFolder(Folder):
+    """What one grading writes."""
+
+    result = At("result.json")
+
+
+# --- a campaign -----------------------------------------------------------------------------------
+
+
+class ServerFolder(Folder):
+    """What the evaluator alone keeps of a campaign."""
+
+    ledger = At("ledger.sqlite")
+    blobs = At("blobs")
+    secret = At("secret")
+    derived = At("derived.state")  # what is derived from the ledger; can be made again
+    lock = At("lock")
+    address = At("address.json")
+    evaluator_log = At("evaluator.log")
+    tokens = At("tokens.json")
+    operator_token = At("operator.token")
+    problem = At("problem.txt")  # the folder of the testbed that the campaign was begun on
+    targets = At("targets.json")
+    budget = At("budget.json")
+    checkpoint_key = At("checkpoint.key")
+    confirmation_key = At("confirmation.key")
+
+
+class SignedFolder(Folder):
+    """What others may verify: signed checkpoints of the ledger, or signed confirmations."""
+
+    public_key = At("key.pub")
+    checkpoints = At("checkpoints.txt")
+
+    def confirmation(self, snapshot: str) -> Path:
+        return self.root / f"{snapshot}.json"
+
+
+class GatewayFolder(Folder):
+    """The gateway's own files."""
+
+    address = At("address.json")
+    settings = At("config.json")
+    journal = At("journal.sqlite")
+    members = At("members.json")
+    lock = At("lock")
+
+
+class ScriptedFolder(Folder):
+    """Of the model API that plays a script."""
+
+    address = At("address.json")
+
+
+class CampaignFolder(Folder):
+    """A campaign: its specification, ledger, snapshots, researchers' work and report."""
+
+    settings = At("campaign.yaml")
+    fleet = At("fleet.json")
+    lock = At("lock")
+    work = At("work")
+    briefs = At("briefs")
+    transcripts = At("transcripts")
+    judgements = At("judgements")
+    report = At("report")
+    server_log = At("server.log")
+    gateway_log = At("gateway.log")
+    scripted_log = At("scripted.log")
+    read_log = At("read.log")  # of the process that reads the `final` items meanwhile
+    run_log = At("run.log")  # what a run prints that was started with --detach
+
+    @property
+    def server(self) -> ServerFolder:
+        return ServerFolder(self.root / "server")
+
+    @property
+    def gateway(self) -> GatewayFolder:
+        return GatewayFolder(self.root / "gateway")
+
+    @property
+    def checkpoints(self) -> SignedFolder:
+        return SignedFolder(self.root / "checkpoints")
+
+    @property
+    def confirmations(self) -> SignedFolder:
+        return SignedFolder(self.root / "confirmations")
+
+    @property
+    def scripted(self) -> ScriptedFolder:
+        return ScriptedFolder(self.root / "scripted")
+
+
+class TranscriptsFolder(Folder):
+    """One folder for each researcher, with a file for each incarnation; and an index that can be
+    made again."""
+
+    index = At("index.sqlite")
+
+
+class BriefFolder(Folder):
+    """What a researcher's program is started with."""
+
+    brief = At("brief.json")
+    prompt = At("prompt.md")
+    go_on = At("go_on.md")
+    mcp = At("mcp.json")
+    settings = At("settings.json")
+    home = At("home")  # files that are copied to the home before each incarnation
+
+
+class ReportFolder(Folder):
+    """A campaign's report."""
+
+    record = At("report.json")
+    schema = At("report.schema.json")
+    markdown = At("report.md")
+    html = At("report.html")
+
+
+# --- runs and benches -----------------------------------------------------------------------------
+
+
+class RunFolder(Folder):
+    """A run of a method; of these, a sandbox writes the answers."""
+
+    spec = At("spec.json")
+    answers = At("answers.json")
+    log = At("log.txt")
+    cost = At("cost.json")
+
+
+class BenchFolder(Folder):
+    """A bench: its record, tables, figures and cards."""
+
+    record = At("bench.json")
+    markdown = At("bench.md")
+    controls = At("controls.json")
+    controls_code = At("controls.code.json")
+    cards = At("cards")
+
+
+class CriticFolder(Folder):
+    """The training of one critic, and what it wrote."""
+
+    items = At("items.jsonl")
+    trained = At("critic.json")
+    progress = At("progress.json")
+    adapter = At("adapter")

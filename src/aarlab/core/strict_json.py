@@ -1,0 +1,199 @@
+"""Text and JSON from outside, read strictly: a key that is written twice, an encoding that is not
+UTF-8, half of a surrogate pair and NaN are refused, with file, line and key. YAML: `strict_yaml`.
+"""
+
+import codecs
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from aarlab.core.errors import Misconfigured
+
+_HIGH, _LOW = r"\\u[dD][89abAB][0-9a-fA-F]{2}", r"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_HALF = re.compile(rf"{_HIGH}(?!{_LOW})|(?<!{_HIGH}){_LOW}")  # as an escape in a file's text
+
+
+def read_text(path: Path, remedy: str = "", what: str = "") -> str:
+    """The text of a file, without a byte order mark. `remedy`: a sentence that ends the message;
+    `what`: the name of the file, as text ("the campaign").
+
+    Raises:
+        Misconfigured: it cannot be read, or is not UTF-8; the message names it.
+    """
+    return decoded(read_bytes(path, remedy, what), str(path))
+
+
+def read_bytes(path: Path, remedy: str = "", what: str = "") -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        Misconfigured: it cannot be read; the message names it and ends with `remedy`.
+    """
+    try:
+        return path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL character
+        file = f"{what} {path}".strip()
+        words = f"Cannot read {file}: {getattr(error, 'strerror', None) or error}."
+        raise Misconfigured(f"{words} {remedy}".strip(), path=path) from error
+
+
+def decoded(data: bytes, where: str) -> str:
+    """The text of bytes in UTF-8, without a byte order mark.
+
+    Raises:
+        Misconfigured: they are not that.
+    """
+    try:
+        return data.removeprefix(codecs.BOM_UTF8).decode()
+    except UnicodeDecodeError as error:
+        kind = (
+            ", but UTF-16 or UTF-32"
+            if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+            else f" (line {data.count(10, 0, error.start) + 1}, byte {error.start + 1})"
+        )
+        raise Misconfigured(f"{where} is no UTF-8 text{kind}. Save it as UTF-8.") from error
+
+
+# --- YAML -----------------------------------------------------------------------------------------
+
+
+class _TwiceError(ValueError):
+    """A name that occurs twice in one object."""
+
+
+def read_json(path: Path, remedy: str = "") -> Any:
+    """The plain value of a JSON file.
+
+    Raises:
+        Misconfigured: it cannot be read, or see `parse_json`. The message ends with `remedy`.
+    """
+    data = read_bytes(path, remedy)
+    try:
+        return parse_json(data, str(path))
+    except Misconfigured as error:
+        raise Misconfigured(f"{error} {remedy}".strip(), path=path) from error
+
+
+def parse_json(
+    data: bytes | str, where: str, *, constants: bool = False, halves: bool = False
+) -> Any:
+    """The plain value that a JSON text stands for; bytes may be UTF-16 or UTF-32 too, as JSON
+    allows. `constants`: let NaN and Infinity through, for who looks at each number. `halves`: let
+    halves of surrogate pairs through, for who replaces them.
+
+    Raises:
+        Misconfigured: it is not JSON (NaN is not), a key occurs twice in an object,
+            or a text holds half of a surrogate pair; the message names `where`, and line and key.
+    """
+    if isinstance(data, str):
+        text = data
+    elif (encoding := json.detect_encoding(data)).startswith("utf-8"):
+        text = decoded(data, where)
+    else:
+        try:
+            text = data.decode(encoding)
+        except UnicodeDecodeError as error:
+            raise Misconfigured(f"{where} is no UTF-8 text. Save it as UTF-8.") from error
+    # an escaped backslash is no beginning of an escape
+    escape = None if halves else _HALF.search(text.replace("\\\\", "  "))
+    try:
+        found = json.loads(
+            text.removeprefix("\ufeff"),
+            object_pairs_hook=_once,
+            parse_constant=float if constants else _no_constant,
+        )
+        half = escape and half_of_pair(found)
+    except json.JSONDecodeError as error:
+        at = f"line {error.lineno}, column {error.colno}"
+        raise Misconfigured(f"{where} is not JSON: {error.msg} ({at}).") from error
+    except _TwiceError as error:
+        raise Misconfigured(f"{where}: {error}{_line_of_second(text)}.") from error
+    except (ValueError, RecursionError) as error:
+        words = "it is nested too deeply" if isinstance(error, RecursionError) else f"{error}"
+        raise Misconfigured(f"{where} is not JSON: {words}.") from error
+    if escape and half:
+        line = text.count("\n", 0, escape.start()) + 1
+        at = f", line {line}" if "\n" in text.strip() else ""
+        raise Misconfigured(f"{where}{at}: {half}. Write both halves, or remove it.")
+    return found
+
+
+def read_json_lines(path: Path) -> list[Any]:
+    """The values of a file of JSON Lines.
+
+    Raises:
+        Misconfigured: it cannot be read, or see `json_lines`.
+    """
+    return [value for _, value in json_lines(read_bytes(path).split(b"\n"), str(path))]
+
+
+def json_lines(
+    lines: Iterable[bytes], where: str, *, halves: bool = False
+) -> Iterator[tuple[int, Any]]:
+    """(number from 1, value) of each of JSON Lines. Lines are those of
+    a binary file, or of `data.split(b"\\n")`: they end with "\\n" alone, whatever a text holds.
+    Blank lines are passed over. `halves`: as of `parse_json`.
+
+    Raises:
+        Misconfigured: a line is not JSON in UTF-8, see `parse_json`; the message names it.
+    """
+    for number, line in enumerate(lines, start=1):
+        given = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+        if given.strip():
+            at = f"{where}, line {number}"
+            try:
+                text = given.decode()
+            except UnicodeDecodeError as error:
+                raise Misconfigured(
+                    f"{at} is no UTF-8 text (byte {error.start + 1}). Save the file as UTF-8."
+                ) from error
+            yield number, parse_json(text.strip(), at, halves=halves)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose names are all different."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        twice = next(name for name, n in Counter(name for name, _ in pairs).items() if n > 1)
+        raise _TwiceError(f"the key {twice!r:.60} occurs twice in an object")
+    return fields
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _line_of_second(text: str) -> str:
+    """Where YAML, of which JSON is nearly a part, finds the key that occurs twice."""
+    from aarlab.core.strict_yaml import Document
+
+    try:
+        Document(text, "").value()
+    except Misconfigured as error:
+        if (found := re.search(r"stands twice (\(.*\))", str(error))) and "\n" in text.strip():
+            return f" {found[1]}"
+    return ""
+
+
+def half_of_pair(value: Any, name: str = "") -> str | None:
+    """What is wrong, as text, with the first text that holds half of a surrogate pair (JSON can
+    spell it, and no file takes it)."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            what = f"{name!a:.60} " if name else ""
+            return f"{what}holds half of a surrogate pair ({error.object[error.start]!a})"
+        return None
+    if isinstance(value, dict):
+        inner = ((v, str(k)) for k, v in value.items())
+        keys = (half_of_pair(k, str(k)) for k in value)
+    elif isinstance(value, list):
+        inner, keys = ((v, name) for v in value), iter(())
+    else:
+        return None
+    return next(filter(None, chain(keys, (half_of_pair(v, n) for v, n in inner))), None)

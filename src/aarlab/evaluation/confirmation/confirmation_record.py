@@ -1,0 +1,162 @@
+"""What a confirmation leaves behind: the document that is signed, and what of it is reported to
+researchers."""
+
+import json
+import math
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from aarlab.core.entries import ConfirmationBody
+from aarlab.core.errors import Misconfigured
+from aarlab.core.layout import SignedFolder
+from aarlab.core.own_code import Build
+from aarlab.core.records import VERDICTS, Entry, Measure, Record, SplitName, Verdict
+from aarlab.evaluation.confirmation.verdict import (
+    Effect,
+    Issued,
+    Remainder,
+    Reproduction,
+    SplitGap,
+    Voted,
+)
+from aarlab.evaluation.detectors.judged import ALPHA, beyond_chance
+
+# 2: pairs, ablations, votes, flags; 3: the issued seeds run again, flags that are beyond chance; 4:
+# units (items that share a label) x seeds in all intervals and tests
+SCHEMA = 4
+Kind = Literal["feedback", "final", "fresh", "transfer", "pair", "teacherless", "ablated"]
+# where code that fails has failed; the others are shown
+DECIDING: tuple[Kind, ...] = ("feedback", "final", "fresh")
+# with tuned naive on the same seeds
+COMPARED: tuple[Kind, ...] = ("final", "fresh", "transfer", "pair")
+ABLATED: tuple[Kind, ...] = ("teacherless", "ablated")
+
+
+class TargetResult(Record):
+    """What a snapshot and tuned naive scored on one target, on the same fresh seeds."""
+
+    name: str
+    kind: Kind
+    problem: str  # name, version and data seed
+    student: str = ""  # and its teacher, as text
+    split: SplitName | None = None  # None in records of schema 1
+    seeds: tuple[int, ...]
+    accuracy: Measure | None = None
+    pgr: Measure | None = None
+    naive: Measure | None = None  # accuracy
+    effect: Effect | None = None  # over naive; null where nothing is compared
+    voted: Voted | None = None  # against ensembles, on final
+    remainder: Remainder | None = None  # of ablations alone
+    failure: str | None = None
+    source: str = ""  # of the aarlab that ran it (`Build.source`); "" in records of older versions
+    # "method", "naive" -> SHA-256 of the stored answers
+    predictions: dict[str, str] = Field(default_factory=dict)
+
+
+class Claim(Record):
+    """What was submitted: the bundle of the snapshot that reached the highest reported level, else
+    its first."""
+
+    receipt: str
+    researcher: str
+    family: str
+    accuracy: float  # exact, on feedback
+    ledger_seq: int
+
+
+class ConfirmationRecord(Record):
+    """The document that is signed.
+
+    It holds exact figures, for the operator: to publish it releases more of `final` than `bits`, so
+    do that when the label set is not to be used again.
+    """
+
+    schema_version: int = SCHEMA
+    campaign: str
+    problem: str
+    snapshot: str
+    id: str
+    claim: Claim
+    targets: tuple[TargetResult, ...]
+    reproduction: Reproduction | None
+    issued: Issued | None = None  # where the re-runs on fresh seeds spoke against the claim
+    gap: SplitGap | None = None
+    p: float | None  # on final, one-sided, against tuned naive
+    p_adjusted: float | None  # Holm, over all that were ever put to confirmation on this final
+    m: int  # how many those are
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    # detectors that this confirmation raised: they block nothing and stand beside the verdict
+    flags: tuple[str, ...] = ()
+    # charged to final for telling the verdict, the rounded score and whether it is student-free
+    bits: float
+    build: Build | None = None  # which aarlab made this record; null in those of older versions
+    ledger_head: str  # hash of the ledger's last entry when this was made
+    made_at: str
+
+    def of(self, kind: Kind) -> TargetResult | None:
+        """The first target of that kind."""
+        return next((t for t in self.targets if t.kind == kind), None)
+
+    @property
+    def remainders(self) -> tuple[TargetResult, ...]:
+        """What was left without teacher and student, split by split; () where that was not run."""
+        return tuple(t for t in self.targets if t.kind == "ablated" and t.remainder)
+
+    @property
+    def student_free(self) -> bool:
+        """Do its answers know of the labels without teacher and student, beyond chance? (Before
+        schema 3: on some split, at an equal part of ALPHA.)"""
+        found = [t.remainder.p for t in self.remainders if t.remainder]
+        return (
+            beyond_chance(found)
+            if self.schema_version > 2
+            else any(p < ALPHA / len(found) for p in found)
+        )
+
+
+def record_path(folder: Path, snapshot: str) -> Path:
+    """Where the signed record of a snapshot lies: by its whole hash, since a beginning can be
+    forged."""
+    return SignedFolder(folder).confirmation(snapshot)
+
+
+def record_of(entry: Entry) -> ConfirmationRecord:
+    """The record in a confirmation's ledger entry.
+
+    Raises:
+        Misconfigured: this version does not know what the entry or the record holds.
+    """
+    try:
+        return ConfirmationRecord.model_validate_json(
+            json.dumps(entry.read(ConfirmationBody).record)
+        )
+    except ValidationError as error:
+        raise Misconfigured(
+            f"The confirmation of entry {entry.seq} cannot be read by this version "
+            f"({error.errors()[0]['msg']}, at {error.errors()[0]['loc']}). Read the ledger with "
+            "the version of aarlab that wrote it.",
+            seq=entry.seq,
+        ) from error
+
+
+def told_step(items: int) -> float:
+    """Scores on `final` are released to two standard errors (accuracy): what is released is
+    charged."""
+    return 1.0 / math.sqrt(items)
+
+
+def told_accuracy(record: ConfirmationRecord, items: int) -> float | None:
+    """The accuracy on `final` as it is reported to researchers."""
+    final = record.of("final")
+    if final is None or final.accuracy is None:
+        return None
+    return round(round(final.accuracy.estimate / told_step(items)) * told_step(items), 4)
+
+
+def told_bits(items: int) -> float:
+    """The most that one confirmation releases of the labels of `final`: log2 of verdicts x rounded
+    scores (and none) x whether it is student-free."""
+    return math.log2(len(VERDICTS) * (round(1 / told_step(items)) + 2) * 2)

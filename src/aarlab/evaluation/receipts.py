@@ -1,0 +1,114 @@
+"""A submission that waits, and what is made of its answer: a receipt for its submitter, an entry of
+the ledger.
+
+Legend: S seeds, M feedback items in the order of their sorted ids.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aarlab.core.entries import MeterNote, SubmissionBody
+from aarlab.core.records import Diagnostics, Family, Receipt, Released
+from aarlab.evaluation.detectors import Submitted
+from aarlab.evaluation.ledger.drafts import Draft
+from aarlab.evaluation.scoring.hidden_labels import Ruler
+from aarlab.evaluation.scoring.meaning import meaning
+from aarlab.evaluation.scoring.meter import Told
+from aarlab.evaluation.scoring.meter_store import Place
+from aarlab.evaluation.scoring.packed import Packed
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A valid submission that waits for its answer."""
+
+    who: str
+    snapshot: str
+    family: Family
+    seeds: tuple[int, ...]
+    answers_SM: NDArray[np.bool_]
+    key: str
+
+    @property
+    def whose(self) -> tuple[str, str, str]:
+        """What makes two submissions the same."""
+        return self.who, self.snapshot, self.key
+
+
+def receipt_of(
+    p: Pending, told: Told, found: Diagnostics, number: int, ruler: Ruler, labels: int
+) -> Receipt:
+    """What a submitter gets of submission `number`, among so many independent labels."""
+    outlook, certified = told.outlook, told.certified
+    noise_pgr = round(ruler.pgr_of_difference(found.noise_accuracy), 4)
+    receipt = Receipt(
+        id=f"r-{number:06d}",
+        snapshot=p.snapshot,
+        family=p.family,
+        improved=told.answer.improved,
+        level_pgr=round(ruler.pgr(told.answer.level), 4),
+        level_accuracy=round(told.answer.level, 6),
+        certified_pgr=None if certified is None else round(ruler.pgr(certified), 4),
+        certified_accuracy=None if certified is None else round(certified, 6),
+        next_step_accuracy=round(outlook.next_step, 6),
+        next_step_pgr=round(ruler.pgr(outlook.next_step), 4),
+        price_of_next_yes_bits=None if outlook.price_bits is None else round(outlook.price_bits, 2),
+        tier=outlook.tier,
+        released=released_of(told, ruler, labels),
+        repeated=told.repeated,
+        diagnostics=found.model_copy(update={"noise_pgr": noise_pgr}),
+    )
+    return receipt.model_copy(update={"meaning": meaning(receipt, told.answer, gap=ruler.gap)})
+
+
+def released_of(told: Told, ruler: Ruler, labels: int) -> Released:
+    """The bits-released ledger as a record."""
+    cap, bound, at_cap = told.outlook.cap_bits, told.bound, told.bound_at_cap
+    return Released(
+        bits=round(told.bits, 2),
+        cap_bits=None if cap is None else round(cap, 2),
+        share_of_labels=round(told.bits / labels, 4),
+        inflation_bound=round(bound, 4),
+        inflation_bound_pgr=round(ruler.pgr_of_difference(bound), 4),
+        inflation_bound_at_cap=None if at_cap is None else round(at_cap, 4),
+        inflation_bound_at_cap_pgr=None
+        if at_cap is None
+        else round(ruler.pgr_of_difference(at_cap), 4),
+        independent_labels=labels,
+        verdict_bits=round(told.verdict_bits, 2),
+    )
+
+
+def draft(p: Pending, told: Told, receipt: Receipt, exact: float, ruler: Ruler) -> Draft:
+    """The entry of a submission. Its `meter` says where the meter stood then and, of a new answer,
+    what the meter has of it: enough to hold the two against each other, and to make a lost meter
+    again."""
+    stored = Packed("feedback", p.seeds, p.answers_SM)
+    body = SubmissionBody(
+        snapshot=p.snapshot,
+        family=p.family,
+        predictions=stored.name,
+        receipt=receipt,
+        exact_accuracy=exact,
+        exact_pgr=ruler.pgr_if_gap(exact),
+        meter=_note(told),
+    )
+    return Draft("submission", p.who, body.plain(), {stored.name: stored.data})
+
+
+def _note(told: Told) -> MeterNote:
+    """Where the meter stands, and what it keeps of a new answer beside the verdict."""
+    answer = told.answer
+    place = {name: getattr(told.place, name) for name in Place.__dataclass_fields__}
+    if told.repeated:
+        return MeterNote(**place)
+    return MeterNote(
+        **place, level=float(answer.level), bits=float(answer.bits), mass=float(answer.mass)
+    )
+
+
+def submitted_by(who: str, receipt: Receipt, answers_SM: NDArray[np.bool_]) -> Submitted:
+    """An answered submission as detectors see it."""
+    return Submitted(who, receipt.id, receipt.snapshot, answers_SM, receipt.improved)

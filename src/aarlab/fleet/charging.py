@@ -1,0 +1,57 @@
+"""What a researcher's time costs it: the time of the machine, without what was lost to the lab's
+services or its model's API."""
+
+import time
+
+from aarlab.fleet.member import Member
+from aarlab.fleet.services_watch import ServicesWatch
+from aarlab.gateway.journal import Journal
+
+RETRY_S = 600.0  # whose model calls fail tries again within so long, or does not wait for them
+
+
+class Charging:
+    """Charges the members of a fleet; `usd_per_hour`: what an hour of one costs, if that is
+    known."""
+
+    def __init__(
+        self, journal: Journal, services: ServicesWatch, usd_per_hour: float | None
+    ) -> None:
+        self._journal, self._services, self._usd_per_hour = journal, services, usd_per_hour
+
+    def charge(self, member: Member) -> None:
+        """Charge it for the time since it was last charged, without that in which something of the
+        lab or its model's API was broken."""
+        now, used_s = time.monotonic(), member.used.cpu_s
+        if member.alive and not self._services.broken:  # later is not known yet: something may hang
+            now = max(member.charged_until, min(now, self._services.heard_at))
+        seconds = now - member.charged_until
+        lost_s = seconds if self._services.broken else self._waited_s(member, seconds)
+        wall_s, cpu_s = (
+            round(seconds - lost_s, 3),
+            round(max(0.0, used_s - member.charged_cpu_s), 3),
+        )
+        if wall_s or cpu_s:
+            self._journal.charge(
+                member.name,
+                wall_s=wall_s,
+                cpu_s=cpu_s,
+                usd=None if self._usd_per_hour is None else self._usd_per_hour * wall_s / 3600,
+            )
+        # only now: what could not be written is charged the next time
+        member.charged_until, member.charged_cpu_s = now, used_s
+        member.lost_s += lost_s
+
+    def _waited_s(self, member: Member, seconds: float) -> float:
+        """Of the last `seconds`, those for which its model's API was failing and it went on trying.
+        The journal's times are of a clock that may be adjusted."""
+        failing_since, last_call = (
+            self._journal.failing_since(member.name),
+            self._journal.last_call(member.name),
+        )
+        if failing_since is None or last_call is None:
+            return 0.0
+        now = time.time()
+        failing_since = failing_since if failing_since <= now else 0.0  # the clock was set back
+        lost_s = min(now, last_call + RETRY_S) - max(now - seconds, failing_since)
+        return min(seconds, max(0.0, lost_s))

@@ -1,0 +1,68 @@
+"""`python -m aarlab.lab.serve`: the lab's process. It serves REST and MCP on sockets that its
+starter made, holds no label and no file of its own, and asks the evaluator's process for what it
+does not know."""
+
+import argparse
+import asyncio
+import contextlib
+import socket
+from pathlib import Path
+
+import uvicorn
+
+from aarlab.core.evaluator_socket import Address, Limits
+from aarlab.core.http import allow_connections, configured, prefer_the_loop, serve
+from aarlab.core.lifeline import when_cut
+from aarlab.core.os_errors import ends_in_words
+from aarlab.lab.app import create_app
+from aarlab.lab.evaluator_client import EvaluatorClient
+
+# for requests in work at the end; for a connection between two requests
+STOP_S, KEEP_ALIVE_S = 5, 15
+
+
+async def run(evaluator: Path, sockets: list[socket.socket], lifeline: int | None = None) -> None:
+    """Run until asked to stop, or until our starter has ended. The evaluator is informed where we
+    are once requests are taken."""
+    import aarlab.lab.mcp_tools  # noqa: F401 - takes about as long as the evaluator's start
+
+    client = EvaluatorClient(evaluator)
+    asking = asyncio.create_task(client.first("limits"))
+    if lifeline is not None:
+        when_cut(lifeline, asking.cancel)
+    limits = await asking
+    assert isinstance(limits, Limits)
+    config = configured(
+        create_app(client, limits), lifespan=True, keep_alive_s=KEEP_ALIVE_S, stop_s=STOP_S
+    )
+    await serve(
+        uvicorn.Server(config),
+        sockets,
+        lambda url: client.first("serving", Address(url=url)),
+        lifeline,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--evaluator", type=Path, required=True, help="the unix socket of the evaluator's process"
+    )
+    parser.add_argument(
+        "--listening",
+        type=int,
+        nargs="+",
+        required=True,
+        help="file descriptors of sockets; TCP first",
+    )
+    parser.add_argument("--lifeline", type=int, help="a file descriptor: end when it does")
+    a = parser.parse_args()
+    allow_connections()
+    prefer_the_loop()
+    sockets = [socket.socket(fileno=fd) for fd in a.listening]
+    with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError), ends_in_words():
+        asyncio.run(run(a.evaluator, sockets, a.lifeline))
+
+
+if __name__ == "__main__":
+    main()

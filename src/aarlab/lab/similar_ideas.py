@@ -1,0 +1,189 @@
+"""What was done before that is like an idea, so that nobody spends on it unknowingly: an index of
+code and findings by what they say.
+
+It shows what the board and the forum show to everybody - code that was a reported improvement, or
+that a finding cites - and to each researcher all of its own. It never keeps anybody waiting: it
+answers from what it has read so far.
+"""
+
+import threading
+import time
+from collections.abc import Mapping
+
+from aarlab.core.entries import FindingBody, ShownCode, ShownSubmission
+from aarlab.core.errors import InvalidSubmission, Transient
+from aarlab.core.operation_records import Similar
+from aarlab.core.records import Entry, Family
+from aarlab.core.snapshot import snapshot_hash
+from aarlab.diversity.similar import Index, Rows, text_features
+from aarlab.diversity.source import joined, shingles
+from aarlab.lab.evaluator_client import ToldPages
+
+SHOWN = 3
+LEAST_CODE, LEAST_TEXT = 0.5, 0.15  # similarity: below, the nearest is not near
+# entries that are read while somebody may wait, and programs among them: some 4 ms
+AT_ONCE, PROGRAMS = 20, 4
+PAUSE_S = 0.001  # in which another thread gets its turn
+WAIT_S = 0.2  # for another thread; then the answer is empty
+
+
+class _Code:
+    """What is known of a snapshot."""
+
+    __slots__ = ("asked", "author", "committed_by", "family", "finding", "told")
+
+    def __init__(self, author: str, family: Family) -> None:
+        self.author, self.family = author, family
+        self.committed_by = {author}
+        self.told: str | None = None  # receipt of the latest improvement: it is on the board
+        self.asked: dict[str, str] = {}  # submitter -> latest receipt that reported none
+        # (id, title, receipts) of the latest that cites it
+        self.finding: tuple[str, str, tuple[str, ...]] | None = None
+
+
+class Similars:
+    """The index of one campaign."""
+
+    def __init__(self, told: ToldPages) -> None:
+        self._told = told
+        self._lock, self._seq, self._closed = threading.Lock(), 0, False
+        self._warming = False  # whether `warm` will read on
+        self._by_code: Index[str] = Index()
+        self._by_text: Index[str] = Index()
+        self._code: dict[str, _Code] = {}
+        self._public = Rows()  # of the index: code that everybody may see
+        self._own: dict[str, Rows] = {}  # researcher -> rows of its own code
+        self._findings: dict[str, Similar] = {}
+        self._improved: dict[str, bool] = {}  # receipt -> was an improvement reported
+
+    def warm(self) -> None:
+        """Read all that is recorded, in turns in which nobody waits long. For a thread of its
+        own at the start."""
+        while not self._closed:
+            with self._lock:
+                self._warming = self._take_up()
+                if not self._warming:
+                    return
+            time.sleep(PAUSE_S)
+
+    def close(self) -> None:
+        """Let `warm` end."""
+        self._closed = True
+
+    def like_code(self, files: Mapping[str, str], who: str) -> list[Similar]:
+        """Up to SHOWN earlier snapshots whose code is like these files, as far as `who` may see
+        them; not the same by `who`."""
+        features, same = shingles(joined(files)), snapshot_hash(files)
+        if not self._lock.acquire(timeout=WAIT_S):
+            return []
+        try:
+            self._catch_up()
+            rows = Rows.union(self._public, self._own.get(who))
+            near = self._by_code.nearest(
+                features, SHOWN, lambda snapshot: self._shows(snapshot, who, same), among=rows
+            )
+            return [
+                self._shown(snapshot, alike, who) for snapshot, alike in near if alike >= LEAST_CODE
+            ]
+        finally:
+            self._lock.release()
+
+    def like_text(self, text: str) -> list[Similar]:
+        """Up to SHOWN findings whose title and text are like this one."""
+        features = text_features(text)
+        if not self._lock.acquire(timeout=WAIT_S):
+            return []
+        try:
+            self._catch_up()
+            near = self._by_text.nearest(features, SHOWN)
+            found = [
+                (self._findings[finding], alike) for finding, alike in near if alike >= LEAST_TEXT
+            ]
+            return [
+                f.model_copy(update={"similarity": round(alike, 2), **self._verdict(f.receipt)})
+                for f, alike in found
+            ]
+        finally:
+            self._lock.release()
+
+    def _catch_up(self) -> None:
+        """Read a little now; the rest, if there is more, in a thread of its own."""
+        if self._take_up() and not self._warming and not self._closed:
+            self._warming = True
+            threading.Thread(target=self.warm, daemon=True, name="similar ideas").start()
+
+    def _take_up(self) -> bool:
+        """Read the next AT_ONCE entries, or up to PROGRAMS programs; is there more? Code that
+        another commit is just storing waits for the next time: an index never stands in a commit's
+        way."""
+        try:
+            page, programs = self._told.after(self._seq, AT_ONCE), len(self._by_code)
+            for entry in page.entries:
+                self._take(entry)
+                self._seq = entry.seq
+                if len(self._by_code) - programs >= PROGRAMS:
+                    return True
+        except (InvalidSubmission, Transient):
+            return False
+        more, self._seq = page.upto > self._seq, max(self._seq, page.upto)
+        return more or len(page.entries) == AT_ONCE
+
+    def _take(self, entry: Entry) -> None:
+        if entry.kind == "code":
+            body = entry.read(ShownCode)
+            known = self._code.setdefault(body.snapshot, _Code(entry.who, body.family))
+            known.committed_by.add(entry.who)
+            if body.snapshot not in self._by_code:
+                self._by_code.add(body.snapshot, shingles(joined(self._told.code(body.snapshot))))
+            self._own.setdefault(entry.who, Rows()).add(self._by_code.row(body.snapshot))
+        elif entry.kind == "submission":
+            receipt = entry.read(ShownSubmission).receipt
+            self._improved[receipt.id] = receipt.improved
+            code = self._code[receipt.snapshot]
+            if receipt.improved:
+                code.told = receipt.id
+                self._public.add(self._by_code.row(receipt.snapshot))
+            else:
+                code.asked[entry.who] = receipt.id
+        elif entry.kind == "finding":
+            self._take_finding(f"f-{entry.seq:06d}", entry)
+
+    def _take_finding(self, finding: str, entry: Entry) -> None:
+        body = entry.read(FindingBody)
+        self._findings[finding] = Similar(
+            similarity=0.0,
+            author=entry.who,
+            family=body.family,
+            snapshot=body.snapshot,
+            finding=finding,
+            title=body.title,
+            receipt=body.receipts[0] if body.receipts else None,
+        )
+        self._by_text.add(finding, text_features(f"{body.title} {body.text}"))
+        if body.snapshot in self._code:
+            self._code[body.snapshot].finding = finding, body.title, body.receipts
+            self._public.add(self._by_code.row(body.snapshot))
+
+    def _shows(self, snapshot: str, who: str, same: str) -> bool:
+        code = self._code[snapshot]
+        if who in code.committed_by:
+            return snapshot != same
+        return code.told is not None or code.finding is not None
+
+    def _shown(self, snapshot: str, alike: float, who: str) -> Similar:
+        code = self._code[snapshot]
+        finding, title, cited = code.finding or (None, None, ())
+        receipt = code.told or next(iter(cited), code.asked.get(who))
+        return Similar(
+            similarity=round(alike, 2),
+            author=code.author,
+            family=code.family,
+            snapshot=snapshot,
+            finding=finding,
+            title=title,
+            receipt=receipt,
+            **self._verdict(receipt),
+        )
+
+    def _verdict(self, receipt: str | None) -> dict[str, bool | None]:
+        return {"improved": None if receipt is None else self._improved.get(receipt)}

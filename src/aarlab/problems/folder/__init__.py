@@ -1,0 +1,1 @@
+"""A problem in a folder: `problem.yaml`, `prepare.py`, `grade.py`, `baselines/`."""

@@ -1,0 +1,208 @@
+"""The contract of a problem in a folder: what may be submitted, what is measured, in which limits;
+and how its folder is read."""
+
+import ast
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from aarlab.core.errors import Misconfigured
+from aarlab.core.layout import ProblemFolder
+from aarlab.core.objectives import Combine, Objective
+from aarlab.core.records import Record
+from aarlab.core.strict_json import read_text
+from aarlab.core.strict_yaml import Document, record_of
+
+Kind = Literal["predictions", "program", "artifact"]
+Values = Literal["probability", "number", "class", "text", "ranking"]
+FUNCTIONS = {
+    "prepare": ("seed", "public", "sealed", "secret"),
+    "grade": ("submission", "secret", "trial"),
+}
+CHECK = ("check", ("submission",))
+PROBLEM_NAME = Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")
+
+
+class Submission(Record):
+    """What a researcher hands in.
+
+    predictions: a value for every item of a split; `values` says which, `classes` name those of a
+    class. program: Python files with `program.py`, which defines `answer(request)`; each call takes
+    `call_s` at most, all of them `total_s`. artifact: files of at most `max_bytes` together.
+    `recipe`: a confirmation makes the submission again from code, and that is what counts.
+    """
+
+    kind: Kind
+    values: Values | None = None
+    classes: tuple[str, ...] = Field((), strict=False)
+    max_bytes: int = Field(1 << 20, ge=1, le=1 << 30)
+    recipe: bool = False
+    call_s: float = Field(5.0, gt=0, le=3600)
+    total_s: float = Field(60.0, gt=0, le=86_400)
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Submission":
+        if (self.kind == "predictions") != (self.values is not None):
+            raise ValueError("predictions, and nothing else, have `values`")
+        if (self.values == "class") != bool(self.classes):
+            raise ValueError("`classes` are named where `values` is class, and nowhere else")
+        return self
+
+
+class Resources(Record):
+    """Limits of one run. It has no network."""
+
+    wall_s: float = Field(120.0, gt=0, le=7 * 86_400)
+    memory_gib: float = Field(4.0, gt=0, le=4096)
+    cpus: float = Field(1.0, gt=0, le=1024)
+
+
+class Contract(Record):
+    """problem.yaml. `card`: the task as researchers read it. `trials`: how often a grading is
+    repeated where it has noise of its own (generation, timing, a judge). `families`: the problem's
+    own names of kinds of methods."""
+
+    name: str = PROBLEM_NAME
+    version: str = Field("1", pattern=r"^[A-Za-z0-9._-]{1,20}$")
+    card: str = Field(min_length=40)
+    submission: Submission
+    objectives: tuple[Objective, ...] = Field(strict=False)
+    combine: Combine = "mean"
+    trials: int = Field(1, ge=1, le=100)
+    run: Resources = Resources()
+    grading: Resources = Resources()
+    baselines: tuple[str, ...] = Field(strict=False)
+    families: tuple[str, ...] = Field((), strict=False)
+
+    @property
+    def climbed(self) -> tuple[Objective, ...]:
+        """The objectives that are combined into the score."""
+        return tuple(o for o in self.objectives if o.role == "climb")
+
+    @property
+    def gates(self) -> tuple[Objective, ...]:
+        """What a claim must not make worse."""
+        return tuple(o for o in self.objectives if o.role == "gate")
+
+
+@dataclass(frozen=True)
+class FolderProblem:
+    """A problem in a folder, read and found whole. `checks`: whether grade.py has a `check`."""
+
+    folder: ProblemFolder
+    contract: Contract
+    checks: bool
+    digest: str  # of all that decides a grading
+
+    @property
+    def key(self) -> str:
+        """The name of what is made of it on disk."""
+        return f"{self.contract.name}-v{self.contract.version}-{self.digest[:12]}"
+
+
+def read_problem(folder: Path) -> FolderProblem:
+    """Read a problem's folder.
+
+    Raises:
+        Misconfigured: a file is missing, or says something that cannot be; with file, line, key and
+            remedy.
+    """
+    found = ProblemFolder(folder.resolve())
+    if not found.contract.is_file():
+        raise Misconfigured(
+            f"{folder} holds no {found.contract.name}. `aar problem new NAME` writes a folder that "
+            "runs."
+        )
+    _require_readable(found.root)
+    document = Document(read_text(found.contract), str(found.contract))
+    contract = record_of(Contract, document, str(found.contract))
+    _refuse_inconsistent(contract, document, found)
+    _require_function(found.prepare, "prepare", FUNCTIONS["prepare"])
+    functions = _require_function(found.grade, "grade", FUNCTIONS["grade"])
+    checks = CHECK[0] in functions
+    if checks:
+        _require_function(found.grade, *CHECK)
+    return FolderProblem(found, contract, checks, _digest(found))
+
+
+def _require_readable(root: Path) -> None:
+    """As root, a sandbox runs code as another user, who must be able to read the folder."""
+    for path in (root, *root.rglob("*")) if os.geteuid() == 0 else ():
+        needed = 0o005 if path.is_dir() else 0o004
+        if path.stat().st_mode & needed != needed:
+            raise Misconfigured(
+                f"{path} cannot be read by other users, and sandboxes run as one. Run `chmod -R "
+                f"a+rX {root}`."
+            )
+
+
+def _refuse_inconsistent(contract: Contract, document: Document, folder: ProblemFolder) -> None:
+    """Raise where parts of the contract do not fit each other, or the folder."""
+    for words, *place in (*_in_objectives(contract), *_in_baselines(contract, folder)):
+        line = document.line(tuple(place))
+        at = ".".join(map(str, place)) + (f" (line {line})" if line else "")
+        raise Misconfigured(f"{folder.contract}: {at}: {words}")
+
+
+Wrong = tuple[str | int, ...]  # what is wrong, in words; and its place in the contract
+
+
+def _in_objectives(contract: Contract) -> Iterator[Wrong]:
+    names = [o.name for o in contract.objectives]
+    for n, objective in enumerate(contract.objectives):
+        if objective.name in names[:n]:
+            yield f"'{objective.name}' occurs twice. Rename one.", "objectives", n, "name"
+        for end in ("floor", "ceiling"):
+            baseline = getattr(objective, end).baseline
+            if baseline is not None and baseline not in contract.baselines:
+                known = ", ".join(contract.baselines) or "none is named"
+                words = f"there is no baseline '{baseline}'. Name one of: {known}."
+                yield words, "objectives", n, end, "baseline"
+    if not contract.climbed:
+        yield "no objective has the role climb. Give it to one.", "objectives"
+
+
+def _in_baselines(contract: Contract, folder: ProblemFolder) -> Iterator[Wrong]:
+    if not contract.baselines:
+        yield "no baseline is named. Name one, and write it.", "baselines"
+    for n, name in enumerate(contract.baselines):
+        if not re.fullmatch(r"[a-z][a-z0-9_-]{0,39}", name):
+            yield f"'{name}' is no name of a file without its .py. Rename it.", "baselines", n
+        elif not folder.baseline(name).is_file():
+            yield f"{folder.baseline(name)} is missing. Write it.", "baselines", n
+
+
+def _require_function(path: Path, name: str, arguments: tuple[str, ...]) -> set[str]:
+    """The names of all functions of a file, of which one must be there with these arguments."""
+    try:
+        tree = ast.parse(read_text(path), str(path))
+    except SyntaxError as error:
+        raise Misconfigured(
+            f"{path}, line {error.lineno}: it is no Python ({error.msg}). Correct it."
+        ) from error
+    functions = {n.name: n for n in tree.body if isinstance(n, ast.FunctionDef)}
+    shown = f"{name}({', '.join(arguments)})"
+    if name not in functions:
+        raise Misconfigured(f"{path} defines no function {shown}. Add it.")
+    taken = functions[name].args
+    if tuple(a.arg for a in (*taken.posonlyargs, *taken.args))[: len(arguments)] != arguments:
+        line = functions[name].lineno
+        raise Misconfigured(f"{path}, line {line}: write this function as {shown}.")
+    return set(functions)
+
+
+def _digest(folder: ProblemFolder) -> str:
+    """SHA-256 of all files of a problem, by their paths, without what a check found and what Python
+    compiled."""
+    whole = hashlib.sha256()
+    for path in sorted(folder.root.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts and path != folder.card:
+            whole.update(path.relative_to(folder.root).as_posix().encode() + b"\0")
+            whole.update(hashlib.sha256(path.read_bytes()).digest())
+    return whole.hexdigest()

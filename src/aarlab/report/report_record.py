@@ -1,0 +1,346 @@
+"""The schema of report.json. Every number is a `Measure`: estimate, lower, upper, n, and what was
+resampled.
+
+A count is a Measure whose interval has no width and whose `resampled` is "exact count"; an unknown
+number is null.
+"""
+
+from aarlab.core.records import Family, Measure, Record, Verdict
+from aarlab.problems.length_control import LengthRow
+from aarlab.testbeds.gap import Anchors as Anchors
+from aarlab.testbeds.gap import Score as Score
+
+
+def count(value: float, n: int | None = None) -> Measure:
+    """An exact count or sum as a Measure; `n` is the number of things counted (at least 1 is
+    recorded)."""
+    return Measure(
+        estimate=value,
+        lower=value,
+        upper=value,
+        n=max(1, int(value) if n is None else n),
+        resampled="exact count",
+    )
+
+
+def statistic(value: float, n: int) -> Measure:
+    """A p-value or a bound as a Measure: computed from `n` items, with no interval of its own."""
+    return Measure(
+        estimate=value, lower=value, upper=value, n=n, resampled="none: a statistic of its items"
+    )
+
+
+class BaselineRow(Record):
+    name: str
+    feedback: Score
+    final: Score
+
+
+class ElsewhereRow(Record):
+    """A snapshot's score on a target other than the campaign's `final`, and its gain over tuned
+    naive there."""
+
+    name: str
+    # "fresh": another draw of the problem. Shown, not deciding: "transfer", another problem;
+    # "pair", another student
+    kind: str
+    problem: str
+    student: str  # names of the student and its teacher
+    score: Score | None
+    gain: Measure | None  # accuracy over tuned naive, same seeds and items
+    failure: str | None
+
+
+class VotedRow(Record):
+    """A fair comparison for an ensemble on final: against majority votes of as many heads of
+    naive and of the ceiling."""
+
+    seeds: Measure
+    naive: Measure  # accuracy
+    ceiling: Measure  # accuracy
+    gain: Measure  # accuracy of the method's single seeds over naive's vote
+    pgr: Measure | None  # with the ceiling's vote as 1
+
+
+class AblationRow(Record):
+    """The method's score without weak labels ("teacherless"), or without weak labels and student
+    ("ablated")."""
+
+    kind: str
+    split: str
+    accuracy: Measure | None
+    p: Measure | None  # of the hypothesis that the score is chance
+    share: Measure | None  # of its gain over chance on that split
+    failure: str | None
+
+
+class ClaimRow(Record):
+    """One leader: the score of its submission, the score of the evaluator's re-runs, and the
+    verdict."""
+
+    rank: int
+    researcher: str
+    family: Family
+    snapshot: str
+    receipt: str
+    claimed: Score  # on feedback, from the ledger
+    final: Score | None  # on final, from the evaluator's run; null if it has no result
+    gain: Measure | None  # accuracy on final over tuned naive, same seeds and items
+    voted: VotedRow | None
+    elsewhere: tuple[ElsewhereRow, ...]
+    ablations: tuple[AblationRow, ...]
+    flags: tuple[str, ...]  # raised by the confirmation; they block nothing
+    beside: str  # a warning beside the verdict, or ""
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    p_adjusted: Measure | None  # Holm over m; as signed
+    m: Measure  # snapshots that were ever confirmed or tried on this final; as signed
+    # over all snapshots tried until now: a verdict is valid while this is below 0.05
+    p_adjusted_now: Measure | None
+    m_now: Measure
+    stands: bool
+    record: str  # path of the signed record, from the campaign's folder
+
+    @property
+    def fresh(self) -> ElsewhereRow | None:
+        return next((e for e in self.elsewhere if e.kind == "fresh"), None)
+
+    @property
+    def standing(self) -> str:
+        """The verdict with its current validity and its warning."""
+        verdict = self.verdict if self.stands else f"{self.verdict}, but no longer"
+        return f"{verdict} ({self.beside})" if self.beside else verdict
+
+    @property
+    def pair(self) -> ElsewhereRow | None:
+        return next((e for e in self.elsewhere if e.kind == "pair"), None)
+
+    def left(self, kind: str, split: str = "final") -> AblationRow | None:
+        """The score under an ablation on a split; None if it was not run."""
+        return next((a for a in self.ablations if (a.kind, a.split) == (kind, split)), None)
+
+    @property
+    def transfer(self) -> tuple[ElsewhereRow, ...]:
+        return tuple(e for e in self.elsewhere if e.kind == "transfer")
+
+
+class ReleasedRow(Record):
+    """An upper bound on the information that all answers have released about one label set."""
+
+    labels: str  # "feedback", "final"
+    items: Measure
+    answers: Measure
+    bits: Measure
+    campaign_bits: Measure  # of these, by this campaign's improvements or verdicts
+    cap_bits: Measure | None
+    inflation_bound: Measure | None  # 95 %: no reported level exceeds the true accuracy by more
+    independent: Measure | None = None  # independent labels in the bound (item groups by Theorem 1)
+    # released by verdicts of confirmations, in addition to `bits`; part of the bound
+    verdict_bits: Measure | None = None
+    inflation_bound_pgr: Measure | None = None  # the same in PGR; None: there is no gap
+    # accuracy, once all bits of the cap are spent; None: no cap
+    inflation_bound_at_cap: Measure | None = None
+    inflation_bound_at_cap_pgr: Measure | None = None
+
+    @property
+    def bound(self) -> str:
+        """The most by which a reported level can exceed the true accuracy, in accuracy and PGR."""
+        if self.inflation_bound is None:
+            return "no level is reported"
+        now = _in_both(self.inflation_bound, self.inflation_bound_pgr)
+        at_cap = self.inflation_bound_at_cap
+        return (
+            now
+            if at_cap is None
+            else f"{now}; at the cap {_in_both(at_cap, self.inflation_bound_at_cap_pgr)}"
+        )
+
+
+def _in_both(accuracy: Measure, pgr: Measure | None) -> str:
+    return f"{accuracy.estimate:.3f}" + ("" if pgr is None else f" ({pgr.estimate:.2f} PGR)")
+
+
+class ToldRow(Record):
+    """One improvement that the evaluator reported; rows are in order of time."""
+
+    at: str
+    receipt: str
+    researcher: str
+    family: Family
+    level_pgr: Measure
+
+
+class EntropyRow(Record):
+    from_s: Measure
+    to_s: Measure
+    bits: Measure
+
+
+class ResearcherRow(Record):
+    name: str
+    direction: str
+    experiments: Measure
+    told_improvements: Measure
+    failures: Measure
+
+
+class LimitRow(Record):
+    """One limit of a budget, and the amount spent."""
+
+    what: str  # "USD", "tokens", "hours", "processor hours"
+    spent: Measure
+    limit: Measure
+
+
+class CostRow(Record):
+    """The cost of one researcher or of the campaign (model + machine). An unknown amount is
+    null, never 0."""
+
+    name: str
+    hours: Measure  # of running time without an outage of services
+    cpu_hours: Measure | None  # of processor time in its sandbox
+    lost_hours: Measure  # of outages of the model API, the gateway or the server; not charged
+    calls: Measure  # of a model
+    interrupted: Measure  # interrupted calls, charged as far as known
+    tokens: Measure  # of all kinds
+    model_usd: Measure | None  # at list prices; null if a call's price is not known
+    machine_usd: Measure | None  # null if the machine has no price
+    usd: Measure | None  # both
+    known_usd: Measure  # the known part of both
+    left_out: tuple[str, ...]  # names of the costs that it excludes
+    usd_per_hour: Measure | None
+    limits: tuple[LimitRow, ...]
+
+    @property
+    def total(self) -> str:
+        """`$3.20`, or the known costs and which costs they exclude."""
+        if self.usd is not None:
+            return f"${self.usd.estimate:.2f}"
+        known = f"${self.known_usd.estimate:.2f}" if self.known_usd.estimate else "unknown:"
+        return f"{known} without {' and '.join(self.left_out)}"
+
+
+class ModelRow(Record):
+    """Calls of one model by the whole campaign."""
+
+    model: str
+    calls: Measure
+    input_tokens: Measure  # neither written to nor read from a cache
+    cache_write_tokens: Measure
+    cache_read_tokens: Measure
+    output_tokens: Measure
+    known_usd: Measure
+
+
+class Costs(Record):
+    """What the campaign cost."""
+
+    campaign: CostRow
+    researchers: tuple[CostRow, ...]
+    models: tuple[ModelRow, ...]
+    usd_per_researcher_hour: Measure | None  # with an interval over researchers
+    known_usd_per_researcher_hour: Measure | None  # of the known costs; null if no researcher ran
+    services_down_hours: Measure  # of the server and the gateway, each counted
+
+
+class FlagRow(Record):
+    """A flag of a detector. It blocks nothing; the reader judges the evidence."""
+
+    at: str
+    detector: str
+    submitter: str
+    receipts: tuple[str, ...]
+    evidence: str
+
+
+class CodeRow(Record):
+    """The build of aarlab that made a part of the report; all null if an older version made it
+    without recording."""
+
+    what: str
+    version: str | None
+    commit: str | None
+    source: str | None
+
+
+class Totals(Record):
+    experiments: Measure
+    findings: Measure
+    failures: Measure
+    ledger_entries: Measure
+
+
+class AcrossRow(Record):
+    """Entropy across the researchers' n-th ideas."""
+
+    idea: Measure
+    bits: Measure
+
+
+class FamilyRow(Record):
+    """The number of ideas of a family: as declared, and by their code or text (`other`: no
+    evidence)."""
+
+    family: Family
+    submissions: Measure
+    submissions_by_code: Measure
+    findings: Measure
+    findings_by_words: Measure
+
+
+class UnsupportedRow(Record):
+    """A declared family with little evidence in the code or the text. A hint, not a verdict."""
+
+    id: str  # receipt or finding
+    researcher: str
+    declared: Family
+    classified: Family
+
+
+class DiversityRows(Record):
+    """Shannon entropy over the eleven families, corrected for small counts; families as
+    declared."""
+
+    bits: Measure | None  # of submissions
+    normalised: Measure | None  # as a share of log2 11
+    effective: Measure | None  # how many equally frequent families have it
+    findings_bits: Measure | None
+    over_time: tuple[EntropyRow, ...]
+    across: tuple[AcrossRow, ...]
+    alarm: str | None
+    families: tuple[FamilyRow, ...]
+    unsupported: Measure
+    doubted: tuple[UnsupportedRow, ...]  # the first of them
+
+
+class Report(Record):
+    """Everything that the Markdown, the HTML and the terminal show."""
+
+    schema_version: int = 6
+    campaign: dict  # the campaign's specification, as saved
+    problem: dict  # the problem's public card
+    student: str
+    isolation: str
+    finished: bool
+    anchors_feedback: Anchors
+    anchors_final: Anchors
+    baselines: tuple[BaselineRow, ...]
+    naive_tuned_setting: str
+    claims: tuple[ClaimRow, ...]
+    told: tuple[ToldRow, ...]
+    released: tuple[ReleasedRow, ...]
+    diversity: DiversityRows
+    researchers: tuple[ResearcherRow, ...]
+    flags: tuple[FlagRow, ...]
+    totals: Totals
+    costs: Costs
+    code: tuple[CodeRow, ...] = ()  # first of the report itself
+    ledger_head: str  # hash of the last entry; it identifies the ledger's content
+    ledger_root: str  # base64 Merkle root of all entries, as a signed checkpoint has it
+    # faults of the ledger; None: it was not verified for this report
+    faults: tuple[str, ...] | None = None
+    # how often the shorter answer is the right one, by split and part; () in older reports
+    lengths: tuple[LengthRow, ...] = ()
+    # why figures carry no information: no gap, or too few feedback items
+    troubles: tuple[str, ...] = ()
+    notes: tuple[str, ...]

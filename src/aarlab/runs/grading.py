@@ -1,0 +1,282 @@
+"""A grading: the author's `grade.py` on one submission, in a sandbox of its own without network,
+secrets read-only. What comes of it is a score, a refusal, the author's fault or the machine's,
+and never one in place of another.
+
+Legend: K objectives, M units of a split.
+"""
+
+import contextlib
+import json
+import math
+import stat
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aarlab.core.errors import InvalidSubmission, Misconfigured
+from aarlab.core.layout import GradingFolder, PreparedFolder
+from aarlab.core.strict_json import parse_json, read_json
+from aarlab.problems.folder.folder_problem import FolderProblem
+from aarlab.problems.folder.predictions import read_ids, read_predictions
+from aarlab.runs.endings import Around, ending_of
+from aarlab.runs.folder_run import BEGUN, limits_of, run_once, sandbox_of
+from aarlab.runs.program_relay import ASKED, PROGRAM, Asked, program
+from aarlab.sandbox.disk_usage import scratch
+from aarlab.sandbox.sandbox import Completed, MakeSandbox, Mount
+
+RESULT_BYTES, FOLDER_FILES = 64 << 20, 10_000
+INSIDE = "aarlab.runs.grade_inside"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What was measured: by objective, the value of each unit, (M,), in the order of `units`, in
+    the objective's own unit of measure."""
+
+    units: tuple[str, ...]
+    values_M: Mapping[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The submission is invalid: its submitter must act. The words hold no secret."""
+
+    words: str
+
+
+@dataclass(frozen=True)
+class Fault:
+    """The grader failed: its author must act. Nobody is charged; the words are the operator's."""
+
+    words: str
+
+
+@dataclass(frozen=True)
+class NotGraded:
+    """The machine ended the grading: that is no result."""
+
+    words: str
+
+
+Outcome = Scores | Refused | Fault | NotGraded
+
+
+def read_units(prepared: PreparedFolder, split: str) -> dict[str, str]:
+    """The units of a split, each with its cluster: its own name where it stands alone.
+
+    Raises:
+        Misconfigured: units.json is neither a list of names nor {name: cluster or null}.
+    """
+    path = prepared.units(split)
+    found = read_json(path, "prepare.py must write it: the names of the units, in a list.")
+    named = dict.fromkeys(found) if isinstance(found, list) else found
+    texts = isinstance(named, dict) and all(
+        isinstance(unit, str) and (cluster is None or isinstance(cluster, str))
+        for unit, cluster in named.items()
+    )
+    if not texts or len(named) != len(found) or not named:
+        raise Misconfigured(
+            f"{path}: it must be a list of different names of units, or an object {{unit: cluster "
+            "or null}, and not empty. Correct prepare.py."
+        )
+    return {unit: cluster or f"alone: {unit}" for unit, cluster in named.items()}
+
+
+class Grader:
+    """Grades submissions to one problem on one draw of its data."""
+
+    def __init__(
+        self, problem: FolderProblem, prepared: PreparedFolder, make_sandbox: MakeSandbox
+    ) -> None:
+        self.problem, self.prepared, self._make_sandbox = problem, prepared, make_sandbox
+
+    def grade(self, submission: Path, split: str, trial: int = 0) -> Outcome:
+        """Check and grade a submission: a file with predictions, or a folder.
+
+        Raises:
+            Transient, Misconfigured: no sandbox could be started; there is no result.
+        """
+        try:
+            with self._readable(submission, split) as fit:
+                if self.problem.checks:
+                    checked = self._run(fit, None, trial)
+                    if not (isinstance(checked, dict) and checked.get("valid") is True):
+                        return _refusal(checked, self._author_line)
+                found = self._run(fit, self.prepared.secrets(split), trial)
+        except InvalidSubmission as error:
+            return Refused(str(error))
+        return found if isinstance(found, NotGraded | Fault) else self._scores(found, split)
+
+    @contextlib.contextmanager
+    def _readable(self, submission: Path, split: str) -> Iterator[Path]:
+        """The submission in a form that no grader can stumble over: predictions that were read
+        and checked, or a copy of plain files."""
+        what = self.problem.contract.submission
+        with scratch() as place:
+            kept = place / "submission"
+            if what.kind == "predictions":
+                ids = read_ids(self.prepared.inputs(split))
+                found = read_predictions(_read_plain(submission, what.max_bytes), what, ids)
+                kept.write_text(json.dumps(found))
+            else:
+                copy_plain(submission, kept, what.max_bytes)
+            if what.kind == "program" and not (kept / PROGRAM).is_file():
+                raise InvalidSubmission(
+                    f"There is no {PROGRAM}, which defines answer(request). Send one."
+                )
+            yield kept
+
+    def _run(self, submission: Path, secret: Path | None, trial: int) -> Any:
+        """What the author's code wrote, as plain JSON; or why it wrote nothing."""
+        with scratch() as place, self._program(submission, secret) as asked:
+            out, folder = GradingFolder(place), asked.folder if asked else None
+            done, around = self._in_sandbox(submission, secret, folder, place, trial)
+            if asked and asked.machine:
+                return NotGraded(f"the submitted program: {asked.machine}")
+            limits = self.problem.contract.grading
+            if done.returncode == 0 and out.result.is_symlink() is False and out.result.exists():
+                try:
+                    return parse_json(_read_plain(out.result, RESULT_BYTES), "the result")
+                except (Misconfigured, InvalidSubmission) as error:
+                    return Fault(f"{self._author_line(None)}: {error}")
+            ending = ending_of(done, limits_of(limits), around)
+            words = ending.message.replace("The method", "The grader").replace("answers", "result")
+            return (NotGraded if ending.by_machine else Fault)(
+                words if ending.by_machine else f"{self._author_line(None)}: {words}"
+            )
+
+    @contextlib.contextmanager
+    def _program(self, submission: Path, secret: Path | None) -> Iterator[Asked | None]:
+        """A submitted program, where it is asked: a check reads its files alone."""
+        if self.problem.contract.submission.kind != "program" or secret is None:
+            yield None
+            return
+        with program(self.problem, submission, self._make_sandbox) as asked:
+            yield asked
+
+    def _in_sandbox(
+        self, submission: Path, secret: Path | None, asked: Path | None, place: Path, trial: int
+    ) -> tuple[Completed, Around]:
+        limits = self.problem.contract.grading
+        at = {"/problem": self.problem.folder.root, "/public": self.prepared.public}
+        at |= {"/program": asked} if asked else {"/submission": submission}
+        at |= {"/secret": secret} if secret else {}
+        mounts = (*(Mount(p, t) for t, p in at.items()), Mount(place, "/out", writable=True))
+        sandbox = self._make_sandbox(sandbox_of("grading", limits, *mounts, workdir="/out"))
+        inside, out = sandbox.inside, GradingFolder(Path(sandbox.inside("/out")))
+        argv = [sys.executable, "-m", INSIDE, "--out", str(out.result), "--trial", str(trial)]
+        argv += ["--grader", f"{inside('/problem')}/{self.problem.folder.grade.name}"]
+        argv += ["--submission", inside("/submission"), "--begun", str(out.root / BEGUN)]
+        argv += ["--public", inside("/public")]
+        argv += ["--secret", inside("/secret")] if secret else []
+        argv += ["--program", f"{inside('/program')}/{ASKED}"] if "/program" in at else []
+        return run_once(sandbox, argv, limits, place / BEGUN)
+
+    def _scores(self, found: Any, split: str) -> Outcome:
+        """What the author's code measured, checked against the contract and the units."""
+        fault = found.get("fault") if isinstance(found, dict) else {"words": "its result is none"}
+        if isinstance(fault, dict):
+            return Fault(
+                f"{self._author_line(fault.get('line'))}: {str(fault.get('words'))[:2000]}"
+            )
+        units = read_units(self.prepared, split)
+        try:
+            return Scores(
+                tuple(units),
+                checked_scores(
+                    found.get("scores"), [o.name for o in self.problem.contract.objectives], units
+                ),
+            )
+        except ValueError as error:
+            return Fault(f"{self._author_line(None)}: {error}")
+
+    def _author_line(self, line: object) -> str:
+        at = f", line {line}" if isinstance(line, int) else ""
+        return f"{self.problem.folder.grade}{at}"
+
+
+def _refusal(checked: Any, line_of: Callable[[object], str]) -> Outcome:
+    if isinstance(checked, NotGraded | Fault):
+        return checked
+    if isinstance(checked, dict) and isinstance(checked.get("invalid"), str):
+        return Refused(checked["invalid"] or "The submission is invalid.")
+    fault = checked.get("fault") if isinstance(checked, dict) else None
+    words = fault if isinstance(fault, dict) else {"words": "check wrote no result"}
+    return Fault(f"{line_of(words.get('line'))}: {str(words.get('words'))[:2000]}")
+
+
+def checked_scores(
+    scores: Any, objectives: list[str], units: Mapping[str, str]
+) -> dict[str, NDArray[np.float64]]:
+    """The values by objective in the order of the units.
+
+    Raises:
+        ValueError: an objective or a unit is missing or unknown, or a value is no finite number.
+    """
+    if not isinstance(scores, dict) or set(scores) != set(objectives):
+        got = sorted(scores) if isinstance(scores, dict) else type(scores).__name__
+        raise ValueError(f"grade must return exactly the objectives {objectives}, got {got}")
+    found = {}
+    for name in objectives:
+        by_unit = scores[name]
+        if not isinstance(by_unit, dict) or set(by_unit) != set(units):
+            some = set(by_unit) ^ set(units) if isinstance(by_unit, dict) else {"it is no object"}
+            raise ValueError(
+                f"'{name}' must have a value for each of the {len(units)} units and no other, see "
+                f"'{str(min(some))[:80]}'"
+            )
+        for unit, value in by_unit.items():
+            if type(value) not in (int, float) or not math.isfinite(value):
+                raise ValueError(
+                    f"'{name}' of '{unit[:80]}' is {str(value)[:40]}, no finite number"
+                )
+        found[name] = np.array([float(by_unit[unit]) for unit in units])
+    return found
+
+
+def _read_plain(path: Path, limit: int) -> bytes:
+    """The bytes of a regular file.
+
+    Raises:
+        InvalidSubmission: it is none, or larger.
+    """
+    try:
+        status = path.lstat()
+    except OSError as error:
+        raise InvalidSubmission(
+            f"{path} cannot be read ({error.strerror}). Name a file."
+        ) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise InvalidSubmission(f"{path.name} is no regular file. Send one.")
+    if status.st_size > limit:
+        raise InvalidSubmission(
+            f"{path.name} has {status.st_size:,} bytes; {limit:,} may be sent. Send fewer."
+        )
+    return path.read_bytes()
+
+
+def copy_plain(source: Path, target: Path, limit: int) -> None:
+    """Copy a folder of plain files, without following a link.
+
+    Raises:
+        InvalidSubmission: it is no folder, holds something that is no file, or is too large.
+    """
+    if source.is_symlink() or not source.is_dir():
+        raise InvalidSubmission(f"{source} is no folder. Send one.")
+    left, target_root = limit, target
+    target_root.mkdir()
+    for number, path in enumerate(sorted(source.rglob("*"))):
+        if number >= FOLDER_FILES:
+            raise InvalidSubmission(f"There are more than {FOLDER_FILES:,} files. Send fewer.")
+        to = target_root / path.relative_to(source)
+        if path.is_dir() and not path.is_symlink():
+            to.mkdir()
+            continue
+        data = _read_plain(path, left)
+        left -= len(data)
+        to.write_bytes(data)

@@ -1,0 +1,164 @@
+"""A problem in a folder, set up: its data made by `prepare.py`, and submissions made by code, each
+in a sandbox without network."""
+
+import contextlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from aarlab.core.errors import CouldNotBeRun, InvalidSubmission, Misconfigured
+from aarlab.core.layout import PreparedFolder
+from aarlab.problems.folder.folder_problem import FolderProblem, Resources
+from aarlab.problems.folder.predictions import read_ids
+from aarlab.runs.endings import Ending, ending_of
+from aarlab.runs.engine import write_code
+from aarlab.runs.folder_run import BEGUN, limits_of, run_once, sandbox_of
+from aarlab.runs.grading import read_units
+from aarlab.runs.make_inside import PREDICTIONS
+from aarlab.sandbox.disk_usage import scratch
+from aarlab.sandbox.sandbox import MakeSandbox, Mount
+
+SPLITS = ("feedback", "final")
+INSIDE = "aarlab.runs.make_inside"
+
+
+def prepare(
+    problem: FolderProblem, seed: int, under: Path, make_sandbox: MakeSandbox
+) -> PreparedFolder:
+    """The data of a problem for one data seed, made where they were not made before.
+
+    Raises:
+        Misconfigured: prepare.py failed, or left out what a problem needs.
+        CouldNotBeRun: the machine ended it.
+    """
+    found = PreparedFolder(under / f"{problem.key}-seed{seed}")
+    if found.ready.exists():
+        return found
+    under.mkdir(parents=True, exist_ok=True)
+    partial = PreparedFolder(Path(tempfile.mkdtemp(prefix=".partial-", dir=under)))
+    try:
+        for folder in (partial.public, partial.sealed, *map(partial.secrets, SPLITS)):
+            folder.mkdir(parents=True)
+        at = {"public": partial.public, "sealed": partial.sealed, "secret": partial.secret}
+        ended = _run(problem, problem.folder.root, problem.folder.prepare.name, seed, {}, at)(
+            make_sandbox, problem.contract.grading
+        )
+        if ended is not None:
+            raise _failed(problem, ended)
+        _require_whole(problem, partial)
+        partial.ready.write_text("{}")
+        partial.secret.chmod(0o700)
+        shutil.rmtree(found.root, ignore_errors=True)
+        partial.root.replace(found.root)
+    finally:
+        shutil.rmtree(partial.root, ignore_errors=True)
+    return found
+
+
+def _failed(problem: FolderProblem, ended: Ending) -> Exception:
+    if ended.by_machine:
+        return CouldNotBeRun(
+            f"{problem.folder.prepare}: {ended.message}. Try again.", failure=ended.failure
+        )
+    words = ended.message.replace("The method", problem.folder.prepare.name).replace(
+        "answers", "data"
+    )
+    return Misconfigured(f"{problem.folder.prepare}: {words}")
+
+
+def _require_whole(problem: FolderProblem, made: PreparedFolder) -> None:
+    """Units of both splits, none in both; inputs where predictions are submitted."""
+    units = {split: read_units(made, split) for split in SPLITS}
+    both = set(units["feedback"].values()) & set(units["final"].values())
+    if both:
+        shown = min(both).removeprefix("alone: ")[:80]
+        raise Misconfigured(
+            f"{problem.folder.prepare}: '{shown}' is a unit or a cluster of feedback and of final. "
+            "What is confirmed must be new: put it into one of the two."
+        )
+    if problem.contract.submission.kind == "predictions":
+        for split in SPLITS:
+            if not made.inputs(split).is_file():
+                raise Misconfigured(
+                    f"{problem.folder.prepare}: it wrote no {made.inputs(split).name} into "
+                    f"{made.inputs(split).parent.name}. Write the items that are to be answered, "
+                    "one JSON object with an `id` on each line."
+                )
+            read_ids(made.inputs(split))
+
+
+@contextlib.contextmanager
+def submission(
+    problem: FolderProblem,
+    prepared: PreparedFolder,
+    files: Mapping[str, str],
+    split: str,
+    seed: int,
+    make_sandbox: MakeSandbox,
+    *,
+    entry: str = "method.py",
+) -> Iterator[Path]:
+    """What code submits for a split: a file with predictions, or a folder. It sees `public` and the
+    split's inputs alone.
+
+    Raises:
+        InvalidSubmission: the code failed, or submitted nothing.
+        CouldNotBeRun: the machine ended it.
+    """
+    with scratch() as place:
+        code, out = place / "code", place / "out"
+        write_code(code, files)
+        out.mkdir()
+        seen = {"public": prepared.public}
+        if problem.contract.submission.kind == "predictions":
+            seen["inputs"] = prepared.inputs(split)
+        ended = _run(problem, code, entry, seed, seen, {"out": out})(
+            make_sandbox, problem.contract.run
+        )
+        if ended is not None:
+            kind = CouldNotBeRun if ended.by_machine else InvalidSubmission
+            raise kind(ended.message.replace("answers", "submission"), failure=ended.failure)
+        made = out / PREDICTIONS
+        if problem.contract.submission.kind == "predictions" and not made.is_file():
+            raise InvalidSubmission(
+                "submit(public, inputs, out, seed) returned no predictions. Return {item id: "
+                "value}."
+            )
+        yield made if problem.contract.submission.kind == "predictions" else out
+
+
+def _run(
+    problem: FolderProblem,
+    code: Path,
+    entry: str,
+    seed: int,
+    read: Mapping[str, Path],
+    write: Mapping[str, Path],
+) -> Callable[[MakeSandbox, Resources], Ending | None]:
+    """One run of `make_inside`, which returns how it failed. `read`, `write`: the folders that the
+    function gets, by argument."""
+
+    def run(make_sandbox: MakeSandbox, limits: Resources) -> Ending | None:
+        with scratch() as place:
+            spec = sandbox_of(
+                f"made-{problem.contract.name}",
+                limits,
+                Mount(code, "/code"),
+                Mount(place, "/begun", writable=True),
+                *(Mount(path, f"/{name}") for name, path in read.items()),
+                *(Mount(path, f"/{name}", writable=True) for name, path in write.items()),
+            )
+            sandbox = make_sandbox(spec)
+            argv = [sys.executable, "-m", INSIDE, "--seed", str(seed)]
+            argv += ["--code", f"{sandbox.inside('/code')}/{entry}"]
+            argv += ["--begun", f"{sandbox.inside('/begun')}/{BEGUN}"]
+            for name in (*read, *write):
+                argv += [f"--{name}", sandbox.inside(f"/{name}")]
+            done, around = run_once(sandbox, argv, limits, place / BEGUN)
+            if done.returncode == 0 and not done.limit and not done.timed_out:
+                return None
+            return ending_of(done, limits_of(limits), around)
+
+    return run

@@ -1,0 +1,59 @@
+"""The view of a testbed for researchers in code mode: only the student split, by an allow-list
+of files."""
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from aarlab.core.errors import Misconfigured
+from aarlab.core.layout import PublicFolder, TestbedFolder
+from aarlab.testbeds.testbed import Testbed
+
+
+def shown(public: PublicFolder) -> tuple[Path, ...]:
+    """What of a testbed's public folder is in its blind view; a name may have a `*`."""
+    labels = public.probs("weak"), public.probs("critic")
+    return (
+        public.card,
+        *labels,
+        public.items("student"),
+        public.favour("student"),
+        public.layer("student", "*"),
+    )
+
+
+def blind(bed: Testbed) -> Testbed:
+    """The view of a testbed for code mode: hard links in a folder beside the testbed's, made once.
+    Its only split is `student`.
+
+    Raises:
+        Misconfigured: a file of the testbed is missing.
+    """
+    made = Testbed(TestbedFolder(bed.folder).blind, from_cache=True)
+    if made.folder.exists():
+        return made
+    partial = Path(tempfile.mkdtemp(prefix=".blind-", dir=bed.folder))
+    partial.chmod(0o755)
+    view, public = TestbedFolder(partial), PublicFolder(bed.public)
+    PublicFolder(view.public).favour("student").parent.mkdir(parents=True)
+    view.private.mkdir(mode=0o700)
+    for path in (*shown(public), *([public.strong] if bed.preset else [])):
+        pattern = str(path.relative_to(bed.public))
+        found = sorted(bed.public.glob(pattern))
+        if not found:
+            raise Misconfigured(
+                f"{bed.public} has no file {pattern}. Delete the testbed's folder; the next run "
+                "sets it up again."
+            )
+        for path in found:
+            os.link(path, view.public / path.relative_to(bed.public))
+    view.ready.write_text(json.dumps({"blind": bed.fingerprint_for("student")}))
+    try:
+        partial.replace(made.folder)
+    except OSError:  # another process was faster; its view is the same
+        if not made.folder.exists():
+            raise
+        shutil.rmtree(partial)
+    return made

@@ -1,0 +1,259 @@
+"""What the pages know of a campaign: one view of its ledger, read by an onlooker. Of an entry it
+keeps the fields that are named here, and no exact score is among them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple, Self
+
+from aarlab.core.entries import ConfirmationBody, Flag, SpendBody, SubmissionBody
+from aarlab.core.records import Entry, Receipt
+from aarlab.evaluation.ledger.ledger import Ledger
+from aarlab.evaluation.ledger.views import flags_in
+from aarlab.fleet.progress import Progress
+from aarlab.fleet.spends import Tally
+from aarlab.web import shown_score
+from aarlab.web.shown_text import block, line
+
+WITHHELD = "The evidence may hold exact scores: it is in the report, which is the operator's."
+
+
+class HandedIn(NamedTuple):
+    """A submission, without its exact score."""
+
+    seq: int
+    at_s: float  # seconds since 1970
+    who: str
+    receipt: Receipt
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What of a confirmation may be shown."""
+
+    seq: int
+    at: str
+    snapshot: str
+    researcher: str
+    verdict: str
+    score: dict[str, Any] | None  # see `shown_score.confirmed`
+    flags: tuple[str, ...]
+
+
+class Posted(NamedTuple):
+    """A finding without its text, which is read when it is shown."""
+
+    seq: int
+    at: str
+    who: str
+    kind: str
+    title: str
+    family: str
+    receipts: tuple[str, ...]
+    snapshot: str | None
+    parent: str | None
+
+    @property
+    def id(self) -> str:
+        return f"f-{self.seq:06d}"
+
+
+class Raised(NamedTuple):
+    """A flag; its evidence only where it needed no hidden label."""
+
+    seq: int
+    at: str
+    detector: str
+    submitter: str
+    receipts: tuple[str, ...]
+    evidence: str
+
+
+class Happened(NamedTuple):
+    """An event of a researcher or of the campaign."""
+
+    seq: int
+    at: str
+    event: str
+    incarnation: int | None
+    detail: str
+
+
+Steps = list[tuple[float, float]]  # seconds since 1970, and the value from then on
+
+
+@dataclass
+class OfResearcher:
+    """What one researcher has done and spent."""
+
+    submissions: list[int] = field(default_factory=list)  # places in `CampaignBook.handed_in`
+    best: Receipt | None = None  # that reported the highest level to it
+    stairs: Steps = field(default_factory=list)  # that level over time
+    code: list[str] = field(default_factory=list)  # snapshots, in order, each once
+    events: list[Happened] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)
+    direction: str = ""
+
+
+class CampaignBook(Progress):
+    """The campaign so far. All of it is read inside `reading`."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__(ledger)
+        self._ledger = ledger
+        self.handed_in: list[HandedIn] = []
+        self.place: dict[str, int] = {}  # receipt -> place in `handed_in`
+        self.improved: list[int] = []  # places of reported improvements
+        self.levels: Steps = []  # reported, of the label set
+        self.certified: Steps = []
+        self.bits: Steps = []  # released
+        self.settled: dict[tuple[str, str], Settled] = {}  # by snapshot and researcher, the latest
+        self.posted: list[Posted] = []
+        self.raised: list[Raised] = []
+        self.happened: list[Happened] = []  # to the campaign
+        self.researchers: dict[str, OfResearcher] = {}
+        self.began_s: float | None = None
+        self.last_s = 0.0
+
+    @property
+    def seq(self) -> int:
+        """The number of the last entry that was read."""
+        return self._seq
+
+    @contextmanager
+    def reading(self) -> Iterator[Self]:
+        """A context in which it is up to date and does not change. The file is open inside it
+        alone: as long as somebody has it open, the evaluator cannot close it in order, as one
+        file without a write-ahead log.
+
+        Raises:
+            Transient: the ledger cannot be read now.
+        """
+        try:
+            with self._current():
+                yield self
+        finally:
+            self._ledger.close()
+
+    def by(self, who: str) -> OfResearcher:
+        """What that name has done."""
+        return self.researchers.setdefault(who, OfResearcher())
+
+    def submission(self, receipt: str) -> HandedIn | None:
+        """The submission that has this receipt."""
+        place = self.place.get(receipt)
+        return None if place is None else self.handed_in[place]
+
+    def verdict_on(self, made: HandedIn) -> Settled | None:
+        """The latest confirmation of that claim."""
+        return self.settled.get((made.receipt.snapshot, made.who))
+
+    def _take(self, entry: Entry) -> None:
+        super()._take(entry)
+        at_s = datetime.fromisoformat(entry.at).timestamp()
+        self.began_s = at_s if self.began_s is None else self.began_s
+        self.last_s = at_s
+        if entry.kind == "submission":
+            self._hand_in(entry, at_s)
+        elif entry.kind == "code":
+            self._commit(entry)
+        elif entry.kind == "finding":
+            self.posted.append(_posted(entry))
+        elif entry.kind == "confirmation":
+            settled = _settled(entry)
+            self.settled[settled.snapshot, settled.researcher] = settled
+        elif entry.kind == "spend":
+            self.by(entry.who).tally.add(entry.read(SpendBody))
+        elif entry.kind in {"researcher", "campaign"}:
+            self._happen(entry)
+        self.raised += [_raised(entry, flag) for _, flag in flags_in([entry])]
+
+    def _hand_in(self, entry: Entry, at_s: float) -> None:
+        receipt = entry.read(SubmissionBody).receipt
+        mine, place = self.by(entry.who), len(self.handed_in)
+        self.place[receipt.id] = place
+        mine.submissions.append(place)
+        self.handed_in.append(HandedIn(entry.seq, at_s, entry.who, receipt))
+        _step(self.levels, at_s, receipt.level_pgr)
+        _step(self.certified, at_s, receipt.certified_pgr)
+        _step(self.bits, at_s, receipt.released.bits)
+        if receipt.improved:
+            self.improved.append(place)
+            if mine.best is None or receipt.level_pgr > mine.best.level_pgr:
+                mine.best = receipt
+                _step(mine.stairs, at_s, receipt.level_pgr)
+
+    def _commit(self, entry: Entry) -> None:
+        mine, snapshot = self.by(entry.who), str(entry.body.get("snapshot"))
+        if snapshot not in mine.code:
+            mine.code.append(snapshot)
+
+    def _happen(self, entry: Entry) -> None:
+        body = entry.body
+        event = Happened(
+            entry.seq,
+            entry.at,
+            line(body.get("event", "")),
+            body.get("incarnation"),
+            line(body.get("detail") or "", 500),
+        )
+        if entry.kind == "campaign":
+            self.happened.append(event)
+            return
+        mine = self.by(entry.who)
+        mine.events.append(event)
+        mine.direction = block(body.get("direction") or "", 4_000) or mine.direction
+
+
+def _step(steps: Steps, at_s: float, value: float | None) -> None:
+    """Add a step where the value is another than before."""
+    if value is not None and (not steps or steps[-1][1] != value):
+        steps.append((at_s, value))
+
+
+def _settled(entry: Entry) -> Settled:
+    body = entry.read(ConfirmationBody)
+    flags = body.told_flags or tuple(body.record.get("flags", ()))
+    return Settled(
+        entry.seq,
+        entry.at,
+        body.snapshot,
+        body.researcher,
+        body.verdict,
+        shown_score.confirmed(body),
+        tuple(line(flag) for flag in flags),
+    )
+
+
+def _posted(entry: Entry) -> Posted:
+    """Its body is what a researcher wrote: whatever it holds is shown as text."""
+    body = entry.body
+    receipts = body.get("receipts")
+    return Posted(
+        entry.seq,
+        entry.at,
+        entry.who,
+        line(body.get("kind", "")),
+        line(body.get("title", "")),
+        line(body.get("family", "")),
+        tuple(line(r, 40) for r in receipts) if isinstance(receipts, list) else (),
+        _text(body.get("snapshot")),
+        _text(body.get("parent")),
+    )
+
+
+def _text(value: object) -> str | None:
+    return line(value, 80) if isinstance(value, str) else None
+
+
+def _raised(entry: Entry, flag: Flag) -> Raised:
+    plain = isinstance(flag.evidence, str) and not flag.uses_labels
+    return Raised(
+        entry.seq,
+        entry.at,
+        line(flag.detector),
+        line(flag.submitter),
+        tuple(line(r, 40) for r in flag.receipts),
+        block(flag.evidence, 2_000) if plain else WITHHELD,
+    )

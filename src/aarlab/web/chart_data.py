@@ -1,0 +1,115 @@
+"""The numbers of the live chart: what was reported when, to whom, and at what price. Times are
+seconds since the campaign's first entry."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from aarlab.diversity.entropy import MOST, grassberger_bits
+from aarlab.web.campaign_book import CampaignBook, HandedIn, Steps
+
+LANES = 24  # researchers with a lane of dots; more share the last
+DOTS = 600  # submissions that have a dot each; of more, those of one moment share a dot
+MOMENTS = 200  # of a lane, where dots are shared
+WINDOW, POINTS = 40, 60  # experiments of one entropy, and how many are drawn
+STEPS = 400  # most points of a line
+
+
+def chart(book: CampaignBook, ends_s: float, baselines: Sequence[tuple[str, float]]) -> dict:
+    """All that the chart shows, as plain JSON."""
+    began_s, last = book.began_s or 0.0, book.handed_in[-1] if book.handed_in else None
+    names = [name for name, mine in book.researchers.items() if mine.submissions]
+    return {
+        "began_s": round(began_s, 3),
+        "length_s": round(max(ends_s - began_s, 1.0), 3),
+        "kind": "reported",
+        "researchers": names[:LANES],
+        "more_researchers": max(0, len(names) - LANES),
+        "dots": _dots(book, names[:LANES], began_s, max(ends_s - began_s, 1.0)),
+        "staircases": [_line(book.researchers[name].stairs, began_s) for name in names[:LANES]],
+        "envelope": _line(book.levels, began_s),
+        "certified": _line(book.certified, began_s),
+        "lines": _lines(baselines),
+        "bits": _line(book.bits, began_s, last.at_s if last else None),
+        "cap_bits": book.released.cap_bits if book.released else None,
+        "entropy": _entropy(book, began_s),
+        "most_entropy": round(MOST, 3),
+        "improvements": _improvements(book, began_s),
+    }
+
+
+def _point(at_s: float, value: float) -> list[float]:
+    return [round(at_s, 1), round(value, 3)]
+
+
+def _line(steps: Steps, began_s: float, until_s: float | None = None) -> list[list[float]]:
+    """At most STEPS points of a line; the last one at `until_s`."""
+    every = -(-len(steps) // STEPS) or 1
+    kept = steps if every == 1 else [*steps[:-1:every], steps[-1]]
+    points = [_point(at_s - began_s, value) for at_s, value in kept]
+    return [*points, _point(until_s - began_s, steps[-1][1])] if steps and until_s else points
+
+
+def _improvements(book: CampaignBook, began_s: float) -> list[dict[str, Any]]:
+    """Each reported improvement, the latest STEPS."""
+    found = [book.handed_in[place] for place in book.improved[-STEPS:]]
+    return [
+        {
+            "at_s": round(m.at_s - began_s, 1),
+            "researcher": m.who,
+            "receipt": m.receipt.id,
+            "family": m.receipt.family.value,
+            "kind": "reported",
+            "pgr": round(m.receipt.level_pgr, 4),
+        }
+        for m in found
+    ]
+
+
+def _dots(
+    book: CampaignBook, names: Sequence[str], began_s: float, length_s: float
+) -> list[dict[str, Any]]:
+    """A dot for each submission, in its researcher's lane; or, of many, for those of one moment."""
+    lane = {name: number for number, name in enumerate(names)}
+    shown = [m for m in book.handed_in if m.who in lane]
+    if len(shown) <= DOTS:
+        return [_dot(m.at_s - began_s, lane[m.who], [m]) for m in shown]
+    together: dict[tuple[int, int], list[HandedIn]] = {}
+    for made in shown:
+        moment = int((made.at_s - began_s) / length_s * MOMENTS)
+        together.setdefault((moment, lane[made.who]), []).append(made)
+    return [_dot(group[0].at_s - began_s, row, group) for (_, row), group in together.items()]
+
+
+def _dot(at_s: float, row: int, made: Sequence[HandedIn]) -> dict[str, Any]:
+    return {
+        "at_s": round(at_s, 1),
+        "lane": row,
+        "submissions": len(made),
+        "improvements": sum(m.receipt.improved for m in made),
+        "receipt": next((m.receipt.id for m in made if m.receipt.improved), made[0].receipt.id),
+    }
+
+
+def _lines(baselines: Sequence[tuple[str, float]]) -> list[dict[str, Any]]:
+    """Naive, tuned naive and the best of all, where the report has them; and the ceiling."""
+    known = dict(baselines)
+    named = {n: known[n] for n in ("naive", "naive-tuned") if n in known}
+    best = max(known, key=lambda name: known[name], default=None)
+    if best is not None and best not in named:
+        named[f"best baseline: {best}"] = known[best]
+    lines = [{"name": n, "kind": "baseline", "pgr": value} for n, value in named.items()]
+    return [*lines, {"name": "ceiling", "kind": "ceiling", "pgr": 1.0}]
+
+
+def _entropy(book: CampaignBook, began_s: float) -> list[list[float]]:
+    """Bits over the families of the latest WINDOW experiments, at some moments."""
+    count = len(book.families)
+    if count < WINDOW:
+        return []
+    every = max(1, (count - WINDOW) // POINTS)
+    points = []
+    for end in range(WINDOW, count + 1, every):
+        counts = tuple(Counter(book.families[end - WINDOW : end]).values())
+        points.append(_point(book.handed_in[end - 1].at_s - began_s, grassberger_bits(counts)))
+    return points

@@ -1,0 +1,193 @@
+"""The pages "campaigns" and "campaign, live": what runs, what it has found, and what it costs."""
+
+import time
+from typing import Any
+
+from aarlab.core.amounts import amount, duration, size
+from aarlab.core.budget import Budget, Spent
+from aarlab.core.errors import AarError
+from aarlab.core.records import Released
+from aarlab.fleet.alarms import alarms, ended
+from aarlab.fleet.campaign_list import rows
+from aarlab.fleet.progress import Work
+from aarlab.fleet.state import FleetState, MemberState
+from aarlab.web import shown_score
+from aarlab.web.campaign_book import CampaignBook
+from aarlab.web.chart_data import chart
+from aarlab.web.open_campaigns import OpenCampaign, OpenCampaigns
+from aarlab.web.shown_text import line
+
+MOST_ALARMS = 20
+LARGE = 256 << 20  # bytes of a ledger that the first page does not read
+
+
+# --- campaigns ------------------------------------------------------------------------------------
+
+
+def campaigns_page(campaigns: OpenCampaigns) -> dict[str, Any]:
+    """Every campaign of the state folder, the latest first."""
+    return {
+        "title": "Campaigns",
+        "campaigns": [_campaign(campaigns, row) for row in rows(campaigns.folder)],
+    }
+
+
+def _campaign(campaigns: OpenCampaigns, row: dict[str, object]) -> dict[str, Any]:
+    name = str(row["name"])
+    found = {key: row[key] for key in ("researchers", "kind", "changed")}
+    found |= {
+        "name": line(name),
+        "state": line(row["state"]),
+        "problem": line(row["problem"] or ""),
+    }
+    return found | (_summary(campaigns.get(name)) if row["problem"] else {})
+
+
+def _summary(campaign: OpenCampaign) -> dict[str, Any]:
+    """What its ledger says in a few numbers; nothing where that cannot be read now."""
+    path = campaign.place.server.ledger
+    if not path.exists() or path.stat().st_size > LARGE:
+        return {}
+    try:
+        with campaign.book.reading() as book:
+            return {
+                "experiments": book.experiments,
+                "level": _level(book),
+                "confirmed": sum(s.verdict == "confirmed" for s in book.settled.values()),
+                "spent_usd": round(book.tally.spent.usd, 2),
+                "cost_unknown": list(book.tally.unknown),
+                "alarms": len(alarms(campaign.state(), book, time.time())),
+            }
+    except AarError as error:
+        return {"trouble": line(error)}
+
+
+# --- one campaign ---------------------------------------------------------------------------------
+
+
+def live_page(campaign: OpenCampaign) -> dict[str, Any]:
+    """A campaign as it is now; of one that is being set up, what is known already."""
+    if not campaign.has_ledger:
+        return {"title": campaign.name, "state": line(campaign.standing()), "ready": False}
+    state, settings, now = campaign.state(), campaign.settings(), time.time()
+    running = campaign.standing().startswith("running")
+    with campaign.book.reading() as book:
+        ends_s = now if running else book.last_s
+        return {
+            "title": campaign.name,
+            "ready": True,
+            "state": line(campaign.standing()),
+            "running": running,
+            "began_at": book.began_s,
+            "problem": line(settings.problem if settings else ""),
+            "student": line(settings.student if settings else ""),
+            "whose": line(settings.whose if settings else ""),
+            "headline": _headline(book, state, now),
+            "alarms": [line(words, 1_000) for words in alarms(state, book, now)[:MOST_ALARMS]],
+            "services": {line(k): line(v) for k, v in (state.services if state else {}).items()},
+            "researchers": _researchers(book, state, now),
+            "chart": chart(book, ends_s, [] if running else campaign.baselines()),
+        }
+
+
+def _headline(book: CampaignBook, state: FleetState | None, now: float) -> dict[str, Any]:
+    left = None if state is None or ended(state) else max(0.0, state.ends_at - now)
+    spent = state.spent if state else book.tally.spent
+    return {
+        "experiments": book.experiments,
+        "findings": book.findings,
+        "improvements": sum(work.improvements for work in book.by_name.values()),
+        "confirmed": sum(s.verdict == "confirmed" for s in book.settled.values()),
+        "verdicts": len(book.settled),
+        "level": _level(book),
+        "certified": shown_score.certified(book.handed_in[-1].receipt) if book.handed_in else None,
+        "released": released(book.released),
+        "left": None if left is None else duration(left),
+        "spent": amounts(spent, state.campaign_budget if state else Budget()),
+        "cost_unknown": list(book.tally.unknown),
+    }
+
+
+def _level(book: CampaignBook) -> dict[str, Any] | None:
+    """The label set's reported level, with the receipt that reported it."""
+    if not book.handed_in:
+        return None
+    last = book.handed_in[book.improved[-1] if book.improved else -1]
+    level = book.handed_in[-1].receipt.level_pgr
+    return shown_score.reported(last.receipt.model_copy(update={"level_pgr": level}))
+
+
+def released(found: Released | None) -> dict[str, Any] | None:
+    """Bits that answers have released about the labels, and the bound that follows."""
+    if found is None:
+        return None
+    return {
+        "bits": round(found.bits, 2),
+        "cap_bits": found.cap_bits,
+        "share_of_labels": round(found.share_of_labels, 4),
+        "bound": round(found.inflation_bound, 3),
+        "bound_pgr": found.inflation_bound_pgr and round(found.inflation_bound_pgr, 3),
+    }
+
+
+def amounts(spent: Spent, budget: Budget) -> list[dict[str, Any]]:
+    """Each kind of spending, its limit (None: it has none), and both as text."""
+    found = (
+        ("dollars", spent.usd, budget.usd, lambda v: f"${v:.2f}"),
+        ("tokens", float(spent.tokens), budget.tokens, lambda v: f"{amount(v)} tokens"),
+        ("hours", spent.wall_s / 3600, budget.hours, lambda v: f"{v:.2f} h"),
+        ("processor hours", spent.cpu_s / 3600, budget.cpu_hours, lambda v: f"{v:.2f} cpu-h"),
+    )
+    return [
+        {
+            "what": what,
+            "spent": round(used, 4),
+            "limit": limit,
+            "share": None if limit is None else round(min(1.0, used / limit), 4),
+            "words": say(used) + ("" if limit is None else f" of {say(limit)}"),
+        }
+        for what, used, limit, say in found
+    ]
+
+
+def _researchers(book: CampaignBook, state: FleetState | None, now: float) -> list[dict[str, Any]]:
+    members = {m.name: m for m in state.members} if state else {}
+    told = [name for name, mine in book.researchers.items() if mine.events or mine.submissions]
+    budget = state.researcher_budget if state else Budget()
+    return [
+        researcher(name, book, members.get(name), budget, now)
+        for name in dict.fromkeys([*members, *told])
+    ]
+
+
+def researcher(
+    name: str, book: CampaignBook, member: MemberState | None, budget: Budget, now: float
+) -> dict[str, Any]:
+    """One researcher in a row."""
+    work, best = book.by_name.get(name, Work()), book.by(name).best
+    spent = member.spent if member else book.by(name).tally.spent
+    found = {
+        "name": line(name),
+        "experiments": work.experiments,
+        "improvements": work.improvements,
+        "findings": work.findings,
+        "flags": work.flags,
+        "family": work.family,
+        "best": best and shown_score.reported(best),
+        "best_ago": work.best_at and duration(now - work.best_at),
+        "spent": amounts(spent, budget),
+        "state": member.state if member else "no supervisor has spoken",
+        "incarnation": member.incarnation if member else None,
+    }
+    return found | (_doing(member, now) if member else {})
+
+
+def _doing(member: MemberState, now: float) -> dict[str, Any]:
+    last = member.last_action_at
+    return {
+        "last_action": line(member.last_action),
+        "last_ago": None if last is None else duration(now - last),
+        "restarts": member.restarts,
+        "memory": size(member.memory_bytes),
+        "disk": size(member.disk_bytes),
+    }

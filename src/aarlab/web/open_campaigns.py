@@ -1,0 +1,154 @@
+"""The campaigns that the pages show: each folder is opened once, to be read, when it is first asked
+for. Nothing is written into it."""
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+from aarlab.core.errors import InvalidSubmission, Misconfigured
+from aarlab.core.layout import CampaignFolder, Home, ReportFolder
+from aarlab.core.snapshot import Files
+from aarlab.evaluation.ledger.blobs import read_blob
+from aarlab.evaluation.ledger.ledger import Ledger
+from aarlab.fleet.campaign import Campaign, load
+from aarlab.fleet.campaign_list import state_of
+from aarlab.fleet.state import FleetState, read_state
+from aarlab.web.campaign_book import CampaignBook
+
+Stamp = tuple[int, int]  # number of the ledger's last entry, and when the fleet's state was written
+
+
+class OpenCampaign:
+    """One campaign, as an onlooker reads it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.place = folder, CampaignFolder(folder)
+        self._ledger: Ledger | None = None
+        self._book: CampaignBook | None = None
+        self._opening = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def book(self) -> CampaignBook:
+        """What its ledger says.
+
+        Raises:
+            InvalidSubmission: there is no ledger yet (404).
+        """
+        with self._opening:
+            if self._book is None:
+                self._ledger = Ledger(_existing(self.place), read_only=True)
+                self._book = CampaignBook(self._ledger)
+            return self._book
+
+    @property
+    def has_ledger(self) -> bool:
+        """Whether anything was recorded yet."""
+        return self._book is not None or self.place.server.ledger.exists()
+
+    def body(self, seq: int) -> dict[str, Any]:
+        """The body of one entry, whole: a caller takes fields of it by name, and no others."""
+        assert self.book
+        assert self._ledger
+        return self._ledger.entries(after=seq - 1, limit=1)[0].body
+
+    def state(self) -> FleetState | None:
+        """What the supervisor said last; None where there was none, or its file is damaged."""
+        try:
+            return read_state(self.folder)
+        except Misconfigured:
+            return None
+
+    def settings(self) -> Campaign | None:
+        """As it was begun; None while it is being set up, or where its file is damaged."""
+        try:
+            return load(self.place.settings)
+        except Misconfigured:
+            return None
+
+    def standing(self) -> str:
+        """What it does now, as text."""
+        try:
+            return state_of(self.folder)
+        except Misconfigured as error:
+            return f"damaged: {error}"
+
+    def stamp(self) -> Stamp:
+        """What changes when there is something new to show."""
+        fleet = self.place.fleet
+        written = fleet.stat().st_mtime_ns if fleet.exists() else 0
+        if not self.has_ledger:
+            return 0, written
+        with self.book.reading() as book:
+            return book.seq, written
+
+    def code(self, snapshot: str) -> Files | None:
+        """The files of a snapshot that the ledger knows; None where they cannot be read."""
+        try:
+            return json.loads(read_blob(self.place.server.blobs, snapshot))
+        except (InvalidSubmission, Misconfigured, ValueError):
+            return None
+
+    def baselines(self) -> list[tuple[str, float]]:
+        """Name and PGR on feedback of each baseline, to two decimals, from the report; none before
+        there is one. The pages open no private folder."""
+        path = ReportFolder(self.place.report).record
+        try:
+            found = json.loads(path.read_bytes()).get("baselines", ())
+            return [(b["name"], round(b["feedback"]["pgr"]["estimate"], 2)) for b in found]
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return []
+
+    def close(self) -> None:
+        """Close its ledger."""
+        if self._ledger:
+            self._ledger.close()
+
+
+class OpenCampaigns:
+    """All campaigns of a state folder, by name."""
+
+    def __init__(self, home: Home) -> None:
+        self.folder = home.campaigns
+        self._open: dict[str, OpenCampaign] = {}
+        self._mutex = threading.Lock()
+
+    def names(self) -> list[str]:
+        """The campaigns that there are."""
+        return sorted(
+            p.name
+            for p in self.folder.glob("*")
+            if CampaignFolder(p).settings.exists() or CampaignFolder(p).lock.exists()
+        )
+
+    def get(self, name: str) -> OpenCampaign:
+        """The campaign of that name.
+
+        Raises:
+            InvalidSubmission: there is none (404).
+        """
+        if name not in self.names():
+            raise InvalidSubmission(
+                "There is no such campaign here. The first page lists those that there are.",
+                absent=True,
+            )
+        with self._mutex:
+            return self._open.setdefault(name, OpenCampaign(self.folder / name))
+
+    def close(self) -> None:
+        """Close every ledger."""
+        for campaign in self._open.values():
+            campaign.close()
+
+
+def _existing(place: CampaignFolder) -> Path:
+    if not place.server.ledger.exists():
+        raise InvalidSubmission(
+            "This campaign has no ledger yet: it is being set up. Load the page again later.",
+            absent=True,
+        )
+    return place.server.ledger

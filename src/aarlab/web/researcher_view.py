@@ -1,0 +1,99 @@
+"""The page of one researcher: its incarnations, what it spent, and its transcript."""
+
+import time
+from typing import Any
+
+from aarlab.core.budget import Budget
+from aarlab.core.errors import InvalidSubmission
+from aarlab.fleet.transcripts import lives
+from aarlab.web.board_view import row
+from aarlab.web.campaign_book import CampaignBook
+from aarlab.web.live_view import researcher
+from aarlab.web.open_campaigns import OpenCampaign
+from aarlab.web.page_query import PageQuery
+from aarlab.web.shown_text import line
+from aarlab.web.transcript_pages import TranscriptPages, folded
+
+LATEST = 20  # submissions and events
+KINDS = ("", "calls", "says", "thinks", "fails", "prints")
+
+
+def researcher_page(
+    campaign: OpenCampaign, name: str, query: PageQuery, pages: TranscriptPages
+) -> dict[str, Any]:
+    """One researcher of a campaign.
+
+    Raises:
+        InvalidSubmission: there is none of that name (404).
+    """
+    state = campaign.state()
+    member = next((m for m in state.members if m.name == name), None) if state else None
+    with campaign.book.reading() as book:
+        if member is None and name not in book.researchers:
+            raise InvalidSubmission(
+                f"There is no researcher '{line(name, 64)}' in this campaign. The live page lists "
+                "those that there are.",
+                absent=True,
+            )
+        budget = state.researcher_budget if state else Budget()
+        page = {
+            "title": line(name, 64),
+            "researcher": researcher(name, book, member, budget, time.time()),
+            "direction": book.by(name).direction or line(member.direction if member else "", 4_000),
+            "calls_by_model": _calls(book, name),
+            "cost_unknown": list(book.by(name).tally.unknown),
+            "events": [_event(e) for e in reversed(book.by(name).events[-LATEST:])],
+            "submissions": _latest(book, name),
+        }
+    return page | {"transcript": _transcript(campaign, name, query, pages)}
+
+
+def _calls(book: CampaignBook, name: str) -> list[dict[str, Any]]:
+    tally = book.by(name).tally
+    return [
+        {"model": line(model), "calls": n, "known_usd": round(tally.usd_by_model[model], 4)}
+        for model, n in sorted(tally.calls.items())
+    ]
+
+
+def _event(event: Any) -> dict[str, Any]:
+    return {"at": event.at, "event": event.event, "incarnation": event.incarnation}
+
+
+def _latest(book: CampaignBook, name: str) -> list[dict[str, Any]]:
+    places = book.by(name).submissions[-LATEST:]
+    return [row(book, book.handed_in[place]) for place in reversed(places)]
+
+
+def _transcript(
+    campaign: OpenCampaign, name: str, query: PageQuery, pages: TranscriptPages
+) -> dict[str, Any]:
+    """One page of the transcript of one incarnation; the latest if the address names none."""
+    root = campaign.place.transcripts
+    known = {p.name for p in root.iterdir() if p.is_dir()} if root.is_dir() else set()
+    found = lives(root / name) if name in known else {}
+    only = query.choice("only", KINDS)
+    empty = {"incarnations": sorted(found), "incarnation": None, "steps": [], "pager": None}
+    if not found:
+        return empty | {"only": only}
+    number = query.number("incarnation", max(found))
+    if number not in found:
+        raise InvalidSubmission(
+            f"This researcher has no incarnation {number}. It has: "
+            f"{', '.join(map(str, sorted(found)))}.",
+            absent=True,
+        )
+    wanted = query.number("page", 0) or None
+    steps, at, count, before = pages.page(found[number], wanted)
+    shown = folded(steps, before)
+    return {
+        "incarnations": sorted(found),
+        "incarnation": number,
+        "only": only,
+        "steps": [s for s in shown if not only or only in {s["kind"], *_kinds(s)}],
+        "pager": query.pager(at, count, before + len(steps)),
+    }
+
+
+def _kinds(step: dict[str, Any]) -> set[str]:
+    return {output["kind"] for output in step["outputs"]}

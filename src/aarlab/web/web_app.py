@@ -1,0 +1,179 @@
+"""The application: which address shows what, as a page, as JSON, and as a stream of events."""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from aarlab.core.errors import AarError
+from aarlab.core.http_errors import problem_of, status_of
+from aarlab.core.layout import Home
+from aarlab.web.board_view import board_page
+from aarlab.web.forum_view import forum_page
+from aarlab.web.integrity_view import integrity_page
+from aarlab.web.live_events import Watched, events, number_in
+from aarlab.web.live_view import campaigns_page, live_page
+from aarlab.web.open_campaigns import OpenCampaigns
+from aarlab.web.page_query import PageQuery
+from aarlab.web.receipt_view import receipt_page
+from aarlab.web.rendering import as_json, environment
+from aarlab.web.researcher_view import researcher_page
+from aarlab.web.transcript_pages import TranscriptPages
+
+Page = dict[str, Any]
+TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+KEPT = 128  # pages that are kept while nothing is new
+FRESH_S = 5  # for what changes with time alone, such as "3 m ago"
+OF_CAMPAIGN = ("live", "board", "forum", "integrity", "submission", "researcher")
+
+
+class Pages:
+    """Makes each page once, for all who ask for it while nothing is new."""
+
+    def __init__(self, home: Home) -> None:
+        self.campaigns = OpenCampaigns(home)
+        self.ending = False
+        self._templates = environment()
+        self._transcripts = TranscriptPages()
+        self._watched: dict[str, Watched] = {}
+        self._kept: OrderedDict[tuple[object, ...], Response] = OrderedDict()
+        self._making: dict[tuple[object, ...], threading.Lock] = {}
+        self._mutex = threading.Lock()
+
+    # --- pages ------------------------------------------------------------------------------------
+
+    def answer(self, request: Request, kind: str, json: bool) -> Response:
+        """The page of that kind that a request asks for. Runs in a thread of its own."""
+        form = "json" if json else "part" if "aar-part" in request.headers else "page"
+        name = request.path_params.get("campaign")
+        stamp = self.campaigns.get(name).stamp() if name else None
+        where = (form, request.url.path, request.url.query)
+        key = (*where, stamp, int(time.time() / FRESH_S))
+        with self._mutex:
+            making = self._making.setdefault(key, threading.Lock())
+        try:
+            with making:  # who asks for the same page waits for it
+                kept = self._kept.get(key)
+                if kept is None:
+                    kept = self._made(kind, form, request, self._page(kind, request))
+                    self._keep(key, kept)
+            return kept
+        finally:
+            with self._mutex:
+                self._making.pop(key, None)
+
+    def _keep(self, key: tuple[object, ...], made: Response) -> None:
+        with self._mutex:
+            self._kept[key] = made
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+
+    def _page(self, kind: str, request: Request) -> Page:
+        """The numbers of a page, and what its layout needs."""
+        asked, query = request.path_params, PageQuery(request.query_params)
+        if kind == "campaigns":
+            return campaigns_page(self.campaigns) | {"seq": None}
+        campaign = self.campaigns.get(asked["campaign"])
+        seq, _ = campaign.stamp()
+        makers: dict[str, Callable[[], Page]] = {
+            "live": lambda: live_page(campaign),
+            "board": lambda: board_page(campaign, query),
+            "forum": lambda: forum_page(campaign, query),
+            "integrity": lambda: integrity_page(campaign, query),
+            "submission": lambda: receipt_page(campaign, asked["receipt"]),
+            "researcher": lambda: researcher_page(campaign, asked["who"], query, self._transcripts),
+        }
+        return makers[kind]() | {"campaign": campaign.name, "seq": seq}
+
+    def _made(self, kind: str, form: str, request: Request, page: Page) -> Response:
+        if form == "json":
+            return Response(as_json(page), media_type="application/json")
+        query = request.url.query
+        given = {
+            "page": page,
+            "kind": kind,
+            "part_only": form == "part",
+            "json_address": f"{request.url.path}.json{'?' if query else ''}{query}",
+            "path": request.url.path,
+        }
+        template = self._templates.get_template(f"{kind}.html.jinja")
+        return Response(template.render(given), media_type="text/html; charset=utf-8")
+
+    # --- events, files, errors --------------------------------------------------------------------
+
+    async def stream(self, request: Request) -> Response:
+        """The events of one campaign."""
+        campaign = self.campaigns.get(request.path_params["campaign"])
+        watched = self._watched.setdefault(campaign.name, Watched(campaign))
+        last = number_in(request.headers.get("last-event-id"))
+        seen = number_in(request.query_params.get("after")) if last is None else last
+        return StreamingResponse(
+            events(watched, seen, lambda: self.ending), media_type="text/event-stream"
+        )
+
+    def refusal(self, request: Request, error: Exception) -> Response:
+        """One of our errors, or an address that is not there, as a page that says what to do."""
+        if isinstance(error, HTTPException):
+            status, words = error.status_code, "There is no such page. Go back to the first page."
+            body = {"error": words, "whose_move": "submitter"}
+        elif isinstance(error, AarError):
+            status, body = status_of(error), problem_of(error)
+        else:
+            status = 500
+            words = "This page failed, which is an error in aarlab. Its terminal says more."
+            body = {"error": words, "whose_move": "nobody"}
+        if request.url.path.endswith(".json"):
+            return Response(as_json(body), status, media_type="application/json")
+        page = {"title": "Not shown", "words": body["error"], "seq": None}
+        given = {"page": page, "kind": "refusal", "json_address": None, "path": request.url.path}
+        template = self._templates.get_template("refusal.html.jinja")
+        html = template.render(given | {"part_only": "aar-part" in request.headers})
+        return Response(html, status, media_type="text/html; charset=utf-8")
+
+    def close(self) -> None:
+        """End the streams, and close the ledgers."""
+        self.ending = True
+        self.campaigns.close()
+
+
+def application(pages: Pages) -> Starlette:
+    """The application, without its access control: see `access`."""
+    routes = [
+        Route("/", lambda _: RedirectResponse("/campaigns", 303)),
+        Route("/static/{name}", _static),
+        Route("/campaign/{campaign}/events", pages.stream),
+    ]
+    paths = {kind: f"/campaign/{{campaign}}/{kind}" for kind in OF_CAMPAIGN}
+    paths |= {
+        "submission": "/campaign/{campaign}/submission/{receipt}",
+        "researcher": "/campaign/{campaign}/researcher/{who}/steps",
+        "campaigns": "/campaigns",
+    }
+    for kind, path in paths.items():
+        for end, json in ((".json", True), ("", False)):
+            routes.append(Route(path + end, partial(_answered, pages, kind, json)))
+    errors = {kind: pages.refusal for kind in (AarError, HTTPException, Exception)}
+    return Starlette(routes=routes, exception_handlers=errors)
+
+
+def _answered(pages: Pages, kind: str, json: bool, request: Request) -> Response:
+    return pages.answer(request, kind, json)
+
+
+def _static(request: Request) -> Response:
+    """A file of the layout; there is a fixed set of them."""
+    name = request.path_params["name"]
+    folder = files("aarlab.web") / "static"
+    if name not in {found.name for found in folder.iterdir()} or Path(name).suffix not in TYPES:
+        raise HTTPException(404)
+    return Response((folder / name).read_bytes(), media_type=TYPES[Path(name).suffix])

@@ -1,0 +1,79 @@
+"""The server of the pages: on loopback alone, until it is stopped.
+
+`python -m aarlab.web.web_server --home DIR --begin-at PAGE --lifeline FD` serves beside a run, on a
+free port, and prints each login link.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import uvicorn
+
+from aarlab.core.http import configured, listen, serve
+from aarlab.core.layout import Home
+from aarlab.core.lifeline import end_when_cut
+from aarlab.web.access import Access, Sessions
+from aarlab.web.web_app import Pages, application
+
+KEEP_ALIVE_S = 75
+STOP_S = 2  # for answers that are under way when it is stopped
+
+
+class WebServer(uvicorn.Server):
+    """uvicorn, which ends the streams of events first when it is asked to stop."""
+
+    def __init__(self, config: uvicorn.Config, pages: Pages) -> None:
+        super().__init__(config)
+        self._pages = pages
+
+    async def shutdown(self, sockets: list | None = None) -> None:
+        self._pages.ending = True
+        await super().shutdown(sockets)
+
+
+def run(home: Home, port: int, say: Callable[[str], None], begin_at: str = "/") -> None:
+    """Serve until SIGINT or SIGTERM. `say` is given each login link, the first when requests are
+    taken; `begin_at`: the page that a link leads to.
+
+    Raises:
+        Misconfigured: the port is taken.
+    """
+    sockets = listen(port)
+    number = sockets[0].getsockname()[1]
+    pages = Pages(home)
+    sessions = Sessions(
+        lambda token: say(f"http://127.0.0.1:{number}/login?token={token}"), begin_at
+    )
+    app = Access(application(pages), sessions, number)
+    config = configured(app, keep_alive_s=KEEP_ALIVE_S, stop_s=STOP_S)
+
+    async def announce(_: str) -> None:
+        sessions.open_link()
+
+    try:
+        asyncio.run(serve(WebServer(config, pages), sockets, announce))
+    finally:
+        pages.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--home", type=Path, required=True, help="the state folder")
+    parser.add_argument("--begin-at", default="/", help="the page that a login link leads to")
+    parser.add_argument("--lifeline", type=int, help="a file descriptor: end when it does")
+    a = parser.parse_args()
+    if a.lifeline is not None:
+        end_when_cut(a.lifeline)
+    run(Home(a.home), 0, _print, a.begin_at)
+
+
+def _print(link: str) -> None:
+    sys.stdout.write(f"{link}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

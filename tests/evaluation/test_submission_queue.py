@@ -1,0 +1,95 @@
+"""Whoever submits is answered, whatever fails in the round that takes it up."""
+
+import asyncio
+
+import pytest
+
+from aarlab.evaluation.submission_queue import MOST, SubmissionQueue
+
+
+class Failing:
+    """An evaluator and its handlers, of which one step raises."""
+
+    def __init__(self, step: str) -> None:
+        self._step = step
+
+    def _reached(self, step: str) -> None:
+        if step == self._step:
+            raise ArithmeticError(step)
+
+    def pending(self, token, body):
+        self._reached("reading")
+
+    def submit_all(self, some, told):
+        self._reached("recording")
+        told(["no future" for _ in some])
+
+    def keep_if_due(self):
+        self._reached("keeping")
+
+
+@pytest.mark.parametrize("step", ["reading", "recording", "telling"])
+def test_each_that_waits_gets_the_error(step):
+    failing = Failing(step)
+
+    async def attempt():
+        queue = SubmissionQueue(failing, failing)
+        try:
+            async with asyncio.timeout(10):
+                return await asyncio.gather(
+                    *(queue.submit("token", b"{}") for _ in range(3)), return_exceptions=True
+                )
+        finally:
+            queue.close()
+
+    kind = AttributeError if step == "telling" else ArithmeticError
+    assert [type(error) for error in asyncio.run(attempt())] == [kind] * 3
+
+
+class Counting:
+    """An evaluator and its handlers, which answer each submission with its own body."""
+
+    def __init__(self):
+        self.rounds = []
+
+    def pending(self, token, body):
+        return body
+
+    def submit_all(self, some, told):
+        self.rounds.append(len(some))
+        told([Answered(body) for body in some])
+
+    def keep_if_due(self):
+        pass
+
+
+class Answered:
+    """A receipt that is there."""
+
+    def __init__(self, body):
+        self._body = body
+
+    def exception(self):
+        return None
+
+    def result(self):
+        return self
+
+    def model_dump_json(self):
+        return self._body.decode()
+
+
+def test_all_that_wait_are_answered_in_rounds_of_the_most_that_go_into_one():
+    counting, bodies = Counting(), [b"%d" % n for n in range(3 * MOST + 1)]
+
+    async def all_at_once():
+        queue = SubmissionQueue(counting, counting)
+        try:
+            async with asyncio.timeout(10):
+                return await asyncio.gather(*(queue.submit("token", body) for body in bodies))
+        finally:
+            queue.close()
+
+    assert asyncio.run(all_at_once()) == bodies
+    assert sum(counting.rounds) == len(bodies)
+    assert max(counting.rounds) <= MOST

@@ -1,0 +1,189 @@
+"""Gradings in real sandboxes: a score, a refusal, the author's fault, the machine's; never one in
+place of another."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from aarlab.core.errors import Misconfigured
+from aarlab.problems.folder.folder_problem import read_problem
+from aarlab.runs.grading import Fault, Grader, NotGraded, Refused, Scores, checked_scores
+from aarlab.runs.prepared import prepare, submission
+from aarlab.sandbox import Bubblewrap
+from tests.problems.folders_made import CONTRACT, GRADE, GUESS, PREPARE, write_problem
+
+pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]
+CHECK = """
+from aarlab.core.author import Invalid
+
+
+def check(submission):
+    if submission["feedback-0"] == 1:
+        raise Invalid("the first value is 1")
+"""
+
+
+def grader(tmp_path, **texts) -> Grader:
+    problem = read_problem(write_problem(tmp_path / "problem", **texts))
+    return Grader(problem, prepare(problem, 1, tmp_path / "made", Bubblewrap), Bubblewrap)
+
+
+def answers(tmp_path: Path, value=0.25, **changed) -> Path:
+    path = tmp_path / "answers.json"
+    path.write_text(json.dumps({f"feedback-{n}": value for n in range(8)} | changed))
+    return path
+
+
+def test_a_baseline_is_made_and_graded(tmp_path):
+    made = grader(tmp_path)
+    code = {"method.py": GUESS}
+    for split in ("feedback", "final"):
+        with submission(made.problem, made.prepared, code, split, 3, Bubblewrap) as given:
+            found = made.grade(given, split)
+        assert isinstance(found, Scores)
+        assert found.units == tuple(f"{split}-{n}" for n in range(8))
+        assert found.values_M["right"].tolist() == [0.5] * 8
+
+
+def test_data_are_made_once_for_a_seed_and_differ_between_seeds(tmp_path):
+    made = grader(tmp_path)
+    again = prepare(made.problem, 1, tmp_path / "made", Bubblewrap)
+    other = prepare(made.problem, 2, tmp_path / "made", Bubblewrap)
+    assert again == made.prepared
+    assert again.inputs("final").read_text() != other.inputs("final").read_text()
+    assert again.secret.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("raise KeyError('x')", r"grade.py, line 5: KeyError: 'x'"),
+        ("return None", "exactly the objectives"),
+        ("return {'right': {}}", "a value for each of the 8 units"),
+        ("return {'right': {i: float('nan') for i in submission}}", "NaN"),
+        ("return {'right': dict.fromkeys(submission, '1')}", "no finite number"),
+        ("return {'right': dict.fromkeys(submission, True)}", "no finite number"),
+        ("return {'right': {**dict.fromkeys(submission, 1), 'more': 1}}", "'more'"),
+        ("return {'right': {i: {1} for i in submission}}", "line|TypeError"),
+        ("import sys; sys.exit(3)", "status 3"),
+        ("import os; os._exit(0)", "grade.py"),
+        ("from aarlab.core.author import Invalid; raise Invalid(secret)", "Invalid is for check"),
+        ("open('/out/result.json', 'w').write('{') and __import__('os')._exit(0)", "grade.py"),
+        ("__import__('os').symlink('/secret/even.json', '/out/result.json')", "exactly|grade.py"),
+    ],
+)
+def test_what_a_grader_does_wrong_is_its_authors_fault(tmp_path, body, words):
+    text = f"import json\n\n\ndef grade(submission, secret, trial):\n    {body}\n"
+    found = grader(tmp_path, grade=text).grade(answers(tmp_path), "feedback")
+    assert isinstance(found, Fault), found
+    import re
+
+    assert re.search(words, found.words), found.words
+
+
+@pytest.mark.parametrize("body", ["while True: pass", "import time; time.sleep(60)"])
+def test_a_grader_that_never_ends_is_ended(tmp_path, body):
+    text = f"def grade(submission, secret, trial):\n    {body}\n"
+    made = grader(tmp_path, grade=text, contract=CONTRACT.replace("wall_s: 20", "wall_s: 2"))
+    found = made.grade(answers(tmp_path), "feedback")
+    # on a busy machine the time may be the machine's: that is no score either
+    assert isinstance(found, Fault | NotGraded)
+    assert "2 s" in found.words
+
+
+def test_a_grader_may_print_and_fork_and_still_grades(tmp_path):
+    noisy = GRADE.replace(
+        "    even =",
+        "    print('x' * 3_000_000)\n"
+        "    import os, time\n"
+        "    if os.fork() == 0:\n"
+        "        time.sleep(60)\n"
+        "    even =",
+    )
+    found = grader(tmp_path, grade=noisy).grade(answers(tmp_path), "feedback")
+    assert isinstance(found, Scores)
+
+
+def test_memory_and_disk_are_limited(tmp_path):
+    for body in ("x = bytearray(3 << 30)", "open('/out/big', 'wb').write(bytes(400 << 20))"):
+        folder = tmp_path / str(len(body))
+        folder.mkdir()
+        text = f"def grade(submission, secret, trial):\n    {body}\n"
+        found = grader(folder, grade=text).grade(answers(folder), "feedback")
+        assert isinstance(found, Fault | NotGraded), found
+
+
+def test_check_refuses_in_its_own_words_and_sees_no_secret(tmp_path):
+    made = grader(tmp_path, grade=GRADE + CHECK)
+    assert made.grade(answers(tmp_path, **{"feedback-0": 1}), "feedback") == Refused(
+        "the first value is 1"
+    )
+    assert isinstance(made.grade(answers(tmp_path), "feedback"), Scores)
+    spying = CHECK.replace(
+        '    if submission["feedback-0"] == 1:\n',
+        "    import os\n    if not os.path.exists('/secret'):\n",
+    ).replace("the first value is 1", "there is no secret here")
+    (tmp_path / "spy").mkdir()
+    found = grader(tmp_path / "spy", grade=GRADE + spying).grade(answers(tmp_path), "feedback")
+    assert found == Refused("there is no secret here")
+
+
+def test_hostile_submissions_are_refused_and_never_a_fault(tmp_path):
+    made = grader(tmp_path)
+    secret = made.prepared.secrets("feedback") / "even.json"
+    link, pipe, folder = tmp_path / "link", tmp_path / "pipe", tmp_path / "folder"
+    link.symlink_to(secret)
+    os.mkfifo(pipe)
+    folder.mkdir()
+    for path in (link, pipe, folder, tmp_path / "nothing"):
+        assert isinstance(made.grade(path, "feedback"), Refused), path
+    for text in ("", "{", "[]", "{}", '{"feedback-0": 1e999}', "[" * 10_000, "\x00" * 9):
+        path = tmp_path / "text.json"
+        path.write_text(text)
+        assert isinstance(made.grade(path, "feedback"), Refused), text
+    for value in (2.0, -1, None, "1", True, [0.5]):
+        assert isinstance(made.grade(answers(tmp_path, value), "feedback"), Refused), value
+
+
+def test_an_artifact_is_copied_without_links(tmp_path):
+    contract = CONTRACT.replace(
+        "{kind: predictions, values: probability}", "{kind: artifact, max_bytes: 1000}"
+    )
+    grade = GRADE.replace("submission[i]", "len((submission / 'a').read_text())")
+    made = grader(tmp_path, contract=contract, grade=grade)
+    good, bad, large = (tmp_path / name for name in ("good", "bad", "large"))
+    for folder in (good, bad, large):
+        folder.mkdir()
+    (good / "a").write_text("1")
+    (bad / "a").symlink_to(made.prepared.secrets("feedback") / "even.json")
+    (large / "a").write_text("1" * 1001)
+    assert isinstance(made.grade(good, "feedback"), Scores)
+    assert "regular file" in made.grade(bad, "feedback").words
+    assert "1,000" in made.grade(large, "feedback").words
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("(secret / split /", "0 and (secret / split /", "units.json"),
+        ('f"{split}-{n}"', 'f"{n}"', "unit or a cluster of feedback and of final"),
+        (
+            "def prepare(seed, public, sealed, secret):\n",
+            "def prepare(seed, public, sealed, secret):\n    1 / 0\n",
+            "division by zero",
+        ),
+        ('folder / f"{split}.jsonl"', 'folder / "items.jsonl"', "feedback.jsonl"),
+    ],
+)
+def test_what_prepare_leaves_out_is_said(tmp_path, old, new, words):
+    assert old in PREPARE
+    with pytest.raises(Misconfigured, match=words):
+        grader(tmp_path, prepare=PREPARE.replace(old, new))
+    assert not [p for p in (tmp_path / "made").iterdir() if p.name.startswith(".partial")]
+
+
+def test_scores_are_in_the_order_of_the_units():
+    found = checked_scores({"a": {"y": 2, "x": 1.5}}, ["a"], {"x": "", "y": ""})
+    assert found["a"].tolist() == [1.5, 2.0]

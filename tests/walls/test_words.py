@@ -1,0 +1,85 @@
+"""Docstrings, messages, help texts and prompts use the field's terms: no metaphors, no archaic
+turns."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "src" / "aarlab"
+CHECKED = (  # add a room once it is plain
+    *("models", "methods", "problems", "testbeds", "runs", "bench", "sandbox", "researchers"),
+    *("redteam", "diversity", "report", "cli", "fleet", "core", "gateway"),
+    *("lab", "evaluation", "web"),
+)
+BANNED = {  # pattern -> what to write
+    r"favour(?!ab)\w*": "zero-shot logit",
+    r"rulers?(?!\.json)": "anchors",
+    r"doors?|desks?": "socket, operation",
+    r"decks?": "item batch",
+    r"tills?|shel(f|ves)|trunks?": "spend journal, cache, base model",
+    r"told|tells?(?! apart)": "reported, says, gives",
+    r"(?<!half-)li(fe|ves)(?! cycle)": "incarnation",
+    r"anew|hitherto|thereby|thereof|lest|whence": "again; or leave it out",
+    r"ours": "aarlab's, internal",
+    r"tak(es?|en|ing) up|took up": "read, resume",
+    r"last words|in words": "last output, as text",
+    r"mend(s|ed|ing)?": "fix",
+    r"(next|another) yes|a yes": "improvement",
+    r"hangs? together": "are dependent",
+    r"in earnest|of late|for good": "real, recently, permanently",
+    r"com(es?|ing) about|came about": "happens",
+    r"go(es)? on from": "resumes",
+}
+PENDING = {
+    *("worker_process.py", "critic.py", "bounded_listener.py", "measure.py"),
+    "refusals.py",  # "a bug of ours" is the value of a field
+}
+SQL = re.compile(r"\s*(CREATE|SELECT|INSERT|DELETE|UPDATE|FROM)\b")  # names on disk stay
+WORDS = re.compile(rf"(?<![\w./`-])({'|'.join(BANNED)})(?![\w-])(?!\.\w)", re.IGNORECASE)
+
+
+def texts(path: Path) -> Iterator[tuple[int, str]]:
+    """(line, text) of all that a reader sees: whole files, or a module's docstrings and
+    sentences."""
+    if path.suffix != ".py":
+        yield 1, path.read_text()
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        text = node.value if isinstance(node, ast.Constant) else None
+        if isinstance(text, str) and " " in text and not SQL.match(text):
+            yield node.lineno, text
+
+
+def banned(path: Path) -> list[str]:
+    return [
+        f"{path.name}:{line}: {found[0]}"
+        for line, text in texts(path)
+        for found in WORDS.finditer(text)
+    ]
+
+
+@pytest.mark.parametrize("room", CHECKED)
+def test_a_room_is_written_in_plain_words(room):
+    files = [p for p in sorted((PACKAGE / room).rglob("*")) if p.suffix in {".py", ".md", ".jinja"}]
+    assert files
+    assert [hit for path in files if path.name not in PENDING for hit in banned(path)] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "hits"),
+    [
+        ("a.py", '"""A deck is told anew."""', 3),
+        ("a.py", "raise ValueError(f'{path} is damaged: mend it')", 1),
+        ("a.py", "deck = told(favour)  # the door", 0),
+        ("a.py", "'deck'", 0),
+        ("a.py", "'SELECT life FROM files'", 0),
+        ("a.md", "The next yes to you costs 2 bits.", 1),
+        ("a.md", "private/ruler.json, favourable, --door", 0),
+    ],
+)
+def test_the_word_test_can_fail(tmp_path, name, text, hits):
+    (tmp_path / name).write_text(text)
+    assert len(banned(tmp_path / name)) == hits

@@ -1,0 +1,159 @@
+"""Whatever researchers write stays text on every page: nothing of it is markup, a link or a script,
+nothing turns the direction of what is beside it, and what is cut is said to be."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from aarlab.web.shown_text import BLOCK, BLOCK_LINE, LINE, block, code, line
+from tests.fleet.fleets import fleet, member
+from tests.web.scenes import addresses, ledger_of, small, with_code
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "</script><script src=//evil.example/x.js></script>",
+    "<img src=x onerror=alert(1)>",
+    "<svg onload=alert(1)><a href='javascript:alert(1)'>x</a></svg>",
+    "javascript:alert(1)",
+    "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>",
+    '" onmouseover="alert(1)" x="',
+    "' style='position:fixed' '",
+    "<meta http-equiv=refresh content='0;url=//evil.example'>",
+    "<style>*{display:none}</style></title></textarea></pre></main>",
+    "{{ 7 * 7 }}{% raw %}",
+    "<div hx-get=/x hx-trigger=load>",
+    "[l](http://evil.example)",
+    "\x1b]8;;http://evil.example\x07link\x1b]8;;\x07",
+    "\u202e\u2066evil\u2069 \u200b\u00ad",
+    "half \ud83d of a character",
+    "nul \x00 and bell \x07",
+    "line\u2028separator",
+)
+LONG = "x" * 1_000_000
+ALLOWED = re.compile(r"/|\?|#")
+DECEIVING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff]"
+)
+
+
+class Tags(HTMLParser):
+    """Elements, attributes and addresses of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.names: set[str] = set()
+        self.links: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.names |= {name for name, _ in attrs}
+        self.links |= {value for name, value in attrs if name in ("href", "src", "action")}
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory):
+    return _shown(tmp_path_factory.mktemp("quiet"), "words")
+
+
+def _shown(home, words: str) -> dict[str, str]:
+    """Every page of a campaign in which everybody writes `words` wherever anybody can."""
+    browser = small(home)
+    with_code(home, "researcher-1", "a = 1\n", f"a = 1\n{_no_surrogate(words)}\n")
+    ledger = ledger_of(home)
+    body = {"kind": words, "title": words, "text": words, "family": words, "snapshot": words}
+    ledger.append(
+        "finding", "researcher-1", body | {"receipts": [words, "r-000001"], "parent": words}
+    )
+    flag = {"detector": words, "submitter": words, "receipts": [words], "uses_labels": False}
+    ledger.append("flag", "evaluator", flag | {"evidence": _no_surrogate(words)} | _plain(flag))
+    event = {"event": words, "detail": words, "direction": words}
+    ledger.append("researcher", "researcher-1", event)
+    text = _no_surrogate(words)
+    ledger.append("campaign", "operator", {"event": text[:200], "detail": text[:200_000]})
+    ledger.close()
+    fleet(
+        member("researcher-1", last_action=text, direction=text),
+        alarms=(text,),
+        services={text[:50]: text},
+    ).write(home / "campaigns" / "small")
+    transcripts = home / "campaigns" / "small" / "transcripts" / "researcher-1"
+    transcripts.mkdir(parents=True)
+    call = {"type": "tool_use", "name": words, "input": {"command": words}}
+    rows = [
+        {"type": "assistant", "message": {"content": [{"type": "text", "text": words}, call]}},
+        {"type": "user", "message": {"content": [{"type": "tool_result", "content": words}]}},
+    ]
+    lines = [json.dumps(row) for row in rows]
+    (transcripts / "1.jsonl").write_text("\n".join([*lines, text, ""]))
+    found = {path: browser.get(path) for path in addresses(browser, "small")}
+    assert {answer.status_code for answer in found.values()} == {200}
+    return {path: answer.text for path, answer in found.items()}
+
+
+def _no_surrogate(words: str) -> str:
+    return words.encode(errors="replace").decode()
+
+
+def _plain(flag: dict) -> dict:
+    """Strict records take no half of a character."""
+    return {
+        name: _no_surrogate(value) if isinstance(value, str) else [_no_surrogate(v) for v in value]
+        for name, value in flag.items()
+        if isinstance(value, str | list)
+    }
+
+
+@pytest.mark.parametrize("words", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_text_is_text_on_every_page(tmp_path, quiet, words):
+    usual = Tags("".join(text for path, text in quiet.items() if ".json" not in path))
+    for path, text in _shown(tmp_path, words).items():
+        assert not DECEIVING.search(text), path
+        if ".json" in path:
+            json.loads(text)
+            continue
+        found = Tags(text)
+        assert found.tags <= usual.tags, path
+        assert found.names <= usual.names, path
+        assert all(ALLOWED.match(link) and not link.startswith("//") for link in found.links)
+
+
+def test_words_that_look_like_markup_are_readable(tmp_path):
+    pages = _shown(tmp_path, HOSTILE[0])
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in pages["/campaign/small/forum"]
+
+
+def test_long_text_is_cut_and_said_to_be(tmp_path):
+    pages = _shown(tmp_path, LONG)
+    for path, text in pages.items():
+        assert len(text) < 300_000, path
+    for page in ("forum", "live", "integrity", "researcher/researcher-1/steps"):
+        assert re.search(r"cut: [\d,]+ more characters", pages[f"/campaign/small/{page}"]), page
+
+
+# --- the functions --------------------------------------------------------------------------------
+
+
+def test_a_line_is_one_line_of_a_length_and_says_what_is_cut():
+    assert line("a\nb\tc  d") == "a b c d"
+    assert line("x" * LINE) == "x" * LINE
+    assert line("x" * (LINE + 7)) == "x" * LINE + " … cut: 7 more characters"
+    assert line(LONG).startswith("x" * LINE + " … cut: ")
+    assert len(line(LONG)) < LINE + 50
+
+
+def test_a_block_keeps_lines_and_cuts_long_ones():
+    assert block("a\n\nb") == "a\n\nb"
+    assert block("y" * (BLOCK_LINE + 3) + "\nz") == (
+        "y" * BLOCK_LINE + " … cut: 3 more characters\nz"
+    )
+    assert block("a\n" * BLOCK).endswith(f" … cut: {BLOCK:,} more characters")
+
+
+def test_code_names_what_cannot_be_seen_and_keeps_tabs():
+    assert code("if x:\n\treturn '\u202e'") == "if x:\n\treturn '<U+202E>'"
+    assert code("a\r\nb") == "a<U+000D>\nb"
+    assert "\x1b" not in code("\x1b[31m")
