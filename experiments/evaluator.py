@@ -20,7 +20,7 @@ from aarlab.core.records import Family
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.receipts import Pending
 from aarlab.evaluation.scoring.grade import grade
-from aarlab.evaluation.scoring.packed import question_of
+from aarlab.evaluation.scoring.packed import Packed
 
 ITEMS, REPEATS = 2_004, 30
 HISTORIES, BATCH, BATCHES, SUSTAINED_ITEMS = (0, 2_000, 5_000), 16, 50, 1_263
@@ -83,8 +83,8 @@ def _pending(
 ) -> Pending:
     """A bundle that was read: what `submit` hands to the group."""
     answers_SM = rng.random((len(code["seeds"]), SUSTAINED_ITEMS)) < sure_M
-    key = question_of("feedback", answers_SM)
-    return Pending("a", code["snapshot"], Family.OTHER, tuple(code["seeds"]), answers_SM, key)
+    packed = Packed("feedback", tuple(code["seeds"]), answers_SM)
+    return Pending("a", code["snapshot"], Family.OTHER, packed)
 
 
 def main() -> None:

@@ -3,9 +3,14 @@
 import numpy as np
 import pytest
 
-from aarlab.bench.graded_files import _gate
-from aarlab.bench.unit_scores import Measured, Scale, seed_spread, trial_spread, unit_scores
 from aarlab.core.objectives import End, Objective
+from aarlab.evaluation.scoring.unit_scores import (
+    Measured,
+    Scale,
+    seed_spread,
+    trial_spread,
+    unit_scores,
+)
 from aarlab.problems.folder.folder_problem import Contract, Submission
 
 FAR = Objective(
@@ -45,7 +50,7 @@ def floor():
 
 
 def test_the_floor_is_zero_and_the_ceiling_is_one(floor):
-    scale = Scale(CONTRACT, UNITS, {"none": floor})
+    scale = Scale(*CONTRACT.aims, UNITS, {"none": floor})
     assert scale.normalised(floor, FAR).estimate == pytest.approx(0)
     best = measured(np.full((1, 1, 200), 1.0), np.ones((1, 1, 200)))
     assert scale.normalised(best, FAR).estimate == pytest.approx(1)
@@ -55,7 +60,7 @@ def test_the_floor_is_zero_and_the_ceiling_is_one(floor):
 
 def test_a_level_is_in_the_objectives_own_unit_with_students_interval(floor):
     values = np.random.default_rng(1).uniform(0, 10, 200)
-    found = Scale(CONTRACT, UNITS, {"none": floor}).level(
+    found = Scale(*CONTRACT.aims, UNITS, {"none": floor}).level(
         measured(values[None, None], np.ones((1, 1, 200))), FAR
     )
     half = 1.972 * values.std(ddof=1) / 200**0.5
@@ -69,7 +74,7 @@ def test_clusters_are_what_is_counted(floor):
     together = {f"u{n}": f"c{n // 4}" for n in range(200)}
     one = measured(values, np.ones((1, 1, 200)))
     alone, four = (
-        Scale(CONTRACT, u, {"none": floor}).unit_error(one, FAR) for u in (UNITS, together)
+        Scale(*CONTRACT.aims, u, {"none": floor}).unit_error(one, FAR) for u in (UNITS, together)
     )
     assert four / alone == pytest.approx(2, rel=0.02)
 
@@ -96,8 +101,8 @@ def test_a_gate_holds_if_the_whole_interval_is_within_its_margin(right, verdict)
     rng = np.random.default_rng(4)
     half = measured(np.full((1, 1, 200), 5.0), (rng.random((1, 1, 200)) < 0.5).astype(float))
     one = measured(np.full((1, 1, 200), 5.0), (rng.random((1, 1, 200)) < right).astype(float))
-    scale = Scale(CONTRACT, UNITS, {"none": half})
-    gate = _gate(one, NEAR, scale)
+    scale = Scale(*CONTRACT.aims, UNITS, {"none": half})
+    gate = scale.gate(one, NEAR)
     assert gate.verdict == verdict
     worse = half.scores["near"].mean() - one.scores["near"].mean()
     assert gate.worse.estimate == pytest.approx(worse)

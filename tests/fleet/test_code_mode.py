@@ -21,7 +21,7 @@ from aarlab.evaluation.code_requests import CODE_ONLY, MOST_WAITING, Requests
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.ledger.ledger import Ledger
 from aarlab.fleet.campaign import Campaign
-from aarlab.fleet.code_mode import CodeWorker, outcome_of
+from aarlab.fleet.code_mode import CodeWorker, EngineRuns, outcome_of
 from aarlab.fleet.enrol import enrol
 from aarlab.fleet.evaluator_process import EvaluatorProcess
 from aarlab.fleet.incarnation import what_it_sees
@@ -242,7 +242,7 @@ def test_a_testbed_without_its_files_is_the_operators_to_mend(bed):
 
 def test_predictions_are_refused_and_code_is_run_and_graded(lab, engines):
     process, ann = lab
-    worker = CodeWorker(process, *engines, at_once=2)
+    worker = CodeWorker(process, EngineRuns(*engines), at_once=2)
     code = ann("commit_code", files={METHOD_FILE: source_of("naive")}, family="other")
     sent = {str(s): "01" * 150 for s in code["seeds"]}
     with pytest.raises(InvalidSubmission, match=r"code only: call submit_code\(snapshot, family\)"):
@@ -286,7 +286,9 @@ PRINT = "import json\n\ndef run(task, seed):\n    print(task.test.ids, task.test
 )
 def test_what_a_failing_method_printed_does_not_come_through(lab, engines, bed, end, failure):
     process, ann = lab
-    found = settled(CodeWorker(process, *engines, at_once=2), ann, hand_in(ann, PRINT + end))
+    found = settled(
+        CodeWorker(process, EngineRuns(*engines), at_once=2), ann, hand_in(ann, PRINT + end)
+    )
     assert (found["state"], found["failure"], found["receipt"]) == ("failed", failure, None)
     assert not [needle for needle in needles(bed) if needle in json.dumps(found)]
     ledger = process.call("ledger_summary")
@@ -449,7 +451,7 @@ def test_killed_server_and_new_worker_resume(bed, tmp_path, short, engines):
         )
         ann = tools_of(socket, token := process.call("issue_token", {"name": "ann"})["token"])
         ticket = hand_in(ann, source)
-        worker = CodeWorker(process, *engines, at_once=2)
+        worker = CodeWorker(process, EngineRuns(*engines), at_once=2)
         worker.step()
         os.kill(
             json.loads((campaign / "server" / "address.json").read_text())["pid"], signal.SIGKILL
@@ -462,7 +464,9 @@ def test_killed_server_and_new_worker_resume(bed, tmp_path, short, engines):
             )
         for engine in engines:
             engine.make_sandbox = None  # whatever would be run anew would fail: the cache has it
-        done = settled(CodeWorker(process, *engines, at_once=2), tools_of(socket, token), ticket)
+        done = settled(
+            CodeWorker(process, EngineRuns(*engines), at_once=2), tools_of(socket, token), ticket
+        )
         assert done["state"] == "done"
         assert process.call("operator_campaign")["submissions"] == 1
 
@@ -470,7 +474,7 @@ def test_killed_server_and_new_worker_resume(bed, tmp_path, short, engines):
 def test_a_reply_that_is_lost_is_asked_for_again(lab, engines):
     process, ann = lab
     flaky = Killed(process, "settle_request")
-    worker = CodeWorker(flaky, *engines, at_once=1)
+    worker = CodeWorker(flaky, EngineRuns(*engines), at_once=1)
     ticket = hand_in(ann, source_of("zero-shot"))
     done = settled(worker, ann, ticket)
     worker.finish()

@@ -14,7 +14,7 @@ from aarlab.core.budget import Budget
 from aarlab.core.errors import Misconfigured, Transient
 from aarlab.fleet import outbox, pulse, supervisor, transcripts
 from aarlab.fleet.charging import RETRY_S
-from aarlab.fleet.code_mode import CodeWorker
+from aarlab.fleet.code_mode import CodeWorker, EngineRuns
 from aarlab.fleet.state import FleetState, read_state
 from aarlab.fleet.transcripts import Parser, last_action
 from aarlab.gateway import call_health
@@ -354,7 +354,7 @@ def test_code_waits_while_the_disk_is_full():
             assert operation == "download_code", "nothing is handed back"
             return {"files": {}}
 
-    worker = CodeWorker(Server(), Full(), Full(), at_once=1)
+    worker = CodeWorker(Server(), EngineRuns(Full(), Full()), at_once=1)
     worker.step()
     Full.pool.shutdown()
     with pytest.raises(Transient, match="t-1 could not be run now .*No space left"):

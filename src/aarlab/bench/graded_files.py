@@ -1,34 +1,29 @@
 """Submissions to a problem in a folder, graded by its operator: levels, normalised and combined
 scores, and gates."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from aarlab.bench.problem_admission import SEEDS
 from aarlab.bench.problem_card import measure_words
-from aarlab.bench.trial_submissions import remedied
-from aarlab.bench.unit_scores import (
-    Measured,
-    NoScore,
-    Scale,
-    grade_trials,
-    measure_baseline,
-    measure_code,
-)
-from aarlab.core.errors import Misconfigured, Transient
 from aarlab.core.layout import PreparedFolder
-from aarlab.core.objectives import Objective
 from aarlab.core.printable import one_line
 from aarlab.core.records import Measure
+from aarlab.evaluation.scoring.unit_scores import Gate, Measured, Scale
 from aarlab.problems.folder.folder_problem import Contract, FolderProblem
 from aarlab.runs.grading import Fault, Grader, NotGraded, Refused, read_units
+from aarlab.runs.trial_scores import (
+    SEEDS,
+    NoScore,
+    Say,
+    grade_trials,
+    measure_code,
+    measured_baselines,
+)
 from aarlab.sandbox.sandbox import MakeSandbox
 
 CODE = ".py"  # a file with `submit`, as a baseline has it
@@ -38,17 +33,6 @@ WHOSE = {
     Fault: "fault of the problem's author",
     NotGraded: "no result, the machine ended it",
 }
-
-
-@dataclass(frozen=True)
-class Gate:
-    """How a submission stands to a gate: `worse`, by how much it is worse than the floor, in the
-    objective's own unit, with its interval. `verdict`: holds if all of the interval is within the
-    margin, broken if none of it is."""
-
-    worse: Measure
-    margin: float
-    verdict: Literal["holds", "not shown", "broken"]
 
 
 @dataclass(frozen=True)
@@ -69,7 +53,7 @@ def grade_files(
     files: Sequence[Path],
     split: str,
     make_sandbox: MakeSandbox,
-    say: Callable[[str, int, int], None],
+    say: Say,
 ) -> list[GradedFile]:
     """Every file graded, one with code after it was run on three seeds; floors and ceilings that
     are baselines are measured first.
@@ -79,18 +63,8 @@ def grade_files(
         Transient: the machine ended a run of one.
     """
     grader = Grader(problem, prepared, make_sandbox)
-    ends = {e.baseline for o in problem.contract.objectives for e in (o.floor, o.ceiling)}
-    names = [name for name in problem.contract.baselines if name in ends]
-    baselines = {}
-    for number, name in enumerate(names):
-        say("floors and ceilings", number, len(names))
-        found = measure_baseline(grader, name, split, SEEDS, make_sandbox)
-        if isinstance(found, NotGraded):
-            raise Transient(remedied(problem, found))
-        if not isinstance(found, Measured):
-            raise Misconfigured(remedied(problem, found))
-        baselines[name] = found
-    scale, rows = Scale(problem.contract, read_units(prepared, split), baselines), []
+    baselines = measured_baselines(grader, problem.contract.ends, split, make_sandbox, say)
+    scale, rows = Scale(*problem.contract.aims, read_units(prepared, split), baselines), []
     for number, file in enumerate(files):
         say("submissions", number, len(files))
         outcome = (
@@ -99,34 +73,21 @@ def grade_files(
             else grade_trials(grader, file, split)
         )
         rows.append(
-            _graded(str(file), outcome, scale)
+            _graded(str(file), outcome, scale, problem.contract)
             if isinstance(outcome, Measured)
             else GradedFile(str(file), no_score=outcome)
         )
     return rows
 
 
-def _graded(name: str, measured: Measured, scale: Scale) -> GradedFile:
-    contract = scale.contract
+def _graded(name: str, measured: Measured, scale: Scale, contract: Contract) -> GradedFile:
     return GradedFile(
         name=name,
         levels={o.name: scale.level(measured, o) for o in contract.objectives},
         normalised={o.name: scale.normalised(measured, o) for o in contract.objectives},
         combined=scale.combined(measured),
-        gates={o.name: _gate(measured, o, scale) for o in contract.gates},
+        gates={o.name: scale.gate(measured, o) for o in contract.gates},
     )
-
-
-def _gate(measured: Measured, objective: Objective, scale: Scale) -> Gate:
-    """Whether a submission is not worse than the floor by more than the margin, paired by unit."""
-    above, width = scale.above_floor(measured, objective)[0], np.ptp(objective.range)
-    margin = objective.margin or 0.0
-    ends = (-width * above.upper, -width * above.lower)
-    verdict = "holds" if ends[1] <= margin else "broken" if ends[0] > margin else "not shown"
-    worse = above.model_copy(
-        update={"estimate": float(-width * above.estimate), "lower": ends[0], "upper": ends[1]}
-    )
-    return Gate(worse, margin, verdict)
 
 
 def print_graded(contract: Contract, rows: Sequence[GradedFile], console: Console) -> None:

@@ -3,7 +3,7 @@ tried with submissions that do nothing and with some that are made to break a gr
 the problem's card."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -20,32 +20,30 @@ from aarlab.bench.problem_card import (
     Tried,
     as_split,
 )
-from aarlab.bench.trial_submissions import Trials, constants, files_of, hostile, remedied
-from aarlab.bench.unit_scores import (
-    METHOD,
-    Measured,
-    Scale,
-    grade_trials,
-    measure_baseline,
-    seed_spread,
-    trial_spread,
-)
+from aarlab.bench.trial_submissions import Trials, constants, files_of, hostile
 from aarlab.core.crossed import NOTHING_VARIES
 from aarlab.core.errors import Misconfigured
 from aarlab.core.layout import PreparedFolder
 from aarlab.core.objectives import Objective
 from aarlab.core.own_code import this_build
+from aarlab.evaluation.scoring.unit_scores import Measured, Scale, seed_spread, trial_spread
 from aarlab.problems.folder.folder_problem import FolderProblem
 from aarlab.runs.grading import Grader, NotGraded, read_units
 from aarlab.runs.prepared import SPLITS, prepare, submission
+from aarlab.runs.trial_scores import (
+    METHOD,
+    SEEDS,
+    Say,
+    grade_trials,
+    measure_baseline,
+    remedied,
+)
 from aarlab.sandbox.disk_usage import scratch
 from aarlab.sandbox.sandbox import MakeSandbox
 
-SEEDS = (1, 2, 3)  # of baselines
 HEADROOM = 5.0  # standard deviations of one submission between floor and ceiling, at least
 CORRELATED = 0.5  # feedback with final over three baselines or more, at least
 OUTSIDE = 0.1  # share of a baseline's values that may lie beyond the range
-Say = Callable[[str, int, int], None]
 
 
 def admit(
@@ -220,7 +218,7 @@ class _Examination:
         right = True
         for split in SPLITS:
             units = read_units(prepared, split)
-            self._scales[split] = scale = Scale(self.contract, units, self._found[split])
+            self._scales[split] = scale = Scale(*self.contract.aims, units, self._found[split])
             for o in self.contract.objectives:
                 floor, ceiling = scale.ends[o.name]
                 if not ceiling > floor:

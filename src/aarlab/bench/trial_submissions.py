@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Literal
 
 from aarlab.bench.problem_card import Tried, as_split
-from aarlab.bench.unit_scores import Measured, NoScore, Scale, grade_trials
 from aarlab.core.layout import PreparedFolder
 from aarlab.core.objectives import combined
+from aarlab.evaluation.scoring.unit_scores import Measured, Scale
 from aarlab.problems.folder.folder_problem import FolderProblem
 from aarlab.problems.folder.predictions import read_ids
 from aarlab.runs.grading import FOLDER_FILES, Fault, Grader, NotGraded, Refused
+from aarlab.runs.trial_scores import NoScore, grade_trials, remedied
 
 Write = Callable[[Path], None]  # makes a submission, a file or a folder, at a path
 TriedKind = Literal["constant", "hostile"]
@@ -248,19 +249,3 @@ class Trials:
 def _busy(outcome: Measured | NoScore) -> bool:
     """Whether a time limit was passed while others used the processors, which is no result."""
     return isinstance(outcome, NotGraded) and BUSY in outcome.words
-
-
-def remedied(problem: FolderProblem, outcome: NoScore) -> str:
-    """A failed grading as one sentence with the remedy for the author."""
-    words = outcome.words.rstrip(". ")
-    if isinstance(outcome, Refused):
-        return f"{words}. Accept it, or correct the baseline."
-    if isinstance(outcome, Fault):
-        if ", line " in words:
-            return f"{words}. Correct this line, or catch what a submission can cause."
-        return f"{words}." if words.endswith("Make it faster") else f"{words}. Correct it."
-    at = "" if str(problem.folder.root) in words else f"{problem.folder.grade}: "
-    return (
-        f"{at}{words}. Make it use less, or raise the limits `run` and `grading` in problem.yaml; "
-        "if the machine was busy, run the check again."
-    )

@@ -73,6 +73,7 @@ class PublicFolder(InputsFolder):
     card = At("problem.json")
     data_card = At("data_card.json")
     data_words = At("DATA.md")
+    baselines = At("baselines")  # their code, of a problem in a folder
     strong = At("strong.json")  # only where the student can be fine-tuned
 
     def probs(self, labeller: str) -> Path:
@@ -93,6 +94,8 @@ class TestbedFolder(Folder):
     groups = At("private/groups.json")
     shortcuts = At("private/shortcuts.json")
     anchors = At("private/anchors.npz")
+    served = At("private/served.json")  # of a problem in a folder, instead of labels and anchors
+    baseline_scores = At("private/baseline_scores.json")  # of such a problem
     stated_anchors = At("private/ruler.json")  # by another harness, instead of `anchors`
     baselines = At("private/baselines.npz")
     baselines_code = At("private/baselines.code.json")
@@ -164,9 +167,19 @@ class ServerFolder(Folder):
     operator_token = At("operator.token")
     problem = At("problem.txt")  # the folder of the testbed that the campaign was begun on
     targets = At("targets.json")
+    gradings = At("gradings")  # unit scores on their way from whoever runs code to the evaluator
     budget = At("budget.json")
     checkpoint_key = At("checkpoint.key")
     confirmation_key = At("confirmation.key")
+
+
+class GradingsFolder(Folder):
+    """Unit scores of problems in folders, until they are in the ledger."""
+
+    faults = At("faults.log")  # what graders failed with: it may name secrets
+
+    def of(self, ticket: str) -> Path:
+        return self.root / f"{ticket}.graded"
 
 
 class SignedFolder(Folder):

@@ -71,6 +71,11 @@ class Objective(Record):
         share = (min(max(value, low), high) - low) / (high - low)
         return share if self.direction == "higher" else 1.0 - share
 
+    @property
+    def unit_margin(self) -> float:
+        """The margin of a gate in unit scores."""
+        return (self.margin or 0.0) / (self.range[1] - self.range[0])
+
     def natural(self, score: float) -> float:
         """A unit score, or a mean of them, in the objective's own unit."""
         low, high = self.range

@@ -257,9 +257,9 @@ _TABLE = (
         "POST",
         "/operator/requests/{ticket}",
         OPERATOR,
-        operator_records.Ran | operator_records.Failed,
+        operator_records.Ran | operator_records.Graded | operator_records.Failed,
         Ticket,
-    ).says("Deliver what the code of a ticket answered, or how it failed."),
+    ).says("Deliver what the code of a ticket answered, that it was graded, or how it failed."),
     Operation(
         "operator_board", "GET", "/operator/board", OPERATOR, None, operator_records.OperatorBoard
     ).says("Show counts by submitter and the reported level."),

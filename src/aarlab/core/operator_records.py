@@ -144,6 +144,13 @@ class Ran(Record):
     predictions: Predictions
 
 
+class Graded(Record):
+    """That what the code submitted was graded: SHA-256 of the file in which the unit scores lie for
+    the evaluator alone (`GradingsFolder`)."""
+
+    graded: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
 class Failed(Record):
     """How the code failed; `log` is of a run that saw no feedback item."""
 

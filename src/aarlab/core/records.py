@@ -189,11 +189,11 @@ class Diagnostics(Record):
     """What a submitter may know about its own predictions at no cost: nothing here depends on a
     hidden label, or on answers that are not published."""
 
-    class_share: float  # share of answers that are 1
+    class_share: float | None = None  # share of answers that are 1; None: these are no such answers
     # mean share of items on which a seed differs from the majority of seeds
-    seed_disagreement: float
+    seed_disagreement: float | None = None
     # share of answers that differ from the nearest of the latest submissions, None if first
-    nearest_earlier: float | None
+    nearest_earlier: float | None = None
     # a difference from the incumbent smaller than this is noise at this sample size (95 %, paired)
     noise_accuracy: float
     noise_pgr: float | None = None  # the same in PGR; None: an older receipt

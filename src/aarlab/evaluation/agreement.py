@@ -31,9 +31,9 @@ from aarlab.core.store import opened_to_read, unsound
 from aarlab.evaluation.derived import head_of
 from aarlab.evaluation.ledger.chain import Row
 from aarlab.evaluation.ledger.ledger import Read, digest_of_rows
+from aarlab.evaluation.scoring.marking import stored
 from aarlab.evaluation.scoring.meter import REMEDY, first_head, next_head
 from aarlab.evaluation.scoring.meter_store import digest_of
-from aarlab.evaluation.scoring.packed import question_of, unpack
 from aarlab.evaluation.scoring.policies import Answer
 
 _ENTRIES = (
@@ -190,9 +190,7 @@ def submissions(entries: Iterable[Entry], blobs: Mapping[str, bytes]) -> list[Su
     """What the meter must know of entries that are submissions. One whose stored answers are gone
     is left out."""
     return [
-        Submission(
-            e.seq, e.who, question_of("feedback", unpack(data).answers_SM), body.receipt, body.meter
-        )
+        Submission(e.seq, e.who, stored(data).question, body.receipt, body.meter)
         for e, body in read_all(entries, SubmissionBody)
         if (data := blobs.get(body.predictions)) is not None
     ]

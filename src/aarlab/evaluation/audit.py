@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from aarlab.core.entries import (
     BODIES,
     CodeBody,
@@ -38,8 +36,7 @@ from aarlab.evaluation.ledger.checkpoints import Checkpoint, Key, notes, opened,
 from aarlab.evaluation.ledger.merkle import Tree, includes, leaf_hash
 from aarlab.evaluation.ledger.signed import verify_record
 from aarlab.evaluation.ledger.views import flags_in
-from aarlab.evaluation.scoring.hidden_labels import load_answers
-from aarlab.evaluation.scoring.packed import unpack
+from aarlab.evaluation.scoring.marking import marking_of, stored
 
 TOO_MANY = 8  # hidden numbers behind one hash, to be tried together
 
@@ -250,15 +247,11 @@ def _confirmations(files: Files, whole: Whole) -> Iterator[str]:
 def _graded(files: Files, whole: Whole) -> tuple[int, list[str]]:
     """Grade every submission again."""
     assert files.problem is not None
-    answers = load_answers(files.problem)["feedback"]
-    truth_M = np.array([answers[i] == 1 for i in sorted(answers)])
+    marking = marking_of(files.problem)
     exact, blobs, wrong = list(read_all(whole, SubmissionBody)), _intact(files), []
     for entry, body in exact:
         data = blobs.get(body.predictions)
-        if (
-            data is not None
-            and float((unpack(data).answers_SM == truth_M).mean()) != body.exact_accuracy
-        ):
+        if data is not None and marking.exact(stored(data)) != body.exact_accuracy:
             words = (
                 "its stored answers do not score what it says, by the hidden labels as they are "
                 "now."

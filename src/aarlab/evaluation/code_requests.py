@@ -13,9 +13,11 @@ from typing import Any
 
 from aarlab.core.entries import EventBody, OutcomeBody, RequestBody
 from aarlab.core.errors import InvalidSubmission
-from aarlab.core.records import NO_RESULT, Entry, Failure, Family, Ticket
+from aarlab.core.layout import GradingsFolder, ServerFolder
+from aarlab.core.records import NO_RESULT, Entry, Failure, Family, Receipt, Ticket
 from aarlab.core.view import View
 from aarlab.evaluation.evaluator import Evaluator
+from aarlab.evaluation.scoring.graded_units import read_grading
 
 CODE_ONLY = "code only"  # the campaign's event that switches the mode on
 MOST_WAITING = 8  # requests of one researcher
@@ -141,6 +143,27 @@ class Requests(View):
         asked = self._waiting(ticket)
         request = asked.read(RequestBody)
         receipt = self._evaluator.submit(asked.who, request.snapshot, predictions, request.family)
+        return self._done(ticket, receipt)
+
+    def deliver_graded(self, ticket: str, digest: str) -> Ticket:
+        """As `deliver`, of a problem in a folder: the unit scores lie in a file of that SHA-256,
+        where the operator's side put it for the evaluator. They do not pass through the lab.
+
+        Raises:
+            InvalidSubmission: there is no such request, no such file, or these are no unit scores
+                of this problem.
+            Transient: the store failed; deliver again.
+        """
+        asked = self._waiting(ticket)
+        request = asked.read(RequestBody)
+        path = GradingsFolder(ServerFolder(self._evaluator.folder).gradings).of(ticket)
+        graded = read_grading(path, digest)
+        receipt = self._evaluator.submit_graded(asked.who, request.snapshot, graded, request.family)
+        told = self._done(ticket, receipt)
+        path.unlink(missing_ok=True)
+        return told
+
+    def _done(self, ticket: str, receipt: Receipt) -> Ticket:
         return self._settle(
             OutcomeBody(ticket=ticket, state="done", receipt=receipt, failure=None, log=None)
         )

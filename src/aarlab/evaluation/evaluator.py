@@ -29,7 +29,14 @@ from aarlab.core.store import writable
 from aarlab.core.view import View
 from aarlab.evaluation import derived
 from aarlab.evaluation.agreement import noted, require_agreement
-from aarlab.evaluation.detectors import Flag, Submitted, Watch, read_context
+from aarlab.evaluation.detectors import (
+    DETECTORS,
+    Context,
+    Flag,
+    Submitted,
+    Watch,
+    read_context,
+)
 from aarlab.evaluation.issued_seeds import IssuedSeeds
 from aarlab.evaluation.ledger.asked import Asked
 from aarlab.evaluation.ledger.blobs import Blobs
@@ -38,17 +45,17 @@ from aarlab.evaluation.ledger.group_commit import GroupCommit
 from aarlab.evaluation.ledger.ledger import PAGE, Ledger, open_ledger
 from aarlab.evaluation.ledger.views import SET_ASIDE, WORKS_AGAIN, Snapshots, aside_in, flags_of
 from aarlab.evaluation.receipts import Pending, draft, receipt_of, released_of, submitted_by
-from aarlab.evaluation.scoring.diagnostics import Diagnosis
-from aarlab.evaluation.scoring.grade import answer_matrix, takes_strings
-from aarlab.evaluation.scoring.hidden_labels import (
-    load_answers,
-    load_naive_answers,
-    load_ruler,
-    load_units,
-    published_ids,
+from aarlab.evaluation.scoring.grade import answer_matrix
+from aarlab.evaluation.scoring.graded_units import GradedUnits
+from aarlab.evaluation.scoring.marking import (
+    Handed,
+    LabelMarking,
+    UnitMarking,
+    marking_of,
+    stored,
 )
 from aarlab.evaluation.scoring.meter import Meter, Question, Told
-from aarlab.evaluation.scoring.packed import question_of, unpack
+from aarlab.evaluation.scoring.packed import Packed, unpack
 from aarlab.evaluation.scoring.policies import DEFAULT_POLICY, POLICIES, Policy
 from aarlab.evaluation.scoring.tries import tries_of
 from aarlab.evaluation.server_hold import hold_server, require_kept
@@ -102,19 +109,16 @@ class Evaluator:
 
     def _read(self, problem: Path) -> None:
         """What set-up wrote."""
-        self.answers = load_answers(problem, "feedback")
-        self.ids = sorted(self.answers["feedback"])
-        self.units = load_units(problem, "feedback", self.ids)
-        self.ruler = load_ruler(problem).told(self.units.items)
-        hidden = list(self.answers["feedback"])
-        self._strings = takes_strings(hidden, published_ids(problem, "feedback") or hidden)
-        self._truth_M = np.array([self.answers["feedback"][i] == 1 for i in self.ids])
+        self.marking = marking_of(problem)
+        self.ids, self.units, self.ruler = (
+            self.marking.ids,
+            self.marking.units,
+            self.marking.ruler,
+        )
 
     def _open(self, stack: ExitStack, campaign: Path, policy: Policy, *, read_only: bool) -> None:
         """What was recorded and released; what `stack` closes again."""
-        naive_M = load_naive_answers(self.problem, self._truth_M)
-        public = TestbedFolder(self.problem).public
-        self._context = read_context(public, self.ids, naive_M, self.code)
+        self._context = self._known()
         self._made_by = derived.maker(self._context, self.units)
         kept = None
         if self._derive_from == "kept":
@@ -150,7 +154,7 @@ class Evaluator:
         self._views: dict[str, View] = {}
         self._kept_views = {} if kept is None else kept.views
         self._snapshots = self.view("snapshots", Snapshots(self.ledger))
-        flags = self._derive(kept, naive_M) if self._derive_from else []
+        flags = self._derive(kept) if self._derive_from else []
         if not read_only:
             self.note_flags(flags)  # of a submission that was recorded when the process ended, say
             self._aside = aside_in(self.ledger.each("campaign"))
@@ -158,14 +162,32 @@ class Evaluator:
             self._note_untold()
             stack.callback(self.keep)
 
-    def _derive(self, kept: derived.Derived | None, naive_M: Bools | None) -> list[Flag]:
+    @property
+    def _labels(self) -> LabelMarking | None:
+        """How answers to items are marked; None where the problem takes something else."""
+        return self.marking if isinstance(self.marking, LabelMarking) else None
+
+    @property
+    def answers(self) -> Mapping[str, Mapping[str, int]]:
+        """Hidden labels by split and id; {} where the problem has none."""
+        return {} if self._labels is None else self._labels.answers
+
+    def _known(self) -> Context:
+        """What detectors may know of the problem. They compare answers to items, and are shown no
+        other submissions."""
+        if self._labels is None:
+            return Context(tuple(self.ids), code=self.code)
+        public = TestbedFolder(self.problem).public
+        return read_context(public, self.ids, self._labels.naive_M, self.code)
+
+    def _derive(self, kept: derived.Derived | None) -> list[Flag]:
         """What follows from the ledger's submissions, as far as it was not kept, for those that
         come; returns the flags that they raise."""
         self._asked = Asked() if kept is None else kept.asked
         if kept is None:
-            self._diagnosis = Diagnosis(naive_M, self.units.independent)
+            self._diagnosis = self.marking.diagnosis()
             known = (flag.key for _, flag in flags_of(self.ledger))
-            self._watch = Watch(self._context, known)
+            self._watch = Watch(self._context, known, DETECTORS if self._labels else ())
             flags = self._watch.opening()
         else:
             self._diagnosis, self._watch, flags = kept.diagnosis, kept.watch, []
@@ -265,9 +287,31 @@ class Evaluator:
 
     def pending(self, who: str, snapshot: str, predictions: Answers, family: Family) -> Pending:
         """A bundle of answers that can be graded; raises as `checked`."""
-        seeds, answers_SM = self.checked(snapshot, predictions)
-        key = question_of("feedback", answers_SM)
-        return Pending(who, snapshot, family, seeds, answers_SM, key)
+        return Pending(
+            who, snapshot, family, Packed("feedback", *self.checked(snapshot, predictions))
+        )
+
+    def submit_graded(
+        self, who: str, snapshot: str, graded: GradedUnits, family: Family
+    ) -> Receipt:
+        """As `submit`, of what the code of a snapshot submitted to a problem in a folder, graded by
+        its grader on the operator's side.
+
+        Raises:
+            InvalidSubmission: the unit scores are not those of this problem's feedback on the
+                issued seeds.
+        """
+        problem = self.marking.problem if isinstance(self.marking, UnitMarking) else None
+        if problem is None:
+            raise InvalidSubmission("This problem takes answers to items, and no unit scores.")
+        shape = (len(self.seeds("feedback", snapshot)), problem.trials, len(self.ids))
+        fits = graded.split == "feedback" and set(graded.scores) == set(problem.ends)
+        if not fits or any(table.shape != shape for table in graded.scores.values()):
+            raise InvalidSubmission(
+                f"The unit scores are not those of {len(self.ids)} feedback units on the issued "
+                "seeds. Grade it again."
+            )
+        return self._group.do(Pending(who, snapshot, family, graded))
 
     def checked(self, snapshot: str, predictions: Answers) -> tuple[tuple[int, ...], Bools]:
         """(issued seeds, answers of shape (seeds, items)); no label is looked at.
@@ -281,8 +325,13 @@ class Evaluator:
                 f"There is no snapshot '{snapshot[:80]}'. Commit the code first; it issues the "
                 "seeds."
             )
-        seeds = self.seeds("feedback", snapshot)
-        answers_SM = answer_matrix(by_seed(predictions), self.ids, seeds, strings=self._strings)
+        if self._labels is None:
+            raise InvalidSubmission(
+                "This problem takes code: call submit_code(snapshot, family), then "
+                "read_receipt(ticket) until it ran."
+            )
+        seeds, strings = self.seeds("feedback", snapshot), self._labels.strings
+        answers_SM = answer_matrix(by_seed(predictions), self.ids, seeds, strings=strings)
         return tuple(seeds), answers_SM
 
     def submit_all(
@@ -307,8 +356,8 @@ class Evaluator:
         for p, before in zip(batch, earlier, strict=True):
             if before is None:
                 new.setdefault(p.whose, p)
-        exact = {p.key: self._accuracy(p.answers_SM) for p in new.values()}
-        found = [self._diagnosis.of(p.answers_SM) for p in new.values()]
+        exact = {p.key: self.marking.exact(p.handed) for p in new.values()}
+        found = [self._diagnosis.of(p.handed.answers_SM) for p in new.values()]
         # the ledger's own count: what is recorded keeps its number permanently
         number = self.ledger.count("submission") + 1
         asked = [Question(p.key, self.campaign, p.who, exact[p.key]) for p in new.values()]
@@ -320,10 +369,8 @@ class Evaluator:
             drafts = [ready(draft(p, t, r, exact[p.key], self.ruler)) for p, t, r in bodies]
         entries = self.ledger.append_ready(drafts)
         for p, receipt, entry in zip(new.values(), receipts, entries, strict=True):
-            if self._remember(receipt, p.who, p.answers_SM, p.key, entry.seq) and (
-                self._unseen is not None
-            ):
-                self._unseen.append(submitted_by(p.who, receipt, p.answers_SM))
+            if self._remember(receipt, p.who, p.handed, entry.seq) and self._unseen is not None:
+                self._unseen.append(submitted_by(p.who, receipt, p.handed.answers_SM))
         first = {id(p): receipt for p, receipt in zip(new.values(), receipts, strict=True)}
         made = dict(zip(new, entries, strict=True))
         return [
@@ -347,10 +394,6 @@ class Evaluator:
             self._note_aside()
         except Transient as error:
             log.warning("%d flags cannot be recorded now: %s", len(self._flags), error)
-
-    def _accuracy(self, answers_SM: Bools) -> float:
-        """Exact, over items and seeds; Python's own float, whichever number numpy counts with."""
-        return int(np.count_nonzero(answers_SM == self._truth_M)) / answers_SM.size
 
     def _note_aside(self) -> None:
         """Record which detectors were set aside, and which that the ledger says were work again."""
@@ -393,19 +436,18 @@ class Evaluator:
         flags, bodies = [], [entry.read(SubmissionBody) for entry in entries]
         blobs = self.ledger.blobs([body.predictions for body in bodies])
         for entry, body in zip(entries, bodies, strict=True):
-            stored = blobs.get(body.predictions) or self.ledger.blob(body.predictions)
-            answers_SM, receipt = unpack(stored).answers_SM, body.receipt
-            key = question_of("feedback", answers_SM)
-            if self._remember(receipt, entry.who, answers_SM, key, entry.seq):
-                flags += self._watch.see(submitted_by(entry.who, receipt, answers_SM))
+            handed = stored(blobs.get(body.predictions) or self.ledger.blob(body.predictions))
+            if self._remember(body.receipt, entry.who, handed, entry.seq):
+                one = submitted_by(entry.who, body.receipt, handed.answers_SM)
+                flags += self._watch.see(one)
         return flags
 
-    def _remember(self, receipt: Receipt, who: str, answers_SM: Bools, key: str, seq: int) -> bool:
+    def _remember(self, receipt: Receipt, who: str, handed: Handed, seq: int) -> bool:
         """A submission is in the ledger, as entry `seq`. Returns whether its answers are new: the
         same answers by another submitter, or with another snapshot, add no information."""
-        if not self._asked.add(key, who, receipt.snapshot, seq):
+        if not self._asked.add(handed.question, who, receipt.snapshot, seq):
             return False
-        self._diagnosis.take_up(answers_SM, improved=receipt.improved)
+        self._diagnosis.take_up(handed.answers_SM, improved=receipt.improved)
         return True
 
     def note_flags(self, flags: Sequence[Flag]) -> None:

@@ -52,11 +52,17 @@ class OperatorHandlers:
         )
 
     def settle_request(
-        self, _: Identity, outcome: operator_records.Ran | operator_records.Failed, *, ticket: str
+        self,
+        _: Identity,
+        outcome: operator_records.Ran | operator_records.Graded | operator_records.Failed,
+        *,
+        ticket: str,
     ) -> Ticket:
         """What became of a request; where it was run, graded like any submission."""
         if isinstance(outcome, operator_records.Failed):
             return self._requests.fail(ticket, outcome.failure, outcome.log)
+        if isinstance(outcome, operator_records.Graded):
+            return self._requests.deliver_graded(ticket, outcome.graded)
         return self._requests.deliver(ticket, dict(outcome.predictions))
 
     def operator_board(self, _: Identity) -> operator_records.OperatorBoard:

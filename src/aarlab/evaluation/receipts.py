@@ -14,10 +14,10 @@ from aarlab.core.records import Diagnostics, Family, Receipt, Released
 from aarlab.evaluation.detectors import Submitted
 from aarlab.evaluation.ledger.drafts import Draft
 from aarlab.evaluation.scoring.hidden_labels import Ruler
+from aarlab.evaluation.scoring.marking import Handed
 from aarlab.evaluation.scoring.meaning import meaning
 from aarlab.evaluation.scoring.meter import Told
 from aarlab.evaluation.scoring.meter_store import Place
-from aarlab.evaluation.scoring.packed import Packed
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,12 @@ class Pending:
     who: str
     snapshot: str
     family: Family
-    seeds: tuple[int, ...]
-    answers_SM: NDArray[np.bool_]
-    key: str
+    handed: Handed
+
+    @property
+    def key(self) -> str:
+        """The question that it asks of what is hidden."""
+        return self.handed.question
 
     @property
     def whose(self) -> tuple[str, str, str]:
@@ -60,7 +63,7 @@ def receipt_of(
         repeated=told.repeated,
         diagnostics=found.model_copy(update={"noise_pgr": noise_pgr}),
     )
-    return receipt.model_copy(update={"meaning": meaning(receipt, told.answer, gap=ruler.gap)})
+    return receipt.model_copy(update={"meaning": meaning(receipt, told.answer, ruler)})
 
 
 def released_of(told: Told, ruler: Ruler, labels: int) -> Released:
@@ -85,17 +88,16 @@ def draft(p: Pending, told: Told, receipt: Receipt, exact: float, ruler: Ruler) 
     """The entry of a submission. Its `meter` says where the meter stood then and, of a new answer,
     what the meter has of it: enough to hold the two against each other, and to make a lost meter
     again."""
-    stored = Packed("feedback", p.seeds, p.answers_SM)
     body = SubmissionBody(
         snapshot=p.snapshot,
         family=p.family,
-        predictions=stored.name,
+        predictions=p.handed.name,
         receipt=receipt,
         exact_accuracy=exact,
         exact_pgr=ruler.pgr_if_gap(exact),
         meter=_note(told),
     )
-    return Draft("submission", p.who, body.plain(), {stored.name: stored.data})
+    return Draft("submission", p.who, body.plain(), {p.handed.name: p.handed.data})
 
 
 def _note(told: Told) -> MeterNote:

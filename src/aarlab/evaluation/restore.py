@@ -23,7 +23,7 @@ from aarlab.evaluation.agreement import (
     read_recorded,
 )
 from aarlab.evaluation.evaluator import hold_server
-from aarlab.evaluation.scoring.hidden_labels import load_answers, load_ruler, load_units
+from aarlab.evaluation.scoring.marking import marking_of
 from aarlab.evaluation.scoring.meter_store import Place, write_meter
 from aarlab.evaluation.scoring.policies import start
 
@@ -80,8 +80,9 @@ def _book(problem: Path, recorded: Iterable[Recorded]) -> Book:
         if rows.setdefault(row.seq, row) != row:
             raise Misconfigured(f"Two records differ on the meter's answer {row.seq}. {SPENT}")
     if older.begun is None:
-        n = len(load_answers(problem, "feedback")["feedback"])
-        older.begun = n, start(load_ruler(problem).start, n).level
+        marking = marking_of(problem)
+        n = marking.units.items
+        older.begun = n, start(marking.ruler.start, n).level
     most = max((s.meter.answers for one in recorded for s in one.submissions if s.meter), default=0)
     for seq in range(1, max(most, *rows, 0) + 1):
         if seq not in rows:
@@ -108,9 +109,7 @@ def _book(problem: Path, recorded: Iterable[Recorded]) -> Book:
 
 def _independent(problem: Path) -> int:
     """How the labels count now: for records of before they were counted in groups."""
-    return load_units(
-        problem, "feedback", sorted(load_answers(problem, "feedback")["feedback"])
-    ).independent
+    return marking_of(problem).units.independent
 
 
 def _older(path: Path) -> Book:

@@ -11,8 +11,8 @@ How a run ends and how long it takes can depend on items, not on labels: no labe
 """
 
 import subprocess
-from concurrent.futures import Future, wait
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, Protocol
 
 from aarlab.core.errors import CouldNotBeRun, InvalidSubmission, Transient
 from aarlab.core.snapshot import Files
@@ -20,7 +20,40 @@ from aarlab.fleet.evaluator_process import EvaluatorProcess
 from aarlab.runs.engine import MISSHAPEN, LocalEngine
 
 LOG_CHARACTERS = 4000
-Outcome = dict[str, Any]  # {"predictions"}, or {"failure", "log"}
+# {"predictions"}, {"graded"} (of a problem in a folder), or {"failure", "log"}; "fault": what the
+# operator must act on
+Outcome = dict[str, Any]
+UNFIT = "The answers are not one 0 or 1 for each item and issued seed."
+
+
+class Runs(Protocol):
+    """What runs the code of tickets. `unfit`: as text, that the evaluator took no result of it."""
+
+    pool: ThreadPoolExecutor
+    unfit: str
+
+    def outcome(self, ticket: str, files: Files, seeds: tuple[int, ...]) -> Outcome:
+        """What became of a snapshot on its issued seeds.
+
+        Raises:
+            Transient, Misconfigured: it could not be run; that is no outcome.
+        """
+        ...
+
+
+class EngineRuns:
+    """Runs on the feedback items of a testbed; where code fails there, on its student items."""
+
+    unfit = UNFIT
+
+    def __init__(self, on_feedback: LocalEngine, on_student: LocalEngine) -> None:
+        self._on_feedback, self._on_student = on_feedback, on_student
+        self.pool = on_feedback.pool
+
+    def outcome(self, ticket: str, files: Files, seeds: tuple[int, ...]) -> Outcome:
+        """See `Runs`."""
+        del ticket
+        return outcome_of(self._on_feedback, self._on_student, files, seeds)
 
 
 def outcome_of(
@@ -63,17 +96,10 @@ class CodeWorker:
     """Runs what waits, a few at a time; `step` never blocks. What it forgets by being killed, the
     evaluator's ledger knows."""
 
-    def __init__(
-        self,
-        evaluator: EvaluatorProcess,
-        on_feedback: LocalEngine,
-        on_student: LocalEngine,
-        *,
-        at_once: int,
-    ) -> None:
-        self._evaluator, self._on_feedback, self._on_student = evaluator, on_feedback, on_student
-        self._at_once = at_once
+    def __init__(self, evaluator: EvaluatorProcess, runs: Runs, *, at_once: int) -> None:
+        self._evaluator, self._runs, self._at_once = evaluator, runs, at_once
         self._running: dict[str, Future[Outcome]] = {}  # by ticket
+        self._faults: list[str] = []  # what the operator must act on
 
     def step(self) -> None:
         """Hand back what has ended and start what waits.
@@ -89,10 +115,9 @@ class CodeWorker:
         waiting = self._evaluator.call("waiting_requests")["requests"]
         for one in [w for w in waiting if w["ticket"] not in self._running][:free]:
             files = self._evaluator.call("download_code", {"snapshot": one["snapshot"]})["files"]
-            job = self._on_feedback.pool.submit(
-                outcome_of, self._on_feedback, self._on_student, files, tuple(one["seeds"])
-            )
-            self._running[one["ticket"]] = job
+            ticket, seeds = one["ticket"], tuple(one["seeds"])
+            job = self._runs.pool.submit(self._runs.outcome, ticket, files, seeds)
+            self._running[ticket] = job
 
     def finish(self) -> None:
         """Let end what runs and hand it back; what has not started waits in the ledger."""
@@ -106,22 +131,26 @@ class CodeWorker:
                 continue
             del self._running[ticket]
             try:
-                self._settle(ticket, job.result())
+                outcome = job.result()
+                fault = outcome.pop("fault", None)
+                self._settle(ticket, outcome)
+                if fault:
+                    self._faults.append(fault)
             except Transient:  # it could not be run, or not be reported: it still waits
                 continue
             except (OSError, subprocess.SubprocessError) as error:
                 raise Transient(
                     f"The code of {ticket} could not be run now ({error}). It still waits."
                 ) from error
+        if self._faults:  # an alarm of the fleet
+            raise Transient(self._faults.pop())
 
     def _settle(self, ticket: str, outcome: Outcome) -> None:
         try:
             self._evaluator.call("settle_request", {"ticket": ticket, **outcome})
         except InvalidSubmission:
-            if "predictions" not in outcome:
+            if "failure" in outcome:
                 raise
             # this text: the evaluator's would name an item
-            words = "The answers are not one 0 or 1 for each item and issued seed."
-            self._evaluator.call(
-                "settle_request", {"ticket": ticket, "failure": MISSHAPEN, "log": words}
-            )
+            unfit = {"ticket": ticket, "failure": MISSHAPEN, "log": self._runs.unfit}
+            self._evaluator.call("settle_request", unfit)

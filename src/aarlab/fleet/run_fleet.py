@@ -15,7 +15,7 @@ from aarlab.evaluation.code_requests import CODE_ONLY
 from aarlab.evaluation.ledger.ledger import Ledger
 from aarlab.fleet import outbox, preflight
 from aarlab.fleet.campaign import Campaign
-from aarlab.fleet.code_mode import CodeWorker
+from aarlab.fleet.code_mode import CodeWorker, EngineRuns
 from aarlab.fleet.display import Display
 from aarlab.fleet.enrol import enrol
 from aarlab.fleet.evaluator_process import EvaluatorProcess
@@ -55,7 +55,7 @@ def _worker(
         return
     on_feedback, on_student = (engine_of(campaign, b, home, show) for b in (bed, blind(bed)))
     try:
-        yield CodeWorker(evaluator, on_feedback, on_student, at_once=campaign.workers)
+        yield CodeWorker(evaluator, EngineRuns(on_feedback, on_student), at_once=campaign.workers)
     finally:
         on_feedback.close()
         on_student.close()

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from aarlab.core.errors import InvalidSubmission, Misconfigured
 from aarlab.core.layout import GradingFolder, PreparedFolder
+from aarlab.core.records import Failure
 from aarlab.core.strict_json import parse_json, read_json
 from aarlab.problems.folder.folder_problem import FolderProblem
 from aarlab.problems.folder.predictions import read_ids, read_predictions
@@ -47,6 +48,7 @@ class Refused:
     """The submission is invalid: its submitter must act. The words hold no secret."""
 
     words: str
+    failure: Failure = "answers of the wrong shape"
 
 
 @dataclass(frozen=True)

@@ -172,14 +172,20 @@ def detector(name: str) -> Callable[[type[Detector]], type[Detector]]:
 
 
 class Watch:
-    """All registered detectors of one campaign. `known`: keys of the flags that its ledger holds
-    already. One that raises is set aside alone: it is shown nothing more, and `aside` says so."""
+    """The detectors of one campaign, all that are registered if not `named`. `known`: keys of the
+    flags that its ledger holds already. One that raises is set aside alone: it is shown nothing
+    more, and `aside` says so."""
 
-    def __init__(self, context: Context, known: Iterable[tuple[str, str, str]] = ()) -> None:
+    def __init__(
+        self,
+        context: Context,
+        known: Iterable[tuple[str, str, str]] = (),
+        named: Iterable[str] = DETECTORS,
+    ) -> None:
         self._known = set(known)
         self._watching: dict[str, tuple[Kind, Detector]] = {}
         self.aside: dict[str, str] = {}  # detector -> why and since when, as text
-        for name in DETECTORS:
+        for name in named:
             if make := DETECTORS[name].make:
                 self._begin(DETECTORS[name], make, context)
 

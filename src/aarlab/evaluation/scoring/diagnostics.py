@@ -9,12 +9,14 @@ Legend: S seeds, M items.
 """
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aarlab.core.records import Diagnostics
 from aarlab.evaluation.scoring.differing_bits import DifferingBits
+from aarlab.evaluation.scoring.policies import standard_error
 
 WINDOW = 2000  # latest submissions among which the nearest is looked for
 NORMAL_95 = 1.96
@@ -75,6 +77,22 @@ class Diagnosis:
         if len(answers_SM) > 1 and (answers_SM == answers_SM[0]).all():
             warnings.append("All seeds answer the same: does the method use its seed?")
         return warnings
+
+
+@dataclass(frozen=True)
+class UnitDiagnosis:
+    """Of submissions that are no answers to items: the noise alone, that of n unit scores in [0, 1]
+    which spread as widely as they can."""
+
+    n: int
+
+    def take_up(self, answers_SM: NDArray[np.bool_], *, improved: bool) -> None:
+        """Nothing of an earlier submission is compared."""
+
+    def of(self, answers_SM: NDArray[np.bool_]) -> Diagnostics:
+        """See the class."""
+        del answers_SM
+        return Diagnostics(noise_accuracy=round(NORMAL_95 * standard_error(self.n), 4))
 
 
 def _majority(answers_SM: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -160,6 +160,8 @@ class Ruler:
     start: float  # accuracy of the public naive baseline
     # False: the ceiling is not above the weak accuracy; it then stands one standard error above it
     gap: bool = True
+    # True: a score of several objectives, and no accuracy; PGR is that score between 0 and 1
+    combined: bool = False
 
     def told(self, n: int) -> "Ruler":
         """The one scale of a label set of n items, for submitters and operator alike. What it
@@ -171,7 +173,8 @@ class Ruler:
             told_once(accuracy, n) for accuracy in (self.weak, self.ceiling, self.start)
         )
         gap = ceiling > weak
-        return Ruler(weak, ceiling if gap else weak + standard_error(n), start, gap)
+        top = ceiling if gap else weak + standard_error(n)
+        return Ruler(weak, top, start, gap, self.combined)
 
     def pgr(self, accuracy: float) -> float:
         """An accuracy on `feedback` as PGR."""

@@ -1,7 +1,10 @@
 """What "improved" and "no" mean, as text that stands on the receipt: functions of what the receipt
 says anyway."""
 
+from functools import partial
+
 from aarlab.core.records import Receipt
+from aarlab.evaluation.scoring.hidden_labels import Ruler
 from aarlab.evaluation.scoring.policies import Answer
 
 NO_GAP = (
@@ -11,18 +14,20 @@ NO_GAP = (
 )
 
 
-def meaning(receipt: Receipt, answer: Answer, *, gap: bool = True) -> str:
+def meaning(receipt: Receipt, answer: Answer, ruler: Ruler) -> str:
     """What `improved` says about this submission, and what it does not say.
 
     `answer`: as the meter keeps it. One that releases no bit and gives up no share of the code was
-    the same for every score. `gap`: is there one between the ends of the scale (`Ruler.gap`)?
+    the same for every score.
     """
-    return _meaning(receipt, answer) if gap else f"{_meaning(receipt, answer)} {NO_GAP}"
+    words = _meaning(receipt, answer, combined=ruler.combined)
+    return words if ruler.gap else f"{words} {NO_GAP}"
 
 
-def _meaning(receipt: Receipt, answer: Answer) -> str:
+def _meaning(receipt: Receipt, answer: Answer, *, combined: bool) -> str:
+    line_of = partial(_line, combined=combined)
     if receipt.improved:
-        line = _line(receipt.level_accuracy, receipt.level_pgr)
+        line = line_of(receipt.level_accuracy, receipt.level_pgr)
         words = (
             f"The score passed the line at {line}, above the level until then; by how much is not "
             "reported."
@@ -38,12 +43,12 @@ def _meaning(receipt: Receipt, answer: Answer) -> str:
             "The score did not pass the line that stood when these answers were first submitted."
         )
     else:
-        line = _line(receipt.next_step_accuracy, receipt.next_step_pgr)
+        line = line_of(receipt.next_step_accuracy, receipt.next_step_pgr)
         words = (
             f"The score did not pass the line at {line}. It is compared with no other submission, "
             "your last one included."
         )
-    noise = _line(receipt.diagnostics.noise_accuracy, receipt.diagnostics.noise_pgr)
+    noise = line_of(receipt.diagnostics.noise_accuracy, receipt.diagnostics.noise_pgr)
     holder = "held the level before" if receipt.improved else "holds the level"
     return (
         f"{words} It is no test against the method that {holder} (at the start, naive): a "
@@ -51,5 +56,7 @@ def _meaning(receipt: Receipt, answer: Answer) -> str:
     )
 
 
-def _line(accuracy: float, pgr: float | None) -> str:
+def _line(accuracy: float, pgr: float | None, *, combined: bool) -> str:
+    if combined and pgr is not None:
+        return f"score {pgr:.3f}"
     return f"accuracy {accuracy:.4f}" + ("" if pgr is None else f" (PGR {pgr:.3f})")

@@ -30,6 +30,11 @@ class Packed:
         """SHA-256 of the bytes."""
         return hashlib.sha256(self.data).hexdigest()
 
+    @cached_property
+    def question(self) -> str:
+        """See `question_of`."""
+        return question_of(self.split, self.answers_SM)
+
 
 def unpack(data: bytes) -> Packed:
     """What `Packed.data` wrote."""

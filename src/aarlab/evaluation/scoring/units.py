@@ -9,6 +9,8 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+NO_KL = 1e-9
+
 
 @dataclass(frozen=True)
 class Units:
@@ -20,6 +22,7 @@ class Units:
 
     groups: tuple[int, ...]  # items of each group
     strata: tuple[int, ...]  # of each stratum, the sum over its groups of (their items in it)^2
+    of_labels: bool = True  # False: what is bounded is no mean of answers that are right or wrong
 
     @classmethod
     def of(
@@ -50,8 +53,9 @@ class Units:
     @property
     def least(self) -> float:
         """The n of the bound with kl, N / M: sum m_g^2 <= M N, so it is at most `independent`
-        before rounding."""
-        return self.items / max(self.groups)
+        before rounding. That bound is of means in [0, 1] as they are; a score that is shifted or
+        combined has Hoeffding's alone, and next to no n here."""
+        return self.items / max(self.groups) if self.of_labels else NO_KL
 
     @cached_property
     def deal_bits(self) -> float:

@@ -81,6 +81,17 @@ class Contract(Record):
     families: tuple[str, ...] = Field((), strict=False)
 
     @property
+    def aims(self) -> tuple[tuple[Objective, ...], Combine]:
+        """What is measured, and how the climbed objectives become one score."""
+        return self.objectives, self.combine
+
+    @property
+    def ends(self) -> tuple[str, ...]:
+        """The baselines that a floor or a ceiling names."""
+        named = {end.baseline for o in self.objectives for end in (o.floor, o.ceiling)}
+        return tuple(name for name in self.baselines if name in named)
+
+    @property
     def climbed(self) -> tuple[Objective, ...]:
         """The objectives that are combined into the score."""
         return tuple(o for o in self.objectives if o.role == "climb")

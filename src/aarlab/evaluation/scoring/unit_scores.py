@@ -1,5 +1,5 @@
-"""What submissions to a problem in a folder score: unit scores of seeds and trials, and levels,
-normalised and combined scores with their intervals.
+"""Unit scores of submissions to a problem in a folder, and the scale on which they are read:
+levels, normalised and combined scores with their intervals.
 
 Legend: S seeds, T trials, M units of a split.
 """
@@ -7,24 +7,16 @@ Legend: S seeds, T trials, M units of a split.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aarlab.core.crossed import NOTHING_VARIES, Crossed, unit_numbers
-from aarlab.core.errors import CouldNotBeRun, InvalidSubmission
-from aarlab.core.objectives import Objective, combined
-from aarlab.core.records import Measure
-from aarlab.core.strict_json import read_text
-from aarlab.problems.folder.folder_problem import Contract
-from aarlab.runs.grading import Fault, Grader, NotGraded, Refused, Scores
-from aarlab.runs.prepared import submission
-from aarlab.sandbox.sandbox import MakeSandbox
+from aarlab.core.objectives import Combine, Objective, combined
+from aarlab.core.records import Measure, Record
 
 Array = NDArray[np.float64]
-NoScore = Refused | Fault | NotGraded
-METHOD = "method.py"
 
 
 @dataclass(frozen=True)
@@ -48,77 +40,44 @@ def unit_scores(objective: Objective, values: Array) -> tuple[Array, float]:
     return (share if objective.direction == "higher" else 1.0 - share), beyond
 
 
-def grade_trials(grader: Grader, handed_in: Path, split: str) -> Measured | NoScore:
-    """A submission graded as often as the contract says; the first grading without a score ends
-    it."""
-    contract = grader.problem.contract
-    found: list[Scores] = []
-    for trial in range(contract.trials):
-        outcome = grader.grade(handed_in, split, trial)
-        if not isinstance(outcome, Scores):
-            return outcome
-        found.append(outcome)
-    pairs = {
-        o.name: unit_scores(o, np.stack([s.values_M[o.name] for s in found])[None])
-        for o in contract.objectives
-    }
-    return Measured({n: s for n, (s, _) in pairs.items()}, {n: b for n, (_, b) in pairs.items()})
+class Gate(Record):
+    """How a submission stands to a gate: `worse`, by how much it is worse than the floor, in the
+    objective's own unit, with its interval. `verdict`: holds if all of the interval is within the
+    margin, broken if none of it is."""
 
-
-def measure_code(
-    grader: Grader, path: Path, split: str, seeds: Sequence[int], make_sandbox: MakeSandbox
-) -> Measured | NoScore:
-    """What a file with `submit` submits, run and graded on every seed."""
-    problem, code, found = grader.problem, {METHOD: read_text(path)}, []
-    for seed in seeds:
-        at = f"{path}, seed {seed}"
-        try:
-            with submission(problem, grader.prepared, code, split, seed, make_sandbox) as made:
-                outcome = grade_trials(grader, made, split)
-        except InvalidSubmission as error:
-            return Refused(f"{at}: {error}")
-        except CouldNotBeRun as error:
-            return NotGraded(f"{at}: {error}")
-        if isinstance(outcome, Refused):
-            return Refused(f"{at}: what it submits is refused: {outcome.words}")
-        if not isinstance(outcome, Measured):
-            return outcome
-        found.append(outcome)
-    names = found[0].scores
-    return Measured(
-        {n: np.concatenate([m.scores[n] for m in found]) for n in names},
-        {n: float(np.mean([m.beyond[n] for m in found])) for n in names},
-    )
-
-
-def measure_baseline(
-    grader: Grader, name: str, split: str, seeds: Sequence[int], make_sandbox: MakeSandbox
-) -> Measured | NoScore:
-    """A baseline run and graded on every seed; what it fails in is the author's fault."""
-    path = grader.problem.folder.baseline(name)
-    found = measure_code(grader, path, split, seeds, make_sandbox)
-    return Fault(found.words) if isinstance(found, Refused) else found
+    worse: Measure
+    margin: float
+    verdict: Literal["holds", "not shown", "broken"]
 
 
 class Scale:
     """The floors and ceilings of one split, and what submissions score between them."""
 
     def __init__(
-        self, contract: Contract, units: Mapping[str, str], baselines: Mapping[str, Measured]
+        self,
+        objectives: Sequence[Objective],
+        combine: Combine,
+        units: Mapping[str, str],
+        baselines: Mapping[str, Measured],
     ) -> None:
         """`units`: each with its cluster; `baselines`: at least those that a floor or a ceiling
         names."""
-        self.contract = contract
+        self.objectives, self.combine = tuple(objectives), combine
         self._baselines, self._count = baselines, len(units)
         clusters = list(units.values())
         self._units_M = unit_numbers(clusters) if len(set(clusters)) < len(clusters) else None
+
+    @property
+    def climbed(self) -> tuple[Objective, ...]:
+        """The objectives that are combined into the score."""
+        return tuple(o for o in self.objectives if o.role == "climb")
 
     @cached_property
     def ends(self) -> dict[str, tuple[float, float]]:
         """Floor and ceiling of every objective, as unit scores."""
         return {
             o.name: (float(self._floor(o).mean()), float(self._ceiling(o).mean()))
-            for o in self.contract.objectives
+            for o in self.objectives
         }
 
     def level(self, measured: Measured, objective: Objective) -> Measure:
@@ -141,11 +100,11 @@ class Scale:
     def combined(self, measured: Measured) -> Measure | None:
         """The combined score. Its interval is that of the objectives' lower and of their upper
         ends; None where an objective has no normalised score."""
-        parts = [self.normalised(measured, o) for o in self.contract.climbed]
+        parts = [self.normalised(measured, o) for o in self.climbed]
         known = [p for p in parts if p is not None]
         if len(known) < len(parts):
             return None
-        how = self.contract.combine
+        how = self.combine
         lower, middle, upper = (
             combined(how, [getattr(p, end) for p in known])
             for end in ("lower", "estimate", "upper")
@@ -160,6 +119,18 @@ class Scale:
         crossed = self._crossed(measured.of_seeds(objective.name), self._floor(objective))
         contrast = np.array([1.0, -1.0])
         return crossed.measure(contrast), crossed.error(contrast)[0]
+
+    def gate(self, measured: Measured, objective: Objective) -> Gate:
+        """Whether a submission is not worse than the floor by more than the margin, paired by
+        unit."""
+        above, width = self.above_floor(measured, objective)[0], float(np.ptp(objective.range))
+        margin = objective.margin or 0.0
+        ends = (-width * above.upper, -width * above.lower)
+        verdict = "holds" if ends[1] <= margin else "broken" if ends[0] > margin else "not shown"
+        worse = above.model_copy(
+            update={"estimate": -width * above.estimate, "lower": ends[0], "upper": ends[1]}
+        )
+        return Gate(worse=worse, margin=margin, verdict=verdict)
 
     def unit_error(self, measured: Measured, objective: Objective) -> float:
         """The standard error of a mean unit score that the sample of units brings."""

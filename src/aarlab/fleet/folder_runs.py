@@ -1,0 +1,65 @@
+"""Code mode of a problem in a folder: what a snapshot submits on its issued seeds is made in one
+sandbox and graded in another; the unit scores go to the evaluator alone."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from aarlab.core.files import OWNER_ONLY
+from aarlab.core.layout import CampaignFolder, GradingsFolder
+from aarlab.core.snapshot import Files
+from aarlab.evaluation.scoring.graded_units import GradedUnits, write_grading
+from aarlab.fleet.code_mode import LOG_CHARACTERS, Outcome
+from aarlab.runs.grading import Fault, Grader, NotGraded, Refused
+from aarlab.runs.served_folder import ServedFolder
+from aarlab.runs.trial_scores import Made, measure_files
+from aarlab.sandbox.sandbox import MakeSandbox
+
+NO_RESULT = (
+    "It was not graded, by no fault of your code, and nothing was charged. Ask for it again with "
+    "submit_code: the seeds stay the same."
+)
+
+
+class FolderRuns:
+    """See `code_mode.Runs`. `folder`: the campaign's. A grading that is timed or repeated runs
+    alone, so that no other run disturbs it."""
+
+    unfit = "The grader's result is not that of this problem's units. The operator must act."
+
+    def __init__(
+        self, served: ServedFolder, folder: Path, make_sandbox: MakeSandbox, *, workers: int
+    ) -> None:
+        self._grader = Grader(served.problem, served.prepared, make_sandbox)
+        self._make_sandbox = make_sandbox
+        self._gradings = GradingsFolder(CampaignFolder(folder).server.gradings)
+        self.at_once = 1 if served.problem.contract.trials > 1 else workers
+        self.pool = ThreadPoolExecutor(self.at_once, thread_name_prefix="gradings")
+
+    def outcome(self, ticket: str, files: Files, seeds: tuple[int, ...]) -> Outcome:
+        """What became of a snapshot. What goes to its author comes of runs and checks that see no
+        secret: whatever a grader that sees some ended with is the operator's alone."""
+        found = measure_files(self._grader, files, "feedback", seeds, self._make_sandbox)
+        if isinstance(found, Made):
+            graded = GradedUnits("feedback", seeds, found.submitted, found.measured.scores)
+            return {"graded": write_grading(self._gradings.of(ticket), graded)}
+        if isinstance(found, Refused):
+            return {"failure": found.failure, "log": found.words[-LOG_CHARACTERS:]}
+        ended: Outcome = {"failure": "ended by the machine", "log": NO_RESULT}
+        return ended | ({"fault": self._noted(ticket, found)} if isinstance(found, Fault) else {})
+
+    def _noted(self, ticket: str, found: Fault | NotGraded) -> str:
+        """A sentence for the operator; the whole is in a log that only the operator reads."""
+        path = self._gradings.faults
+        self._gradings.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with path.open("a", opener=partial(os.open, mode=OWNER_ONLY)) as log:
+            log.write(f"{ticket}: {found.words}\n")
+        return (
+            f"The grader could not grade {ticket}; correct the problem. {path} has what it said; "
+            "its author was charged nothing."
+        )
+
+    def close(self) -> None:
+        """Drop what has not begun."""
+        self.pool.shutdown(cancel_futures=True)

@@ -1,0 +1,185 @@
+"""A problem in a folder, set up for an evaluator: data, what researchers see, baselines on both
+splits, and the scale of its scores."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from aarlab.core.errors import Misconfigured
+from aarlab.core.files import OWNER_ONLY, write_whole
+from aarlab.core.label_set import METERS, of_same_labels
+from aarlab.core.layout import PreparedFolder, PublicFolder, TestbedFolder
+from aarlab.core.records import Measure, Record
+from aarlab.core.strict_json import read_json
+from aarlab.evaluation.scoring.served_problem import ServedProblem
+from aarlab.evaluation.scoring.unit_scores import Measured, Scale
+from aarlab.problems.folder.folder_problem import FolderProblem
+from aarlab.runs.grading import Grader, read_units
+from aarlab.runs.prepared import SPLITS, prepare
+from aarlab.runs.trial_scores import Say, measured_baselines
+from aarlab.sandbox.sandbox import MakeSandbox
+
+KIND = "folder"  # of the card: code with `submit`, graded by the author's grader
+
+
+class BaselineScores(Record):
+    """What a baseline scored on a split, over SEEDS: by objective its level, in the objective's own
+    unit, and the combined score."""
+
+    levels: dict[str, Measure]
+    combined: Measure | None
+
+
+@dataclass(frozen=True)
+class ServedFolder:
+    """A problem in a folder that an evaluator can serve. `folder`: its `TestbedFolder`, which is
+    its `PreparedFolder`, too."""
+
+    problem: FolderProblem
+    folder: Path
+
+    @property
+    def public(self) -> Path:
+        """What researchers see."""
+        return TestbedFolder(self.folder).public
+
+    @property
+    def prepared(self) -> PreparedFolder:
+        """The data."""
+        return PreparedFolder(self.folder)
+
+    def baselines(self) -> dict[str, dict[str, BaselineScores]]:
+        """By baseline and split, what it scored."""
+        stored = read_json(TestbedFolder(self.folder).baseline_scores)
+        return {
+            name: {s: BaselineScores.model_validate_json(json.dumps(f)) for s, f in of.items()}
+            for name, of in stored.items()
+        }
+
+
+def serve_folder(
+    problem: FolderProblem, data_seed: int, under: Path, make_sandbox: MakeSandbox, say: Say
+) -> ServedFolder:
+    """Set a problem up, or find it set up. Problems with the same secrets have one meter.
+
+    Raises:
+        Misconfigured: prepare.py, grade.py or a baseline fails, or the ceiling of an objective is
+            not above its floor.
+        CouldNotBeRun, Transient: the machine ended a run.
+    """
+    prepared = prepare(problem, data_seed, under, make_sandbox)
+    found = ServedFolder(problem, prepared.root)
+    _publish(found, data_seed)
+    testbed = TestbedFolder(found.folder)
+    if not testbed.served.exists():
+        testbed.private.mkdir(mode=0o700, exist_ok=True)
+        _measure(found, data_seed, make_sandbox, say)
+        _share_meters(found.folder)
+    return found
+
+
+def _publish(served: ServedFolder, data_seed: int) -> None:
+    """What researchers see beside the data: the card, and the code of the baselines."""
+    contract, public = served.problem.contract, served.public
+    card, shown = PublicFolder(public).card, PublicFolder(public).baselines
+    if card.exists() and read_json(card).get("kind") != KIND:
+        raise Misconfigured(
+            f"{served.problem.folder.prepare}: it wrote {card.name} into public, which is the name "
+            "of the problem's card. Take another name."
+        )
+    fields = {"name": contract.name, "version": contract.version, "data_seed": data_seed}
+    fields |= {"kind": KIND, "card": contract.card, "combine": contract.combine}
+    fields |= {"submission": contract.submission.model_dump(mode="json")}
+    fields |= {"objectives": [o.model_dump(mode="json") for o in contract.objectives]}
+    fields |= {"baselines": list(contract.baselines), "run": contract.run.model_dump(mode="json")}
+    write_whole(card, json.dumps(fields, indent=1))
+    shown.mkdir(exist_ok=True)
+    for name in contract.baselines:
+        shutil.copy(served.problem.folder.baseline(name), shown)
+
+
+def _measure(served: ServedFolder, seed: int, make_sandbox: MakeSandbox, say: Say) -> None:
+    """Baselines on both splits, and the scale; the scale is written last."""
+    contract, grader = (
+        served.problem.contract,
+        Grader(served.problem, served.prepared, make_sandbox),
+    )
+    units = {split: read_units(served.prepared, split) for split in SPLITS}
+    measured = {
+        split: measured_baselines(grader, contract.baselines, split, make_sandbox, say)
+        for split in SPLITS
+    }
+    scales = {s: Scale(*contract.aims, units[s], measured[s]) for s in SPLITS}
+    _require_gaps(served, scales)
+    scores = {
+        name: {s: _scores(scales[s], measured[s][name]) for s in SPLITS}
+        for name in contract.baselines
+    }
+    made = ServedProblem(
+        name=contract.name,
+        version=contract.version,
+        data_seed=seed,
+        digest=served.problem.digest,
+        secrets=_digest_of(served.prepared.secrets("feedback")),
+        objectives=contract.objectives,
+        combine=contract.combine,
+        trials=contract.trials,
+        ends=scales["feedback"].ends,
+        comparator=_best(scores),
+        units=units,
+    )
+    plain = {n: {s: f.model_dump(mode="json") for s, f in of.items()} for n, of in scores.items()}
+    testbed = TestbedFolder(served.folder)
+    write_whole(testbed.baseline_scores, json.dumps(plain, indent=1), mode=OWNER_ONLY)
+    write_whole(testbed.served, made.model_dump_json(), mode=OWNER_ONLY)
+
+
+def _require_gaps(served: ServedFolder, scales: Mapping[str, Scale]) -> None:
+    for split, scale in scales.items():
+        for o in scale.climbed:
+            floor, ceiling = scale.ends[o.name]
+            if not ceiling > floor:
+                raise Misconfigured(
+                    f"{served.problem.folder.contract}: '{o.name}' on {split}: the ceiling, "
+                    f"{o.natural(ceiling):.4g}, is not better than the floor, "
+                    f"{o.natural(floor):.4g}. `aar problem check` says more."
+                )
+
+
+def _scores(scale: Scale, measured: Measured) -> BaselineScores:
+    levels = {o.name: scale.level(measured, o) for o in scale.objectives}
+    return BaselineScores(levels=levels, combined=scale.combined(measured))
+
+
+def _best(scores: Mapping[str, Mapping[str, BaselineScores]]) -> str:
+    """The baseline of the highest combined score on feedback; `final` is not looked at."""
+
+    def score(name: str) -> float:
+        found = scores[name]["feedback"].combined
+        return -1.0 if found is None else found.estimate
+
+    return max(scores, key=score)
+
+
+def _digest_of(folder: Path) -> str:
+    """SHA-256 of the files below a folder, by their paths."""
+    whole = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        data = path.read_bytes()
+        whole.update(f"{path.relative_to(folder).as_posix()} {len(data)}\n".encode() + data)
+    return whole.hexdigest()
+
+
+def _share_meters(folder: Path) -> None:
+    """Where another version of the problem's folder has the same secrets, use its meter."""
+    own = TestbedFolder(folder).private
+    for other in of_same_labels(folder):
+        theirs = TestbedFolder(other).private
+        if other != folder and not (theirs / METERS[0]).is_symlink():
+            for name in METERS:
+                (theirs / name).mkdir(mode=0o700, exist_ok=True)
+                (own / name).symlink_to(Path("../..") / other.name / theirs.name / name)
+            return

@@ -1,0 +1,169 @@
+"""Submissions to a problem in a folder, made and graded as often as the contract says."""
+
+import hashlib
+import stat
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from aarlab.core.errors import CouldNotBeRun, InvalidSubmission, Misconfigured, Transient
+from aarlab.core.records import Failure
+from aarlab.core.strict_json import read_text
+from aarlab.evaluation.scoring.unit_scores import Measured, unit_scores
+from aarlab.problems.folder.folder_problem import FolderProblem
+from aarlab.runs.grading import Fault, Grader, NotGraded, Refused, Scores
+from aarlab.runs.prepared import submission
+from aarlab.sandbox.sandbox import MakeSandbox
+
+NoScore = Refused | Fault | NotGraded
+METHOD = "method.py"
+SEEDS = (1, 2, 3)  # of baselines
+Say = Callable[[str, int, int], None]
+
+
+def grade_trials(grader: Grader, handed_in: Path, split: str) -> Measured | NoScore:
+    """A submission graded as often as the contract says; the first grading without a score ends
+    it."""
+    contract = grader.problem.contract
+    found: list[Scores] = []
+    for trial in range(contract.trials):
+        outcome = grader.grade(handed_in, split, trial)
+        if not isinstance(outcome, Scores):
+            return outcome
+        found.append(outcome)
+    pairs = {
+        o.name: unit_scores(o, np.stack([s.values_M[o.name] for s in found])[None])
+        for o in contract.objectives
+    }
+    return Measured({n: s for n, (s, _) in pairs.items()}, {n: b for n, (_, b) in pairs.items()})
+
+
+@dataclass(frozen=True)
+class Made:
+    """What code submitted on some seeds, graded. `submitted`: SHA-256 of what it was, whichever
+    seed made which: equal submissions are one question to the grader's secrets."""
+
+    measured: Measured
+    submitted: str
+
+
+def measure_files(
+    grader: Grader,
+    files: Mapping[str, str],
+    split: str,
+    seeds: Sequence[int],
+    make_sandbox: MakeSandbox,
+    *,
+    at: str = METHOD,
+    again: bool = False,
+) -> Made | NoScore:
+    """What code with `submit` submits, run and graded on every seed; equal submissions are graded
+    once, unless `again`. `at` names the code in words about it.
+
+    Raises:
+        Transient, Misconfigured: no sandbox could be started; there is no result.
+    """
+    found: dict[str, list[Measured]] = {}
+    digests: list[str] = []
+    for seed in seeds:
+        where = f"{at}, seed {seed}"
+        try:
+            with submission(
+                grader.problem, grader.prepared, files, split, seed, make_sandbox
+            ) as made:
+                digests.append(digest_of_submission(made))
+                if digests[-1] in found and not again:
+                    continue
+                outcome = grade_trials(grader, made, split)
+        except InvalidSubmission as error:
+            return Refused(f"{where}: {error}", **_kind_of(error))
+        except CouldNotBeRun as error:
+            return NotGraded(f"{where}: {error}")
+        if isinstance(outcome, Refused):
+            return Refused(f"{where}: what it submits is refused: {outcome.words}")
+        if not isinstance(outcome, Measured):
+            return outcome
+        found.setdefault(digests[-1], []).append(outcome)
+    rows = [found[d].pop(0) if len(found[d]) > 1 else found[d][0] for d in digests]
+    measured = Measured(
+        {n: np.concatenate([m.scores[n] for m in rows]) for n in rows[0].scores},
+        {n: float(np.mean([m.beyond[n] for m in rows])) for n in rows[0].scores},
+    )
+    return Made(measured, hashlib.sha256("".join(sorted(digests)).encode()).hexdigest())
+
+
+def _kind_of(error: InvalidSubmission) -> dict[str, Failure]:
+    return {"failure": error.facts["failure"]} if "failure" in error.facts else {}
+
+
+def digest_of_submission(made: Path) -> str:
+    """SHA-256 of a file, or of a folder's files by their paths. What is no plain file is not read
+    and counts by its kind: no grader takes it."""
+    whole = hashlib.sha256()
+    for path in [made, *(sorted(made.rglob("*")) if _kind(made) == stat.S_IFDIR else ())]:
+        plain = path.read_bytes() if _kind(path) == stat.S_IFREG else b""
+        name = path.relative_to(made).as_posix()
+        whole.update(f"{len(name)} {name} {_kind(path)} {len(plain)}\n".encode() + plain)
+    return whole.hexdigest()
+
+
+def _kind(path: Path) -> int:
+    return stat.S_IFMT(path.lstat().st_mode)
+
+
+def measure_code(
+    grader: Grader, path: Path, split: str, seeds: Sequence[int], make_sandbox: MakeSandbox
+) -> Measured | NoScore:
+    """What a file with `submit` submits, run and graded on every seed, so that noise of gradings
+    shows."""
+    code, noisy = {METHOD: read_text(path)}, grader.problem.contract.trials > 1
+    found = measure_files(grader, code, split, seeds, make_sandbox, at=str(path), again=noisy)
+    return found.measured if isinstance(found, Made) else found
+
+
+def measure_baseline(
+    grader: Grader, name: str, split: str, seeds: Sequence[int], make_sandbox: MakeSandbox
+) -> Measured | NoScore:
+    """A baseline run and graded on every seed; what it fails in is the author's fault."""
+    path = grader.problem.folder.baseline(name)
+    found = measure_code(grader, path, split, seeds, make_sandbox)
+    return Fault(found.words) if isinstance(found, Refused) else found
+
+
+def measured_baselines(
+    grader: Grader, names: Sequence[str], split: str, make_sandbox: MakeSandbox, say: Say
+) -> dict[str, Measured]:
+    """Baselines by name, each run and graded on SEEDS.
+
+    Raises:
+        Misconfigured: one fails, by a fault of the problem's author.
+        Transient: the machine ended a run of one.
+    """
+    found = {}
+    for number, name in enumerate(names):
+        say(f"baselines on {split}", number, len(names))
+        one = measure_baseline(grader, name, split, SEEDS, make_sandbox)
+        if isinstance(one, NotGraded):
+            raise Transient(remedied(grader.problem, one))
+        if not isinstance(one, Measured):
+            raise Misconfigured(remedied(grader.problem, one))
+        found[name] = one
+    return found
+
+
+def remedied(problem: FolderProblem, outcome: NoScore) -> str:
+    """A failed grading as one sentence with the remedy for the author."""
+    words = outcome.words.rstrip(". ")
+    if isinstance(outcome, Refused):
+        return f"{words}. Accept it, or correct the baseline."
+    if isinstance(outcome, Fault):
+        if ", line " in words:
+            return f"{words}. Correct this line, or catch what a submission can cause."
+        return f"{words}." if words.endswith("Make it faster") else f"{words}. Correct it."
+    at = "" if str(problem.folder.root) in words else f"{problem.folder.grade}: "
+    return (
+        f"{at}{words}. Make it use less, or raise the limits `run` and `grading` in problem.yaml; "
+        "if the machine was busy, run the check again."
+    )
