@@ -217,7 +217,7 @@ def measure(kind: str, size: int, bed: Testbed, root: Path) -> Watching:
             outbox.post_all(parts.journal, parts.evaluator, within_s=30)
         shown = blind(bed) if kind == "search" else bed
         members = enrol(campaign, folder, shown.public, parts.journal)
-        fleet = Fleet(campaign, folder, shown, Bubblewrap, members, parts)
+        fleet = Fleet(campaign, folder, shown.public, Bubblewrap, members, parts)
         watching = Watching(fleet)
         try:
             why = fleet.run(LONGEST_S, watching)

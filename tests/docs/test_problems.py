@@ -26,7 +26,7 @@ def test_the_page_has_commands_and_files():
         "waiting/baselines/queue.py",
         "better.py",
     ]
-    assert len(STEPS) - len(files) == 3
+    assert len(STEPS) - len(files) == 4
 
 
 @pytest.mark.process
@@ -48,4 +48,5 @@ def test_its_commands_lead_to_a_checked_problem_in_ten_minutes(tmp_path):
     whole = "\n".join(printed)
     assert whole.count("waiting is admitted") == 3, "two checks, and the card"
     assert re.search(r"better\.py .*near: holds", whole)
+    assert re.search(r"Baselines on final: queue .*The one to be beaten is queue", whole)
     assert time.monotonic() - begun < TEN_MINUTES

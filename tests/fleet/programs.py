@@ -77,7 +77,7 @@ def run_fleet(
         made = Fleet(
             campaign,
             folder,
-            bed,
+            bed.public,
             make_sandbox,
             enrol(campaign, folder, bed.public, parts.journal),
             parts,

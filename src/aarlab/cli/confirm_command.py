@@ -8,14 +8,14 @@ from aarlab.fleet.campaign import begun
 from aarlab.fleet.confirm import confirmed
 from aarlab.fleet.lease import lease
 from aarlab.fleet.prepare import prepared
+from aarlab.fleet.run_folder import confirmed_in_folder, served
 from aarlab.problems import PROBLEMS
-from aarlab.report.report_record import Report
-from aarlab.report.verified import reported
+from aarlab.report.verified import AnyReport, reported
 
 
 def confirm(
     name: str, home: Home, show: Show, *, snapshot: str | None = None
-) -> tuple[Report, Path]:
+) -> tuple[AnyReport, Path]:
     """Confirm the leaders (or one snapshot, given by the first digits of its hash) on final, a
     fresh draw, another teacher and student, and the transfer problems, also where the campaign's
     fields leave some of these out. Runs that are cached are not repeated. Returns the report and
@@ -28,6 +28,11 @@ def confirm(
     """
     folder = home.campaigns / name
     campaign = begun(home.campaigns, name)
+    if campaign.in_folder:
+        bed = served(campaign, home, show)
+        with lease(folder):
+            confirmed_in_folder(campaign, bed, home, show, snapshot=snapshot)
+        return reported(campaign, bed, folder)
     bed = prepared(campaign, home, show)
     problem = PROBLEMS[campaign.problem]
     all_of_it = {

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from aarlab.cli.path_type import path
 from aarlab.core.errors import Misconfigured
-from aarlab.core.layout import CampaignFolder, TestbedFolder
+from aarlab.core.layout import CampaignFolder, ProblemFolder, TestbedFolder
 from aarlab.core.operation_records import Role
 from aarlab.core.settings import home
 from aarlab.core.showing import only_showing
@@ -28,7 +28,8 @@ def evaluator(
         Path,
         typer.Argument(
             parser=path,
-            help="folder with private/answers.json and private/ruler.json, or a testbed",
+            help="folder with private/answers.json and private/ruler.json, a testbed, or the "
+            "folder of a problem",
         ),
     ],
     *,
@@ -45,9 +46,16 @@ def evaluator(
         list[Path] | None,
         typer.Option(parser=path, help="also listen on this unix socket; repeatable"),
     ] = None,
+    data_seed: Annotated[int, typer.Option(help="of a problem's folder: draws its data")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=1, help="gradings at once, of a problem's folder")
+    ] = 1,
 ) -> None:
     """Serve an evaluator and a forum without a fleet: REST under /api/v1, MCP at /mcp. The ledger
     is in FOLDER/campaign.
+
+    Of a problem's folder (problem.yaml), submitted code is run and graded here; the state lies
+    under the state folder.
 
     private/answers.json is {"feedback": {item id: 0 or 1}, "final": {item id: 0 or 1}}.
     private/ruler.json is {"weak", "ceiling", "start"}: accuracies on feedback. private/groups.json
@@ -56,6 +64,12 @@ def evaluator(
     """
     from aarlab.fleet.evaluator_process import SOON_S, EvaluatorProcess, serve_until_stopped
 
+    served = None
+    if ProblemFolder(folder).contract.is_file():
+        from aarlab.cli.serve_problem import set_up
+
+        served = set_up(folder, data_seed, console)
+        folder = served.folder
     if not folder.is_dir():
         raise Misconfigured(
             f"There is no folder {folder}. Create it with private/answers.json and "
@@ -75,7 +89,13 @@ def evaluator(
     def ready(url: str) -> None:
         console.print(*_address(url, folder, server.apart), expected, sep="\n")
 
-    serve_until_stopped(server, ready)
+    if served is None:
+        serve_until_stopped(server, ready)
+        return
+    from aarlab.cli.serve_problem import gradings
+
+    with gradings(served, campaign, server, workers, console) as each:
+        serve_until_stopped(server, ready, each)
 
 
 def _address(url: str, folder: Path, apart: str) -> tuple[str, ...]:
@@ -96,14 +116,17 @@ def outlook(folder: Path, policy: str) -> str:
     Raises:
         Misconfigured: the folder's labels or anchors cannot be read, or there is no such policy.
     """
-    from aarlab.evaluation.scoring.hidden_labels import load_answers, load_ruler, load_units
+    from aarlab.evaluation.scoring.marking import marking_of
     from aarlab.fleet.outset import outset
 
-    units = load_units(folder, "feedback", sorted(load_answers(folder, "feedback")["feedback"]))
-    made = outset(policy, units, load_ruler(folder).told(units.items))
+    marking = marking_of(folder)
+    units, ruler = marking.units, marking.ruler
+    made = outset(policy, units, ruler, fleets=0 if ruler.combined else None)
     counted = (
-        f"The items count as {units.independent:,} independent labels; if some labels depend on "
-        "each other, list their groups in private/groups.json."
+        f"The units count as {units.independent:,} independent ones, by the clusters of units.json."
+        if ruler.combined
+        else f"The items count as {units.independent:,} independent labels; if some labels depend "
+        "on each other, list their groups in private/groups.json."
     )
     return " ".join(filter(None, (made.words, made.trouble, counted)))
 
@@ -165,7 +188,7 @@ def server_folder(campaign: Path) -> Path:
     Raises:
         Misconfigured: there is no such campaign.
     """
-    if TestbedFolder(campaign).answers.exists():
+    if TestbedFolder(campaign).answers.exists() or TestbedFolder(campaign).served.exists():
         return CampaignFolder(campaign / ALONE).server.root
     for folder in (campaign, home().campaigns / campaign):
         if (server := CampaignFolder(folder).server.root).is_dir():

@@ -124,11 +124,15 @@ def report(name: Annotated[str, typer.Argument(help="the campaign's name")] = "d
     campaign, folder = begun(home().campaigns, name), home().campaigns / name
 
     from aarlab.fleet.prepare import prepared
+    from aarlab.fleet.run_folder import served
     from aarlab.report.verified import reported
 
-    print_report(
-        *reported(campaign, prepared(campaign, home(), show(), again=False), folder, live=True)
+    bed = (
+        served(campaign, home(), show())
+        if campaign.in_folder
+        else prepared(campaign, home(), show(), again=False)
     )
+    print_report(*reported(campaign, bed, folder, live=True))
 
 
 @app.command(

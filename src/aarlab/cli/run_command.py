@@ -24,7 +24,7 @@ from aarlab.fleet.campaign import Campaign, begun, load, placed
 
 if TYPE_CHECKING:
     from aarlab.cli.show import Show
-    from aarlab.report.report_record import Report
+    from aarlab.report.verified import AnyReport
 
 console = Console(highlight=False)
 Set = Annotated[
@@ -218,13 +218,18 @@ def _line(words: str) -> None:
     console.print(words, soft_wrap=True, markup=False)
 
 
-def print_report(made: "Report", path: Path, *, whole: bool = True) -> None:
+def print_report(made: "AnyReport", path: Path, *, whole: bool = True) -> None:
     """Print a report's tables, or what it comes to in a few sentences, and where it is. Raises an
     error if its ledger does not verify."""
+    from aarlab.report.folder_pages import print_folder_report
+    from aarlab.report.folder_report import FolderReport
     from aarlab.report.terminal import print_outcome, print_report
     from aarlab.report.verified import require_verified
 
-    (print_report if whole else print_outcome)(made, console)
+    if isinstance(made, FolderReport):
+        print_folder_report(made, console, whole=whole)
+    else:
+        (print_report if whole else print_outcome)(made, console)
     there = path if os.access(path.parent, os.W_OK) else "not written, the folder is read-only"
     print(f"report: {there}")
     require_verified(made, path)

@@ -71,6 +71,15 @@ class Objective(Record):
         share = (min(max(value, low), high) - low) / (high - low)
         return share if self.direction == "higher" else 1.0 - share
 
+    def held(self, floor: float, ceiling: float) -> "Objective":
+        """The same with these unit scores as its ends, as they were measured."""
+        source = "measured by set-up"
+        ends = {
+            "floor": End(value=self.natural(floor), source=source),
+            "ceiling": End(value=self.natural(ceiling), source=source),
+        }
+        return self.model_copy(update=ends)
+
     @property
     def unit_margin(self) -> float:
         """The margin of a gate in unit scores."""
@@ -107,6 +116,20 @@ def combined(how: Combine, scores: Sequence[float]) -> float:
     if how == "geometric":
         return math.exp(math.fsum(math.log(max(x, LEAST)) for x in inside) / len(inside))
     return 0.0 if min(inside) == 0 else len(inside) / math.fsum(1 / x for x in inside)
+
+
+def gradient(how: Combine, scores: Sequence[float]) -> list[float]:
+    """By how much the combined score changes with each of K normalised scores, at these; each
+    counted between LEAST and 1, where no derivative is infinite. Of a mean it is exact everywhere.
+    """
+    inside = [min(max(x, LEAST), 1.0) for x in scores]
+    count, whole = len(inside), combined(how, inside)
+    if how == "mean":
+        return [1.0 / count] * count
+    if how == "min":
+        return [float(k == inside.index(whole)) for k in range(count)]
+    power = 1 if how == "geometric" else 2
+    return [whole**power / (count * x**power) for x in inside]
 
 
 def steepest(how: Combine, count: int) -> float:

@@ -223,6 +223,9 @@ class Budget(Record):
 # --- what anyone reads ----------------------------------------------------------------------------
 
 
+IN_FOLDER = "folder"  # the kind of a card: code with `submit`, graded by the author's grader
+
+
 class Card(Record):
     """public/problem.json: what the problem is, which splits it has and how large they are."""
 
@@ -235,6 +238,8 @@ class LabelSet(Record):
     """What has left of the hidden labels, whoever asked, and what the caller can expect next."""
 
     items: int
+    # of a problem in a folder: `level_pgr` is the score, accuracies are on the meter's own scale
+    combined: bool = False
     level_pgr: float
     level_accuracy: float
     certified_pgr: float | None

@@ -160,6 +160,7 @@ class Handlers:
         certified, price = told.certified, told.outlook.price_bits
         return records.LabelSet(
             items=len(evaluator.ids),
+            combined=evaluator.ruler.combined,
             level_pgr=round(evaluator.ruler.pgr(told.level), 4),
             level_accuracy=round(told.level, 6),
             certified_pgr=None if certified is None else round(evaluator.ruler.pgr(certified), 4),

@@ -13,6 +13,7 @@ from aarlab.core.records import Record
 from aarlab.core.settings import expanded
 from aarlab.core.strict_yaml import read_record
 from aarlab.evaluation.scoring.policies import DEFAULT_POLICY
+from aarlab.problems.folder.shipped_folders import is_folder_problem
 from aarlab.researchers.researcher import CommandTemplate, Options
 from aarlab.sandbox.sandbox import GIB, Standing
 
@@ -79,8 +80,8 @@ class Campaign(Record):
     name: Name = "demo"
     """Folder of the campaign under AAR_HOME/campaigns."""
     problem: str = "small-chat"
-    """Which problem (`aar doctor` lists them), or your own: items (mine.jsonl) or a Python file
-    (mine.py) that registers one."""
+    """Which problem (`aar problem list`), or your own: items (mine.jsonl), a Python file (mine.py)
+    that registers one, or a folder with a problem.yaml."""
     data_seed: Annotated[int, Field(ge=0)] = 1
     """Draws pairs and splits. Hyper-parameters were chosen on seed 0: report on others."""
     student: str = "smollm2"
@@ -159,6 +160,11 @@ class Campaign(Record):
     """Of the researchers' own choices."""
     usd_per_researcher_hour: Annotated[float, Field(ge=0)] | None = None
     """What an hour of one researcher's machine costs you; unknown if not given."""
+
+    @property
+    def in_folder(self) -> bool:
+        """Whether its problem is one in a folder, with a grader of its author's."""
+        return is_folder_problem(self.problem)
 
     @property
     def out_of_time(self) -> str:
@@ -276,6 +282,8 @@ def placed(campaign: Campaign, folder: Path) -> Campaign:
         for name, ends in files.items()
         if (value := getattr(campaign, name)).endswith(ends)
     }
+    if "/" in campaign.problem or (folder / campaign.problem).is_dir():
+        named["problem"] = campaign.problem
     made = {name: str(folder / expanded(value, name)) for name, value in named.items()}
     detectors = tuple(str(folder / expanded(path, "detectors")) for path in campaign.detectors)
     return campaign.model_copy(update={**made, "detectors": detectors})

@@ -17,12 +17,14 @@ from pydantic import Field, model_validator
 from aarlab.core import quotas
 from aarlab.core.budget import Budget
 from aarlab.core.errors import Misconfigured
+from aarlab.core.operation_records import IN_FOLDER
 from aarlab.core.records import Family, Record
 from aarlab.core.strict_json import read_text
 from aarlab.core.strict_yaml import Document, record_of
 
 PROMPTS = Path(__file__).parent / "prompts"
 SHIPPED = PROMPTS / "directions" / "weak-to-strong.yaml"
+ANY_PROBLEM = PROMPTS / "directions" / "any-problem.yaml"
 FEWEST = 2  # of directions: with one, directed and undirected are the same thing
 Text = Annotated[str, Field(min_length=20, max_length=2_000)]
 
@@ -128,15 +130,17 @@ def parse_directions(text: str, where: str) -> Directions:
 
 
 @cache
-def shipped() -> Directions:
-    """The nine that ship, for weak-to-strong supervision."""
-    return load_directions(SHIPPED)
+def shipped(kind: object = None) -> Directions:
+    """The nine that ship, for weak-to-strong supervision, or for any other problem."""
+    return load_directions(ANY_PROBLEM if kind == IN_FOLDER else SHIPPED)
 
 
-def direction(number: int, *, directed: bool, directions: Directions | None = None) -> Direction:
-    """The direction of researcher `number` (0-based) in a set; in the one that ships if none is
-    given."""
-    return (directions or shipped()).of(number, directed=directed)
+def direction(
+    number: int, *, directed: bool, directions: Directions | None = None, kind: object = None
+) -> Direction:
+    """The direction of researcher `number` (0-based) in a set; in the one that ships for the
+    problem's kind if none is given."""
+    return (directions or shipped(kind)).of(number, directed=directed)
 
 
 def starting_prompt(card: Mapping[str, Any], terms: Terms, start: Direction) -> str:
@@ -146,16 +150,19 @@ def starting_prompt(card: Mapping[str, Any], terms: Terms, start: Direction) -> 
     Raises:
         Misconfigured: the problem's card lacks what the prompt states.
     """
-    told = ("name", "card", "in_distribution", "out_of_distribution")
+    in_folder = card.get("kind") == IN_FOLDER
+    told = ("name", "card", "objectives", "submission", "baselines", "run", "combine")
+    told = told if in_folder else ("name", "card", "in_distribution", "out_of_distribution")
     if missing := [field for field in told if not card.get(field)]:
         raise Misconfigured(
             f"The problem's card has no {', '.join(missing)}, which the starting prompt states. "
             "Publish it again."
         )
-    optional = {"student": None, "items": None}
+    climbed = sum(o["role"] == "climb" for o in card.get("objectives", ()))
+    optional = {"student": None, "items": None, "climbed": climbed}
     fields = {name: getattr(terms, name) for name in Terms.model_fields}
     return rendered(
-        "start.md",
+        "start_folder.md" if in_folder else "start.md",
         **fields,
         card=optional | dict(card),
         limits=terms.limits(),

@@ -35,9 +35,9 @@ def enrol(campaign: Campaign, folder: Path, public: Path, journal: Journal) -> l
     researcher = RESEARCHERS[campaign.kind](campaign.options)
     researcher.require()
     directions = load_directions(Path(campaign.directions)) if campaign.directions else None
-    members = []
+    members, kind = [], json.loads(PublicFolder(public).card.read_text()).get("kind")
     for number in range(campaign.researchers):
-        start = direction(number, directed=campaign.directed, directions=directions)
+        start = direction(number, directed=campaign.directed, directions=directions, kind=kind)
         member = _member(campaign, folder, researcher, _brief(campaign, public, number, start))
         member.incarnation = journal.incarnation(member.name)
         number, after = journal.session(member.name)

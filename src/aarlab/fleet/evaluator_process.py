@@ -209,9 +209,13 @@ class EvaluatorProcess:
         raise error_of(answer.status_code, answer.content)
 
 
-def serve_until_stopped(server: EvaluatorProcess, ready: Callable[[str], None]) -> None:
+def serve_until_stopped(
+    server: EvaluatorProcess,
+    ready: Callable[[str], None],
+    each: Callable[[], None] = lambda: None,
+) -> None:
     """Both processes until SIGINT or SIGTERM; one that ends is started again. `ready` is called
-    with the lab's URL.
+    with the lab's URL, `each` several times a second.
 
     Raises:
         Misconfigured: they cannot be started.
@@ -228,6 +232,7 @@ def serve_until_stopped(server: EvaluatorProcess, ready: Callable[[str], None]) 
                 # the system has no room now: it is tried again
                 with contextlib.suppress(Transient):
                     server.revive()
+                each()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -3,7 +3,6 @@ sandbox and graded in another; the unit scores go to the evaluator alone."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 from aarlab.core.files import OWNER_ONLY
@@ -53,7 +52,8 @@ class FolderRuns:
         """A sentence for the operator; the whole is in a log that only the operator reads."""
         path = self._gradings.faults
         self._gradings.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with path.open("a", opener=partial(os.open, mode=OWNER_ONLY)) as log:
+        append = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        with os.fdopen(os.open(path, append, OWNER_ONLY), "a") as log:
             log.write(f"{ticket}: {found.words}\n")
         return (
             f"The grader could not grade {ticket}; correct the problem. {path} has what it said; "

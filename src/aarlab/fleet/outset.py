@@ -61,28 +61,24 @@ class Outset:
     @property
     def outlook(self) -> str:
         """What is reported, the bound, and what honest researchers lose."""
-        begin, end = self.ruler.start, self.ruler.ceiling
         if self.step is None:
             told = "no improvement is ever reported"
         elif self.step == 0:
             told = "every score is released"
         else:
-            told = (
-                "an improvement is reported from accuracy "
-                f"{self.next_step:.3f}{self._pgr(self.ruler.pgr(self.next_step))}, "
-            )
-            told += (
-                f"in steps of {self.step:.3f}{self._pgr(self.ruler.pgr_of_difference(self.step))}, "
-                "at most some "
-            )
-            told += f"{self.steps} of them from naive ({begin:.3f}) to the ceiling ({end:.3f})"
+            first = self._value(self.next_step, self.ruler.pgr(self.next_step))
+            each = self._value(self.step, self.ruler.pgr_of_difference(self.step))
+            what = "score" if self.ruler.combined else "accuracy"
+            told = f"an improvement is reported from {what} {first}, in steps of {each}, at most "
+            told += f"some {self.steps} of them from {self._ends}"
         far = "no reported level is bounded"
         if self.bound is not None:
-            both = f"{self.bound:.3f}{self._pgr(self.ruler.pgr_of_difference(self.bound))}"
+            both = self._value(self.bound, self.ruler.pgr_of_difference(self.bound))
             far = f"no reported level is more than {both} too high (95 %, independent labels)"
         cap = "no cap" if self.cap_bits is None else f"{self.cap_bits:.0f} bits in all"
         found = (
-            f"{self.units.items:,} feedback items, policy '{self.policy}': {cap}, {told}; {far}."
+            f"{self.units.items:,} feedback {self._items}, policy '{self.policy}': {cap}, {told}; "
+            f"{far}."
         )
         one = self.agents == 1
         who = (
@@ -92,7 +88,7 @@ class Outset:
         if self.loss is None:
             return (
                 found
-                if self.ruler.ceiling <= self.ruler.start
+                if self.ruler.ceiling <= self.ruler.start or self.ruler.combined
                 else f"{found} {who} would gain nothing by exact scores either."
             )
         whose = f"{who} lose{'s' if one else ''} {percent(self.loss)}"
@@ -105,14 +101,26 @@ class Outset:
         if steps is None or steps >= LEAST_STEPS:
             return None
         return (
-            f"{self.units.items:,} feedback items ({self.n:,} independent labels) are too few for "
-            f"policy '{self.policy}': between naive ({self.ruler.start:.3f}) and the ceiling "
-            f"({self.ruler.ceiling:.3f}) some {steps} improvements can be reported, and a search "
-            f"needs {LEAST_STEPS}. {self._remedy()}"
+            f"{self.units.items:,} feedback {self._items} ({self.n:,} independent ones) are too "
+            f"few for policy '{self.policy}': from {self._ends} some {steps} improvements can be "
+            f"reported, and a search needs {LEAST_STEPS}. {self._remedy()}"
         )
 
-    def _pgr(self, pgr: float) -> str:
-        return f" (PGR {pgr:.2f})" if self.ruler.gap else ""
+    def _value(self, accuracy: float, pgr: float) -> str:
+        """A score as text: of several objectives as such, else an accuracy with its PGR."""
+        if self.ruler.combined:
+            return f"{pgr:.2f}"
+        return f"{accuracy:.3f}" + (f" (PGR {pgr:.2f})" if self.ruler.gap else "")
+
+    @property
+    def _ends(self) -> str:
+        if self.ruler.combined:
+            return "the floor to the ceiling"
+        return f"naive ({self.ruler.start:.3f}) to the ceiling ({self.ruler.ceiling:.3f})"
+
+    @property
+    def _items(self) -> str:
+        return "units" if self.ruler.combined else "items"
 
     def _remedy(self) -> str:
         others = [

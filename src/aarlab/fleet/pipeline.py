@@ -17,13 +17,18 @@ from aarlab.fleet.lease import lease
 from aarlab.fleet.prepare import completed, prepared
 from aarlab.fleet.read_ahead import reading_ahead
 from aarlab.fleet.run_fleet import run_fleet
+from aarlab.fleet.run_folder import as_code, run_folder_campaign
+from aarlab.runs.served_folder import ServedFolder
 from aarlab.testbeds.testbed import Testbed
 
 T = TypeVar("T")
 
 
+Bed = Testbed | ServedFolder
+
+
 def run_campaign(
-    campaign: Campaign, home: Home, show: Display, report: Callable[[Campaign, Testbed, Path], T]
+    campaign: Campaign, home: Home, show: Display, report: Callable[[Campaign, Bed, Path], T]
 ) -> T:
     """Set up the testbed, run the fleet, confirm the leaders, and return what `report` makes of the
     record. Where nobody is paid, the fleet starts before the `final` items are read.
@@ -36,10 +41,15 @@ def run_campaign(
     # kept from now on: files that change while this process runs are not what it reports by
     this_build()
     preflight.require(campaign)
+    campaign = as_code(campaign)
     campaign.require_same(folder)
     with lease(folder):
         # another server of it is refused now, and not after the set-up
         hold_server(folder, wait_s=TAKEOVER_S).release()
+        if campaign.in_folder:
+            bed = run_folder_campaign(campaign, home, show)
+            show.line("[bold]4 report[/bold]")
+            return report(campaign, bed, folder)
         show.line("[bold]1 testbed[/bold]")
         # `final` can show that figures will say nothing: known before anybody is paid
         paid = campaign.kind != "search"

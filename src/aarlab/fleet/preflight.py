@@ -21,6 +21,7 @@ from aarlab.gateway.config import GatewayConfig, Provider
 from aarlab.gateway.pricing import prices
 from aarlab.models.preset import FROZEN, preset
 from aarlab.problems import PROBLEMS
+from aarlab.problems.folder.shipped_folders import problem_of
 from aarlab.problems.problem import require_items
 from aarlab.researchers.kinds import RESEARCHERS
 from aarlab.sandbox.disk_usage import reserve_bytes
@@ -49,7 +50,8 @@ def _writable(root: Path) -> None:
 def checks(campaign: Campaign) -> Iterator[tuple[str, Callable[[], object]]]:
     """What is looked at, as text, and an act that raises one of our errors where it is missing."""
     yield f"problem {campaign.problem}", lambda: _problem(campaign)
-    yield f"student {campaign.student}", lambda: _student(campaign.student)
+    if not campaign.in_folder:
+        yield f"student {campaign.student}", lambda: _student(campaign.student)
     yield f"policy {campaign.policy}", lambda: POLICIES[campaign.policy]
     yield f"sandbox {campaign.sandbox}", lambda: SANDBOXES[campaign.sandbox].require()
     yield (
@@ -103,6 +105,9 @@ def _priced(campaign: Campaign) -> None:
 
 
 def _problem(campaign: Campaign) -> None:
+    if campaign.in_folder:
+        problem_of(campaign.problem)
+        return
     problem = PROBLEMS[campaign.problem]
     require_items(problem)
     if problem.transfer_only:

@@ -80,12 +80,12 @@ def prepared(
     if bed.from_cache:
         other = _by_other_code(bed, campaign, reader_of(campaign, home, show))
         show.line(f"  testbed {bed.folder.name}: from cache{other}")
-    _weigh(campaign, AnchorScores(bed).troubles, starting, show)
+    weigh(campaign, AnchorScores(bed).troubles, starting, show)
     _with_baselines(campaign, bed, home, show, again=again)
     if starting:
         made = outset_of(campaign, bed)
         show.line(f"  {made.words}")
-        _weigh(campaign, [made.trouble] if made.trouble else [], starting, show)
+        weigh(campaign, [made.trouble] if made.trouble else [], starting, show)
     return bed
 
 
@@ -99,7 +99,7 @@ def completed(campaign: Campaign, bed: Testbed, home: Home, show: Display) -> Te
     if bed.whole and why_again(bed) is None:
         return bed
     bed = _set_up(campaign, home, show, whole=True)
-    _weigh(campaign, AnchorScores(bed).troubles, False, show)
+    weigh(campaign, AnchorScores(bed).troubles, False, show)
     _with_baselines(campaign, bed, home, show, again=True)
     return bed
 
@@ -152,7 +152,7 @@ def outset_of(campaign: Campaign, bed: Testbed) -> Outset:
     return outset(campaign.policy, units, ruler, agents=campaign.researchers, bundles=bundles)
 
 
-def _weigh(campaign: Campaign, troubles: Sequence[str], starting: bool, show: Display) -> None:
+def weigh(campaign: Campaign, troubles: Sequence[str], starting: bool, show: Display) -> None:
     """Refuse to start where there are troubles and the operator does not insist; else show them."""
     if troubles and starting and not campaign.start_anyway:
         words = (

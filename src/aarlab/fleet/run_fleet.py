@@ -1,8 +1,9 @@
 """Run a campaign's fleet on a testbed until its time, its work or a budget of the campaign is
 spent. Resumes."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,15 @@ def run_fleet(campaign: Campaign, bed: Testbed, home: Home, show: Display) -> No
         home.campaigns / campaign.name,
         reader_of(campaign, home, show).open_socket,
     )
+    shown = blind(bed) if campaign.mode == "code" else bed
+    strong = partial(_strong_sockets, campaign, shown, open_socket=open_socket)
     with (
         standing(campaign, folder, bed.folder) as parts,
         _worker(campaign, bed, home, parts.evaluator, show) as worker,
     ):
-        _campaign(campaign, folder, bed, parts, worker, show, open_socket=open_socket)
+        run_members(
+            campaign, folder, parts, worker, show, card=bed.public, data=shown.public, strong=strong
+        )
 
 
 @contextmanager
@@ -61,24 +66,32 @@ def _worker(
         on_student.close()
 
 
-def _campaign(
+def no_strong_sockets(members: Sequence[Member]) -> AbstractContextManager[None]:
+    """Where no model can be fine-tuned."""
+    del members
+    return nullcontext()
+
+
+def run_members(
     campaign: Campaign,
     folder: Path,
-    bed: Testbed,
     parts: Parts,
     worker: CodeWorker | None,
     show: Display,
     *,
-    open_socket: OpenSocket | None,
+    card: Path,
+    data: Path,
+    strong: Callable[[Sequence[Member]], AbstractContextManager[None]] = no_strong_sockets,
 ) -> None:
-    """Run the fleet until its time, its work or a budget of the campaign is spent."""
+    """Run the fleet until its time, its work or a budget of the campaign is spent. `card`: the
+    public folder whose card the prompts state; `data`: the one that researchers see."""
     parts.journal.release()  # what an earlier run could not post
     outbox.post_all(parts.journal, parts.evaluator, within_s=LAST_POST_S)
     state = parts.evaluator.call("operator_campaign")
     show.line(f"[bold]2 campaign[/bold] {campaign.name}: {campaign.researchers} x {campaign.kind}")
     if words := preflight.overcommitted(campaign):
         show.line(f"  {words}: lower limits.disk_gib")
-    members = enrol(campaign, folder, bed.public, parts.journal)
+    members = enrol(campaign, folder, card, parts.journal)
     spent_s = max(parts.journal.spent(m.name).wall_s for m in members)
     left_s = campaign.minutes * 60 - spent_s
     limits = {
@@ -112,11 +125,9 @@ def _campaign(
     why = campaign.out_of_time
     if left_s > 0:
         write_left(CampaignFolder(folder).server.budget, left_s)
-        shown = blind(bed) if campaign.mode == "code" else bed
-        with _strong_sockets(campaign, shown, members, open_socket), show.fleet(folder) as view:
-            why = Fleet(campaign, folder, shown, make_sandbox(campaign), members, parts).run(
-                left_s, view, worker
-            )
+        with strong(members), show.fleet(folder) as view:
+            fleet = Fleet(campaign, folder, data, make_sandbox(campaign), members, parts)
+            why = fleet.run(left_s, view, worker)
     _event(parts, "fleet finished", why)
 
 
@@ -134,7 +145,11 @@ def asked_before(board: Mapping[str, Any]) -> str | None:
 
 @contextmanager
 def _strong_sockets(
-    campaign: Campaign, shown: Testbed, members: Sequence[Member], open_socket: OpenSocket | None
+    campaign: Campaign,
+    shown: Testbed,
+    members: Sequence[Member],
+    *,
+    open_socket: OpenSocket | None,
 ) -> Iterator[None]:
     """Each researcher's own socket to the strong model, where it can be fine-tuned: it may ask
     about what it is shown."""

@@ -33,7 +33,6 @@ from aarlab.fleet.state import FleetState, State
 from aarlab.gateway.journal import Journal
 from aarlab.researchers.researcher import Ended
 from aarlab.sandbox.sandbox import MakeSandbox
-from aarlab.testbeds.testbed import Testbed
 
 TICK_S, CHARGE_EVERY_S, SHOW_EVERY_S = 0.25, 10.0, 1.0
 GRACE_S = 15.0  # to end in order once asked to
@@ -56,19 +55,19 @@ class Parts(NamedTuple):
 
 
 class Fleet:
-    """The researchers of one campaign. `run` returns when all have ended, or a budget of the
-    campaign is spent."""
+    """The researchers of one campaign; `public` is what they see. `run` returns when all have
+    ended, or a budget of the campaign is spent."""
 
     def __init__(
         self,
         campaign: Campaign,
         folder: Path,
-        testbed: Testbed,
+        public: Path,
         make_sandbox: MakeSandbox,
         members: Sequence[Member],
         parts: Parts,
     ) -> None:
-        self.campaign, self.folder, self.testbed = campaign, folder, testbed
+        self.campaign, self.folder, self.public = campaign, folder, public
         self.make_sandbox = make_sandbox
         self.members, (self.journal, self.evaluator, self.gateway, api) = members, parts
         self.breaker = Breaker(len(members))
@@ -199,7 +198,7 @@ class Fleet:
         token = self.evaluator.call("issue_token", {"name": member.name}, timeout_s=ASK_S)["token"]
         member.incarnation = self.journal.begin(member.name)
         socket = self.gateway.admit(member.name, member.incarnation, token)
-        start_incarnation(self.campaign, self.testbed.public, member, socket, self.make_sandbox)
+        start_incarnation(self.campaign, self.public, member, socket, self.make_sandbox)
         again = member.begun
         member.begin()
         self._note(member, "restarted" if again else "running")

@@ -90,12 +90,12 @@ def build(
         naive_tuned_setting=testbed.naive_tuned.read_text().strip(),
         lengths=length_control(read_private_items(testbed.folder)),
         claims=claim_rows(evaluator, entries, anchors),
-        told=_told(of["submission"]),
-        released=released_rows(evaluator),
+        told=told_rows(of["submission"]),
+        released=released_rows(evaluator, evaluator.answers["final"]),
         diversity=diversity_rows(of["submission"], of["finding"], evaluator.code),
-        researchers=_researchers(entries),
+        researchers=research_rows(entries),
         flags=tuple(_flag(entry, flag) for entry, flag in flags_in(entries)),
-        totals=_totals(of, entries),
+        totals=totals_of(entries),
         costs=costs(campaign, entries),
         ledger_head=entries[-1].hash if entries else "",
         ledger_root=b64encode(evaluator.ledger.head()[1]).decode(),
@@ -106,14 +106,15 @@ def build(
             *code_notes(testbed, evaluator, entries),
             *_notes(campaign, isolation),
             *_few_seeds(testbed),
-            *_unrun(campaign, entries),
+            *unrun_notes(campaign, entries),
             *_refused_calls(entries),
             *(f"{words[:1].upper()}{words[1:]}" for words in aside_in(entries).values()),
         ),
     )
 
 
-def _told(submissions: Sequence[Entry]) -> tuple[ToldRow, ...]:
+def told_rows(submissions: Sequence[Entry]) -> tuple[ToldRow, ...]:
+    """The improvements that were reported."""
     return tuple(
         ToldRow(
             at=e.at,
@@ -127,7 +128,8 @@ def _told(submissions: Sequence[Entry]) -> tuple[ToldRow, ...]:
     )
 
 
-def _researchers(entries: Sequence[Entry]) -> tuple[ResearcherRow, ...]:
+def research_rows(entries: Sequence[Entry]) -> tuple[ResearcherRow, ...]:
+    """Each researcher, with what it submitted."""
     names = dict.fromkeys(e.who for e in entries if e.kind == "researcher")
     events = [(e.who, e.read(EventBody).direction) for e in entries if e.kind == "researcher"]
     directions = {who: direction for who, direction in events if direction is not None}
@@ -162,16 +164,18 @@ def _flag(entry: Entry, flag: Flag) -> FlagRow:
     )
 
 
-def _totals(of: dict[str, list[Entry]], entries: Sequence[Entry]) -> Totals:
+def totals_of(entries: Sequence[Entry]) -> Totals:
+    """What the ledger holds, in numbers."""
+    findings = [e for e in entries if e.kind == "finding"]
     return Totals(
-        experiments=count(len(of["submission"])),
-        findings=count(len(of["finding"])),
-        failures=count(_failures(of["finding"])),
+        experiments=count(sum(e.kind == "submission" for e in entries)),
+        findings=count(len(findings)),
+        failures=count(_failures(findings)),
         ledger_entries=count(len(entries)),
     )
 
 
-def _unrun(campaign: Campaign, entries: Sequence[Entry]) -> Iterator[str]:
+def unrun_notes(campaign: Campaign, entries: Sequence[Entry]) -> Iterator[str]:
     """Of every snapshot whose latest confirmation the machine ended, why it has no verdict, or not
     on every target."""
     latest: dict[str | None, EventBody | ConfirmationBody] = {}

@@ -1,6 +1,6 @@
 """The report's rows of confirmations and label sets."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from pathlib import Path
 
 from aarlab.core.entries import SubmissionBody
@@ -154,9 +154,10 @@ def _elsewhere(target: TargetResult) -> ElsewhereRow:
     )
 
 
-def released_rows(evaluator: Evaluator) -> tuple[ReleasedRow, ...]:
-    """The bits released about `feedback`, which answers submissions, and about `final`."""
-    state, n_final = evaluator.meter.state(), len(evaluator.answers["final"])
+def released_rows(evaluator: Evaluator, on_final: Sized) -> tuple[ReleasedRow, ...]:
+    """The bits released about `feedback`, which answers submissions, and about `final`, with its
+    items."""
+    state, n_final = evaluator.meter.state(), len(on_final)
     tries = tries_of(evaluator.problem)
     tried, answers, bits = tries.spent()
     cap, n, at_cap = state["cap_bits"], state["items"], state["inflation_bound_at_cap"]

@@ -29,8 +29,10 @@ from aarlab.report.headline import headline
 from aarlab.report.report_record import Report
 
 
-def _environment(kind: str) -> Environment:
-    environment = Environment(
+def environment(kind: str) -> Environment:
+    """Templates of Markdown ("md") or HTML ("html"), in which nothing that a researcher wrote is
+    more than text."""
+    made = Environment(
         loader=PackageLoader("aarlab.report"),
         autoescape=kind == "html",
         trim_blocks=True,
@@ -39,21 +41,21 @@ def _environment(kind: str) -> Environment:
         keep_trailing_newline=True,
         finalize=_harmless if kind == "html" else _in_markdown,
     )
-    environment.filters |= {"interval": interval, "accuracy": accuracy, "code": code}
-    environment.filters |= {
+    made.filters |= {"interval": interval, "accuracy": accuracy, "code": code}
+    made.filters |= {
         "score": score,
         "elsewhere": elsewhere,
         "p_value": p_value,
         "left": left,
     }
-    environment.filters |= {
+    made.filters |= {
         "usd": usd,
         "hours": hours,
         "limits": limits,
         "whole": whole,
         "rate": rate,
     }
-    return environment
+    return made
 
 
 def _harmless(value: object) -> object:
@@ -78,7 +80,7 @@ def write(report: Report, folder: Path) -> Path:
     made.schema.write_text(json.dumps(Report.model_json_schema(), indent=1))
     for kind, path in (("md", made.markdown), ("html", made.html)):
         text = (
-            _environment(kind)
+            environment(kind)
             .get_template(f"report.{kind}.jinja")
             .render(r=report, bars=bars(report), ends=ends(report), top=headline(report))
         )

@@ -11,14 +11,20 @@ from aarlab.evaluation.kept_state import compare_kept
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.prepare import isolation_of
 from aarlab.report.build import build
+from aarlab.report.folder_pages import write_folder_report
+from aarlab.report.folder_report import FolderReport, build_folder
 from aarlab.report.pages import write, write_refusal
 from aarlab.report.report_record import Report
+from aarlab.runs.served_folder import ServedFolder
 from aarlab.testbeds.testbed import Testbed
+
+AnyReport = Report | FolderReport
+Bed = Testbed | ServedFolder
 
 
 def reported(
-    campaign: Campaign, bed: Testbed, folder: Path, *, live: bool = False
-) -> tuple[Report, Path]:
+    campaign: Campaign, bed: Bed, folder: Path, *, live: bool = False
+) -> tuple[AnyReport, Path]:
     """Verify the ledger, write the report, and return it with the path of its HTML. `live`: if a
     server is running on the campaign, the report is made without verification and says so. Where
     the folder is read-only, the files of the report are left as they are.
@@ -30,18 +36,24 @@ def reported(
     faults, isolation = _faults(folder, bed, campaign, live=live), isolation_of(campaign)
     try:
         with Evaluator(bed.folder, folder, policy=campaign.policy, read_only=True) as evaluator:
-            report = build(campaign, bed, evaluator, isolation=isolation, faults=faults)
+            about = {"isolation": isolation, "faults": faults}
+            report = (
+                build_folder(campaign, bed, evaluator, **about)
+                if isinstance(bed, ServedFolder)
+                else build(campaign, bed, evaluator, **about)
+            )
     except Misconfigured:
         if faults:
             write_refusal(campaign.name, faults, CampaignFolder(folder).report)
         raise
     place = CampaignFolder(folder).report
-    return report, write(report, place) if os.access(folder, os.W_OK) else ReportFolder(place).html
+    if not os.access(folder, os.W_OK):
+        return report, ReportFolder(place).html
+    made = isinstance(report, FolderReport)
+    return report, write_folder_report(report, place) if made else write(report, place)
 
 
-def _faults(
-    folder: Path, bed: Testbed, campaign: Campaign, *, live: bool
-) -> tuple[str, ...] | None:
+def _faults(folder: Path, bed: Bed, campaign: Campaign, *, live: bool) -> tuple[str, ...] | None:
     """The ledger's faults; None if it was not verified because a server is writing it."""
     if not os.access(folder, os.W_OK):  # an archive: no server can run on it
         return _found(folder, bed, campaign)
@@ -55,13 +67,13 @@ def _faults(
         return _found(folder, bed, campaign)
 
 
-def _found(folder: Path, bed: Testbed, campaign: Campaign) -> tuple[str, ...]:
+def _found(folder: Path, bed: Bed, campaign: Campaign) -> tuple[str, ...]:
     files = Files(folder, bed.folder)
     faults = audit(files, load_key(files.key)).faults
     return faults or compare_kept(bed.folder, folder, campaign.detectors)
 
 
-def require_verified(report: Report, path: Path) -> None:
+def require_verified(report: AnyReport, path: Path) -> None:
     """Check the result of the verification, after the report was shown.
 
     Raises:

@@ -9,6 +9,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -239,12 +240,10 @@ class LabTools:
             if price is None
             else f'the next "improved" answer to you would cost {price:.2f} bits'
         )
-        level = (
-            f"Level: PGR {labels['level_pgr']:.3f}, accuracy {labels['level_accuracy']:.4f} on "
-            f"{labels['items']} items"
-        )
+        combined = labels.get("combined", False)
+        level = f"{_level(labels, combined=combined)}, on {labels['items']} items"
         spent = f"Released: {released['bits']:.1f} bits ({cap})"
-        return f"{level}; {_step(labels)}. {spent}; {next_answer}. {_bounds(released)}"
+        return f"{level}. {spent}; {next_answer}. {_bounds(released, combined=combined)}"
 
 
 # --- formatting -----------------------------------------------------------------------------------
@@ -258,43 +257,55 @@ def _receipt(receipt: Mapping[str, Any]) -> str:
     )
     memory = " (from memory: somebody submitted the same answers before)"
     again = memory if receipt["repeated"] else ""
-    level = f"Level now: PGR {receipt['level_pgr']:.3f}, accuracy {receipt['level_accuracy']:.4f}"
     found = receipt["diagnostics"]
-    shares = (
-        f"Share of answers that are 1: {found['class_share']:.3f}; share of items on which the "
-        f"seeds disagree: {found['seed_disagreement']:.3f}"
-    )
-    noise = (
-        f"differences below {_in_both(found['noise_accuracy'], found.get('noise_pgr'))} are noise"
-    )
-    lines = [f"Receipt {receipt['id']}: {verdict}{again}. {level}; {_step(receipt)}."]
+    combined = found.get("class_share") is None  # a grader's score, and no answers to items
+    level = _level(receipt, combined=combined)
+    smaller = _value(found["noise_accuracy"], found.get("noise_pgr"), combined=combined)
+    lines = [f"Receipt {receipt['id']}: {verdict}{again}. {level}."]
     lines += [receipt["meaning"]] if receipt.get("meaning") else []
-    lines += [_bounds(receipt["released"]), f"{shares}; {noise}."]
+    lines += [_bounds(receipt["released"], combined=combined)]
+    lines += [f"{'' if combined else _shares(found)}Differences below {smaller} are noise."]
     return "\n".join([*lines, *(f"Warning: {clean_line(w, 300)}" for w in found["warnings"])])
 
 
-def _step(level: Mapping[str, Any]) -> str:
-    needed = _in_both(level["next_step_accuracy"], level.get("next_step_pgr"))
-    return f"the next improvement needs accuracy {needed}"
+def _shares(found: Mapping[str, Any]) -> str:
+    return (
+        f"Share of answers that are 1: {found['class_share']:.3f}; share of items on which the "
+        f"seeds disagree: {found['seed_disagreement']:.3f}. "
+    )
 
 
-def _bounds(released: Mapping[str, Any]) -> str:
+def _level(level: Mapping[str, Any], *, combined: bool) -> str:
+    """The level, and what the next improvement needs."""
+    needed = _value(level["next_step_accuracy"], level.get("next_step_pgr"), combined=combined)
+    now = f"PGR {level['level_pgr']:.3f}, accuracy {level['level_accuracy']:.4f}"
+    if combined:
+        now = _value(level["level_accuracy"], level["level_pgr"], combined=True)
+    what = "" if combined else "accuracy "
+    return f"Level now: {now}; the next improvement needs {what}{needed}"
+
+
+def _bounds(released: Mapping[str, Any], *, combined: bool) -> str:
     """How far a reported level can exceed the true one: now, and when all bits are spent."""
-    now = _in_both(released["inflation_bound"], released.get("inflation_bound_pgr"))
+    bound = partial(_value, combined=combined)
+    now = bound(released["inflation_bound"], released.get("inflation_bound_pgr"))
     cap = released.get("inflation_bound_at_cap")
     at_cap = (
         ""
         if cap is None
         else (
-            f", and {_in_both(cap, released.get('inflation_bound_at_cap_pgr'))} once all bits are "
+            f", and {bound(cap, released.get('inflation_bound_at_cap_pgr'))} once all bits are "
             "spent"
         )
     )
-    return f"A reported level exceeds the true level by at most {now} in accuracy{at_cap} (95 %)."
+    what = "" if combined else " in accuracy"
+    return f"A reported level exceeds the true level by at most {now}{what}{at_cap} (95 %)."
 
 
-def _in_both(accuracy: float, pgr: float | None) -> str:
-    """An accuracy, followed by its PGR where the lab reports one."""
+def _value(accuracy: float, pgr: float | None, *, combined: bool) -> str:
+    """An accuracy, followed by its PGR where the lab reports one; or a grader's score."""
+    if combined and pgr is not None:
+        return f"score {pgr:.3f}"
     return f"{accuracy:.4f}" + ("" if pgr is None else f" (PGR {pgr:.3f})")
 
 

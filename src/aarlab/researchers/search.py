@@ -15,12 +15,16 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from aarlab.core.errors import CouldNotBeRun, InvalidSubmission
-from aarlab.core.layout import BriefFolder
+from aarlab.core.layout import BriefFolder, PublicFolder
+from aarlab.core.operation_records import IN_FOLDER
 from aarlab.core.records import NO_RESULT, Family
+from aarlab.core.strict_json import read_json
+from aarlab.researchers.constant_search import ConstantSearch
 from aarlab.researchers.lab_client import Lab
 from aarlab.researchers.recipe import (
     OPTIONS,
@@ -289,16 +293,27 @@ def log(line: str) -> None:
 def research(lab: Lab, brief: Brief, data: str, done: int) -> int:
     """Run experiments until all are done or the campaign's time is over; return the number done
     in all incarnations."""
-    memory = Memory()
+    if read_json(PublicFolder(Path(data)).card).get("kind") == IN_FOLDER:
+        constants = ConstantSearch(lab, brief, data)
+        act = partial(constants.step, graded=partial(graded, lab, brief, data), log=log)
+    else:
+        act = partial(_recipe_step, lab, Memory(), brief, data)
     while done < brief.experiments and lab.insist("my_budget")["seconds_left"] != 0:
-        read_forum(lab, memory)
-        recipe = choose(memory, brief, random.Random(f"{brief.seed}/{done}"))
-        if recipe is None:
-            return brief.experiments  # no untried recipe is left
-        experiment(lab, memory, brief, data, recipe)
+        if not act(done):
+            return brief.experiments  # nothing untried is left
         done += 1
         Path("progress.json").write_text(json.dumps({"done": done}))
     return done
+
+
+def _recipe_step(lab: Lab, memory: Memory, brief: Brief, data: str, number: int) -> bool:
+    """One experiment with a recipe; whether there was one left."""
+    read_forum(lab, memory)
+    recipe = choose(memory, brief, random.Random(f"{brief.seed}/{number}"))
+    if recipe is None:
+        return False
+    experiment(lab, memory, brief, data, recipe)
+    return True
 
 
 def main() -> int:

@@ -12,6 +12,7 @@ from aarlab.core.errors import Misconfigured
 from aarlab.core.files import OWNER_ONLY, write_whole
 from aarlab.core.label_set import METERS, of_same_labels
 from aarlab.core.layout import PreparedFolder, PublicFolder, TestbedFolder
+from aarlab.core.operation_records import IN_FOLDER
 from aarlab.core.records import Measure, Record
 from aarlab.core.strict_json import read_json
 from aarlab.evaluation.scoring.served_problem import ServedProblem
@@ -21,8 +22,6 @@ from aarlab.runs.grading import Grader, read_units
 from aarlab.runs.prepared import SPLITS, prepare
 from aarlab.runs.trial_scores import Say, measured_baselines
 from aarlab.sandbox.sandbox import MakeSandbox
-
-KIND = "folder"  # of the card: code with `submit`, graded by the author's grader
 
 
 class BaselineScores(Record):
@@ -85,13 +84,13 @@ def _publish(served: ServedFolder, data_seed: int) -> None:
     """What researchers see beside the data: the card, and the code of the baselines."""
     contract, public = served.problem.contract, served.public
     card, shown = PublicFolder(public).card, PublicFolder(public).baselines
-    if card.exists() and read_json(card).get("kind") != KIND:
+    if card.exists() and read_json(card).get("kind") != IN_FOLDER:
         raise Misconfigured(
             f"{served.problem.folder.prepare}: it wrote {card.name} into public, which is the name "
             "of the problem's card. Take another name."
         )
     fields = {"name": contract.name, "version": contract.version, "data_seed": data_seed}
-    fields |= {"kind": KIND, "card": contract.card, "combine": contract.combine}
+    fields |= {"kind": IN_FOLDER, "card": contract.card, "combine": contract.combine}
     fields |= {"submission": contract.submission.model_dump(mode="json")}
     fields |= {"objectives": [o.model_dump(mode="json") for o in contract.objectives]}
     fields |= {"baselines": list(contract.baselines), "run": contract.run.model_dump(mode="json")}

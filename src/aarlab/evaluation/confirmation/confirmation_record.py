@@ -22,10 +22,11 @@ from aarlab.evaluation.confirmation.verdict import (
     Voted,
 )
 from aarlab.evaluation.detectors.judged import ALPHA, beyond_chance
+from aarlab.evaluation.scoring.unit_scores import Gate
 
 # 2: pairs, ablations, votes, flags; 3: the issued seeds run again, flags that are beyond chance; 4:
-# units (items that share a label) x seeds in all intervals and tests
-SCHEMA = 4
+# units (items that share a label) x seeds in all intervals and tests; 5: problems in folders
+SCHEMA = 5
 Kind = Literal["feedback", "final", "fresh", "transfer", "pair", "teacherless", "ablated"]
 # where code that fails has failed; the others are shown
 DECIDING: tuple[Kind, ...] = ("feedback", "final", "fresh")
@@ -35,7 +36,11 @@ ABLATED: tuple[Kind, ...] = ("teacherless", "ablated")
 
 
 class TargetResult(Record):
-    """What a snapshot and tuned naive scored on one target, on the same fresh seeds."""
+    """What a snapshot and tuned naive scored on one target, on the same fresh seeds.
+
+    Of a problem in a folder, `accuracy` is the combined score between 0 and 1 and `pgr` the same
+    without these ends; `naive` and `effect` are of the best baseline.
+    """
 
     name: str
     kind: Kind
@@ -49,6 +54,9 @@ class TargetResult(Record):
     effect: Effect | None = None  # over naive; null where nothing is compared
     voted: Voted | None = None  # against ensembles, on final
     remainder: Remainder | None = None  # of ablations alone
+    # of a problem in a folder, by objective: the level in its own unit, and how gates stand
+    levels: dict[str, Measure] = Field(default_factory=dict)
+    gates: dict[str, Gate] = Field(default_factory=dict)
     failure: str | None = None
     source: str = ""  # of the aarlab that ran it (`Build.source`); "" in records of older versions
     # "method", "naive" -> SHA-256 of the stored answers

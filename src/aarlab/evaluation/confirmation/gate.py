@@ -109,6 +109,11 @@ class Confirmations:
             ServerFolder(evaluator.folder).confirmation_key, SignedFolder(self.folder).public_key
         )
 
+    @property
+    def final_items(self) -> int:
+        """How many items, or units, `final` has."""
+        return len(self._evaluator.answers["final"])
+
     # --- what is to be run ------------------------------------------------------------------------
 
     def begin(self, count: int, snapshot: str | None = None) -> list[RunOrder]:
@@ -123,7 +128,7 @@ class Confirmations:
             Misconfigured: the label set's budget of confirmations is spent, or it has no `final`.
             InvalidSubmission: no submission has that snapshot.
         """
-        if not self._evaluator.answers["final"]:
+        if not self.final_items:
             raise Misconfigured(
                 f"{self._evaluator.problem} has no labels under 'final': there is nothing to "
                 "confirm on."
@@ -362,7 +367,7 @@ class Confirmations:
             m=m,
             verdict=verdict,
             reasons=(*reasons, *(f"{t.name}: {t.failure}" for t in judged.failed)),
-            bits=told_bits(len(self._evaluator.answers["final"])),
+            bits=told_bits(self.final_items),
             build=this_build(),
             ledger_head=entries[-1].hash,
             made_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -378,7 +383,7 @@ class Confirmations:
             researcher=record.claim.researcher,
             id=record.id,
             verdict=record.verdict,
-            told_accuracy=told_accuracy(record, len(self._evaluator.answers["final"])),
+            told_accuracy=told_accuracy(record, self.final_items),
             told_flags=(STUDENT_FREE,) if record.student_free else (),
             raised=self._new(flags_of(record)),
             **signed,

@@ -10,6 +10,7 @@ from aarlab.core.layout import TestbedFolder
 from aarlab.core.objectives import Combine, Objective
 from aarlab.core.records import Record, validated
 from aarlab.core.strict_json import read_json
+from aarlab.evaluation.scoring.unit_scores import Scale
 from aarlab.evaluation.scoring.units import Units
 
 
@@ -47,6 +48,11 @@ class ServedProblem(Record):
             if o.role == "climb" and not ceiling > floor:
                 raise ValueError(f"the ceiling of '{o.name}' is not above its floor")
         return self
+
+    def held_scale(self, split: str) -> Scale:
+        """The scale of a split with floors and ceilings held as they were measured on feedback."""
+        held = [o.held(*self.ends[o.name]) for o in self.objectives]
+        return Scale(held, self.combine, self.units[split], {})
 
     def counted(self, split: str) -> Units:
         """How the units of a split are dependent: in their clusters. Nothing is dealt out in fixed

@@ -59,10 +59,12 @@ class Scale:
         combine: Combine,
         units: Mapping[str, str],
         baselines: Mapping[str, Measured],
+        *,
+        paired: bool = False,
     ) -> None:
         """`units`: each with its cluster; `baselines`: at least those that a floor or a ceiling
-        names."""
-        self.objectives, self.combine = tuple(objectives), combine
+        names. `paired`: they, and what is measured, were run on the same seeds."""
+        self.objectives, self.combine, self._paired = tuple(objectives), combine, paired
         self._baselines, self._count = baselines, len(units)
         clusters = list(units.values())
         self._units_M = unit_numbers(clusters) if len(set(clusters)) < len(clusters) else None
@@ -153,8 +155,14 @@ class Scale:
         assert value is not None
         return np.full((1, self._count), objective.unit_score(value))
 
+    def crossed(self, *blocks_CSM: Array) -> Crossed:
+        """Tables over this split's units, in the blocks that were made with the same seeds."""
+        return Crossed(*blocks_CSM, units_M=self._units_M)
+
     def _crossed(self, *tables_SM: Array) -> Crossed:
-        return Crossed(*(t[None] for t in tables_SM), units_M=self._units_M)
+        if self._paired and len(tables_SM) > 1 and tables_SM[0].shape == tables_SM[1].shape:
+            return self.crossed(np.stack(tables_SM[:2]), *(t[None] for t in tables_SM[2:]))
+        return self.crossed(*(t[None] for t in tables_SM))
 
 
 def seed_spread(measured: Measured, objective: str) -> float:

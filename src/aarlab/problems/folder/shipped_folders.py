@@ -15,6 +15,14 @@ def shipped_folders() -> dict[str, Path]:
     return {path.name: path for path in found if ProblemFolder(path).contract.is_file()}
 
 
+def is_folder_problem(name: str) -> bool:
+    """Whether a campaign's `problem` is one in a folder: a shipped name, or a path with a
+    contract."""
+    if "/" not in name and name in shipped_folders():
+        return True
+    return ProblemFolder(Path(name).expanduser()).contract.is_file()
+
+
 def problem_of(name: str) -> FolderProblem:
     """The problem that a shipped name or the path of a folder stands for; a name without a slash
     that is shipped is that one.

@@ -1,0 +1,281 @@
+"""Confirmation of claims on a problem in a folder: what the code of a snapshot submits on fresh
+seeds to `final`, graded by the author's grader, beside the best baseline on the same seeds.
+
+The code that is judged is the code that was run for the claim, by us: there is no hand-made
+submission that it must reproduce.
+
+Legend: S seeds, M units of `final`, C clusters.
+"""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aarlab.core.entries import SubmissionBody
+from aarlab.core.errors import InvalidSubmission, Misconfigured
+from aarlab.core.objectives import gradient
+from aarlab.core.own_code import this_build
+from aarlab.core.records import Measure, Verdict
+from aarlab.core.sign_flip import sign_flip_p_of_reals
+from aarlab.evaluation.confirmation.confirmation_record import (
+    Claim,
+    ConfirmationRecord,
+    TargetResult,
+    told_bits,
+)
+from aarlab.evaluation.confirmation.gate import Confirmations
+from aarlab.evaluation.confirmation.leaders import leaders, named
+from aarlab.evaluation.confirmation.run_order import CodeFailed, NotRun, NoVerdict
+from aarlab.evaluation.confirmation.submitter_flags import flags_of
+from aarlab.evaluation.confirmation.verdict import ALPHA, ONE_LESS_OTHER, Effect
+from aarlab.evaluation.evaluator import Evaluator
+from aarlab.evaluation.issued_seeds import SEEDS
+from aarlab.evaluation.scoring.graded_units import GradedUnits
+from aarlab.evaluation.scoring.marking import UnitMarking
+from aarlab.evaluation.scoring.served_problem import ServedProblem
+from aarlab.evaluation.scoring.tries import CAP, Try
+from aarlab.evaluation.scoring.unit_scores import Measured, Scale
+
+FINAL = "final"
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class UnitOrder:
+    """A snapshot that is to be run on `final`, and on which seeds. `token` names the confirmation
+    to `UnitConfirmations.finish`."""
+
+    token: str
+    snapshot: str
+    files: Mapping[str, str]
+    seeds: tuple[int, ...]
+
+
+class UnitConfirmations(Confirmations):
+    """The confirmations of one campaign on a problem in a folder."""
+
+    def __init__(self, evaluator: Evaluator, *, cap: int = CAP) -> None:
+        """Raises Misconfigured where the campaign is on no such problem."""
+        if not isinstance(evaluator.marking, UnitMarking):
+            raise Misconfigured(
+                f"{evaluator.problem} is no problem in a folder. Use Confirmations."
+            )
+        super().__init__(evaluator, cap=cap)
+        self.problem: ServedProblem = evaluator.marking.problem
+
+    @property
+    def final_items(self) -> int:
+        """See `Confirmations`."""
+        return len(self.problem.units[FINAL])
+
+    @property
+    def baselines(self) -> tuple[str, ...]:
+        """Those that are run beside: the one that must be beaten, and those of floors and
+        ceilings."""
+        ends = (e.baseline for o in self.problem.objectives for e in (o.floor, o.ceiling))
+        return tuple(dict.fromkeys((self.problem.comparator, *(name for name in ends if name))))
+
+    def orders(self, count: int, snapshot: str | None = None) -> list[UnitOrder]:
+        """What is to be run: the `count` leaders, or the snapshot whose hash begins so, unless it
+        was confirmed or refuted. Those begun together share their seeds.
+
+        Raises:
+            Misconfigured: the label set's budget of confirmations is spent.
+            InvalidSubmission: no submission has that snapshot.
+        """
+        ledger = self._evaluator.ledger
+        chosen = leaders(ledger, count) if snapshot is None else [named(ledger, snapshot)]
+        nonce, found = secrets.token_hex(16), []
+        for one in chosen:
+            if self.latest(one) is None:
+                tried = self.tries.begin(self._evaluator.campaign, one, nonce)
+                seeds = tuple(tried.seeds(FINAL, SEEDS))
+                found.append(UnitOrder(tried.token, one, self._evaluator.code(one), seeds))
+        return found
+
+    def settle(
+        self,
+        token: str,
+        method: GradedUnits | CodeFailed | NotRun,
+        baselines: Mapping[str, GradedUnits],
+    ) -> ConfirmationRecord | NoVerdict:
+        """Decide, charge, record and sign. A run that the machine ended is no verdict: the try
+        stays begun, with the same seeds.
+
+        Raises:
+            InvalidSubmission: nothing was begun under that token, it is settled, or what was run is
+                not of these seeds.
+        """
+        with self._lock:
+            tried = self.tries.find(self._evaluator.campaign, token)
+            claim = self._claim(tried.snapshot)
+            if self.latest(tried.snapshot) is not None:
+                raise InvalidSubmission(f"'{token[:100]}' is settled.", token=token[:100])
+            if isinstance(method, NotRun):
+                return self._could_not(tried, claim, {FINAL: method.words})
+            record, blobs = self._unit_record(tried, method, baselines)
+            self.tries.told(tried, p=record.p, verdict=record.verdict, bits=record.bits)
+            self._keep(record, blobs)
+            return record
+
+    def _unit_record(
+        self, tried: Try, method: GradedUnits | CodeFailed, baselines: Mapping[str, GradedUnits]
+    ) -> tuple[ConfirmationRecord, dict[str, bytes]]:
+        entry = self._claim(tried.snapshot)
+        claimed, p, blobs = entry.read(SubmissionBody), None, {}
+        if isinstance(method, CodeFailed):
+            target = self._target(tried, failure=method.words[:2000])
+        else:
+            found = OnFinal(self.problem, method, baselines)
+            target, p = self._target(tried, **found.figures), found.effect.p
+            blobs = {g.name: g.data for g in (method, *baselines.values())}
+        p_adjusted, m = self.tries.adjusted(tried, p)
+        verdict, reasons = decided(target, p_adjusted)
+        made = ConfirmationRecord(
+            campaign=self._evaluator.campaign,
+            problem=self._evaluator.problem.name,
+            snapshot=tried.snapshot,
+            id=tried.token,
+            claim=Claim(
+                receipt=claimed.receipt.id,
+                researcher=entry.who,
+                family=claimed.family,
+                accuracy=claimed.exact_accuracy,
+                ledger_seq=entry.seq,
+            ),
+            targets=(target,),
+            reproduction=None,
+            p=p,
+            p_adjusted=p_adjusted,
+            m=m,
+            verdict=verdict,
+            reasons=reasons,
+            bits=told_bits(self.final_items),
+            build=this_build(),
+            ledger_head=self._evaluator.ledger.entries()[-1].hash,
+            made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        flags = tuple(flag.detector for flag in flags_of(made))
+        return made.model_copy(update={"flags": flags}), blobs
+
+    def _target(self, tried: Try, **figures: object) -> TargetResult:
+        of = f"{self.problem.name} v{self.problem.version}, data seed {self.problem.data_seed}"
+        seeds = tuple(tried.seeds(FINAL, SEEDS))
+        about = {"name": FINAL, "kind": FINAL, "problem": of, "split": FINAL, "seeds": seeds}
+        return TargetResult(**about, **figures, source=this_build().source)
+
+
+class OnFinal:
+    """What a snapshot scored on `final`, beside baselines on the same seeds."""
+
+    def __init__(
+        self, problem: ServedProblem, method: GradedUnits, baselines: Mapping[str, GradedUnits]
+    ) -> None:
+        """Raises InvalidSubmission where the gradings are not of one split and the same seeds, or
+        not of this problem's units."""
+        self._problem, self._method, self._baselines = problem, method, baselines
+        shape = (len(method.seeds), problem.trials, len(problem.units[FINAL]))
+        for one in (method, *baselines.values()):
+            fits = (one.split, one.seeds, set(one.scores)) == (
+                FINAL,
+                method.seeds,
+                set(problem.ends),
+            )
+            if not fits or any(table.shape != shape for table in one.scores.values()):
+                raise InvalidSubmission("These are not gradings of one set of seeds on final.")
+        measured = {name: Measured(g.scores, {}) for name, g in baselines.items()}
+        aims = problem.objectives, problem.combine
+        self.scale = Scale(*aims, problem.units[FINAL], measured, paired=True)
+        self._own, self._other = Measured(method.scores, {}), measured[problem.comparator]
+
+    @property
+    def figures(self) -> dict[str, object]:
+        """The fields of a `TargetResult`."""
+        combined = self.scale.combined(self._own)
+        if combined is None:
+            raise Misconfigured(
+                "On final the ceiling of an objective is not above its floor: nothing can be "
+                "confirmed. `aar problem check` says more."
+            )
+        stored = {"method": self._method.name}
+        stored |= {name: g.name for name, g in self._baselines.items()}
+        return {
+            "accuracy": combined,
+            "pgr": combined,
+            "naive": self.scale.combined(self._other),
+            "effect": self.effect,
+            "levels": {o.name: self.scale.level(self._own, o) for o in self.scale.objectives},
+            "gates": {o.name: self.scale.gate(self._own, o) for o in self._gates},
+            "predictions": stored,
+        }
+
+    @property
+    def _gates(self) -> Sequence:
+        return [o for o in self.scale.objectives if o.role == "gate"]
+
+    @cached_property
+    def effect(self) -> Effect:
+        """The combined score above the best baseline's, paired by seed and unit; for other
+        combinations than the mean to first order, at the mean of both (delta method)."""
+        own_SM, other_SM, width = self._linear()
+        crossed = self.scale.crossed(np.stack([own_SM, other_SM]))
+        found = crossed.measure(ONE_LESS_OTHER)
+        ends = {e: getattr(found, e) / width for e in ("estimate", "lower", "upper")}
+        return Effect(
+            difference=Measure(**ends, n=found.n, resampled=found.resampled),
+            p=crossed.p_above(ONE_LESS_OTHER),
+            p_items=sign_flip_p_of_reals(self._by_cluster((own_SM - other_SM).mean(axis=0))),
+        )
+
+    def _linear(self) -> tuple[Array, Array, float]:
+        """Both as one number a seed and unit in [0, 1], (S, M), whose difference is `width` times
+        that of the combined scores, to first order."""
+        climbed = self.scale.climbed
+        gaps = [c - f for f, c in (self.scale.ends[o.name] for o in climbed)]
+        floors = [self.scale.ends[o.name][0] for o in climbed]
+        tables = [
+            [measured.of_seeds(o.name) for o in climbed] for measured in (self._own, self._other)
+        ]
+        middle = [
+            ((one.mean() + other.mean()) / 2 - floor) / gap
+            for one, other, floor, gap in zip(*tables, floors, gaps, strict=True)
+        ]
+        slopes = [d / g for d, g in zip(gradient(self._problem.combine, middle), gaps, strict=True)]
+        width = 1.0 / sum(slopes)
+        own_SM, other_SM = (
+            sum(width * s * table for s, table in zip(slopes, some, strict=True)) for some in tables
+        )
+        return own_SM, other_SM, width
+
+    def _by_cluster(self, totals_M: Array) -> Array:
+        clusters = list(self._problem.units[FINAL].values())
+        found = dict.fromkeys(clusters, 0.0)
+        for cluster, total in zip(clusters, totals_M, strict=True):
+            found[cluster] += float(total)
+        return np.array(list(found.values()))
+
+
+def decided(target: TargetResult, p_adjusted: float | None) -> tuple[Verdict, tuple[str, ...]]:
+    """The verdict and why: better than the best baseline beyond chance, and every gate holds."""
+    if target.failure is not None:
+        return "not distinguishable from tuned naive", (
+            f"the code gave no score on final: {target.failure}",
+        )
+    if p_adjusted is None or p_adjusted >= ALPHA:
+        words = "p is unknown" if p_adjusted is None else f"adjusted p {p_adjusted:.3g}"
+        return "not distinguishable from tuned naive", (
+            f"{words} against the best baseline on final is not below {ALPHA}",
+        )
+    if failed := [
+        f"{name} {g.verdict}" for name, g in target.gates.items() if g.verdict != "holds"
+    ]:
+        return "not distinguishable from tuned naive", (
+            f"better than the best baseline (adjusted p {p_adjusted:.3g}), but a gate is not shown "
+            f"to hold: {', '.join(failed)}",
+        )
+    return "confirmed", (f"adjusted p on final {p_adjusted:.3g} against the best baseline",)

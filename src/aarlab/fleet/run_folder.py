@@ -1,0 +1,159 @@
+"""A campaign on a problem in a folder: set-up, fleet, confirmation. Researchers submit code; it is
+run and graded on the operator's side."""
+
+from collections.abc import Mapping
+from contextlib import closing
+
+from aarlab.core.entries import EventBody
+from aarlab.core.errors import Misconfigured, Transient
+from aarlab.core.settings import Home
+from aarlab.core.snapshot import Files
+from aarlab.core.strict_json import read_text
+from aarlab.evaluation.confirmation.confirmation_record import ConfirmationRecord
+from aarlab.evaluation.confirmation.run_order import CodeFailed, NotRun, NoVerdict
+from aarlab.evaluation.confirmation.unit_gate import FINAL, UnitConfirmations, UnitOrder
+from aarlab.evaluation.evaluator import Evaluator
+from aarlab.evaluation.leaderboard import events_of
+from aarlab.evaluation.scoring.graded_units import GradedUnits
+from aarlab.evaluation.scoring.marking import UnitMarking
+from aarlab.fleet.campaign import Campaign
+from aarlab.fleet.code_mode import CodeWorker
+from aarlab.fleet.display import Display
+from aarlab.fleet.folder_runs import FolderRuns
+from aarlab.fleet.launch import standing
+from aarlab.fleet.outset import BUNDLES, Outset, outset
+from aarlab.fleet.prepare import make_sandbox, weigh
+from aarlab.fleet.run_fleet import run_members
+from aarlab.problems.folder.shipped_folders import problem_of
+from aarlab.runs.grading import Grader, NotGraded, Refused
+from aarlab.runs.served_folder import ServedFolder, serve_folder
+from aarlab.runs.trial_scores import METHOD, Made, measure_files, remedied
+from aarlab.sandbox.sandbox import MakeSandbox
+
+
+def as_code(campaign: Campaign) -> Campaign:
+    """A campaign on a problem in a folder takes code, whatever its mode says."""
+    return campaign.model_copy(update={"mode": "code"}) if campaign.in_folder else campaign
+
+
+def served(campaign: Campaign, home: Home, show: Display) -> ServedFolder:
+    """The campaign's problem, set up.
+
+    Raises:
+        Misconfigured, CouldNotBeRun, Transient: see `serve_folder`.
+    """
+    problem = problem_of(campaign.problem)
+    with show.steps():
+        return serve_folder(
+            problem, campaign.data_seed, home.problems, make_sandbox(campaign), show.say
+        )
+
+
+def outset_of_folder(campaign: Campaign, bed: ServedFolder) -> Outset:
+    """What the campaign's researchers can expect of its feedback units."""
+    marking = UnitMarking(bed.folder)
+    bundles = campaign.experiments if campaign.kind == "search" else BUNDLES
+    return outset(
+        campaign.policy,
+        marking.units,
+        marking.ruler,
+        agents=campaign.researchers,
+        bundles=bundles,
+        fleets=0,  # the simulation is of answers that are right or wrong
+    )
+
+
+def run_folder_campaign(campaign: Campaign, home: Home, show: Display) -> ServedFolder:
+    """Set up, run the fleet and confirm the leaders. Each step keeps what it made.
+
+    Raises:
+        Misconfigured: a part cannot be started, or too few improvements could be reported and the
+            operator does not insist.
+    """
+    folder = home.campaigns / campaign.name
+    show.line(f"[bold]1 problem[/bold] {campaign.problem}")
+    bed = served(campaign, home, show)
+    made = outset_of_folder(campaign, bed)
+    show.line(f"  {made.words}")
+    weigh(campaign, [made.trouble] if made.trouble else [], True, show)
+    campaign.save(folder)
+    runs = FolderRuns(bed, folder, make_sandbox(campaign), workers=campaign.workers)
+    with closing(runs), standing(campaign, folder, bed.folder) as parts:
+        worker = CodeWorker(parts.evaluator, runs, at_once=runs.at_once)
+        run_members(campaign, folder, parts, worker, show, card=bed.public, data=bed.public)
+    confirmed_in_folder(campaign, bed, home, show)
+    return bed
+
+
+def confirmed_in_folder(
+    campaign: Campaign,
+    bed: ServedFolder,
+    home: Home,
+    show: Display,
+    *,
+    snapshot: str | None = None,
+) -> None:
+    """Put the leaders, or one snapshot, to confirmation.
+
+    Raises:
+        Misconfigured: the budget of confirmations is spent, or a baseline or the grader fails.
+        InvalidSubmission: nobody submitted that snapshot.
+    """
+    show.line(
+        "[bold]3 confirmation[/bold] fresh seeds, clean sandboxes without network, units that were "
+        "never queried"
+    )
+    box, done = make_sandbox(campaign), []
+    grader = Grader(bed.problem, bed.prepared, box)
+    with (
+        Evaluator(bed.folder, home.campaigns / campaign.name, policy=campaign.policy) as evaluator,
+        show.steps(),
+    ):
+        gate, beside = UnitConfirmations(evaluator), {}
+        orders = gate.orders(campaign.confirm, snapshot)
+        for number, order in enumerate(orders):
+            show.say("confirmation", number, len(orders))
+            method = _on_final(grader, order.files, order, box)
+            if isinstance(method, GradedUnits) and order.seeds not in beside:
+                beside[order.seeds] = _baselines(grader, gate, order, box)
+            done.append(gate.settle(order.token, method, beside.get(order.seeds, {})))
+        if "finished" not in events_of(evaluator.ledger):
+            evaluator.ledger.append("campaign", "operator", EventBody(event="finished").plain())
+    _say(done, show)
+
+
+def _on_final(
+    grader: Grader, files: Files, order: UnitOrder, box: MakeSandbox
+) -> GradedUnits | CodeFailed | NotRun:
+    found = measure_files(grader, files, FINAL, order.seeds, box)
+    if isinstance(found, Made):
+        return GradedUnits(FINAL, order.seeds, found.submitted, found.measured.scores)
+    if isinstance(found, Refused):
+        return CodeFailed(found.failure, found.words)
+    if isinstance(found, NotGraded):
+        return NotRun(found.words)
+    return NotRun(f"{remedied(grader.problem, found)} That is the grader's fault.")
+
+
+def _baselines(
+    grader: Grader, gate: UnitConfirmations, order: UnitOrder, box: MakeSandbox
+) -> Mapping[str, GradedUnits]:
+    """The baselines that a claim stands beside, on the same seeds."""
+    made = {}
+    for name in gate.baselines:
+        code = {METHOD: read_text(grader.problem.folder.baseline(name))}
+        found = measure_files(grader, code, FINAL, order.seeds, box, at=name)
+        if not isinstance(found, Made):
+            kind = Transient if isinstance(found, NotGraded) else Misconfigured
+            raise kind(f"The baseline '{name}' on final: {remedied(grader.problem, found)}")
+        made[name] = GradedUnits(FINAL, order.seeds, found.submitted, found.measured.scores)
+    return made
+
+
+def _say(done: list[ConfirmationRecord | NoVerdict], show: Display) -> None:
+    for one in done:
+        if isinstance(one, NoVerdict):
+            words = "; ".join(one.not_run.values())
+            show.line(f"  {one.snapshot[:12]} of {one.researcher}: no verdict. {words}")
+    if not done:
+        show.line("  nothing is left to run: all was confirmed earlier, or nobody submitted")

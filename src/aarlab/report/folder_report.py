@@ -1,0 +1,200 @@
+"""The report of a campaign on a problem in a folder. Scores come only from the ledger and from what
+set-up measured, never from researchers."""
+
+import json
+from base64 import b64encode
+from collections.abc import Sequence
+from pathlib import Path
+
+from aarlab.core.entries import EventBody, SubmissionBody
+from aarlab.core.layout import PublicFolder
+from aarlab.core.records import Entry, Measure, Record, Verdict
+from aarlab.evaluation.confirmation.confirmation_record import (
+    ConfirmationRecord,
+    record_of,
+    record_path,
+)
+from aarlab.evaluation.confirmation.verdict import ALPHA
+from aarlab.evaluation.evaluator import Evaluator
+from aarlab.evaluation.scoring.graded_units import GradedUnits
+from aarlab.evaluation.scoring.marking import UnitMarking, stored
+from aarlab.evaluation.scoring.tries import Tries, tries_of
+from aarlab.evaluation.scoring.unit_scores import Gate, Measured
+from aarlab.fleet.campaign import Campaign
+from aarlab.report.build import research_rows, told_rows, totals_of, unrun_notes
+from aarlab.report.claims import released_rows
+from aarlab.report.costs import costs
+from aarlab.report.report_record import (
+    Costs,
+    ReleasedRow,
+    ResearcherRow,
+    ToldRow,
+    Totals,
+    count,
+    statistic,
+)
+from aarlab.runs.served_folder import BaselineScores, ServedFolder
+
+
+class FolderClaim(Record):
+    """One leader: the combined score of its submission, of our runs on fresh seeds and `final`, and
+    the verdict."""
+
+    rank: int
+    researcher: str
+    family: str
+    snapshot: str
+    receipt: str
+    claimed: Measure  # on feedback, from the ledger
+    final: Measure | None  # on final; null if the code gave no score
+    gain: Measure | None  # over the best baseline on final, the same seeds and units
+    levels: dict[str, Measure]  # by objective, on final, in its own unit
+    gates: dict[str, Gate]
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    p_adjusted: Measure | None  # Holm over m; as signed
+    m: Measure
+    p_adjusted_now: Measure | None
+    m_now: Measure
+    stands: bool
+    record: str  # path of the signed record, from the campaign's folder
+
+
+class FolderReport(Record):
+    """Everything that the Markdown, the HTML and the terminal show."""
+
+    schema_version: int = 1
+    campaign: dict
+    problem: dict  # the problem's public card
+    isolation: str
+    finished: bool
+    comparator: str  # the best baseline on feedback
+    baselines: dict[str, dict[str, BaselineScores]]  # by name and split
+    claims: tuple[FolderClaim, ...]
+    told: tuple[ToldRow, ...]
+    released: tuple[ReleasedRow, ...]
+    researchers: tuple[ResearcherRow, ...]
+    totals: Totals
+    costs: Costs
+    ledger_head: str
+    ledger_root: str
+    faults: tuple[str, ...] | None = None
+    troubles: tuple[str, ...] = ()
+    notes: tuple[str, ...]
+
+    @property
+    def confirmed(self) -> FolderClaim | None:
+        """The confirmed claim that ranked first."""
+        return next((c for c in self.claims if c.stands and c.verdict == "confirmed"), None)
+
+
+def build_folder(
+    campaign: Campaign,
+    bed: ServedFolder,
+    evaluator: Evaluator,
+    *,
+    isolation: str,
+    faults: tuple[str, ...] | None,
+) -> FolderReport:
+    """The report of a campaign in its current state; see `build.build`.
+
+    Raises:
+        Misconfigured: the ledger's hash chain is broken.
+    """
+    evaluator.ledger.verify()
+    entries = evaluator.ledger.entries()
+    events = [e.read(EventBody).event for e in entries if e.kind == "campaign"]
+    return FolderReport(
+        campaign=campaign.model_dump(mode="json"),
+        problem=json.loads(PublicFolder(bed.public).card.read_text()),
+        isolation=isolation,
+        finished="finished" in events,
+        comparator=_marking(evaluator).problem.comparator,
+        baselines=bed.baselines(),
+        claims=_claims(evaluator, entries),
+        told=told_rows([e for e in entries if e.kind == "submission"]),
+        released=released_rows(evaluator, _marking(evaluator).problem.units["final"]),
+        researchers=research_rows(entries),
+        totals=totals_of(entries),
+        costs=costs(campaign, entries),
+        ledger_head=entries[-1].hash if entries else "",
+        ledger_root=b64encode(evaluator.ledger.head()[1]).decode(),
+        faults=faults,
+        notes=(*_notes(campaign, isolation), *unrun_notes(campaign, entries)),
+    )
+
+
+def _marking(evaluator: Evaluator) -> UnitMarking:
+    assert isinstance(evaluator.marking, UnitMarking)
+    return evaluator.marking
+
+
+def _claims(evaluator: Evaluator, entries: Sequence[Entry]) -> tuple[FolderClaim, ...]:
+    """From the latest record of each snapshot; confirmed ones first, then by claim."""
+    latest = {
+        r.snapshot: r for r in map(record_of, (e for e in entries if e.kind == "confirmation"))
+    }
+    by_seq = {e.seq: e for e in entries if e.kind == "submission"}
+    tries = tries_of(evaluator.problem)
+    rows = [(r, _claimed(evaluator, by_seq[r.claim.ledger_seq])) for r in latest.values()]
+    rows.sort(key=lambda row: (row[0].verdict != "confirmed", -row[1].estimate))
+    return tuple(
+        _row(rank, record, claimed, evaluator, tries)
+        for rank, (record, claimed) in enumerate(rows, start=1)
+    )
+
+
+def _claimed(evaluator: Evaluator, submission: Entry) -> Measure:
+    """The combined score on feedback again from the stored unit scores; floors and ceilings as they
+    were measured."""
+    graded = stored(evaluator.ledger.blob(submission.read(SubmissionBody).predictions))
+    assert isinstance(graded, GradedUnits)
+    found = _marking(evaluator).problem.held_scale("feedback").combined(Measured(graded.scores, {}))
+    assert found is not None
+    return found
+
+
+def _row(
+    rank: int, record: ConfirmationRecord, claimed: Measure, evaluator: Evaluator, tries: Tries
+) -> FolderClaim:
+    target = record.targets[0]
+    units = len(_marking(evaluator).problem.units["final"])
+    now, m_now = tries.adjusted(tries.find(evaluator.campaign, record.id), record.p)
+    return FolderClaim(
+        rank=rank,
+        researcher=record.claim.researcher,
+        family=record.claim.family,
+        snapshot=record.snapshot,
+        receipt=record.claim.receipt,
+        claimed=claimed,
+        final=target.accuracy,
+        gain=target.effect and target.effect.difference,
+        levels=target.levels,
+        gates=target.gates,
+        verdict=record.verdict,
+        reasons=record.reasons,
+        p_adjusted=None if record.p_adjusted is None else statistic(record.p_adjusted, units),
+        m=count(record.m),
+        p_adjusted_now=None if now is None else statistic(now, units),
+        m_now=count(m_now),
+        stands=record.verdict != "confirmed" or (now is not None and now < ALPHA),
+        record=str(record_path(Path("confirmations"), record.snapshot)),
+    )
+
+
+def _notes(campaign: Campaign, isolation: str) -> tuple[str, ...]:
+    found = [
+        "A confirmed method is better on final than the best baseline (by its score on feedback), "
+        "by a one-sided test over units, in clusters, and seeds, Holm-adjusted for all m snapshots "
+        "that were ever tried on this final; and every gate holds there, the whole 95 % interval "
+        "within its margin."
+    ]
+    if ": NONE" in isolation:
+        found.insert(
+            0,
+            "Researchers were NOT isolated: they could read the private folder. Do not trust any "
+            "figure of this report.",
+        )
+    if campaign.kind == "scripted":
+        found.append("The model was a script on this machine: its dollars were not paid.")
+    return tuple(found)

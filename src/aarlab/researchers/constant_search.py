@@ -1,0 +1,175 @@
+"""The built-in search on a problem in a folder: it changes numbers in code that works, the
+baselines to begin with, and keeps what is reported as an improvement, whoever found it.
+
+It needs no API key and no idea of the problem. A language model does better; this shows that a
+problem can be climbed, and by how much without one.
+"""
+
+import ast
+import math
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aarlab.core.errors import CouldNotBeRun, InvalidSubmission
+from aarlab.core.layout import PublicFolder
+from aarlab.core.records import Family
+from aarlab.core.strict_json import read_json
+from aarlab.researchers.lab_client import Lab
+from aarlab.researchers.researcher import Brief
+
+METHOD = "method.py"
+SPREAD = 0.7  # standard deviation of the logarithm by which a number is multiplied
+FIXED = (0, 1, -1)  # numbers that say something else than how much, most of the time
+TRIES = 200  # changes that are drawn before a search is believed to have none left
+
+
+@dataclass
+class Found:
+    """What the fleet knows: code that works, best last, and all code that was submitted."""
+
+    baselines: dict[str, str]
+    improved: list[tuple[float, str]] = field(default_factory=list)  # (score, code)
+    seen: set[str] = field(default_factory=set)
+    last_finding: int = 0
+
+    def learn(self, code: str, receipt: Mapping[str, Any]) -> None:
+        """What a receipt of any researcher says of code."""
+        self.seen.add(code)
+        if receipt["improved"] and code not in {c for _, c in self.improved}:
+            self.improved.append((receipt["level_pgr"], code))
+            self.improved.sort(key=lambda one: one[0])
+
+
+def numbers_in(code: str) -> list[ast.Constant]:
+    """The numbers of a program that may be changed, in their order."""
+    found = [
+        node
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.Constant)
+        and type(node.value) in (int, float)
+        and node.value not in FIXED
+    ]
+    return sorted(found, key=lambda node: (node.lineno, node.col_offset))
+
+
+def changed(code: str, rng: random.Random) -> str | None:
+    """The code with one to three of its numbers multiplied by chance; None where it has none."""
+    there = numbers_in(code)
+    if not there:
+        return None
+    lines = code.splitlines(keepends=True)
+    chosen = rng.sample(there, min(len(there), rng.choice((1, 1, 2, 3))))
+    for node in sorted(chosen, key=lambda n: (n.lineno, n.col_offset), reverse=True):
+        line = lines[node.lineno - 1].encode()
+        new = repr(_other(node.value, rng)).encode()
+        lines[node.lineno - 1] = (
+            line[: node.col_offset] + new + line[node.end_col_offset :]
+        ).decode()
+    return "".join(lines)
+
+
+def _other(value: Any, rng: random.Random) -> float | int:
+    """A number of the same type and sign."""
+    times = math.exp(rng.gauss(0, SPREAD))
+    if isinstance(value, float):
+        return float(f"{value * times:.3g}")
+    found = max(1, round(abs(value) * times))
+    return found if found != abs(value) else found + 1
+
+
+def choose(found: Found, rng: random.Random) -> str | None:
+    """The next code: a baseline that nobody submitted, or a change of the best, of another
+    improvement or of a baseline. None where no new one is found."""
+    for code in found.baselines.values():
+        if code not in found.seen:
+            return code
+    for _ in range(TRIES):
+        parents = [code for _, code in found.improved] or list(found.baselines.values())
+        best = rng.random() < 0.6
+        parent = parents[-1] if best else rng.choice([*parents, *found.baselines.values()])
+        child = changed(parent, rng)
+        if child is not None and child not in found.seen:
+            return child
+    return None
+
+
+def read_forum(lab: Lab, found: Found) -> None:
+    """Learn from every new finding that cites a receipt and code."""
+    while True:
+        findings = lab.insist("list_findings", after=found.last_finding, limit=50)["findings"]
+        if not findings:
+            return
+        for one in findings:
+            found.last_finding = max(found.last_finding, int(one["id"].split("-")[1]))
+            if one["snapshot"] and one["receipts"]:
+                code = lab.insist("download_code", snapshot=one["snapshot"])["files"].get(METHOD)
+                receipt = lab.insist("read_receipt", receipt=one["receipts"][0])
+                if code and receipt["snapshot"] == one["snapshot"]:
+                    found.learn(code, receipt)
+
+
+class ConstantSearch:
+    """One researcher's search."""
+
+    def __init__(self, lab: Lab, brief: Brief, data: str) -> None:
+        shown = PublicFolder(Path(data))
+        names = read_json(shown.card)["baselines"]
+        self._lab, self._brief = lab, brief
+        sources = {name: (shown.baselines / f"{name}.py").read_text() for name in names}
+        self._found = Found(sources)
+
+    def step(self, number: int, graded: Any, log: Any) -> bool:
+        """One experiment, shared as a finding; whether there was one left. `graded` hands committed
+        code in and returns its receipt."""
+        read_forum(self._lab, self._found)
+        rng = random.Random(f"{self._brief.seed}/{number}")
+        code = choose(self._found, rng)
+        if code is None:
+            return False
+        family = Family.OTHER.value
+        committed = self._lab.insist("commit_code", files={METHOD: code}, family=family)
+        finding = {"family": family, "snapshot": committed["snapshot"], "parent": None}
+        self._found.seen.add(code)
+        try:
+            receipt = graded(committed | {"family": family})
+        except CouldNotBeRun as error:
+            log(f"could not be run: {error}")
+            return True
+        except InvalidSubmission as error:
+            title = "Failed: other numbers in code that works"
+            self._share(kind="error", title=title, text=str(error)[:2000], receipts=[], **finding)
+            log(f"failed: {str(error)[:200]}")
+            return True
+        self._found.learn(code, receipt)
+        verdict = "improved" if receipt["improved"] else "no improvement reported"
+        text = f"{_differing(code, self._found.baselines)}. See receipt {receipt['id']}."
+        self._share(
+            kind="result",
+            title=f"other numbers: {verdict}",
+            text=text,
+            receipts=[receipt["id"]],
+            **finding,
+        )
+        log(f"{receipt['id']} {verdict}")
+        return True
+
+    def _share(self, **fields: Any) -> None:
+        self._lab.insist("share_finding", **fields)
+
+
+def _differing(code: str, baselines: Mapping[str, str]) -> str:
+    """Which baseline it comes from, and its numbers, as text."""
+
+    def shape(text: str) -> str:
+        tree = ast.parse(text)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+                node.value = 0
+        return ast.dump(tree)
+
+    name = next((n for n, text in baselines.items() if shape(text) == shape(code)), "another code")
+    values = ", ".join(repr(node.value) for node in numbers_in(code)[:40])
+    return f"{name} with the numbers {values or '(none)'}"

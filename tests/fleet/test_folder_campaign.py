@@ -1,0 +1,220 @@
+"""Campaigns on problems in folders: code is run and graded for researchers, then confirmed."""
+
+import json
+import re
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+from aarlab.cli.main import app
+from aarlab.core.errors import Transient
+from aarlab.core.layout import PublicFolder, TestbedFolder
+from aarlab.evaluation.code_requests import CODE_ONLY
+from aarlab.evaluation.ledger.ledger import Ledger
+from aarlab.fleet.campaign import Campaign
+from aarlab.fleet.code_mode import CodeWorker
+from aarlab.fleet.evaluator_process import EvaluatorProcess
+from aarlab.fleet.folder_runs import FolderRuns
+from aarlab.problems.folder.folder_problem import read_problem
+from aarlab.problems.folder.shipped_folders import is_folder_problem
+from aarlab.runs.served_folder import serve_folder
+from aarlab.sandbox import Bubblewrap
+from tests.fleet.test_code_mode import short as short
+from tests.fleet.test_code_mode import tools_of
+from tests.problems.folders_made import write_problem
+
+CONTRACT = """\
+name: shift
+card: Predict y of each item from its x. public/train.jsonl has 40 examples. Absolute errors count.
+submission: {kind: predictions, values: number}
+objectives:
+  - name: error
+    unit: y
+    direction: lower
+    range: [0, 4]
+    floor: {baseline: zero}
+    ceiling: {value: 0.1, source: the noise}
+  - name: near
+    unit: share within 3
+    role: gate
+    margin: 0.1
+    floor: {baseline: zero}
+    ceiling: {value: 1.0, source: all are near}
+baselines: [zero, half]
+run: {wall_s: 20, memory_gib: 1}
+grading: {wall_s: 20, memory_gib: 1}
+"""
+PREPARE = """\
+import json
+
+import numpy as np
+
+
+def prepare(seed, public, sealed, secret):
+    rng = np.random.default_rng(seed)
+    splits = {"train": (public, 40), "feedback": (public, 300), "final": (sealed, 300)}
+    for split, (folder, size) in splits.items():
+        x = rng.uniform(0, 1, size)
+        y = 2 * x + 1 + rng.normal(0, 0.1, size)
+        rows = [{"id": f"{split}-{n}", "x": float(x[n])} for n in range(size)]
+        if split == "train":
+            rows = [r | {"y": float(y[n])} for n, r in enumerate(rows)]
+        else:
+            hidden = {r["id"]: float(v) for r, v in zip(rows, y)}
+            (secret / split / "y.json").write_text(json.dumps(hidden))
+            (secret / split / "units.json").write_text(json.dumps([r["id"] for r in rows]))
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(r) + "\\n" for r in rows))
+"""
+GRADE = """\
+import json
+
+
+def grade(submission, secret, trial):
+    y = json.loads((secret / "y.json").read_text())
+    errors = {i: abs(submission[i] - v) for i, v in y.items()}
+    if submission[min(y)] == 66.0:
+        raise RuntimeError(f"the secret is {y}")
+    return {"error": errors, "near": {i: float(e < 3) for i, e in errors.items()}}
+"""
+METHOD = """\
+import json
+
+
+def submit(public, inputs, out, seed):
+    items = [json.loads(line) for line in inputs.read_text().splitlines()]
+    return {{item["id"]: {value} for item in items}}
+"""
+ZERO, HALF = METHOD.format(value="0.0"), METHOD.format(value="0.5")
+GOOD = METHOD.format(value='2 * item["x"] + 1')
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    made = write_problem(
+        tmp_path_factory.mktemp("problem") / "shift",
+        contract=CONTRACT,
+        prepare=PREPARE,
+        grade=GRADE,
+    )
+    (made / "baselines" / "zero.py").write_text(ZERO)
+    (made / "baselines" / "half.py").write_text(HALF)
+    (made / "baselines" / "guess.py").unlink()
+    return made
+
+
+@pytest.fixture(scope="module")
+def served(folder, tmp_path_factory, starts_processes):
+    under = tmp_path_factory.mktemp("home") / "problems"
+    return serve_folder(read_problem(folder), 1, under, Bubblewrap, lambda *_: None)
+
+
+def test_a_problem_is_in_a_folder_by_its_shipped_name_or_its_path(folder):
+    assert is_folder_problem("calibration")
+    assert is_folder_problem(str(folder))
+    assert not is_folder_problem("small-chat")
+    assert Campaign(problem=str(folder)).in_folder
+
+
+def test_what_researchers_see_is_the_card_the_data_and_the_baselines(served):
+    shown = {str(p.relative_to(served.public)) for p in served.public.rglob("*") if p.is_file()}
+    assert shown == {
+        "problem.json",
+        "train.jsonl",
+        "feedback.jsonl",
+        "baselines/zero.py",
+        "baselines/half.py",
+    }
+    card = json.loads(PublicFolder(served.public).card.read_text())
+    assert (card["kind"], card["baselines"]) == ("folder", ["zero", "half"])
+    assert not TestbedFolder(served.folder).private.stat().st_mode & 0o077
+
+
+def test_baselines_are_measured_on_both_splits_and_the_best_is_to_be_beaten(served):
+    found = served.baselines()
+    assert set(found) == {"zero", "half"}
+    assert found["zero"]["feedback"].combined.estimate == pytest.approx(0)
+    assert 0.2 < found["half"]["final"].combined.estimate < 0.35
+    assert json.loads(TestbedFolder(served.folder).served.read_text())["comparator"] == "half"
+
+
+@pytest.mark.process
+def test_code_is_graded_and_only_what_sees_no_secret_comes_back(served, tmp_path, short):
+    """One submission of each ending, through the real processes."""
+    campaign, socket = tmp_path / "campaign", short / "ann.sock"
+    with EvaluatorProcess(served.folder, campaign, policy="default", sockets=[socket]) as process:
+        event = {"kind": "campaign", "who": "operator", "body": {"event": CODE_ONLY}}
+        process.call("add_entry", event)
+        ann = tools_of(socket, process.call("issue_token", {"name": "ann"})["token"])
+        runs = FolderRuns(served, campaign, Bubblewrap, workers=2)
+        worker, alarms = CodeWorker(process, runs, at_once=2), []
+        good, refused, faulty = (
+            _settled(worker, ann, source, alarms)
+            for source in (
+                GOOD,
+                METHOD.format(value="'three'"),
+                METHOD.format(value="66.0"),
+            )
+        )
+        runs.close()
+    assert good["receipt"]["improved"]
+    assert good["receipt"]["level_pgr"] > 0.2
+    assert refused["failure"] == "answers of the wrong shape"
+    assert '"three"' in refused["log"]
+    assert faulty["failure"] == "ended by the machine"
+    assert "no fault of your code" in faulty["log"]
+    assert "secret" not in json.dumps(faulty)
+    assert re.search(r"grader could not grade q-\d+; correct the problem", alarms[0])
+    log = campaign / "server" / "gradings" / "faults.log"
+    assert "the secret is" in log.read_text()
+    assert log.stat().st_mode & 0o777 == 0o600
+    assert [p.name for p in log.parent.iterdir()] == [log.name], "no grading is left there"
+
+
+def _settled(worker, ann, source, alarms):
+    code = ann("commit_code", files={"method.py": source}, family="other")
+    ticket = ann("submit_code", snapshot=code["snapshot"], family="other")
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        try:
+            worker.step()
+        except Transient as error:  # what the fleet shows as an alarm
+            alarms.append(str(error))
+        found = ann("read_receipt", receipt=ticket["id"])
+        if found["state"] != "waiting":
+            return found
+        time.sleep(0.2)
+    raise AssertionError("the request was not settled")
+
+
+@pytest.mark.process
+@pytest.mark.long
+def test_a_whole_campaign_with_a_confirmed_claim(folder, tmp_path, monkeypatch):
+    """The built-in search finds a better number than the baseline's 0.5; its claim is confirmed."""
+    monkeypatch.setenv("AAR_HOME", str(tmp_path))
+    given = ["--name", "c", "--problem", str(folder), "--researchers", "2", "--minutes", "5"]
+    given += ["-s", "experiments=8", "-s", "confirm=2", "-s", "limits.disk_gib=null"]
+    done = CliRunner().invoke(app, ["demo", *given[:-2]])
+    assert done.exit_code == 0, done.output
+    report = json.loads((tmp_path / "campaigns/c/report/report.json").read_text())
+    assert report["comparator"] == "half"
+    assert report["faults"] == []
+    best = report["claims"][0]
+    assert best["verdict"] == "confirmed"
+    assert best["final"]["estimate"] > report["baselines"]["half"]["final"]["combined"]["upper"]
+    assert best["gates"]["near"]["verdict"] == "holds"
+    for command in (["ledger", "verify", "c"], ["report", "c"], ["run", "--resume", "c"]):
+        again = CliRunner().invoke(app, command)
+        assert again.exit_code == 0, again.output
+    assert "was confirmed earlier" in again.output
+    ledger = Ledger(tmp_path / "campaigns/c/server/ledger.sqlite", read_only=True)
+    kinds = {e.kind for e in ledger.entries()}
+    ledger.close()
+    assert {"request", "outcome", "submission", "finding", "confirmation"} <= kinds
+
+
+def test_predictions_mode_is_not_asked_of_such_problems(folder):
+    from aarlab.fleet.run_folder import as_code
+
+    assert as_code(Campaign(problem=str(folder))).mode == "code"
+    assert as_code(Campaign()).mode == "predictions"
