@@ -193,8 +193,8 @@ def test_a_whole_campaign_with_a_confirmed_claim(folder, tmp_path, monkeypatch):
     """The built-in search finds a better number than the baseline's 0.5; its claim is confirmed."""
     monkeypatch.setenv("AAR_HOME", str(tmp_path))
     given = ["--name", "c", "--problem", str(folder), "--researchers", "2", "--minutes", "5"]
-    given += ["-s", "experiments=8", "-s", "confirm=2", "-s", "limits.disk_gib=null"]
-    done = CliRunner().invoke(app, ["demo", *given[:-2]])
+    given += ["-s", "experiments=8", "-s", "confirm=2"]
+    done = CliRunner().invoke(app, ["demo", *given])
     assert done.exit_code == 0, done.output
     report = json.loads((tmp_path / "campaigns/c/report/report.json").read_text())
     assert report["comparator"] == "half"
@@ -207,6 +207,10 @@ def test_a_whole_campaign_with_a_confirmed_claim(folder, tmp_path, monkeypatch):
         again = CliRunner().invoke(app, command)
         assert again.exit_code == 0, again.output
     assert "was confirmed earlier" in again.output
+    told = [row["receipt"] for row in report["told"]]
+    apart = CliRunner().invoke(app, ["compare", "c", "--json", "r-000001", told[-1]])
+    feedback = json.loads(apart.output[apart.output.index("[") :])[0]
+    assert feedback["difference"]["upper"] < 0, apart.output
     ledger = Ledger(tmp_path / "campaigns/c/server/ledger.sqlite", read_only=True)
     kinds = {e.kind for e in ledger.entries()}
     ledger.close()

@@ -8,7 +8,7 @@ import pytest
 
 from aarlab.core.records import Entry, Family
 from aarlab.report.diversity import diversity_rows
-from aarlab.report.pages import _environment
+from aarlab.report.pages import environment
 from tests.fleet.fleets import submission as submitted
 
 BAGGED = {"method.py": "def run(task, seed):\n    return parts.bagged(task, heads=8)\n"}
@@ -99,12 +99,12 @@ def test_a_collapse_is_an_alarm():
 @pytest.mark.parametrize("kind", ["md", "html"])
 def test_it_is_written_in_both_kinds(kind, rows):
     """The section alone: the templates ask for nothing that the record lacks."""
-    source = _environment(kind).loader.get_source(_environment(kind), f"report.{kind}.jinja")[0]
+    source = environment(kind).loader.get_source(environment(kind), f"report.{kind}.jinja")[0]
     start, end = (
         source.index("Diversity of ideas"),
         source.index("Researchers\n" if kind == "md" else "<h2>Researchers"),
     )
-    section = _environment(kind).from_string(source[start:end])
+    section = environment(kind).from_string(source[start:end])
 
     class Report:
         diversity = rows.model_copy(update={"alarm": "ideas have <collapsed>"})

@@ -154,6 +154,9 @@ KEYED_BY_CONTENT = {
     "fleet/prompts/draft.md",
     "fleet/prompts/go_on.md",
     "fleet/prompts/start.md",
+    "fleet/prompts/start_folder.md",
+    "fleet/prompts/terms.md",
+    "fleet/prompts/directions/any-problem.yaml",
     "fleet/prompts/directions/weak-to-strong.yaml",
     "models/presets/qwen.yaml",
     "researchers/presets/claude.yaml",
@@ -163,6 +166,8 @@ KEYED_BY_CONTENT = {
     "researchers/presets/mini-swe-agent.yaml",
     "researchers/scripts/experiment.yaml",
     "report/templates/report.html.jinja",  # decide no figure
+    "report/templates/folder.html.jinja",
+    "report/templates/folder.md.jinja",
     "report/templates/report.md.jinja",
     "web/static/aar.css",
     "web/static/icon.svg",

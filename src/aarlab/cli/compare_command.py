@@ -25,16 +25,22 @@ def compare(
     from aarlab.cli.run_command import show
     from aarlab.evaluation.evaluator import Evaluator
     from aarlab.fleet.prepare import prepared
+    from aarlab.fleet.run_folder import served
     from aarlab.report.comparison import comparisons
 
-    bed = prepared(campaign, home(), show(), again=False)
+    bed = (
+        served(campaign, home(), show())
+        if campaign.in_folder
+        else prepared(campaign, home(), show(), again=False)
+    )
     with Evaluator(bed.folder, folder, policy=campaign.policy, read_only=True) as evaluator:
         found = comparisons(evaluator, bed, (first, second))
     if as_json:
         print(json.dumps([one.model_dump() for one in found], indent=1))
         return
     table = Table(title=f"{first} and {second} of {name}: exact scores, not for researchers")
-    for column in ("split", first, second, "accuracy apart", "p"):
+    what = "score" if campaign.in_folder else "accuracy"
+    for column in ("split", first, second, f"{what} apart", "p"):
         table.add_column(column)
     for one in found:
         scores = [

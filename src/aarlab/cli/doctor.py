@@ -328,6 +328,8 @@ def _models(campaign: Campaign) -> Iterator[Check]:
 def _lengths(campaign: Campaign) -> Iterator[Check]:
     """Whether length alone predicts the labels of its testbed, split by split; nothing before it
     is set up."""
+    if campaign.in_folder:
+        return
     try:
         problem = PROBLEMS[campaign.problem]
     except Misconfigured:  # a check of its own says so

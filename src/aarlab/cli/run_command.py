@@ -160,6 +160,11 @@ def serve(
 
     known = begun(home().campaigns, name).model_dump(mode="json") if name else {}
     campaign = campaign_of(fields, **known)
+    if campaign.in_folder:
+        raise Misconfigured(
+            "`aar serve` runs no researchers' code, which a problem in a folder requires. Use `aar "
+            "run`, or `aar evaluator FOLDER`."
+        )
     if campaign.mode == "code":
         raise Misconfigured(
             "`aar serve` does not run researchers' code, which mode=code requires. Use `aar run`, "

@@ -5,6 +5,7 @@ Legend: S seeds, M items of a split in the order of their sorted ids.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,11 @@ from aarlab.core.records import Measure, Record
 from aarlab.evaluation.confirmation.confirmation_record import record_of
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.scoring.grade import grade
+from aarlab.evaluation.scoring.graded_units import graded_units
 from aarlab.evaluation.scoring.hidden_labels import load_unit_numbers
+from aarlab.evaluation.scoring.marking import UnitMarking
+from aarlab.evaluation.scoring.unit_scores import Measured
+from aarlab.runs.served_folder import ServedFolder
 from aarlab.testbeds.gap import AnchorScores, Score
 from aarlab.testbeds.testbed import Testbed
 
@@ -31,12 +36,12 @@ class Comparison(Record):
     seeds_shared: bool
     first: Score
     second: Score
-    difference: Measure  # accuracy, first - second
+    difference: Measure  # accuracy, or the combined score of a problem in a folder; first - second
     p: float  # two-sided, that there is none
 
 
 def comparisons(
-    evaluator: Evaluator, testbed: Testbed, receipts: tuple[str, str]
+    evaluator: Evaluator, testbed: Testbed | ServedFolder, receipts: tuple[str, str]
 ) -> list[Comparison]:
     """On feedback, as it was submitted; and on final, where both were confirmed.
 
@@ -44,10 +49,42 @@ def comparisons(
         InvalidSubmission: the campaign has no receipt of that name.
     """
     bodies = [_submission(evaluator, receipt) for receipt in receipts]
-    found = [_compared(evaluator, testbed, "feedback", [body.predictions for body in bodies])]
+    compared = (
+        partial(_in_folder, evaluator, evaluator.marking)
+        if isinstance(evaluator.marking, UnitMarking)
+        else partial(_compared, evaluator, testbed)
+    )
+    found = [compared("feedback", [body.predictions for body in bodies])]
     finals = [_final(evaluator, body.snapshot) for body in bodies]
     if all(finals):
-        found.append(_compared(evaluator, testbed, "final", [str(name) for name in finals]))
+        found.append(compared("final", [str(name) for name in finals]))
+    return found
+
+
+def _in_folder(
+    evaluator: Evaluator, marking: UnitMarking, split: str, names: Sequence[str]
+) -> Comparison:
+    """Combined scores of a problem in a folder, in place of accuracies; floors and ceilings are
+    held as set-up measured them on feedback."""
+    given = [graded_units(evaluator.ledger.blob(name)) for name in names]
+    measured = [Measured(g.scores, {}) for g in given]
+    scale, shared = marking.problem.held_scale(split), given[0].seeds == given[1].seeds
+    one_SM, other_SM, width = scale.linear(*measured)
+    blocks = [np.stack([one_SM, other_SM])] if shared else [one_SM[None], other_SM[None]]
+    difference, crossed = scale.apart(*blocks, width=width)
+    scores = [Score(accuracy=_known(scale.combined(m)), pgr=None) for m in measured]
+    return Comparison(
+        split=split,
+        seeds_shared=shared,
+        first=scores[0],
+        second=scores[1],
+        difference=difference,
+        p=crossed.p_apart(np.array([1.0, -1.0])),
+    )
+
+
+def _known(found: Measure | None) -> Measure:
+    assert found is not None  # a served problem has a gap
     return found
 
 

@@ -60,7 +60,7 @@ def measure_files(
     again: bool = False,
 ) -> Made | NoScore:
     """What code with `submit` submits, run and graded on every seed; equal submissions are graded
-    once, unless `again`. `at` names the code in words about it.
+    once, unless `again`. `at` names the code in messages.
 
     Raises:
         Transient, Misconfigured: no sandbox could be started; there is no result.
@@ -155,15 +155,15 @@ def measured_baselines(
 
 def remedied(problem: FolderProblem, outcome: NoScore) -> str:
     """A failed grading as one sentence with the remedy for the author."""
-    words = outcome.words.rstrip(". ")
+    said = outcome.words.rstrip(". ")
     if isinstance(outcome, Refused):
-        return f"{words}. Accept it, or correct the baseline."
+        return f"{said}. Accept it, or correct the baseline."
     if isinstance(outcome, Fault):
-        if ", line " in words:
-            return f"{words}. Correct this line, or catch what a submission can cause."
-        return f"{words}." if words.endswith("Make it faster") else f"{words}. Correct it."
-    at = "" if str(problem.folder.root) in words else f"{problem.folder.grade}: "
+        if ", line " in said:
+            return f"{said}. Correct this line, or catch what a submission can cause."
+        return f"{said}." if said.endswith("Make it faster") else f"{said}. Correct it."
+    at = "" if str(problem.folder.root) in said else f"{problem.folder.grade}: "
     return (
-        f"{at}{words}. Make it use less, or raise the limits `run` and `grading` in problem.yaml; "
+        f"{at}{said}. Make it use less, or raise the limits `run` and `grading` in problem.yaml; "
         "if the machine was busy, run the check again."
     )

@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 
 from aarlab.core.entries import SubmissionBody
 from aarlab.core.errors import InvalidSubmission, Misconfigured
-from aarlab.core.objectives import gradient
 from aarlab.core.own_code import this_build
-from aarlab.core.records import Measure, Verdict
+from aarlab.core.records import Verdict
 from aarlab.core.sign_flip import sign_flip_p_of_reals
 from aarlab.evaluation.confirmation.confirmation_record import (
     Claim,
@@ -220,37 +219,14 @@ class OnFinal:
 
     @cached_property
     def effect(self) -> Effect:
-        """The combined score above the best baseline's, paired by seed and unit; for other
-        combinations than the mean to first order, at the mean of both (delta method)."""
-        own_SM, other_SM, width = self._linear()
-        crossed = self.scale.crossed(np.stack([own_SM, other_SM]))
-        found = crossed.measure(ONE_LESS_OTHER)
-        ends = {e: getattr(found, e) / width for e in ("estimate", "lower", "upper")}
+        """The combined score above the best baseline's, paired by seed and unit."""
+        own_SM, other_SM, width = self.scale.linear(self._own, self._other)
+        difference, crossed = self.scale.apart(np.stack([own_SM, other_SM]), width=width)
         return Effect(
-            difference=Measure(**ends, n=found.n, resampled=found.resampled),
+            difference=difference,
             p=crossed.p_above(ONE_LESS_OTHER),
             p_items=sign_flip_p_of_reals(self._by_cluster((own_SM - other_SM).mean(axis=0))),
         )
-
-    def _linear(self) -> tuple[Array, Array, float]:
-        """Both as one number a seed and unit in [0, 1], (S, M), whose difference is `width` times
-        that of the combined scores, to first order."""
-        climbed = self.scale.climbed
-        gaps = [c - f for f, c in (self.scale.ends[o.name] for o in climbed)]
-        floors = [self.scale.ends[o.name][0] for o in climbed]
-        tables = [
-            [measured.of_seeds(o.name) for o in climbed] for measured in (self._own, self._other)
-        ]
-        middle = [
-            ((one.mean() + other.mean()) / 2 - floor) / gap
-            for one, other, floor, gap in zip(*tables, floors, gaps, strict=True)
-        ]
-        slopes = [d / g for d, g in zip(gradient(self._problem.combine, middle), gaps, strict=True)]
-        width = 1.0 / sum(slopes)
-        own_SM, other_SM = (
-            sum(width * s * table for s, table in zip(slopes, some, strict=True)) for some in tables
-        )
-        return own_SM, other_SM, width
 
     def _by_cluster(self, totals_M: Array) -> Array:
         clusters = list(self._problem.units[FINAL].values())

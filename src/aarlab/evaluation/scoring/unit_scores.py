@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aarlab.core.crossed import NOTHING_VARIES, Crossed, unit_numbers
-from aarlab.core.objectives import Combine, Objective, combined
+from aarlab.core.objectives import Combine, Objective, combined, gradient
 from aarlab.core.records import Measure, Record
 
 Array = NDArray[np.float64]
@@ -121,6 +121,35 @@ class Scale:
         crossed = self._crossed(measured.of_seeds(objective.name), self._floor(objective))
         contrast = np.array([1.0, -1.0])
         return crossed.measure(contrast), crossed.error(contrast)[0]
+
+    def linear(self, one: Measured, other: Measured) -> tuple[Array, Array, float]:
+        """Both as one number a seed and unit in [0, 1], (S, M), whose difference is `width` times
+        that of the combined scores; for other combinations than the mean to first order, at the
+        middle of both (delta method)."""
+        floors, gaps = zip(*((f, c - f) for f, c in map(self.ends.get, self._climbed)), strict=True)
+        tables = [[m.of_seeds(name) for name in self._climbed] for m in (one, other)]
+        middle = [
+            ((a.mean() + b.mean()) / 2 - floor) / gap
+            for a, b, floor, gap in zip(*tables, floors, gaps, strict=True)
+        ]
+        slopes = [d / g for d, g in zip(gradient(self.combine, middle), gaps, strict=True)]
+        width = 1.0 / sum(slopes)
+        one_SM, other_SM = (
+            np.sum([width * s * table for s, table in zip(slopes, some, strict=True)], axis=0)
+            for some in tables
+        )
+        return one_SM, other_SM, width
+
+    @property
+    def _climbed(self) -> list[str]:
+        return [o.name for o in self.climbed]
+
+    def apart(self, *blocks_CSM: Array, width: float) -> tuple[Measure, Crossed]:
+        """The difference of the combined scores of two linear tables, and their design."""
+        crossed = self.crossed(*blocks_CSM)
+        found = crossed.measure(np.array([1.0, -1.0]))
+        ends = {e: getattr(found, e) / width for e in ("estimate", "lower", "upper")}
+        return Measure(**ends, n=found.n, resampled=found.resampled), crossed
 
     def gate(self, measured: Measured, objective: Objective) -> Gate:
         """Whether a submission is not worse than the floor by more than the margin, paired by

@@ -1,0 +1,144 @@
+"""Confirmations of problems in folders: better than the best baseline, and every gate holds."""
+
+import math
+
+import numpy as np
+import pytest
+
+from aarlab.core.errors import InvalidSubmission
+from aarlab.core.layout import TestbedFolder
+from aarlab.core.objectives import gradient
+from aarlab.core.records import Family
+from aarlab.core.sign_flip import sign_flip_p, sign_flip_p_of_reals
+from aarlab.evaluation.audit import Files, audit, load_key
+from aarlab.evaluation.confirmation.confirmation_record import record_of
+from aarlab.evaluation.confirmation.run_order import CodeFailed, NotRun, NoVerdict
+from aarlab.evaluation.confirmation.unit_gate import FINAL, UnitConfirmations
+from aarlab.evaluation.evaluator import Evaluator
+from aarlab.evaluation.scoring.graded_units import GradedUnits
+from tests.evaluation.test_unit_marking import graded, served
+
+N = 300
+UNITS = {"feedback": {f"u{n}": f"alone: u{n}" for n in range(400)}}
+UNITS |= {"final": {f"f{n}": f"alone: f{n}" for n in range(N)}}
+
+
+@pytest.fixture
+def gate(tmp_path):
+    problem = served(tmp_path / "distances-v1-0123456789ab-seed1", units=UNITS)
+    with Evaluator(problem, tmp_path / "campaign") as evaluator:
+        code = evaluator.commit_code("ann", {"method.py": "1"}, Family.OTHER)
+        given = graded(code["seeds"], 0.8)
+        evaluator.submit_graded("ann", code["snapshot"], given, Family.OTHER)
+        yield UnitConfirmations(evaluator)
+
+
+def on_final(seeds, error, near=0.5, noise=0.05, submitted="m"):
+    """Unit scores that vary by unit in the same way for every submission."""
+    rng = np.random.default_rng(0)
+    shape = len(seeds), 1, N
+    table = np.clip(error + noise * rng.standard_normal(shape), 0, 1)
+    right = (np.linspace(0, 1, N, endpoint=False) < near)[None, None].repeat(len(seeds), 0)
+    scores = {"error": table, "near": right.astype(float)}
+    return GradedUnits(FINAL, tuple(seeds), submitted, scores)
+
+
+def settled(gate, **method):
+    (order,) = gate.orders(1)
+    beside = {"b": on_final(order.seeds, 0.6, submitted="b")}
+    return gate.settle(order.token, on_final(order.seeds, **method), beside)
+
+
+def test_a_better_claim_whose_gate_holds_is_confirmed(gate, tmp_path):
+    record = settled(gate, error=0.7)
+    target = record.targets[0]
+    assert record.verdict == "confirmed"
+    assert target.effect.difference.estimate == pytest.approx(1 / 3, abs=0.01)
+    assert target.pgr.estimate == pytest.approx(1 / 3, abs=0.02)
+    assert target.gates["near"].verdict == "holds"
+    assert target.levels["error"].estimate == pytest.approx(3, abs=0.05)
+    campaign = tmp_path / "campaign"
+    (entry,) = gate._evaluator.ledger.entries("confirmation")
+    assert record_of(entry) == record
+    assert gate._evaluator.ledger.entries("confirmation")[0].body["told_accuracy"] is not None
+    gate._evaluator.close()
+    files = Files(campaign, tmp_path / "distances-v1-0123456789ab-seed1")
+    assert audit(files, load_key(files.key)).faults == ()
+
+
+def test_a_claim_no_better_than_the_baseline_is_not(gate):
+    record = settled(gate, error=0.6)
+    assert record.verdict == "not distinguishable from tuned naive"
+    assert "not below 0.05" in record.reasons[0]
+
+
+def test_a_better_claim_that_breaks_a_gate_is_not(gate):
+    record = settled(gate, error=0.8, near=0.2)
+    assert record.verdict == "not distinguishable from tuned naive"
+    assert "near broken" in record.reasons[0]
+    assert record.p < 1e-6
+
+
+def test_code_that_fails_on_final_is_no_confirmation_and_counts_as_a_try(gate):
+    (order,) = gate.orders(1)
+    record = gate.settle(order.token, CodeFailed("timed out", "too slow"), {})
+    assert record.verdict != "confirmed"
+    assert record.targets[0].failure == "too slow"
+    assert gate.orders(1) == [], "it is settled"
+
+
+def test_what_the_machine_ended_keeps_its_seeds(gate):
+    (order,) = gate.orders(1)
+    found = gate.settle(order.token, NotRun("killed"), {})
+    assert isinstance(found, NoVerdict)
+    assert gate.orders(1)[0].seeds == order.seeds
+    assert gate.tries.spent()[1] == 0, "nothing was released"
+
+
+def test_gradings_of_other_seeds_are_refused(gate):
+    (order,) = gate.orders(1)
+    beside = {"b": on_final((1, 2, 3, 4, 5), 0.6)}
+    with pytest.raises(InvalidSubmission, match="one set of seeds"):
+        gate.settle(order.token, on_final(order.seeds, 0.8), beside)
+
+
+def test_the_level_of_the_test_holds_where_there_is_no_difference(tmp_path):
+    """Methods that are equal to the baseline but for noise of units and seeds."""
+    problem = served(tmp_path / "p", units=UNITS)
+    with Evaluator(problem, tmp_path / "campaign") as evaluator:
+        scale = UnitConfirmations(evaluator)
+        from aarlab.evaluation.confirmation.unit_gate import OnFinal
+
+        below = 0
+        for number in range(400):
+            rng = np.random.default_rng(number)
+            seeds = (1, 2, 3, 4, 5)
+
+            def made(name, rng=rng, seeds=seeds):
+                shift = 0.02 * rng.standard_normal((len(seeds), 1, 1))
+                table = 0.7 + shift + 0.1 * rng.standard_normal((len(seeds), 1, N))
+                scores = {"error": table.clip(0, 1), "near": np.full((5, 1, N), 0.5)}
+                return GradedUnits(FINAL, seeds, name, scores)
+
+            below += OnFinal(scale.problem, made("m"), {"b": made("b")}).effect.p < 0.05
+    assert below <= 0.05 * 400 + 3 * math.sqrt(400 * 0.05 * 0.95)
+
+
+@pytest.mark.parametrize("how", ["mean", "geometric", "harmonic", "min"])
+def test_slopes_of_combinations_are_their_derivatives(how):
+    from aarlab.core.objectives import combined
+
+    at, step = [0.3, 0.5, 0.8], 1e-6
+    for k, slope in enumerate(gradient(how, at)):
+        more = [x + step * (j == k) for j, x in enumerate(at)]
+        assert slope == pytest.approx((combined(how, more) - combined(how, at)) / step, rel=1e-4)
+
+
+def test_the_sign_flip_test_of_reals_is_that_of_whole_numbers():
+    totals = np.array([3, -1, 2, 2, -3, 1])
+    assert sign_flip_p_of_reals(totals / 150) == pytest.approx(sign_flip_p(totals), abs=0.02)
+    assert sign_flip_p_of_reals(np.zeros(4)) == 1
+
+
+def test_the_private_side_of_a_served_problem_has_no_public_name(tmp_path):
+    assert TestbedFolder(tmp_path).served.parent == TestbedFolder(tmp_path).private

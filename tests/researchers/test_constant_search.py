@@ -1,0 +1,66 @@
+"""The built-in search on problems in folders: it changes numbers, and nothing else."""
+
+import ast
+import random
+
+from aarlab.researchers.constant_search import Found, changed, choose, numbers_in
+
+CODE = '''"""A docstring with 12 in it."""
+RATE = 0.25
+
+
+def submit(public, inputs, out, seed):
+    rows = range(1, 400)  # é 7
+    return {"a": RATE * rows[0] + 16 - 0}
+'''
+
+
+def test_numbers_that_say_how_much_are_found():
+    assert [node.value for node in numbers_in(CODE)] == [0.25, 400, 16]
+
+
+def test_a_change_leaves_all_but_numbers_as_it_was():
+    rng = random.Random(1)
+    for _ in range(50):
+        new = changed(CODE, rng)
+        assert new != CODE
+        assert "# é 7" in new
+        assert "12 in it" in new
+        values = [node.value for node in numbers_in(new)]
+        assert [type(v) for v in values] == [float, int, int]
+        assert all(v > 0 for v in values)
+        ast.parse(new)
+
+
+def test_code_without_numbers_is_left_alone():
+    assert changed("def submit(a):\n    return a[0] + 1\n", random.Random(0)) is None
+
+
+def test_baselines_come_first_and_nothing_comes_twice():
+    found, rng, got = Found({"a": CODE, "b": CODE.replace("400", "500")}), random.Random(2), []
+    for _ in range(20):
+        code = choose(found, rng)
+        assert code not in found.seen
+        found.seen.add(code)
+        got.append(code)
+    assert got[:2] == list(found.baselines.values())
+
+
+def test_improvements_are_what_it_builds_on():
+    found = Found({"a": CODE})
+    found.seen.add(CODE)
+    better = CODE.replace("0.25", "0.5").replace("400", "77").replace("16", "9")
+    found.learn(better, {"improved": True, "level_pgr": 0.4})
+    found.learn(CODE, {"improved": False, "level_pgr": 0.4})
+    children = [choose(found, random.Random(n)) for n in range(60)]
+    near = sum(sum(a in child for a in ("0.5", "77", "9")) >= 1 for child in children)
+    assert near > 30
+    assert found.improved == [(0.4, better)]
+
+
+def test_where_nothing_can_be_changed_the_search_ends():
+    plain = "def submit(a):\n    return a\n"
+    found = Found({"a": plain})
+    assert choose(found, random.Random(0)) == plain
+    found.seen.add(plain)
+    assert choose(found, random.Random(0)) is None
