@@ -1,9 +1,13 @@
 """Campaigns on problems in folders: code is run and graded for researchers, then confirmed."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 import time
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
@@ -222,3 +226,46 @@ def test_predictions_mode_is_not_asked_of_such_problems(folder):
 
     assert as_code(Campaign(problem=str(folder))).mode == "code"
     assert as_code(Campaign()).mode == "predictions"
+
+
+@pytest.mark.process
+@pytest.mark.long
+def test_an_evaluator_alone_serves_a_problems_folder(folder, tmp_path):
+    """The command as a user of another harness starts it; a token, and code by HTTP."""
+    env = os.environ | {"AAR_HOME": str(tmp_path), "COLUMNS": "300"}
+    argv = [sys.executable, "-c", "from aarlab.cli.main import main; main()"]
+    server = subprocess.Popen(
+        [*argv, "evaluator", str(folder)], env=env, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        said = ""
+        while "count as" not in said:
+            said += server.stdout.readline()
+        url = re.search(r"evaluator: (\S+)", said)[1]
+        place = re.search(r"--campaign (\S+)", said)[1]
+        token = subprocess.run(
+            [*argv, "token", "ann", "--campaign", place],
+            env=env,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}) as ann:
+            receipt = _handed_in(ann, GOOD)
+    finally:
+        server.terminate()
+        server.communicate(timeout=30)
+    assert receipt["improved"]
+
+
+def _handed_in(ann, source):
+    code = {"files": {"method.py": source}, "family": "other"}
+    snapshot = ann.post("/api/v1/code", json=code).json()["snapshot"]
+    given = {"snapshot": snapshot, "family": "other"}
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        ticket = ann.post("/api/v1/requests", json=given).json()
+        if ticket.get("state") == "done":
+            return ticket["receipt"]
+        time.sleep(0.5)
+    raise AssertionError(ticket)
