@@ -120,7 +120,7 @@ def bars(report: Report) -> list[dict[str, object]]:
             "dot": at(pgr.estimate),
             "measure": words,
         }
-        for name, pgr, words, kind in _rows(report)
+        for name, pgr, words, kind in forest_rows(report)
     ]
 
 
@@ -130,7 +130,8 @@ def ends(report: Report) -> tuple[float, float]:
     return at(0.0), at(1.0)
 
 
-def _rows(report: Report) -> list[Bar]:
+def forest_rows(report: Report) -> list[Bar]:
+    """PGR of baselines on final, and of each claim what was claimed and what was measured."""
     found = [(b.name, b.final, "baseline") for b in report.baselines]
     for c in report.claims:
         if c.final:
@@ -147,7 +148,7 @@ def _rows(report: Report) -> list[Bar]:
 
 def _scale(report: Report) -> Callable[[float], float]:
     """A PGR as a place between 0 and 100, where all intervals, 0 and 1 have room."""
-    rows = _rows(report)
+    rows = forest_rows(report)
     low = min([0.0, *(pgr.lower for _, pgr, _, _ in rows)])
     high = max([1.0, *(pgr.upper for _, pgr, _, _ in rows)])
     return lambda value: round(100 * (value - low) / (high - low), 2)
