@@ -169,7 +169,7 @@ def test_claimed_stands_beside_confirmed(reader):
     at = {str(x.get_label()): list(x.get_xdata()) for x in ax.get_lines()}
     assert at["confirmed, final"] == [0.5]
     assert at["claimed, feedback"] == [0.5 + 0.31 / 4]  # of the receipt that the claim cites
-    assert [t.get_text() for t in ax.get_yticklabels()] == ["researcher-1: confirmed"]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["r-000001, researcher-1: confirmed"]
 
 
 def test_a_name_is_no_formula(tmp_path):

@@ -19,6 +19,7 @@ from aarlab.cli import compare_command as compare_
 from aarlab.cli import detail
 from aarlab.cli import directions_command as directions_
 from aarlab.cli import evaluator_command as evaluator_
+from aarlab.cli import export_command as export_
 from aarlab.cli import families_command as families_
 from aarlab.cli import grade_command as grade_
 from aarlab.cli import items_command as items_
@@ -40,7 +41,7 @@ from aarlab.fleet.campaign import begun, load
 
 GROUPS = {
     "Run": ("demo", "run", "confirm", "report", "compare"),
-    "Look after campaigns": ("ls", "watch", "web", "transcript", "stop", "rm", "ledger"),
+    "Look after campaigns": ("ls", "watch", "web", "transcript", "stop", "rm", "ledger", "export"),
     "Measure": ("bench", "controls", "grade", "redteam", "simulate"),
     "Serve and connect": ("evaluator", "serve", "token", "lab"),
     "Prepare": ("doctor", "problem", "items", "directions", "families"),
@@ -224,7 +225,7 @@ for _command in (
     *(run, serve, compare_.compare, campaigns.ls, web_.web, campaigns.stop, campaigns.rm),
     *(bench_.bench, bench_.controls, grade_.grade, redteam_.redteam, redteam_.simulate),
     *(items_.items, directions_.directions, families_.families),
-    *(evaluator_.evaluator, evaluator_.token),
+    *(evaluator_.evaluator, evaluator_.token, export_.export),
 ):
     app.command()(_command)
 

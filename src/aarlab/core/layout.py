@@ -260,6 +260,13 @@ class ReportFolder(Folder):
     html = At("report.html")
 
 
+class ExportFolder(Folder):
+    """A campaign's tables as files."""
+
+    def table(self, name: str, form: str) -> Path:
+        return self.root / f"{name}.{form}"
+
+
 # --- runs and benches -----------------------------------------------------------------------------
 
 

@@ -78,7 +78,7 @@ def claims(
         ends = [row[f"confirmed_accuracy_{end}"] for end in ("lower", "upper")]
         lower, upper = (value if end is None else end for end in ends)
         _point(ax, y, (value, lower, upper), kind, below=0.15)
-    names = [_plain(f"{row['researcher']}: {row['verdict']}") for row in shown]
+    names = [_plain(f"{row['receipt']}, {row['researcher']}: {row['verdict']}") for row in shown]
     return _listed(ax, names, "accuracy, as it was released")
 
 
