@@ -119,17 +119,33 @@ def confirm(
     print_report(*confirm_(name, home(), show(), snapshot=snapshot))
 
 
-@app.command(help="Write a campaign's report again from its ledger.")
+@app.command(
+    help=(
+        "Write a campaign's report again from its ledger. With --site, also as a static site with "
+        "the pages of `aar web`."
+    )
+)
 @detail.shows_progress
-def report(name: Annotated[str, typer.Argument(help="the campaign's name")] = "demo") -> None:
+def report(
+    name: Annotated[str, typer.Argument(help="the campaign's name")] = "demo",
+    *,
+    site: Annotated[
+        Path | None,
+        typer.Option(parser=path, help="a folder to make: report and pages, to be sent around"),
+    ] = None,
+) -> None:
     campaign, folder = begun(home().campaigns, name), home().campaigns / name
 
     from aarlab.fleet.prepare import prepared
     from aarlab.report.verified import reported
 
-    print_report(
-        *reported(campaign, prepared(campaign, home(), show(), again=False), folder, live=True)
-    )
+    bed = prepared(campaign, home(), show(), again=False)
+    made, page = reported(campaign, bed, folder, live=site is None)
+    if site is not None:
+        from aarlab.cli.site_command import make_site
+
+        make_site(name, site, made)
+    print_report(made, page)
 
 
 @app.command(

@@ -260,6 +260,12 @@ class ReportFolder(Folder):
     html = At("report.html")
 
 
+class SiteFolder(Folder):
+    """A campaign as a static site."""
+
+    first = At("index.html")
+
+
 class ExportFolder(Folder):
     """A campaign's tables as files."""
 

@@ -28,6 +28,9 @@ from aarlab.report.figure_words import (
 from aarlab.report.headline import headline
 from aarlab.report.report_record import Report
 
+# the address of a site's page by kind and name ("submission", "r-000001"); None: no such page
+Linked = Callable[[str, str], str | None]
+
 
 def _environment(kind: str) -> Environment:
     environment = Environment(
@@ -76,14 +79,20 @@ def write(report: Report, folder: Path) -> Path:
     made = ReportFolder(folder)
     made.record.write_text(report.model_dump_json(indent=1))
     made.schema.write_text(json.dumps(Report.model_json_schema(), indent=1))
-    for kind, path in (("md", made.markdown), ("html", made.html)):
-        text = (
-            _environment(kind)
-            .get_template(f"report.{kind}.jinja")
-            .render(r=report, bars=bars(report), ends=ends(report), top=headline(report))
-        )
-        path.write_text(text)
+    made.markdown.write_text(_rendered("md", report))
+    made.html.write_text(html(report))
     return made.html
+
+
+def html(report: Report, linked: Linked | None = None) -> str:
+    """The report as one page. `linked`: where it stands among the pages of a site."""
+    return _rendered("html", report, linked)
+
+
+def _rendered(kind: str, report: Report, linked: Linked | None = None) -> str:
+    template = _environment(kind).get_template(f"report.{kind}.jinja")
+    top, shown = headline(report), {"bars": bars(report), "ends": ends(report)}
+    return template.render(r=report, top=top, linked=linked, **shown)
 
 
 def write_refusal(campaign: str, faults: Sequence[str], folder: Path) -> None:
