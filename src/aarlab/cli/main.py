@@ -27,6 +27,7 @@ from aarlab.cli import lab_command as lab
 from aarlab.cli import ledger_command as ledger
 from aarlab.cli import problem_command as problem_
 from aarlab.cli import redteam as redteam_
+from aarlab.cli import reproduce_command as reproduce_
 from aarlab.cli import web_command as web_
 from aarlab.cli.path_type import path
 from aarlab.cli.run_command import FIELDS, console, demo, print_report, run, serve, show
@@ -40,7 +41,7 @@ from aarlab.core.store import StoreError
 from aarlab.fleet.campaign import begun, load
 
 GROUPS = {
-    "Run": ("demo", "run", "confirm", "report", "compare"),
+    "Run": ("demo", "run", "confirm", "report", "reproduce", "compare"),
     "Look after campaigns": ("ls", "watch", "web", "transcript", "stop", "rm", "ledger", "export"),
     "Measure": ("bench", "controls", "grade", "redteam", "simulate"),
     "Serve and connect": ("evaluator", "serve", "token", "lab"),
@@ -238,7 +239,16 @@ app.add_typer(
     problem_.app, name="problem", help="Write, examine and show problems in folders of your own."
 )
 for _command in (
-    *(run, serve, compare_.compare, campaigns.ls, web_.web, campaigns.stop, campaigns.rm),
+    *(
+        run,
+        serve,
+        compare_.compare,
+        reproduce_.reproduce,
+        campaigns.ls,
+        web_.web,
+        campaigns.stop,
+        campaigns.rm,
+    ),
     *(bench_.bench, bench_.controls, grade_.grade, redteam_.redteam, redteam_.simulate),
     *(items_.items, directions_.directions, families_.families),
     *(evaluator_.evaluator, evaluator_.token, export_.export),

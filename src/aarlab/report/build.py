@@ -30,6 +30,7 @@ from aarlab.report.builds import code_notes, code_rows
 from aarlab.report.claims import claim_rows, released_rows
 from aarlab.report.costs import costs
 from aarlab.report.diversity import diversity_rows
+from aarlab.report.inputs import input_rows
 from aarlab.report.report_record import (
     BaselineRow,
     FlagRow,
@@ -62,16 +63,17 @@ def build(
     *,
     isolation: str,
     faults: tuple[str, ...] | None = None,
+    upto: int | None = None,
 ) -> Report:
-    """The report of a campaign in its current state. `faults`: the faults that an audit found; None
-    if there was no audit.
+    """The report of a campaign in its current state, or from its first `upto` entries. `faults`:
+    the faults that an audit found; None if there was no audit.
 
     Raises:
         Misconfigured: the ledger's hash chain is broken, or the testbed lacks its `final` items,
             so that nothing can be reported.
     """
     evaluator.ledger.verify()
-    entries = evaluator.ledger.entries()
+    entries = evaluator.ledger.entries(limit=-1 if upto is None else upto)
     of = {
         kind: [e for e in entries if e.kind == kind]
         for kind in ("submission", "finding", "spend", "campaign")
@@ -98,7 +100,8 @@ def build(
         totals=_totals(of, entries),
         costs=costs(campaign, entries),
         ledger_head=entries[-1].hash if entries else "",
-        ledger_root=b64encode(evaluator.ledger.head()[1]).decode(),
+        ledger_root=b64encode(evaluator.ledger.root_of(len(entries))).decode(),
+        inputs=input_rows(testbed, evaluator),
         faults=faults,
         troubles=_troubles(campaign, anchors, evaluator),
         code=code_rows(testbed, entries),

@@ -263,6 +263,14 @@ class CodeRow(Record):
     source: str | None
 
 
+class InputRow(Record):
+    """A file of the testbed that the figures were made from. `mac` is keyed by the campaign's
+    secret, so that nobody else can try which labels have it."""
+
+    what: str  # its path in the testbed
+    mac: str  # HMAC-SHA256
+
+
 class Totals(Record):
     experiments: Measure
     findings: Measure
@@ -316,7 +324,7 @@ class DiversityRows(Record):
 class Report(Record):
     """Everything that the Markdown, the HTML and the terminal show."""
 
-    schema_version: int = 6
+    schema_version: int = 7
     campaign: dict  # the campaign's specification, as saved
     problem: dict  # the problem's public card
     student: str
@@ -337,6 +345,7 @@ class Report(Record):
     code: tuple[CodeRow, ...] = ()  # first of the report itself
     ledger_head: str  # hash of the last entry; it identifies the ledger's content
     ledger_root: str  # base64 Merkle root of all entries, as a signed checkpoint has it
+    inputs: tuple[InputRow, ...] = ()  # () in older reports
     # faults of the ledger; None: it was not verified for this report
     faults: tuple[str, ...] | None = None
     # how often the shorter answer is the right one, by split and part; () in older reports

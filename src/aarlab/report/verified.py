@@ -39,6 +39,11 @@ def reported(
     return report, write(report, place) if os.access(folder, os.W_OK) else ReportFolder(place).html
 
 
+def faults_now(folder: Path, bed: Testbed, campaign: Campaign) -> tuple[str, ...] | None:
+    """The ledger's faults; None if it was not verified because a server is writing it."""
+    return _faults(folder, bed, campaign, live=True)
+
+
 def _faults(
     folder: Path, bed: Testbed, campaign: Campaign, *, live: bool
 ) -> tuple[str, ...] | None:
