@@ -131,7 +131,7 @@ def _walk(name: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _keys(rows: Sequence[Any]) -> list[str]:
-    """The names of a table's rows: the first fields that all have and that tell them apart."""
+    """The names of a table's rows: the first fields that all have and in which all differ."""
     for fields in KEYS:
         if all(isinstance(row, dict) and all(f in row for f in fields) for row in rows):
             found = ["-".join(_plain(row[f]) for f in fields) for row in rows]

@@ -40,6 +40,7 @@ from aarlab.report.report_record import (
     Totals,
     count,
 )
+from aarlab.report.winner import winner
 from aarlab.testbeds.gap import AnchorScores
 from aarlab.testbeds.testbed import Testbed
 
@@ -80,6 +81,7 @@ def build(
     }
     testbed.require_whole()
     anchors = AnchorScores(testbed)
+    claims = claim_rows(evaluator, entries, anchors)
     return Report(
         campaign=campaign.model_dump(mode="json"),
         problem=json.loads(PublicFolder(testbed.public).card.read_text()),
@@ -91,7 +93,8 @@ def build(
         baselines=baseline_rows(testbed),
         naive_tuned_setting=testbed.naive_tuned.read_text().strip(),
         lengths=length_control(read_private_items(testbed.folder)),
-        claims=claim_rows(evaluator, entries, anchors),
+        claims=claims,
+        winner=winner(claims, of["finding"], evaluator),
         told=_told(of["submission"]),
         released=released_rows(evaluator),
         diversity=diversity_rows(of["submission"], of["finding"], evaluator.code),

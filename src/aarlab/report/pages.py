@@ -20,6 +20,7 @@ from aarlab.report.figure_words import (
     left,
     limits,
     p_value,
+    percent,
     rate,
     score,
     usd,
@@ -48,6 +49,7 @@ def _environment(kind: str) -> Environment:
         "elsewhere": elsewhere,
         "p_value": p_value,
         "left": left,
+        "percent": percent,
     }
     environment.filters |= {
         "usd": usd,
