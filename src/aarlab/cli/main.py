@@ -25,6 +25,7 @@ from aarlab.cli import grade_command as grade_
 from aarlab.cli import items_command as items_
 from aarlab.cli import lab_command as lab
 from aarlab.cli import ledger_command as ledger
+from aarlab.cli import metrics_command as metrics_
 from aarlab.cli import problem_command as problem_
 from aarlab.cli import redteam as redteam_
 from aarlab.cli import reproduce_command as reproduce_
@@ -42,7 +43,17 @@ from aarlab.fleet.campaign import begun, load
 
 GROUPS = {
     "Run": ("demo", "run", "confirm", "report", "reproduce", "compare"),
-    "Look after campaigns": ("ls", "watch", "web", "transcript", "stop", "rm", "ledger", "export"),
+    "Look after campaigns": (
+        "ls",
+        "watch",
+        "web",
+        "metrics",
+        "transcript",
+        "stop",
+        "rm",
+        "ledger",
+        "export",
+    ),
     "Measure": ("bench", "controls", "grade", "redteam", "simulate"),
     "Serve and connect": ("evaluator", "serve", "token", "lab"),
     "Prepare": ("doctor", "problem", "items", "directions", "families"),
@@ -251,7 +262,7 @@ for _command in (
     ),
     *(bench_.bench, bench_.controls, grade_.grade, redteam_.redteam, redteam_.simulate),
     *(items_.items, directions_.directions, families_.families),
-    *(evaluator_.evaluator, evaluator_.token, export_.export),
+    *(evaluator_.evaluator, evaluator_.token, export_.export, metrics_.metrics),
 ):
     app.command()(_command)
 
