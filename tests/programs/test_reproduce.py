@@ -14,7 +14,7 @@ from aarlab.core.records import Family
 from aarlab.evaluation.confirmation.gate import Confirmations
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.fleet.campaign import Campaign
-from aarlab.programs.reproduce import chosen, figures, read_report, reproduce
+from aarlab.programs.reproduce import campaign_of, chosen, figures, read_report, reproduce
 from aarlab.programs.run_again import ran_again
 from aarlab.report.build import build
 from aarlab.report.pages import write
@@ -179,6 +179,13 @@ def test_a_report_is_read_from_its_file_its_folder_or_its_campaign(report, folde
     (tmp_path / "bad.json").write_text("{}")
     with pytest.raises(Misconfigured, match="no report that this version can read"):
         read_report(tmp_path / "bad.json")
+
+
+@pytest.mark.parametrize("name", ["../other", "/etc", "..", "", "a/b", None])
+def test_a_report_from_elsewhere_leads_to_no_other_folder(report, name):
+    with pytest.raises(Misconfigured, match="no name of one"):
+        campaign_of(report.model_copy(update={"campaign": {"name": name} if name else {}}))
+    assert campaign_of(report) == "campaign"
 
 
 class Answering:

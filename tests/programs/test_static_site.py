@@ -1,6 +1,7 @@
 """A campaign as files: every link leads to a file, nothing runs, nothing is asked for elsewhere,
 and what researchers wrote is text."""
 
+import json
 import re
 from base64 import b64encode
 from hashlib import sha256
@@ -180,3 +181,22 @@ def test_no_exact_score_is_on_any_page_but_the_report(tmp_path):
     write_site(aarlab.open(tmp_path / "campaigns" / "small"), tmp_path / "site", report())
     for path in (tmp_path / "site").rglob("*.html"):
         assert not [value for value in exact if value[:5] in path.read_text()], path
+
+
+def test_a_long_transcript_begins_with_its_end_and_has_all_steps(tmp_path):
+    small(tmp_path).pages.close()
+    place = CampaignFolder(tmp_path / "campaigns" / "small").transcripts / "researcher-1"
+    place.mkdir(parents=True)
+    rows = [
+        {"type": "assistant", "message": {"content": [{"type": "text", "text": f"step {n}."}]}}
+        for n in range(450)
+    ]
+    (place / "1.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    write_site(aarlab.open(tmp_path / "campaigns" / "small"), tmp_path / "site", report())
+    files = sorted((tmp_path / "site" / "researcher").glob("researcher-1*.html"))
+    assert len(files) > 2
+    newest = (tmp_path / "site" / "researcher" / "researcher-1.html").read_text()
+    assert "step 449." in newest
+    assert "step 0." not in newest
+    shown = {int(n) for path in files for n in re.findall(r">step (\d+)\.<", path.read_text())}
+    assert shown == set(range(450))

@@ -51,7 +51,7 @@ def reproduce(
         for name in again.chosen(list(known), figure):
             print(one_line(f"{name}: {_shown(known[name])}", 300))
         return
-    name = str(found.campaign["name"])
+    name = again.campaign_of(found)
     campaign, folder = begun(home().campaigns, name), home().campaigns / name
 
     from aarlab.cli.run_command import show

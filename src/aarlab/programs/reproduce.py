@@ -93,6 +93,18 @@ def read_report(place: Path) -> Report:
         ) from error
 
 
+def campaign_of(report: Report) -> str:
+    """The name of the campaign that a report is of.
+
+    Raises:
+        Misconfigured: it names none that a state folder can have.
+    """
+    name = str(report.campaign.get("name", ""))
+    if name in {"", ".."} or Path(name).name != name:
+        raise Misconfigured(f"The report is of a campaign '{name[:80]}', which is no name of one.")
+    return name
+
+
 def figures(report: Report) -> dict[str, Any]:
     """Every figure by its name, in the report's order."""
     plain = report.model_dump(mode="json")

@@ -4,8 +4,7 @@ server (filters, sorting, live updates) is left out."""
 
 import re
 from base64 import b64encode
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from html import escape, unescape
 from importlib.resources import files
@@ -14,7 +13,7 @@ from posixpath import relpath
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from aarlab.core.errors import InvalidSubmission, Misconfigured
+from aarlab.core.errors import Misconfigured
 from aarlab.core.files import write_whole
 from aarlab.core.layout import SiteFolder
 from aarlab.programs.campaign_reader import CampaignReader
@@ -33,6 +32,7 @@ from aarlab.web.researcher_view import researcher_page
 from aarlab.web.transcript_pages import TranscriptPages
 
 FIRST = SiteFolder(Path()).first.name  # the report
+WHOLE = {"live", "board", "forum", "integrity"}  # pages of the whole campaign
 # a page with these fields in its address is a file of its own; other choices are left out
 FIELDS = {
     "board": {"page", "show"},
@@ -61,15 +61,16 @@ def write_site(reader: CampaignReader, folder: Path, report: Report) -> int:
             "it when the campaign has ended; `aar web` shows it meanwhile."
         )
     make_new(folder)
-    campaign = OpenCampaign(reader.folder)
+    campaign, count = OpenCampaign(reader.folder), 1
     try:
-        made = _Pages(campaign).all_from(("live", "", ()))
+        pages = _Pages(campaign)
+        write_whole(folder / FIRST, html(report, pages.linked_from_report))
+        for name, text in pages.all_from(("live", "", ())):
+            write_whole(folder / name, text)
+            count += 1
     finally:
         campaign.close()
-    first = html(report, lambda kind, which: _linked((kind, which, ()), FIRST, made))
-    for name, text in {FIRST: first, **{file_of(a): t for a, t in made.items()}}.items():
-        write_whole(folder / name, text)
-    return 1 + len(made)
+    return count
 
 
 class _Pages:
@@ -82,19 +83,28 @@ class _Pages:
         icon = (files("aarlab.web") / "static" / "icon.svg").read_bytes()
         self._head = _head(style, icon)
 
-    def all_from(self, first: Address) -> dict[Address, str]:
-        """That page and all that links lead to from it."""
-        made: dict[Address, str] = {}
-        waiting = [first]
+        with campaign.book.reading() as book:
+            self._known = {"submission": {*book.place}, "researcher": {*book.researchers}}
+        state = campaign.state()
+        self._known["researcher"] |= {m.name for m in state.members} if state else set()
+
+    def all_from(self, first: Address) -> Iterator[tuple[str, str]]:
+        """Name and text of the file of that page, and of all to which links lead from it."""
+        waiting, seen = [first], {first}
         while waiting:
             here = waiting.pop()
-            if here in made:
-                continue
-            with suppress(InvalidSubmission):  # a link to nothing, as a name that was cut makes
-                made[here] = self._page(here)
-                found = (self._address(link, here) for link in _LINK.findall(made[here]))
-                waiting += [address for address in found if address is not None]
-        return {here: self._static(text, here, made) for here, text in made.items()}
+            text = self._page(here)
+            for link in _LINK.findall(text):
+                address = self._address(link, here)
+                if address is not None and address not in seen:
+                    seen.add(address)
+                    waiting.append(address)
+            yield file_of(here), self._static(text, here)
+
+    def linked_from_report(self, kind: str, which: str) -> str | None:
+        """Where the report's link to a page leads; None where there is no such page."""
+        address = (kind, which, ())
+        return _between(FIRST, file_of(address)) if self._there(address) else None
 
     def _page(self, here: Address) -> str:
         """As `aar web` shows it."""
@@ -127,15 +137,17 @@ class _Pages:
         path = parts.path or self._path(here)
         kind, *rest = path.removeprefix(base).split("/") if path.startswith(base) else [""]
         fields = tuple(sorted(parse_qsl(parts.query)))
-        default = DEFAULTS.get(kind, {})
         if {name for name, _ in fields} - FIELDS.get(kind, set()):
             return None
-        kept = tuple(f for f in fields if f not in default.items() and f != ("page", "1"))
-        which = unquote(rest[0]) if rest else ""
-        known = kind in ("live", "board", "forum", "integrity", "submission", "researcher")
-        return (kind, which, kept) if known else None
+        address = (kind, unquote(rest[0]) if rest else "", _kept(kind, fields))
+        return address if self._there(address) else None
 
-    def _static(self, text: str, here: Address, made: Mapping[Address, str]) -> str:
+    def _there(self, address: Address) -> bool:
+        """Whether there is such a page: a name that was cut, for example, leads to none."""
+        kind, which, _ = address
+        return which in self._known[kind] if kind in self._known else kind in WHOLE
+
+    def _static(self, text: str, here: Address) -> str:
         """The page with what needs no server."""
         at = file_of(here)
 
@@ -147,7 +159,7 @@ class _Pages:
                 return f' href="{_between(at, FIRST)}"'
             mark = urlsplit(link).fragment
             address = self._address(found[1], here)
-            there = _linked(address, at, made) if address else None
+            there = _between(at, file_of(address)) if address else None
             # without an address, <a> is no link
             return f' href="{escape(there + (f"#{mark}" if mark else ""))}"' if there else ""
 
@@ -182,9 +194,11 @@ def file_of(here: Address) -> str:
     return f"{kind}/{plain}{ends}.html" if which else f"{kind}{ends}.html"
 
 
-def _linked(there: Address, here: str, made: Mapping[Address, str]) -> str | None:
-    """From one file to a page of the site; None where there is no such page."""
-    return _between(here, file_of(there)) if there in made else None
+def _kept(kind: str, fields: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """The fields of a query that make it another page. A transcript begins with its last page."""
+    usual = DEFAULTS.get(kind, {}).items()
+    first = () if kind == "researcher" else (("page", "1"),)
+    return tuple(field for field in fields if field not in usual and field not in first)
 
 
 def _between(here: str, there: str) -> str:
