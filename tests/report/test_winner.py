@@ -127,10 +127,10 @@ def test_the_page_shows_it_with_what_is_left_under_ablation(report):
     made = explained(claim, [hostile], {"method.py": ELICITED + "# </pre><img src=x>\n"})
     page = html(with_claims(report, claim).model_copy(update={"winner": made}))
     assert "The first confirmed claim, explained" in page
-    assert "<td><code>bagged</code></td>" in page
+    assert '<td class="name"><code>bagged</code></td>' in page
     assert "0.600 [0.590, 0.610] (22% of its gain over chance)" in page
     assert "&lt;/pre&gt;&lt;img src=x&gt;" in page
     assert "<script" not in page
     assert "<img" not in page
-    assert page.index("explained") < page.index("What it cost")
+    assert page.index("What to doubt") < page.index("explained") < page.index("Length alone")
     assert "explained" not in html(with_claims(report))

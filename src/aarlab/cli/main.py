@@ -149,8 +149,11 @@ def report(
     campaign, folder = begun(home().campaigns, name), home().campaigns / name
 
     from aarlab.fleet.prepare import prepared
+    from aarlab.programs.table_export import require_new
     from aarlab.report.verified import reported
 
+    if site is not None:
+        require_new(site)
     bed = prepared(campaign, home(), show(), again=False)
     made, page = reported(campaign, bed, folder, live=site is None)
     if site is not None:

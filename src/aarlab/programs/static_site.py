@@ -3,6 +3,7 @@ files that open from disk and from any static host. Pages run nothing and load n
 server (filters, sorting, live updates) is left out."""
 
 import re
+import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from hashlib import sha256
@@ -27,7 +28,7 @@ from aarlab.web.live_view import live_page
 from aarlab.web.open_campaigns import OpenCampaign
 from aarlab.web.page_query import PageQuery
 from aarlab.web.receipt_view import receipt_page
-from aarlab.web.rendering import environment, part
+from aarlab.web.rendering import environment, part, when
 from aarlab.web.researcher_view import researcher_page
 from aarlab.web.transcript_pages import TranscriptPages
 
@@ -82,6 +83,10 @@ class _Pages:
         style = (files("aarlab.web") / "static" / "aar.css").read_text()
         icon = (files("aarlab.web") / "static" / "icon.svg").read_bytes()
         self._head = _head(style, icon)
+        self._copy = (
+            f"<p>A copy, made on {when(time.time())} UTC: it does not change, and ages of things "
+            "are as of then.</p>\n"
+        )
 
         with campaign.book.reading() as book:
             self._known = {"submission": {*book.place}, "researcher": {*book.researchers}}
@@ -165,6 +170,7 @@ class _Pages:
 
         text = _HEAD.sub("", _NEEDS_A_SERVER.sub("", text))
         text = _LINK.sub(relative, _BRAND.sub(r"\1Report", _EVENTS.sub("", text)))
+        text = text.replace("<footer>\n", f"<footer>\n{self._copy}", 1)
         return text.replace('<meta charset="utf-8">\n', self._head, 1)
 
 

@@ -36,14 +36,19 @@ def export(reader: CampaignReader, folder: Path, form: Form) -> list[Path]:
     return list(files)
 
 
+def require_new(folder: Path) -> None:
+    """Raise Misconfigured where there is something at that path already."""
+    if os.path.lexists(folder):
+        raise Misconfigured(f"{folder} is there already. Give a folder that is not.")
+
+
 def make_new(folder: Path) -> None:
     """Make a folder that is not there; nothing that is there is written over.
 
     Raises:
         Misconfigured: there is something at that path already, or it cannot be made.
     """
-    if os.path.lexists(folder):
-        raise Misconfigured(f"{folder} is there already. Give a folder that is not.")
+    require_new(folder)
     try:
         folder.mkdir(parents=True)
     except OSError as error:
