@@ -4,6 +4,7 @@ double as student."""
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -93,6 +94,39 @@ def test_nine_researchers_submitted_shared_and_were_charged(finished):
     assert {e.body["snapshot"] for e in ledger.entries("confirmation")} <= snapshots
     assert len(ledger.entries("confirmation")) == 3
     ledger.close()
+
+
+def test_figures_are_made_again_and_an_edited_one_is_found(finished, tmp_path):
+    folder, _ = finished
+    home = folder.parents[1]
+    done = aar(home, "reproduce", "whole")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"(\d+) of \1 figures agree", done.stdout)
+    ran = aar(home, "reproduce", "whole", "claims/1/final", "--run-again")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert re.search(r"agrees claims/1 on final, run again: 0 of [1-9]\d+ answers", ran.stdout)
+    report = json.loads((folder / "report" / "report.json").read_text())
+    report["baselines"][0]["final"]["pgr"]["estimate"] -= 0.01
+    (tmp_path / "edited.json").write_text(json.dumps(report))
+    edited = aar(home, "reproduce", str(tmp_path / "edited.json"), "baselines")
+    assert edited.returncode == 1, edited.stdout + edited.stderr
+    assert edited.stdout.count("DIFFERS") == 1
+    assert "DIFFERS baselines/naive/final/pgr: " in edited.stdout
+    unknown = aar(home, "reproduce", "whole", "nothing")
+    assert unknown.returncode == 2
+    assert "no figure 'nothing'" in unknown.stderr
+
+
+def test_a_finished_campaign_is_a_site_of_files(finished, tmp_path):
+    folder, _ = finished
+    done = aar(folder.parents[1], "report", "whole", "--site", str(tmp_path / "site"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "It holds exact scores, code and transcripts" in done.stdout.replace("\n", " ")
+    submitted = json.loads((folder / "report" / "report.json").read_text())["totals"]["experiments"]
+    assert len(list((tmp_path / "site" / "submission").iterdir())) == submitted["estimate"]
+    again = aar(folder.parents[1], "report", "whole", "--site", str(tmp_path / "site"))
+    assert again.returncode == 2
+    assert "is there already" in again.stderr
 
 
 def test_every_number_of_the_report_is_a_measure(finished):

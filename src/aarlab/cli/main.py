@@ -19,13 +19,16 @@ from aarlab.cli import compare_command as compare_
 from aarlab.cli import detail
 from aarlab.cli import directions_command as directions_
 from aarlab.cli import evaluator_command as evaluator_
+from aarlab.cli import export_command as export_
 from aarlab.cli import families_command as families_
 from aarlab.cli import grade_command as grade_
 from aarlab.cli import items_command as items_
 from aarlab.cli import lab_command as lab
 from aarlab.cli import ledger_command as ledger
+from aarlab.cli import metrics_command as metrics_
 from aarlab.cli import problem_command as problem_
 from aarlab.cli import redteam as redteam_
+from aarlab.cli import reproduce_command as reproduce_
 from aarlab.cli import web_command as web_
 from aarlab.cli.path_type import path
 from aarlab.cli.run_command import FIELDS, console, demo, print_report, run, serve, show
@@ -39,8 +42,18 @@ from aarlab.core.store import StoreError
 from aarlab.fleet.campaign import begun, load
 
 GROUPS = {
-    "Run": ("demo", "run", "confirm", "report", "compare"),
-    "Look after campaigns": ("ls", "watch", "web", "transcript", "stop", "rm", "ledger"),
+    "Run": ("demo", "run", "confirm", "report", "reproduce", "compare"),
+    "Look after campaigns": (
+        "ls",
+        "watch",
+        "web",
+        "metrics",
+        "transcript",
+        "stop",
+        "rm",
+        "ledger",
+        "export",
+    ),
     "Measure": ("bench", "controls", "grade", "redteam", "simulate"),
     "Serve and connect": ("evaluator", "serve", "token", "lab"),
     "Prepare": ("doctor", "problem", "items", "directions", "families"),
@@ -118,21 +131,46 @@ def confirm(
     print_report(*confirm_(name, home(), show(), snapshot=snapshot))
 
 
-@app.command(help="Write a campaign's report again from its ledger.")
+@app.command(
+    help=(
+        "Write a campaign's report again from its ledger. With --site, also as a static site with "
+        "the pages of `aar web`."
+    )
+)
 @detail.shows_progress
-def report(name: Annotated[str, typer.Argument(help="the campaign's name")] = "demo") -> None:
+def report(
+    name: Annotated[str, typer.Argument(help="the campaign's name")] = "demo",
+    *,
+    site: Annotated[
+        Path | None,
+        typer.Option(parser=path, help="a folder to make: report and pages, to be sent around"),
+    ] = None,
+) -> None:
     campaign, folder = begun(home().campaigns, name), home().campaigns / name
 
     from aarlab.fleet.prepare import prepared
     from aarlab.fleet.run_folder import served
+    from aarlab.programs.table_export import require_new
     from aarlab.report.verified import reported
 
+    if site is not None:
+        if campaign.in_folder:
+            raise Misconfigured(
+                "--site writes reports of weak-to-strong campaigns only. Leave it out, and send "
+                "report/report.html, which needs no other file."
+            )
+        require_new(site)
     bed = (
         served(campaign, home(), show())
         if campaign.in_folder
         else prepared(campaign, home(), show(), again=False)
     )
-    print_report(*reported(campaign, bed, folder, live=True))
+    made, page = reported(campaign, bed, folder, live=site is None)
+    if site is not None:
+        from aarlab.cli.site_command import make_site
+
+        make_site(name, site, made)
+    print_report(made, page)
 
 
 @app.command(
@@ -225,10 +263,19 @@ app.add_typer(
     problem_.app, name="problem", help="Write, examine and show problems in folders of your own."
 )
 for _command in (
-    *(run, serve, compare_.compare, campaigns.ls, web_.web, campaigns.stop, campaigns.rm),
+    *(
+        run,
+        serve,
+        compare_.compare,
+        reproduce_.reproduce,
+        campaigns.ls,
+        web_.web,
+        campaigns.stop,
+        campaigns.rm,
+    ),
     *(bench_.bench, bench_.controls, grade_.grade, redteam_.redteam, redteam_.simulate),
     *(items_.items, directions_.directions, families_.families),
-    *(evaluator_.evaluator, evaluator_.token),
+    *(evaluator_.evaluator, evaluator_.token, export_.export, metrics_.metrics),
 ):
     app.command()(_command)
 

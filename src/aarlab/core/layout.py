@@ -273,6 +273,19 @@ class ReportFolder(Folder):
     html = At("report.html")
 
 
+class SiteFolder(Folder):
+    """A campaign as a static site."""
+
+    first = At("index.html")
+
+
+class ExportFolder(Folder):
+    """A campaign's tables as files."""
+
+    def table(self, name: str, form: str) -> Path:
+        return self.root / f"{name}.{form}"
+
+
 # --- runs and benches -----------------------------------------------------------------------------
 
 

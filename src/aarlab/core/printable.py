@@ -23,6 +23,15 @@ def printable(text: str) -> str:
     return "".join(c for c in plain if c == "\n" or unicodedata.category(c) not in _DROPPED)
 
 
+def visible(code: str) -> str:
+    """Code as it is; a character that could make it read otherwise than it runs is named by its
+    number."""
+    return "".join(
+        f"<U+{ord(c):04X}>" if c not in "\n\t" and unicodedata.category(c) in _DROPPED else c
+        for c in code
+    )
+
+
 def one_line(text: str, limit: int) -> str:
     """The text as one printable line of at most `limit` characters; what is cut off is an
     ellipsis."""

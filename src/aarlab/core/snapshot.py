@@ -4,6 +4,7 @@ was sent."""
 import hashlib
 import json
 from collections.abc import Mapping
+from difflib import unified_diff
 
 Files = dict[str, str]  # plain relative path -> text
 
@@ -17,3 +18,13 @@ def canonical(files: Mapping[str, str]) -> bytes:
 def snapshot_hash(files: Mapping[str, str]) -> str:
     """SHA-256 of the canonical text, in hexadecimal."""
     return hashlib.sha256(canonical(files)).hexdigest()
+
+
+def difference(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    """What changed from one set of files to another, as lines of a unified difference."""
+    found: list[str] = []
+    for path in sorted({*old, *new}):
+        before, after = (files.get(path, "").split("\n") for files in (old, new))
+        names = (f"before/{path}", f"after/{path}")
+        found += unified_diff(before, after, *names, lineterm="", n=3)
+    return found

@@ -30,6 +30,7 @@ from aarlab.report.builds import code_notes, code_rows
 from aarlab.report.claims import claim_rows, released_rows
 from aarlab.report.costs import costs
 from aarlab.report.diversity import diversity_rows
+from aarlab.report.inputs import input_rows
 from aarlab.report.report_record import (
     BaselineRow,
     FlagRow,
@@ -39,6 +40,7 @@ from aarlab.report.report_record import (
     Totals,
     count,
 )
+from aarlab.report.winner import winner
 from aarlab.testbeds.gap import AnchorScores
 from aarlab.testbeds.testbed import Testbed
 
@@ -62,22 +64,24 @@ def build(
     *,
     isolation: str,
     faults: tuple[str, ...] | None = None,
+    upto: int | None = None,
 ) -> Report:
-    """The report of a campaign in its current state. `faults`: the faults that an audit found; None
-    if there was no audit.
+    """The report of a campaign in its current state, or from its first `upto` entries. `faults`:
+    the faults that an audit found; None if there was no audit.
 
     Raises:
         Misconfigured: the ledger's hash chain is broken, or the testbed lacks its `final` items,
             so that nothing can be reported.
     """
     evaluator.ledger.verify()
-    entries = evaluator.ledger.entries()
+    entries = evaluator.ledger.entries(limit=-1 if upto is None else upto)
     of = {
         kind: [e for e in entries if e.kind == kind]
         for kind in ("submission", "finding", "spend", "campaign")
     }
     testbed.require_whole()
     anchors = AnchorScores(testbed)
+    claims = claim_rows(evaluator, entries, anchors)
     return Report(
         campaign=campaign.model_dump(mode="json"),
         problem=json.loads(PublicFolder(testbed.public).card.read_text()),
@@ -89,7 +93,8 @@ def build(
         baselines=baseline_rows(testbed),
         naive_tuned_setting=testbed.naive_tuned.read_text().strip(),
         lengths=length_control(read_private_items(testbed.folder)),
-        claims=claim_rows(evaluator, entries, anchors),
+        claims=claims,
+        winner=winner(claims, of["finding"], evaluator),
         told=told_rows(of["submission"]),
         released=released_rows(evaluator, evaluator.answers["final"]),
         diversity=diversity_rows(of["submission"], of["finding"], evaluator.code),
@@ -98,7 +103,8 @@ def build(
         totals=totals_of(entries),
         costs=costs(campaign, entries),
         ledger_head=entries[-1].hash if entries else "",
-        ledger_root=b64encode(evaluator.ledger.head()[1]).decode(),
+        ledger_root=b64encode(evaluator.ledger.root_of(len(entries))).decode(),
+        inputs=input_rows(testbed, evaluator),
         faults=faults,
         troubles=_troubles(campaign, anchors, evaluator),
         code=code_rows(testbed, entries),

@@ -118,7 +118,7 @@ def build_folder(
         totals=totals_of(entries),
         costs=costs(campaign, entries),
         ledger_head=entries[-1].hash if entries else "",
-        ledger_root=b64encode(evaluator.ledger.head()[1]).decode(),
+        ledger_root=b64encode(evaluator.ledger.root_of(len(entries))).decode(),
         faults=faults,
         notes=(*_notes(campaign, isolation), *unrun_notes(campaign, entries)),
     )

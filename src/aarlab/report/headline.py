@@ -26,7 +26,12 @@ def headline(report: Report) -> Headline:
 def first_confirmed(report: Report) -> ClaimRow | None:
     """The confirmed claim that ranked first: the highest of several confirmed figures is
     optimistic."""
-    standing = (c for c in report.claims if c.stands and c.verdict == "confirmed" and c.final)
+    return first_standing(report.claims)
+
+
+def first_standing(claims: Sequence[ClaimRow]) -> ClaimRow | None:
+    """As `first_confirmed`, of a report that is being made."""
+    standing = (c for c in claims if c.stands and c.verdict == "confirmed" and c.final)
     return next(standing, None)
 
 

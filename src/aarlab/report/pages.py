@@ -20,6 +20,7 @@ from aarlab.report.figure_words import (
     left,
     limits,
     p_value,
+    percent,
     rate,
     score,
     usd,
@@ -27,6 +28,9 @@ from aarlab.report.figure_words import (
 )
 from aarlab.report.headline import headline
 from aarlab.report.report_record import Report
+
+# the address of a site's page by kind and name ("submission", "r-000001"); None: no such page
+Linked = Callable[[str, str], str | None]
 
 
 def environment(kind: str) -> Environment:
@@ -47,6 +51,7 @@ def environment(kind: str) -> Environment:
         "elsewhere": elsewhere,
         "p_value": p_value,
         "left": left,
+        "percent": percent,
     }
     made.filters |= {
         "usd": usd,
@@ -78,14 +83,20 @@ def write(report: Report, folder: Path) -> Path:
     made = ReportFolder(folder)
     made.record.write_text(report.model_dump_json(indent=1))
     made.schema.write_text(json.dumps(Report.model_json_schema(), indent=1))
-    for kind, path in (("md", made.markdown), ("html", made.html)):
-        text = (
-            environment(kind)
-            .get_template(f"report.{kind}.jinja")
-            .render(r=report, bars=bars(report), ends=ends(report), top=headline(report))
-        )
-        path.write_text(text)
+    made.markdown.write_text(_rendered("md", report))
+    made.html.write_text(html(report))
     return made.html
+
+
+def html(report: Report, linked: Linked | None = None) -> str:
+    """The report as one page. `linked`: where it stands among the pages of a site."""
+    return _rendered("html", report, linked)
+
+
+def _rendered(kind: str, report: Report, linked: Linked | None = None) -> str:
+    template = environment(kind).get_template(f"report.{kind}.jinja")
+    top, shown = headline(report), {"bars": bars(report), "ends": ends(report)}
+    return template.render(r=report, top=top, linked=linked, **shown)
 
 
 def write_refusal(campaign: str, faults: Sequence[str], folder: Path) -> None:
@@ -122,7 +133,7 @@ def bars(report: Report) -> list[dict[str, object]]:
             "dot": at(pgr.estimate),
             "measure": words,
         }
-        for name, pgr, words, kind in _rows(report)
+        for name, pgr, words, kind in forest_rows(report)
     ]
 
 
@@ -132,7 +143,8 @@ def ends(report: Report) -> tuple[float, float]:
     return at(0.0), at(1.0)
 
 
-def _rows(report: Report) -> list[Bar]:
+def forest_rows(report: Report) -> list[Bar]:
+    """PGR of baselines on final, and of each claim what was claimed and what was measured."""
     found = [(b.name, b.final, "baseline") for b in report.baselines]
     for c in report.claims:
         if c.final:
@@ -149,7 +161,7 @@ def _rows(report: Report) -> list[Bar]:
 
 def _scale(report: Report) -> Callable[[float], float]:
     """A PGR as a place between 0 and 100, where all intervals, 0 and 1 have room."""
-    rows = _rows(report)
+    rows = forest_rows(report)
     low = min([0.0, *(pgr.lower for _, pgr, _, _ in rows)])
     high = max([1.0, *(pgr.upper for _, pgr, _, _ in rows)])
     return lambda value: round(100 * (value - low) / (high - low), 2)

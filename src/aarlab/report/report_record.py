@@ -5,6 +5,8 @@ A count is a Measure whose interval has no width and whose `resampled` is "exact
 number is null.
 """
 
+from typing import Literal
+
 from aarlab.core.records import Family, Measure, Record, Verdict
 from aarlab.problems.length_control import LengthRow
 from aarlab.testbeds.gap import Anchors as Anchors
@@ -263,6 +265,51 @@ class CodeRow(Record):
     source: str | None
 
 
+class ComponentRow(Record):
+    """A part of the library that the code of a claim calls, and what that does, by its own
+    documentation."""
+
+    name: str
+    does: str
+    in_baseline: bool  # the nearest baseline calls it, too
+
+
+class ChangedLine(Record):
+    """A line of a difference."""
+
+    kind: Literal["file", "place", "added", "removed", "same", "note"]
+    text: str
+
+
+class SaidRow(Record):
+    """What its researcher wrote about a claim. Nobody checked it."""
+
+    id: str  # of the finding
+    title: str
+    text: str
+
+
+class Winner(Record):
+    """The first confirmed claim, explained from what is recorded. No run was made for it."""
+
+    rank: int
+    receipt: str
+    snapshot: str
+    nearest: str  # the baseline whose code is most like it
+    alike: Measure  # share of their runs of four tokens that both have
+    components: tuple[ComponentRow, ...]
+    difference: tuple[ChangedLine, ...]  # from the baseline's code to the claim's
+    said: tuple[SaidRow, ...]
+
+
+class InputRow(Record):
+    """A file of the testbed that the figures were made from. `mac` is keyed by the campaign's
+    secret, so that nobody else can try which labels have it."""
+
+    what: str  # its path in the testbed
+    mac: str  # HMAC-SHA256
+
+
 class Totals(Record):
     experiments: Measure
     findings: Measure
@@ -316,7 +363,7 @@ class DiversityRows(Record):
 class Report(Record):
     """Everything that the Markdown, the HTML and the terminal show."""
 
-    schema_version: int = 6
+    schema_version: int = 7
     campaign: dict  # the campaign's specification, as saved
     problem: dict  # the problem's public card
     student: str
@@ -337,6 +384,8 @@ class Report(Record):
     code: tuple[CodeRow, ...] = ()  # first of the report itself
     ledger_head: str  # hash of the last entry; it identifies the ledger's content
     ledger_root: str  # base64 Merkle root of all entries, as a signed checkpoint has it
+    winner: Winner | None = None  # None: no claim is confirmed, or an older report
+    inputs: tuple[InputRow, ...] = ()  # () in older reports
     # faults of the ledger; None: it was not verified for this report
     faults: tuple[str, ...] | None = None
     # how often the shorter answer is the right one, by split and part; () in older reports

@@ -53,6 +53,11 @@ def reported(
     return report, write_folder_report(report, place) if made else write(report, place)
 
 
+def faults_now(folder: Path, bed: Bed, campaign: Campaign) -> tuple[str, ...] | None:
+    """The ledger's faults; None if it was not verified because a server is writing it."""
+    return _faults(folder, bed, campaign, live=True)
+
+
 def _faults(folder: Path, bed: Bed, campaign: Campaign, *, live: bool) -> tuple[str, ...] | None:
     """The ledger's faults; None if it was not verified because a server is writing it."""
     if not os.access(folder, os.W_OK):  # an archive: no server can run on it

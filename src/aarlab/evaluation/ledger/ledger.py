@@ -229,6 +229,12 @@ class Ledger:
         with self._mutex:
             return self._tree.size, self._tree.root()
 
+    def root_of(self, size: int) -> bytes:
+        """The Merkle root of the first `size` entries; those that nobody read yet are read."""
+        with self._mutex:
+            self._up_to_date_size()
+            return self._tree.root(size)
+
     def blob(self, name: str) -> bytes:
         """The bytes of a blob that was recorded with an entry.
 

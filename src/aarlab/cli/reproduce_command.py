@@ -1,0 +1,120 @@
+"""`aar reproduce REPORT FIGURE`: a report's figures, made again from ledger and runs."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from aarlab.core.printable import one_line
+from aarlab.core.settings import expanded, home
+from aarlab.fleet.campaign import begun
+
+if TYPE_CHECKING:
+    from aarlab.fleet.campaign import Campaign
+    from aarlab.programs.reproduce import Compared, Outcome
+    from aarlab.report.report_record import Report
+    from aarlab.testbeds.testbed import Testbed
+
+console = Console(highlight=False, soft_wrap=True)
+MOST = 20  # figures that agree and are shown one by one
+
+
+def reproduce(
+    report: Annotated[str, typer.Argument(help="a campaign's name, or the path of a report.json")],
+    figure: Annotated[
+        str | None, typer.Argument(help="such as claims/1/final/pgr, or claims/1 [all]")
+    ] = None,
+    *,
+    list_: Annotated[bool, typer.Option("--list", help="list the names of figures")] = False,
+    run_again: Annotated[
+        bool,
+        typer.Option(
+            "--run-again",
+            help="also execute the code of these claims and baselines again, and compare answers",
+        ),
+    ] = False,
+) -> None:
+    """Make figures of a report again from ledger, stored answers and testbed, and say whether they
+    agree.
+
+    Exits with 1 if a figure differs, or if what it was made from is damaged or was changed: that
+    is named.
+    """
+    from aarlab.programs import reproduce as again
+
+    given = expanded(report, "the report")
+    found = again.read_report(given if given.exists() else home().campaigns / report)
+    if list_:
+        known = again.figures(found)
+        for name in again.chosen(list(known), figure):
+            print(one_line(f"{name}: {_shown(known[name])}", 300))
+        return
+    name = again.campaign_of(found)
+    campaign, folder = begun(home().campaigns, name), home().campaigns / name
+
+    from aarlab.cli.run_command import show
+    from aarlab.fleet.prepare import prepared
+
+    again.chosen(list(again.figures(found)), figure)  # before seconds of work
+    bed = prepared(campaign, home(), show(), again=False)
+    outcome = again.reproduce(found, campaign, bed, folder, figure)
+    _print(outcome)
+    same = not run_again or outcome.faults or _run_again(found, campaign, bed, outcome.compared)
+    if not (outcome.agrees and same):
+        raise typer.Exit(1)
+
+
+def _run_again(
+    report: "Report", campaign: "Campaign", bed: "Testbed", compared: Sequence["Compared"]
+) -> bool:
+    """Whether each answer is the one that was recorded; says so of each piece of code."""
+    from aarlab.cli.run_command import show
+    from aarlab.evaluation.evaluator import Evaluator
+    from aarlab.programs.run_again import fresh_engine, ran_again
+
+    folder, same = home().campaigns / campaign.name, True
+    with (
+        fresh_engine(campaign, bed, home(), show()) as engine,
+        Evaluator(bed.folder, folder, policy=campaign.policy, read_only=True) as evaluator,
+    ):
+        for one in ran_again(report, [c.name for c in compared], engine, evaluator):
+            word = "agrees" if one.agrees else "DIFFERS"
+            why = f" ({one.failure})" if one.failure else ""
+            words = f"{one.differing} of {one.answers} answers differ{why}"
+            _say(f"{word} {one.what}, run again: {words}")
+            same = same and one.agrees
+    return same
+
+
+def _print(outcome: "Outcome") -> None:
+    for fault in outcome.faults:
+        _say(f"WRONG {fault}")
+    for note in outcome.notes:
+        _say(f"note: {note}")
+    differing = [one for one in outcome.compared if not one.agrees]
+    for one in differing:
+        _say(f"DIFFERS {one.name}: {_shown(one.reported)} in the report, {_shown(one.again)} now")
+    if any(one.shared for one in differing):
+        _say("note: other campaigns on the same labels change what is released, and m and p now.")
+    agreeing = [one for one in outcome.compared if one.agrees]
+    for one in agreeing if len(agreeing) <= MOST else ():
+        _say(f"agrees {one.name}: {_shown(one.again)}")
+    if outcome.compared:
+        _say(f"{len(agreeing)} of {len(outcome.compared)} figures agree")
+    else:
+        _say("no figure was made again")
+
+
+def _say(words: str) -> None:
+    console.print(Text(one_line(words, 600)))
+
+
+def _shown(value: Any) -> str:
+    """A figure in one line."""
+    if not isinstance(value, dict):
+        return "unknown" if value is None else str(value)
+    if value["lower"] == value["upper"]:
+        return f"{value['estimate']:g}"
+    return f"{value['estimate']:.4f} [{value['lower']:.4f}, {value['upper']:.4f}]"
