@@ -258,8 +258,9 @@ def backup(
 def _folder(name: str) -> Path:
     from aarlab.core.settings import expanded, home
 
-    given = expanded(name, "the campaign")
-    return given if given.is_dir() else home().campaigns / name
+    given, named = expanded(name, "the campaign"), home().campaigns / name
+    ours = CampaignFolder(given).server.ledger.exists() or not named.is_dir()
+    return given if given.is_dir() and ours else named
 
 
 def _testbed(folder: Path, given: Path | None) -> Path:

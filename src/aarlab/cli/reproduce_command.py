@@ -44,8 +44,8 @@ def reproduce(
     """
     from aarlab.programs import reproduce as again
 
-    given = expanded(report, "the report")
-    found = again.read_report(given if given.exists() else home().campaigns / report)
+    given, named = expanded(report, "the report"), home().campaigns / report
+    found = again.read_report(named if named.is_dir() and not again.has_report(given) else given)
     if list_:
         known = again.figures(found)
         for name in again.chosen(list(known), figure):

@@ -18,6 +18,7 @@ from aarlab.fleet.campaign_list import state_of
 from aarlab.programs import campaign_axes
 from aarlab.programs.table_rows import COLUMNS, TABLES, Row
 from aarlab.report.report_record import Report
+from aarlab.report.verified import AnyReport, read_any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -103,7 +104,7 @@ class CampaignReader:
 
     # --- the report -------------------------------------------------------------------------------
 
-    def report(self) -> Report:
+    def report(self) -> AnyReport:
         """The campaign's report, as `aar report` wrote it last: exact scores with their intervals,
         which are the operator's.
 
@@ -118,7 +119,7 @@ class CampaignReader:
             )
         path = ReportFolder(CampaignFolder(self.folder).report).record
         try:
-            return Report.model_validate_json(path.read_bytes())
+            return read_any(path)
         except (OSError, ValidationError) as error:
             what = "There is no" if isinstance(error, OSError) else "Another version wrote the"
             words = f"{what} report {path}. Write it again: `aar report {name}`."
@@ -137,7 +138,13 @@ class CampaignReader:
     def plot_report(self, ax: "Axes | None" = None) -> "Axes":
         """PGR with 95 % intervals of baselines and of claims, claimed beside confirmed; raises as
         `report`."""
-        return campaign_axes.report(self.report(), ax)
+        found = self.report()
+        if not isinstance(found, Report):
+            raise Misconfigured(
+                "A report of a problem in a folder has no PGR to draw. Use plot_level and "
+                "plot_claims."
+            )
+        return campaign_axes.report(found, ax)
 
     @contextmanager
     def _ledger(self) -> Iterator[Ledger]:

@@ -21,7 +21,7 @@ from aarlab.evaluation.evaluator import Evaluator
 from aarlab.fleet.campaign import Campaign
 from aarlab.report.build import build
 from aarlab.report.report_record import InputRow, Report
-from aarlab.report.verified import faults_now
+from aarlab.report.verified import faults_now, read_any
 from aarlab.testbeds.testbed import Testbed
 
 # parts of a report that hold figures
@@ -73,16 +73,25 @@ class Outcome(NamedTuple):
 # --- the report -----------------------------------------------------------------------------------
 
 
+def _paths(place: Path) -> tuple[Path, ...]:
+    inside = ReportFolder(place).record, ReportFolder(CampaignFolder(place).report).record
+    return (*inside, place)
+
+
+def has_report(place: Path) -> bool:
+    """Whether a file or a folder may be read as a report."""
+    return any(path.is_file() for path in _paths(place))
+
+
 def read_report(place: Path) -> Report:
     """The report in a file `report.json`, or in the folder that holds it, or a campaign's folder.
 
     Raises:
         Misconfigured: there is none, or this version cannot read it.
     """
-    inside = (ReportFolder(place).record, ReportFolder(CampaignFolder(place).report).record)
-    path = next((path for path in inside if path.is_file()), place)
+    path = next((path for path in _paths(place) if path.is_file()), place)
     try:
-        return Report.model_validate_json(path.read_bytes())
+        found = read_any(path)
     except OSError as error:
         words = "Give a campaign's name, or the path of a report.json."
         raise Misconfigured(f"There is no report at {path}. {words}") from error
@@ -91,6 +100,12 @@ def read_report(place: Path) -> Report:
             f"{path} is no report that this version can read ({error.errors()[0]['msg']}, at "
             f"{error.errors()[0]['loc']}). Read it with the version of aarlab that wrote it."
         ) from error
+    if not isinstance(found, Report):
+        raise Misconfigured(
+            f"{path} is of a problem in a folder, whose figures are not made again yet. `aar "
+            "ledger verify` grades its submissions again from what is stored."
+        )
+    return found
 
 
 def campaign_of(report: Report) -> str:

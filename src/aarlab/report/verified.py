@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from aarlab.core.errors import Misconfigured
 from aarlab.core.layout import CampaignFolder, ReportFolder
 from aarlab.evaluation.audit import Files, audit, load_key
@@ -51,6 +53,21 @@ def reported(
         return report, ReportFolder(place).html
     made = isinstance(report, FolderReport)
     return report, write_folder_report(report, place) if made else write(report, place)
+
+
+def read_any(path: Path) -> AnyReport:
+    """The report in a file `report.json`, of either kind of problem.
+
+    Raises:
+        OSError, ValidationError: it cannot be read, or another version wrote it.
+    """
+    data = path.read_bytes()
+    try:
+        return Report.model_validate_json(data)
+    except ValidationError:
+        if b'"comparator"' not in data:
+            raise
+        return FolderReport.model_validate_json(data)
 
 
 def faults_now(folder: Path, bed: Bed, campaign: Campaign) -> tuple[str, ...] | None:
