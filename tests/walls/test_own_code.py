@@ -165,6 +165,7 @@ KEYED_BY_CONTENT = {
     "researchers/presets/opencode.yaml",
     "researchers/presets/mini-swe-agent.yaml",
     "researchers/scripts/experiment.yaml",
+    "researchers/scripts/folder-experiment.yaml",
     "report/templates/report.html.jinja",  # decide no figure
     "report/templates/folder.html.jinja",
     "report/templates/folder.md.jinja",

@@ -39,7 +39,8 @@ def standing(campaign: Campaign, folder: Path, problem: Path) -> Iterator[Parts]
         sockets = stack.enter_context(HeldFolder(0o711)).path
         providers, api = {name: campaign.providers[name] for name in keys}, None
         if campaign.kind == SCRIPTED:
-            api = stack.enter_context(ScriptedApi(folder, campaign.script))
+            script = campaign.script or str(default_script(in_folder=campaign.in_folder))
+            api = stack.enter_context(ScriptedApi(folder, script))
             keys, providers = {"anthropic": "scripted"}, {"anthropic": api.url}
         config = GatewayConfig(
             models=(campaign.model, *campaign.models) if providers else (),
@@ -103,14 +104,14 @@ def spoken_by(campaign: Campaign) -> str | None:
 class ScriptedApi(Service):
     """The model API that plays a script, as a process of its own."""
 
-    def __init__(self, folder: Path, script: str | None) -> None:
+    def __init__(self, folder: Path, script: str) -> None:
         place = CampaignFolder(folder)
         argv = [
             sys.executable,
             "-m",
             "aarlab.researchers.scripted_api",
             "--script",
-            script or str(default_script()),
+            script,
         ]
         address = place.scripted.address
         argv += ["--address", str(address)]

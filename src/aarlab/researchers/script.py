@@ -203,10 +203,11 @@ def tokens_in(thing: Any) -> int:
     return max(1, len(json.dumps(thing)) // CHARACTERS_PER_TOKEN)
 
 
-def default_script() -> Path:
+def default_script(*, in_folder: bool = False) -> Path:
     """The built-in script: one experiment, from reading the forum to sharing a finding, in each
-    incarnation."""
-    return Path(__file__).parent / "scripts" / "experiment.yaml"
+    incarnation; on a weak-to-strong problem, or on one in a folder."""
+    scripts = Path(__file__).parent / "scripts"
+    return scripts / "folder-experiment.yaml" if in_folder else scripts / "experiment.yaml"
 
 
 def load_script(path: Path) -> Script:
