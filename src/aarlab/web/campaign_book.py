@@ -108,6 +108,8 @@ class CampaignBook(Progress):
         self.levels: Steps = []  # reported, of the label set
         self.certified: Steps = []
         self.bits: Steps = []  # released
+        self.hours: Steps = []  # of researchers, spent so far
+        self.dollars: Steps = []  # known, spent so far
         self.settled: dict[tuple[str, str], Settled] = {}  # by snapshot and researcher, the latest
         self.posted: list[Posted] = []
         self.raised: list[Raised] = []
@@ -153,7 +155,7 @@ class CampaignBook(Progress):
         super()._take(entry)
         at_s = datetime.fromisoformat(entry.at).timestamp()
         self.began_s = at_s if self.began_s is None else self.began_s
-        self.last_s = at_s
+        self.last_s = max(self.last_s, at_s)
         if entry.kind == "submission":
             self._hand_in(entry, at_s)
         elif entry.kind == "code":
@@ -164,7 +166,7 @@ class CampaignBook(Progress):
             settled = _settled(entry)
             self.settled[settled.snapshot, settled.researcher] = settled
         elif entry.kind == "spend":
-            self.by(entry.who).tally.add(entry.read(SpendBody))
+            self._spend(entry)
         elif entry.kind in {"researcher", "campaign"}:
             self._happen(entry)
         self.raised += [_raised(entry, flag) for _, flag in flags_in([entry])]
@@ -183,6 +185,12 @@ class CampaignBook(Progress):
             if mine.best is None or receipt.level_pgr > mine.best.level_pgr:
                 mine.best = receipt
                 _step(mine.stairs, at_s, receipt.level_pgr)
+
+    def _spend(self, entry: Entry) -> None:
+        self.by(entry.who).tally.add(entry.read(SpendBody))
+        spent = self.tally.spent
+        _step(self.hours, self.last_s, spent.wall_s / 3600)
+        _step(self.dollars, self.last_s, spent.usd)
 
     def _commit(self, entry: Entry) -> None:
         mine, snapshot = self.by(entry.who), str(entry.body.get("snapshot"))
@@ -210,6 +218,27 @@ def _step(steps: Steps, at_s: float, value: float | None) -> None:
     """Add a step where the value is another than before."""
     if value is not None and (not steps or steps[-1][1] != value):
         steps.append((at_s, value))
+
+
+class BookUntil(CampaignBook):
+    """The campaign as it was after one of its entries: `last`, which may only grow."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__(ledger)
+        self.last = 0
+        self._record = Until(ledger, self)
+
+
+class Until:
+    """The entries of a ledger until a book's last one."""
+
+    def __init__(self, ledger: Ledger, book: BookUntil) -> None:
+        self._ledger, self._book = ledger, book
+
+    def entries(self, *, after: int = 0, limit: int = -1) -> list[Entry]:
+        """Up to `limit` entries (-1: all) with a number above `after`, in order."""
+        found = self._ledger.entries(after=after, limit=limit)
+        return [entry for entry in found if entry.seq <= self._book.last]
 
 
 def _settled(entry: Entry) -> Settled:

@@ -3,6 +3,8 @@ for. Nothing is written into it."""
 
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,9 @@ from aarlab.evaluation.ledger.ledger import Ledger
 from aarlab.fleet.campaign import Campaign, load
 from aarlab.fleet.campaign_list import state_of
 from aarlab.fleet.state import FleetState, read_state
-from aarlab.web.campaign_book import CampaignBook
+from aarlab.web.campaign_book import BookUntil, CampaignBook
 
+EARLIER = 4  # books of a campaign as it was that are kept
 Stamp = tuple[int, int]  # number of the ledger's last entry, and when the fleet's state was written
 
 
@@ -27,6 +30,7 @@ class OpenCampaign:
         self._ledger: Ledger | None = None
         self._book: CampaignBook | None = None
         self._opening = threading.Lock()
+        self._earlier: list[BookUntil] = []  # as it was, the latest used last; nobody reads them
 
     @property
     def name(self) -> str:
@@ -44,6 +48,29 @@ class OpenCampaign:
                 self._ledger = Ledger(_existing(self.place), read_only=True)
                 self._book = CampaignBook(self._ledger)
             return self._book
+
+    @contextmanager
+    def as_it_was(self, seq: int) -> Iterator[CampaignBook]:
+        """A context with what its ledger said after entry number `seq`."""
+        book = self._nearest(seq)
+        book.last = seq
+        with book.reading():
+            yield book
+        with self._opening:
+            self._earlier = [*self._earlier, book][-EARLIER:]
+
+    def _nearest(self, seq: int) -> BookUntil:
+        """The latest kept book that ends at `seq` or before; it is nobody else's until it is put
+        back."""
+        assert self.book
+        assert self._ledger
+        with self._opening:
+            fits = [book for book in self._earlier if book.last <= seq]
+            if not fits:
+                return BookUntil(self._ledger)
+            nearest = max(fits, key=lambda book: book.last)
+            self._earlier.remove(nearest)
+            return nearest
 
     @property
     def has_ledger(self) -> bool:

@@ -9,6 +9,7 @@ from aarlab.web.shown_text import line
 
 T = TypeVar("T")
 MOST_PAGES = 1_000_000
+DIGITS = 16
 
 
 class PageQuery:
@@ -29,8 +30,8 @@ class PageQuery:
             raise InvalidSubmission(f"{name} cannot be '{line(value, 40)}'. It may be: {some}.")
         return value
 
-    def number(self, name: str, default: int) -> int:
-        """A whole number from 1.
+    def number(self, name: str, default: int, most: int | None = None) -> int:
+        """A whole number from 1, to `most` if that is given.
 
         Raises:
             InvalidSubmission: it is none.
@@ -38,9 +39,11 @@ class PageQuery:
         value = self._given.get(name, "")
         if not value:
             return default
-        if not (value.isascii() and value.isdigit() and 1 <= int(value[:9]) <= MOST_PAGES):
+        plain = value.isascii() and value.isdigit() and len(value) < DIGITS
+        if not plain or not 1 <= int(value) <= (most or MOST_PAGES):
+            upto = "" if most is None else f" to {most}"
             raise InvalidSubmission(
-                f"{name} cannot be '{line(value, 40)}'. Give a whole number from 1."
+                f"{name} cannot be '{line(value, 40)}'. Give a whole number from 1{upto}."
             )
         return int(value)
 

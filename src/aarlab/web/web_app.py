@@ -86,14 +86,14 @@ class Pages:
         campaign = self.campaigns.get(asked["campaign"])
         seq, _ = campaign.stamp()
         makers: dict[str, Callable[[], Page]] = {
-            "live": lambda: live_page(campaign),
+            "live": lambda: live_page(campaign, query),
             "board": lambda: board_page(campaign, query),
             "forum": lambda: forum_page(campaign, query),
             "integrity": lambda: integrity_page(campaign, query),
             "submission": lambda: receipt_page(campaign, asked["receipt"]),
             "researcher": lambda: researcher_page(campaign, asked["who"], query, self._transcripts),
         }
-        return makers[kind]() | {"campaign": campaign.name, "seq": seq}
+        return {"campaign": campaign.name, "seq": seq} | makers[kind]()
 
     def _made(self, kind: str, form: str, request: Request, page: Page) -> Response:
         if form == "json":
