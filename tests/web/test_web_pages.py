@@ -18,7 +18,10 @@ from tests.fleet.fleets import confirmation, fleet, member
 from tests.web.scenes import GOLDEN, Browser, addresses, golden, ledger_of, small, with_code
 
 STEPS = "researcher/researcher-1/steps"
-PAGES = ("live", "board", "forum", "integrity", "submission/r-000003", STEPS)
+PAGES = (
+    *("live", "board", "confirmations", "forum", "integrity", "runs", "costs"),
+    *("submission/r-000003", STEPS),
+)
 VOID = {"meta", "link", "line", "path", "circle", "input", "br", "rect"}
 
 

@@ -7,7 +7,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple, Self
 
-from aarlab.core.entries import ConfirmationBody, Flag, SpendBody, SubmissionBody
+from aarlab.core.entries import (
+    ConfirmationBody,
+    Flag,
+    OutcomeBody,
+    RequestBody,
+    SpendBody,
+    SubmissionBody,
+)
 from aarlab.core.records import Entry, Receipt
 from aarlab.evaluation.ledger.ledger import Ledger
 from aarlab.evaluation.ledger.views import flags_in
@@ -39,6 +46,20 @@ class Settled:
     verdict: str
     score: dict[str, Any] | None  # see `shown_score.confirmed`
     flags: tuple[str, ...]
+    receipt: str  # of the claim
+    ran: tuple["RanOn", ...]  # the targets, `final` among them
+
+
+class RanOn(NamedTuple):
+    """What of a confirmation's run on one target may be shown."""
+
+    name: str
+    kind: str
+    split: str
+    problem: str
+    student: str
+    failure: str
+    score: dict[str, Any] | None  # on `final` as it was released, elsewhere rounded in the same way
 
 
 class Posted(NamedTuple):
@@ -68,6 +89,21 @@ class Raised(NamedTuple):
     submitter: str
     receipts: tuple[str, ...]
     evidence: str
+
+
+class Asked(NamedTuple):
+    """Code that was handed in to be run, and what became of it."""
+
+    ticket: str
+    at_s: float
+    who: str
+    snapshot: str
+    family: str
+    state: str = "waiting"
+    ended_s: float | None = None
+    failure: str | None = None
+    receipt: str | None = None
+    repeated: bool = False  # answered from memory
 
 
 class Happened(NamedTuple):
@@ -115,6 +151,8 @@ class CampaignBook(Progress):
         self.raised: list[Raised] = []
         self.happened: list[Happened] = []  # to the campaign
         self.researchers: dict[str, OfResearcher] = {}
+        self.by_hour: dict[int, Tally] = {}  # hours since the first entry, from 0
+        self.asked: dict[str, Asked] = {}  # code that was handed in to be run, by ticket
         self.began_s: float | None = None
         self.last_s = 0.0
 
@@ -169,6 +207,8 @@ class CampaignBook(Progress):
             self._spend(entry)
         elif entry.kind in {"researcher", "campaign"}:
             self._happen(entry)
+        elif entry.kind in {"request", "outcome"}:
+            self._run(entry, at_s)
         self.raised += [_raised(entry, flag) for _, flag in flags_in([entry])]
 
     def _hand_in(self, entry: Entry, at_s: float) -> None:
@@ -187,7 +227,11 @@ class CampaignBook(Progress):
                 _step(mine.stairs, at_s, receipt.level_pgr)
 
     def _spend(self, entry: Entry) -> None:
-        self.by(entry.who).tally.add(entry.read(SpendBody))
+        body = entry.read(SpendBody)
+        self.by(entry.who).tally.add(body)
+        at_s = self.last_s if body.at is None else body.at
+        hour = max(0, int((at_s - (self.began_s or 0.0)) // 3600))
+        self.by_hour.setdefault(hour, Tally()).add(body)
         spent = self.tally.spent
         _step(self.hours, self.last_s, spent.wall_s / 3600)
         _step(self.dollars, self.last_s, spent.usd)
@@ -196,6 +240,25 @@ class CampaignBook(Progress):
         mine, snapshot = self.by(entry.who), str(entry.body.get("snapshot"))
         if snapshot not in mine.code:
             mine.code.append(snapshot)
+
+    def _run(self, entry: Entry, at_s: float) -> None:
+        """Code that waits to be run, or what became of it; the first outcome counts."""
+        if entry.kind == "request":
+            body, ticket = entry.read(RequestBody), f"q-{entry.seq:06d}"
+            self.by(entry.who)
+            self.asked[ticket] = Asked(ticket, at_s, entry.who, body.snapshot, body.family.value)
+            return
+        outcome = entry.read(OutcomeBody)
+        waited = self.asked.get(outcome.ticket)
+        if waited is not None and waited.ended_s is None:
+            receipt = outcome.receipt
+            self.asked[outcome.ticket] = waited._replace(
+                state=outcome.state,
+                ended_s=at_s,
+                failure=outcome.failure,
+                receipt=receipt.id if receipt else None,
+                repeated=receipt.repeated if receipt else False,
+            )
 
     def _happen(self, entry: Entry) -> None:
         body = entry.body
@@ -252,7 +315,20 @@ def _settled(entry: Entry) -> Settled:
         body.verdict,
         shown_score.confirmed(body),
         tuple(line(flag) for flag in flags),
+        line(shown_score.claim_of(body)),
+        tuple(_ran_on(body, target) for target in body.record.get("targets", ())),
     )
+
+
+def _ran_on(body: ConfirmationBody, target: dict[str, Any]) -> RanOn:
+    kind = target.get("kind")
+    score = (
+        shown_score.confirmed(body)
+        if kind == "final"
+        else shown_score.run_again(target, shown_score.claim_of(body))
+    )
+    names = ("name", "kind", "split", "problem", "student", "failure")
+    return RanOn(**{name: line(target.get(name) or "", 200) for name in names}, score=score)
 
 
 def _posted(entry: Entry) -> Posted:

@@ -106,7 +106,7 @@ def _known(lines: Sequence[dict[str, Any]], y: Axis) -> list[dict[str, Any]]:
     return rows
 
 
-def _short(names: Sequence[str]) -> list[str]:
+def short_names(names: Sequence[str]) -> list[str]:
     """Names without what they share, in a few characters: `3` for researcher-3."""
     alike = len({name.rpartition("-")[0] for name in names}) == 1
     return [(name.rpartition("-")[2] if alike else name)[-SHORT:] for name in names]
@@ -116,7 +116,7 @@ def _lanes(chart: dict[str, Any], x: Axis, top: float) -> list[dict[str, Any]]:
     names = chart["researchers"]
     rows = [
         {"name": name, "short": short, "number": n % 9, "y": top + LANE * (n + 0.5), "dots": []}
-        for n, (name, short) in enumerate(zip(names, _short(names), strict=True))
+        for n, (name, short) in enumerate(zip(names, short_names(names), strict=True))
     ]
     for dot in chart["dots"]:
         size = min(5.0, 2.0 + 0.6 * math.sqrt(dot["submissions"]))

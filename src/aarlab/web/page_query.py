@@ -15,8 +15,9 @@ DIGITS = 16
 class PageQuery:
     """The fields of one request; each is checked when it is read."""
 
-    def __init__(self, given: Mapping[str, str]) -> None:
-        self._given = dict(given)
+    def __init__(self, given: Mapping[str, str], *, whole: bool = False) -> None:
+        """`whole`: all rows are on one page, as in a table to keep."""
+        self._given, self.whole = dict(given), whole
 
     def choice(self, name: str, allowed: Sequence[str], default: str = "") -> str:
         """One of the values that a field may have.
@@ -59,6 +60,7 @@ class PageQuery:
     ) -> tuple[Sequence[T], dict[str, Any]]:
         """The rows of the page that is asked for, and where one goes from it. `last`: the default
         is the last page."""
+        size = max(1, len(rows)) if self.whole else size
         pages = max(1, -(-len(rows) // size))
         at = min(self.number("page", pages if last else 1), pages)
         return rows[(at - 1) * size : at * size], self.pager(at, pages, len(rows))

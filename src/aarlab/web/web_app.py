@@ -19,6 +19,9 @@ from aarlab.core.errors import AarError
 from aarlab.core.http_errors import problem_of, status_of
 from aarlab.core.layout import Home
 from aarlab.web.board_view import board_page
+from aarlab.web.confirmations_view import confirmations_page, confirmations_table
+from aarlab.web.costs_view import costs_page, costs_table
+from aarlab.web.csv_table import UNKNOWN, as_csv
 from aarlab.web.forum_view import forum_page
 from aarlab.web.integrity_view import integrity_page
 from aarlab.web.live_events import Watched, events, number_in
@@ -28,13 +31,23 @@ from aarlab.web.page_query import PageQuery
 from aarlab.web.receipt_view import receipt_page
 from aarlab.web.rendering import as_json, environment
 from aarlab.web.researcher_view import researcher_page
+from aarlab.web.runs_view import runs_page, runs_table
 from aarlab.web.transcript_pages import TranscriptPages
 
 Page = dict[str, Any]
 TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 KEPT = 128  # pages that are kept while nothing is new
 FRESH_S = 5  # for what changes with time alone, such as "3 m ago"
-OF_CAMPAIGN = ("live", "board", "forum", "integrity", "submission", "researcher")
+OF_CAMPAIGN = (
+    *("live", "board", "confirmations", "forum", "integrity", "runs", "costs"),
+    *("submission", "researcher"),
+)
+TABLES: dict[str, Callable[[Page], bytes]] = {  # pages that are a table, too
+    "board": lambda page: as_csv(page["rows"]),
+    "confirmations": lambda page: as_csv(confirmations_table(page)),
+    "costs": lambda page: as_csv(costs_table(page), missing=UNKNOWN),
+    "runs": lambda page: as_csv(runs_table(page)),
+}
 
 
 class Pages:
@@ -52,9 +65,11 @@ class Pages:
 
     # --- pages ------------------------------------------------------------------------------------
 
-    def answer(self, request: Request, kind: str, json: bool) -> Response:
-        """The page of that kind that a request asks for. Runs in a thread of its own."""
-        form = "json" if json else "part" if "aar-part" in request.headers else "page"
+    def answer(self, request: Request, kind: str, form: str) -> Response:
+        """The page of that kind that a request asks for, as HTML, JSON or CSV. Runs in a thread of
+        its own."""
+        if form == "page" and "aar-part" in request.headers:
+            form = "part"
         name = request.path_params.get("campaign")
         stamp = self.campaigns.get(name).stamp() if name else None
         where = (form, request.url.path, request.url.query)
@@ -65,7 +80,7 @@ class Pages:
             with making:  # who asks for the same page waits for it
                 kept = self._kept.get(key)
                 if kept is None:
-                    kept = self._made(kind, form, request, self._page(kind, request))
+                    kept = self._made(kind, form, request, self._page(kind, form, request))
                     self._keep(key, kept)
             return kept
         finally:
@@ -78,9 +93,10 @@ class Pages:
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
 
-    def _page(self, kind: str, request: Request) -> Page:
+    def _page(self, kind: str, form: str, request: Request) -> Page:
         """The numbers of a page, and what its layout needs."""
-        asked, query = request.path_params, PageQuery(request.query_params)
+        asked = request.path_params
+        query = PageQuery(request.query_params, whole=form == "csv")
         if kind == "campaigns":
             return campaigns_page(self.campaigns) | {"seq": None}
         campaign = self.campaigns.get(asked["campaign"])
@@ -88,8 +104,11 @@ class Pages:
         makers: dict[str, Callable[[], Page]] = {
             "live": lambda: live_page(campaign, query),
             "board": lambda: board_page(campaign, query),
+            "confirmations": lambda: confirmations_page(campaign),
+            "costs": lambda: costs_page(campaign, query),
             "forum": lambda: forum_page(campaign, query),
             "integrity": lambda: integrity_page(campaign, query),
+            "runs": lambda: runs_page(campaign, query),
             "submission": lambda: receipt_page(campaign, asked["receipt"]),
             "researcher": lambda: researcher_page(campaign, asked["who"], query, self._transcripts),
         }
@@ -98,12 +117,16 @@ class Pages:
     def _made(self, kind: str, form: str, request: Request, page: Page) -> Response:
         if form == "json":
             return Response(as_json(page), media_type="application/json")
+        if form == "csv":
+            return _download(TABLES[kind](page), f"{page['campaign']}-{kind}.csv", "text/csv")
         query = request.url.query
+        behind = f"{'?' if query else ''}{query}"
         given = {
             "page": page,
             "kind": kind,
             "part_only": form == "part",
-            "json_address": f"{request.url.path}.json{'?' if query else ''}{query}",
+            "json_address": f"{request.url.path}.json{behind}",
+            "csv_address": f"{request.url.path}.csv{behind}" if kind in TABLES else None,
             "path": request.url.path,
         }
         template = self._templates.get_template(f"{kind}.html.jinja")
@@ -135,7 +158,8 @@ class Pages:
         if request.url.path.endswith(".json"):
             return Response(as_json(body), status, media_type="application/json")
         page = {"title": "Not shown", "words": body["error"], "seq": None}
-        given = {"page": page, "kind": "refusal", "json_address": None, "path": request.url.path}
+        given = {"page": page, "kind": "refusal", "path": request.url.path}
+        given |= {"json_address": None, "csv_address": None}
         template = self._templates.get_template("refusal.html.jinja")
         html = template.render(given | {"part_only": "aar-part" in request.headers})
         return Response(html, status, media_type="text/html; charset=utf-8")
@@ -160,14 +184,22 @@ def application(pages: Pages) -> Starlette:
         "campaigns": "/campaigns",
     }
     for kind, path in paths.items():
-        for end, json in ((".json", True), ("", False)):
-            routes.append(Route(path + end, partial(_answered, pages, kind, json)))
+        ends = {".json": "json", **({".csv": "csv"} if kind in TABLES else {}), "": "page"}
+        for end, form in ends.items():
+            routes.append(Route(path + end, partial(_answered, pages, kind, form)))
     errors = {kind: pages.refusal for kind in (AarError, HTTPException, Exception)}
     return Starlette(routes=routes, exception_handlers=errors)
 
 
-def _answered(pages: Pages, kind: str, json: bool, request: Request) -> Response:
-    return pages.answer(request, kind, json)
+def _answered(pages: Pages, kind: str, form: str, request: Request) -> Response:
+    return pages.answer(request, kind, form)
+
+
+def _download(data: bytes, name: str, media_type: str) -> Response:
+    """A file to keep."""
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in name)
+    headers = {"Content-Disposition": f'attachment; filename="{plain}"'}
+    return Response(data, media_type=f"{media_type}; charset=utf-8", headers=headers)
 
 
 def _static(request: Request) -> Response:
