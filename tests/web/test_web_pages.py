@@ -20,7 +20,7 @@ from tests.web.scenes import GOLDEN, Browser, addresses, golden, ledger_of, smal
 STEPS = "researcher/researcher-1/steps"
 PAGES = (
     *("live", "board", "confirmations", "forum", "integrity", "runs", "costs"),
-    *("submission/r-000003", STEPS),
+    *("problem", "compare", "submission/r-000003", STEPS),
 )
 VOID = {"meta", "link", "line", "path", "circle", "input", "br", "rect"}
 

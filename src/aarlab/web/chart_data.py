@@ -8,6 +8,7 @@ from typing import Any
 from aarlab.diversity.entropy import MOST, grassberger_bits
 from aarlab.web.campaign_book import CampaignBook, HandedIn, Steps
 from aarlab.web.chart_axis import NAMES, Along, trouble
+from aarlab.web.shown_score import ShownScore
 
 LANES = 24  # researchers with a lane of dots; more share the last
 DOTS = 600  # submissions that have a dot each; of more, those of one moment share a dot
@@ -16,7 +17,7 @@ WINDOW, POINTS = 40, 60  # experiments of one entropy, and how many are drawn
 STEPS = 400  # most points of a line
 
 
-def chart(book: CampaignBook, axis: Along, baselines: Sequence[tuple[str, float]]) -> dict:
+def chart(book: CampaignBook, axis: Along, baselines: Sequence[ShownScore]) -> dict:
     """All that the chart shows along that axis, as plain JSON."""
     last = book.handed_in[-1] if book.handed_in else None
     names = [name for name, mine in book.researchers.items() if mine.submissions]
@@ -98,9 +99,9 @@ def _dot(axis: Along, row: int, made: Sequence[HandedIn]) -> dict[str, Any]:
     }
 
 
-def _lines(baselines: Sequence[tuple[str, float]]) -> list[dict[str, Any]]:
+def _lines(baselines: Sequence[ShownScore]) -> list[dict[str, Any]]:
     """Naive, tuned naive and the best of all, where the report has them; and the ceiling."""
-    known = dict(baselines)
+    known = {found.name: found.value for found in baselines}
     named = {n: known[n] for n in ("naive", "naive-tuned") if n in known}
     best = max(known, key=lambda name: known[name], default=None)
     if best is not None and best not in named:

@@ -55,7 +55,7 @@ def _summary(campaign: OpenCampaign) -> dict[str, Any]:
         with campaign.book.reading() as book:
             return {
                 "experiments": book.experiments,
-                "level": _level(book),
+                "level": level_of(book),
                 "confirmed": sum(s.verdict == "confirmed" for s in book.settled.values()),
                 "spent_usd": round(book.tally.spent.usd, 2),
                 "cost_unknown": list(book.tally.unknown),
@@ -141,7 +141,7 @@ def _headline(book: CampaignBook, state: FleetState | None, now: float) -> dict[
         "improvements": sum(work.improvements for work in book.by_name.values()),
         "confirmed": sum(s.verdict == "confirmed" for s in book.settled.values()),
         "verdicts": len(book.settled),
-        "level": _level(book),
+        "level": level_of(book),
         "certified": shown_score.certified(book.handed_in[-1].receipt) if book.handed_in else None,
         "released": released(book.released),
         "left": None if left is None else duration(left),
@@ -150,7 +150,7 @@ def _headline(book: CampaignBook, state: FleetState | None, now: float) -> dict[
     }
 
 
-def _level(book: CampaignBook) -> dict[str, Any] | None:
+def level_of(book: CampaignBook) -> dict[str, Any] | None:
     """The label set's reported level, with the receipt that reported it."""
     if not book.handed_in:
         return None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aarlab.core.errors import InvalidSubmission, Misconfigured
-from aarlab.core.layout import CampaignFolder, Home, ReportFolder
+from aarlab.core.layout import CampaignFolder, Home, PublicFolder, ReportFolder, TestbedFolder
 from aarlab.core.snapshot import Files
 from aarlab.evaluation.ledger.blobs import read_blob
 from aarlab.evaluation.ledger.ledger import Ledger
@@ -17,6 +17,7 @@ from aarlab.fleet.campaign import Campaign, load
 from aarlab.fleet.campaign_list import state_of
 from aarlab.fleet.state import FleetState, read_state
 from aarlab.web.campaign_book import BookUntil, CampaignBook
+from aarlab.web.shown_score import ShownScore, baseline
 
 EARLIER = 4  # books of a campaign as it was that are kept
 Stamp = tuple[int, int]  # number of the ledger's last entry, and when the fleet's state was written
@@ -120,15 +121,34 @@ class OpenCampaign:
         except (InvalidSubmission, Misconfigured, ValueError):
             return None
 
-    def baselines(self) -> list[tuple[str, float]]:
-        """Name and PGR on feedback of each baseline, to two decimals, from the report; none before
-        there is one. The pages open no private folder."""
-        path = ReportFolder(self.place.report).record
+    def report(self) -> dict[str, Any]:
+        """Its report as plain JSON, of whatever version; empty before there is one."""
         try:
-            found = json.loads(path.read_bytes()).get("baselines", ())
-            return [(b["name"], round(b["feedback"]["pgr"]["estimate"], 2)) for b in found]
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            found = json.loads(ReportFolder(self.place.report).record.read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def baselines(self) -> list[ShownScore]:
+        """PGR on feedback of each baseline, to two decimals, from the report; none before there is
+        one. The pages open no private folder."""
+        try:
+            return [
+                baseline(b["name"], b["feedback"]["pgr"])
+                for b in self.report().get("baselines", ())
+            ]
+        except (ValueError, TypeError, KeyError, AttributeError):
             return []
+
+    def public(self) -> PublicFolder | None:
+        """The published part of the testbed that it was begun on; None where that is not here."""
+        note = self.place.server.problem
+        if not note.exists():
+            return None
+        begun = Path(note.read_text().strip())
+        moved = Home(self.folder.parents[1]).problems / begun.name
+        places = [PublicFolder(TestbedFolder(path).public) for path in (begun, moved)]
+        return next((place for place in places if place.card.is_file()), None)
 
     def close(self) -> None:
         """Close its ledger."""

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from aarlab.core.entries import ConfirmationBody
 from aarlab.core.records import Receipt, Record
 from aarlab.evaluation.confirmation.confirmation_record import told_step
+from aarlab.web.shown_text import line
 
 Kind = Literal["reported", "certified", "confirmed", "not confirmed", "run again", "baseline"]
 MEANING: dict[Kind, str] = {
@@ -27,6 +28,11 @@ class ShownScore(Record):
     lower: float | None = None
     upper: float | None = None
     receipt: str | None = None  # where it was reported
+    name: str | None = None  # of a baseline
+
+
+def _plain(shown: ShownScore) -> dict[str, Any]:
+    return shown.model_dump(exclude={"name"})
 
 
 def reported(receipt: Receipt) -> dict[str, Any]:
@@ -34,14 +40,14 @@ def reported(receipt: Receipt) -> dict[str, Any]:
     shown = ShownScore(
         kind="reported", unit="PGR", value=round(receipt.level_pgr, 4), receipt=receipt.id
     )
-    return shown.model_dump()
+    return _plain(shown)
 
 
 def reported_accuracy(receipt: Receipt) -> dict[str, Any]:
     """The same level in accuracy."""
     value = round(receipt.level_accuracy, 4)
     shown = ShownScore(kind="reported", unit="accuracy", value=value, receipt=receipt.id)
-    return shown.model_dump()
+    return _plain(shown)
 
 
 def certified(receipt: Receipt) -> dict[str, Any] | None:
@@ -50,7 +56,7 @@ def certified(receipt: Receipt) -> dict[str, Any] | None:
         return None
     value = round(receipt.certified_pgr, 4)
     shown = ShownScore(kind="certified", unit="PGR", value=value, receipt=receipt.id)
-    return shown.model_dump()
+    return _plain(shown)
 
 
 def confirmed(body: ConfirmationBody) -> dict[str, Any] | None:
@@ -67,7 +73,15 @@ def confirmed(body: ConfirmationBody) -> dict[str, Any] | None:
         upper=None if half is None else round(min(1.0, body.told_accuracy + half), 3),
         receipt=claim_of(body),
     )
-    return shown.model_dump()
+    return _plain(shown)
+
+
+def baseline(name: str, pgr: dict[str, Any]) -> ShownScore:
+    """A baseline's measure in the report, to two decimals."""
+    value, lower, upper = (round(float(pgr[end]), 2) for end in ("estimate", "lower", "upper"))
+    return ShownScore(
+        kind="baseline", unit="PGR", value=value, lower=lower, upper=upper, name=line(name)
+    )
 
 
 def claim_of(body: ConfirmationBody) -> str:
@@ -92,7 +106,7 @@ def run_again(target: dict[str, Any], receipt: str) -> dict[str, Any] | None:
         upper=round(min(1.0, value + step / 2), 3),
         receipt=receipt,
     )
-    return shown.model_dump()
+    return _plain(shown)
 
 
 def _half_a_step(body: ConfirmationBody) -> float | None:

@@ -19,6 +19,7 @@ from aarlab.core.errors import AarError
 from aarlab.core.http_errors import problem_of, status_of
 from aarlab.core.layout import Home
 from aarlab.web.board_view import board_page
+from aarlab.web.compare_view import compare_page
 from aarlab.web.confirmations_view import confirmations_page, confirmations_table
 from aarlab.web.costs_view import costs_page, costs_table
 from aarlab.web.csv_table import UNKNOWN, as_csv
@@ -28,6 +29,7 @@ from aarlab.web.live_events import Watched, events, number_in
 from aarlab.web.live_view import campaigns_page, live_page
 from aarlab.web.open_campaigns import OpenCampaigns
 from aarlab.web.page_query import PageQuery
+from aarlab.web.problem_view import problem_page
 from aarlab.web.receipt_view import receipt_page
 from aarlab.web.rendering import as_json, environment
 from aarlab.web.researcher_view import researcher_page
@@ -40,7 +42,7 @@ KEPT = 128  # pages that are kept while nothing is new
 FRESH_S = 5  # for what changes with time alone, such as "3 m ago"
 OF_CAMPAIGN = (
     *("live", "board", "confirmations", "forum", "integrity", "runs", "costs"),
-    *("submission", "researcher"),
+    *("problem", "compare", "submission", "researcher"),
 )
 TABLES: dict[str, Callable[[Page], bytes]] = {  # pages that are a table, too
     "board": lambda page: as_csv(page["rows"]),
@@ -104,10 +106,12 @@ class Pages:
         makers: dict[str, Callable[[], Page]] = {
             "live": lambda: live_page(campaign, query),
             "board": lambda: board_page(campaign, query),
+            "compare": lambda: compare_page(campaign, self.campaigns, query),
             "confirmations": lambda: confirmations_page(campaign),
             "costs": lambda: costs_page(campaign, query),
             "forum": lambda: forum_page(campaign, query),
             "integrity": lambda: integrity_page(campaign, query),
+            "problem": lambda: problem_page(campaign),
             "runs": lambda: runs_page(campaign, query),
             "submission": lambda: receipt_page(campaign, asked["receipt"]),
             "researcher": lambda: researcher_page(campaign, asked["who"], query, self._transcripts),
