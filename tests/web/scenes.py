@@ -83,7 +83,7 @@ def with_code(home: Path, who: str, *texts: str) -> list[str]:
     return receipts
 
 
-DATA = (".json", ".csv", "/proof", "/checkpoint")  # of what no link leads on
+DATA = (".json", ".csv", "/proof", "/checkpoints", "/key")  # of what no link leads on
 AT = re.compile(r"[?&]at=(\d+)")
 ENTRIES = {
     1,

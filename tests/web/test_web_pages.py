@@ -313,7 +313,9 @@ def test_no_exact_score_is_on_any_page(old):
     scores, known = exact_scores(home, "golden"), released_of(home, "golden")
     assert len(scores) > 200
     paths = addresses(old, "golden")
-    assert sum("/submission/" in path for path in paths) >= 2 * 67
+    assert sum("/submission/" in path for path in paths) >= 3 * 67
+    for part in (".csv", "?at=", "axis=dollars", "/confirmations", "/costs", "/runs", "/proof"):
+        assert any(part in path for path in paths), part
     assert {path for path in paths if on_page(old.get(path).text, scores, known)} == set()
 
 

@@ -30,10 +30,11 @@ from aarlab.web.live_view import campaigns_page, live_page
 from aarlab.web.open_campaigns import OpenCampaigns
 from aarlab.web.page_query import PageQuery
 from aarlab.web.problem_view import problem_page
-from aarlab.web.receipt_view import receipt_page
+from aarlab.web.receipt_view import known, receipt_page
 from aarlab.web.rendering import as_json, environment
 from aarlab.web.researcher_view import researcher_page
 from aarlab.web.runs_view import runs_page, runs_table
+from aarlab.web.signed_files import checkpoints, proof, public_key
 from aarlab.web.transcript_pages import TranscriptPages
 
 Page = dict[str, Any]
@@ -44,6 +45,7 @@ OF_CAMPAIGN = (
     *("live", "board", "confirmations", "forum", "integrity", "runs", "costs"),
     *("problem", "compare", "submission", "researcher"),
 )
+FILES = {"proof": "submission/{receipt}/proof", "checkpoints": "checkpoints", "key": "key"}
 TABLES: dict[str, Callable[[Page], bytes]] = {  # pages that are a table, too
     "board": lambda page: as_csv(page["rows"]),
     "confirmations": lambda page: as_csv(confirmations_table(page)),
@@ -136,6 +138,21 @@ class Pages:
         template = self._templates.get_template(f"{kind}.html.jinja")
         return Response(template.render(given), media_type="text/html; charset=utf-8")
 
+    def file(self, request: Request, kind: str) -> Response:
+        """A file to keep, by which others can check a receipt."""
+        campaign = self.campaigns.get(request.path_params["campaign"])
+        if kind == "key":
+            return _download(public_key(campaign), "key.pub", "text/plain")
+        if kind == "checkpoints":
+            return _download(
+                checkpoints(campaign), f"{campaign.name}-checkpoints.txt", "text/plain"
+            )
+        receipt = request.path_params["receipt"]
+        with campaign.book.reading() as book:
+            seq = known(book, receipt).seq
+        name = f"{campaign.name}-{receipt}-proof.json"
+        return _download(proof(campaign, seq), name, "application/json")
+
     # --- events, files, errors --------------------------------------------------------------------
 
     async def stream(self, request: Request) -> Response:
@@ -181,6 +198,8 @@ def application(pages: Pages) -> Starlette:
         Route("/static/{name}", _static),
         Route("/campaign/{campaign}/events", pages.stream),
     ]
+    for kind, end in FILES.items():
+        routes.append(Route(f"/campaign/{{campaign}}/{end}", partial(_file, pages, kind)))
     paths = {kind: f"/campaign/{{campaign}}/{kind}" for kind in OF_CAMPAIGN}
     paths |= {
         "submission": "/campaign/{campaign}/submission/{receipt}",
@@ -193,6 +212,10 @@ def application(pages: Pages) -> Starlette:
             routes.append(Route(path + end, partial(_answered, pages, kind, form)))
     errors = {kind: pages.refusal for kind in (AarError, HTTPException, Exception)}
     return Starlette(routes=routes, exception_handlers=errors)
+
+
+def _file(pages: Pages, kind: str, request: Request) -> Response:
+    return pages.file(request, kind)
 
 
 def _answered(pages: Pages, kind: str, form: str, request: Request) -> Response:
