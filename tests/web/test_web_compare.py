@@ -131,7 +131,7 @@ def test_the_problem_page_shows_card_sizes_policy_and_prompt(two):
     }
     words = {r["what"]: r["words"] for r in page["policy"]}
     assert words["bits that may be released in all"] == "37.50 bits"
-    assert words["the next improvement releases"] == "nothing: the label set is sealed"
+    assert words["the next improvement releases at most"].startswith("nothing")
     assert page["level"]["receipt"] == "r-000003", "that which reached the level"
     assert page["prompt"].startswith("You are researcher-1, one of 2 AI researchers")
     naive = page["baselines"][0]

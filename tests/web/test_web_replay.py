@@ -153,8 +153,22 @@ def test_an_axis_without_a_figure_is_not_drawn(old):
 
 
 def test_what_was_spent_at_a_moment_is_what_was_recorded_until_then():
-    steps = [(10.0, 1.0), (20.0, 1.5), (20.0, 1.75)]
-    assert [spent_at(steps, at) for at in (9.9, 10.0, 19.0, 20.0, 99.0)] == [0, 1, 1, 1.75, 1.75]
+    steps = [(0.0, 0.0), (10.0, 1.0), (20.0, 1.5), (20.0, 1.75)]
+    found = [spent_at(steps, at) for at in (-1.0, 0.0, 5.0, 10.0, 15.0, 20.0, 99.0)]
+    assert found == [0.0, 0.0, 0.5, 1.0, 1.25, 1.75, 1.75]
+
+
+def test_a_spend_counts_at_the_time_that_it_reports(tmp_path):
+    """It may reach the ledger later, and behind another."""
+    browser, ledger = small(tmp_path), ledger_of(tmp_path)
+    began = browser.json("/campaign/small/live.json")["began_at"]
+    for number, (after_s, usd) in enumerate([(-50.0, 2.0), (-100.0, 4.0)]):
+        body = {"at": began + after_s, "wall_s": 3600.0, "usd": usd, "id": f"k-{number}"}
+        ledger.append("spend", "researcher-2", body)
+    ledger.close()
+    chart = browser.json("/campaign/small/live.json?axis=dollars")["chart"]
+    assert chart["length"] == 7.25
+    assert chart["dots"][0]["x"] == 6.0, "both were spent before the first submission"
 
 
 def test_marks_are_few_and_have_their_units():

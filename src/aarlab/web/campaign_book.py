@@ -1,6 +1,7 @@
 """What the pages know of a campaign: one view of its ledger, read by an onlooker. Of an entry it
 keeps the fields that are named here, and no exact score is among them."""
 
+from bisect import insort
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -144,8 +145,8 @@ class CampaignBook(Progress):
         self.levels: Steps = []  # reported, of the label set
         self.certified: Steps = []
         self.bits: Steps = []  # released
-        self.hours: Steps = []  # of researchers, spent so far
-        self.dollars: Steps = []  # known, spent so far
+        # when, hours of a researcher, known dollars; in order of time
+        self.spends: list[tuple[float, float, float]] = []
         self.settled: dict[tuple[str, str], Settled] = {}  # by snapshot and researcher, the latest
         self.posted: list[Posted] = []
         self.raised: list[Raised] = []
@@ -232,9 +233,7 @@ class CampaignBook(Progress):
         at_s = self.last_s if body.at is None else body.at
         hour = max(0, int((at_s - (self.began_s or 0.0)) // 3600))
         self.by_hour.setdefault(hour, Tally()).add(body)
-        spent = self.tally.spent
-        _step(self.hours, self.last_s, spent.wall_s / 3600)
-        _step(self.dollars, self.last_s, spent.usd)
+        insort(self.spends, (at_s, body.wall_s / 3600, body.usd or 0.0))
 
     def _commit(self, entry: Entry) -> None:
         mine, snapshot = self.by(entry.who), str(entry.body.get("snapshot"))

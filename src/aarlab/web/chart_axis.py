@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Callable
+from itertools import accumulate
 from typing import NamedTuple
 
 from aarlab.core.amounts import duration
@@ -29,21 +30,33 @@ def along(book: CampaignBook, name: str, ends_s: float) -> Along:
     began_s = book.began_s or 0.0
     if name == "time":
         return Along(name, lambda at_s: at_s - began_s, max(ends_s - began_s, 1.0))
-    steps = book.hours if name == "hours" else book.dollars
-    return Along(name, lambda at_s: spent_at(steps, at_s), steps[-1][1] if steps else 0.0)
+    steps = added_up(book, 1 if name == "hours" else 2)
+    return Along(name, lambda at_s: spent_at(steps, at_s), steps[-1][1])
+
+
+def added_up(book: CampaignBook, field: int) -> Steps:
+    """What was spent until each moment of which a spend is reported."""
+    began_s = book.began_s or 0.0
+    sums = accumulate(spend[field] for spend in book.spends)
+    times = (max(began_s, spend[0]) for spend in book.spends)
+    return [(began_s, 0.0), *zip(times, sums, strict=True)]
 
 
 def spent_at(steps: Steps, at_s: float) -> float:
-    """What was spent until a moment, as the ledger had recorded it then."""
+    """What was spent until a moment. A spend is reported at its end, so what lies between two of
+    them is spread evenly."""
     place = bisect_right(steps, at_s, key=lambda step: step[0])
-    return steps[place - 1][1] if place else 0.0
+    if place in (0, len(steps)):
+        return steps[place - 1][1] if place else 0.0
+    (before_s, before), (after_s, after) = steps[place - 1 : place + 1]
+    return before + (after - before) * (at_s - before_s) / (after_s - before_s)
 
 
 def trouble(book: CampaignBook, axis: Along) -> str:
     """What the axis leaves out, or why nothing can be drawn along it; "" where all is there."""
     if not axis.length:
         what = "dollar is known" if axis.name == "dollars" else "hour is recorded"
-        return f"No {what} yet, so nothing is drawn along this axis. Choose time."
+        return f"No {what} yet, so nothing is drawn along this axis: choose time."
     if axis.name == "dollars" and (left_out := book.tally.unknown):
         return f"These are the known dollars: {' and '.join(left_out)} have no known price."
     return ""

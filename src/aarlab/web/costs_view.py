@@ -3,6 +3,7 @@
 
 from typing import Any
 
+from aarlab.core.budget import Budget
 from aarlab.fleet.spends import TOKEN_KINDS, Tally
 from aarlab.web.campaign_book import CampaignBook
 from aarlab.web.live_view import amounts
@@ -17,11 +18,13 @@ def costs_page(campaign: OpenCampaign, query: PageQuery) -> dict[str, Any]:
     """What the campaign has cost until now."""
     settings = campaign.settings()
     with campaign.book.reading() as book:
+        limits = settings.campaign_budget if settings else Budget()
+        budget = amounts(book.tally.spent, limits)
         hours, pager = query.paged(sorted(book.by_hour.items()), ROWS)
         return {
             "title": "Costs",
             "total": _row("all", book.tally),
-            "budget": amounts(book.tally.spent, settings.campaign_budget) if settings else [],
+            "budget": [row for row in budget if row["limit"] is not None],
             "researchers": [_row(name, mine.tally) for name, mine in _spenders(book)],
             "models": _models(book.tally),
             "hours": [_row(f"{hour} to {hour + 1}", tally) for hour, tally in hours],

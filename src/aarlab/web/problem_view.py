@@ -90,7 +90,7 @@ def _policy(receipt: Receipt | None) -> list[dict[str, str]]:
     found = receipt.released
     rows = (
         ("an improvement is reported from", _accuracy(receipt), "on feedback"),
-        ("the next improvement releases", _price(receipt), "at most"),
+        ("the next improvement releases at most", _price(receipt), ""),
         (
             "bits that may be released in all",
             _bits(found.cap_bits),
@@ -109,13 +109,15 @@ def _policy(receipt: Receipt | None) -> list[dict[str, str]]:
 
 
 def _accuracy(receipt: Receipt) -> str:
+    if receipt.next_step_accuracy > 1:
+        return "no accuracy: the next step lies above 1"
     pgr = receipt.next_step_pgr
     return f"accuracy {receipt.next_step_accuracy:.3f}" + (f" (PGR {pgr:.2f})" if pgr else "")
 
 
 def _price(receipt: Receipt) -> str:
     price = receipt.price_of_next_yes_bits
-    return "nothing: the label set is sealed" if price is None else f"{price:.2f} bits"
+    return "nothing: no further improvement is reported" if price is None else f"{price:.2f} bits"
 
 
 def _bits(bits: float | None) -> str:

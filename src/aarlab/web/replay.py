@@ -27,7 +27,7 @@ def replay(book: CampaignBook, query: PageQuery) -> dict[str, Any]:
             "first": link(1),
             "previous": link(here - 1),
             "next": link(here + 1),
-            "last": link(book.seq),
+            "last": None if at is None else link(book.seq),
             "improvement_before": link(rises[before - 1] if before else None),
             "improvement_after": link(rises[after] if after < len(rises) else None),
             "now": None if at is None else query.link(at=None),
