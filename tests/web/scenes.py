@@ -11,6 +11,7 @@ from aarlab.core.snapshot import canonical
 from aarlab.evaluation.ledger.blobs import Blobs
 from aarlab.evaluation.ledger.ledger import Ledger
 from aarlab.web.access import Access, Sessions
+from aarlab.web.actions_view import Resume
 from aarlab.web.web_app import Pages, application
 from tests.fleet.fleets import campaign_folder, fleet, submission
 
@@ -22,11 +23,12 @@ HOST = "http://127.0.0.1"
 class Browser:
     """A client of the pages, with the links that the server announced."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, resume: Resume | None = None) -> None:
         self.links: list[str] = []
         self.sessions = Sessions(self.links.append)
-        self.pages = Pages(Home(home))
-        self.app = Access(application(self.pages), self.sessions, 80)
+        self.pages = Pages(Home(home), resume)
+        acts = resume is not None
+        self.app = Access(application(self.pages), self.sessions, 80, acts=acts)
         self.client = TestClient(self.app, base_url=HOST, follow_redirects=False)
         self.sessions.open_link()
 

@@ -1,5 +1,6 @@
 """The application: which address shows what, as a page, as JSON, and as a stream of events."""
 
+import asyncio
 import threading
 import time
 from collections import OrderedDict
@@ -8,6 +9,7 @@ from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -15,9 +17,10 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from aarlab.core.errors import AarError
+from aarlab.core.errors import AarError, InvalidSubmission
 from aarlab.core.http_errors import problem_of, status_of
 from aarlab.core.layout import Home
+from aarlab.web.actions_view import Resume, act, actions_page
 from aarlab.web.board_view import board_page
 from aarlab.web.compare_view import compare_page
 from aarlab.web.confirmations_view import confirmations_page, confirmations_table
@@ -40,6 +43,7 @@ from aarlab.web.transcript_pages import TranscriptPages
 Page = dict[str, Any]
 TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 KEPT = 128  # pages that are kept while nothing is new
+MOST_FORM = 4_096  # bytes
 FRESH_S = 5  # for what changes with time alone, such as "3 m ago"
 OF_CAMPAIGN = (
     *("live", "board", "confirmations", "forum", "integrity", "runs", "costs"),
@@ -57,8 +61,9 @@ TABLES: dict[str, Callable[[Page], bytes]] = {  # pages that are a table, too
 class Pages:
     """Makes each page once, for all who ask for it while nothing is new."""
 
-    def __init__(self, home: Home) -> None:
-        self.campaigns = OpenCampaigns(home)
+    def __init__(self, home: Home, resume: Resume | None = None) -> None:
+        """`resume`: starts a campaign again; None: the pages only show."""
+        self.campaigns, self.resume = OpenCampaigns(home), resume
         self.ending = False
         self._templates = environment()
         self._transcripts = TranscriptPages()
@@ -66,6 +71,7 @@ class Pages:
         self._kept: OrderedDict[tuple[object, ...], Response] = OrderedDict()
         self._making: dict[tuple[object, ...], threading.Lock] = {}
         self._mutex = threading.Lock()
+        self._done: dict[tuple[str, str], str] = {}  # by campaign and session, until it is shown
 
     # --- pages ------------------------------------------------------------------------------------
 
@@ -135,8 +141,13 @@ class Pages:
             "csv_address": f"{request.url.path}.csv{behind}" if kind in TABLES else None,
             "path": request.url.path,
         }
+        return self._rendered(kind, given)
+
+    def _rendered(self, kind: str, given: dict[str, Any], status: int = 200) -> Response:
+        """A page as HTML."""
         template = self._templates.get_template(f"{kind}.html.jinja")
-        return Response(template.render(given), media_type="text/html; charset=utf-8")
+        html = template.render({"acts": self.resume is not None} | given)
+        return Response(html, status, media_type="text/html; charset=utf-8")
 
     def file(self, request: Request, kind: str) -> Response:
         """A file to keep, by which others can check a receipt."""
@@ -152,6 +163,27 @@ class Pages:
             seq = known(book, receipt).seq
         name = f"{campaign.name}-{receipt}-proof.json"
         return _download(proof(campaign, seq), name, "application/json")
+
+    # --- actions ----------------------------------------------------------------------------------
+
+    def actions(self, request: Request) -> Response:
+        """The page of actions. It holds the session's token, so it is made for each request."""
+        campaign = self.campaigns.get(request.path_params["campaign"])
+        token = request.state.form_token
+        page = actions_page(campaign, token, self._done.pop((campaign.name, token), ""))
+        page |= {"campaign": campaign.name, "seq": campaign.stamp()[0]}
+        given = {"page": page, "kind": "actions", "path": request.url.path}
+        given |= {"json_address": None, "csv_address": None}
+        return self._rendered("actions", given | {"part_only": "aar-part" in request.headers})
+
+    async def act(self, request: Request) -> Response:
+        """Do what a form of that page asks for, and show the page again."""
+        campaign = self.campaigns.get(request.path_params["campaign"])
+        assert self.resume
+        form, token = await _form(request), request.state.form_token
+        done = await asyncio.to_thread(act, campaign, form, token, self.resume)
+        self._done[campaign.name, token] = done
+        return RedirectResponse(request.url.path, 303)
 
     # --- events, files, errors --------------------------------------------------------------------
 
@@ -181,9 +213,9 @@ class Pages:
         page = {"title": "Not shown", "words": body["error"], "seq": None}
         given = {"page": page, "kind": "refusal", "path": request.url.path}
         given |= {"json_address": None, "csv_address": None}
-        template = self._templates.get_template("refusal.html.jinja")
-        html = template.render(given | {"part_only": "aar-part" in request.headers})
-        return Response(html, status, media_type="text/html; charset=utf-8")
+        return self._rendered(
+            "refusal", given | {"part_only": "aar-part" in request.headers}, status
+        )
 
     def close(self) -> None:
         """End the streams, and close the ledgers."""
@@ -200,6 +232,10 @@ def application(pages: Pages) -> Starlette:
     ]
     for kind, end in FILES.items():
         routes.append(Route(f"/campaign/{{campaign}}/{end}", partial(_file, pages, kind)))
+    if pages.resume is not None:
+        path = "/campaign/{campaign}/actions"
+        routes.append(Route(path, pages.actions, methods=["GET"]))
+        routes.append(Route(path, pages.act, methods=["POST"]))
     paths = {kind: f"/campaign/{{campaign}}/{kind}" for kind in OF_CAMPAIGN}
     paths |= {
         "submission": "/campaign/{campaign}/submission/{receipt}",
@@ -212,6 +248,20 @@ def application(pages: Pages) -> Starlette:
             routes.append(Route(path + end, partial(_answered, pages, kind, form)))
     errors = {kind: pages.refusal for kind in (AarError, HTTPException, Exception)}
     return Starlette(routes=routes, exception_handlers=errors)
+
+
+async def _form(request: Request) -> dict[str, str]:
+    """The fields of a small form.
+
+    Raises:
+        InvalidSubmission: it is larger than any of ours.
+    """
+    sent = b""
+    async for part in request.stream():
+        sent += part
+        if len(sent) > MOST_FORM:
+            raise InvalidSubmission("This form is too large. Use the page of actions.")
+    return dict(parse_qsl(sent.decode(errors="replace"), max_num_fields=10))
 
 
 def _file(pages: Pages, kind: str, request: Request) -> Response:
