@@ -31,7 +31,9 @@ def web(
     ] = 0,
     act: Annotated[
         bool,
-        typer.Option("--act", help="whoever logs in may also stop campaigns and resume them"),
+        typer.Option(
+            "--act", help="a browser that logs in may also stop campaigns and resume them"
+        ),
     ] = False,
 ) -> None:
     """Show campaigns in a browser, live: level, researchers, board, code, forum, integrity.

@@ -64,7 +64,7 @@ def _stop(campaign: OpenCampaign) -> str:
     running(campaign.folder)
     seq = record(campaign.folder, "asked to stop", "by the operator, on the pages")
     ask_to_stop(campaign.folder)
-    return f"The campaign was asked to stop (entry {seq}). It takes up to a minute."
+    return f"The campaign was asked to stop (entry {seq}). It can last a minute."
 
 
 def _resume(campaign: OpenCampaign, minutes: str, resume: Resume) -> str:

@@ -153,7 +153,8 @@ class Pages:
         """A file to keep, by which others can check a receipt."""
         campaign = self.campaigns.get(request.path_params["campaign"])
         if kind == "key":
-            return _download(public_key(campaign), "key.pub", "text/plain")
+            name = campaign.place.checkpoints.public_key.name
+            return _download(public_key(campaign), name, "text/plain")
         if kind == "checkpoints":
             return _download(
                 checkpoints(campaign), f"{campaign.name}-checkpoints.txt", "text/plain"
@@ -254,7 +255,7 @@ async def _form(request: Request) -> dict[str, str]:
     """The fields of a small form.
 
     Raises:
-        InvalidSubmission: it is larger than any of ours.
+        InvalidSubmission: it is larger than those of the pages.
     """
     sent = b""
     async for part in request.stream():
