@@ -391,6 +391,7 @@ def test_who_looks_on_does_not_keep_the_ledger_open(tmp_path):
     """A ledger that was closed in order is one file, which can be copied."""
     browser, ledger = small(tmp_path), ledger_of(tmp_path)
     ledger.append("campaign", "operator", {"event": "goes on"})
+    ledger.append("researcher", "researcher-1", {"event": "enrolled", "detail": "You are"})
     for path in addresses(browser, "small"):
         browser.get(path)
     ledger.close()

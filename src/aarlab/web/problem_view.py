@@ -24,8 +24,8 @@ def problem_page(campaign: OpenCampaign) -> dict[str, Any]:
         last = book.handed_in[-1].receipt if book.handed_in else None
         policy = _policy(last)
         level = level_of(book)
+        words = campaign.body(first).get("detail") if first else None
     running = campaign.standing().startswith("running")
-    words = campaign.body(first).get("detail") if first else None
     return {
         "title": "Problem",
         "name": line(card.get("name") or (settings.problem if settings else "")),
