@@ -27,6 +27,7 @@ SHOTS = (  # name, page, viewport, colour scheme
     ("live-dark", "live", WIDE, "dark"),
     ("live-phone", "live", PHONE, "light"),
     ("replay", "replay", WIDE, "light"),
+    ("hours", "hours", WIDE, "light"),
     ("board", "board", WIDE, "light"),
     ("confirmations", "confirmations", WIDE, "light"),
     ("confirmations-dark", "confirmations", WIDE, "dark"),
@@ -72,7 +73,8 @@ def addresses(live: str, browse: object, at: int) -> dict[str, str]:
     html = browse.content()  # type: ignore[attr-defined]
     found = {page: f"{base}/{page}" for page in PLAIN}
     found |= {
-        "replay": f"{base}/live?axis=hours&at={at}#choose-at",
+        "replay": f"{base}/live?at={at}",
+        "hours": f"{base}/live?axis=hours",
         "compare": _beside(base, browse),
     }
     for page in ("submission", "researcher"):
@@ -85,7 +87,7 @@ def addresses(live: str, browse: object, at: int) -> dict[str, str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", help="a campaign")
-    parser.add_argument("--at", type=int, default=150, help="entry of the page as it was")
+    parser.add_argument("--at", type=int, default=120, help="entry of the page as it was")
     parser.add_argument("--out", type=Path, default=OUT)
     a = parser.parse_args()
     from playwright.sync_api import sync_playwright

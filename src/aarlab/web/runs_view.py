@@ -25,7 +25,7 @@ MOST_BARS = 300  # of a lane, the latest
 
 def runs_page(campaign: OpenCampaign, query: PageQuery) -> dict[str, Any]:
     """What was run for the campaign, and by whom."""
-    running = campaign.standing().startswith("running")
+    running, settings = campaign.standing().startswith("running"), campaign.settings()
     with campaign.book.reading() as book:
         began_s, ends_s = book.began_s or 0.0, time.time() if running else book.last_s
         lives = sorted(
@@ -37,7 +37,7 @@ def runs_page(campaign: OpenCampaign, query: PageQuery) -> dict[str, Any]:
         rows, pager = query.paged(asked, ROWS)
         return {
             "title": "Runs",
-            "code_mode": bool(book.asked),
+            "code_mode": bool(book.asked) or (settings is not None and settings.mode == "code"),
             "queue": [_asked(book, a) for a in book.asked.values() if a.state == "waiting"][:ROWS],
             "waiting": sum(a.state == "waiting" for a in book.asked.values()),
             "chosen": {"state": chosen},
