@@ -79,7 +79,7 @@ class Progress(View):
             self.flags.append(flag)
             self._work(flag.submitter).flags += 1
 
-    def _submission(self, entry: Entry) -> None:
+    def _submission(self, entry: Entry) -> SubmissionBody:
         body, work = entry.read(SubmissionBody), self._work(entry.who)
         receipt = body.receipt
         self.experiments += 1
@@ -94,6 +94,7 @@ class Progress(View):
                     receipt.level_pgr,
                     datetime.fromisoformat(entry.at).timestamp(),
                 )
+        return body
 
     def _work(self, name: str) -> Work:
         return self.by_name.setdefault(name, Work())

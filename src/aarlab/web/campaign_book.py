@@ -191,13 +191,11 @@ class CampaignBook(Progress):
         return self.settled.get((made.receipt.snapshot, made.who))
 
     def _take(self, entry: Entry) -> None:
-        super()._take(entry)
         at_s = datetime.fromisoformat(entry.at).timestamp()
         self.began_s = at_s if self.began_s is None else self.began_s
         self.last_s = max(self.last_s, at_s)
-        if entry.kind == "submission":
-            self._hand_in(entry, at_s)
-        elif entry.kind == "code":
+        super()._take(entry)
+        if entry.kind == "code":
             self._commit(entry)
         elif entry.kind == "finding":
             self.posted.append(_posted(entry))
@@ -212,8 +210,12 @@ class CampaignBook(Progress):
             self._run(entry, at_s)
         self.raised += [_raised(entry, flag) for _, flag in flags_in([entry])]
 
-    def _hand_in(self, entry: Entry, at_s: float) -> None:
-        receipt = entry.read(SubmissionBody).receipt
+    def _submission(self, entry: Entry) -> SubmissionBody:
+        body = super()._submission(entry)
+        self._hand_in(entry, datetime.fromisoformat(entry.at).timestamp(), body.receipt)
+        return body
+
+    def _hand_in(self, entry: Entry, at_s: float, receipt: Receipt) -> None:
         mine, place = self.by(entry.who), len(self.handed_in)
         self.place[receipt.id] = place
         mine.submissions.append(place)
