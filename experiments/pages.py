@@ -200,6 +200,14 @@ PAGES = {
     "researcher, end": "researcher/researcher-{who}/steps?n={n}",
     "forum": "forum?page={forum}",
     "integrity": "integrity?n={n}",
+    "live, in hours": "live?axis=hours&n={n}",
+    "live, as it was": "live?at={entry}",
+    "confirmations": "confirmations?n={n}",
+    "runs": "runs?n={n}",
+    "costs": "costs?n={n}",
+    "costs, CSV": "costs.csv?n={n}",
+    "board, CSV": "board.csv?show=all&n={n}",
+    "problem": "problem?n={n}",
 }
 
 
@@ -216,6 +224,7 @@ def timed(
                 page=1 + n % 40,
                 forum=1 + n % 20,
                 receipt=rng.randint(1, submissions),
+                entry=rng.randint(1, submissions),
                 who=1 + n % RESEARCHERS,
             )
             began = time.perf_counter()

@@ -20,17 +20,28 @@ from PIL import Image
 
 COLOURS = 64  # of a picture: the pages have few
 WIDE, PHONE = {"width": 1120, "height": 760}, {"width": 390, "height": 760}
+ROOT = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium's own sandbox refuses root
 OUT = Path(__file__).parents[1] / "docs" / "pages"
 SHOTS = (  # name, page, viewport, colour scheme
     ("live", "live", WIDE, "light"),
     ("live-dark", "live", WIDE, "dark"),
     ("live-phone", "live", PHONE, "light"),
+    ("replay", "replay", WIDE, "light"),
+    ("hours", "hours", WIDE, "light"),
     ("board", "board", WIDE, "light"),
+    ("confirmations", "confirmations", WIDE, "light"),
+    ("confirmations-dark", "confirmations", WIDE, "dark"),
     ("submission", "submission", WIDE, "light"),
     ("researcher", "researcher", WIDE, "light"),
     ("forum", "forum", WIDE, "light"),
     ("integrity", "integrity", WIDE, "light"),
+    ("runs", "runs", WIDE, "light"),
+    ("costs", "costs", WIDE, "light"),
+    ("costs-phone", "costs", PHONE, "light"),
+    ("problem", "problem", WIDE, "light"),
+    ("compare", "compare", WIDE, "light"),
 )
+PLAIN = ("live", "board", "forum", "integrity", "confirmations", "runs", "costs", "problem")
 
 
 @contextmanager
@@ -46,12 +57,26 @@ def served(name: str) -> Iterator[str]:
             server.terminate()
 
 
-def addresses(live: str, browse: object) -> dict[str, str]:
-    """Where each page is: of a submission and a researcher, the first that the board names."""
+def _beside(base: str, browse: object) -> str:
+    """The page that compares with the first other campaign, where there is one."""
+    browse.goto(f"{base}/compare")  # type: ignore[attr-defined]
+    html = browse.content()  # type: ignore[attr-defined]
+    other = re.search(r'<option value="([^"]+)"', html)
+    return f"{base}/compare" + (f"?with={other[1]}" if other else "")
+
+
+def addresses(live: str, browse: object, at: int) -> dict[str, str]:
+    """Where each page is: of a submission and a researcher, the first that the board names; and the
+    live page as it was after entry `at`."""
     base = live.rpartition("/")[0]
     browse.goto(f"{base}/board")  # type: ignore[attr-defined]
     html = browse.content()  # type: ignore[attr-defined]
-    found = {page: f"{base}/{page}" for page in ("live", "board", "forum", "integrity")}
+    found = {page: f"{base}/{page}" for page in PLAIN}
+    found |= {
+        "replay": f"{base}/live?at={at}",
+        "hours": f"{base}/live?axis=hours",
+        "compare": _beside(base, browse),
+    }
     for page in ("submission", "researcher"):
         link = re.search(rf'href="(/[^"]*/{page}/[^"]+)"', html)
         assert link, f"the board names no {page}"
@@ -62,6 +87,7 @@ def addresses(live: str, browse: object) -> dict[str, str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", help="a campaign")
+    parser.add_argument("--at", type=int, default=120, help="entry of the page as it was")
     parser.add_argument("--out", type=Path, default=OUT)
     a = parser.parse_args()
     from playwright.sync_api import sync_playwright
@@ -70,13 +96,13 @@ def main() -> None:
     a.out.mkdir(parents=True, exist_ok=True)
     wrong: list[str] = []
     with served(a.name) as link, sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=chromium)
+        browser = play.chromium.launch(executable_path=chromium, args=ROOT)
         context = browser.new_context()
         page = context.new_page()
         page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.goto(link)
-        where = addresses(page.url, page)
+        where = addresses(page.url, page, a.at)
         for name, at, viewport, scheme in SHOTS:
             page.set_viewport_size(viewport)
             page.emulate_media(color_scheme=scheme)

@@ -11,6 +11,7 @@ from aarlab.core.snapshot import canonical
 from aarlab.evaluation.ledger.blobs import Blobs
 from aarlab.evaluation.ledger.ledger import Ledger
 from aarlab.web.access import Access, Sessions
+from aarlab.web.actions_view import Resume
 from aarlab.web.web_app import Pages, application
 from tests.fleet.fleets import campaign_folder, fleet, submission
 
@@ -22,11 +23,12 @@ HOST = "http://127.0.0.1"
 class Browser:
     """A client of the pages, with the links that the server announced."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, resume: Resume | None = None) -> None:
         self.links: list[str] = []
         self.sessions = Sessions(self.links.append)
-        self.pages = Pages(Home(home))
-        self.app = Access(application(self.pages), self.sessions, 80)
+        self.pages = Pages(Home(home), resume)
+        acts = resume is not None
+        self.app = Access(application(self.pages), self.sessions, 80, acts=acts)
         self.client = TestClient(self.app, base_url=HOST, follow_redirects=False)
         self.sessions.open_link()
 
@@ -83,18 +85,41 @@ def with_code(home: Path, who: str, *texts: str) -> list[str]:
     return receipts
 
 
+DATA = (".json", ".csv", "/proof", "/checkpoints", "/key")  # of what no link leads on
+AT = re.compile(r"[?&]at=(\d+)")
+ENTRIES = {
+    1,
+    10,
+    16,
+    60,
+    223,
+}  # after which the page is looked at as it was; there may be thousands
+
+
+def _looked_at(path: str) -> bool:
+    at = AT.search(path)
+    return at is None or int(at[1]) in ENTRIES
+
+
+def _entries(browser: Browser, name: str) -> int:
+    return browser.json(f"/campaign/{name}/live.json")["seq"]
+
+
 def addresses(browser: Browser, name: str) -> list[str]:
-    """Every page of a campaign: those that link from another, page by page, and as JSON."""
-    found, new = [], ["/campaigns", f"/campaign/{name}/live", f"/campaign/{name}/board?show=all"]
+    """Every page of a campaign: those that link from another, page by page, and as JSON or CSV; of
+    the live page as it was, some."""
+    base = f"/campaign/{name}"
+    earlier = [f"{base}/live?at={at}" for at in sorted(ENTRIES) if at <= _entries(browser, name)]
+    found, new = [], ["/campaigns", f"{base}/live", f"{base}/board?show=all", *earlier]
     while new:
         found.append(path := new.pop())
-        if ".json" in path:
+        if any(end in path for end in DATA):
             continue
         links = re.findall(r'href="([^"#]+)(?:#[^"]*)?"', browser.text(path))
         for link in links:
             whole = link.replace("&amp;", "&")
             whole = f"{path.partition('?')[0]}{whole}" if whole.startswith("?") else whole
             wanted = whole.startswith(("/campaigns", f"/campaign/{name}/"))
-            if wanted and whole not in {*found, *new}:
+            if wanted and _looked_at(whole) and whole not in {*found, *new}:
                 new.append(whole)
     return found

@@ -1,6 +1,8 @@
 """Whatever researchers write stays text on every page: nothing of it is markup, a link or a script,
 nothing turns the direction of what is beside it, and what is cut is said to be."""
 
+import csv
+import io
 import json
 import re
 from html.parser import HTMLParser
@@ -8,8 +10,8 @@ from html.parser import HTMLParser
 import pytest
 
 from aarlab.web.shown_text import BLOCK, BLOCK_LINE, LINE, block, code, line
-from tests.fleet.fleets import fleet, member
-from tests.web.scenes import addresses, ledger_of, small, with_code
+from tests.fleet.fleets import call, confirmation, fleet, member
+from tests.web.scenes import DATA, addresses, ledger_of, small, with_code
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -30,6 +32,8 @@ HOSTILE = (
     "half \ud83d of a character",
     "nul \x00 and bell \x07",
     "line\u2028separator",
+    '=HYPERLINK("http://evil.example")',
+    "@SUM(1+1)*cmd|' /C calc'!A0",
 )
 LONG = "x" * 1_000_000
 ALLOWED = re.compile(r"/|\?|#")
@@ -74,6 +78,8 @@ def _shown(home, words: str) -> dict[str, str]:
     ledger.append("researcher", "researcher-1", event)
     text = _no_surrogate(words)
     ledger.append("campaign", "operator", {"event": text[:200], "detail": text[:200_000]})
+    ledger.append("spend", "researcher-1", {"usd": 1.0, "call": call(text[:200]), "id": "h-1"})
+    ledger.append("confirmation", "evaluator", _confirmed_on(text))
     ledger.close()
     fleet(
         member("researcher-1", last_action=text, direction=text),
@@ -82,9 +88,9 @@ def _shown(home, words: str) -> dict[str, str]:
     ).write(home / "campaigns" / "small")
     transcripts = home / "campaigns" / "small" / "transcripts" / "researcher-1"
     transcripts.mkdir(parents=True)
-    call = {"type": "tool_use", "name": words, "input": {"command": words}}
+    used = {"type": "tool_use", "name": words, "input": {"command": words}}
     rows = [
-        {"type": "assistant", "message": {"content": [{"type": "text", "text": words}, call]}},
+        {"type": "assistant", "message": {"content": [{"type": "text", "text": words}, used]}},
         {"type": "user", "message": {"content": [{"type": "tool_result", "content": words}]}},
     ]
     lines = [json.dumps(row) for row in rows]
@@ -92,6 +98,18 @@ def _shown(home, words: str) -> dict[str, str]:
     found = {path: browser.get(path) for path in addresses(browser, "small")}
     assert {answer.status_code for answer in found.values()} == {200}
     return {path: answer.text for path, answer in found.items()}
+
+
+def _confirmed_on(words: str) -> dict:
+    """A confirmation whose targets are named so, one of which failed with these words."""
+    body = confirmation("s", "researcher-1", verdict="confirmed")
+    measure = {"estimate": 0.5, "lower": 0.4, "upper": 0.6, "n": 100, "resampled": words}
+    named = {"name": words, "problem": words, "student": words, "split": "final"}
+    body["record"]["targets"] = [
+        named | {"kind": "transfer", "accuracy": None, "failure": words},
+        named | {"name": f"{words}2", "kind": "fresh", "accuracy": measure, "failure": None},
+    ]
+    return body
 
 
 def _no_surrogate(words: str) -> str:
@@ -109,16 +127,24 @@ def _plain(flag: dict) -> dict:
 
 @pytest.mark.parametrize("words", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_text_is_text_on_every_page(tmp_path, quiet, words):
-    usual = Tags("".join(text for path, text in quiet.items() if ".json" not in path))
+    usual = Tags("".join(text for path, text in quiet.items() if not _is_data(path)))
     for path, text in _shown(tmp_path, words).items():
         assert not DECEIVING.search(text), path
         if ".json" in path:
             json.loads(text)
             continue
+        if ".csv" in path:
+            cells = [one for row in csv.reader(io.StringIO(text)) for one in row]
+            assert not [one for one in cells if one.lstrip(" ").startswith(tuple("=+@\t\r"))]
+            continue
         found = Tags(text)
         assert found.tags <= usual.tags, path
         assert found.names <= usual.names, path
         assert all(ALLOWED.match(link) and not link.startswith("//") for link in found.links)
+
+
+def _is_data(path: str) -> bool:
+    return any(end in path for end in DATA)
 
 
 def test_words_that_look_like_markup_are_readable(tmp_path):

@@ -18,7 +18,10 @@ from tests.fleet.fleets import confirmation, fleet, member
 from tests.web.scenes import GOLDEN, Browser, addresses, golden, ledger_of, small, with_code
 
 STEPS = "researcher/researcher-1/steps"
-PAGES = ("live", "board", "forum", "integrity", "submission/r-000003", STEPS)
+PAGES = (
+    *("live", "board", "confirmations", "forum", "integrity", "runs", "costs"),
+    *("problem", "compare", "submission/r-000003", STEPS),
+)
 VOID = {"meta", "link", "line", "path", "circle", "input", "br", "rect"}
 
 
@@ -310,7 +313,9 @@ def test_no_exact_score_is_on_any_page(old):
     scores, known = exact_scores(home, "golden"), released_of(home, "golden")
     assert len(scores) > 200
     paths = addresses(old, "golden")
-    assert sum("/submission/" in path for path in paths) >= 2 * 67
+    assert sum("/submission/" in path for path in paths) >= 3 * 67
+    for part in (".csv", "?at=", "axis=dollars", "/confirmations", "/costs", "/runs", "/proof"):
+        assert any(part in path for path in paths), part
     assert {path for path in paths if on_page(old.get(path).text, scores, known)} == set()
 
 
@@ -386,6 +391,7 @@ def test_who_looks_on_does_not_keep_the_ledger_open(tmp_path):
     """A ledger that was closed in order is one file, which can be copied."""
     browser, ledger = small(tmp_path), ledger_of(tmp_path)
     ledger.append("campaign", "operator", {"event": "goes on"})
+    ledger.append("researcher", "researcher-1", {"event": "enrolled", "detail": "You are"})
     for path in addresses(browser, "small"):
         browser.get(path)
     ledger.close()

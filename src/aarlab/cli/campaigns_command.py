@@ -1,12 +1,9 @@
 """`aar ls`, `aar stop` and `aar rm`: the campaigns of this state folder."""
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -16,15 +13,15 @@ from rich.console import Console
 from rich.table import Table
 
 from aarlab.core.amounts import size
-from aarlab.core.errors import Misconfigured, Transient
+from aarlab.core.errors import Misconfigured
 from aarlab.core.hold import holder
 from aarlab.core.layout import CampaignFolder
 from aarlab.core.printable import one_line
 from aarlab.core.settings import home
 from aarlab.fleet.campaign import Campaign, begun
 from aarlab.fleet.campaign_list import rows
+from aarlab.fleet.operator_asks import ask_to_stop, wait_until_stopped
 
-STOP_S = 60.0  # a fleet may take to stop
 Name = Annotated[str, typer.Argument(help="the campaign's name")]
 DETACHED = False  # whether this process is one that `--detach` started
 DAY = "%Y-%m-%d %H:%M"
@@ -84,27 +81,8 @@ def detached(campaign: Campaign) -> None:
 
 def stop(name: Name) -> None:
     """Stop a running campaign, as Ctrl-C does. Nothing is lost."""
-    lock = CampaignFolder(_folder(name)).lock
-    runs = holder(lock)
-    if runs is None:
-        raise Misconfigured(f"Nobody runs the campaign '{name}'. `aar ls` lists the campaigns.")
-    pid = int(runs.split()[0])
-    try:
-        os.kill(pid, signal.SIGTERM)
-    except PermissionError as error:
-        raise Misconfigured(
-            f"The campaign '{name}' is run by process {runs} of another user. Stop it as that user."
-        ) from error
-    except ProcessLookupError:
-        pass  # it has just ended
-    until = time.monotonic() + STOP_S
-    while holder(lock) == runs:
-        if time.monotonic() > until:
-            raise Transient(
-                f"Process {runs} has not stopped within {STOP_S:.0f} s. Run `aar stop {name}` "
-                "again."
-            )
-        time.sleep(0.1)
+    folder = _folder(name)
+    wait_until_stopped(folder, ask_to_stop(folder))
     print(f"stopped: {name}. Resume it with `aar run --resume {name}`.")
 
 

@@ -1,5 +1,6 @@
-"""`aar web`: pages that show campaigns live in a browser. It only reads."""
+"""`aar web`: pages that show campaigns live in a browser. Without `--act` it only reads."""
 
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -8,11 +9,12 @@ from typing import Annotated
 
 import typer
 
-from aarlab.core.errors import AarError
+from aarlab.core.errors import AarError, Misconfigured
 from aarlab.core.held_folder import HeldFolder
 from aarlab.core.process import Child
-from aarlab.core.settings import home
+from aarlab.core.settings import environment, home
 from aarlab.core.showing import only_showing
+from aarlab.core.untrusted import clean
 from aarlab.fleet.campaign import begun
 
 START_S = 30.0
@@ -27,6 +29,12 @@ def web(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="port on 127.0.0.1; 0 picks a free one")
     ] = 0,
+    act: Annotated[
+        bool,
+        typer.Option(
+            "--act", help="a browser that logs in may also stop campaigns and resume them"
+        ),
+    ] = False,
 ) -> None:
     """Show campaigns in a browser, live: level, researchers, board, code, forum, integrity.
 
@@ -47,7 +55,26 @@ def web(
         print(f"{words}: {link}", flush=True)
 
     print(f"campaigns of {home().root}. Ctrl-C stops.", flush=True)
-    run(home(), port, say, _page(name))
+    run(home(), port, say, _page(name), resumed_in_background if act else None)
+
+
+def resumed_in_background(name: str, minutes: float | None) -> str:
+    """Resume a campaign in a process that outlives the pages; what that said.
+
+    Raises:
+        Misconfigured: it could not be started; the message is that of `aar run`.
+    """
+    more = [] if minutes is None else ["--minutes", f"{minutes:g}"]
+    program = "from aarlab.cli.main import main; main()"
+    argv = [sys.executable, "-c", program, "run", "--resume", name, "--detach", *more]
+    env = environment() | {"AAR_HOME": str(home().root)}
+    done = subprocess.run(
+        argv, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=START_S * 4
+    )
+    if done.returncode:
+        words = clean(done.stderr or done.stdout).strip()
+        raise Misconfigured(f"The campaign was not resumed: {words[-2_000:]}")
+    return done.stdout.split("\n")[0]
 
 
 def _page(name: str | None) -> str:

@@ -210,3 +210,19 @@ def ratio_measure(
         n=len(sizes_N),
         resampled=resampled,
     )
+
+
+def difference_measure(first: Measure, second: Measure) -> Measure:
+    """First minus second, of two figures that were measured independently of each other, each with
+    its 95 % interval: the method of variance estimates recovery (Newcombe 1998; Zou and Donner
+    2008), which needs no symmetric intervals."""
+    apart = first.estimate - second.estimate
+    below = np.hypot(first.estimate - first.lower, second.upper - second.estimate)
+    above = np.hypot(first.upper - first.estimate, second.estimate - second.lower)
+    return Measure(
+        estimate=apart,
+        lower=apart - float(below),
+        upper=apart + float(above),
+        n=min(first.n, second.n),
+        resampled=f"{first.resampled}; {second.resampled}",
+    )

@@ -172,6 +172,18 @@ class Campaign(Record):
         return f"{self.minutes:g} minutes are spent"
 
     @property
+    def limits_in_words(self) -> str:
+        """Its wall clock and budgets, as text."""
+        found = {"each": self.budget, "all": self.campaign_budget}
+        limits = [
+            f"{name} {value:g} for {whom}"
+            for whom, budget in found.items()
+            for name, value in budget.model_dump().items()
+            if value is not None
+        ]
+        return "; ".join([f"{self.minutes:g} minutes", *limits])
+
+    @property
     def calls_a_model(self) -> bool:
         """Whether its researchers may: all but the built-in search."""
         return self.kind != "search"

@@ -79,11 +79,13 @@ class Progress(View):
             self.flags.append(flag)
             self._work(flag.submitter).flags += 1
 
-    def _submission(self, entry: Entry) -> None:
+    def _submission(self, entry: Entry) -> SubmissionBody:
         body, work = entry.read(SubmissionBody), self._work(entry.who)
         receipt = body.receipt
         self.experiments += 1
-        self.level_pgr, self.released = receipt.level_pgr, receipt.released
+        # the level only rises; a receipt from memory says where it was when it was first given
+        self.level_pgr = max(receipt.level_pgr, self.level_pgr or receipt.level_pgr)
+        self.released = receipt.released
         work.experiments += 1
         self.families.append(body.family)
         work.family = body.family
@@ -94,6 +96,7 @@ class Progress(View):
                     receipt.level_pgr,
                     datetime.fromisoformat(entry.at).timestamp(),
                 )
+        return body
 
     def _work(self, name: str) -> Work:
         return self.by_name.setdefault(name, Work())

@@ -121,7 +121,7 @@ def run_members(
         "isolation",
         f"{isolation_of(campaign)}; the lab is apart from the evaluator by {parts.evaluator.apart}",
     )
-    _event(parts, "resumed" if begun else "started")
+    _event(parts, "resumed" if begun else "started", campaign.limits_in_words)
     why = campaign.out_of_time
     if left_s > 0:
         write_left(CampaignFolder(folder).server.budget, left_s)

@@ -21,7 +21,8 @@ class Tally:
         # of the machine; without price, without processor
         self.charges = self.unpriced_charges = self.unmeasured_charges = 0
         self.calls: Counter[str] = Counter()  # by model
-        self.unpriced_calls = self.interrupted_calls = 0
+        self.unpriced: Counter[str] = Counter()  # calls without a known price, by model
+        self.interrupted_calls = 0
         self.tokens: Counter[tuple[str, TokenKind]] = Counter()  # by model and kind
         # of calls whose price is known
         self.usd_by_model: defaultdict[str, float] = defaultdict(float)
@@ -41,7 +42,7 @@ class Tally:
     def _add_call(self, call: ModelCall, usd: float | None) -> None:
         model = call.model
         self.calls[model] += 1
-        self.unpriced_calls += usd is None
+        self.unpriced[model] += usd is None
         self.interrupted_calls += call.interrupted
         self.model_usd += usd or 0.0
         self.usd_by_model[model] += usd or 0.0
@@ -57,6 +58,32 @@ class Tally:
             tokens=sum(self.tokens.values()),
             usd=self.machine_usd + self.model_usd,
         )
+
+    @property
+    def unpriced_calls(self) -> int:
+        """Calls without a known price."""
+        return self.unpriced.total()
+
+    @property
+    def model_cost(self) -> float | None:
+        """Dollars of model calls; None if the price of one is not known."""
+        return None if self.unpriced_calls else self.model_usd
+
+    @property
+    def machine_cost(self) -> float | None:
+        """Dollars of the machine's time; None if it has no price."""
+        return None if self.unpriced_charges or not self.charges else self.machine_usd
+
+    @property
+    def cost(self) -> float | None:
+        """Dollars of both; None if either is not known."""
+        model, machine = self.model_cost, self.machine_cost
+        return None if model is None or machine is None else model + machine
+
+    @property
+    def processor_s(self) -> float | None:
+        """Seconds of processor time; None if a part of it was not measured."""
+        return None if self.unmeasured_charges or not self.charges else self.cpu_s
 
     @property
     def unknown(self) -> tuple[str, ...]:

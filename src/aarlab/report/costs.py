@@ -47,25 +47,19 @@ def costs(campaign: Campaign, entries: Sequence[Entry]) -> Costs:
 
 def _row(name: str, tally: Tally, lost_s: float, budget: Budget) -> CostRow:
     calls, spent = sum(tally.calls.values()), tally.spent
-    model = None if tally.unpriced_calls else count(tally.model_usd, n=max(1, calls))
-    machine = (
-        None
-        if tally.unpriced_charges or not tally.charges
-        else count(tally.machine_usd, n=tally.charges)
-    )
-    usd = None if model is None or machine is None else count(spent.usd, n=tally.charges + calls)
+    usd = _known(tally.cost, tally.charges + calls)
     return CostRow(
         name=name,
         hours=count(spent.wall_s / 3600, n=max(1, tally.charges)),
         cpu_hours=None
-        if tally.unmeasured_charges or not tally.charges
-        else count(spent.cpu_s / 3600, n=tally.charges),
+        if tally.processor_s is None
+        else count(tally.processor_s / 3600, n=tally.charges),
         lost_hours=count(lost_s / 3600, n=1),
         calls=count(calls),
         interrupted=count(tally.interrupted_calls, n=max(1, calls)),
         tokens=count(spent.tokens),
-        model_usd=model,
-        machine_usd=machine,
+        model_usd=_known(tally.model_cost, max(1, calls)),
+        machine_usd=_known(tally.machine_cost, tally.charges),
         usd=usd,
         known_usd=count(spent.usd, n=max(1, tally.charges + calls)),
         left_out=tally.unknown,
@@ -74,6 +68,10 @@ def _row(name: str, tally: Tally, lost_s: float, budget: Budget) -> CostRow:
         else count(usd.estimate / (spent.wall_s / 3600), n=usd.n),
         limits=tuple(_limits(spent, budget)),
     )
+
+
+def _known(usd: float | None, n: int) -> Measure | None:
+    return None if usd is None else count(usd, n=n)
 
 
 def _limits(spent: Spent, budget: Budget) -> Iterable[LimitRow]:

@@ -4,6 +4,7 @@ loading anything else."""
 
 import hashlib
 import hmac
+import re
 import secrets
 import threading
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 NAMES = ("127.0.0.1", "localhost")  # that this server may be called; it listens nowhere else
 LOGIN, STATIC = "/login", "/static/"
+ACTIONS = re.compile(r"/campaign/[^/]+/actions")  # the only addresses that take a POST
+FORM = "application/x-www-form-urlencoded"
 MOST_SESSIONS = 64  # browsers; beyond that the oldest must open a new link
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -24,7 +27,7 @@ POLICY = (
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # "no-referrer" would take the origin from our own forms
     "X-Frame-Options": "DENY",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -43,6 +46,7 @@ class Sessions:
         self.begin_at = begin_at
         self._announce, self._mutex = announce, threading.Lock()
         self._token, self._known = "", dict[str, None]()
+        self._secret = secrets.token_bytes(32)
 
     def open_link(self) -> None:
         """Make the next token, and announce it."""
@@ -66,6 +70,10 @@ class Sessions:
         """Whether a browser sent a cookie that it was given."""
         return _digest(cookie) in self._known
 
+    def form_token(self, cookie: str) -> str:
+        """What a form of that session sends back: another site cannot know it."""
+        return hmac.new(self._secret, cookie.encode(errors="replace"), "sha256").hexdigest()
+
 
 def _digest(cookie: str) -> str:
     return hashlib.sha256(cookie.encode(errors="replace")).hexdigest()
@@ -74,8 +82,9 @@ def _digest(cookie: str) -> str:
 class Access:
     """ASGI middleware around the pages."""
 
-    def __init__(self, app: ASGIApp, sessions: Sessions, port: int) -> None:
-        self._app, self._sessions = app, sessions
+    def __init__(self, app: ASGIApp, sessions: Sessions, port: int, *, acts: bool = False) -> None:
+        """`acts`: forms of the page of actions are taken, too."""
+        self._app, self._sessions, self._acts = app, sessions, acts
         self._cookie = f"aar_web_{port}"  # cookies are shared by all ports of a host
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -108,6 +117,8 @@ class Access:
                 403,
                 "A link on another site led here: copy the address into the address bar instead.",
             )
+        if self._acts and scope["method"] == "POST" and ACTIONS.fullmatch(scope["path"]):
+            return _refused_form(headers)
         if scope["method"] not in ("GET", "HEAD"):
             return _say(405, "The pages only show: send GET.", {"Allow": "GET, HEAD"})
         return None
@@ -130,8 +141,19 @@ class Access:
             return None
         sent = cookie_parser(Headers(scope=scope).get("cookie", "")).get(self._cookie)
         if sent is not None and self._sessions.knows(sent):
+            scope.setdefault("state", {})["form_token"] = self._sessions.form_token(sent)
             return None
         return _say(401, f"This browser is not logged in. {NEW_LINK}")
+
+
+def _refused_form(headers: Headers) -> Response | None:
+    """Why a form is not taken; None where it comes from our own page. A browser names the origin of
+    each form that it sends."""
+    if headers.get("origin") is None or headers.get("sec-fetch-site", "same-origin") == "none":
+        return _say(403, "This form does not say where it comes from: use the page of actions.")
+    if headers.get("content-type", "").partition(";")[0].strip() != FORM:
+        return _say(415, f"A form is sent as {FORM}: use the page of actions.")
+    return None
 
 
 def _gets(scope: Scope) -> bool:

@@ -1,13 +1,21 @@
 """What the pages know of a campaign: one view of its ledger, read by an onlooker. Of an entry it
 keeps the fields that are named here, and no exact score is among them."""
 
+from bisect import insort
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple, Self
 
-from aarlab.core.entries import ConfirmationBody, Flag, SpendBody, SubmissionBody
+from aarlab.core.entries import (
+    ConfirmationBody,
+    Flag,
+    OutcomeBody,
+    RequestBody,
+    SpendBody,
+    SubmissionBody,
+)
 from aarlab.core.records import Entry, Receipt
 from aarlab.evaluation.ledger.ledger import Ledger
 from aarlab.evaluation.ledger.views import flags_in
@@ -39,6 +47,20 @@ class Settled:
     verdict: str
     score: dict[str, Any] | None  # see `shown_score.confirmed`
     flags: tuple[str, ...]
+    receipt: str  # of the claim
+    ran: tuple["RanOn", ...]  # the targets, `final` among them
+
+
+class RanOn(NamedTuple):
+    """What of a confirmation's run on one target may be shown."""
+
+    name: str
+    kind: str
+    split: str
+    problem: str
+    student: str
+    failure: str
+    score: dict[str, Any] | None  # on `final` as it was released, elsewhere rounded in the same way
 
 
 class Posted(NamedTuple):
@@ -68,6 +90,21 @@ class Raised(NamedTuple):
     submitter: str
     receipts: tuple[str, ...]
     evidence: str
+
+
+class Asked(NamedTuple):
+    """Code that was handed in to be run, and what became of it."""
+
+    ticket: str
+    at_s: float
+    who: str
+    snapshot: str
+    family: str
+    state: str = "waiting"
+    ended_s: float | None = None
+    failure: str | None = None
+    receipt: str | None = None
+    repeated: bool = False  # answered from memory
 
 
 class Happened(NamedTuple):
@@ -108,11 +145,15 @@ class CampaignBook(Progress):
         self.levels: Steps = []  # reported, of the label set
         self.certified: Steps = []
         self.bits: Steps = []  # released
+        # when, hours of a researcher, known dollars; in order of time
+        self.spends: list[tuple[float, float, float]] = []
         self.settled: dict[tuple[str, str], Settled] = {}  # by snapshot and researcher, the latest
         self.posted: list[Posted] = []
         self.raised: list[Raised] = []
         self.happened: list[Happened] = []  # to the campaign
         self.researchers: dict[str, OfResearcher] = {}
+        self.by_hour: dict[int, Tally] = {}  # hours since the first entry, from 0
+        self.asked: dict[str, Asked] = {}  # code that was handed in to be run, by ticket
         self.began_s: float | None = None
         self.last_s = 0.0
 
@@ -150,13 +191,11 @@ class CampaignBook(Progress):
         return self.settled.get((made.receipt.snapshot, made.who))
 
     def _take(self, entry: Entry) -> None:
-        super()._take(entry)
         at_s = datetime.fromisoformat(entry.at).timestamp()
         self.began_s = at_s if self.began_s is None else self.began_s
-        self.last_s = at_s
-        if entry.kind == "submission":
-            self._hand_in(entry, at_s)
-        elif entry.kind == "code":
+        self.last_s = max(self.last_s, at_s)
+        super()._take(entry)
+        if entry.kind == "code":
             self._commit(entry)
         elif entry.kind == "finding":
             self.posted.append(_posted(entry))
@@ -164,13 +203,19 @@ class CampaignBook(Progress):
             settled = _settled(entry)
             self.settled[settled.snapshot, settled.researcher] = settled
         elif entry.kind == "spend":
-            self.by(entry.who).tally.add(entry.read(SpendBody))
+            self._spend(entry)
         elif entry.kind in {"researcher", "campaign"}:
             self._happen(entry)
+        elif entry.kind in {"request", "outcome"}:
+            self._run(entry, at_s)
         self.raised += [_raised(entry, flag) for _, flag in flags_in([entry])]
 
-    def _hand_in(self, entry: Entry, at_s: float) -> None:
-        receipt = entry.read(SubmissionBody).receipt
+    def _submission(self, entry: Entry) -> SubmissionBody:
+        body = super()._submission(entry)
+        self._hand_in(entry, datetime.fromisoformat(entry.at).timestamp(), body.receipt)
+        return body
+
+    def _hand_in(self, entry: Entry, at_s: float, receipt: Receipt) -> None:
         mine, place = self.by(entry.who), len(self.handed_in)
         self.place[receipt.id] = place
         mine.submissions.append(place)
@@ -184,10 +229,37 @@ class CampaignBook(Progress):
                 mine.best = receipt
                 _step(mine.stairs, at_s, receipt.level_pgr)
 
+    def _spend(self, entry: Entry) -> None:
+        body = entry.read(SpendBody)
+        self.by(entry.who).tally.add(body)
+        at_s = self.last_s if body.at is None else body.at
+        hour = max(0, int((at_s - (self.began_s or 0.0)) // 3600))
+        self.by_hour.setdefault(hour, Tally()).add(body)
+        insort(self.spends, (at_s, body.wall_s / 3600, body.usd or 0.0))
+
     def _commit(self, entry: Entry) -> None:
         mine, snapshot = self.by(entry.who), str(entry.body.get("snapshot"))
         if snapshot not in mine.code:
             mine.code.append(snapshot)
+
+    def _run(self, entry: Entry, at_s: float) -> None:
+        """Code that waits to be run, or what became of it; the first outcome counts."""
+        if entry.kind == "request":
+            body, ticket = entry.read(RequestBody), f"q-{entry.seq:06d}"
+            self.by(entry.who)
+            self.asked[ticket] = Asked(ticket, at_s, entry.who, body.snapshot, body.family.value)
+            return
+        outcome = entry.read(OutcomeBody)
+        waited = self.asked.get(outcome.ticket)
+        if waited is not None and waited.ended_s is None:
+            receipt = outcome.receipt
+            self.asked[outcome.ticket] = waited._replace(
+                state=outcome.state,
+                ended_s=at_s,
+                failure=outcome.failure,
+                receipt=receipt.id if receipt else None,
+                repeated=receipt.repeated if receipt else False,
+            )
 
     def _happen(self, entry: Entry) -> None:
         body = entry.body
@@ -212,6 +284,27 @@ def _step(steps: Steps, at_s: float, value: float | None) -> None:
         steps.append((at_s, value))
 
 
+class BookUntil(CampaignBook):
+    """The campaign as it was after one of its entries: `last`, which may only grow."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__(ledger)
+        self.last = 0
+        self._record = Until(ledger, self)
+
+
+class Until:
+    """The entries of a ledger until a book's last one."""
+
+    def __init__(self, ledger: Ledger, book: BookUntil) -> None:
+        self._ledger, self._book = ledger, book
+
+    def entries(self, *, after: int = 0, limit: int = -1) -> list[Entry]:
+        """Up to `limit` entries (-1: all) with a number above `after`, in order."""
+        found = self._ledger.entries(after=after, limit=limit)
+        return [entry for entry in found if entry.seq <= self._book.last]
+
+
 def _settled(entry: Entry) -> Settled:
     body = entry.read(ConfirmationBody)
     flags = body.told_flags or tuple(body.record.get("flags", ()))
@@ -223,7 +316,20 @@ def _settled(entry: Entry) -> Settled:
         body.verdict,
         shown_score.confirmed(body),
         tuple(line(flag) for flag in flags),
+        line(shown_score.claim_of(body)),
+        tuple(_ran_on(body, target) for target in body.record.get("targets", ())),
     )
+
+
+def _ran_on(body: ConfirmationBody, target: dict[str, Any]) -> RanOn:
+    kind = target.get("kind")
+    score = (
+        shown_score.confirmed(body)
+        if kind == "final"
+        else shown_score.run_again(target, shown_score.claim_of(body))
+    )
+    names = ("name", "kind", "split", "problem", "student", "failure")
+    return RanOn(**{name: line(target.get(name) or "", 200) for name in names}, score=score)
 
 
 def _posted(entry: Entry) -> Posted:

@@ -1,5 +1,5 @@
-"""The numbers of the live chart: what was reported when, to whom, and at what price. Times are
-seconds since the campaign's first entry."""
+"""The numbers of the live chart: what was reported when, to whom, and at what price. Each point has
+its place on the chart's axis; times are seconds since the campaign's first entry."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,6 +7,8 @@ from typing import Any
 
 from aarlab.diversity.entropy import MOST, grassberger_bits
 from aarlab.web.campaign_book import CampaignBook, HandedIn, Steps
+from aarlab.web.chart_axis import NAMES, Along, trouble
+from aarlab.web.shown_score import ShownScore
 
 LANES = 24  # researchers with a lane of dots; more share the last
 DOTS = 600  # submissions that have a dot each; of more, those of one moment share a dot
@@ -15,47 +17,55 @@ WINDOW, POINTS = 40, 60  # experiments of one entropy, and how many are drawn
 STEPS = 400  # most points of a line
 
 
-def chart(book: CampaignBook, ends_s: float, baselines: Sequence[tuple[str, float]]) -> dict:
-    """All that the chart shows, as plain JSON."""
-    began_s, last = book.began_s or 0.0, book.handed_in[-1] if book.handed_in else None
+def chart(book: CampaignBook, axis: Along, baselines: Sequence[ShownScore]) -> dict:
+    """All that the chart shows along that axis, as plain JSON."""
+    last = book.handed_in[-1] if book.handed_in else None
     names = [name for name, mine in book.researchers.items() if mine.submissions]
     return {
-        "began_s": round(began_s, 3),
-        "length_s": round(max(ends_s - began_s, 1.0), 3),
+        "began_s": round(book.began_s or 0.0, 3),
+        "axis": axis.name,
+        "axis_name": NAMES[axis.name],
+        "trouble": trouble(book, axis),
+        "length": round(axis.length, 6),
         "kind": "reported",
         "researchers": names[:LANES],
         "more_researchers": max(0, len(names) - LANES),
-        "dots": _dots(book, names[:LANES], began_s, max(ends_s - began_s, 1.0)),
-        "staircases": [_line(book.researchers[name].stairs, began_s) for name in names[:LANES]],
-        "envelope": _line(book.levels, began_s),
-        "certified": _line(book.certified, began_s),
+        "dots": _dots(book, names[:LANES], axis),
+        "staircases": [_line(book.researchers[name].stairs, axis) for name in names[:LANES]],
+        "envelope": _line(book.levels, axis),
+        "certified": _line(book.certified, axis),
         "lines": _lines(baselines),
-        "bits": _line(book.bits, began_s, last.at_s if last else None),
+        "bits": _line(book.bits, axis, last.at_s if last else None),
         "cap_bits": book.released.cap_bits if book.released else None,
-        "entropy": _entropy(book, began_s),
+        "entropy": _entropy(book, axis),
         "most_entropy": round(MOST, 3),
-        "improvements": _improvements(book, began_s),
+        "improvements": _improvements(book, axis),
     }
 
 
-def _point(at_s: float, value: float) -> list[float]:
-    return [round(at_s, 1), round(value, 3)]
+def _place(axis: Along, at_s: float) -> float:
+    return round(axis(at_s), 1 if axis.name == "time" else 6)
 
 
-def _line(steps: Steps, began_s: float, until_s: float | None = None) -> list[list[float]]:
+def _point(axis: Along, at_s: float, value: float) -> list[float]:
+    return [_place(axis, at_s), round(value, 3)]
+
+
+def _line(steps: Steps, axis: Along, until_s: float | None = None) -> list[list[float]]:
     """At most STEPS points of a line; the last one at `until_s`."""
     every = -(-len(steps) // STEPS) or 1
     kept = steps if every == 1 else [*steps[:-1:every], steps[-1]]
-    points = [_point(at_s - began_s, value) for at_s, value in kept]
-    return [*points, _point(until_s - began_s, steps[-1][1])] if steps and until_s else points
+    points = [_point(axis, at_s, value) for at_s, value in kept]
+    return [*points, _point(axis, until_s, steps[-1][1])] if steps and until_s else points
 
 
-def _improvements(book: CampaignBook, began_s: float) -> list[dict[str, Any]]:
+def _improvements(book: CampaignBook, axis: Along) -> list[dict[str, Any]]:
     """Each reported improvement, the latest STEPS."""
     found = [book.handed_in[place] for place in book.improved[-STEPS:]]
     return [
         {
-            "at_s": round(m.at_s - began_s, 1),
+            "at_s": round(m.at_s - (book.began_s or 0.0), 1),
+            "x": _place(axis, m.at_s),
             "researcher": m.who,
             "receipt": m.receipt.id,
             "family": m.receipt.family.value,
@@ -66,24 +76,22 @@ def _improvements(book: CampaignBook, began_s: float) -> list[dict[str, Any]]:
     ]
 
 
-def _dots(
-    book: CampaignBook, names: Sequence[str], began_s: float, length_s: float
-) -> list[dict[str, Any]]:
+def _dots(book: CampaignBook, names: Sequence[str], axis: Along) -> list[dict[str, Any]]:
     """A dot for each submission, in its researcher's lane; or, of many, for those of one moment."""
     lane = {name: number for number, name in enumerate(names)}
     shown = [m for m in book.handed_in if m.who in lane]
     if len(shown) <= DOTS:
-        return [_dot(m.at_s - began_s, lane[m.who], [m]) for m in shown]
+        return [_dot(axis, lane[m.who], [m]) for m in shown]
     together: dict[tuple[int, int], list[HandedIn]] = {}
     for made in shown:
-        moment = int((made.at_s - began_s) / length_s * MOMENTS)
+        moment = int(axis(made.at_s) / (axis.length or 1.0) * MOMENTS)
         together.setdefault((moment, lane[made.who]), []).append(made)
-    return [_dot(group[0].at_s - began_s, row, group) for (_, row), group in together.items()]
+    return [_dot(axis, row, group) for (_, row), group in together.items()]
 
 
-def _dot(at_s: float, row: int, made: Sequence[HandedIn]) -> dict[str, Any]:
+def _dot(axis: Along, row: int, made: Sequence[HandedIn]) -> dict[str, Any]:
     return {
-        "at_s": round(at_s, 1),
+        "x": _place(axis, made[0].at_s),
         "lane": row,
         "submissions": len(made),
         "improvements": sum(m.receipt.improved for m in made),
@@ -91,9 +99,9 @@ def _dot(at_s: float, row: int, made: Sequence[HandedIn]) -> dict[str, Any]:
     }
 
 
-def _lines(baselines: Sequence[tuple[str, float]]) -> list[dict[str, Any]]:
+def _lines(baselines: Sequence[ShownScore]) -> list[dict[str, Any]]:
     """Naive, tuned naive and the best of all, where the report has them; and the ceiling."""
-    known = dict(baselines)
+    known = {found.name: found.value for found in baselines}
     named = {n: known[n] for n in ("naive", "naive-tuned") if n in known}
     best = max(known, key=lambda name: known[name], default=None)
     if best is not None and best not in named:
@@ -102,7 +110,7 @@ def _lines(baselines: Sequence[tuple[str, float]]) -> list[dict[str, Any]]:
     return [*lines, {"name": "ceiling", "kind": "ceiling", "pgr": 1.0}]
 
 
-def _entropy(book: CampaignBook, began_s: float) -> list[list[float]]:
+def _entropy(book: CampaignBook, axis: Along) -> list[list[float]]:
     """Bits over the families of the latest WINDOW experiments, at some moments."""
     count = len(book.families)
     if count < WINDOW:
@@ -111,5 +119,5 @@ def _entropy(book: CampaignBook, began_s: float) -> list[list[float]]:
     points = []
     for end in range(WINDOW, count + 1, every):
         counts = tuple(Counter(book.families[end - WINDOW : end]).values())
-        points.append(_point(book.handed_in[end - 1].at_s - began_s, grassberger_bits(counts)))
+        points.append(_point(axis, book.handed_in[end - 1].at_s, grassberger_bits(counts)))
     return points

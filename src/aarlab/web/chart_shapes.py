@@ -5,13 +5,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from aarlab.core.amounts import duration
+from aarlab.web.chart_axis import ticks
 
 LEFT, RIGHT, TOP = 40.0, 12.0, 10.0
 LANE, STRIP, GAP, WORDS = 12.0, 40.0, 24.0, 13.0  # heights
 SHORT = 5  # characters of a name beside its lane
 WIDE, NARROW = 960.0, 380.0
-NICE_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
 
 
 class Axis:
@@ -28,7 +27,7 @@ class Axis:
 def shapes(chart: dict[str, Any], width: float) -> dict[str, Any]:
     """The main picture, lanes of dots under it, and the strips of bits and entropy."""
     height = 0.34 * width if width > NARROW else 0.62 * width
-    x = Axis(0.0, chart["length_s"], LEFT, width - RIGHT)
+    x = Axis(0.0, chart["length"], LEFT, width - RIGHT)
     low, high = _range(chart)
     y = Axis(low, high, TOP + height, TOP)
     lanes_top = TOP + height + GAP
@@ -40,15 +39,15 @@ def shapes(chart: dict[str, Any], width: float) -> dict[str, Any]:
         "left": LEFT,
         "right": width - RIGHT,
         "bottom": TOP + height,
-        "x_ticks": [{"x": x(s), "words": duration(s)} for s in _times(chart, width)],
+        "x_ticks": [{"x": x(at), "words": words} for at, words in _marks(chart, width)],
         "y_ticks": [{"y": y(v), "words": f"{v:g}"} for v in _levels(low, high)],
         "band": _band(chart, x, y),
-        "envelope": _stairs(chart["envelope"], x, y, x(chart["length_s"])),
+        "envelope": _stairs(chart["envelope"], x, y, x(chart["length"])),
         "staircases": [
-            {"number": n % 9, "points": _stairs(s, x, y, x(chart["length_s"]))}
+            {"number": n % 9, "points": _stairs(s, x, y, x(chart["length"]))}
             for n, s in enumerate(chart["staircases"])
         ],
-        "rises": [{"x": x(i["at_s"]), "y": y(i["pgr"]), "of": i} for i in chart["improvements"]],
+        "rises": [{"x": x(i["x"]), "y": y(i["pgr"]), "of": i} for i in chart["improvements"]],
         "lines": _known(chart["lines"], y),
         "lanes": _lanes(chart, x, lanes_top),
         "bits": _strip(chart["bits"], chart["cap_bits"], x, bits_top),
@@ -69,10 +68,8 @@ def _levels(low: float, high: float) -> list[float]:
     return [step * n for n in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
-def _times(chart: dict[str, Any], width: float) -> list[float]:
-    most = 9 if width > NARROW else 4
-    step = next((s for s in NICE_S if chart["length_s"] / s <= most), 7 * 86400)
-    return [float(s) for s in range(0, int(chart["length_s"]) + 1, step)]
+def _marks(chart: dict[str, Any], width: float) -> list[tuple[float, str]]:
+    return ticks(chart["axis"], chart["length"], 9 if width > NARROW else 4)
 
 
 def _stairs(points: Sequence[Sequence[float]], x: Axis, y: Axis, end: float) -> str:
@@ -89,7 +86,7 @@ def _band(chart: dict[str, Any], x: Axis, y: Axis) -> str:
     lower, upper = chart["certified"], chart["envelope"]
     if not lower:
         return ""
-    end = x(chart["length_s"])
+    end = x(chart["length"])
     above = [p for p in upper if p[0] >= lower[0][0]] or upper[-1:]
     back = [[lower[-1][0], lower[-1][1]], *reversed(lower[:-1])]
     path = [f"M{x(lower[0][0])} {y(above[0][1])}"]
@@ -109,7 +106,7 @@ def _known(lines: Sequence[dict[str, Any]], y: Axis) -> list[dict[str, Any]]:
     return rows
 
 
-def _short(names: Sequence[str]) -> list[str]:
+def short_names(names: Sequence[str]) -> list[str]:
     """Names without what they share, in a few characters: `3` for researcher-3."""
     alike = len({name.rpartition("-")[0] for name in names}) == 1
     return [(name.rpartition("-")[2] if alike else name)[-SHORT:] for name in names]
@@ -119,11 +116,11 @@ def _lanes(chart: dict[str, Any], x: Axis, top: float) -> list[dict[str, Any]]:
     names = chart["researchers"]
     rows = [
         {"name": name, "short": short, "number": n % 9, "y": top + LANE * (n + 0.5), "dots": []}
-        for n, (name, short) in enumerate(zip(names, _short(names), strict=True))
+        for n, (name, short) in enumerate(zip(names, short_names(names), strict=True))
     ]
     for dot in chart["dots"]:
         size = min(5.0, 2.0 + 0.6 * math.sqrt(dot["submissions"]))
-        rows[dot["lane"]]["dots"].append({"x": x(dot["at_s"]), "r": round(size, 1), "of": dot})
+        rows[dot["lane"]]["dots"].append({"x": x(dot["x"]), "r": round(size, 1), "of": dot})
     return rows
 
 

@@ -4,12 +4,12 @@ from typing import Any
 
 from aarlab.core.errors import AarError
 from aarlab.core.layout import SignedFolder
-from aarlab.evaluation.ledger.checkpoints import Key, notes, opened
 from aarlab.web.campaign_book import CampaignBook, Raised
 from aarlab.web.live_view import released
 from aarlab.web.open_campaigns import OpenCampaign
 from aarlab.web.page_query import PageQuery
 from aarlab.web.shown_text import line
+from aarlab.web.signed_files import newest
 
 ROWS = 50
 
@@ -68,22 +68,21 @@ def _checkpoint(folder: SignedFolder, entries: int) -> dict[str, Any]:
     """The newest signed checkpoint, and whether its signature is right. Whether the ledger fits it
     is for `aar ledger verify` to say."""
     try:
-        found, _ = notes(folder.checkpoints.read_bytes())
-        key = Key.parse(folder.public_key.read_text(errors="replace"))
-        if not found:
-            return {"words": "No checkpoint has been signed yet.", "count": 0}
-        newest = opened(found[-1], key)
+        checkpoint, key, count = newest(folder)
     except OSError:
         return {"words": "There are no checkpoints here.", "count": 0}
     except AarError as error:
         return {"words": f"The newest checkpoint cannot be believed: {line(error)}.", "count": None}
+    if checkpoint is None:
+        return {"words": "No checkpoint has been signed yet.", "count": 0}
     return {
         "words": (
-            f"The newest checkpoint is signed, and covers {newest.size:,} of {entries:,} entries."
+            f"The newest checkpoint is signed, and covers {checkpoint.size:,} of {entries:,} "
+            "entries."
         ),
-        "count": len(found),
-        "size": newest.size,
-        "root": newest.root.hex(),
-        "origin": line(newest.origin),
+        "count": count,
+        "size": checkpoint.size,
+        "root": checkpoint.root.hex(),
+        "origin": line(checkpoint.origin),
         "key": line(str(key)),
     }

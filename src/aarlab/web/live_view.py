@@ -13,8 +13,11 @@ from aarlab.fleet.progress import Work
 from aarlab.fleet.state import FleetState, MemberState
 from aarlab.web import shown_score
 from aarlab.web.campaign_book import CampaignBook
+from aarlab.web.chart_axis import AXES, NAMES, Along, along
 from aarlab.web.chart_data import chart
 from aarlab.web.open_campaigns import OpenCampaign, OpenCampaigns
+from aarlab.web.page_query import PageQuery
+from aarlab.web.replay import as_shown, replay
 from aarlab.web.shown_text import line
 
 MOST_ALARMS = 20
@@ -52,7 +55,7 @@ def _summary(campaign: OpenCampaign) -> dict[str, Any]:
         with campaign.book.reading() as book:
             return {
                 "experiments": book.experiments,
-                "level": _level(book),
+                "level": level_of(book),
                 "confirmed": sum(s.verdict == "confirmed" for s in book.settled.values()),
                 "spent_usd": round(book.tally.spent.usd, 2),
                 "cost_unknown": list(book.tally.unknown),
@@ -65,29 +68,68 @@ def _summary(campaign: OpenCampaign) -> dict[str, Any]:
 # --- one campaign ---------------------------------------------------------------------------------
 
 
-def live_page(campaign: OpenCampaign) -> dict[str, Any]:
-    """A campaign as it is now; of one that is being set up, what is known already."""
+def live_page(campaign: OpenCampaign, query: PageQuery) -> dict[str, Any]:
+    """A campaign as it is now, or as it was after an entry of its ledger (`at`); of one that is
+    being set up, what is known already."""
     if not campaign.has_ledger:
         return {"title": campaign.name, "state": line(campaign.standing()), "ready": False}
-    state, settings, now = campaign.state(), campaign.settings(), time.time()
-    running = campaign.standing().startswith("running")
     with campaign.book.reading() as book:
-        ends_s = now if running else book.last_s
-        return {
-            "title": campaign.name,
-            "ready": True,
-            "state": line(campaign.standing()),
-            "running": running,
-            "began_at": book.began_s,
-            "problem": line(settings.problem if settings else ""),
-            "student": line(settings.student if settings else ""),
-            "whose": line(settings.whose if settings else ""),
-            "headline": _headline(book, state, now),
-            "alarms": [line(words, 1_000) for words in alarms(state, book, now)[:MOST_ALARMS]],
-            "services": {line(k): line(v) for k, v in (state.services if state else {}).items()},
-            "researchers": _researchers(book, state, now),
-            "chart": chart(book, ends_s, [] if running else campaign.baselines()),
+        found = replay(book, query)
+    if found["at"] is None:
+        return _now(campaign, query) | {"replay": found}
+    with campaign.as_it_was(found["at"]) as book:
+        page = _shown(campaign, book, query) | {"replay": found, "seq": book.seq}
+        page |= _of_fleet(book, None, book.last_s)
+        return page | {
+            "state": f"as it was after entry {book.seq} of {found['last']}",
+            "running": False,
+            "researchers": [as_shown(row, book) for row in page["researchers"]],
+            "chart": chart(book, _axis(book, query, book.last_s), ()),
         }
+
+
+def _now(campaign: OpenCampaign, query: PageQuery) -> dict[str, Any]:
+    """As it is now."""
+    state, words, now = campaign.state(), line(campaign.standing()), time.time()
+    running = words.startswith("running")
+    with campaign.book.reading() as book:
+        axis = _axis(book, query, now if running else book.last_s)
+        return {
+            **_shown(campaign, book, query),
+            **_of_fleet(book, state, now),
+            "state": words,
+            "running": running,
+            "chart": chart(book, axis, [] if running else campaign.baselines()),
+        }
+
+
+def _axis(book: CampaignBook, query: PageQuery, ends_s: float) -> Along:
+    return along(book, query.choice("axis", AXES, AXES[0]), ends_s)
+
+
+def _of_fleet(book: CampaignBook, state: FleetState | None, now: float) -> dict[str, Any]:
+    """What ledger and supervisor say at a moment (seconds since 1970)."""
+    return {
+        "headline": _headline(book, state, now),
+        "alarms": [line(said, 1_000) for said in alarms(state, book, now)[:MOST_ALARMS]],
+        "services": {line(k): line(v) for k, v in (state.services if state else {}).items()},
+        "researchers": _researchers(book, state, now),
+    }
+
+
+def _shown(campaign: OpenCampaign, book: CampaignBook, query: PageQuery) -> dict[str, Any]:
+    settings = campaign.settings()
+    return {
+        "title": campaign.name,
+        "ready": True,
+        "began_at": book.began_s,
+        "problem": line(settings.problem if settings else ""),
+        "student": line(settings.student if settings else ""),
+        "whose": line(settings.whose if settings else ""),
+        "axes": [
+            {"name": name, "words": NAMES[name], "link": query.link(axis=name)} for name in AXES
+        ],
+    }
 
 
 def _headline(book: CampaignBook, state: FleetState | None, now: float) -> dict[str, Any]:
@@ -99,7 +141,7 @@ def _headline(book: CampaignBook, state: FleetState | None, now: float) -> dict[
         "improvements": sum(work.improvements for work in book.by_name.values()),
         "confirmed": sum(s.verdict == "confirmed" for s in book.settled.values()),
         "verdicts": len(book.settled),
-        "level": _level(book),
+        "level": level_of(book),
         "certified": shown_score.certified(book.handed_in[-1].receipt) if book.handed_in else None,
         "released": released(book.released),
         "left": None if left is None else duration(left),
@@ -108,12 +150,12 @@ def _headline(book: CampaignBook, state: FleetState | None, now: float) -> dict[
     }
 
 
-def _level(book: CampaignBook) -> dict[str, Any] | None:
+def level_of(book: CampaignBook) -> dict[str, Any] | None:
     """The label set's reported level, with the receipt that reported it."""
     if not book.handed_in:
         return None
     last = book.handed_in[book.improved[-1] if book.improved else -1]
-    level = book.handed_in[-1].receipt.level_pgr
+    level = max(last.receipt.level_pgr, book.handed_in[-1].receipt.level_pgr)
     return shown_score.reported(last.receipt.model_copy(update={"level_pgr": level}))
 
 

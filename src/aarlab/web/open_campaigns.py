@@ -3,19 +3,23 @@ for. Nothing is written into it."""
 
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from aarlab.core.errors import InvalidSubmission, Misconfigured
-from aarlab.core.layout import CampaignFolder, Home, ReportFolder
+from aarlab.core.layout import CampaignFolder, Home, PublicFolder, ReportFolder, TestbedFolder
 from aarlab.core.snapshot import Files
 from aarlab.evaluation.ledger.blobs import read_blob
 from aarlab.evaluation.ledger.ledger import Ledger
 from aarlab.fleet.campaign import Campaign, load
 from aarlab.fleet.campaign_list import state_of
 from aarlab.fleet.state import FleetState, read_state
-from aarlab.web.campaign_book import CampaignBook
+from aarlab.web.campaign_book import BookUntil, CampaignBook
+from aarlab.web.shown_score import ShownScore, baseline
 
+EARLIER = 4  # books of a campaign as it was that are kept
 Stamp = tuple[int, int]  # number of the ledger's last entry, and when the fleet's state was written
 
 
@@ -27,6 +31,7 @@ class OpenCampaign:
         self._ledger: Ledger | None = None
         self._book: CampaignBook | None = None
         self._opening = threading.Lock()
+        self._earlier: list[BookUntil] = []  # as it was, the latest used last; nobody reads them
 
     @property
     def name(self) -> str:
@@ -44,6 +49,29 @@ class OpenCampaign:
                 self._ledger = Ledger(_existing(self.place), read_only=True)
                 self._book = CampaignBook(self._ledger)
             return self._book
+
+    @contextmanager
+    def as_it_was(self, seq: int) -> Iterator[CampaignBook]:
+        """A context with what its ledger said after entry number `seq`."""
+        book = self._nearest(seq)
+        book.last = seq
+        with book.reading():
+            yield book
+        with self._opening:
+            self._earlier = [*self._earlier, book][-EARLIER:]
+
+    def _nearest(self, seq: int) -> BookUntil:
+        """The latest kept book that ends at `seq` or before; it is nobody else's until it is put
+        back."""
+        assert self.book
+        assert self._ledger
+        with self._opening:
+            fits = [book for book in self._earlier if book.last <= seq]
+            if not fits:
+                return BookUntil(self._ledger)
+            nearest = max(fits, key=lambda book: book.last)
+            self._earlier.remove(nearest)
+            return nearest
 
     @property
     def has_ledger(self) -> bool:
@@ -93,15 +121,34 @@ class OpenCampaign:
         except (InvalidSubmission, Misconfigured, ValueError):
             return None
 
-    def baselines(self) -> list[tuple[str, float]]:
-        """Name and PGR on feedback of each baseline, to two decimals, from the report; none before
-        there is one. The pages open no private folder."""
-        path = ReportFolder(self.place.report).record
+    def report(self) -> dict[str, Any]:
+        """Its report as plain JSON, of whatever version; empty before there is one."""
         try:
-            found = json.loads(path.read_bytes()).get("baselines", ())
-            return [(b["name"], round(b["feedback"]["pgr"]["estimate"], 2)) for b in found]
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            found = json.loads(ReportFolder(self.place.report).record.read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def baselines(self) -> list[ShownScore]:
+        """PGR on feedback of each baseline, to two decimals, from the report; none before there is
+        one. The pages open no private folder."""
+        try:
+            return [
+                baseline(b["name"], b["feedback"]["pgr"])
+                for b in self.report().get("baselines", ())
+            ]
+        except (ValueError, TypeError, KeyError, AttributeError):
             return []
+
+    def public(self) -> PublicFolder | None:
+        """The published part of the testbed that it was begun on; None where that is not here."""
+        note = self.place.server.problem
+        if not note.exists():
+            return None
+        begun = Path(note.read_text().strip())
+        moved = Home(self.folder.parents[1]).problems / begun.name
+        places = [PublicFolder(TestbedFolder(path).public) for path in (begun, moved)]
+        return next((place for place in places if place.card.is_file()), None)
 
     def close(self) -> None:
         """Close its ledger."""

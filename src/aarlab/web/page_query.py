@@ -9,13 +9,15 @@ from aarlab.web.shown_text import line
 
 T = TypeVar("T")
 MOST_PAGES = 1_000_000
+DIGITS = 16
 
 
 class PageQuery:
     """The fields of one request; each is checked when it is read."""
 
-    def __init__(self, given: Mapping[str, str]) -> None:
-        self._given = dict(given)
+    def __init__(self, given: Mapping[str, str], *, whole: bool = False) -> None:
+        """`whole`: all rows are on one page, as in a table to keep."""
+        self._given, self.whole = dict(given), whole
 
     def choice(self, name: str, allowed: Sequence[str], default: str = "") -> str:
         """One of the values that a field may have.
@@ -29,8 +31,8 @@ class PageQuery:
             raise InvalidSubmission(f"{name} cannot be '{line(value, 40)}'. It may be: {some}.")
         return value
 
-    def number(self, name: str, default: int) -> int:
-        """A whole number from 1.
+    def number(self, name: str, default: int, most: int | None = None) -> int:
+        """A whole number from 1, to `most` if that is given.
 
         Raises:
             InvalidSubmission: it is none.
@@ -38,9 +40,11 @@ class PageQuery:
         value = self._given.get(name, "")
         if not value:
             return default
-        if not (value.isascii() and value.isdigit() and 1 <= int(value[:9]) <= MOST_PAGES):
+        plain = value.isascii() and value.isdigit() and len(value) < DIGITS
+        if not plain or not 1 <= int(value) <= (most or MOST_PAGES):
+            upto = "" if most is None else f" to {most}"
             raise InvalidSubmission(
-                f"{name} cannot be '{line(value, 40)}'. Give a whole number from 1."
+                f"{name} cannot be '{line(value, 40)}'. Give a whole number from 1{upto}."
             )
         return int(value)
 
@@ -56,6 +60,7 @@ class PageQuery:
     ) -> tuple[Sequence[T], dict[str, Any]]:
         """The rows of the page that is asked for, and where one goes from it. `last`: the default
         is the last page."""
+        size = max(1, len(rows)) if self.whole else size
         pages = max(1, -(-len(rows) // size))
         at = min(self.number("page", pages if last else 1), pages)
         return rows[(at - 1) * size : at * size], self.pager(at, pages, len(rows))

@@ -13,6 +13,7 @@ from aarlab.web.campaign_book import CampaignBook, HandedIn
 from aarlab.web.live_view import released
 from aarlab.web.open_campaigns import OpenCampaign
 from aarlab.web.shown_text import block, code, line
+from aarlab.web.signed_files import covered
 
 EARLIER = 40  # of a researcher's earlier snapshots, among which the nearest is looked for
 MOST_LINES = 4_000  # of code that is compared
@@ -26,13 +27,7 @@ def receipt_page(campaign: OpenCampaign, receipt: str) -> dict[str, Any]:
         InvalidSubmission: there is no such receipt (404).
     """
     with campaign.book.reading() as book:
-        made = book.submission(receipt)
-        if made is None:
-            raise InvalidSubmission(
-                f"There is no receipt '{line(receipt, 40)}' in this campaign. The board lists "
-                "those that there are.",
-                absent=True,
-            )
+        made = known(book, receipt)
         mine = book.by(made.who).code
         earlier = mine[: mine.index(made.receipt.snapshot)] if _has(mine, made) else []
         page = {
@@ -47,8 +42,25 @@ def receipt_page(campaign: OpenCampaign, receipt: str) -> dict[str, Any]:
             "diagnostics": _diagnostics(made.receipt),
             "same_code": _same_code(book, made),
         }
+    page |= {"entry": made.seq, "covered": covered(campaign, made.seq)}
     files = campaign.code(made.receipt.snapshot)
     return page | {"code": _shown(files)} | _difference(campaign, files, earlier[-EARLIER:])
+
+
+def known(book: CampaignBook, receipt: str) -> HandedIn:
+    """The submission that has this receipt.
+
+    Raises:
+        InvalidSubmission: there is none (404).
+    """
+    made = book.submission(receipt)
+    if made is None:
+        raise InvalidSubmission(
+            f"There is no receipt '{line(receipt, 40)}' in this campaign. The board lists "
+            "those that there are.",
+            absent=True,
+        )
+    return made
 
 
 def _has(snapshots: list[str], made: HandedIn) -> bool:

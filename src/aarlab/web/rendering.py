@@ -8,8 +8,10 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from aarlab.core.amounts import duration
 from aarlab.core.printable import printable
 from aarlab.web.chart_shapes import NARROW, WIDE, shapes
+from aarlab.web.gantt_shapes import gantt_shapes
 from aarlab.web.shown_score import MEANING
 
 
@@ -23,8 +25,9 @@ def environment() -> Environment:
         undefined=StrictUndefined,
         finalize=_harmless,
     )
-    made.filters |= {"when": when, "part": part, "percent": percent}
-    made.globals |= {"shapes": shapes, "WIDE": WIDE, "NARROW": NARROW, "MEANING": MEANING}
+    made.filters |= {"when": when, "part": part, "percent": percent, "duration": duration}
+    made.globals |= {"shapes": shapes, "gantt_shapes": gantt_shapes}
+    made.globals |= {"WIDE": WIDE, "NARROW": NARROW, "MEANING": MEANING}
     return made
 
 

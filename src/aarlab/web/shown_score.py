@@ -4,13 +4,16 @@ from typing import Any, Literal
 
 from aarlab.core.entries import ConfirmationBody
 from aarlab.core.records import Receipt, Record
+from aarlab.evaluation.confirmation.confirmation_record import told_step
+from aarlab.web.shown_text import line
 
-Kind = Literal["reported", "certified", "confirmed", "not confirmed", "baseline"]
+Kind = Literal["reported", "certified", "confirmed", "not confirmed", "run again", "baseline"]
 MEANING: dict[Kind, str] = {
     "reported": "the level on the policy's grid that the evaluator reported, provisional",
     "certified": "with 95 % confidence, what reached the level is at least this good",
     "confirmed": "from the evaluator's own run on final, rounded before it was released",
     "not confirmed": "from the evaluator's own run on final, rounded; the claim did not hold",
+    "run again": "from the evaluator's own run on fresh seeds, rounded to two standard errors",
     "baseline": "a known method, measured by the lab on feedback, from the campaign's report",
 }
 
@@ -25,6 +28,11 @@ class ShownScore(Record):
     lower: float | None = None
     upper: float | None = None
     receipt: str | None = None  # where it was reported
+    name: str | None = None  # of a baseline
+
+
+def _plain(shown: ShownScore) -> dict[str, Any]:
+    return shown.model_dump(exclude={"name"})
 
 
 def reported(receipt: Receipt) -> dict[str, Any]:
@@ -32,14 +40,14 @@ def reported(receipt: Receipt) -> dict[str, Any]:
     shown = ShownScore(
         kind="reported", unit="PGR", value=round(receipt.level_pgr, 4), receipt=receipt.id
     )
-    return shown.model_dump()
+    return _plain(shown)
 
 
 def reported_accuracy(receipt: Receipt) -> dict[str, Any]:
     """The same level in accuracy."""
     value = round(receipt.level_accuracy, 4)
     shown = ShownScore(kind="reported", unit="accuracy", value=value, receipt=receipt.id)
-    return shown.model_dump()
+    return _plain(shown)
 
 
 def certified(receipt: Receipt) -> dict[str, Any] | None:
@@ -48,7 +56,7 @@ def certified(receipt: Receipt) -> dict[str, Any] | None:
         return None
     value = round(receipt.certified_pgr, 4)
     shown = ShownScore(kind="certified", unit="PGR", value=value, receipt=receipt.id)
-    return shown.model_dump()
+    return _plain(shown)
 
 
 def confirmed(body: ConfirmationBody) -> dict[str, Any] | None:
@@ -63,14 +71,47 @@ def confirmed(body: ConfirmationBody) -> dict[str, Any] | None:
         value=body.told_accuracy,
         lower=None if half is None else round(max(0.0, body.told_accuracy - half), 3),
         upper=None if half is None else round(min(1.0, body.told_accuracy + half), 3),
+        receipt=claim_of(body),
     )
-    return shown.model_dump()
+    return _plain(shown)
+
+
+def baseline(name: str, pgr: dict[str, Any]) -> ShownScore:
+    """A baseline's measure in the report, to two decimals."""
+    value, lower, upper = (round(float(pgr[end]), 2) for end in ("estimate", "lower", "upper"))
+    return ShownScore(
+        kind="baseline", unit="PGR", value=value, lower=lower, upper=upper, name=line(name)
+    )
+
+
+def claim_of(body: ConfirmationBody) -> str:
+    """The receipt of the claim that was put to confirmation; "" where the record names none."""
+    return str((body.record.get("claim") or {}).get("receipt", ""))[:40]
+
+
+def run_again(target: dict[str, Any], receipt: str) -> dict[str, Any] | None:
+    """The score of one target of a signed record, rounded to the grid on which scores on final are
+    released, with the values that are rounded to it; None where the target has no result."""
+    left = target.get("remainder") or {}
+    found = target.get("accuracy") or left.get("accuracy")
+    if not found:
+        return None
+    step = told_step(found["n"])
+    value = round(found["estimate"] / step) * step
+    shown = ShownScore(
+        kind="run again",
+        unit="accuracy",
+        value=round(value, 3),
+        lower=round(max(0.0, value - step / 2), 3),
+        upper=round(min(1.0, value + step / 2), 3),
+        receipt=receipt,
+    )
+    return _plain(shown)
 
 
 def _half_a_step(body: ConfirmationBody) -> float | None:
-    """Half of the grid that scores on final are rounded to; it follows from the number of items,
-    the only field of the signed record that is read here."""
+    """Half of the grid that scores on final are rounded to; it follows from the number of items."""
     for target in body.record.get("targets", ()):
         if target.get("kind") == "final" and (accuracy := target.get("accuracy")):
-            return 0.5 / accuracy["n"] ** 0.5
+            return told_step(accuracy["n"]) / 2
     return None

@@ -16,6 +16,7 @@ from aarlab.core.http import configured, listen, serve
 from aarlab.core.layout import Home
 from aarlab.core.lifeline import end_when_cut
 from aarlab.web.access import Access, Sessions
+from aarlab.web.actions_view import Resume
 from aarlab.web.web_app import Pages, application
 
 KEEP_ALIVE_S = 75
@@ -34,20 +35,27 @@ class WebServer(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def run(home: Home, port: int, say: Callable[[str], None], begin_at: str = "/") -> None:
+def run(
+    home: Home,
+    port: int,
+    say: Callable[[str], None],
+    begin_at: str = "/",
+    resume: Resume | None = None,
+) -> None:
     """Serve until SIGINT or SIGTERM. `say` is given each login link, the first when requests are
-    taken; `begin_at`: the page that a link leads to.
+    taken; `begin_at`: the page that a link leads to; `resume`: starts a campaign again, where the
+    operator's actions are to be taken.
 
     Raises:
         Misconfigured: the port is taken.
     """
     sockets = listen(port)
     number = sockets[0].getsockname()[1]
-    pages = Pages(home)
+    pages = Pages(home, resume)
     sessions = Sessions(
         lambda token: say(f"http://127.0.0.1:{number}/login?token={token}"), begin_at
     )
-    app = Access(application(pages), sessions, number)
+    app = Access(application(pages), sessions, number, acts=resume is not None)
     config = configured(app, keep_alive_s=KEEP_ALIVE_S, stop_s=STOP_S)
 
     async def announce(_: str) -> None:

@@ -107,6 +107,16 @@ if (main) {
   listen();
 }
 
+// The slider says which entry it stands at, and asks for the page once it rests.
+let resting = null;
+document.addEventListener("input", (event) => {
+  const slider = event.target;
+  if (slider.id !== "choose-at") return;
+  document.querySelector("#chosen-at").textContent = slider.value;
+  clearTimeout(resting);
+  resting = setTimeout(() => slider.form.requestSubmit(), 400);
+});
+
 // An address holds the filters that were chosen, and no empty ones.
 document.addEventListener("formdata", (event) => {
   for (const [name, value] of [...event.formData]) if (!value) event.formData.delete(name);

@@ -1,0 +1,86 @@
+"""The horizontal axis of the live chart: time, hours of researchers, or known dollars."""
+
+from bisect import bisect_right
+from collections.abc import Callable
+from itertools import accumulate
+from typing import NamedTuple
+
+from aarlab.core.amounts import duration
+from aarlab.web.campaign_book import CampaignBook, Steps
+
+AXES = ("time", "hours", "dollars")
+NAMES = {"time": "time", "hours": "hours of researchers", "dollars": "dollars"}
+NICE_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
+MOST_TICKS = 200
+
+
+class Along(NamedTuple):
+    """An axis: from a moment (seconds since 1970) to a place on it, and its length."""
+
+    name: str
+    place: Callable[[float], float]
+    length: float
+
+    def __call__(self, at_s: float) -> float:
+        return self.place(at_s)
+
+
+def along(book: CampaignBook, name: str, ends_s: float) -> Along:
+    """The axis of that name of a campaign that is shown until `ends_s`."""
+    began_s = book.began_s or 0.0
+    if name == "time":
+        return Along(name, lambda at_s: at_s - began_s, max(ends_s - began_s, 1.0))
+    steps = added_up(book, 1 if name == "hours" else 2)
+    return Along(name, lambda at_s: spent_at(steps, at_s), steps[-1][1])
+
+
+def added_up(book: CampaignBook, field: int) -> Steps:
+    """What was spent until each moment of which a spend is reported."""
+    began_s = book.began_s or 0.0
+    sums = accumulate(spend[field] for spend in book.spends)
+    times = (max(began_s, spend[0]) for spend in book.spends)
+    return [(began_s, 0.0), *zip(times, sums, strict=True)]
+
+
+def spent_at(steps: Steps, at_s: float) -> float:
+    """What was spent until a moment. A spend is reported at its end, so what lies between two of
+    them is spread evenly."""
+    place = bisect_right(steps, at_s, key=lambda step: step[0])
+    if place in (0, len(steps)):
+        return steps[place - 1][1] if place else 0.0
+    (before_s, before), (after_s, after) = steps[place - 1 : place + 1]
+    return before + (after - before) * (at_s - before_s) / (after_s - before_s)
+
+
+def trouble(book: CampaignBook, axis: Along) -> str:
+    """What the axis leaves out, or why nothing can be drawn along it; "" where all is there."""
+    if not axis.length:
+        what = "dollar is known" if axis.name == "dollars" else "hour is recorded"
+        return f"No {what} yet, so nothing is drawn along this axis: choose time."
+    if axis.name == "dollars" and (left_out := book.tally.unknown):
+        return f"These are the known dollars: {' and '.join(left_out)} have no known price."
+    return ""
+
+
+def ticks(name: str, length: float, most: int) -> list[tuple[float, str]]:
+    """Places of at most about `most` marks, from 0, and their words."""
+    step = _step(name, length, most)
+    places = [step * n for n in range(min(int(length / step) + 1, MOST_TICKS))]
+    return [(place, _words(name, place)) for place in places]
+
+
+def _step(name: str, length: float, most: int) -> float:
+    if name == "time":
+        return next((s for s in NICE_S if length / s <= most), 7 * 86400)
+    size = 10.0**-6
+    while True:
+        for step in (size, 2 * size, 5 * size):
+            if length / step <= most:
+                return step
+        size *= 10
+
+
+def _words(name: str, place: float) -> str:
+    if name == "time":
+        return duration(place)
+    return f"${place:.4g}" if name == "dollars" else f"{place:.4g} h"

@@ -1,0 +1,83 @@
+"""The page of confirmations: what was claimed beside what the evaluator's own runs gave, on each
+target; ablations; and the verdict of each claim."""
+
+from typing import Any
+
+from aarlab.evaluation.confirmation.confirmation_record import ABLATED
+from aarlab.web import shown_score
+from aarlab.web.campaign_book import CampaignBook, RanOn, Settled
+from aarlab.web.open_campaigns import OpenCampaign
+from aarlab.web.shown_text import line
+
+ORDER = ("feedback", "final", "fresh", "pair", "transfer", *ABLATED)
+SHADES = 6
+CHANCE = 0.5  # accuracy: the lightest shade
+STANDING = {"confirmed": 0}  # every other verdict stands below
+
+
+def confirmations_page(campaign: OpenCampaign) -> dict[str, Any]:
+    """Every claim that was put to confirmation, confirmed ones first."""
+    with campaign.book.reading() as book:
+        settled = sorted(book.settled.values(), key=lambda s: (STANDING.get(s.verdict, 1), s.seq))
+        ran = [one for each in settled for one in each.ran]
+        return {
+            "title": "Confirmations",
+            "targets": _targets(ran, ablated=False),
+            "ablations": _targets(ran, ablated=True),
+            "claims": [_claim(book, one) for one in settled],
+            "shades": [_shade(CHANCE + n * (1 - CHANCE) / SHADES + 0.01) for n in range(SHADES)],
+        }
+
+
+def confirmations_table(page: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row for each claim and target."""
+    own = ("receipt", "researcher", "family", "verdict", "claimed", "flags")
+    return [
+        {name: claim[name] for name in own}
+        | {"target": name, "kind": cell["kind"], "ran": cell["score"], "failure": cell["failure"]}
+        for claim in page["claims"]
+        for name, cell in claim["cells"].items()
+    ]
+
+
+def _targets(ran: list[RanOn], *, ablated: bool) -> list[dict[str, Any]]:
+    """The columns, each once, in the order of what decides."""
+    known = {one.name: one for one in ran if (one.kind in ABLATED) == ablated}
+    rows = sorted(known.values(), key=lambda one: (_rank(one.kind), one.name))
+    return [
+        {"name": r.name, "kind": r.kind, "split": r.split, "problem": r.problem, "on": r.student}
+        for r in rows
+    ]
+
+
+def _rank(kind: str) -> int:
+    return ORDER.index(kind) if kind in ORDER else len(ORDER)
+
+
+def _claim(book: CampaignBook, settled: Settled) -> dict[str, Any]:
+    """One claim: what it claimed, its verdict, and a cell for each target that it was run on."""
+    made = book.submission(settled.receipt)
+    return {
+        "receipt": settled.receipt,
+        "known": made is not None,
+        "researcher": line(settled.researcher),
+        "family": made.receipt.family.value if made else "",
+        "claimed": shown_score.reported_accuracy(made.receipt) if made else None,
+        "claimed_pgr": shown_score.reported(made.receipt) if made else None,
+        "improved": made is not None and made.receipt.improved,
+        "verdict": settled.verdict,
+        "flags": list(settled.flags),
+        "at": settled.at,
+        "cells": {one.name: _cell(one) for one in settled.ran},
+    }
+
+
+def _cell(ran: RanOn) -> dict[str, Any]:
+    shade = None if ran.score is None else _shade(ran.score["value"])
+    return {"kind": ran.kind, "score": ran.score, "failure": ran.failure, "shade": shade}
+
+
+def _shade(accuracy: float) -> int:
+    """From 0, the lightest, at chance and below."""
+    share = (accuracy - CHANCE) / (1 - CHANCE)
+    return max(0, min(SHADES - 1, int(share * SHADES)))

@@ -1,0 +1,54 @@
+"""Rows of a page as CSV, for spreadsheets and programs. A text that a spreadsheet would compute is
+made one that it shows: researchers choose names and titles."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+# with which a cell begins that is computed, not shown; the last four are the wide = + - @
+FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+UNKNOWN = "unknown"
+
+Row = Mapping[str, Any]
+
+
+def as_csv(rows: Iterable[Row], missing: str = "") -> bytes:
+    """A table with a column for each field, in the order in which they first appear. A field with
+    fields is a column for each of these; a list is one cell. `missing`: what stands for None; a
+    field that a row does not have is an empty cell."""
+    flat = [dict(_fields(row)) for row in rows]
+    columns = _columns(flat)
+    made = io.StringIO()
+    table = csv.writer(made, lineterminator="\n")
+    table.writerow([cell(name) for name in columns])
+    for row in flat:
+        table.writerow([cell(row.get(name, ""), missing) for name in columns])
+    return made.getvalue().encode(errors="replace")
+
+
+def _columns(flat: list[dict[str, Any]]) -> list[str]:
+    """Every field once; one that has fields in some rows, and is None in others, is none."""
+    every = list(dict.fromkeys(name for row in flat for name in row))
+    used = {name for row in flat for name, value in row.items() if value is not None}
+    return [n for n in every if n in used or not any(m.startswith(f"{n}_") for m in every)]
+
+
+def _fields(row: Row, before: str = "") -> Iterable[tuple[str, Any]]:
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            yield from _fields(value, f"{before}{name}_")
+        else:
+            yield f"{before}{name}", value
+
+
+def cell(value: object, missing: str = "") -> str | int | float:
+    """A value as one cell: a number as it is, a text never as a formula."""
+    if value is None:
+        return missing
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        return value
+    text = "; ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return f"'{text}" if text.lstrip(" ").startswith(FORMULA) else text
