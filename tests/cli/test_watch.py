@@ -136,8 +136,10 @@ def test_the_ledger_is_followed_while_another_process_writes_it(folder):
     server.append("submission", "researcher-2", submission(4, improved=True, level=0.55))
     seen = watcher.look()
     assert (seen.progress.of("researcher-2").best_pgr, seen.progress.level_pgr) == (0.55, 0.55)
+    server.append("submission", "researcher-1", submission(5, improved=False, level=0.31))
+    assert watcher.look().progress.level_pgr == 0.55, "a receipt from memory has an older level"
     server.close()
-    assert watcher.look().progress.experiments == 4
+    assert watcher.look().progress.experiments == 5
     watcher.close()
 
 

@@ -176,3 +176,16 @@ def test_marks_are_few_and_have_their_units():
     assert [words for _, words in ticks("hours", 0.0135, 4)] == ["0 h", "0.005 h", "0.01 h"]
     assert [words for _, words in ticks("time", 200, 4)] == ["0 s", "60 s", "2 m", "3 m"]
     assert all(len(ticks("dollars", 10.0**n, 9)) <= 11 for n in range(-4, 8))
+
+
+def test_a_receipt_from_memory_does_not_lower_the_level(tmp_path):
+    """It says where the level was when it was first given."""
+    browser, ledger = small(tmp_path), ledger_of(tmp_path)
+    for number, level in ((91, 0.7), (92, 0.2)):
+        ledger.append(
+            "submission", "researcher-1", submission(number, improved=level > 0.5, level=level)
+        )
+    ledger.close()
+    page = browser.json("/campaign/small/live.json")
+    assert page["headline"]["level"]["value"] == 0.7
+    assert page["chart"]["envelope"][-1][1] == 0.7

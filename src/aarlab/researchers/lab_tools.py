@@ -259,7 +259,8 @@ def _receipt(receipt: Mapping[str, Any]) -> str:
     again = memory if receipt["repeated"] else ""
     found = receipt["diagnostics"]
     combined = found.get("class_share") is None  # a grader's score, and no answers to items
-    level = _level(receipt, combined=combined)
+    then = "when it was first submitted" if receipt["repeated"] else "now"
+    level = _level(receipt, then, combined=combined)
     smaller = _value(found["noise_accuracy"], found.get("noise_pgr"), combined=combined)
     lines = [f"Receipt {receipt['id']}: {verdict}{again}. {level}."]
     lines += [receipt["meaning"]] if receipt.get("meaning") else []
@@ -275,14 +276,14 @@ def _shares(found: Mapping[str, Any]) -> str:
     )
 
 
-def _level(level: Mapping[str, Any], *, combined: bool) -> str:
+def _level(level: Mapping[str, Any], then: str = "now", *, combined: bool) -> str:
     """The level, and what the next improvement needs."""
     needed = _value(level["next_step_accuracy"], level.get("next_step_pgr"), combined=combined)
     now = f"PGR {level['level_pgr']:.3f}, accuracy {level['level_accuracy']:.4f}"
     if combined:
         now = _value(level["level_accuracy"], level["level_pgr"], combined=True)
     what = "" if combined else "accuracy "
-    return f"Level now: {now}; the next improvement needs {what}{needed}"
+    return f"Level {then}: {now}; the next improvement needs {what}{needed}"
 
 
 def _bounds(released: Mapping[str, Any], *, combined: bool) -> str:

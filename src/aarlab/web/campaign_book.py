@@ -220,7 +220,9 @@ class CampaignBook(Progress):
         self.place[receipt.id] = place
         mine.submissions.append(place)
         self.handed_in.append(HandedIn(entry.seq, at_s, entry.who, receipt))
-        _step(self.levels, at_s, receipt.level_pgr)
+        # a receipt from memory says where the level was when it was first given
+        before = self.levels[-1][1] if self.levels else receipt.level_pgr
+        _step(self.levels, at_s, max(before, receipt.level_pgr))
         _step(self.certified, at_s, receipt.certified_pgr)
         _step(self.bits, at_s, receipt.released.bits)
         if receipt.improved:
