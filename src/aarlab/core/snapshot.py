@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from difflib import unified_diff
 
+from aarlab.core.printable import one_line
+
 Files = dict[str, str]  # plain relative path -> text
 
 
@@ -25,6 +27,7 @@ def difference(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
     found: list[str] = []
     for path in sorted({*old, *new}):
         before, after = (files.get(path, "").split("\n") for files in (old, new))
-        names = (f"before/{path}", f"after/{path}")
+        name = one_line(path, 200)
+        names = (f"before/{name}", f"after/{name}")
         found += unified_diff(before, after, *names, lineterm="", n=3)
     return found

@@ -1,12 +1,11 @@
 """The page of one submission: its receipt, why no more was reported, its code, and what changed
 since the nearest earlier code of the same researcher."""
 
-from difflib import unified_diff
 from typing import Any
 
 from aarlab.core.errors import InvalidSubmission
 from aarlab.core.records import Receipt
-from aarlab.core.snapshot import Files
+from aarlab.core.snapshot import Files, difference
 from aarlab.web import shown_score
 from aarlab.web.board_view import row
 from aarlab.web.campaign_book import CampaignBook, HandedIn
@@ -138,7 +137,7 @@ def _difference(campaign: OpenCampaign, files: Files | None, earlier: list[str])
     if max(_count(files), _count(old)) > MOST_LINES:
         words = f"Code of more than {MOST_LINES:,} lines is not compared."
         return {"nearest": nearest, "difference": [{"kind": "note", "text": words}]}
-    rows = [_marked(text) for text in _diff(old, files)]
+    rows = [_marked(text) for text in difference(old, files)]
     if len(rows) > MOST_DIFF:
         words = f"cut: {len(rows) - MOST_DIFF:,} more lines"
         rows = [*rows[:MOST_DIFF], {"kind": "note", "text": words}]
@@ -155,15 +154,6 @@ def _alike(one: set[str], other: set[str]) -> float:
 
 def _count(files: Files) -> int:
     return sum(text.count("\n") + 1 for text in files.values())
-
-
-def _diff(old: Files, new: Files) -> list[str]:
-    found: list[str] = []
-    for path in sorted({*old, *new}):
-        before, after = old.get(path, "").split("\n"), new.get(path, "").split("\n")
-        name = line(path, 200)
-        found += unified_diff(before, after, f"before/{name}", f"after/{name}", lineterm="", n=3)
-    return found
 
 
 def _marked(text: str) -> dict[str, str]:

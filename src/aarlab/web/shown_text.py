@@ -1,15 +1,13 @@
 """Text that others wrote, made ready for a page: characters that deceive a reader are taken out or
 named, and what is cut off is said to be. Templates escape it; nothing here is markup."""
 
-import unicodedata
-
+from aarlab.core.printable import visible
 from aarlab.core.untrusted import clean
 
 LINE = 300  # characters of a name, a title, a last action
 BLOCK = 20_000  # of a finding, of the output of a tool
 BLOCK_LINE = 2_000  # of one line of it
 CODE = 200_000  # of one file
-DECEIVING = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # controls, directions, half characters, line ends
 
 
 def line(text: object, limit: int = LINE) -> str:
@@ -29,13 +27,8 @@ def block(text: object, limit: int = BLOCK) -> str:
 def code(text: str, limit: int = CODE) -> str:
     """A file of code as it is; a character that could make it read otherwise than it runs is named
     by its number."""
-    shown = "".join(_named(c) for c in text[:limit])
+    shown = visible(text[:limit])
     return "\n".join(_short(row) for row in shown.split("\n")) + _cut(len(text) - limit)
-
-
-def _named(character: str) -> str:
-    harmless = character in "\n\t" or unicodedata.category(character) not in DECEIVING
-    return character if harmless else f"<U+{ord(character):04X}>"
 
 
 def _short(row: str) -> str:

@@ -345,19 +345,13 @@ class Confirmations:
         verdict, reasons = decide(
             again, p_adjusted, judged.fresh, failed=bool(judged.failed), on_issued=found
         )
-        entries, claimed = self._evaluator.ledger.entries(), claim.read(SubmissionBody)
+        entries = self._evaluator.ledger.entries()
         made = ConfirmationRecord(
             campaign=self._evaluator.campaign,
             problem=self._evaluator.problem.name,
             snapshot=tried.snapshot,
             id=tried.token,
-            claim=Claim(
-                receipt=claimed.receipt.id,
-                researcher=claim.who,
-                family=claimed.family,
-                accuracy=claimed.exact_accuracy,
-                ledger_seq=claim.seq,
-            ),
+            claim=claim_of(claim),
             targets=judged.targets,
             reproduction=again,
             issued=found,
@@ -397,6 +391,18 @@ class Confirmations:
         """Those that the ledger does not hold yet: a flag is raised once for a snapshot."""
         known = {flag.key for _, flag in flags_in(self._evaluator.ledger.entries())}
         return tuple(flag for flag in flags if flag.key not in known)
+
+
+def claim_of(submission: Entry) -> Claim:
+    """What a submission claims."""
+    body = submission.read(SubmissionBody)
+    return Claim(
+        receipt=body.receipt.id,
+        researcher=submission.who,
+        family=body.family,
+        accuracy=body.exact_accuracy,
+        ledger_seq=submission.seq,
+    )
 
 
 def _seeds(tried: Try, target: Target) -> tuple[int, ...]:

@@ -16,18 +16,16 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from aarlab.core.entries import SubmissionBody
 from aarlab.core.errors import InvalidSubmission, Misconfigured
 from aarlab.core.own_code import this_build
 from aarlab.core.records import Verdict
 from aarlab.core.sign_flip import sign_flip_p_of_reals
 from aarlab.evaluation.confirmation.confirmation_record import (
-    Claim,
     ConfirmationRecord,
     TargetResult,
     told_bits,
 )
-from aarlab.evaluation.confirmation.gate import Confirmations
+from aarlab.evaluation.confirmation.gate import Confirmations, claim_of
 from aarlab.evaluation.confirmation.leaders import leaders, named
 from aarlab.evaluation.confirmation.run_order import CodeFailed, NotRun, NoVerdict
 from aarlab.evaluation.confirmation.submitter_flags import flags_of
@@ -125,8 +123,7 @@ class UnitConfirmations(Confirmations):
     def _unit_record(
         self, tried: Try, method: GradedUnits | CodeFailed, baselines: Mapping[str, GradedUnits]
     ) -> tuple[ConfirmationRecord, dict[str, bytes]]:
-        entry = self._claim(tried.snapshot)
-        claimed, p, blobs = entry.read(SubmissionBody), None, {}
+        p, blobs = None, {}
         if isinstance(method, CodeFailed):
             target = self._target(tried, failure=method.words[:2000])
         else:
@@ -140,13 +137,7 @@ class UnitConfirmations(Confirmations):
             problem=self._evaluator.problem.name,
             snapshot=tried.snapshot,
             id=tried.token,
-            claim=Claim(
-                receipt=claimed.receipt.id,
-                researcher=entry.who,
-                family=claimed.family,
-                accuracy=claimed.exact_accuracy,
-                ledger_seq=entry.seq,
-            ),
+            claim=claim_of(self._claim(tried.snapshot)),
             targets=(target,),
             reproduction=None,
             p=p,
