@@ -22,26 +22,35 @@ from aarlab.programs.table_export import make_new
 from aarlab.report.pages import html
 from aarlab.report.report_record import Report
 from aarlab.web.board_view import board_page
+from aarlab.web.confirmations_view import confirmations_page
+from aarlab.web.costs_view import costs_page
 from aarlab.web.forum_view import forum_page
 from aarlab.web.integrity_view import integrity_page
 from aarlab.web.live_view import live_page
 from aarlab.web.open_campaigns import OpenCampaign
 from aarlab.web.page_query import PageQuery
+from aarlab.web.problem_view import problem_page
 from aarlab.web.receipt_view import receipt_page
 from aarlab.web.rendering import environment, part, when
 from aarlab.web.researcher_view import researcher_page
+from aarlab.web.runs_view import runs_page
 from aarlab.web.transcript_pages import TranscriptPages
 
 FIRST = SiteFolder(Path()).first.name  # the report
-WHOLE = {"live", "board", "forum", "integrity"}  # pages of the whole campaign
+# pages of the whole campaign
+WHOLE = {"live", "board", "forum", "integrity", "confirmations", "costs", "runs", "problem"}
 # a page with these fields in its address is a file of its own; other choices are left out
 FIELDS = {
+    "live": {"axis"},
+    "costs": {"page"},
+    "runs": {"page"},
     "board": {"page", "show"},
     "forum": {"page"},
     "integrity": {"page"},
     "researcher": {"page"},
 }
-DEFAULTS = {"board": {"show": "all"}}  # without filters, all must be there
+# without filters, all must be there
+DEFAULTS = {"board": {"show": "all"}, "live": {"axis": "time"}}
 _NEEDS_A_SERVER = re.compile(r"<(form|script|noscript)\b.*?</\1>", re.DOTALL)
 _LINK = re.compile(r' href="([^"]*)"')  # no text of a page holds a quotation mark unescaped
 _EVENTS = re.compile(r' data-(?:events|seq)="[^"]*"')
@@ -116,7 +125,11 @@ class _Pages:
         kind, which, fields = here
         query = PageQuery(DEFAULTS.get(kind, {}) | dict(fields))
         makers: dict[str, Callable[[], dict[str, Any]]] = {
-            "live": lambda: live_page(self._campaign),
+            "live": lambda: live_page(self._campaign, query),
+            "confirmations": lambda: confirmations_page(self._campaign),
+            "costs": lambda: costs_page(self._campaign, query),
+            "runs": lambda: runs_page(self._campaign, query),
+            "problem": lambda: problem_page(self._campaign),
             "board": lambda: board_page(self._campaign, query),
             "forum": lambda: forum_page(self._campaign, query),
             "integrity": lambda: integrity_page(self._campaign, query),
@@ -126,6 +139,7 @@ class _Pages:
         seq, _ = self._campaign.stamp()
         page = makers[kind]() | {"campaign": self._campaign.name, "seq": seq}
         given = {"page": page, "kind": kind, "part_only": False, "json_address": None}
+        given |= {"csv_address": None, "acts": False}
         return self._templates.get_template(f"{kind}.html.jinja").render(
             given | {"path": self._path(here)}
         )
