@@ -143,7 +143,7 @@ def test_hostile_submissions_are_refused_and_never_a_fault(tmp_path):
         path = tmp_path / "text.json"
         path.write_text(text)
         assert isinstance(made.grade(path, "feedback"), Refused), text
-    for value in (2.0, -1, None, "1", True, [0.5]):
+    for value in (2.0, -1, 10**400, None, "1", True, [0.5]):
         assert isinstance(made.grade(answers(tmp_path, value), "feedback"), Refused), value
 
 
@@ -187,3 +187,8 @@ def test_what_prepare_leaves_out_is_said(tmp_path, old, new, words):
 def test_scores_are_in_the_order_of_the_units():
     found = checked_scores({"a": {"y": 2, "x": 1.5}}, ["a"], {"x": "", "y": ""})
     assert found["a"].tolist() == [1.5, 2.0]
+
+
+def test_a_whole_number_beyond_all_floats_is_no_score():
+    with pytest.raises(ValueError, match="no finite number"):
+        checked_scores({"a": {"x": 10**400}}, ["a"], {"x": ""})

@@ -7,7 +7,6 @@ Legend: K objectives, M units of a split.
 
 import contextlib
 import json
-import math
 import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from aarlab.core.errors import InvalidSubmission, Misconfigured
 from aarlab.core.layout import GradingFolder, PreparedFolder
 from aarlab.core.records import Failure
-from aarlab.core.strict_json import parse_json, read_json
+from aarlab.core.strict_json import is_finite, parse_json, read_json
 from aarlab.problems.folder.folder_problem import FolderProblem
 from aarlab.problems.folder.predictions import read_ids, read_predictions
 from aarlab.runs.endings import Around, ending_of
@@ -233,7 +232,7 @@ def checked_scores(
                 f"'{str(min(some))[:80]}'"
             )
         for unit, value in by_unit.items():
-            if type(value) not in (int, float) or not math.isfinite(value):
+            if not is_finite(value):
                 raise ValueError(
                     f"'{name}' of '{unit[:80]}' is {str(value)[:40]}, no finite number"
                 )
