@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from aarlab.core.errors import Misconfigured
+from aarlab.core.errors import InvalidSubmission, Misconfigured
 from aarlab.problems.folder.folder_problem import read_problem
 from aarlab.runs.grading import Fault, Grader, NotGraded, Refused, Scores, checked_scores
 from aarlab.runs.prepared import prepare, submission
+from aarlab.runs.trial_scores import digest_of_submission, measure_files
 from aarlab.sandbox import Bubblewrap
+from aarlab.sandbox.disk_usage import remove
 from tests.problems.folders_made import CONTRACT, GRADE, GUESS, PREPARE, write_problem
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]
@@ -162,6 +164,56 @@ def test_an_artifact_is_copied_without_links(tmp_path):
     assert isinstance(made.grade(good, "feedback"), Scores)
     assert "regular file" in made.grade(bad, "feedback").words
     assert "1,000" in made.grade(large, "feedback").words
+
+
+def _deep(folder: Path) -> None:
+    here = os.open(folder, os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("d", dir_fd=here)
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+
+
+ODD = {
+    "no UTF-8": lambda folder: (folder / "\udcff").write_text("x"),
+    "has 1,0": _deep,
+    "no regular file": lambda folder: os.mkfifo(folder / "a"),
+    "may be sent": lambda folder: (folder / "a").write_bytes(bytes(1001)),
+}
+
+
+@pytest.mark.parametrize("words", ODD)
+def test_a_folder_that_no_grader_takes_is_refused_before_it_is_read(tmp_path, words):
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    ODD[words](folder)
+    with pytest.raises(InvalidSubmission, match=words):
+        digest_of_submission(folder, 1000)
+    remove(folder)
+
+
+def test_equal_folders_have_one_digest(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name / "d").mkdir(parents=True)
+        for file in ("a", "d/b") if name == "one" else ("d/b", "a"):
+            (tmp_path / name / file).write_text(file)
+    one, two = (digest_of_submission(tmp_path / name, 99) for name in ("one", "two"))
+    (tmp_path / "two" / "d" / "b").write_text("other")
+    assert one == two != digest_of_submission(tmp_path / "two", 99)
+
+
+def test_no_submission_asks_whether_a_file_of_the_machine_exists(tmp_path):
+    """A link is refused in the same words whether or not there is something at its other end."""
+    made, found = grader(tmp_path), set()
+    for target in (made.prepared.units("feedback"), tmp_path / "nothing"):
+        method = "import os\ndef submit(public, inputs, out, seed):\n"
+        method += f"    os.symlink({str(target)!r}, out / 'predictions.json')\n"
+        one = measure_files(made, {"method.py": method}, "feedback", (1,), Bubblewrap)
+        assert isinstance(one, Refused)
+        found.add(one.words)
+    assert len(found) == 1
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 in a sandbox without network."""
 
 import contextlib
+import os
 import shutil
 import sys
 import tempfile
@@ -121,7 +122,7 @@ def submission(
             kind = CouldNotBeRun if ended.by_machine else InvalidSubmission
             raise kind(ended.message.replace("answers", "submission"), failure=ended.failure)
         made = out / PREDICTIONS
-        if problem.contract.submission.kind == "predictions" and not made.is_file():
+        if problem.contract.submission.kind == "predictions" and not os.path.lexists(made):
             raise InvalidSubmission(
                 "submit(public, inputs, out, seed) returned no predictions. Return {item id: "
                 "value}."

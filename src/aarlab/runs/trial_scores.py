@@ -1,7 +1,6 @@
 """Submissions to a problem in a folder, made and graded as often as the contract says."""
 
 import hashlib
-import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,15 @@ from aarlab.core.records import Failure
 from aarlab.core.strict_json import read_text
 from aarlab.evaluation.scoring.unit_scores import Measured, unit_scores
 from aarlab.problems.folder.folder_problem import FolderProblem
-from aarlab.runs.grading import Fault, Grader, NotGraded, Refused, Scores
+from aarlab.runs.grading import (
+    Fault,
+    Grader,
+    NotGraded,
+    Refused,
+    Scores,
+    plain_files,
+    read_plain,
+)
 from aarlab.runs.prepared import submission
 from aarlab.sandbox.sandbox import MakeSandbox
 
@@ -67,13 +74,14 @@ def measure_files(
     """
     found: dict[str, list[Measured]] = {}
     digests: list[str] = []
+    limit = grader.problem.contract.submission.max_bytes
     for seed in seeds:
         where = f"{at}, seed {seed}"
         try:
             with submission(
                 grader.problem, grader.prepared, files, split, seed, make_sandbox
             ) as made:
-                digests.append(digest_of_submission(made))
+                digests.append(digest_of_submission(made, limit))
                 if digests[-1] in found and not again:
                     continue
                 outcome = grade_trials(grader, made, split)
@@ -98,19 +106,19 @@ def _kind_of(error: InvalidSubmission) -> dict[str, Failure]:
     return {"failure": error.facts["failure"]} if "failure" in error.facts else {}
 
 
-def digest_of_submission(made: Path) -> str:
-    """SHA-256 of a file, or of a folder's files by their paths. What is no plain file is not read
-    and counts by its kind: no grader takes it."""
+def digest_of_submission(made: Path, limit: int) -> str:
+    """SHA-256 of a file, or of a folder's files by their paths.
+
+    Raises:
+        InvalidSubmission: no grader takes it; see `read_plain` and `plain_files`.
+    """
     whole = hashlib.sha256()
-    for path in [made, *(sorted(made.rglob("*")) if _kind(made) == stat.S_IFDIR else ())]:
-        plain = path.read_bytes() if _kind(path) == stat.S_IFREG else b""
-        name = path.relative_to(made).as_posix()
-        whole.update(f"{len(name)} {name} {_kind(path)} {len(plain)}\n".encode() + plain)
+    in_folder = made.is_dir() and not made.is_symlink()
+    found = plain_files(made, limit) if in_folder else [(".", read_plain(made, limit))]
+    for name, data in found:
+        kind, plain = ("folder", b"") if data is None else ("file", data)
+        whole.update(f"{len(name)} {name} {kind} {len(plain)}\n".encode() + plain)
     return whole.hexdigest()
-
-
-def _kind(path: Path) -> int:
-    return stat.S_IFMT(path.lstat().st_mode)
 
 
 def measure_code(
