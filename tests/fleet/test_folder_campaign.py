@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from aarlab.cli.main import app
 from aarlab.core.errors import Transient
-from aarlab.core.layout import PublicFolder, TestbedFolder
+from aarlab.core.layout import Home, PublicFolder, TestbedFolder
 from aarlab.evaluation.code_requests import CODE_ONLY
 from aarlab.evaluation.ledger.ledger import Ledger
 from aarlab.fleet.campaign import Campaign
@@ -18,6 +18,7 @@ from aarlab.fleet.evaluator_process import EvaluatorProcess
 from aarlab.fleet.folder_runs import FolderRuns
 from aarlab.problems.folder.folder_problem import read_problem
 from aarlab.problems.folder.shipped_folders import is_folder_problem
+from aarlab.runs.prepared import prepare, prepare_in_secret
 from aarlab.runs.served_folder import serve_folder
 from aarlab.sandbox import Bubblewrap
 from tests.fleet.test_code_mode import short as short
@@ -105,8 +106,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def served(folder, tmp_path_factory, starts_processes):
-    under = tmp_path_factory.mktemp("home") / "problems"
-    return serve_folder(read_problem(folder), 1, under, Bubblewrap, lambda *_: None)
+    home = Home(tmp_path_factory.mktemp("home"))
+    return serve_folder(read_problem(folder), 1, home, Bubblewrap, lambda *_: None)
 
 
 def test_a_problem_is_in_a_folder_by_its_shipped_name_or_its_path(folder):
@@ -128,6 +129,19 @@ def test_what_researchers_see_is_the_card_the_data_and_the_baselines(served):
     card = json.loads(PublicFolder(served.public).card.read_text())
     assert (card["kind"], card["baselines"]) == ("folder", ["zero", "half"])
     assert not TestbedFolder(served.folder).private.stat().st_mode & 0o077
+
+
+@pytest.mark.process
+def test_who_has_prepare_and_the_data_seed_cannot_make_the_secrets_again(served, tmp_path):
+    card = json.loads(PublicFolder(served.public).card.read_text())
+    rebuilt = prepare(served.problem, card["data_seed"], tmp_path, Bubblewrap)
+    for split in ("feedback", "final"):
+        theirs, ours = (p.secrets(split) / "y.json" for p in (rebuilt, served.prepared))
+        assert theirs.read_bytes() != ours.read_bytes()
+    for name in ("one", "two"):
+        home = Home(tmp_path / name)
+        other = prepare_in_secret(served.problem, card["data_seed"], home, Bubblewrap)
+        assert other.inputs("feedback").read_bytes() != rebuilt.inputs("feedback").read_bytes()
 
 
 def test_baselines_are_measured_on_both_splits_and_the_best_is_to_be_beaten(served):

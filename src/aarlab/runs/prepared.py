@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from aarlab.core.errors import CouldNotBeRun, InvalidSubmission, Misconfigured
-from aarlab.core.layout import PreparedFolder
+from aarlab.core.layout import Home, PreparedFolder
 from aarlab.problems.folder.folder_problem import FolderProblem, Resources
 from aarlab.problems.folder.predictions import read_ids
+from aarlab.problems.secret_seed import secret_seed
 from aarlab.runs.endings import Ending, ending_of
 from aarlab.runs.engine import write_code
 from aarlab.runs.folder_run import BEGUN, limits_of, run_once, sandbox_of
@@ -25,16 +26,35 @@ SPLITS = ("feedback", "final")
 INSIDE = "aarlab.runs.make_inside"
 
 
-def prepare(
-    problem: FolderProblem, seed: int, under: Path, make_sandbox: MakeSandbox
+def prepare_in_secret(
+    problem: FolderProblem, data_seed: int, home: Home, make_sandbox: MakeSandbox
 ) -> PreparedFolder:
-    """The data of a problem for one data seed, made where they were not made before.
+    """As `prepare`, drawn by the data seed together with a secret of the state folder: whoever has
+    prepare.py, which is open for a shipped problem, cannot make the grader's secrets again.
+
+    Raises:
+        Misconfigured, CouldNotBeRun: see `prepare` and `secret_seed`.
+    """
+    drawn_by = secret_seed(home, problem.contract.name, data_seed)
+    return prepare(problem, data_seed, home.problems, make_sandbox, drawn_by=drawn_by)
+
+
+def prepare(
+    problem: FolderProblem,
+    data_seed: int,
+    under: Path,
+    make_sandbox: MakeSandbox,
+    *,
+    drawn_by: int | None = None,
+) -> PreparedFolder:
+    """The data of a problem for one data seed, made where they were not made before. `drawn_by`:
+    what prepare.py gets as `seed`, where it is not the data seed.
 
     Raises:
         Misconfigured: prepare.py failed, or left out what a problem needs.
         CouldNotBeRun: the machine ended it.
     """
-    found = PreparedFolder(under / f"{problem.key}-seed{seed}")
+    found = PreparedFolder(under / f"{problem.key}-seed{data_seed}")
     if found.ready.exists():
         return found
     under.mkdir(parents=True, exist_ok=True)
@@ -43,6 +63,7 @@ def prepare(
         for folder in (partial.public, partial.sealed, *map(partial.secrets, SPLITS)):
             folder.mkdir(parents=True)
         at = {"public": partial.public, "sealed": partial.sealed, "secret": partial.secret}
+        seed = data_seed if drawn_by is None else drawn_by
         ended = _run(problem, problem.folder.root, problem.folder.prepare.name, seed, {}, at)(
             make_sandbox, problem.contract.grading
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 from aarlab.core.errors import Misconfigured
 from aarlab.core.files import OWNER_ONLY, write_whole
 from aarlab.core.label_set import METERS, of_same_labels
-from aarlab.core.layout import PreparedFolder, PublicFolder, TestbedFolder
+from aarlab.core.layout import Home, PreparedFolder, PublicFolder, TestbedFolder
 from aarlab.core.operation_records import IN_FOLDER
 from aarlab.core.records import Measure, Record
 from aarlab.core.strict_json import read_json
@@ -19,7 +19,7 @@ from aarlab.evaluation.scoring.served_problem import ServedProblem
 from aarlab.evaluation.scoring.unit_scores import Measured, Scale
 from aarlab.problems.folder.folder_problem import FolderProblem
 from aarlab.runs.grading import Grader, read_units
-from aarlab.runs.prepared import SPLITS, prepare
+from aarlab.runs.prepared import SPLITS, prepare_in_secret
 from aarlab.runs.trial_scores import Say, measured_baselines
 from aarlab.sandbox.sandbox import MakeSandbox
 
@@ -60,7 +60,7 @@ class ServedFolder:
 
 
 def serve_folder(
-    problem: FolderProblem, data_seed: int, under: Path, make_sandbox: MakeSandbox, say: Say
+    problem: FolderProblem, data_seed: int, home: Home, make_sandbox: MakeSandbox, say: Say
 ) -> ServedFolder:
     """Set a problem up, or find it set up. Problems with the same secrets have one meter.
 
@@ -69,7 +69,7 @@ def serve_folder(
             not above its floor.
         CouldNotBeRun, Transient: the machine ended a run.
     """
-    prepared = prepare(problem, data_seed, under, make_sandbox)
+    prepared = prepare_in_secret(problem, data_seed, home, make_sandbox)
     found = ServedFolder(problem, prepared.root)
     _publish(found, data_seed)
     testbed = TestbedFolder(found.folder)
