@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import time
 
 import pytest
@@ -9,6 +10,7 @@ from typer.testing import CliRunner
 
 from aarlab.cli.main import app
 from aarlab.core.errors import Transient
+from aarlab.core.label_set import METERS
 from aarlab.core.layout import Home, PublicFolder, TestbedFolder
 from aarlab.evaluation.code_requests import CODE_ONLY
 from aarlab.evaluation.ledger.ledger import Ledger
@@ -142,6 +144,47 @@ def test_who_has_prepare_and_the_data_seed_cannot_make_the_secrets_again(served,
         home = Home(tmp_path / name)
         other = prepare_in_secret(served.problem, card["data_seed"], home, Bubblewrap)
         assert other.inputs("feedback").read_bytes() != rebuilt.inputs("feedback").read_bytes()
+
+
+@pytest.mark.process
+def test_who_is_slower_at_making_the_data_leaves_what_is_kept_beside_them(
+    served, tmp_path, monkeypatch
+):
+    first = prepare(served.problem, 1, tmp_path, Bubblewrap)
+    meter = TestbedFolder(first.root).private / "meter"
+    waiting = tmp_path / "waiting"
+    first.root.rename(waiting)
+
+    def whole(problem, made):
+        waiting.rename(first.root)  # another process has ended
+        meter.mkdir(parents=True)
+
+    monkeypatch.setattr("aarlab.runs.prepared._require_whole", whole)
+    assert prepare(served.problem, 1, tmp_path, Bubblewrap) == first
+    assert meter.is_dir()
+    assert [p.name for p in tmp_path.iterdir()] == [first.root.name]
+
+
+@pytest.mark.process
+def test_a_set_up_that_was_killed_at_its_end_shares_the_meter_all_the_same(
+    folder, served, tmp_path
+):
+    home = Home(served.folder.parents[1])
+    shutil.copytree(folder, tmp_path / "shift")
+    with (tmp_path / "shift" / "grade.py").open("a") as grade:
+        grade.write("# another version\n")
+
+    def again():
+        made = serve_folder(read_problem(tmp_path / "shift"), 1, home, Bubblewrap, lambda *_: None)
+        private = TestbedFolder(made.folder).private
+        return [private / name for name in METERS]
+
+    links = again()
+    assert links[0].resolve() == (TestbedFolder(served.folder).private / "meter").resolve()
+    for left in (links[1:], []):  # killed between two links, and before the first
+        for link in set(links) - set(left):
+            link.unlink()
+        assert all(link.is_symlink() for link in again())
 
 
 def test_baselines_are_measured_on_both_splits_and_the_best_is_to_be_beaten(served):

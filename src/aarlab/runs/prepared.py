@@ -72,11 +72,23 @@ def prepare(
         _require_whole(problem, partial)
         partial.ready.write_text("{}")
         partial.secret.chmod(0o700)
-        shutil.rmtree(found.root, ignore_errors=True)
-        partial.root.replace(found.root)
+        _keep(partial, found)
     finally:
         shutil.rmtree(partial.root, ignore_errors=True)
     return found
+
+
+def _keep(made: PreparedFolder, found: PreparedFolder) -> None:
+    """Give data their name. Where another process was faster its data stay, which are the same, and
+    what it keeps beside them: the scale and the meter."""
+    with contextlib.suppress(FileNotFoundError):
+        if not found.ready.exists():
+            shutil.rmtree(found.root)
+    try:
+        made.root.replace(found.root)
+    except OSError:  # a folder that holds something is not replaced
+        if not found.ready.exists():
+            raise
 
 
 def _failed(problem: FolderProblem, ended: Ending) -> Exception:

@@ -1,15 +1,19 @@
 """A problem in a folder, set up for an evaluator: data, what researchers see, baselines on both
 splits, and the scale of its scores."""
 
+import contextlib
 import hashlib
 import json
+import math
+import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from aarlab.core.errors import Misconfigured
 from aarlab.core.files import OWNER_ONLY, write_whole
+from aarlab.core.hold import Hold, holder
 from aarlab.core.label_set import METERS, of_same_labels
 from aarlab.core.layout import Home, PreparedFolder, PublicFolder, TestbedFolder
 from aarlab.core.operation_records import IN_FOLDER
@@ -69,15 +73,25 @@ def serve_folder(
             not above its floor.
         CouldNotBeRun, Transient: the machine ended a run.
     """
-    prepared = prepare_in_secret(problem, data_seed, home, make_sandbox)
-    found = ServedFolder(problem, prepared.root)
-    _publish(found, data_seed)
-    testbed = TestbedFolder(found.folder)
-    if not testbed.served.exists():
-        testbed.private.mkdir(mode=0o700, exist_ok=True)
-        _measure(found, data_seed, make_sandbox, say)
+    with _alone(home.problems / f".{problem.contract.name}.lock", say):
+        prepared = prepare_in_secret(problem, data_seed, home, make_sandbox)
+        found = ServedFolder(problem, prepared.root)
+        _publish(found, data_seed)
+        testbed = TestbedFolder(found.folder)
+        if not testbed.served.exists():
+            testbed.private.mkdir(mode=0o700, exist_ok=True)
+            _measure(found, data_seed, make_sandbox, say)
         _share_meters(found.folder)
     return found
+
+
+@contextlib.contextmanager
+def _alone(lock: Path, say: Say) -> Iterator[None]:
+    """While the context is open no other process sets up a version of this problem."""
+    if other := holder(lock):
+        say(f"waits for process {other}, which sets this problem up", 0, 1)
+    with Hold(lock, lambda other: f"Process {other} is busy.", wait_s=math.inf):
+        yield
 
 
 def _publish(served: ServedFolder, data_seed: int) -> None:
@@ -173,12 +187,16 @@ def _digest_of(folder: Path) -> str:
 
 
 def _share_meters(folder: Path) -> None:
-    """Where another version of the problem's folder has the same secrets, use its meter."""
+    """Where another version of the problem's folder has the same secrets, use its meter; also where
+    the process that measured was killed before it did."""
     own = TestbedFolder(folder).private
+    if (own / METERS[0]).exists() and not (own / METERS[0]).is_symlink():
+        return
     for other in of_same_labels(folder):
         theirs = TestbedFolder(other).private
         if other != folder and not (theirs / METERS[0]).is_symlink():
             for name in METERS:
                 (theirs / name).mkdir(mode=0o700, exist_ok=True)
-                (own / name).symlink_to(Path("../..") / other.name / theirs.name / name)
+                if not os.path.lexists(own / name):
+                    (own / name).symlink_to(Path("../..") / other.name / theirs.name / name)
             return
