@@ -187,6 +187,21 @@ def test_a_set_up_that_was_killed_at_its_end_shares_the_meter_all_the_same(
         assert all(link.is_symlink() for link in again())
 
 
+def test_an_error_that_nobody_foresaw_ends_one_request_alone(served, tmp_path, monkeypatch):
+    def fails(*_):
+        raise OverflowError("int too large")
+
+    monkeypatch.setattr("aarlab.fleet.folder_runs.measure_files", fails)
+    runs = FolderRuns(served, tmp_path, Bubblewrap, workers=1)
+    found = runs.outcome("q-000001", {"method.py": ZERO}, (1,))
+    runs.close()
+    assert found["failure"] == "ended by the machine"
+    assert "int too large" not in found["log"]
+    assert "q-000001" in found["fault"]
+    log = tmp_path / "server" / "gradings" / "faults.log"
+    assert "OverflowError: int too large" in log.read_text()
+
+
 def test_baselines_are_measured_on_both_splits_and_the_best_is_to_be_beaten(served):
     found = served.baselines()
     assert set(found) == {"zero", "half"}
