@@ -176,6 +176,7 @@ def _deep(folder: Path) -> None:
     os.close(here)
 
 
+MADE = "def prepare(seed, public, sealed, secret):\n"
 ODD = {
     "no UTF-8": lambda folder: (folder / "\udcff").write_text("x"),
     "has 1,0": _deep,
@@ -227,6 +228,26 @@ def test_no_submission_asks_whether_a_file_of_the_machine_exists(tmp_path):
             "division by zero",
         ),
         ('folder / f"{split}.jsonl"', 'folder / "items.jsonl"', "feedback.jsonl"),
+        (
+            MADE,
+            MADE + "    (public / 'baselines').symlink_to('/etc')\n",
+            "'public/baselines' is no plain",
+        ),
+        (
+            MADE,
+            MADE + "    import os; os.mkfifo(secret / 'pipe')\n",
+            "'secret/pipe' is no plain file",
+        ),
+        (
+            MADE,
+            MADE + "    (public / 'problem.json').write_text('[]')\n",
+            "where the problem's card will",
+        ),
+        (
+            MADE,
+            MADE + "    (public / 'baselines').mkdir()\n",
+            "where the problem's baselines will be",
+        ),
     ],
 )
 def test_what_prepare_leaves_out_is_said(tmp_path, old, new, words):

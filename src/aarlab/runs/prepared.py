@@ -4,13 +4,14 @@ in a sandbox without network."""
 import contextlib
 import os
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from aarlab.core.errors import CouldNotBeRun, InvalidSubmission, Misconfigured
-from aarlab.core.layout import Home, PreparedFolder
+from aarlab.core.layout import Home, PreparedFolder, PublicFolder
 from aarlab.problems.folder.folder_problem import FolderProblem, Resources
 from aarlab.problems.folder.predictions import read_ids
 from aarlab.problems.secret_seed import secret_seed
@@ -103,7 +104,8 @@ def _failed(problem: FolderProblem, ended: Ending) -> Exception:
 
 
 def _require_whole(problem: FolderProblem, made: PreparedFolder) -> None:
-    """Units of both splits, none in both; inputs where predictions are submitted."""
+    """Plain files; units of both splits, none in both; inputs where predictions are submitted."""
+    _require_plain(problem, made)
     units = {split: read_units(made, split) for split in SPLITS}
     both = set(units["feedback"].values()) & set(units["final"].values())
     if both:
@@ -121,6 +123,28 @@ def _require_whole(problem: FolderProblem, made: PreparedFolder) -> None:
                     "one JSON object with an `id` on each line."
                 )
             read_ids(made.inputs(split))
+
+
+def _require_plain(problem: FolderProblem, made: PreparedFolder) -> None:
+    """Nothing but files and folders: through a link, what is written beside the data or read of
+    them would be elsewhere on this machine. And nothing under a name that set-up takes."""
+    waiting = [made.root]
+    while waiting:
+        for path in sorted(map(Path, os.scandir(waiting.pop()))):
+            kind, name = path.lstat().st_mode, path.relative_to(made.root).as_posix()
+            if stat.S_ISDIR(kind):
+                waiting.append(path)
+            elif not stat.S_ISREG(kind):
+                raise Misconfigured(
+                    f"{problem.folder.prepare}: '{name[:80]}' is no plain file. Write a copy."
+                )
+    shown = PublicFolder(made.public)
+    for path, what in ((shown.card, "card"), (shown.baselines, "baselines")):
+        if path.exists():
+            raise Misconfigured(
+                f"{problem.folder.prepare}: it wrote {path.name} into public, where the problem's "
+                f"{what} will be. Take another name."
+            )
 
 
 @contextlib.contextmanager

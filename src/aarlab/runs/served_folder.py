@@ -98,11 +98,6 @@ def _publish(served: ServedFolder, data_seed: int) -> None:
     """What researchers see beside the data: the card, and the code of the baselines."""
     contract, public = served.problem.contract, served.public
     card, shown = PublicFolder(public).card, PublicFolder(public).baselines
-    if card.exists() and read_json(card).get("kind") != IN_FOLDER:
-        raise Misconfigured(
-            f"{served.problem.folder.prepare}: it wrote {card.name} into public, which is the name "
-            "of the problem's card. Take another name."
-        )
     fields = {"name": contract.name, "version": contract.version, "data_seed": data_seed}
     fields |= {"kind": IN_FOLDER, "card": contract.card, "combine": contract.combine}
     fields |= {"submission": contract.submission.model_dump(mode="json")}
