@@ -11,7 +11,7 @@ from aarlab.core.errors import InvalidSubmission, Misconfigured
 from aarlab.problems.folder.folder_problem import read_problem
 from aarlab.runs.grading import Fault, Grader, NotGraded, Refused, Scores, checked_scores
 from aarlab.runs.prepared import prepare, submission
-from aarlab.runs.trial_scores import digest_of_submission, measure_files
+from aarlab.runs.trial_scores import digest_of_submission, measure_files, question_of
 from aarlab.sandbox import Bubblewrap
 from aarlab.sandbox.disk_usage import remove
 from tests.problems.folders_made import CONTRACT, GRADE, GUESS, PREPARE, write_problem
@@ -203,6 +203,19 @@ def test_equal_folders_have_one_digest(tmp_path):
     one, two = (digest_of_submission(tmp_path / name, 99) for name in ("one", "two"))
     (tmp_path / "two" / "d" / "b").write_text("other")
     assert one == two != digest_of_submission(tmp_path / "two", 99)
+
+
+def test_equal_predictions_are_one_question_however_they_are_written(tmp_path):
+    made = grader(tmp_path)
+    first = answers(tmp_path, 0.5, **{"feedback-0": 1})
+    values = json.loads(first.read_text())
+    other, different = tmp_path / "other.json", tmp_path / "different.json"
+    values["feedback-0"] = 1.0
+    turned = dict(reversed(values.items()))
+    other.write_text(json.dumps(turned, indent=7).replace("0.5", "5.00e-1"))
+    different.write_text(json.dumps(values | {"feedback-1": 0.25}))
+    asked = [question_of(made, path, "feedback") for path in (first, other, different)]
+    assert asked[0] == asked[1] != asked[2]
 
 
 def test_no_submission_asks_whether_a_file_of_the_machine_exists(tmp_path):

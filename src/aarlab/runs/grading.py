@@ -23,7 +23,7 @@ from aarlab.core.layout import GradingFolder, PreparedFolder
 from aarlab.core.records import Failure
 from aarlab.core.strict_json import is_finite, parse_json, read_json
 from aarlab.problems.folder.folder_problem import FolderProblem
-from aarlab.problems.folder.predictions import read_ids, read_predictions
+from aarlab.problems.folder.predictions import Predictions, read_ids, read_predictions
 from aarlab.runs.endings import Around, ending_of
 from aarlab.runs.folder_run import BEGUN, limits_of, run_once, sandbox_of
 from aarlab.runs.program_relay import ASKED, PROGRAM, Asked, program
@@ -123,9 +123,7 @@ class Grader:
         with scratch() as place:
             kept = place / "submission"
             if what.kind == "predictions":
-                ids = read_ids(self.prepared.inputs(split))
-                found = read_predictions(read_plain(submission, what.max_bytes), what, ids)
-                kept.write_text(json.dumps(found))
+                kept.write_text(json.dumps(self.predictions(submission, split)))
             else:
                 copy_plain(submission, kept, what.max_bytes)
             if what.kind == "program" and not (kept / PROGRAM).is_file():
@@ -133,6 +131,15 @@ class Grader:
                     f"There is no {PROGRAM}, which defines answer(request). Send one."
                 )
             yield kept
+
+    def predictions(self, submission: Path, split: str) -> Predictions:
+        """Submitted predictions, in the order of the items.
+
+        Raises:
+            InvalidSubmission: it is no file with a value of the right kind for every item.
+        """
+        what, ids = self.problem.contract.submission, read_ids(self.prepared.inputs(split))
+        return read_predictions(read_plain(submission, what.max_bytes), what, ids)
 
     def _run(self, submission: Path, secret: Path | None, trial: int) -> Any:
         """What the author's code wrote, as plain JSON; or why it wrote nothing."""

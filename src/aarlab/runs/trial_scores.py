@@ -1,7 +1,8 @@
 """Submissions to a problem in a folder, made and graded as often as the contract says."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,21 +75,19 @@ def measure_files(
     """
     found: dict[str, list[Measured]] = {}
     digests: list[str] = []
-    limit = grader.problem.contract.submission.max_bytes
     for seed in seeds:
         where = f"{at}, seed {seed}"
         try:
             with submission(
                 grader.problem, grader.prepared, files, split, seed, make_sandbox
             ) as made:
-                digests.append(digest_of_submission(made, limit))
-                if digests[-1] in found and not again:
-                    continue
-                outcome = grade_trials(grader, made, split)
+                outcome = _unless_known(grader, made, split, digests, () if again else found)
         except InvalidSubmission as error:
             return Refused(f"{where}: {error}", **_kind_of(error))
         except CouldNotBeRun as error:
             return NotGraded(f"{where}: {error}")
+        if outcome is None:
+            continue
         if isinstance(outcome, Refused):
             return Refused(f"{where}: what it submits is refused: {outcome.words}")
         if not isinstance(outcome, Measured):
@@ -102,8 +101,34 @@ def measure_files(
     return Made(measured, hashlib.sha256("".join(sorted(digests)).encode()).hexdigest())
 
 
+def _unless_known(
+    grader: Grader, made: Path, split: str, digests: list[str], known: Container[str]
+) -> Measured | NoScore | None:
+    """A submission graded, and its question noted; None where its grading is known."""
+    try:
+        digests.append(question_of(grader, made, split))
+    except InvalidSubmission as error:
+        return Refused(str(error))
+    return None if digests[-1] in known else grade_trials(grader, made, split)
+
+
 def _kind_of(error: InvalidSubmission) -> dict[str, Failure]:
     return {"failure": error.facts["failure"]} if "failure" in error.facts else {}
+
+
+def question_of(grader: Grader, made: Path, split: str) -> str:
+    """What a submission asks, as a digest: that of its predictions, however they are written down,
+    or of its files.
+
+    Raises:
+        InvalidSubmission: no grader takes it.
+    """
+    what = grader.problem.contract.submission
+    if what.kind != "predictions":
+        return digest_of_submission(made, what.max_bytes)
+    found = grader.predictions(made, split)
+    values = {item: float(v) if type(v) is int else v for item, v in found.items()}
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
 def digest_of_submission(made: Path, limit: int) -> str:
