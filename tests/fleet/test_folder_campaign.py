@@ -9,10 +9,11 @@ import pytest
 from typer.testing import CliRunner
 
 from aarlab.cli.main import app
-from aarlab.core.errors import Transient
+from aarlab.core.errors import Misconfigured, Transient
 from aarlab.core.label_set import METERS
 from aarlab.core.layout import Home, PublicFolder, TestbedFolder
 from aarlab.evaluation.code_requests import CODE_ONLY
+from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.ledger.ledger import Ledger
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.code_mode import CodeWorker
@@ -185,6 +186,28 @@ def test_a_set_up_that_was_killed_at_its_end_shares_the_meter_all_the_same(
         for link in set(links) - set(left):
             link.unlink()
         assert all(link.is_symlink() for link in again())
+
+
+@pytest.mark.process
+@pytest.mark.long
+def test_another_scale_on_secrets_that_were_used_needs_another_data_seed(folder, tmp_path):
+    home = Home(tmp_path / "home")
+    shutil.copytree(folder, tmp_path / "shift")
+
+    def serve(data_seed=1):
+        problem = read_problem(tmp_path / "shift")
+        return serve_folder(problem, data_seed, home, Bubblewrap, lambda *_: None)
+
+    first = serve()
+    contract = tmp_path / "shift" / "problem.yaml"
+    contract.write_text(CONTRACT.replace("[0, 4]", "[0, 400]"))
+    assert not (TestbedFolder(serve().folder).private / "meter").exists()
+    Evaluator(first.folder, tmp_path / "campaign").close()
+    with pytest.raises(Misconfigured, match="Take another data seed"):
+        serve()
+    serve(data_seed=2)
+    contract.write_text(CONTRACT)
+    assert serve() == first
 
 
 def test_an_error_that_nobody_foresaw_ends_one_request_alone(served, tmp_path, monkeypatch):

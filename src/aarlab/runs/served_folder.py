@@ -19,7 +19,7 @@ from aarlab.core.layout import Home, PreparedFolder, PublicFolder, TestbedFolder
 from aarlab.core.operation_records import IN_FOLDER
 from aarlab.core.records import Measure, Record
 from aarlab.core.strict_json import read_json
-from aarlab.evaluation.scoring.served_problem import ServedProblem
+from aarlab.evaluation.scoring.served_problem import ServedProblem, served_problem
 from aarlab.evaluation.scoring.unit_scores import Measured, Scale
 from aarlab.problems.folder.folder_problem import FolderProblem
 from aarlab.runs.grading import Grader, read_units
@@ -81,7 +81,7 @@ def serve_folder(
         if not testbed.served.exists():
             testbed.private.mkdir(mode=0o700, exist_ok=True)
             _measure(found, data_seed, make_sandbox, say)
-        _share_meters(found.folder)
+        _share_meters(found)
     return found
 
 
@@ -181,17 +181,42 @@ def _digest_of(folder: Path) -> str:
     return whole.hexdigest()
 
 
-def _share_meters(folder: Path) -> None:
+def _share_meters(served: ServedFolder) -> None:
     """Where another version of the problem's folder has the same secrets, use its meter; also where
-    the process that measured was killed before it did."""
-    own = TestbedFolder(folder).private
-    if (own / METERS[0]).exists() and not (own / METERS[0]).is_symlink():
-        return
+    the process that measured was killed before it did. A level on one scale says nothing on
+    another one.
+
+    Raises:
+        Misconfigured: something may have been released of these secrets on another scale.
+    """
+    folder = served.folder
+    own, scale = TestbedFolder(folder).private, _scale(folder)
+    alone = (own / METERS[0]).exists() and not (own / METERS[0]).is_symlink()
     for other in of_same_labels(folder):
+        if other == folder:
+            continue
         theirs = TestbedFolder(other).private
-        if other != folder and not (theirs / METERS[0]).is_symlink():
+        if _scale(other) != scale:
+            _refuse_used(served, other)
+        elif not alone and not (theirs / METERS[0]).is_symlink():
             for name in METERS:
                 (theirs / name).mkdir(mode=0o700, exist_ok=True)
                 if not os.path.lexists(own / name):
                     (own / name).symlink_to(Path("../..") / other.name / theirs.name / name)
-            return
+            alone = True
+
+
+def _scale(folder: Path) -> tuple[object, ...]:
+    """What decides which score unit scores are."""
+    found = served_problem(folder)
+    return found.objectives, found.combine, found.trials, found.ends
+
+
+def _refuse_used(served: ServedFolder, other: Path) -> None:
+    if TestbedFolder(other).meter.exists():
+        raise Misconfigured(
+            f"{served.problem.folder.contract}: the earlier version in {other} has the same "
+            "secrets on feedback, and other objectives, floors or ceilings: what it reported "
+            "cannot be compared. Take another data seed (`-s data_seed=2`, or `--data-seed 2` of "
+            "`aar evaluator`), or restore them."
+        )
