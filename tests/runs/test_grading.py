@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aarlab.core.errors import InvalidSubmission, Misconfigured
+from aarlab.core.errors import CouldNotBeRun, InvalidSubmission, Misconfigured
 from aarlab.problems.folder.folder_problem import read_problem
 from aarlab.runs.grading import Fault, Grader, NotGraded, Refused, Scores, checked_scores
 from aarlab.runs.prepared import prepare, submission
@@ -268,6 +268,12 @@ def test_what_prepare_leaves_out_is_said(tmp_path, old, new, words):
     with pytest.raises(Misconfigured, match=words):
         grader(tmp_path, prepare=PREPARE.replace(old, new))
     assert not [p for p in (tmp_path / "made").iterdir() if p.name.startswith(".partial")]
+
+
+def test_where_prepare_needs_more_the_limits_that_hold_for_it_are_named(tmp_path):
+    contract = CONTRACT.replace("memory_gib: 1}", "memory_gib: 0.001}")
+    with pytest.raises(CouldNotBeRun, match="raise the limits `grading` in problem.yaml"):
+        grader(tmp_path, contract=contract)
 
 
 def test_scores_are_in_the_order_of_the_units():

@@ -95,7 +95,9 @@ def _keep(made: PreparedFolder, found: PreparedFolder) -> None:
 def _failed(problem: FolderProblem, ended: Ending) -> Exception:
     if ended.by_machine:
         return CouldNotBeRun(
-            f"{problem.folder.prepare}: {ended.message}. Try again.", failure=ended.failure
+            f"{problem.folder.prepare}: {ended.message}. Try again, or raise the limits "
+            f"`grading` in {problem.folder.contract.name}.",
+            failure=ended.failure,
         )
     words = ended.message.replace("The method", problem.folder.prepare.name).replace(
         "answers", "data"
