@@ -53,7 +53,7 @@ class FolderRuns:
 
     def _measured(self, files: Files, seeds: tuple[int, ...]) -> Made | NoScore:
         """What `measure_files` found. An error that nobody foresaw ends this request alone: it
-        would end the campaign, and end it again whenever the request is taken up."""
+        would end the campaign, and end it again whenever the request is begun again."""
         try:
             return measure_files(self._grader, files, "feedback", seeds, self._make_sandbox)
         except (AarError, OSError, subprocess.SubprocessError):
