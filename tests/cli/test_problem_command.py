@@ -11,7 +11,7 @@ from aarlab.core.errors import Misconfigured
 from aarlab.core.settings import home
 from aarlab.problems import PROBLEMS
 from aarlab.problems.folder.folder_problem import read_problem
-from aarlab.runs.prepared import prepare
+from aarlab.runs.prepared import prepare_in_secret
 from aarlab.sandbox import Bubblewrap
 from tests.bench.small_problem import write_small
 
@@ -105,7 +105,7 @@ SIDES = (
 @pytest.mark.long
 def test_grade_prints_one_table_and_whose_fault_it_is(aar, tmp_path):
     folder = write_small(tmp_path / "small", GATED, SIDES)
-    made = prepare(read_problem(folder), 1, home().problems, Bubblewrap)
+    made = prepare_in_secret(read_problem(folder), 1, home(), Bubblewrap)
     events = json.loads((made.secrets("final") / "events.json").read_text())
     truth = {item: 0.9 if event else 0.1 for item, event in events.items()}
     (tmp_path / "truth.json").write_text(json.dumps(truth))
@@ -135,7 +135,7 @@ def test_grade_says_that_a_grader_is_its_authors_fault(aar, tmp_path):
     floor = ("{baseline: half}", "{value: 0.25, source: a half}")
     contract = (folder / "problem.yaml").read_text().replace(*floor)
     (folder / "problem.yaml").write_text(contract)
-    made = prepare(read_problem(folder), 1, home().problems, Bubblewrap)
+    made = prepare_in_secret(read_problem(folder), 1, home(), Bubblewrap)
     ids = json.loads((made.secrets("feedback") / "events.json").read_text())
     (tmp_path / "half.json").write_text(json.dumps(dict.fromkeys(ids, 0.5)))
     status, output = aar("grade", folder, "half.json", "--split", "feedback", "-q")

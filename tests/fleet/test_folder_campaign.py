@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -12,9 +13,11 @@ import pytest
 from typer.testing import CliRunner
 
 from aarlab.cli.main import app
-from aarlab.core.errors import Transient
-from aarlab.core.layout import PublicFolder, TestbedFolder
+from aarlab.core.errors import Misconfigured, Transient
+from aarlab.core.label_set import METERS
+from aarlab.core.layout import Home, PublicFolder, TestbedFolder
 from aarlab.evaluation.code_requests import CODE_ONLY
+from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.ledger.ledger import Ledger
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.code_mode import CodeWorker
@@ -22,6 +25,7 @@ from aarlab.fleet.evaluator_process import EvaluatorProcess
 from aarlab.fleet.folder_runs import FolderRuns
 from aarlab.problems.folder.folder_problem import read_problem
 from aarlab.problems.folder.shipped_folders import is_folder_problem
+from aarlab.runs.prepared import prepare, prepare_in_secret
 from aarlab.runs.served_folder import serve_folder
 from aarlab.sandbox import Bubblewrap
 from tests.fleet.test_code_mode import short as short
@@ -109,8 +113,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def served(folder, tmp_path_factory, starts_processes):
-    under = tmp_path_factory.mktemp("home") / "problems"
-    return serve_folder(read_problem(folder), 1, under, Bubblewrap, lambda *_: None)
+    home = Home(tmp_path_factory.mktemp("home"))
+    return serve_folder(read_problem(folder), 1, home, Bubblewrap, lambda *_: None)
 
 
 def test_a_problem_is_in_a_folder_by_its_shipped_name_or_its_path(folder):
@@ -132,6 +136,97 @@ def test_what_researchers_see_is_the_card_the_data_and_the_baselines(served):
     card = json.loads(PublicFolder(served.public).card.read_text())
     assert (card["kind"], card["baselines"]) == ("folder", ["zero", "half"])
     assert not TestbedFolder(served.folder).private.stat().st_mode & 0o077
+
+
+@pytest.mark.process
+def test_who_has_prepare_and_the_data_seed_cannot_make_the_secrets_again(served, tmp_path):
+    card = json.loads(PublicFolder(served.public).card.read_text())
+    rebuilt = prepare(served.problem, card["data_seed"], tmp_path, Bubblewrap)
+    for split in ("feedback", "final"):
+        theirs, ours = (p.secrets(split) / "y.json" for p in (rebuilt, served.prepared))
+        assert theirs.read_bytes() != ours.read_bytes()
+    for name in ("one", "two"):
+        home = Home(tmp_path / name)
+        other = prepare_in_secret(served.problem, card["data_seed"], home, Bubblewrap)
+        assert other.inputs("feedback").read_bytes() != rebuilt.inputs("feedback").read_bytes()
+
+
+@pytest.mark.process
+def test_who_is_slower_at_making_the_data_leaves_what_is_kept_beside_them(
+    served, tmp_path, monkeypatch
+):
+    first = prepare(served.problem, 1, tmp_path, Bubblewrap)
+    meter = TestbedFolder(first.root).private / "meter"
+    waiting = tmp_path / "waiting"
+    first.root.rename(waiting)
+
+    def whole(problem, made):
+        waiting.rename(first.root)  # another process has ended
+        meter.mkdir(parents=True)
+
+    monkeypatch.setattr("aarlab.runs.prepared._require_whole", whole)
+    assert prepare(served.problem, 1, tmp_path, Bubblewrap) == first
+    assert meter.is_dir()
+    assert [p.name for p in tmp_path.iterdir()] == [first.root.name]
+
+
+@pytest.mark.process
+def test_a_set_up_that_was_killed_at_its_end_shares_the_meter_all_the_same(
+    folder, served, tmp_path
+):
+    home = Home(served.folder.parents[1])
+    shutil.copytree(folder, tmp_path / "shift")
+    with (tmp_path / "shift" / "grade.py").open("a") as grade:
+        grade.write("# another version\n")
+
+    def again():
+        made = serve_folder(read_problem(tmp_path / "shift"), 1, home, Bubblewrap, lambda *_: None)
+        private = TestbedFolder(made.folder).private
+        return [private / name for name in METERS]
+
+    links = again()
+    assert links[0].resolve() == (TestbedFolder(served.folder).private / "meter").resolve()
+    for left in (links[1:], []):  # killed between two links, and before the first
+        for link in set(links) - set(left):
+            link.unlink()
+        assert all(link.is_symlink() for link in again())
+
+
+@pytest.mark.process
+@pytest.mark.long
+def test_another_scale_on_secrets_that_were_used_needs_another_data_seed(folder, tmp_path):
+    home = Home(tmp_path / "home")
+    shutil.copytree(folder, tmp_path / "shift")
+
+    def serve(data_seed=1):
+        problem = read_problem(tmp_path / "shift")
+        return serve_folder(problem, data_seed, home, Bubblewrap, lambda *_: None)
+
+    first = serve()
+    contract = tmp_path / "shift" / "problem.yaml"
+    contract.write_text(CONTRACT.replace("[0, 4]", "[0, 400]"))
+    assert not (TestbedFolder(serve().folder).private / "meter").exists()
+    Evaluator(first.folder, tmp_path / "campaign").close()
+    with pytest.raises(Misconfigured, match="Take another data seed"):
+        serve()
+    serve(data_seed=2)
+    contract.write_text(CONTRACT)
+    assert serve() == first
+
+
+def test_an_error_that_nobody_foresaw_ends_one_request_alone(served, tmp_path, monkeypatch):
+    def fails(*_):
+        raise OverflowError("int too large")
+
+    monkeypatch.setattr("aarlab.fleet.folder_runs.measure_files", fails)
+    runs = FolderRuns(served, tmp_path, Bubblewrap, workers=1)
+    found = runs.outcome("q-000001", {"method.py": ZERO}, (1,))
+    runs.close()
+    assert found["failure"] == "ended by the machine"
+    assert "int too large" not in found["log"]
+    assert "q-000001" in found["fault"]
+    log = tmp_path / "server" / "gradings" / "faults.log"
+    assert "OverflowError: int too large" in log.read_text()
 
 
 def test_baselines_are_measured_on_both_splits_and_the_best_is_to_be_beaten(served):

@@ -46,6 +46,16 @@ def test_gap_under_two_steps_is_not_mended_by_more_items():
     assert "No number of items fixes that" in made.trouble
 
 
+def test_of_unit_scores_the_remedy_is_a_narrower_range():
+    few, narrow = Ruler(0.0, 0.5, 0.0, combined=True), Ruler(0.0, 1e-6, 0.0, combined=True)
+    made = outset("default", 20, few, fleets=0).trouble
+    assert "independent feedback units or more, narrow the `range`" in made
+    made += outset("default", 300, narrow, fleets=0).trouble
+    assert "No number of units fixes that: the gap is too small; narrow the `range`" in made
+    for word in ("teacher", "items", "aar simulate"):
+        assert word not in made
+
+
 def test_policy_of_exact_scores_has_no_bound():
     made = outset("exact", 100, STUDY, agents=2, bundles=5)
     assert made.trouble is None

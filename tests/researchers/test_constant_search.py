@@ -3,6 +3,8 @@
 import ast
 import random
 
+import pytest
+
 from aarlab.researchers.constant_search import Found, changed, choose, numbers_in
 
 CODE = '''"""A docstring with 12 in it."""
@@ -64,3 +66,12 @@ def test_where_nothing_can_be_changed_the_search_ends():
     assert choose(found, random.Random(0)) == plain
     found.seen.add(plain)
     assert choose(found, random.Random(0)) is None
+
+
+@pytest.mark.parametrize("other", ["'\x0c\x1c\u2028'", "'é'", "9" * 400, "1e999"])
+def test_what_else_is_in_anothers_code_neither_ends_the_search_nor_is_changed(other):
+    """Code of other researchers is changed, too, and may hold whatever Python takes."""
+    code = f"x = {other}\r\ny = 2.5\rz = 1\n"
+    found = changed(code, random.Random(1))
+    assert found.startswith(f"x = {other}\r\ny = ")
+    assert found != code

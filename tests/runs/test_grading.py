@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from aarlab.core.errors import Misconfigured
+from aarlab.core.errors import CouldNotBeRun, InvalidSubmission, Misconfigured
 from aarlab.problems.folder.folder_problem import read_problem
 from aarlab.runs.grading import Fault, Grader, NotGraded, Refused, Scores, checked_scores
 from aarlab.runs.prepared import prepare, submission
+from aarlab.runs.trial_scores import digest_of_submission, measure_files, question_of
 from aarlab.sandbox import Bubblewrap
+from aarlab.sandbox.disk_usage import remove
 from tests.problems.folders_made import CONTRACT, GRADE, GUESS, PREPARE, write_problem
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]
@@ -143,7 +145,7 @@ def test_hostile_submissions_are_refused_and_never_a_fault(tmp_path):
         path = tmp_path / "text.json"
         path.write_text(text)
         assert isinstance(made.grade(path, "feedback"), Refused), text
-    for value in (2.0, -1, None, "1", True, [0.5]):
+    for value in (2.0, -1, 10**400, None, "1", True, [0.5]):
         assert isinstance(made.grade(answers(tmp_path, value), "feedback"), Refused), value
 
 
@@ -164,6 +166,70 @@ def test_an_artifact_is_copied_without_links(tmp_path):
     assert "1,000" in made.grade(large, "feedback").words
 
 
+def _deep(folder: Path) -> None:
+    here = os.open(folder, os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("d", dir_fd=here)
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+
+
+MADE = "def prepare(seed, public, sealed, secret):\n"
+ODD = {
+    "no UTF-8": lambda folder: (folder / "\udcff").write_text("x"),
+    "has 1,0": _deep,
+    "no regular file": lambda folder: os.mkfifo(folder / "a"),
+    "may be sent": lambda folder: (folder / "a").write_bytes(bytes(1001)),
+}
+
+
+@pytest.mark.parametrize("words", ODD)
+def test_a_folder_that_no_grader_takes_is_refused_before_it_is_read(tmp_path, words):
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    ODD[words](folder)
+    with pytest.raises(InvalidSubmission, match=words):
+        digest_of_submission(folder, 1000)
+    remove(folder)
+
+
+def test_equal_folders_have_one_digest(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name / "d").mkdir(parents=True)
+        for file in ("a", "d/b") if name == "one" else ("d/b", "a"):
+            (tmp_path / name / file).write_text(file)
+    one, two = (digest_of_submission(tmp_path / name, 99) for name in ("one", "two"))
+    (tmp_path / "two" / "d" / "b").write_text("other")
+    assert one == two != digest_of_submission(tmp_path / "two", 99)
+
+
+def test_equal_predictions_are_one_question_however_they_are_written(tmp_path):
+    made = grader(tmp_path)
+    first = answers(tmp_path, 0.5, **{"feedback-0": 1})
+    values = json.loads(first.read_text())
+    other, different = tmp_path / "other.json", tmp_path / "different.json"
+    values["feedback-0"] = 1.0
+    turned = dict(reversed(values.items()))
+    other.write_text(json.dumps(turned, indent=7).replace("0.5", "5.00e-1"))
+    different.write_text(json.dumps(values | {"feedback-1": 0.25}))
+    asked = [question_of(made, path, "feedback") for path in (first, other, different)]
+    assert asked[0] == asked[1] != asked[2]
+
+
+def test_no_submission_asks_whether_a_file_of_the_machine_exists(tmp_path):
+    """A link is refused in the same words whether or not there is something at its other end."""
+    made, found = grader(tmp_path), set()
+    for target in (made.prepared.units("feedback"), tmp_path / "nothing"):
+        method = "import os\ndef submit(public, inputs, out, seed):\n"
+        method += f"    os.symlink({str(target)!r}, out / 'predictions.json')\n"
+        one = measure_files(made, {"method.py": method}, "feedback", (1,), Bubblewrap)
+        assert isinstance(one, Refused)
+        found.add(one.words)
+    assert len(found) == 1
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
@@ -175,6 +241,26 @@ def test_an_artifact_is_copied_without_links(tmp_path):
             "division by zero",
         ),
         ('folder / f"{split}.jsonl"', 'folder / "items.jsonl"', "feedback.jsonl"),
+        (
+            MADE,
+            MADE + "    (public / 'baselines').symlink_to('/etc')\n",
+            "'public/baselines' is no plain",
+        ),
+        (
+            MADE,
+            MADE + "    import os; os.mkfifo(secret / 'pipe')\n",
+            "'secret/pipe' is no plain file",
+        ),
+        (
+            MADE,
+            MADE + "    (public / 'problem.json').write_text('[]')\n",
+            "where the problem's card will",
+        ),
+        (
+            MADE,
+            MADE + "    (public / 'baselines').mkdir()\n",
+            "where the problem's baselines will be",
+        ),
     ],
 )
 def test_what_prepare_leaves_out_is_said(tmp_path, old, new, words):
@@ -184,6 +270,17 @@ def test_what_prepare_leaves_out_is_said(tmp_path, old, new, words):
     assert not [p for p in (tmp_path / "made").iterdir() if p.name.startswith(".partial")]
 
 
+def test_where_prepare_needs_more_the_limits_that_hold_for_it_are_named(tmp_path):
+    contract = CONTRACT.replace("memory_gib: 1}", "memory_gib: 0.001}")
+    with pytest.raises(CouldNotBeRun, match="raise the limits `grading` in problem.yaml"):
+        grader(tmp_path, contract=contract)
+
+
 def test_scores_are_in_the_order_of_the_units():
     found = checked_scores({"a": {"y": 2, "x": 1.5}}, ["a"], {"x": "", "y": ""})
     assert found["a"].tolist() == [1.5, 2.0]
+
+
+def test_a_whole_number_beyond_all_floats_is_no_score():
+    with pytest.raises(ValueError, match="no finite number"):
+        checked_scores({"a": {"x": 10**400}}, ["a"], {"x": ""})

@@ -95,6 +95,8 @@ def _hostile_files(ids: list[str], limit: int, secret: Path) -> dict[str, Write]
         "every value nested 50 deep": one("[" * 50 + "]" * 50),
         "every value NaN": one("NaN"),
         "every value 1e400": one("1e400"),
+        "every value a whole number of 401 digits": one("1" + "0" * 400),
+        "every value 1e308": one("1e308"),
         "every value an object": one('{"a": 1}'),
         "no ids": _file(b"{}"),
         "other ids": _file(json.dumps({f"{i}?": 0 for i in ids}).encode()),

@@ -70,14 +70,14 @@ def _submissions(problem: str, files: list[Path], split: str, data_seed: int, sa
     from aarlab.bench.graded_files import grade_files, print_graded
     from aarlab.cli.show import Show
     from aarlab.problems.folder.shipped_folders import problem_of
-    from aarlab.runs.prepared import prepare
+    from aarlab.runs.prepared import prepare_in_secret
     from aarlab.sandbox import SANDBOXES
 
     found, chosen, show = problem_of(problem), SANDBOXES[sandbox], Show(console)
     chosen.require()
     with show.steps():
         show.say("data", 0, 1)
-        prepared = prepare(found, data_seed, home().problems, chosen)
+        prepared = prepare_in_secret(found, data_seed, home(), chosen)
         rows = grade_files(found, prepared, files, split, chosen, show.say)
     print_graded(found.contract, rows, console)
     return all(row.no_score is None for row in rows)

@@ -28,7 +28,7 @@ def set_up(folder: Path, data_seed: int, console: Console) -> ServedFolder:
     Bubblewrap.require()
     show = Show(console)
     with show.steps():
-        return serve_folder(read_problem(folder), data_seed, home().problems, Bubblewrap, show.say)
+        return serve_folder(read_problem(folder), data_seed, home(), Bubblewrap, show.say)
 
 
 @contextmanager

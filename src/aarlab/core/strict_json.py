@@ -4,6 +4,7 @@ UTF-8, half of a surrogate pair and NaN are refused, with file, line and key. YA
 
 import codecs
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -177,6 +178,14 @@ def _line_of_second(text: str) -> str:
         if (found := re.search(r"stands twice (\(.*\))", str(error))) and "\n" in text.strip():
             return f" {found[1]}"
     return ""
+
+
+def is_finite(value: object) -> bool:
+    """Whether a plain value is a number that a float can hold; a whole number may be too large."""
+    try:
+        return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+    except OverflowError:
+        return False
 
 
 def half_of_pair(value: Any, name: str = "") -> str | None:

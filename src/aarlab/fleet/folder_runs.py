@@ -2,9 +2,12 @@
 sandbox and graded in another; the unit scores go to the evaluator alone."""
 
 import os
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from traceback import format_exc
 
+from aarlab.core.errors import AarError
 from aarlab.core.files import OWNER_ONLY
 from aarlab.core.layout import CampaignFolder, GradingsFolder
 from aarlab.core.snapshot import Files
@@ -12,7 +15,7 @@ from aarlab.evaluation.scoring.graded_units import GradedUnits, write_grading
 from aarlab.fleet.code_mode import LOG_CHARACTERS, Outcome
 from aarlab.runs.grading import Fault, Grader, NotGraded, Refused
 from aarlab.runs.served_folder import ServedFolder
-from aarlab.runs.trial_scores import Made, measure_files
+from aarlab.runs.trial_scores import Made, NoScore, measure_files
 from aarlab.sandbox.sandbox import MakeSandbox
 
 NO_RESULT = (
@@ -39,7 +42,7 @@ class FolderRuns:
     def outcome(self, ticket: str, files: Files, seeds: tuple[int, ...]) -> Outcome:
         """What became of a snapshot. What goes to its author comes of runs and checks that see no
         secret: whatever a grader that sees some ended with is the operator's alone."""
-        found = measure_files(self._grader, files, "feedback", seeds, self._make_sandbox)
+        found = self._measured(files, seeds)
         if isinstance(found, Made):
             graded = GradedUnits("feedback", seeds, found.submitted, found.measured.scores)
             return {"graded": write_grading(self._gradings.of(ticket), graded)}
@@ -47,6 +50,16 @@ class FolderRuns:
             return {"failure": found.failure, "log": found.words[-LOG_CHARACTERS:]}
         ended: Outcome = {"failure": "ended by the machine", "log": NO_RESULT}
         return ended | ({"fault": self._noted(ticket, found)} if isinstance(found, Fault) else {})
+
+    def _measured(self, files: Files, seeds: tuple[int, ...]) -> Made | NoScore:
+        """What `measure_files` found. An error that nobody foresaw ends this request alone: it
+        would end the campaign, and end it again whenever the request is begun again."""
+        try:
+            return measure_files(self._grader, files, "feedback", seeds, self._make_sandbox)
+        except (AarError, OSError, subprocess.SubprocessError):
+            raise
+        except Exception:  # noqa: BLE001 - it is passed on to the operator
+            return Fault(f"aarlab failed at it, which is no fault of yours:\n{format_exc()}")
 
     def _noted(self, ticket: str, found: Fault | NotGraded) -> str:
         """A sentence for the operator; the whole is in a log that only the operator reads."""

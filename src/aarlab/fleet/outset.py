@@ -128,19 +128,29 @@ class Outset:
             for p in ("roomy", "ladder")
             if p != self.policy and _steps(p, self.units, self.ruler) >= LEAST_STEPS
         ]
-        policy = f", or take policy '{others[0]}' (see {self._simulate(self.n)})" if others else ""
+        shown = "" if self.ruler.combined else f" (see {self._simulate(self.n)})"
+        policy = f", or take policy '{others[0]}'{shown}" if others else ""
         n = self.n
         while n < MOST_ITEMS and _steps(self.policy, n, self.ruler) < LEAST_STEPS:
             n = math.ceil(n * 1.1)
         if n >= MOST_ITEMS:
             return (
-                "No number of items fixes that: the gap is too small; give a weaker teacher or a "
-                f"stronger student{policy}."
+                f"No number of {self._items} fixes that: the gap is too small; {self._widen}"
+                f"{policy}."
             )
+        if self.ruler.combined:  # a simulation is of answers that are right or wrong
+            return f"Give {n:,} independent feedback units or more, {self._widen}{policy}."
         return (
             f"Give {n:,} feedback items or more{policy}. These are the fewest with which anything "
             f"is reported; how many an honest search needs, {self._simulate(n)} says."
         )
+
+    @property
+    def _widen(self) -> str:
+        """What makes the gap larger beside a step."""
+        if self.ruler.combined:
+            return "narrow the `range` of what is climbed in problem.yaml"
+        return "give a weaker teacher or a stronger student"
 
     def _simulate(self, n: int) -> str:
         """The command that simulates the same fleet on the same climb."""

@@ -44,9 +44,7 @@ def served(campaign: Campaign, home: Home, show: Display) -> ServedFolder:
     """
     problem = problem_of(campaign.problem)
     with show.steps():
-        return serve_folder(
-            problem, campaign.data_seed, home.problems, make_sandbox(campaign), show.say
-        )
+        return serve_folder(problem, campaign.data_seed, home, make_sandbox(campaign), show.say)
 
 
 def outset_of_folder(campaign: Campaign, bed: ServedFolder) -> Outset:

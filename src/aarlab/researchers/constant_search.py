@@ -8,6 +8,7 @@ problem can be climbed, and by how much without one.
 import ast
 import math
 import random
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,12 +17,13 @@ from typing import Any
 from aarlab.core.errors import CouldNotBeRun, InvalidSubmission
 from aarlab.core.layout import PublicFolder
 from aarlab.core.records import Family
-from aarlab.core.strict_json import read_json
+from aarlab.core.strict_json import is_finite, read_json
 from aarlab.researchers.lab_client import Lab
 from aarlab.researchers.researcher import Brief
 
 METHOD = "method.py"
 SPREAD = 0.7  # standard deviation of the logarithm by which a number is multiplied
+LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")  # as Python counts them
 FIXED = (0, 1, -1)  # numbers that say something else than how much, most of the time
 TRIES = 200  # changes that are drawn before a search is believed to have none left
 
@@ -48,9 +50,7 @@ def numbers_in(code: str) -> list[ast.Constant]:
     found = [
         node
         for node in ast.walk(ast.parse(code))
-        if isinstance(node, ast.Constant)
-        and type(node.value) in (int, float)
-        and node.value not in FIXED
+        if isinstance(node, ast.Constant) and is_finite(node.value) and node.value not in FIXED
     ]
     return sorted(found, key=lambda node: (node.lineno, node.col_offset))
 
@@ -60,7 +60,7 @@ def changed(code: str, rng: random.Random) -> str | None:
     there = numbers_in(code)
     if not there:
         return None
-    lines = code.splitlines(keepends=True)
+    lines = LINE.findall(code)
     chosen = rng.sample(there, min(len(there), rng.choice((1, 1, 2, 3))))
     for node in sorted(chosen, key=lambda n: (n.lineno, n.col_offset), reverse=True):
         line = lines[node.lineno - 1].encode()

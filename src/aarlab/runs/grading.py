@@ -7,7 +7,7 @@ Legend: K objectives, M units of a split.
 
 import contextlib
 import json
-import math
+import os
 import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from aarlab.core.errors import InvalidSubmission, Misconfigured
 from aarlab.core.layout import GradingFolder, PreparedFolder
 from aarlab.core.records import Failure
-from aarlab.core.strict_json import parse_json, read_json
+from aarlab.core.strict_json import is_finite, parse_json, read_json
 from aarlab.problems.folder.folder_problem import FolderProblem
-from aarlab.problems.folder.predictions import read_ids, read_predictions
+from aarlab.problems.folder.predictions import Predictions, read_ids, read_predictions
 from aarlab.runs.endings import Around, ending_of
 from aarlab.runs.folder_run import BEGUN, limits_of, run_once, sandbox_of
 from aarlab.runs.program_relay import ASKED, PROGRAM, Asked, program
@@ -31,6 +31,7 @@ from aarlab.sandbox.disk_usage import scratch
 from aarlab.sandbox.sandbox import Completed, MakeSandbox, Mount
 
 RESULT_BYTES, FOLDER_FILES = 64 << 20, 10_000
+PATH_BYTES = 1000  # of a path in a submitted folder
 INSIDE = "aarlab.runs.grade_inside"
 
 
@@ -122,9 +123,7 @@ class Grader:
         with scratch() as place:
             kept = place / "submission"
             if what.kind == "predictions":
-                ids = read_ids(self.prepared.inputs(split))
-                found = read_predictions(_read_plain(submission, what.max_bytes), what, ids)
-                kept.write_text(json.dumps(found))
+                kept.write_text(json.dumps(self.predictions(submission, split)))
             else:
                 copy_plain(submission, kept, what.max_bytes)
             if what.kind == "program" and not (kept / PROGRAM).is_file():
@@ -132,6 +131,15 @@ class Grader:
                     f"There is no {PROGRAM}, which defines answer(request). Send one."
                 )
             yield kept
+
+    def predictions(self, submission: Path, split: str) -> Predictions:
+        """Submitted predictions, in the order of the items.
+
+        Raises:
+            InvalidSubmission: it is no file with a value of the right kind for every item.
+        """
+        what, ids = self.problem.contract.submission, read_ids(self.prepared.inputs(split))
+        return read_predictions(read_plain(submission, what.max_bytes), what, ids)
 
     def _run(self, submission: Path, secret: Path | None, trial: int) -> Any:
         """What the author's code wrote, as plain JSON; or why it wrote nothing."""
@@ -143,7 +151,7 @@ class Grader:
             limits = self.problem.contract.grading
             if done.returncode == 0 and out.result.is_symlink() is False and out.result.exists():
                 try:
-                    return parse_json(_read_plain(out.result, RESULT_BYTES), "the result")
+                    return parse_json(read_plain(out.result, RESULT_BYTES), "the result")
                 except (Misconfigured, InvalidSubmission) as error:
                     return Fault(f"{self._author_line(None)}: {error}")
             ending = ending_of(done, limits_of(limits), around)
@@ -233,7 +241,7 @@ def checked_scores(
                 f"'{str(min(some))[:80]}'"
             )
         for unit, value in by_unit.items():
-            if type(value) not in (int, float) or not math.isfinite(value):
+            if not is_finite(value):
                 raise ValueError(
                     f"'{name}' of '{unit[:80]}' is {str(value)[:40]}, no finite number"
                 )
@@ -241,44 +249,90 @@ def checked_scores(
     return found
 
 
-def _read_plain(path: Path, limit: int) -> bytes:
+def read_plain(path: Path, limit: int) -> bytes:
     """The bytes of a regular file.
 
     Raises:
-        InvalidSubmission: it is none, or larger.
+        InvalidSubmission: it is none, larger, or closed to its reader.
     """
     try:
         status = path.lstat()
-    except OSError as error:
+        if not stat.S_ISREG(status.st_mode):
+            raise InvalidSubmission(f"{path.name} is no regular file. Send one.")
+        if status.st_size > limit:
+            raise InvalidSubmission(
+                f"{path.name} has {status.st_size:,} bytes; {limit:,} may be sent. Send fewer."
+            )
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
         raise InvalidSubmission(
             f"{path} cannot be read ({error.strerror}). Name a file."
         ) from error
-    if not stat.S_ISREG(status.st_mode):
-        raise InvalidSubmission(f"{path.name} is no regular file. Send one.")
-    if status.st_size > limit:
+
+
+def plain_files(folder: Path, limit: int) -> Iterator[tuple[str, bytes | None]]:
+    """What lies below a folder of plain files, sorted by path, each folder before what it holds:
+    the path in it, and the bytes; None of a folder. No link is followed.
+
+    Raises:
+        InvalidSubmission: it is no folder, holds something that is no file, is too large, or a name
+            or a path is one that not every system takes.
+    """
+    if folder.is_symlink() or not folder.is_dir():
+        raise InvalidSubmission(f"{folder} is no folder. Send one.")
+    left, number, waiting = limit, 0, _inside(folder, folder)
+    while waiting:
+        path = waiting.pop()
+        if (number := number + 1) > FOLDER_FILES:
+            raise InvalidSubmission(f"There are more than {FOLDER_FILES:,} files. Send fewer.")
+        if path.is_dir() and not path.is_symlink():
+            yield _named(path, folder), None
+            waiting += _inside(path, folder)
+        else:
+            data = read_plain(path, left)
+            left -= len(data)
+            yield _named(path, folder), data
+
+
+def _inside(here: Path, root: Path) -> list[Path]:
+    """What a folder holds, the first one last."""
+    try:
+        found = sorted(map(Path, os.scandir(here)), reverse=True)
+    except PermissionError as error:
         raise InvalidSubmission(
-            f"{path.name} has {status.st_size:,} bytes; {limit:,} may be sent. Send fewer."
+            f"The folder {here.relative_to(root)} cannot be read. Open it to its owner."
+        ) from error
+    if len(found) > FOLDER_FILES:
+        raise InvalidSubmission(f"There are more than {FOLDER_FILES:,} files. Send fewer.")
+    for path in found:
+        _named(path, root)
+    return found
+
+
+def _named(path: Path, root: Path) -> str:
+    name = path.relative_to(root).as_posix()
+    length = len(os.fsencode(name))
+    if length > PATH_BYTES:
+        raise InvalidSubmission(
+            f"The path {name[:40]!a} ... has {length:,} bytes; {PATH_BYTES:,} may be sent. "
+            "Use shorter names and fewer folders."
         )
-    return path.read_bytes()
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidSubmission(f"The name {name[:80]!a} is no UTF-8 text. Rename it.") from error
+    return name
 
 
 def copy_plain(source: Path, target: Path, limit: int) -> None:
     """Copy a folder of plain files, without following a link.
 
     Raises:
-        InvalidSubmission: it is no folder, holds something that is no file, or is too large.
+        InvalidSubmission: see `plain_files`.
     """
-    if source.is_symlink() or not source.is_dir():
-        raise InvalidSubmission(f"{source} is no folder. Send one.")
-    left, target_root = limit, target
-    target_root.mkdir()
-    for number, path in enumerate(sorted(source.rglob("*"))):
-        if number >= FOLDER_FILES:
-            raise InvalidSubmission(f"There are more than {FOLDER_FILES:,} files. Send fewer.")
-        to = target_root / path.relative_to(source)
-        if path.is_dir() and not path.is_symlink():
-            to.mkdir()
-            continue
-        data = _read_plain(path, left)
-        left -= len(data)
-        to.write_bytes(data)
+    target.mkdir()
+    for name, data in plain_files(source, limit):
+        if data is None:
+            (target / name).mkdir()
+        else:
+            (target / name).write_bytes(data)

@@ -2,16 +2,19 @@
 in a sandbox without network."""
 
 import contextlib
+import os
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from aarlab.core.errors import CouldNotBeRun, InvalidSubmission, Misconfigured
-from aarlab.core.layout import PreparedFolder
+from aarlab.core.layout import Home, PreparedFolder, PublicFolder
 from aarlab.problems.folder.folder_problem import FolderProblem, Resources
 from aarlab.problems.folder.predictions import read_ids
+from aarlab.problems.secret_seed import secret_seed
 from aarlab.runs.endings import Ending, ending_of
 from aarlab.runs.engine import write_code
 from aarlab.runs.folder_run import BEGUN, limits_of, run_once, sandbox_of
@@ -24,16 +27,35 @@ SPLITS = ("feedback", "final")
 INSIDE = "aarlab.runs.make_inside"
 
 
-def prepare(
-    problem: FolderProblem, seed: int, under: Path, make_sandbox: MakeSandbox
+def prepare_in_secret(
+    problem: FolderProblem, data_seed: int, home: Home, make_sandbox: MakeSandbox
 ) -> PreparedFolder:
-    """The data of a problem for one data seed, made where they were not made before.
+    """As `prepare`, drawn by the data seed together with a secret of the state folder: whoever has
+    prepare.py, which is open for a shipped problem, cannot make the grader's secrets again.
+
+    Raises:
+        Misconfigured, CouldNotBeRun: see `prepare` and `secret_seed`.
+    """
+    drawn_by = secret_seed(home, problem.contract.name, data_seed)
+    return prepare(problem, data_seed, home.problems, make_sandbox, drawn_by=drawn_by)
+
+
+def prepare(
+    problem: FolderProblem,
+    data_seed: int,
+    under: Path,
+    make_sandbox: MakeSandbox,
+    *,
+    drawn_by: int | None = None,
+) -> PreparedFolder:
+    """The data of a problem for one data seed, made where they were not made before. `drawn_by`:
+    what prepare.py gets as `seed`, where it is not the data seed.
 
     Raises:
         Misconfigured: prepare.py failed, or left out what a problem needs.
         CouldNotBeRun: the machine ended it.
     """
-    found = PreparedFolder(under / f"{problem.key}-seed{seed}")
+    found = PreparedFolder(under / f"{problem.key}-seed{data_seed}")
     if found.ready.exists():
         return found
     under.mkdir(parents=True, exist_ok=True)
@@ -42,6 +64,7 @@ def prepare(
         for folder in (partial.public, partial.sealed, *map(partial.secrets, SPLITS)):
             folder.mkdir(parents=True)
         at = {"public": partial.public, "sealed": partial.sealed, "secret": partial.secret}
+        seed = data_seed if drawn_by is None else drawn_by
         ended = _run(problem, problem.folder.root, problem.folder.prepare.name, seed, {}, at)(
             make_sandbox, problem.contract.grading
         )
@@ -50,17 +73,31 @@ def prepare(
         _require_whole(problem, partial)
         partial.ready.write_text("{}")
         partial.secret.chmod(0o700)
-        shutil.rmtree(found.root, ignore_errors=True)
-        partial.root.replace(found.root)
+        _keep(partial, found)
     finally:
         shutil.rmtree(partial.root, ignore_errors=True)
     return found
 
 
+def _keep(made: PreparedFolder, found: PreparedFolder) -> None:
+    """Give data their name. Where another process was faster its data stay, which are the same, and
+    what it keeps beside them: the scale and the meter."""
+    with contextlib.suppress(FileNotFoundError):
+        if not found.ready.exists():
+            shutil.rmtree(found.root)
+    try:
+        made.root.replace(found.root)
+    except OSError:  # a folder that holds something is not replaced
+        if not found.ready.exists():
+            raise
+
+
 def _failed(problem: FolderProblem, ended: Ending) -> Exception:
     if ended.by_machine:
         return CouldNotBeRun(
-            f"{problem.folder.prepare}: {ended.message}. Try again.", failure=ended.failure
+            f"{problem.folder.prepare}: {ended.message}. Try again, or raise the limits "
+            f"`grading` in {problem.folder.contract.name}.",
+            failure=ended.failure,
         )
     words = ended.message.replace("The method", problem.folder.prepare.name).replace(
         "answers", "data"
@@ -69,7 +106,8 @@ def _failed(problem: FolderProblem, ended: Ending) -> Exception:
 
 
 def _require_whole(problem: FolderProblem, made: PreparedFolder) -> None:
-    """Units of both splits, none in both; inputs where predictions are submitted."""
+    """Plain files; units of both splits, none in both; inputs where predictions are submitted."""
+    _require_plain(problem, made)
     units = {split: read_units(made, split) for split in SPLITS}
     both = set(units["feedback"].values()) & set(units["final"].values())
     if both:
@@ -87,6 +125,28 @@ def _require_whole(problem: FolderProblem, made: PreparedFolder) -> None:
                     "one JSON object with an `id` on each line."
                 )
             read_ids(made.inputs(split))
+
+
+def _require_plain(problem: FolderProblem, made: PreparedFolder) -> None:
+    """Nothing but files and folders: through a link, what is written beside the data or read of
+    them would be elsewhere on this machine. And nothing under a name that set-up takes."""
+    waiting = [made.root]
+    while waiting:
+        for path in sorted(map(Path, os.scandir(waiting.pop()))):
+            kind, name = path.lstat().st_mode, path.relative_to(made.root).as_posix()
+            if stat.S_ISDIR(kind):
+                waiting.append(path)
+            elif not stat.S_ISREG(kind):
+                raise Misconfigured(
+                    f"{problem.folder.prepare}: '{name[:80]}' is no plain file. Write a copy."
+                )
+    shown = PublicFolder(made.public)
+    for path, what in ((shown.card, "card"), (shown.baselines, "baselines")):
+        if path.exists():
+            raise Misconfigured(
+                f"{problem.folder.prepare}: it wrote {path.name} into public, where the problem's "
+                f"{what} will be. Take another name."
+            )
 
 
 @contextlib.contextmanager
@@ -121,7 +181,7 @@ def submission(
             kind = CouldNotBeRun if ended.by_machine else InvalidSubmission
             raise kind(ended.message.replace("answers", "submission"), failure=ended.failure)
         made = out / PREDICTIONS
-        if problem.contract.submission.kind == "predictions" and not made.is_file():
+        if problem.contract.submission.kind == "predictions" and not os.path.lexists(made):
             raise InvalidSubmission(
                 "submit(public, inputs, out, seed) returned no predictions. Return {item id: "
                 "value}."

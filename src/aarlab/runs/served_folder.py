@@ -1,25 +1,29 @@
 """A problem in a folder, set up for an evaluator: data, what researchers see, baselines on both
 splits, and the scale of its scores."""
 
+import contextlib
 import hashlib
 import json
+import math
+import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from aarlab.core.errors import Misconfigured
 from aarlab.core.files import OWNER_ONLY, write_whole
+from aarlab.core.hold import Hold, holder
 from aarlab.core.label_set import METERS, of_same_labels
-from aarlab.core.layout import PreparedFolder, PublicFolder, TestbedFolder
+from aarlab.core.layout import Home, PreparedFolder, PublicFolder, TestbedFolder
 from aarlab.core.operation_records import IN_FOLDER
 from aarlab.core.records import Measure, Record
 from aarlab.core.strict_json import read_json
-from aarlab.evaluation.scoring.served_problem import ServedProblem
+from aarlab.evaluation.scoring.served_problem import ServedProblem, served_problem
 from aarlab.evaluation.scoring.unit_scores import Measured, Scale
 from aarlab.problems.folder.folder_problem import FolderProblem
 from aarlab.runs.grading import Grader, read_units
-from aarlab.runs.prepared import SPLITS, prepare
+from aarlab.runs.prepared import SPLITS, prepare_in_secret
 from aarlab.runs.trial_scores import Say, measured_baselines
 from aarlab.sandbox.sandbox import MakeSandbox
 
@@ -60,7 +64,7 @@ class ServedFolder:
 
 
 def serve_folder(
-    problem: FolderProblem, data_seed: int, under: Path, make_sandbox: MakeSandbox, say: Say
+    problem: FolderProblem, data_seed: int, home: Home, make_sandbox: MakeSandbox, say: Say
 ) -> ServedFolder:
     """Set a problem up, or find it set up. Problems with the same secrets have one meter.
 
@@ -69,26 +73,31 @@ def serve_folder(
             not above its floor.
         CouldNotBeRun, Transient: the machine ended a run.
     """
-    prepared = prepare(problem, data_seed, under, make_sandbox)
-    found = ServedFolder(problem, prepared.root)
-    _publish(found, data_seed)
-    testbed = TestbedFolder(found.folder)
-    if not testbed.served.exists():
-        testbed.private.mkdir(mode=0o700, exist_ok=True)
-        _measure(found, data_seed, make_sandbox, say)
-        _share_meters(found.folder)
+    with _alone(home.problems / f".{problem.contract.name}.lock", say):
+        prepared = prepare_in_secret(problem, data_seed, home, make_sandbox)
+        found = ServedFolder(problem, prepared.root)
+        _publish(found, data_seed)
+        testbed = TestbedFolder(found.folder)
+        if not testbed.served.exists():
+            testbed.private.mkdir(mode=0o700, exist_ok=True)
+            _measure(found, data_seed, make_sandbox, say)
+        _share_meters(found)
     return found
+
+
+@contextlib.contextmanager
+def _alone(lock: Path, say: Say) -> Iterator[None]:
+    """While the context is open no other process sets up a version of this problem."""
+    if other := holder(lock):
+        say(f"waits for process {other}, which sets this problem up", 0, 1)
+    with Hold(lock, lambda other: f"Process {other} is busy.", wait_s=math.inf):
+        yield
 
 
 def _publish(served: ServedFolder, data_seed: int) -> None:
     """What researchers see beside the data: the card, and the code of the baselines."""
     contract, public = served.problem.contract, served.public
     card, shown = PublicFolder(public).card, PublicFolder(public).baselines
-    if card.exists() and read_json(card).get("kind") != IN_FOLDER:
-        raise Misconfigured(
-            f"{served.problem.folder.prepare}: it wrote {card.name} into public, which is the name "
-            "of the problem's card. Take another name."
-        )
     fields = {"name": contract.name, "version": contract.version, "data_seed": data_seed}
     fields |= {"kind": IN_FOLDER, "card": contract.card, "combine": contract.combine}
     fields |= {"submission": contract.submission.model_dump(mode="json")}
@@ -172,13 +181,42 @@ def _digest_of(folder: Path) -> str:
     return whole.hexdigest()
 
 
-def _share_meters(folder: Path) -> None:
-    """Where another version of the problem's folder has the same secrets, use its meter."""
-    own = TestbedFolder(folder).private
+def _share_meters(served: ServedFolder) -> None:
+    """Where another version of the problem's folder has the same secrets, use its meter; also where
+    the process that measured was killed before it did. A level on one scale says nothing on
+    another one.
+
+    Raises:
+        Misconfigured: something may have been released of these secrets on another scale.
+    """
+    folder = served.folder
+    own, scale = TestbedFolder(folder).private, _scale(folder)
+    alone = (own / METERS[0]).exists() and not (own / METERS[0]).is_symlink()
     for other in of_same_labels(folder):
+        if other == folder:
+            continue
         theirs = TestbedFolder(other).private
-        if other != folder and not (theirs / METERS[0]).is_symlink():
+        if _scale(other) != scale:
+            _refuse_used(served, other)
+        elif not alone and not (theirs / METERS[0]).is_symlink():
             for name in METERS:
                 (theirs / name).mkdir(mode=0o700, exist_ok=True)
-                (own / name).symlink_to(Path("../..") / other.name / theirs.name / name)
-            return
+                if not os.path.lexists(own / name):
+                    (own / name).symlink_to(Path("../..") / other.name / theirs.name / name)
+            alone = True
+
+
+def _scale(folder: Path) -> tuple[object, ...]:
+    """What decides which score unit scores are."""
+    found = served_problem(folder)
+    return found.objectives, found.combine, found.trials, found.ends
+
+
+def _refuse_used(served: ServedFolder, other: Path) -> None:
+    if TestbedFolder(other).meter.exists():
+        raise Misconfigured(
+            f"{served.problem.folder.contract}: the earlier version in {other} has the same "
+            "secrets on feedback, and other objectives, floors or ceilings: what it reported "
+            "cannot be compared. Take another data seed (`-s data_seed=2`, or `--data-seed 2` of "
+            "`aar evaluator`), or restore them."
+        )

@@ -1,8 +1,8 @@
 """Submissions to a problem in a folder, made and graded as often as the contract says."""
 
 import hashlib
-import stat
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,15 @@ from aarlab.core.records import Failure
 from aarlab.core.strict_json import read_text
 from aarlab.evaluation.scoring.unit_scores import Measured, unit_scores
 from aarlab.problems.folder.folder_problem import FolderProblem
-from aarlab.runs.grading import Fault, Grader, NotGraded, Refused, Scores
+from aarlab.runs.grading import (
+    Fault,
+    Grader,
+    NotGraded,
+    Refused,
+    Scores,
+    plain_files,
+    read_plain,
+)
 from aarlab.runs.prepared import submission
 from aarlab.sandbox.sandbox import MakeSandbox
 
@@ -73,14 +81,13 @@ def measure_files(
             with submission(
                 grader.problem, grader.prepared, files, split, seed, make_sandbox
             ) as made:
-                digests.append(digest_of_submission(made))
-                if digests[-1] in found and not again:
-                    continue
-                outcome = grade_trials(grader, made, split)
+                outcome = _unless_known(grader, made, split, digests, () if again else found)
         except InvalidSubmission as error:
             return Refused(f"{where}: {error}", **_kind_of(error))
         except CouldNotBeRun as error:
             return NotGraded(f"{where}: {error}")
+        if outcome is None:
+            continue
         if isinstance(outcome, Refused):
             return Refused(f"{where}: what it submits is refused: {outcome.words}")
         if not isinstance(outcome, Measured):
@@ -94,23 +101,49 @@ def measure_files(
     return Made(measured, hashlib.sha256("".join(sorted(digests)).encode()).hexdigest())
 
 
+def _unless_known(
+    grader: Grader, made: Path, split: str, digests: list[str], known: Container[str]
+) -> Measured | NoScore | None:
+    """A submission graded, and its question noted; None where its grading is known."""
+    try:
+        digests.append(question_of(grader, made, split))
+    except InvalidSubmission as error:
+        return Refused(str(error))
+    return None if digests[-1] in known else grade_trials(grader, made, split)
+
+
 def _kind_of(error: InvalidSubmission) -> dict[str, Failure]:
     return {"failure": error.facts["failure"]} if "failure" in error.facts else {}
 
 
-def digest_of_submission(made: Path) -> str:
-    """SHA-256 of a file, or of a folder's files by their paths. What is no plain file is not read
-    and counts by its kind: no grader takes it."""
+def question_of(grader: Grader, made: Path, split: str) -> str:
+    """What a submission asks, as a digest: that of its predictions, however they are written down,
+    or of its files.
+
+    Raises:
+        InvalidSubmission: no grader takes it.
+    """
+    what = grader.problem.contract.submission
+    if what.kind != "predictions":
+        return digest_of_submission(made, what.max_bytes)
+    found = grader.predictions(made, split)
+    values = {item: float(v) if type(v) is int else v for item, v in found.items()}
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
+
+
+def digest_of_submission(made: Path, limit: int) -> str:
+    """SHA-256 of a file, or of a folder's files by their paths.
+
+    Raises:
+        InvalidSubmission: no grader takes it; see `read_plain` and `plain_files`.
+    """
     whole = hashlib.sha256()
-    for path in [made, *(sorted(made.rglob("*")) if _kind(made) == stat.S_IFDIR else ())]:
-        plain = path.read_bytes() if _kind(path) == stat.S_IFREG else b""
-        name = path.relative_to(made).as_posix()
-        whole.update(f"{len(name)} {name} {_kind(path)} {len(plain)}\n".encode() + plain)
+    in_folder = made.is_dir() and not made.is_symlink()
+    found = plain_files(made, limit) if in_folder else [(".", read_plain(made, limit))]
+    for name, data in found:
+        kind, plain = ("folder", b"") if data is None else ("file", data)
+        whole.update(f"{len(name)} {name} {kind} {len(plain)}\n".encode() + plain)
     return whole.hexdigest()
-
-
-def _kind(path: Path) -> int:
-    return stat.S_IFMT(path.lstat().st_mode)
 
 
 def measure_code(

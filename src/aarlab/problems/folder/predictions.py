@@ -2,13 +2,12 @@
 message here depends on a secret."""
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from aarlab.core.errors import InvalidSubmission, Misconfigured
-from aarlab.core.strict_json import decoded, parse_json, read_json_lines
+from aarlab.core.strict_json import decoded, is_finite, parse_json, read_json_lines
 from aarlab.problems.folder.folder_problem import Submission
 
 Predictions = Mapping[str, Any]  # by item id
@@ -67,7 +66,7 @@ def read_predictions(data: bytes, what: Submission, ids: list[str]) -> Predictio
 def _wrong(value: object, what: Submission) -> str:
     """What is wrong with one value, as text."""
     if what.values in {"probability", "number"}:
-        number = type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+        number = is_finite(value)
         if what.values == "number":
             return "" if number else "it must be a finite number."
         inside = number and 0 <= value <= 1  # type: ignore[operator]
