@@ -13,18 +13,22 @@ import pytest
 from typer.testing import CliRunner
 
 from aarlab.cli.main import app
-from aarlab.core.errors import Misconfigured, Transient
+from aarlab.core.errors import InvalidSubmission, Misconfigured, Transient
 from aarlab.core.label_set import METERS
-from aarlab.core.layout import Home, PublicFolder, TestbedFolder
+from aarlab.core.layout import GradingsFolder, Home, PublicFolder, TestbedFolder
 from aarlab.evaluation.code_requests import CODE_ONLY
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.ledger.ledger import Ledger
+from aarlab.evaluation.scoring.graded_units import read_grading
+from aarlab.evaluation.scoring.marking import UnitMarking
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.code_mode import CodeWorker
 from aarlab.fleet.evaluator_process import EvaluatorProcess
 from aarlab.fleet.folder_runs import FolderRuns
+from aarlab.fleet.run_folder import as_code, unchecked
 from aarlab.problems.folder.folder_problem import read_problem
-from aarlab.problems.folder.shipped_folders import is_folder_problem
+from aarlab.problems.folder.shipped_folders import is_folder_problem, problem_of
+from aarlab.runs.grading import Fault
 from aarlab.runs.prepared import prepare, prepare_in_secret
 from aarlab.runs.served_folder import serve_folder
 from aarlab.sandbox import Bubblewrap
@@ -229,6 +233,37 @@ def test_an_error_that_nobody_foresaw_ends_one_request_alone(served, tmp_path, m
     assert "OverflowError: int too large" in log.read_text()
 
 
+def test_faults_of_a_grader_are_no_free_channel(served, tmp_path, monkeypatch):
+    """Whether it fails may depend on a secret: the first three cost nobody anything, and what fails
+    later is a score of 0, which the meter answers."""
+    fault = Fault("it divides by zero where the secret is 0\nq-000009: a line of the submission's")
+    monkeypatch.setattr("aarlab.fleet.folder_runs.measure_files", lambda *_: fault)
+    runs = FolderRuns(served, tmp_path, Bubblewrap, workers=1)
+    found = [runs.outcome(f"q-{n:06d}", {"method.py": ZERO}, (1, 2)) for n in range(5)]
+    runs.close()
+    assert [one.get("failure") for one in found] == ["ended by the machine"] * 3 + [None] * 2
+    gradings = GradingsFolder(tmp_path / "server" / "gradings")
+    graded = read_grading(gradings.of("q-000003"), found[3]["graded"])
+    marking = UnitMarking(served.folder)
+    assert marking.exact(graded) == 0
+    assert graded.scores["error"].shape == (2, 1, 300)
+    assert "counts as a score of 0" in found[4]["fault"]
+    other = read_grading(gradings.of("q-000004"), found[4]["graded"])
+    assert graded.question != other.question
+
+
+def test_a_request_that_is_settled_already_is_settled(served, tmp_path):
+    """The answer to an earlier call was lost."""
+
+    class Lost:
+        def call(self, operation, given=None):
+            raise InvalidSubmission("No request 'q-000001' waits.", status=404)
+
+    runs = FolderRuns(served, tmp_path, Bubblewrap, workers=1)
+    CodeWorker(Lost(), runs, at_once=1)._settle("q-000001", {"graded": "0" * 64})
+    runs.close()
+
+
 def test_baselines_are_measured_on_both_splits_and_the_best_is_to_be_beaten(served):
     found = served.baselines()
     assert set(found) == {"zero", "half"}
@@ -316,9 +351,21 @@ def test_a_whole_campaign_with_a_confirmed_claim(folder, tmp_path, monkeypatch):
     assert {"request", "outcome", "submission", "finding", "confirmation"} <= kinds
 
 
-def test_predictions_mode_is_not_asked_of_such_problems(folder):
-    from aarlab.fleet.run_folder import as_code
+def test_a_folder_that_was_not_checked_as_it_is_now_is_said(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "shift")
+    problem = read_problem(tmp_path / "shift")
+    assert "was not checked as it is now: aar problem check" in unchecked(problem)
+    card = {"digest": problem.digest, "refusals": []}
+    problem.folder.card.write_text(json.dumps(card))
+    assert unchecked(problem) is None
+    problem.folder.card.write_text(json.dumps(card | {"refusals": ["a leak"]}))
+    assert "was refused" in unchecked(problem)
+    problem.folder.card.write_text(json.dumps(card | {"digest": "another"}))
+    assert "was not checked" in unchecked(problem)
+    assert unchecked(problem_of("speed")) is None
 
+
+def test_predictions_mode_is_not_asked_of_such_problems(folder):
     assert as_code(Campaign(problem=str(folder))).mode == "code"
     assert as_code(Campaign()).mode == "predictions"
 

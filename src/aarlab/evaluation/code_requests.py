@@ -182,7 +182,8 @@ class Requests(View):
     def _waiting(self, ticket: str) -> Entry:
         with self._current():
             if ticket not in self._asked or ticket in self._settled:
-                raise InvalidSubmission(f"No request '{ticket[:40]}' waits.", ticket=ticket[:40])
+                words = f"No request '{ticket[:40]}' waits."
+                raise InvalidSubmission(words, ticket=ticket[:40], absent=True)
             return self._asked[ticket]
 
     def _settle(self, told: OutcomeBody) -> Ticket:

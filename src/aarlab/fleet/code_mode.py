@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Protocol
 
 from aarlab.core.errors import CouldNotBeRun, InvalidSubmission, Transient
+from aarlab.core.http_errors import ABSENT
 from aarlab.core.snapshot import Files
 from aarlab.fleet.evaluator_process import EvaluatorProcess
 from aarlab.runs.engine import MISSHAPEN, LocalEngine
@@ -148,7 +149,9 @@ class CodeWorker:
     def _settle(self, ticket: str, outcome: Outcome) -> None:
         try:
             self._evaluator.call("settle_request", {"ticket": ticket, **outcome})
-        except InvalidSubmission:
+        except InvalidSubmission as error:
+            if error.facts.get("status") == ABSENT:
+                return  # settled by an earlier call, whose answer did not come
             if "failure" in outcome:
                 raise
             # this text: the evaluator's would name an item

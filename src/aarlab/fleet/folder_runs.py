@@ -1,11 +1,14 @@
 """Code mode of a problem in a folder: what a snapshot submits on its issued seeds is made in one
 sandbox and graded in another; the unit scores go to the evaluator alone."""
 
+import json
 import os
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from traceback import format_exc
+
+import numpy as np
 
 from aarlab.core.errors import AarError
 from aarlab.core.files import OWNER_ONLY
@@ -13,11 +16,14 @@ from aarlab.core.layout import CampaignFolder, GradingsFolder
 from aarlab.core.snapshot import Files
 from aarlab.evaluation.scoring.graded_units import GradedUnits, write_grading
 from aarlab.fleet.code_mode import LOG_CHARACTERS, Outcome
-from aarlab.runs.grading import Fault, Grader, NotGraded, Refused
+from aarlab.runs.grading import Fault, Grader, NotGraded, Refused, read_units
 from aarlab.runs.served_folder import ServedFolder
 from aarlab.runs.trial_scores import Made, NoScore, measure_files
 from aarlab.sandbox.sandbox import MakeSandbox
 
+# whether a grader fails can depend on secrets: so many faults of a campaign are free of the meter,
+# and what fails later is answered by it as a score of 0
+FREE_FAULTS = 3
 NO_RESULT = (
     "It was not graded, by no fault of your code, and nothing was charged. Ask for it again with "
     "submit_code: the seeds stay the same."
@@ -49,7 +55,27 @@ class FolderRuns:
         if isinstance(found, Refused):
             return {"failure": found.failure, "log": found.words[-LOG_CHARACTERS:]}
         ended: Outcome = {"failure": "ended by the machine", "log": NO_RESULT}
-        return ended | ({"fault": self._noted(ticket, found)} if isinstance(found, Fault) else {})
+        if not isinstance(found, Fault):
+            return ended
+        before, words = self._faults(), self._noted(ticket, found)
+        if before < FREE_FAULTS:
+            return ended | {"fault": words}
+        return {
+            "graded": write_grading(self._gradings.of(ticket), self._nothing(ticket, seeds))
+        } | {"fault": f"{words} After {FREE_FAULTS} such faults it counts as a score of 0."}
+
+    def _nothing(self, ticket: str, seeds: tuple[int, ...]) -> GradedUnits:
+        """The lowest score of all, for a submission on which the grader fails."""
+        contract = self._grader.problem.contract
+        units = read_units(self._grader.prepared, "feedback")
+        zeros = np.zeros((len(seeds), contract.trials, len(units)))
+        scores = {o.name: zeros for o in contract.objectives}
+        return GradedUnits("feedback", seeds, f"fault at {ticket}", scores)
+
+    def _faults(self) -> int:
+        """How many of this campaign's gradings the grader failed at."""
+        path = self._gradings.faults
+        return len(path.read_bytes().splitlines()) if path.exists() else 0
 
     def _measured(self, files: Files, seeds: tuple[int, ...]) -> Made | NoScore:
         """What `measure_files` found. An error that nobody foresaw ends this request alone: it
@@ -67,11 +93,8 @@ class FolderRuns:
         self._gradings.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         append = os.O_WRONLY | os.O_APPEND | os.O_CREAT
         with os.fdopen(os.open(path, append, OWNER_ONLY), "a") as log:
-            log.write(f"{ticket}: {found.words}\n")
-        return (
-            f"The grader could not grade {ticket}; correct the problem. {path} has what it said; "
-            "its author was charged nothing."
-        )
+            log.write(json.dumps({"ticket": ticket, "words": found.words}) + "\n")
+        return f"The grader could not grade {ticket}; correct the problem. {path} has what it said."
 
     def close(self) -> None:
         """Drop what has not begun."""

@@ -8,7 +8,7 @@ from aarlab.core.entries import EventBody
 from aarlab.core.errors import Misconfigured, Transient
 from aarlab.core.settings import Home
 from aarlab.core.snapshot import Files
-from aarlab.core.strict_json import read_text
+from aarlab.core.strict_json import read_json, read_text
 from aarlab.evaluation.confirmation.confirmation_record import ConfirmationRecord
 from aarlab.evaluation.confirmation.run_order import CodeFailed, NotRun, NoVerdict
 from aarlab.evaluation.confirmation.unit_gate import FINAL, UnitConfirmations, UnitOrder
@@ -24,7 +24,8 @@ from aarlab.fleet.launch import standing
 from aarlab.fleet.outset import BUNDLES, Outset, outset
 from aarlab.fleet.prepare import make_sandbox, weigh
 from aarlab.fleet.run_fleet import run_members
-from aarlab.problems.folder.shipped_folders import problem_of
+from aarlab.problems.folder.folder_problem import FolderProblem
+from aarlab.problems.folder.shipped_folders import SHIPPED, problem_of
 from aarlab.runs.grading import Grader, NotGraded, Refused
 from aarlab.runs.served_folder import ServedFolder, serve_folder
 from aarlab.runs.trial_scores import METHOD, Made, measure_files, remedied
@@ -61,6 +62,18 @@ def outset_of_folder(campaign: Campaign, bed: ServedFolder) -> Outset:
     )
 
 
+def unchecked(problem: FolderProblem) -> str | None:
+    """As text, where the folder was not admitted as it is now; None of problems that ship."""
+    root = problem.folder.root
+    if root.parent == SHIPPED:
+        return None
+    card = read_json(problem.folder.card) if problem.folder.card.is_file() else None
+    found = card if isinstance(card, dict) and card.get("digest") == problem.digest else {}
+    if not found:
+        return f"{root} was not checked as it is now: aar problem check {root}"
+    return f"{root} was refused by its check; see `aar problem card`" if found["refusals"] else None
+
+
 def run_folder_campaign(campaign: Campaign, home: Home, show: Display) -> ServedFolder:
     """Set up, run the fleet and confirm the leaders. Each step keeps what it made.
 
@@ -71,6 +84,8 @@ def run_folder_campaign(campaign: Campaign, home: Home, show: Display) -> Served
     folder = home.campaigns / campaign.name
     show.line(f"[bold]1 problem[/bold] {campaign.problem}")
     bed = served(campaign, home, show)
+    if words := unchecked(bed.problem):
+        show.line(f"  [bold]warning[/bold]: {words}")
     made = outset_of_folder(campaign, bed)
     show.line(f"  {made.words}")
     weigh(campaign, [made.trouble] if made.trouble else [], True, show)
