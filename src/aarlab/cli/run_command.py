@@ -69,7 +69,9 @@ def campaign_of(fields: list[str] | None, **given: object) -> Campaign:
 
 
 Name = Annotated[str | None, typer.Option(help="name of the campaign [demo]")]
-ProblemName = Annotated[str | None, typer.Option(help="a problem, mine.jsonl, mine.py, or a folder")]
+ProblemName = Annotated[
+    str | None, typer.Option(help="a problem, mine.jsonl, mine.py, or a folder")
+]
 KindName = Annotated[
     str | None, typer.Option(help="search, claude_code, command, scripted, or mine.py")
 ]
