@@ -14,6 +14,7 @@ from aarlab.evaluation.ledger import chain
 from aarlab.evaluation.ledger.asked import Asked
 from aarlab.fleet import evaluator_process
 from aarlab.redteam import on_confirmation, on_evaluator, on_ledger, system
+from aarlab.redteam import on_grader as _on_grader  # noqa: F401 - registers its rows
 from aarlab.redteam import on_lab as ___  # noqa: F401 - registers its row
 from aarlab.redteam import on_record as _on_record  # noqa: F401 - registers its rows
 from aarlab.redteam import on_server as _  # noqa: F401 - registers its rows
@@ -155,6 +156,17 @@ def test_a_salt_that_a_proof_shows_is_no_salt(tmp_path, monkeypatch):
 
 def test_without_the_secret_draw_a_generator_gives_every_answer(tmp_path):
     assert on_confirmation.rebuilt(tmp_path, in_secret=False) == 1
+
+
+@pytest.mark.long
+def test_without_a_secret_a_graders_data_are_made_again_and_its_faults_tell_labels(
+    tmp_path, monkeypatch
+):
+    """Both rows can fail."""
+    monkeypatch.setattr("aarlab.runs.prepared.secret_seed", lambda _home, _name, seed: seed)
+    monkeypatch.setattr("aarlab.fleet.folder_runs.FREE_FAULTS", 100)
+    names = ["secrets made again from the card", "labels by a grader's faults"]
+    assert [row.held for row in attack_system(tmp_path, SMALL, names)] == [False, False]
 
 
 def test_words_of_a_refusal_or_what_was_let_through():

@@ -83,6 +83,7 @@ def attack_system(
     from aarlab.redteam import (  # noqa: F401 - they register themselves
         on_confirmation,
         on_evaluator,
+        on_grader,
         on_lab,
         on_ledger,
         on_record,
