@@ -13,7 +13,6 @@ from aarlab.core.records import Record
 from aarlab.core.settings import expanded
 from aarlab.core.strict_yaml import read_record
 from aarlab.evaluation.scoring.policies import DEFAULT_POLICY
-from aarlab.problems.folder.shipped_folders import is_folder_problem
 from aarlab.researchers.researcher import CommandTemplate, Options
 from aarlab.sandbox.sandbox import GIB, Standing
 
@@ -164,6 +163,9 @@ class Campaign(Record):
     @property
     def in_folder(self) -> bool:
         """Whether its problem is one in a folder, with a grader of its author's."""
+        # the package registers all problems, which takes a quarter of a second
+        from aarlab.problems.folder.shipped_folders import is_folder_problem
+
         return is_folder_problem(self.problem)
 
     @property

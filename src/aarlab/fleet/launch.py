@@ -104,14 +104,14 @@ def spoken_by(campaign: Campaign) -> str | None:
 class ScriptedApi(Service):
     """The model API that plays a script, as a process of its own."""
 
-    def __init__(self, folder: Path, script: str) -> None:
+    def __init__(self, folder: Path, script: str | None) -> None:
         place = CampaignFolder(folder)
         argv = [
             sys.executable,
             "-m",
             "aarlab.researchers.scripted_api",
             "--script",
-            script,
+            script or str(default_script()),
         ]
         address = place.scripted.address
         argv += ["--address", str(address)]

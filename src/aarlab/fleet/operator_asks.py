@@ -7,8 +7,6 @@ import signal
 import time
 from pathlib import Path
 
-import httpx
-
 from aarlab.core.errors import Misconfigured, Transient
 from aarlab.core.hold import holder
 from aarlab.core.http_errors import error_of
@@ -26,6 +24,8 @@ def record(folder: Path, event: str, detail: str) -> int:
         Transient: its evaluator takes no entries now.
         One of our errors, as the evaluator named it.
     """
+    import httpx  # the command line imports this module, whatever it is asked
+
     server = CampaignFolder(folder).server
     entry = {"kind": "campaign", "who": "operator", "body": {"event": event, "detail": detail}}
     verb, path, body = OPERATIONS["add_entry"].request(entry)
