@@ -6,7 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from aarlab.core.layout import GradingsFolder, Home, PublicFolder, TestbedFolder
+from aarlab.core.layout import (
+    CampaignFolder,
+    GradingsFolder,
+    Home,
+    ProblemFolder,
+    PublicFolder,
+    TestbedFolder,
+)
 from aarlab.core.strict_json import read_json
 from aarlab.evaluation.scoring.graded_units import read_grading
 from aarlab.evaluation.scoring.marking import UnitMarking
@@ -70,12 +77,12 @@ import pathlib
 
 
 def submit(public, inputs, out, seed):
-    told = json.loads((public / "problem.json").read_text())["data_seed"]
+    seed_of_card = json.loads((public / "problem.json").read_text())["data_seed"]
     place = pathlib.Path(out, "again")
     folders = [place / name for name in ("public", "sealed", "secret")]
     for folder in (*folders, folders[2] / "feedback", folders[2] / "final"):
         folder.mkdir(parents=True, exist_ok=True)
-    prepare(told, *folders)
+    prepare(seed_of_card, *folders)
     heads = json.loads((folders[2] / "feedback" / "heads.json").read_text())
     return {i: 0.999 if y else 0.001 for i, y in heads.items()}
 """
@@ -102,15 +109,15 @@ def submit(public, inputs, out, seed):
 
 def _served(folder: Path) -> ServedFolder:
     """The coins, set up."""
-    place = folder / "coins"
-    files = {"problem.yaml": CONTRACT, "prepare.py": PREPARE, "grade.py": GRADE}
-    files |= {"baselines/half.py": GIVEN}
-    for name, text in files.items():
-        (place / name).parent.mkdir(parents=True, exist_ok=True)
-        (place / name).write_text(_with(text))
-    for made in (place, *place.rglob("*")):
+    place = ProblemFolder(folder / "coins")
+    place.baselines.mkdir(parents=True)
+    files = {place.contract: CONTRACT, place.prepare: PREPARE, place.grade: GRADE}
+    for path, text in (files | {place.baseline("half"): GIVEN}).items():
+        path.write_text(_with(text))
+    for made in (place.root, *place.root.rglob("*")):
         made.chmod(0o755 if made.is_dir() else 0o644)  # sandboxes run as another user
-    return serve_folder(read_problem(place), 1, Home(folder / "home"), Bubblewrap, lambda *_: None)
+    problem = read_problem(place.root)
+    return serve_folder(problem, 1, Home(folder / "home"), Bubblewrap, lambda *_: None)
 
 
 def _with(text: str, asked: str = "", act: str = "") -> str:
@@ -133,7 +140,7 @@ class _Asked:
         found = self._runs.outcome(ticket, {"method.py": code}, (1,))
         if "graded" not in found:
             return found, None
-        gradings = GradingsFolder(self._campaign / "server" / "gradings")
+        gradings = GradingsFolder(CampaignFolder(self._campaign).server.gradings)
         graded = read_grading(gradings.of(ticket), found["graded"])
         return found, self._marking.score(graded)
 
