@@ -18,7 +18,7 @@ test: $(READY) style
 	$(VENV)/bin/python -m pytest -n 3 --hypothesis-profile=same --dist loadscope --no-loadscope-reorder \
 		-m "not real_model and not schemathesis and not kill and not agents and not long"
 
-# Tests that take long: whole studies, sets of items and trainings made from nothing, hundreds of generated requests. About ten minutes.
+# Tests that take long: nine agents, kills, whole studies, sets of items and trainings made from nothing. About twenty minutes.
 test-long: $(READY)
 	$(VENV)/bin/python -m pytest -n 2 --dist loadscope -m "long and not real_model" --timeout=600
 

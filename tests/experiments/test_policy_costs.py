@@ -79,6 +79,7 @@ def test_protection_by_hand(name, n, cap):
     assert protection("exact", n).bound is None
 
 
+@pytest.mark.long
 def test_the_shipped_default_keeps_within_the_limit():
     """At both sizes, on seeds that it was not chosen on. docs/redteam/scan.md has 3,000 fleets."""
     for n in (1_263, 2_004):

@@ -99,6 +99,7 @@ def start():
         process.communicate()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_killed_supervisor_ends_its_fleet_and_the_next_resumes(home, bed, start):
     env = {**os.environ, "AAR_HOME": str(home.root)}

@@ -81,7 +81,7 @@ def campaign(module_home, module_bed):
     return folder, killed
 
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.process, pytest.mark.long, pytest.mark.timeout(500)]
 
 
 def refused(folder, name):

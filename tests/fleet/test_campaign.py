@@ -96,6 +96,7 @@ def test_nine_researchers_submitted_shared_and_were_charged(finished):
     ledger.close()
 
 
+@pytest.mark.long
 def test_figures_are_made_again_and_an_edited_one_is_found(finished, tmp_path):
     folder, _ = finished
     home = folder.parents[1]
@@ -183,6 +184,7 @@ def test_finished_campaign_is_confirmed_again_from_cached_runs(finished, module_
         confirm("whole", module_home, show, snapshot="nothing")
 
 
+@pytest.mark.long
 def test_ctrl_c_keeps_all_and_the_next_run_goes_on(home, bed):
     given = (
         "problem=generated-chat",
@@ -218,6 +220,7 @@ def test_ctrl_c_keeps_all_and_the_next_run_goes_on(home, bed):
     assert submissions(database) >= kept
 
 
+@pytest.mark.long
 def test_killed_researcher_restarts_with_its_state(home, bed):
     given = (
         "problem=generated-chat",
@@ -282,6 +285,7 @@ def submissions(database: Path) -> int:
         ledger.close()
 
 
+@pytest.mark.long
 def test_unisolated_sandbox_is_opt_in_and_reported(home, bed):
     done = aar(
         home.root,

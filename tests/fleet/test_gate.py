@@ -323,6 +323,7 @@ def test_nothing_is_run_twice(gated):
     assert gate.evaluator.ledger.entries() == before
 
 
+@pytest.mark.long
 def test_the_quick_gate_is_completed_by_the_whole_one(home, tmp_path, five_seeds):
     bed = prepare("generated-chat", 1, home=home, student=student.COUNTING, progress=quiet)
     with Evaluator(bed.folder, tmp_path / "campaign") as evaluator:
@@ -349,6 +350,7 @@ def test_the_quick_gate_is_completed_by_the_whole_one(home, tmp_path, five_seeds
     assert second.p_adjusted == first.p_adjusted
 
 
+@pytest.mark.long
 def test_code_that_fails_on_fresh_seeds_is_not_reproducible(home, tmp_path, five_seeds):
     bed = prepare("generated-chat", 1, home=home, student=student.COUNTING, progress=quiet)
     with Evaluator(bed.folder, tmp_path / "campaign") as evaluator:
@@ -379,6 +381,7 @@ def run(task, seed):
 """
 
 
+@pytest.mark.long
 def test_code_failing_on_fresh_seeds_is_not_accused_not_confirmed(home, tmp_path, five_seeds):
     bed = prepare("generated-chat", 1, home=home, student=student.COUNTING, progress=quiet)
     with Evaluator(bed.folder, tmp_path / "campaign") as evaluator:
@@ -397,6 +400,7 @@ def test_code_failing_on_fresh_seeds_is_not_accused_not_confirmed(home, tmp_path
     assert body.flags == ()
 
 
+@pytest.mark.long
 def test_run_killed_twice_has_no_verdict_until_confirmed_later(home, tmp_path, five_seeds):
     bed = prepare("generated-chat", 1, home=home, student=student.COUNTING, progress=quiet)
     slow = "import time\n" + source_of("elicitation").replace(
@@ -423,6 +427,7 @@ def test_run_killed_twice_has_no_verdict_until_confirmed_later(home, tmp_path, f
         )
 
 
+@pytest.mark.long
 def test_killed_baseline_is_measured_on_the_next_call(home, bed):
     engine = LocalEngine(bed, home.root / "other-runs", Bubblewrap, workers=2, timeout_s=60)
     with killing((1, 2), 1) as killed:
@@ -451,6 +456,7 @@ def test_a_baseline_that_could_not_be_run_names_no_submitter():
     assert caught.value.whose_move == "try again"
 
 
+@pytest.mark.long
 def test_naive_that_cannot_run_is_the_operators_move_and_no_result(home, tmp_path, five_seeds):
     bed = prepare("generated-chat", 1, home=home, student=student.COUNTING, progress=quiet)
     setting = bed.private / "naive_tuned.txt"

@@ -194,6 +194,7 @@ def test_it_is_killed_and_comes_back(tmp_path):
         assert ann.get(f"/receipts/{receipt['id']}").json() == receipt
 
 
+@pytest.mark.long
 @pytest.mark.process
 def test_second_server_on_a_folder_is_refused_and_told_the_first(tmp_path):
     write_problem(tmp_path / "f")
@@ -217,6 +218,7 @@ def test_second_server_on_a_folder_is_refused_and_told_the_first(tmp_path):
     assert verified.returncode == 0, verified.stdout
 
 
+@pytest.mark.long
 @pytest.mark.process
 def test_server_without_its_meter_does_not_start_until_rebuilt(tmp_path):
     write_problem(tmp_path / "f")

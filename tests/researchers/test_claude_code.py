@@ -69,6 +69,7 @@ def pid_in(path: Path) -> int:
     return int(until(lambda: path.exists() and path.read_text().strip()))
 
 
+@pytest.mark.long
 def test_killed_session_resumes_and_repeats_the_cut_action(bed, tmp_path):
     """SIGKILL to the CLI in the middle of a command: no process of it stays, and the session goes
     on."""
@@ -171,12 +172,14 @@ def test_errors_that_are_not_retried_say_how_the_life_ended(bed, tmp_path, fault
         assert world.events()[-1]["result"]
 
 
+@pytest.mark.long
 def test_a_model_api_that_is_gone_is_an_outage(bed, tmp_path):
     with World(bed, tmp_path, {"turns": [{"say": "Never."}]}) as world:
         world.gate.fault = lambda path: CUT if path.startswith("/v1/") else None
         assert world.live(CLAUDE_CODE_MAX_RETRIES="1") == (1, "outage")
 
 
+@pytest.mark.long
 def test_a_life_without_the_labs_tools_is_an_outage(bed, tmp_path):
     with World(bed, tmp_path, {"turns": [{"say": "I do without."}]}) as world:
         config = json.loads((world.brief / "mcp.json").read_text())
@@ -185,6 +188,7 @@ def test_a_life_without_the_labs_tools_is_an_outage(bed, tmp_path):
         assert world.live() == (0, "outage")
 
 
+@pytest.mark.long
 def test_turns_of_a_life_are_limited_and_it_goes_on(bed, tmp_path):
     turns = [{"calls": [bash(f"echo {n} >> did")]} for n in range(4)]
     with World(bed, tmp_path, {"turns": turns}, options=Options(max_turns=2)) as world:

@@ -134,6 +134,7 @@ def test_it_learns_from_receipts():
     assert drawn.count("task.critic_probs_N") > 3 * drawn.count("parts.noisy_channel_labels(task)")
 
 
+@pytest.mark.long
 def test_a_direction_is_in_the_code_of_all_its_ideas():
     """At least one option of its family, and few of others; also where the fleet's best is of
     other families."""
