@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from aarlab.core.errors import InvalidSubmission
-from aarlab.core.layout import TestbedFolder
 from aarlab.core.objectives import gradient
 from aarlab.core.records import Family
 from aarlab.core.sign_flip import sign_flip_p, sign_flip_p_of_reals
@@ -138,7 +137,3 @@ def test_the_sign_flip_test_of_reals_is_that_of_whole_numbers():
     totals = np.array([3, -1, 2, 2, -3, 1])
     assert sign_flip_p_of_reals(totals / 150) == pytest.approx(sign_flip_p(totals), abs=0.02)
     assert sign_flip_p_of_reals(np.zeros(4)) == 1
-
-
-def test_the_private_side_of_a_served_problem_has_no_public_name(tmp_path):
-    assert TestbedFolder(tmp_path).served.parent == TestbedFolder(tmp_path).private
