@@ -34,6 +34,47 @@ def test_a_change_leaves_all_but_numbers_as_it_was():
         ast.parse(new)
 
 
+PROGRAM = '''"""Writes a program."""
+import textwrap
+
+RATE = 0.5
+PROGRAM = """
+# é
+SIZE = 24  # at most
+def answer(request):
+    return {4: "7"}[4] + SIZE
+"""
+TEXT = """
+of 12 items, 30 are
+"""
+'''
+
+
+def test_numbers_of_a_program_in_a_text_are_changed_and_other_texts_are_not():
+    assert [number.value for number in numbers_in(PROGRAM)] == [0.5, 24, 4, 4]
+    rng = random.Random(3)
+    for _ in range(50):
+        new = changed(PROGRAM, rng)
+        assert [type(n.value) for n in numbers_in(new)] == [float, int, int, int]
+        assert "of 12 items, 30 are" in new
+        assert "SIZE = " in new.split("é", 1)[1]
+        ast.parse(new)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'x = f"{2.5:.3f} {7}"\n',  # places within an f-string may be wrong
+        'x = "a = 24\\nb = 3"\n',  # written with escapes, so that its bytes stand elsewhere
+        "x = 0x10 + 1_000 + 2j\n",
+    ],
+)
+def test_a_number_stands_where_the_text_says_it(text):
+    for number in numbers_in(text):
+        assert ast.literal_eval(text.encode()[number.start : number.end].decode()) == number.value
+    assert changed("y = 5\n" + text, random.Random(0)).startswith("y = ")
+
+
 def test_code_without_numbers_is_left_alone():
     assert changed("def submit(a):\n    return a[0] + 1\n", random.Random(0)) is None
 

@@ -23,8 +23,8 @@ from aarlab.researchers.lab_client import Lab
 from aarlab.researchers.researcher import Brief
 
 METHOD = "method.py"
-SPREAD = 0.7  # standard deviation of the logarithm by which a number is multiplied
-LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")  # as Python counts them
+SPREADS = (0.7, 0.7, 2.0)  # of the logarithm by which a number is multiplied, one by chance
+LINE_END = re.compile(rb"\r\n|\r|\n")  # as Python counts them
 FIXED = (0, 1, -1)  # numbers that say something else than how much, most of the time
 TRIES = 200  # changes that are drawn before a search is believed to have none left
 
@@ -46,14 +46,66 @@ class Found:
             self.improved.sort(key=lambda one: one[0])
 
 
-def numbers_in(code: str) -> list[ast.Constant]:
-    """The numbers of a program that may be changed, in their order."""
-    found = [
-        node
-        for node in ast.walk(ast.parse(code))
-        if isinstance(node, ast.Constant) and is_finite(node.value) and node.value not in FIXED
+@dataclass(frozen=True)
+class Number:
+    """A number in the text of a program: the bytes from `start` to `end`."""
+
+    start: int
+    end: int
+    value: float
+
+
+def literals_in(code: str) -> list[Number]:
+    """The numbers of a program, in their order; also those of a program that it holds as a text of
+    several lines, as a method does that submits a program."""
+    data, found = code.encode(), []
+    for node in ast.walk(ast.parse(code)):
+        if not isinstance(node, ast.Constant):
+            continue
+        start, end = (_at(data, *place) for place in _places(node))
+        if is_finite(node.value) and _says(data[start:end], node.value):
+            found.append(Number(start, end, node.value))
+        elif isinstance(node.value, str) and "\n" in node.value:
+            inner = node.value.encode("utf-8", "surrogatepass")
+            if (at := data.find(inner, start, end)) >= 0:
+                found += [Number(n.start + at, n.end + at, n.value) for n in _inside(node.value)]
+    return sorted(found, key=lambda number: number.start)
+
+
+def _places(node: ast.Constant) -> list[tuple[int, int]]:
+    """Line and byte where a constant begins and where it ends."""
+    return [
+        (node.lineno, node.col_offset),
+        (node.end_lineno or node.lineno, node.end_col_offset or node.col_offset),
     ]
-    return sorted(found, key=lambda node: (node.lineno, node.col_offset))
+
+
+def _at(data: bytes, line: int, column: int) -> int:
+    """The byte of a program at a place."""
+    begins = [0, *(found.end() for found in LINE_END.finditer(data))]
+    return begins[line - 1] + column
+
+
+def _says(text: bytes, value: Any) -> bool:
+    """Whether this text is that number; within an f-string, places may be wrong."""
+    try:
+        found = ast.literal_eval(text.decode())
+    except (ValueError, SyntaxError):
+        return False
+    return type(found) is type(value) and bool(found == value)
+
+
+def _inside(text: str) -> list[Number]:
+    """The numbers of a text that is a program, else none."""
+    try:
+        return literals_in(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return []
+
+
+def numbers_in(code: str) -> list[Number]:
+    """The numbers of a program that may be changed, in their order."""
+    return [number for number in literals_in(code) if number.value not in FIXED]
 
 
 def changed(code: str, rng: random.Random) -> str | None:
@@ -61,23 +113,24 @@ def changed(code: str, rng: random.Random) -> str | None:
     there = numbers_in(code)
     if not there:
         return None
-    lines = LINE.findall(code)
     chosen = rng.sample(there, min(len(there), rng.choice((1, 1, 2, 3))))
-    for node in sorted(chosen, key=lambda n: (n.lineno, n.col_offset), reverse=True):
-        line = lines[node.lineno - 1].encode()
-        new = repr(_other(node.value, rng)).encode()
-        lines[node.lineno - 1] = (
-            line[: node.col_offset] + new + line[node.end_col_offset :]
-        ).decode()
-    return "".join(lines)
+    return _written(code, {number: repr(_other(number.value, rng)) for number in chosen})
+
+
+def _written(code: str, texts: Mapping[Number, str]) -> str:
+    """The code with other texts in place of numbers."""
+    data = code.encode()
+    for number in sorted(texts, key=lambda n: n.start, reverse=True):
+        data = data[: number.start] + texts[number].encode() + data[number.end :]
+    return data.decode()
 
 
 def _other(value: Any, rng: random.Random) -> float | int:
     """A number of the same type and sign."""
-    times = math.exp(rng.gauss(0, SPREAD))
+    times = math.exp(rng.gauss(0, rng.choice(SPREADS)))
     if isinstance(value, float):
         return float(f"{value * times:.3g}")
-    found = max(1, round(abs(value) * times))
+    found = max(2, round(abs(value) * times))  # 1 would not be changed again
     return found if found != abs(value) else found + 1
 
 
@@ -120,7 +173,7 @@ class ConstantSearch:
         self._lab, self._brief, families = lab, brief, families_of(card)
         self._family = Family.OTHER.value if Family.OTHER in families else families[-1]
         sources = {n: (shown.baselines / f"{n}.py").read_text() for n in card["baselines"]}
-        self._found = Found(sources)
+        self._found = Found(sources, seen=_known(card, sources))
 
     def step(self, number: int, graded: Any, log: Any) -> bool:
         """One experiment, shared as a finding; whether there was one left. `graded` hands committed
@@ -161,16 +214,18 @@ class ConstantSearch:
         self._lab.insist("share_finding", **fields)
 
 
+def _known(card: Mapping[str, Any], sources: Mapping[str, str]) -> set[str]:
+    """Code of baselines whose score is 0 by the contract: submitting them would tell nothing."""
+    floors = {each["floor"]["baseline"] for each in card["objectives"] if each["role"] == "climb"}
+    return {sources[name] for name in floors & sources.keys()}
+
+
 def _differing(code: str, baselines: Mapping[str, str]) -> str:
     """Which baseline it comes from, and its numbers, as text."""
 
     def shape(text: str) -> str:
-        tree = ast.parse(text)
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Constant) and type(node.value) in (int, float):
-                node.value = 0
-        return ast.dump(tree)
+        return _written(text, dict.fromkeys(literals_in(text), "0"))
 
     name = next((n for n, text in baselines.items() if shape(text) == shape(code)), "another code")
-    values = ", ".join(repr(node.value) for node in numbers_in(code)[:40])
+    values = ", ".join(repr(number.value) for number in numbers_in(code)[:40])
     return f"{name} with the numbers {values or '(none)'}"

@@ -3,21 +3,19 @@ side and by one clock. The program stands still while the reference runs.
 
 A call costs the program about one millisecond beside its work, which the reference does not pay:
 the reference, submitted, has a ratio a little below 1. What else the machine does changes single
-times by more than that; of each shape the median of REPEATS counts, and a grading is repeated
-(`trials`). Units are shapes: their standard error says nothing of another machine.
+times by more than that, so that a grading is repeated (`trials`). Units are shapes: their standard
+error says nothing of another machine.
 """
 
 import json
 import math
 import secrets
-from statistics import median
 from time import perf_counter
 
 import nearest
 
 from aarlab.core.author import ProgramFailed
 
-REPEATS = 3  # pairs of calls for each shape; each pair has inputs of its own
 WORST, BEST = -1.0, 5.0
 
 
@@ -34,11 +32,8 @@ def grade(submission, secret, trial):
 
 def ratio(submission, shape):
     """log2 of how many times as fast as the reference it is, or None where an answer was wrong."""
-    pairs = [pair(submission, shape) for _ in range(REPEATS)]
-    if not all(right for _, _, right in pairs):
-        return None
-    ours, theirs = (median(times) for times in list(zip(*pairs, strict=True))[:2])
-    return min(max(math.log2(ours / theirs), WORST), BEST)
+    reference_s, program_s, right = pair(submission, shape)
+    return min(max(math.log2(reference_s / program_s), WORST), BEST) if right else None
 
 
 def pair(submission, shape):
