@@ -26,7 +26,7 @@ def test_its_shapes_are_decided_by_the_seed_and_those_of_final_are_new(speed, tm
     assert len(shown) == 4
     names = [{*speed.units("feedback")}, {*speed.units("final")}]
     names.append({f"n{s['n']}-d{s['d']}-q{s['q']}-k{s['k']}" for s in shown})
-    assert len(set.union(*names)) == sum(map(len, names)) == 52
+    assert len(set.union(*names)) == sum(map(len, names)) == 76
 
 
 def test_the_reference_is_right(monkeypatch, speed):

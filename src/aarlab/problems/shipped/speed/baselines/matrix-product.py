@@ -19,8 +19,8 @@ def answer(request):
 
 def nearest(points_ND, queries_QD, k):
     distances_QN = queries_QD @ (-2 * points_ND.T)
-    distances_QN += (points_ND**2).sum(axis=1)
-    distances_QN += (queries_QD**2).sum(axis=1)[:, None]
+    distances_QN += np.square(points_ND).sum(axis=1)
+    distances_QN += np.square(queries_QD).sum(axis=1)[:, None]
     keys_QN = distances_QN.astype(np.int64)
     keys_QN *= len(points_ND)
     keys_QN += np.arange(len(points_ND))
