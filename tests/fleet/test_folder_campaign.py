@@ -213,8 +213,8 @@ def test_a_claim_that_reads_a_baseline_works_on_other_data(served, tmp_path):
         "    return found['submit'](public, inputs, out, seed)\n"
     )
     order = SimpleNamespace(token="t", seeds=(1,), files={"method.py": code})
-    gate = SimpleNamespace(problem=SimpleNamespace(name="shift", units={"final": {}}), baselines=())
-    with OtherData(served, gate, Home(tmp_path), Bubblewrap, fresh=True) as others:
+    scored = SimpleNamespace(name="shift", units={"final": {}}, beside=())
+    with OtherData(served, scored, Home(tmp_path), Bubblewrap, fresh=True) as others:
         shown = others.runs(order, {})
     assert [one.name for one in shown] == ["fresh draw", "without slopes"]
     assert all(isinstance(one.method, GradedUnits) for one in shown), shown
@@ -481,7 +481,8 @@ def test_a_whole_campaign_with_a_confirmed_claim(folder, tmp_path, monkeypatch):
     counted = {f["family"]: f["submissions"]["estimate"] for f in report["diversity"]["families"]}
     assert counted == {"a constant": 0, "a line": 0, "other": 16}
     assert report["diversity"]["bits"]["estimate"] == 0
-    for command in (["ledger", "verify", "c"], ["report", "c"], ["run", "--resume", "c"]):
+    commands = (["ledger", "verify", "c"], ["reproduce", "c"], ["report", "c"])
+    for command in (*commands, ["run", "--resume", "c"]):
         again = CliRunner().invoke(app, command)
         assert again.exit_code == 0, again.output
     assert "was confirmed earlier" in again.output

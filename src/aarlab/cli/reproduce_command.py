@@ -1,6 +1,6 @@
 """`aar reproduce REPORT FIGURE`: a report's figures, made again from ledger and runs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,10 +12,11 @@ from aarlab.core.settings import expanded, home
 from aarlab.fleet.campaign import begun
 
 if TYPE_CHECKING:
+    from aarlab.evaluation.evaluator import Evaluator
     from aarlab.fleet.campaign import Campaign
     from aarlab.programs.reproduce import Compared, Outcome
-    from aarlab.report.report_record import Report
-    from aarlab.testbeds.testbed import Testbed
+    from aarlab.programs.run_again import RanAgain
+    from aarlab.report.verified import AnyReport, Bed
 
 console = Console(highlight=False, soft_wrap=True)
 MOST = 20  # figures that agree and are shown one by one
@@ -56,9 +57,14 @@ def reproduce(
 
     from aarlab.cli.run_command import show
     from aarlab.fleet.prepare import prepared
+    from aarlab.fleet.run_folder import served
 
     again.chosen(list(again.figures(found)), figure)  # before seconds of work
-    bed = prepared(campaign, home(), show(), again=False)
+    bed = (
+        served(campaign, home(), show())
+        if campaign.in_folder
+        else prepared(campaign, home(), show(), again=False)
+    )
     outcome = again.reproduce(found, campaign, bed, folder, figure)
     _print(outcome)
     same = not run_again or outcome.faults or _run_again(found, campaign, bed, outcome.compared)
@@ -67,25 +73,43 @@ def reproduce(
 
 
 def _run_again(
-    report: "Report", campaign: "Campaign", bed: "Testbed", compared: Sequence["Compared"]
+    report: "AnyReport", campaign: "Campaign", bed: "Bed", compared: Sequence["Compared"]
 ) -> bool:
     """Whether each answer is the one that was recorded; says so of each piece of code."""
-    from aarlab.cli.run_command import show
     from aarlab.evaluation.evaluator import Evaluator
-    from aarlab.programs.run_again import fresh_engine, ran_again
 
     folder, same = home().campaigns / campaign.name, True
-    with (
-        fresh_engine(campaign, bed, home(), show()) as engine,
-        Evaluator(bed.folder, folder, policy=campaign.policy, read_only=True) as evaluator,
-    ):
-        for one in ran_again(report, [c.name for c in compared], engine, evaluator):
+    names = [one.name for one in compared]
+    with Evaluator(bed.folder, folder, policy=campaign.policy, read_only=True) as evaluator:
+        for one in _runs(report, campaign, bed, evaluator, names):
             word = "agrees" if one.agrees else "DIFFERS"
             why = f" ({one.failure})" if one.failure else ""
-            words = f"{one.differing} of {one.answers} answers differ{why}"
+            words = f"{one.differing} of {one.answers} {one.unit} differ{why}"
             _say(f"{word} {one.what}, run again: {words}")
             same = same and one.agrees
     return same
+
+
+def _runs(
+    report: "AnyReport",
+    campaign: "Campaign",
+    bed: "Bed",
+    evaluator: "Evaluator",
+    names: Sequence[str],
+) -> "Iterator[RanAgain]":
+    from aarlab.cli.run_command import show
+    from aarlab.fleet.prepare import make_sandbox
+    from aarlab.programs.run_again import fresh_engine, ran_again
+    from aarlab.programs.run_folder_again import FolderAgain
+    from aarlab.report.folder_report import FolderReport
+    from aarlab.runs.served_folder import ServedFolder
+
+    if isinstance(report, FolderReport) and isinstance(bed, ServedFolder):
+        again = FolderAgain(bed, evaluator, home(), make_sandbox(campaign))
+        yield from again.ran(report, names)
+    elif not (isinstance(report, FolderReport) or isinstance(bed, ServedFolder)):
+        with fresh_engine(campaign, bed, home(), show()) as engine:
+            yield from ran_again(report, names, engine, evaluator)
 
 
 def _print(outcome: "Outcome") -> None:

@@ -11,8 +11,9 @@ from aarlab.core.layout import PreparedFolder
 from aarlab.core.settings import Home
 from aarlab.core.strict_json import read_text
 from aarlab.evaluation.confirmation.run_order import CodeFailed, NotRun
-from aarlab.evaluation.confirmation.unit_gate import FINAL, Shown, UnitConfirmations, UnitOrder
+from aarlab.evaluation.confirmation.unit_gate import FINAL, Shown, UnitOrder
 from aarlab.evaluation.scoring.graded_units import GradedUnits
+from aarlab.evaluation.scoring.served_problem import ServedProblem
 from aarlab.runs.grading import Grader, NotGraded, Refused, read_units
 from aarlab.runs.prepared import ablated, fresh_draw, show_as_set_up
 from aarlab.runs.served_folder import ServedFolder
@@ -38,7 +39,7 @@ def on_final(
 
 
 def baselines_on_final(
-    grader: Grader, gate: UnitConfirmations, order: UnitOrder, box: MakeSandbox
+    grader: Grader, served: ServedProblem, order: UnitOrder, box: MakeSandbox
 ) -> Mapping[str, GradedUnits]:
     """The baselines that a claim stands beside, on the same seeds.
 
@@ -47,7 +48,7 @@ def baselines_on_final(
         Transient: the machine ended a run of one.
     """
     made = {}
-    for name in gate.baselines:
+    for name in served.beside:
         code = {METHOD: read_text(grader.problem.folder.baseline(name))}
         found = measure_files(grader, code, FINAL, order.seeds, box, at=name)
         if not isinstance(found, Made):
@@ -65,14 +66,14 @@ class OtherData(ExitStack):
     def __init__(
         self,
         served: ServedFolder,
-        gate: UnitConfirmations,
+        scored: ServedProblem,
         home: Home,
         box: MakeSandbox,
         *,
         fresh: bool,
     ) -> None:
         super().__init__()
-        self._served, self._gate, self._home, self._box = served, gate, home, box
+        self._served, self._scored, self._home, self._box = served, scored, home, box
         self._fresh = fresh and not served.problem.contract.fixed  # else it would be the same
         self._draws: dict[tuple[int, ...], PreparedFolder] = {}
         self._beside: dict[tuple[int, ...], Mapping[str, GradedUnits]] = {}
@@ -84,12 +85,14 @@ class OtherData(ExitStack):
         return tuple([self._drawn_again(order), *found] if self._fresh else found)
 
     def _drawn_again(self, order: UnitOrder) -> Shown:
-        about = (FRESH, "fresh", f"{self._gate.problem.name}, drawn again")
+        about = (FRESH, "fresh", f"{self._scored.name}, drawn again")
         try:
             drawn = self._draw(order)
             grader = Grader(self._served.problem, drawn, self._box)
             if order.seeds not in self._beside:
-                self._beside[order.seeds] = baselines_on_final(grader, self._gate, order, self._box)
+                self._beside[order.seeds] = baselines_on_final(
+                    grader, self._scored, order, self._box
+                )
             method = on_final(grader, order.files, order, self._box)
             return Shown(*about, read_units(drawn, FINAL), method, self._beside[order.seeds])
         except FAILURES as error:
@@ -108,7 +111,7 @@ class OtherData(ExitStack):
     def _ablated(self, order: UnitOrder, name: str, baselines: Mapping[str, GradedUnits]) -> Shown:
         problem, prepared = self._served.problem, self._served.prepared
         about = (f"without {name}", "ablated", f"{problem.contract.name}, ablation {name}")
-        units = self._gate.problem.units[FINAL]
+        units = self._scored.units[FINAL]
         try:
             with ablated(problem, prepared, name, order.seeds[0], self._box) as without:
                 grader = Grader(problem, without, self._box)

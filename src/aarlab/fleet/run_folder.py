@@ -128,7 +128,7 @@ def confirmed_in_folder(
     ):
         gate, beside = UnitConfirmations(evaluator), {}
         others = stack.enter_context(
-            OtherData(bed, gate, home, box, fresh=campaign.confirm_on_fresh)
+            OtherData(bed, gate.problem, home, box, fresh=campaign.confirm_on_fresh)
         )
         for chosen in wanted(evaluator.ledger, snapshot):
             orders = gate.orders(campaign.confirm, chosen)
@@ -137,7 +137,7 @@ def confirmed_in_folder(
                 method, shown = on_final(grader, order.files, order, box), ()
                 if isinstance(method, GradedUnits):
                     if order.seeds not in beside:
-                        beside[order.seeds] = baselines_on_final(grader, gate, order, box)
+                        beside[order.seeds] = baselines_on_final(grader, gate.problem, order, box)
                     show.say("confirmation: other data", number, len(orders))
                     shown = others.runs(order, beside[order.seeds])
                 done.append(gate.settle(order.token, method, beside.get(order.seeds, {}), shown))

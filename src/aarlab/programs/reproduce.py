@@ -20,14 +20,16 @@ from aarlab.core.records import Entry
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.fleet.campaign import Campaign
 from aarlab.report.build import build
-from aarlab.report.report_record import InputRow, Report
-from aarlab.report.verified import faults_now, read_any
-from aarlab.testbeds.testbed import Testbed
+from aarlab.report.folder_report import FolderReport, build_folder
+from aarlab.report.report_record import InputRow
+from aarlab.report.verified import AnyReport, Bed, faults_now, read_any
+from aarlab.runs.served_folder import ServedFolder
 
-# parts of a report that hold figures
+# parts of a report that hold figures, of either kind of problem
 PARTS = (
-    *("anchors_feedback", "anchors_final", "baselines", "lengths", "claims", "released", "told"),
-    *("diversity", "researchers", "flags", "totals", "costs"),
+    *("anchors_feedback", "anchors_final", "comparator", "baselines", "lengths", "claims"),
+    *("winner", "released", "told", "diversity", "researchers", "flags", "totals", "costs"),
+    *("finished", "ledger_root"),
 )
 # fields by one of which, or by two together, the rows of a table are named
 KEYS = (
@@ -52,7 +54,7 @@ class Compared(NamedTuple):
 
     @property
     def agrees(self) -> bool:
-        return _same(self.reported, self.again)
+        return same(self.reported, self.again)
 
     @property
     def shared(self) -> bool:
@@ -86,7 +88,7 @@ def has_report(place: Path) -> bool:
     return any(path.is_file() for path in _paths(place))
 
 
-def read_report(place: Path) -> Report:
+def read_report(place: Path) -> AnyReport:
     """The report in a file `report.json`, or in the folder that holds it, or a campaign's folder.
 
     Raises:
@@ -94,7 +96,7 @@ def read_report(place: Path) -> Report:
     """
     path = next((path for path in _paths(place) if path.is_file()), place)
     try:
-        found = read_any(path)
+        return read_any(path)
     except OSError as error:
         words = "Give a campaign's name, or the path of a report.json."
         raise Misconfigured(f"There is no report at {path}. {words}") from error
@@ -103,15 +105,9 @@ def read_report(place: Path) -> Report:
             f"{path} is no report that this version can read ({error.errors()[0]['msg']}, at "
             f"{error.errors()[0]['loc']}). Read it with the version of aarlab that wrote it."
         ) from error
-    if not isinstance(found, Report):
-        raise Misconfigured(
-            f"{path} is of a problem in a folder, whose figures are not made again yet. `aar "
-            "ledger verify` grades its submissions again from what is stored."
-        )
-    return found
 
 
-def campaign_of(report: Report) -> str:
+def campaign_of(report: AnyReport) -> str:
     """The name of the campaign that a report is of.
 
     Raises:
@@ -123,10 +119,11 @@ def campaign_of(report: Report) -> str:
     return name
 
 
-def figures(report: Report) -> dict[str, Any]:
+def figures(report: AnyReport) -> dict[str, Any]:
     """Every figure by its name, in the report's order."""
     plain = report.model_dump(mode="json")
-    return {name: value for part in PARTS for name, value in _walk(part, plain[part])}
+    parts = [part for part in PARTS if part in plain]
+    return {name: value for part in parts for name, value in _walk(part, plain[part])}
 
 
 def chosen(names: Sequence[str], wanted: str | None) -> list[str]:
@@ -179,7 +176,7 @@ def _plain(value: Any) -> str:
 
 
 def reproduce(
-    report: Report, campaign: Campaign, bed: Testbed, folder: Path, wanted: str | None = None
+    report: AnyReport, campaign: Campaign, bed: Bed, folder: Path, wanted: str | None = None
 ) -> Outcome:
     """Make figures of a report again from its campaign, as of the ledger's entry that it was made
     at.
@@ -195,14 +192,31 @@ def reproduce(
         size = round(report.totals.ledger_entries.estimate)
         if words := _other_ledger(report, size, evaluator.ledger.entries(after=size - 1, limit=1)):
             return Outcome((), (words,), ())
-        made = build(campaign, bed, evaluator, isolation=report.isolation, faults=(), upto=size)
+        made = _made(report, campaign, bed, evaluator, size)
         grown = evaluator.ledger.count() - size
     before, again = figures(report), figures(made)
     compared = tuple(Compared(n, before[n], again.get(n, "not made")) for n in names)
     return Outcome(compared, tuple(_changed(report.inputs, made.inputs)), _notes(report, grown))
 
 
-def _other_ledger(report: Report, size: int, last: Sequence[Entry]) -> str:
+def _made(
+    report: AnyReport, campaign: Campaign, bed: Bed, evaluator: Evaluator, size: int
+) -> AnyReport:
+    """The report of the first `size` entries."""
+    in_folder = isinstance(bed, ServedFolder)
+    if isinstance(report, FolderReport) != in_folder:
+        kinds = ("weak-to-strong supervision", "a problem in a folder")
+        raise Misconfigured(
+            f"The report is of {kinds[not in_folder]}, and the campaign '{campaign.name}' of "
+            f"{kinds[in_folder]}. Give the report of that campaign."
+        )
+    about = {"isolation": report.isolation, "faults": (), "upto": size}
+    if isinstance(bed, ServedFolder):
+        return build_folder(campaign, bed, evaluator, **about)
+    return build(campaign, bed, evaluator, **about)
+
+
+def _other_ledger(report: AnyReport, size: int, last: Sequence[Entry]) -> str:
     """That the report was made from another ledger, or from entries that are lost; "" if not."""
     if not size:
         return ""
@@ -230,7 +244,7 @@ def _changed(before: Sequence[InputRow], now: Sequence[InputRow]) -> Iterator[st
             yield f"{row.what} of the testbed was changed since the report was made."
 
 
-def _notes(report: Report, grown: int) -> tuple[str, ...]:
+def _notes(report: AnyReport, grown: int) -> tuple[str, ...]:
     """What else differs between then and now."""
     notes = []
     if grown:
@@ -246,9 +260,10 @@ def _notes(report: Report, grown: int) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _same(one: Any, other: Any) -> bool:
+def same(one: Any, other: Any) -> bool:
+    """Whether two figures are equal, but for the last digits of another processor."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return one.keys() == other.keys() and all(_same(one[k], other[k]) for k in one)
+        return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
     if isinstance(one, float | int) and isinstance(other, float | int):
         return math.isclose(one, other, rel_tol=SAME, abs_tol=SAME)
     return one == other

@@ -30,9 +30,10 @@ class RanAgain(NamedTuple):
     """One piece of code on one split."""
 
     what: str  # as in the names of figures: "claims/1 on final"
-    answers: int
+    answers: int  # that were compared
     differing: int
     failure: str = ""
+    unit: str = "answers"  # of what was compared
 
     @property
     def agrees(self) -> bool:

@@ -1,7 +1,7 @@
 """The builds of aarlab that made the parts of a report, and notes where compared parts have
 different builds."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from aarlab.core.entries import EventBody
 from aarlab.core.own_code import Build, kept_code, this_build
@@ -18,15 +18,25 @@ REDO = "To make both with the same code, use `aar run` with a new campaign name"
 def code_rows(testbed: Testbed, entries: Sequence[Entry]) -> tuple[CodeRow, ...]:
     """Builds of the report, the testbed, the baselines, the confirmations, and each server that
     differs from the last."""
-    rows = [_row("this report", this_build()), _row("testbed and anchors", testbed.build)]
-    rows.append(_row("baselines", made_by(testbed)[1]))
+    made = [("testbed and anchors", testbed.build), ("baselines", made_by(testbed)[1])]
+    return (_row("this report", this_build()), *(_row(*one) for one in made), *_later(entries))
+
+
+def folder_code_rows(entries: Sequence[Entry]) -> tuple[CodeRow, ...]:
+    """As `code_rows`, of a problem in a folder, whose set-up records no build."""
+    return (_row("this report", this_build()), *_later(entries))
+
+
+def _later(entries: Sequence[Entry]) -> Iterator[CodeRow]:
+    """Of servers and confirmations."""
     before: Build | None = None
     for entry in entries:
         build = entry.read(EventBody).build if entry.kind == "campaign" else None
         if build is not None:
-            rows += [] if build == before else [_row(f"server from {entry.at}", build)]
+            if build != before:
+                yield _row(f"server from {entry.at}", build)
             before = build
-    return (*rows, *(_row(f"confirmation of {r.snapshot[:12]}", r.build) for r in _latest(entries)))
+    yield from (_row(f"confirmation of {r.snapshot[:12]}", r.build) for r in _latest(entries))
 
 
 def code_notes(testbed: Testbed, evaluator: Evaluator, entries: Sequence[Entry]) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from aarlab.evaluation.confirmation.confirmation_record import (
     record_of,
     record_path,
 )
+from aarlab.evaluation.confirmation.unit_gate import figures_again
 from aarlab.evaluation.confirmation.verdict import ALPHA
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.scoring.graded_units import GradedUnits
@@ -23,13 +24,17 @@ from aarlab.evaluation.scoring.tries import Tries, tries_of
 from aarlab.evaluation.scoring.unit_scores import Gate, Measured
 from aarlab.fleet.campaign import Campaign
 from aarlab.report.build import research_rows, told_rows, totals_of, unrun_notes
+from aarlab.report.builds import folder_code_rows
 from aarlab.report.claims import evidence_of, released_rows
 from aarlab.report.costs import costs
 from aarlab.report.diversity import folder_diversity
 from aarlab.report.diversity_record import FolderDiversity
+from aarlab.report.inputs import folder_inputs
 from aarlab.report.report_record import (
+    CodeRow,
     Costs,
     Evidence,
+    InputRow,
     ReleasedRow,
     ResearcherRow,
     ToldRow,
@@ -96,6 +101,8 @@ class FolderReport(Record):
     diversity: FolderDiversity | None = None  # a report of an earlier version has none
     ledger_head: str
     ledger_root: str
+    inputs: tuple[InputRow, ...] = ()  # () in older reports
+    code: tuple[CodeRow, ...] = ()  # first of the report itself; () in older reports
     faults: tuple[str, ...] | None = None
     troubles: tuple[str, ...] = ()
     notes: tuple[str, ...]
@@ -113,14 +120,16 @@ def build_folder(
     *,
     isolation: str,
     faults: tuple[str, ...] | None,
+    upto: int | None = None,
 ) -> FolderReport:
-    """The report of a campaign in its current state; see `build.build`.
+    """The report of a campaign in its current state, or from its first `upto` entries; see
+    `build.build`.
 
     Raises:
         Misconfigured: the ledger's hash chain is broken.
     """
     evaluator.ledger.verify()
-    entries = evaluator.ledger.entries()
+    entries = evaluator.ledger.entries(limit=-1 if upto is None else upto)
     events = [e.read(EventBody).event for e in entries if e.kind == "campaign"]
     card = json.loads(PublicFolder(bed.public).card.read_text())
     of = {kind: [e for e in entries if e.kind == kind] for kind in ("submission", "finding")}
@@ -140,6 +149,8 @@ def build_folder(
         diversity=folder_diversity(of["submission"], of["finding"], families_of(card)),
         ledger_head=entries[-1].hash if entries else "",
         ledger_root=b64encode(evaluator.ledger.root_of(len(entries))).decode(),
+        inputs=folder_inputs(bed.folder, evaluator),
+        code=folder_code_rows(entries),
         faults=faults,
         notes=(*_notes(campaign, isolation), *unrun_notes(campaign, entries)),
     )
@@ -178,10 +189,11 @@ def _claimed(evaluator: Evaluator, submission: Entry) -> Measure:
 def _row(
     rank: int, record: ConfirmationRecord, claimed: Measure, evaluator: Evaluator, tries: Tries
 ) -> FolderClaim:
-    target = record.targets[0]
-    units = len(_marking(evaluator).problem.units["final"])
+    problem = _marking(evaluator).problem
+    target, *others = (figures_again(problem, t, evaluator.ledger.blob) for t in record.targets)
+    units, p = len(problem.units["final"]), target.effect and target.effect.p
     tried = tries.find(evaluator.campaign, record.id)
-    now, m_now = tries.adjusted(tried, record.p)
+    now, m_now = tries.adjusted(tried, p)
     return FolderClaim(
         rank=rank,
         researcher=record.claim.researcher,
@@ -201,7 +213,7 @@ def _row(
                 gain=t.effect and t.effect.difference,
                 failure=t.failure,
             )
-            for t in record.targets[1:]
+            for t in others
         ),
         verdict=record.verdict,
         reasons=record.reasons,
@@ -209,7 +221,7 @@ def _row(
         m=count(record.m),
         p_adjusted_now=None if now is None else statistic(now, units),
         m_now=count(m_now),
-        evidence=evidence_of(tries, tried, record.p, units),
+        evidence=evidence_of(tries, tried, p, units),
         stands=record.verdict != "confirmed" or (now is not None and now < ALPHA),
         record=str(record_path(Path("confirmations"), record.snapshot)),
     )

@@ -117,21 +117,10 @@ def _publish(served: ServedFolder, data_seed: int) -> None:
 
 def _measure(served: ServedFolder, seed: int, make_sandbox: MakeSandbox, say: Say) -> None:
     """Baselines on both splits, and the scale; the scale is written last."""
-    contract, grader = (
-        served.problem.contract,
-        Grader(served.problem, served.prepared, make_sandbox),
-    )
+    contract = served.problem.contract
     units = {split: read_units(served.prepared, split) for split in SPLITS}
-    measured = {
-        split: measured_baselines(grader, contract.baselines, split, make_sandbox, say)
-        for split in SPLITS
-    }
-    scales = {s: Scale(*contract.aims, units[s], measured[s]) for s in SPLITS}
+    scales, scores = scored_baselines(served, make_sandbox, say)
     _require_gaps(served, scales)
-    scores = {
-        name: {s: _scores(scales[s], measured[s][name]) for s in SPLITS}
-        for name in contract.baselines
-    }
     made = ServedProblem(
         name=contract.name,
         version=contract.version,
@@ -149,6 +138,29 @@ def _measure(served: ServedFolder, seed: int, make_sandbox: MakeSandbox, say: Sa
     testbed = TestbedFolder(served.folder)
     write_whole(testbed.baseline_scores, json.dumps(plain, indent=1), mode=OWNER_ONLY)
     write_whole(testbed.served, made.model_dump_json(), mode=OWNER_ONLY)
+
+
+def scored_baselines(
+    served: ServedFolder, make_sandbox: MakeSandbox, say: Say
+) -> tuple[dict[str, Scale], dict[str, dict[str, BaselineScores]]]:
+    """The scales of both splits, and by baseline and split what it scores, all run now.
+
+    Raises:
+        Misconfigured: grade.py or a baseline fails.
+        Transient: the machine ended a run.
+    """
+    contract = served.problem.contract
+    grader = Grader(served.problem, served.prepared, make_sandbox)
+    measured = {
+        split: measured_baselines(grader, contract.baselines, split, make_sandbox, say)
+        for split in SPLITS
+    }
+    scales = {s: Scale(*contract.aims, read_units(served.prepared, s), measured[s]) for s in SPLITS}
+    scores = {
+        name: {s: _scores(scales[s], measured[s][name]) for s in SPLITS}
+        for name in contract.baselines
+    }
+    return scales, scores
 
 
 def _require_gaps(served: ServedFolder, scales: Mapping[str, Scale]) -> None:

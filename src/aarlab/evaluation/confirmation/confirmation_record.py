@@ -25,9 +25,12 @@ from aarlab.evaluation.detectors.judged import ALPHA, beyond_chance
 from aarlab.evaluation.scoring.unit_scores import Gate
 
 # 2: pairs, ablations, votes, flags; 3: the issued seeds run again, flags that are beyond chance; 4:
-# units (items that share a label) x seeds in all intervals and tests; 5: problems in folders
-SCHEMA = 5
-Kind = Literal["feedback", "final", "fresh", "transfer", "pair", "teacherless", "ablated"]
+# units (items that share a label) x seeds in all intervals and tests; 5: problems in folders; 6:
+# components of the winner
+SCHEMA = 6
+Kind = Literal[
+    "feedback", "final", "fresh", "transfer", "pair", "teacherless", "ablated", "component"
+]
 # where code that fails has failed; the others are shown
 DECIDING: tuple[Kind, ...] = ("feedback", "final", "fresh")
 # with tuned naive on the same seeds
@@ -54,9 +57,15 @@ class TargetResult(Record):
     effect: Effect | None = None  # over naive; null where nothing is compared
     voted: Voted | None = None  # against ensembles, on final
     remainder: Remainder | None = None  # of ablations alone
+    # of a component alone: what was taken out, and the accuracy that the whole code has more on the
+    # same items and seeds
+    removed: str = ""
+    lost: Measure | None = None
     # of a problem in a folder, by objective: the level in its own unit, and how gates stand
     levels: dict[str, Measure] = Field(default_factory=dict)
     gates: dict[str, Gate] = Field(default_factory=dict)
+    # of a fresh draw: SHA-256 of the stored clusters of its units; null in older records
+    units: str | None = None
     failure: str | None = None
     source: str = ""  # of the aarlab that ran it (`Build.source`); "" in records of older versions
     # "method", "naive" -> SHA-256 of the stored answers

@@ -7,8 +7,10 @@ submission that it must reproduce.
 Legend: S seeds, M units of `final`, C clusters.
 """
 
+import hashlib
+import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -17,6 +19,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from aarlab.core.crossed import unit_numbers
 from aarlab.core.errors import InvalidSubmission, Misconfigured
 from aarlab.core.own_code import this_build
 from aarlab.core.records import Verdict
@@ -33,7 +36,7 @@ from aarlab.evaluation.confirmation.submitter_flags import flags_of
 from aarlab.evaluation.confirmation.verdict import ALPHA, ONE_LESS_OTHER, Effect
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.issued_seeds import SEEDS
-from aarlab.evaluation.scoring.graded_units import GradedUnits
+from aarlab.evaluation.scoring.graded_units import GradedUnits, graded_units
 from aarlab.evaluation.scoring.marking import UnitMarking
 from aarlab.evaluation.scoring.served_problem import ServedProblem
 from aarlab.evaluation.scoring.tries import CAP, Try
@@ -83,13 +86,6 @@ class UnitConfirmations(Confirmations):
     def final_items(self) -> int:
         """See `Confirmations`."""
         return len(self.problem.units[FINAL])
-
-    @property
-    def baselines(self) -> tuple[str, ...]:
-        """Those that are run beside: the one that must be beaten, and those of floors and
-        ceilings."""
-        ends = (e.baseline for o in self.problem.objectives for e in (o.floor, o.ceiling))
-        return tuple(dict.fromkeys((self.problem.comparator, *(name for name in ends if name))))
 
     def orders(self, count: int, snapshot: str | None = None) -> list[UnitOrder]:
         """What is to be run: the `count` leaders, or the snapshot whose hash begins so, unless it
@@ -153,6 +149,8 @@ class UnitConfirmations(Confirmations):
         for one, its in zip(shown, beside, strict=True):
             stored = (one.method, *one.baselines.values()) if its.predictions else ()
             blobs |= {g.name: g.data for g in stored if isinstance(g, GradedUnits)}
+            if its.units is not None:
+                blobs[its.units] = _numbered(one.units)
         p_adjusted, m = self.tries.adjusted(tried, p)
         verdict, reasons = decided(target, p_adjusted)
         made = ConfirmationRecord(
@@ -191,6 +189,8 @@ class UnitConfirmations(Confirmations):
         of_it = self.problem.model_copy(update={"units": units})
         try:
             figures = OnFinal(of_it, one.method, one.baselines).figures
+            if one.kind == "fresh":
+                figures["units"] = hashlib.sha256(_numbered(one.units)).hexdigest()
         except (InvalidSubmission, Misconfigured) as error:
             figures = {"failure": str(error)[:2000]}
         return self._target(tried, **about, **figures)
@@ -261,6 +261,33 @@ class OnFinal:
         for cluster, total in zip(clusters, totals_M, strict=True):
             found[cluster] += float(total)
         return np.array(list(found.values()))
+
+
+def _numbered(units: Mapping[str, str]) -> bytes:
+    """The clusters of units as numbers, as they are stored: units of a fresh draw have no names
+    that say anything once it is deleted."""
+    return json.dumps(unit_numbers(list(units.values())).tolist()).encode()
+
+
+def figures_again(
+    problem: ServedProblem, target: TargetResult, blob: Callable[[str], bytes]
+) -> TargetResult:
+    """A target with its figures computed once more from the stored unit scores that it names. One
+    without a score stays as it is, and so does a fresh draw whose units no record of an earlier
+    version has.
+
+    Raises:
+        InvalidSubmission: what is stored are no unit scores of this target.
+    """
+    drawn = target.kind == "fresh"
+    if not target.predictions or (drawn and target.units is None):
+        return target
+    graded = {what: graded_units(blob(name)) for what, name in target.predictions.items()}
+    if drawn:
+        clusters = {str(n): str(c) for n, c in enumerate(json.loads(blob(target.units or "")))}
+        problem = problem.model_copy(update={"units": {**problem.units, FINAL: clusters}})
+    method = graded.pop("method")
+    return target.model_copy(update=OnFinal(problem, method, graded).figures)
 
 
 def decided(target: TargetResult, p_adjusted: float | None) -> tuple[Verdict, tuple[str, ...]]:

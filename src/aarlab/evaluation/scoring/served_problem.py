@@ -49,6 +49,13 @@ class ServedProblem(Record):
                 raise ValueError(f"the ceiling of '{o.name}' is not above its floor")
         return self
 
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """The baselines that a claim is run beside: the one that must be beaten, and those of
+        floors and ceilings."""
+        ends = (e.baseline for o in self.objectives for e in (o.floor, o.ceiling))
+        return tuple(dict.fromkeys((self.comparator, *(name for name in ends if name))))
+
     def held_scale(self, split: str) -> Scale:
         """The scale of a split with floors and ceilings held as they were measured on feedback."""
         held = [o.held(*self.ends[o.name]) for o in self.objectives]
