@@ -111,12 +111,11 @@ def refusal(error: AarError) -> bytes:
     return packed(Head(error=kind, words=str(error)))
 
 
-def opened(data: bytes) -> tuple[Head, bytes | None]:
+def checked(data: bytes) -> tuple[Head, bytes | None]:
     """How a job ended, and its result; None where it left none.
 
     Raises:
         Transient: these bytes are no result: the node is not what it should be.
-        InvalidSubmission, Misconfigured: it was not run; the message says why.
     """
     try:
         (size,) = _HEAD.unpack_from(data)
@@ -132,6 +131,17 @@ def opened(data: bytes) -> tuple[Head, bytes | None]:
         raise Transient(
             f"A node sent what is no result ({str(error)[:200]}). It is not taken; try again."
         ) from error
+    return head, None if head.size is None else result
+
+
+def opened(data: bytes) -> tuple[Head, bytes | None]:
+    """How a job ended, and its result; None where it left none.
+
+    Raises:
+        Transient: see `checked`.
+        InvalidSubmission, Misconfigured: it was not run; the message says why.
+    """
+    head, result = checked(data)
     if head.error is not None:
         raise _ERRORS.get(head.error, Transient)(head.words)
-    return head, None if head.size is None else result
+    return head, result
