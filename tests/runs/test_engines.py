@@ -18,6 +18,7 @@ from aarlab.runs.run_jobs import Head, Resources, opened, packed
 from aarlab.runs.shared_engine import Shared
 from aarlab.sandbox import Bubblewrap
 from tests.ray_cluster import RayCluster
+from tests.runs.placed_problems import graders_at, measured_by
 
 pytestmark = pytest.mark.process
 
@@ -138,6 +139,14 @@ def test_a_run_has_the_same_result_wherever_it_is_placed_and_data_travel_once(
     assert again.run({"method.py": source_of("naive")}, "feedback", (3,)).answers
     again.pool.shutdown()
     assert {path.name: path.stat().st_ino for path in data.iterdir()} == kept
+
+
+def test_what_code_submits_is_the_same_in_ray(tmp_path, ray_engine):
+    for problem, prepared, codes in graders_at(tmp_path).values():
+        for name in ("by number", "a link", "files", "raises"):
+            if name in codes:
+                here = measured_by(None, problem, prepared, codes[name])
+                assert measured_by(ray_engine, problem, prepared, codes[name]) == here, name
 
 
 def test_a_worker_that_is_killed_has_its_job_run_again_and_leaves_no_orphan(

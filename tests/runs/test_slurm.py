@@ -29,6 +29,7 @@ from aarlab.runs.slurm_folder import (
     take,
 )
 from aarlab.sandbox import Bubblewrap
+from tests.runs.placed_problems import graders_at, measured_by
 from tests.runs.test_engines import run_through, running, waited_for
 from tests.slurm_cluster import SlurmCluster
 
@@ -81,6 +82,13 @@ def test_a_run_has_the_same_result_in_slurm(bed, tmp_path, slurm_placed):
     assert not any(r.from_cache for r in (*here, *there))
     data = (slurm_placed.folder.root / "data").iterdir()
     assert sorted(len(p.name) for p in data) == [64, 64], "public, and the inputs of final"
+
+
+def test_what_code_submits_is_the_same_in_slurm(tmp_path, slurm_placed):
+    for problem, prepared, codes in graders_at(tmp_path).values():
+        for name, code in codes.items():
+            here = measured_by(None, problem, prepared, code)
+            assert measured_by(slurm_placed, problem, prepared, code) == here, name
 
 
 def test_many_small_jobs_are_one_array_whose_idle_workers_end(at_slurm, monkeypatch):

@@ -13,6 +13,7 @@ from aarlab.core.strict_json import read_text
 from aarlab.evaluation.confirmation.run_order import CodeFailed, NotRun
 from aarlab.evaluation.confirmation.unit_gate import FINAL, Shown, UnitConfirmations, UnitOrder
 from aarlab.evaluation.scoring.graded_units import GradedUnits
+from aarlab.runs.engine_contract import Engine
 from aarlab.runs.grading import Grader, NotGraded, Refused, read_units
 from aarlab.runs.prepared import ablated, fresh_draw, show_as_set_up
 from aarlab.runs.served_folder import ServedFolder
@@ -70,8 +71,10 @@ class OtherData(ExitStack):
         box: MakeSandbox,
         *,
         fresh: bool,
+        engine: Engine | None = None,
     ) -> None:
         super().__init__()
+        self._engine = engine
         self._served, self._gate, self._home, self._box = served, gate, home, box
         self._fresh = fresh and not served.problem.contract.fixed  # else it would be the same
         self._draws: dict[tuple[int, ...], PreparedFolder] = {}
@@ -87,7 +90,7 @@ class OtherData(ExitStack):
         about = (FRESH, "fresh", f"{self._gate.problem.name}, drawn again")
         try:
             drawn = self._draw(order)
-            grader = Grader(self._served.problem, drawn, self._box)
+            grader = Grader(self._served.problem, drawn, self._box, self._engine)
             if order.seeds not in self._beside:
                 self._beside[order.seeds] = baselines_on_final(grader, self._gate, order, self._box)
             method = on_final(grader, order.files, order, self._box)
@@ -111,7 +114,7 @@ class OtherData(ExitStack):
         units = self._gate.problem.units[FINAL]
         try:
             with ablated(problem, prepared, name, order.seeds[0], self._box) as without:
-                grader = Grader(problem, without, self._box)
+                grader = Grader(problem, without, self._box, self._engine)
                 method = on_final(grader, order.files, order, self._box)
             return Shown(*about, units, method, baselines)
         except FAILURES as error:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from aarlab.core.errors import AarError, Misconfigured, Transient
 from aarlab.core.files import OWNER_ONLY, write_whole
+from aarlab.core.own_code import ROOT
 from aarlab.runs import slurm_commands as slurm
 from aarlab.runs.data_pack import hash_of, pack
 from aarlab.runs.local_pool import Waiting, key_with
@@ -388,7 +389,8 @@ class SlurmEngine:
                 self._arrays[number] = size
 
     def _argv(self, size: Size) -> list[str]:
-        argv = [sys.executable, "-m", WORKER, "--folder", str(self.folder.root)]
+        argv = ["env", f"PYTHONPATH={ROOT.parent}", sys.executable, "-m", WORKER]
+        argv += ["--folder", str(self.folder.root)]
         argv += ["--size", str(size), "--idle-s", str(self._idle_s), "--gone-s", str(GONE_S)]
         minutes = self._options.minutes
         return argv if minutes is None else [*argv, "--minutes", str(minutes)]
