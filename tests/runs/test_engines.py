@@ -8,14 +8,17 @@ from pathlib import Path
 import pytest
 
 from aarlab.core.errors import InvalidSubmission, Misconfigured, Transient
+from aarlab.core.settings import ray_address
 from aarlab.methods.baselines import source_of
 from aarlab.runs.engine import LocalEngine
 from aarlab.runs.engine_contract import check_engine, finished, shell
 from aarlab.runs.local_pool import LocalPool
-from aarlab.runs.ray_engine import RayEngine, Shared
+from aarlab.runs.ray_engine import RayEngine
 from aarlab.runs.run_jobs import Head, Resources, opened, packed
+from aarlab.runs.shared_engine import Shared
 from aarlab.sandbox import Bubblewrap
 from tests.ray_cluster import RayCluster
+from tests.runs.placed_problems import graders_at, measured_by
 
 pytestmark = pytest.mark.process
 
@@ -138,6 +141,14 @@ def test_a_run_has_the_same_result_wherever_it_is_placed_and_data_travel_once(
     assert {path.name: path.stat().st_ino for path in data.iterdir()} == kept
 
 
+def test_what_code_submits_is_the_same_in_ray(tmp_path, ray_engine):
+    for problem, prepared, codes in graders_at(tmp_path).values():
+        for name in ("by number", "a link", "files", "raises"):
+            if name in codes:
+                here = measured_by(None, problem, prepared, codes[name])
+                assert measured_by(ray_engine, problem, prepared, codes[name]) == here, name
+
+
 def test_a_worker_that_is_killed_has_its_job_run_again_and_leaves_no_orphan(
     ray_engine, cluster, tmp_path
 ):
@@ -206,15 +217,24 @@ def test_a_wrong_token_and_a_cluster_that_is_not_there_are_refused(joined, monke
         RayEngine(joined.address, sandbox="directory")
     monkeypatch.setenv("RAY_ADDRESS", "ray://x")
     with pytest.raises(Misconfigured, match="HOST:PORT"):
-        Shared.of("bubblewrap")
+        ray_address()
 
 
-@pytest.mark.cluster
-def test_those_who_share_an_engine_close_it_together(joined):
-    first, second = Shared.of("bubblewrap"), Shared.of("bubblewrap")
+def test_those_who_share_an_engine_close_it_together(tmp_path):
+    made = []
+
+    def make():
+        made.append(LocalPool(Bubblewrap, tmp_path, workers=1))
+        return made[-1]
+
+    first, second = Shared.of("one", make), Shared.of("one", make)
     assert first is second
+    assert len(made) == 1
     first.close()
     assert opened(finished(second, shell("printf y > result", "shared")))[1] == b"y"
     second.close()
-    with pytest.raises(Transient):
+    with pytest.raises(RuntimeError, match="shutdown"):
         finished(second, shell("true", "closed"))
+    again = Shared.of("one", make)
+    assert len(made) == 2
+    again.close()

@@ -15,7 +15,8 @@ from aarlab.core.objectives import combined
 from aarlab.evaluation.scoring.unit_scores import Measured, Scale
 from aarlab.problems.folder.folder_problem import FolderProblem
 from aarlab.problems.folder.predictions import read_ids
-from aarlab.runs.grading import FOLDER_FILES, Fault, Grader, NotGraded, Refused
+from aarlab.runs.grading import Fault, Grader, NotGraded, Refused
+from aarlab.runs.plain_files import FOLDER_FILES
 from aarlab.runs.trial_scores import NoScore, grade_trials, remedied
 
 Write = Callable[[Path], None]  # makes a submission, a file or a folder, at a path

@@ -1,4 +1,4 @@
-"""`aar doctor --cluster`: what a record in PostgreSQL and S3, and runs on Ray, need here."""
+"""`aar doctor --cluster`: what PostgreSQL, S3, Ray and Slurm need here, as far as they are used."""
 
 import importlib.util
 from collections.abc import Callable, Iterator
@@ -7,9 +7,11 @@ from importlib.metadata import version
 
 from aarlab.cli.doctor import Check
 from aarlab.core.errors import AarError, Misconfigured
+from aarlab.core.settings import home
 from aarlab.evaluation.ledger.places import bucket, database, shown
 from aarlab.evaluation.ledger.storage import StorageFailed
 from aarlab.fleet.campaign import Campaign
+from aarlab.runs.engine_contract import Engine, check_engine
 
 PROBE = b"aar doctor"  # is left in the bucket: the bytes and their name are always the same
 PACKAGES = {"psycopg": "store: postgresql://", "obstore": "snapshots: s3://", "ray": "engine: ray"}
@@ -27,6 +29,8 @@ def checks(campaign: Campaign) -> Iterator[Check]:
         yield _tried(f"snapshots in {shown(campaign.snapshots)}", lambda: _bucket(campaign))
     if campaign.engine == "ray":
         yield _tried("runs on Ray", lambda: _ray(campaign))
+    if campaign.engine == "slurm":
+        yield _tried("runs on Slurm", lambda: _slurm(campaign))
 
 
 def _tried(what: str, act: Callable[[], str]) -> Check:
@@ -49,14 +53,31 @@ def _bucket(campaign: Campaign) -> str:
     return "it takes and gives back"
 
 
+def _examined(engine: Engine) -> None:
+    if faults := check_engine(engine):
+        raise Misconfigured(f"The cluster does not do what it must: {'; '.join(faults)}.")
+
+
+def _slurm(campaign: Campaign) -> str:
+    from aarlab.runs.slurm_engine import SlurmEngine
+
+    words: list[str] = []
+    root, options = home().slurm, campaign.slurm
+    engine = SlurmEngine(root, options, campaign.sandbox, workers=2, say=words.append)
+    with closing(engine):
+        try:
+            _examined(engine)
+        except Misconfigured as error:
+            raise Misconfigured(" ".join([str(error), *words])) from error
+    return f"workers take jobs from {root}; check_engine finds nothing"
+
+
 def _ray(campaign: Campaign) -> str:
     from aarlab.core.settings import ray_address
-    from aarlab.runs.engine_contract import check_engine
     from aarlab.runs.ray_engine import RayEngine
 
     with closing(RayEngine(ray_address(), campaign.sandbox)) as engine:
-        if faults := check_engine(engine):
-            raise Misconfigured(f"The cluster does not do what it must: {'; '.join(faults)}.")
+        _examined(engine)
         return (
             f"{engine.nodes} nodes at {ray_address()}, behind a token; check_engine finds nothing"
         )

@@ -36,7 +36,29 @@ class Home(Folder):
     benches = At("benches")  # one `BenchFolder` each
     node = At("node")  # of a machine that runs jobs of a cluster: its locks
     node_data = At("node/data")  # and the data that travelled there, by their hash
+    slurm = At("slurm")  # one `SlurmFolder` a process whose runs Slurm places; on a shared disk
     draw_secret = At("draw.secret")  # by which problems are drawn that nobody may rebuild
+
+
+class SlurmFolder(Folder):
+    """What a process and its workers in Slurm share. A job is a file that moves, by rename, from
+    `waiting` to `leased`; its end is another file."""
+
+    state = At("state.json")  # of the process that submits: a number that grows, and what it sees
+    closed = At("closed")  # it is there: workers end
+    leased = At("leased")
+    ends = At("ends")
+    workers = At("workers")
+    logs = At("logs")
+
+    def waiting(self, size: str) -> Path:
+        return self.root / "waiting" / size
+
+    def pack(self, name: str) -> Path:
+        return self.root / "data" / name
+
+    def worker(self, name: str) -> Path:
+        return self.workers / f"{name}.json"
 
 
 class FeaturesFolder(Folder):

@@ -129,6 +129,26 @@ def without_ray_token() -> dict[str, str]:
     return kept | {"RAY_AUTH_MODE": "disabled"}
 
 
+def slurm_environment() -> dict[str, str]:
+    """Of Slurm's commands: where Slurm is, the operator's defaults for sbatch, and who the operator
+    is. No key of a model or a store goes along."""
+    named = {"PATH", "HOME", "USER", "LOGNAME", "LANG", "SLURM_CONF", "SLURM_CONF_SERVER"}
+    named |= {"SLURM_CLUSTERS", "SLURM_JWT"}
+    return {n: v for n, v in os.environ.items() if n in named or n.startswith("SBATCH_")}
+
+
+def slurm_task() -> str:
+    """In a task of an array of Slurm: its name there, JOB_TASK.
+
+    Raises:
+        Misconfigured: this process is none.
+    """
+    job, task = _said("SLURM_ARRAY_JOB_ID"), _said("SLURM_ARRAY_TASK_ID")
+    if not (job.isdecimal() and task.isdecimal()):
+        raise Misconfigured("This is no task of an array in Slurm. `engine: slurm` starts it.")
+    return f"{job}_{task}"
+
+
 def docker_image() -> str:
     """The image over which docker's sandbox mounts the host's /usr: `AAR_DOCKER_IMAGE`, or Debian's
     smallest."""

@@ -15,6 +15,7 @@ from aarlab.core.strict_yaml import read_record
 from aarlab.evaluation.scoring.policies import DEFAULT_POLICY
 from aarlab.gateway.config import Budgets
 from aarlab.researchers.researcher import CommandTemplate, Options
+from aarlab.runs.slurm_commands import SlurmOptions
 from aarlab.sandbox.sandbox import GIB, Standing
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
@@ -38,6 +39,7 @@ MAY_CHANGE = {
     "workers",
     "run_timeout_s",
     "engine",
+    "slurm",
     "start_anyway",
     "store",
     "snapshots",
@@ -153,8 +155,10 @@ class Campaign(Record):
     if not given."""
     workers: Annotated[int, Field(ge=1)] = 2
     """Processes for features, baselines and confirmations."""
-    engine: Literal["local", "ray"] = "local"
-    """Where runs are placed: on this machine, or by the Ray cluster of RAY_ADDRESS."""
+    engine: Literal["local", "ray", "slurm"] = "local"
+    """Where runs are placed: on this machine, by the Ray cluster of RAY_ADDRESS, or by Slurm."""
+    slurm: SlurmOptions = SlurmOptions()
+    """Of engine=slurm, what sbatch gets: partition, account, minutes (of each worker), args."""
     run_timeout_s: Annotated[float, Field(gt=0)] | None = None
     """Limit of one baseline or confirmation run: two minutes if not given, twelve hours where the
     student is fine-tuned."""

@@ -14,6 +14,7 @@ from aarlab.evaluation.confirmation.run_order import CodeFailed, NotRun
 from aarlab.evaluation.confirmation.unit_gate import FINAL, Shown, UnitOrder
 from aarlab.evaluation.scoring.graded_units import GradedUnits
 from aarlab.evaluation.scoring.served_problem import ServedProblem
+from aarlab.runs.engine_contract import Engine
 from aarlab.runs.grading import Grader, NotGraded, Refused, read_units
 from aarlab.runs.prepared import ablated, fresh_draw, show_as_set_up
 from aarlab.runs.served_folder import ServedFolder
@@ -71,9 +72,11 @@ class OtherData(ExitStack):
         box: MakeSandbox,
         *,
         fresh: bool,
+        engine: Engine | None = None,
     ) -> None:
         super().__init__()
         self._served, self._scored, self._home, self._box = served, scored, home, box
+        self._engine = engine
         self._fresh = fresh and not served.problem.contract.fixed  # else it would be the same
         self._draws: dict[tuple[int, ...], PreparedFolder] = {}
         self._beside: dict[tuple[int, ...], Mapping[str, GradedUnits]] = {}
@@ -88,7 +91,7 @@ class OtherData(ExitStack):
         about = (FRESH, "fresh", f"{self._scored.name}, drawn again")
         try:
             drawn = self._draw(order)
-            grader = Grader(self._served.problem, drawn, self._box)
+            grader = Grader(self._served.problem, drawn, self._box, self._engine)
             if order.seeds not in self._beside:
                 self._beside[order.seeds] = baselines_on_final(
                     grader, self._scored, order, self._box
@@ -114,7 +117,7 @@ class OtherData(ExitStack):
         units = self._scored.units[FINAL]
         try:
             with ablated(problem, prepared, name, order.seeds[0], self._box) as without:
-                grader = Grader(problem, without, self._box)
+                grader = Grader(problem, without, self._box, self._engine)
                 method = on_final(grader, order.files, order, self._box)
             return Shown(*about, units, method, baselines)
         except FAILURES as error:

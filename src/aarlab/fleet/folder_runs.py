@@ -16,6 +16,7 @@ from aarlab.core.layout import CampaignFolder, GradingsFolder
 from aarlab.core.snapshot import Files
 from aarlab.evaluation.scoring.graded_units import GradedUnits, write_grading
 from aarlab.fleet.code_mode import LOG_CHARACTERS, Outcome
+from aarlab.runs.engine_contract import Engine
 from aarlab.runs.grading import Fault, Grader, NotGraded, Refused, read_units
 from aarlab.runs.served_folder import ServedFolder
 from aarlab.runs.trial_scores import Made, NoScore, measure_files
@@ -38,9 +39,15 @@ class FolderRuns:
     unfit = "The grader's result is not that of this problem's units. The operator must act."
 
     def __init__(
-        self, served: ServedFolder, folder: Path, make_sandbox: MakeSandbox, *, workers: int
+        self,
+        served: ServedFolder,
+        folder: Path,
+        make_sandbox: MakeSandbox,
+        *,
+        workers: int,
+        engine: Engine | None = None,
     ) -> None:
-        self._grader = Grader(served.problem, served.prepared, make_sandbox)
+        self._grader = Grader(served.problem, served.prepared, make_sandbox, engine)
         self._make_sandbox = make_sandbox
         self._gradings = GradingsFolder(CampaignFolder(folder).server.gradings)
         self.at_once = 1 if served.problem.contract.trials > 1 else workers

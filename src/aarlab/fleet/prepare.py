@@ -4,9 +4,11 @@ anybody is paid."""
 from collections.abc import Sequence
 from functools import cache
 
+from rich.markup import escape
+
 from aarlab.core.errors import Misconfigured
 from aarlab.core.layout import CampaignFolder
-from aarlab.core.settings import Home
+from aarlab.core.settings import Home, ray_address
 from aarlab.evaluation.begun_on import begun_on
 from aarlab.evaluation.scoring.hidden_labels import load_answers, load_ruler, load_units
 from aarlab.fleet.campaign import Campaign
@@ -15,6 +17,7 @@ from aarlab.fleet.measure_baselines import measure_baselines, why_again
 from aarlab.fleet.outset import BUNDLES, Outset, outset
 from aarlab.runs.engine import LocalEngine
 from aarlab.runs.engine_contract import Engine
+from aarlab.runs.shared_engine import Shared
 from aarlab.sandbox import SANDBOXES
 from aarlab.sandbox.processes import LIMITED
 from aarlab.sandbox.sandbox import MakeSandbox
@@ -179,18 +182,32 @@ def engine_of(campaign: Campaign, bed: Testbed, home: Home, show: Display) -> Lo
         workers=campaign.workers,
         timeout_s=campaign.run_timeout_s,
         open_socket=socket,
-        engine=placed_by(campaign),
+        engine=placed_by(campaign, home, show),
     )
 
 
-def placed_by(campaign: Campaign) -> Engine | None:
-    """What places a campaign's runs; None: this process.
+def placed_by(campaign: Campaign, home: Home, show: Display) -> Engine | None:
+    """What places a campaign's runs; None: this process. Whoever asks closes it.
 
     Raises:
         Misconfigured: the cluster cannot be joined, or its runs cannot be placed there.
     """
     if campaign.engine == "local":
         return None
-    from aarlab.runs.ray_engine import Shared
+    if campaign.engine == "ray":
+        from aarlab.runs.ray_engine import RayEngine
 
-    return Shared.of(campaign.sandbox)
+        address = ray_address()
+        return Shared.of(("ray", address), lambda: RayEngine(address, campaign.sandbox))
+    from aarlab.runs.slurm_engine import SlurmEngine
+
+    def make() -> Engine:
+        return SlurmEngine(
+            home.slurm,
+            campaign.slurm,
+            campaign.sandbox,
+            workers=campaign.workers,
+            say=lambda words: show.line(f"  [bold]cluster[/bold]: {escape(words)}"),
+        )
+
+    return Shared.of(("slurm", home.slurm, campaign.slurm, campaign.workers), make)

@@ -1,10 +1,10 @@
 """A campaign on a problem in a folder: set-up, fleet, confirmation. Researchers submit code; it is
 run and graded on the operator's side."""
 
-from contextlib import ExitStack, closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 
 from aarlab.core.entries import EventBody
-from aarlab.core.errors import Misconfigured
 from aarlab.core.settings import Home
 from aarlab.core.strict_json import read_json
 from aarlab.evaluation.confirmation.confirmation_record import ConfirmationRecord
@@ -22,11 +22,13 @@ from aarlab.fleet.final_runs import OtherData, baselines_on_final, on_final
 from aarlab.fleet.folder_runs import FolderRuns
 from aarlab.fleet.launch import standing
 from aarlab.fleet.outset import BUNDLES, Outset, outset
-from aarlab.fleet.prepare import make_sandbox, weigh
+from aarlab.fleet.prepare import make_sandbox, placed_by, weigh
 from aarlab.fleet.run_fleet import run_members
 from aarlab.problems.folder.folder_problem import FolderProblem
 from aarlab.problems.folder.shipped_folders import SHIPPED, problem_of
+from aarlab.runs.engine_contract import Engine
 from aarlab.runs.grading import Grader
+from aarlab.runs.placed_making import require_placeable
 from aarlab.runs.served_folder import ServedFolder, serve_folder
 
 
@@ -41,14 +43,27 @@ def served(campaign: Campaign, home: Home, show: Display) -> ServedFolder:
     Raises:
         Misconfigured, CouldNotBeRun, Transient: see `serve_folder`.
     """
-    if campaign.engine != "local":
-        raise Misconfigured(
-            f"The gradings of a problem in a folder are not placed by {campaign.engine} yet. Leave "
-            "engine out: they run on this machine."
-        )
-    problem = problem_of(campaign.problem)
-    with show.steps():
-        return serve_folder(problem, campaign.data_seed, home, make_sandbox(campaign), show.say)
+    problem, box = problem_of(campaign.problem), make_sandbox(campaign)
+    with makings_by(campaign, problem, home, show) as engine, show.steps():
+        return serve_folder(problem, campaign.data_seed, home, box, show.say, engine=engine)
+
+
+@contextmanager
+def makings_by(
+    campaign: Campaign, problem: FolderProblem, home: Home, show: Display
+) -> Iterator[Engine | None]:
+    """What places the code that makes submissions; gradings, which have secrets, stay here.
+
+    Raises:
+        Misconfigured: see `placed_by`; or what may be submitted is too large for it.
+    """
+    engine = placed_by(campaign, home, show)
+    if engine is None:
+        yield None
+        return
+    with closing(engine):
+        require_placeable(problem)
+        yield engine
 
 
 def outset_of_folder(campaign: Campaign, bed: ServedFolder) -> Outset:
@@ -93,8 +108,12 @@ def run_folder_campaign(campaign: Campaign, home: Home, show: Display) -> Served
     show.line(f"  {made.words}")
     weigh(campaign, [made.trouble] if made.trouble else [], True, show)
     campaign.save(folder)
-    runs = FolderRuns(bed, folder, make_sandbox(campaign), workers=campaign.workers)
-    with closing(runs), standing(campaign, folder, bed.folder) as parts:
+    box, workers = make_sandbox(campaign), campaign.workers
+    with (
+        makings_by(campaign, bed.problem, home, show) as engine,
+        closing(FolderRuns(bed, folder, box, workers=workers, engine=engine)) as runs,
+        standing(campaign, folder, bed.folder) as parts,
+    ):
         worker = CodeWorker(parts.evaluator, runs, at_once=runs.at_once)
         run_members(campaign, folder, parts, worker, show, card=bed.public, data=bed.public)
     confirmed_in_folder(campaign, bed, home, show)
@@ -120,15 +139,16 @@ def confirmed_in_folder(
         "never queried"
     )
     box, done = make_sandbox(campaign), []
-    grader = Grader(bed.problem, bed.prepared, box)
     with (
+        makings_by(campaign, bed.problem, home, show) as engine,
         Evaluator(bed.folder, home.campaigns / campaign.name, policy=campaign.policy) as evaluator,
         show.steps(),
         ExitStack() as stack,
     ):
         gate, beside = UnitConfirmations(evaluator), {}
+        grader, fresh = Grader(bed.problem, bed.prepared, box, engine), campaign.confirm_on_fresh
         others = stack.enter_context(
-            OtherData(bed, gate.problem, home, box, fresh=campaign.confirm_on_fresh)
+            OtherData(bed, gate.problem, home, box, fresh=fresh, engine=engine)
         )
         for chosen in wanted(evaluator.ledger, snapshot):
             orders = gate.orders(campaign.confirm, chosen)

@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -17,10 +18,10 @@ MAX_FILES, MAX_BYTES = 10_000, 8 << 30
 
 
 class Packed(Record):
-    """The first line of a pack: of each file in order, its path, and how many bytes of the rest are
-    its own."""
+    """The first line of a pack: of each file and folder in order, its path, and how many bytes of
+    the rest are its own; None of a folder."""
 
-    files: tuple[tuple[str, Annotated[int, Field(ge=0)]], ...]
+    files: tuple[tuple[str, Annotated[int, Field(ge=0)] | None], ...]
 
 
 def pack(folder: Path) -> bytes:
@@ -29,21 +30,27 @@ def pack(folder: Path) -> bytes:
     Raises:
         Misconfigured: one of them is no plain file, or they are too many.
     """
-    files: list[tuple[str, int]] = []
-    parts: list[bytes] = []
+    found: list[tuple[str, bytes | None]] = []
     for path in sorted(folder.rglob("*")):
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise Misconfigured(f"{path} is no plain file, and data for nodes are. Remove it.")
-        if path.is_file():
-            parts.append(path.read_bytes())
-            files.append((path.relative_to(folder).as_posix(), len(parts[-1])))
-    if len(files) > MAX_FILES or sum(map(len, parts)) > MAX_BYTES:
+        name = path.relative_to(folder).as_posix()
+        found.append((name, path.read_bytes() if path.is_file() else None))
+    size = sum(len(data or b"") for _, data in found)
+    if len(found) > MAX_FILES or size > MAX_BYTES:
         raise Misconfigured(
-            f"{folder} has {len(files)} files of {sum(map(len, parts)):,} bytes; nodes take at "
-            f"most {MAX_FILES:,} of {MAX_BYTES:,}. Run it on this machine."
+            f"{folder} has {len(found)} files and folders of {size:,} bytes; nodes take at most "
+            f"{MAX_FILES:,} of {MAX_BYTES:,}. Run it on this machine."
         )
-    head = Packed(files=tuple(files)).model_dump_json().encode()
-    return b"\n".join([head, b"".join(parts)])
+    return packed_files(found)
+
+
+def packed_files(files: Iterable[tuple[str, bytes | None]]) -> bytes:
+    """Files by their paths, each folder (None) before what it holds."""
+    found = list(files)
+    sizes = tuple((name, None if data is None else len(data)) for name, data in found)
+    head = Packed(files=sizes).model_dump_json().encode()
+    return b"\n".join([head, b"".join(data or b"" for _, data in found)])
 
 
 def hash_of(data: bytes) -> str:
@@ -77,19 +84,9 @@ def unpack(folder: Path, name: str, data: bytes) -> Path:
 
 
 def _written(folder: Path, name: str, data: bytes) -> Path:
-    head, _, rest = data.partition(b"\n")
-    try:
-        files = Packed.model_validate_json(head).files
-        if sum(size for _, size in files) != len(rest) or len(files) > MAX_FILES:
-            raise ValueError("its sizes do not fit")
-    except (ValueError, ValidationError) as error:
-        raise Transient(f"The data {name[:12]} are none that we packed: {error}.") from error
     partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
     try:
-        at = 0
-        for path, size in files:
-            _write_below(partial, path, rest[at : at + size])
-            at += size
+        write_files(partial, data, f"The data {name[:12]}")
         partial.chmod(0o755)
         partial.replace(folder / name)
     except BaseException:
@@ -98,11 +95,34 @@ def _written(folder: Path, name: str, data: bytes) -> Path:
     return folder / name
 
 
-def _write_below(root: Path, path: str, data: bytes) -> None:
+def write_files(folder: Path, data: bytes, what: str) -> None:
+    """Write packed files below a folder that is empty. `what` names them in messages.
+
+    Raises:
+        Transient: these bytes are no pack, or one that leads outside the folder.
+        OSError: they cannot be written.
+    """
+    head, _, rest = data.partition(b"\n")
+    try:
+        files = Packed.model_validate_json(head).files
+        if sum(size or 0 for _, size in files) != len(rest) or len(files) > MAX_FILES:
+            raise ValueError("its sizes do not fit")
+    except (ValueError, ValidationError) as error:
+        raise Transient(f"{what} are none that aarlab packed: {error}.") from error
+    at = 0
+    for path, size in files:
+        target = _below(folder, path, what)
+        if size is None:
+            target.mkdir(parents=True, exist_ok=True)
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("xb") as file:
+            file.write(rest[at : at + size])
+        at += size
+
+
+def _below(root: Path, path: str, what: str) -> Path:
     parts = path.split("/")
     if not {"", ".", ".."}.isdisjoint(parts) or "\0" in path:
-        raise Transient(f"The data name a file outside their folder: {path[:80]!r}. Not used.")
-    target = root.joinpath(*parts)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.open("xb") as file:
-        file.write(data)
+        raise Transient(f"{what} name a file outside their folder: {path[:80]!r}. Not used.")
+    return root.joinpath(*parts)

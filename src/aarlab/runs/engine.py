@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from aarlab.core.answers import by_seed
-from aarlab.core.errors import AarError, CouldNotBeRun, InvalidSubmission, Misconfigured
+from aarlab.core.errors import CouldNotBeRun, InvalidSubmission, Misconfigured
 from aarlab.core.layout import RunFolder
 from aarlab.core.own_code import Code, again, code_of_files, remember, stamped, whole_code
 from aarlab.core.records import Failure, Record, SplitName
@@ -22,7 +22,7 @@ from aarlab.core.snapshot import snapshot_hash
 from aarlab.models.strong import SOCKET
 from aarlab.runs import written_code
 from aarlab.runs.endings import Around, Ending, Processors, ending_of
-from aarlab.runs.engine_contract import Engine
+from aarlab.runs.engine_contract import Engine, ended
 from aarlab.runs.local_pool import LocalPool
 from aarlab.runs.run_jobs import MAX_RESULT_BYTES, Job, JobLimits, Resources, key_of, opened
 from aarlab.runs.run_worker import read_regular
@@ -40,7 +40,6 @@ Answers = dict[str, dict[str, int]]  # seed -> item id -> 0 or 1
 METHOD_FILE, BEGUN = "method.py", ".begun"
 FROZEN_RUN_S, TUNED_RUN_S = 120.0, 12 * 3600.0  # time limits of one run
 STANDING = Standing(disk_bytes=GIB)  # of a run, of which only the answers are kept
-LOOK_S = 5.0  # between two looks at whether a run has ended; its end is seen at once
 ENV = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -203,16 +202,7 @@ class LocalEngine:
 
     def _placed(self, job: Job, resources: Resources) -> bytes:
         """Have a job run, and wait for it."""
-        key = self.engine.submit(job, resources)
-        try:
-            while (found := self.engine.poll(key, LOOK_S)) is None:
-                pass
-        except AarError:
-            raise
-        except BaseException:
-            self.engine.cancel(key)
-            raise
-        return found
+        return ended(self.engine, self.engine.submit(job, resources))
 
     @contextlib.contextmanager
     def _socket(self, spec: RunSpec) -> Iterator[tuple[Path | None, Failed]]:

@@ -8,12 +8,13 @@ trust: the sandbox is.
 from collections.abc import Sequence
 from typing import Protocol
 
-from aarlab.core.errors import InvalidSubmission, Transient
+from aarlab.core.errors import AarError, InvalidSubmission, Transient
 from aarlab.core.own_code import whole_code
 from aarlab.runs.run_jobs import Job, JobLimits, Resources, key_of, opened
 from aarlab.sandbox.sandbox import MIB
 
 AT_MOST_S = 60.0  # for each job of the examination
+LOOK_S = 5.0  # between two looks at whether a job has ended; its end is seen at once
 
 
 class Engine(Protocol):
@@ -69,6 +70,23 @@ def shell(words: str, name: str, timeout_s: float = 20.0, **files: str) -> Job:
         result="result",
         begun="begun",
     )
+
+
+def ended(engine: Engine, key: str) -> bytes:
+    """Wait for a job that was submitted; where that is given up, the job is cancelled.
+
+    Raises:
+        Transient: see `Engine`.
+    """
+    try:
+        while (found := engine.poll(key, LOOK_S)) is None:
+            pass
+    except AarError:
+        raise
+    except BaseException:
+        engine.cancel(key)
+        raise
+    return found
 
 
 def finished(engine: Engine, job: Job, resources: Resources | None = None) -> bytes:

@@ -8,13 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from aarlab.core.author import WEIGHTS
-from aarlab.core.errors import Misconfigured
 from aarlab.core.own_code import ROOT
 from aarlab.core.settings import home
 from aarlab.models.smollm_weights import ensure_weights
 from aarlab.problems.folder.folder_problem import Contract, Resources
 from aarlab.runs.endings import Around, Processors
-from aarlab.sandbox.bubblewrap import over_python
 from aarlab.sandbox.disk_usage import scratch
 from aarlab.sandbox.sandbox import (
     GIB,
@@ -54,23 +52,6 @@ def own_folders(resources: Resources) -> Iterator[tuple[Mount, ...]]:
         for mount in mounts:
             mount.source.mkdir()
         yield mounts
-
-
-def require_own_folders(sandbox: Sandbox, resources: Resources) -> None:
-    """Raises Misconfigured where the sandbox has no folders of its own at these paths: code would
-    write into this machine's; or where one would hide the Python that runs it."""
-    if over := over_python(resources.folders):
-        sandbox.close()
-        raise Misconfigured(
-            f"The problem's code needs the folder {over}, and the Python that runs aarlab lies "
-            "below it. Take another name in `folders` of problem.yaml, or install aarlab elsewhere."
-        )
-    if moved := [f for f in resources.folders if sandbox.inside(f) != f]:
-        sandbox.close()
-        raise Misconfigured(
-            f"The problem's code needs the folder {moved[0]}, and this sandbox has no file system "
-            "of its own. Use the sandbox bubblewrap or docker."
-        )
 
 
 def weights_of(contract: Contract) -> tuple[Mount, ...]:

@@ -7,8 +7,6 @@ Legend: K objectives, M units of a split.
 
 import contextlib
 import json
-import os
-import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,21 +23,22 @@ from aarlab.core.strict_json import is_finite, parse_json, read_json
 from aarlab.problems.folder.folder_problem import FolderProblem
 from aarlab.problems.folder.predictions import Predictions, read_ids, read_predictions
 from aarlab.runs.endings import Around, ending_of
+from aarlab.runs.engine_contract import Engine
 from aarlab.runs.folder_run import (
     BEGUN,
     limits_of,
     own_folders,
-    require_own_folders,
     run_once,
     sandbox_of,
     weights_of,
 )
+from aarlab.runs.own_folders import require_own_folders
+from aarlab.runs.plain_files import copy_plain, read_plain
 from aarlab.runs.program_relay import ASKED, PROGRAM, Asked, program
 from aarlab.sandbox.disk_usage import scratch
 from aarlab.sandbox.sandbox import Completed, MakeSandbox, Mount
 
-RESULT_BYTES, FOLDER_FILES = 64 << 20, 10_000
-PATH_BYTES = 1000  # of a path in a submitted folder
+RESULT_BYTES = 64 << 20
 INSIDE = "aarlab.runs.grade_inside"
 
 
@@ -101,12 +100,18 @@ def read_units(prepared: PreparedFolder, split: str) -> dict[str, str]:
 
 
 class Grader:
-    """Grades submissions to one problem on one draw of its data."""
+    """Grades submissions to one problem on one draw of its data, on this machine, where its secrets
+    are. `engine`: what places the code that makes submissions; None: this process."""
 
     def __init__(
-        self, problem: FolderProblem, prepared: PreparedFolder, make_sandbox: MakeSandbox
+        self,
+        problem: FolderProblem,
+        prepared: PreparedFolder,
+        make_sandbox: MakeSandbox,
+        engine: Engine | None = None,
     ) -> None:
         self.problem, self.prepared, self._make_sandbox = problem, prepared, make_sandbox
+        self.engine = engine
 
     def grade(self, submission: Path, split: str, trial: int = 0) -> Outcome:
         """Check and grade a submission: a file with predictions, or a folder.
@@ -200,7 +205,7 @@ class Grader:
         mounts = (*(Mount(p, t) for t, p in at.items()), *weights, *own)
         mounts = (*mounts, Mount(place, "/out", writable=True))
         sandbox = self._make_sandbox(sandbox_of("grading", limits, *mounts, workdir="/out"))
-        require_own_folders(sandbox, limits)
+        require_own_folders(sandbox, limits.folders)
         inside, out = sandbox.inside, GradingFolder(Path(sandbox.inside("/out")))
         argv = [sys.executable, "-m", INSIDE, "--out", str(out.result), "--trial", str(trial)]
         argv += ["--grader", f"{inside('/problem')}/{self.problem.folder.grade.name}"]
@@ -271,92 +276,3 @@ def checked_scores(
                 )
         found[name] = np.array([float(by_unit[unit]) for unit in units])
     return found
-
-
-def read_plain(path: Path, limit: int) -> bytes:
-    """The bytes of a regular file.
-
-    Raises:
-        InvalidSubmission: it is none, larger, or closed to its reader.
-    """
-    try:
-        status = path.lstat()
-        if not stat.S_ISREG(status.st_mode):
-            raise InvalidSubmission(f"{path.name} is no regular file. Send one.")
-        if status.st_size > limit:
-            raise InvalidSubmission(
-                f"{path.name} has {status.st_size:,} bytes; {limit:,} may be sent. Send fewer."
-            )
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
-        raise InvalidSubmission(
-            f"{path} cannot be read ({error.strerror}). Name a file."
-        ) from error
-
-
-def plain_files(folder: Path, limit: int) -> Iterator[tuple[str, bytes | None]]:
-    """What lies below a folder of plain files, sorted by path, each folder before what it holds:
-    the path in it, and the bytes; None of a folder. No link is followed.
-
-    Raises:
-        InvalidSubmission: it is no folder, holds something that is no file, is too large, or a name
-            or a path is one that not every system takes.
-    """
-    if folder.is_symlink() or not folder.is_dir():
-        raise InvalidSubmission(f"{folder} is no folder. Send one.")
-    left, number, waiting = limit, 0, _inside(folder, folder)
-    while waiting:
-        path = waiting.pop()
-        if (number := number + 1) > FOLDER_FILES:
-            raise InvalidSubmission(f"There are more than {FOLDER_FILES:,} files. Send fewer.")
-        if path.is_dir() and not path.is_symlink():
-            yield _named(path, folder), None
-            waiting += _inside(path, folder)
-        else:
-            data = read_plain(path, left)
-            left -= len(data)
-            yield _named(path, folder), data
-
-
-def _inside(here: Path, root: Path) -> list[Path]:
-    """What a folder holds, the first one last."""
-    try:
-        found = sorted(map(Path, os.scandir(here)), reverse=True)
-    except PermissionError as error:
-        raise InvalidSubmission(
-            f"The folder {here.relative_to(root)} cannot be read. Open it to its owner."
-        ) from error
-    if len(found) > FOLDER_FILES:
-        raise InvalidSubmission(f"There are more than {FOLDER_FILES:,} files. Send fewer.")
-    for path in found:
-        _named(path, root)
-    return found
-
-
-def _named(path: Path, root: Path) -> str:
-    name = path.relative_to(root).as_posix()
-    length = len(os.fsencode(name))
-    if length > PATH_BYTES:
-        raise InvalidSubmission(
-            f"The path {name[:40]!a} ... has {length:,} bytes; {PATH_BYTES:,} may be sent. "
-            "Use shorter names and fewer folders."
-        )
-    try:
-        name.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidSubmission(f"The name {name[:80]!a} is no UTF-8 text. Rename it.") from error
-    return name
-
-
-def copy_plain(source: Path, target: Path, limit: int) -> None:
-    """Copy a folder of plain files, without following a link.
-
-    Raises:
-        InvalidSubmission: see `plain_files`.
-    """
-    target.mkdir()
-    for name, data in plain_files(source, limit):
-        if data is None:
-            (target / name).mkdir()
-        else:
-            (target / name).write_bytes(data)

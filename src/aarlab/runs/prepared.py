@@ -20,13 +20,13 @@ from aarlab.runs.folder_run import (
     BEGUN,
     limits_of,
     own_folders,
-    require_own_folders,
     run_once,
     sandbox_of,
     weights_of,
 )
 from aarlab.runs.grading import read_units
 from aarlab.runs.make_inside import PREDICTIONS
+from aarlab.runs.own_folders import require_own_folders
 from aarlab.runs.written_code import write_code
 from aarlab.sandbox.disk_usage import scratch
 from aarlab.sandbox.sandbox import MakeSandbox, Mount
@@ -277,7 +277,7 @@ def _run(
                 *own,
             )
             sandbox = make_sandbox(spec)
-            require_own_folders(sandbox, limits)
+            require_own_folders(sandbox, limits.folders)
             argv = [sys.executable, "-m", INSIDE, "--seed", str(seed), *more]
             argv += ["--code", f"{sandbox.inside('/code')}/{entry}"]
             argv += ["--begun", f"{sandbox.inside('/begun')}/{BEGUN}"]

@@ -18,11 +18,11 @@ from aarlab.problems.folder.folder_problem import FolderProblem, Submission
 from aarlab.runs.endings import ENOUGH, Processors
 from aarlab.runs.folder_run import (
     own_folders,
-    require_own_folders,
     sandbox_of,
     weights_of,
 )
 from aarlab.runs.grade_inside import LINE
+from aarlab.runs.own_folders import require_own_folders
 from aarlab.sandbox.disk_usage import scratch
 from aarlab.sandbox.sandbox import MakeSandbox, Mount, Sandbox
 from aarlab.sandbox.usage_watch import below, stopped
@@ -58,7 +58,7 @@ def program(problem: FolderProblem, code: Path, make_sandbox: MakeSandbox) -> It
             mounts = (Mount(code, "/code"), Mount(answer, "/answer"), *own)
             mounts = (*mounts, *weights_of(problem.contract))
             sandbox = make_sandbox(sandbox_of("program", limits, *mounts))
-            require_own_folders(sandbox, limits)
+            require_own_folders(sandbox, limits.folders)
             try:
                 argv = [sys.executable, "-m", "aarlab.runs.program_inside"]
                 argv += ["--program", f"{sandbox.inside('/code')}/{PROGRAM}"]

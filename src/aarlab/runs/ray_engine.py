@@ -7,14 +7,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from aarlab.core.errors import Misconfigured, Transient
-from aarlab.core.settings import ray_address, ray_environment
+from aarlab.core.settings import ray_environment
 from aarlab.runs.data_pack import hash_of, pack
 from aarlab.runs.frames import Frame, Pipe
 from aarlab.runs.local_pool import Waiting, key_with
@@ -222,49 +221,3 @@ def _end(process: subprocess.Popen) -> None:
         if pipe is not None:
             with suppress(OSError):
                 pipe.close()
-
-
-class Shared:
-    """One engine for all who use it in this process; it is closed with the last of them."""
-
-    _open: Mapping[tuple[str, str], "Shared"] = {}
-    _mutex = threading.Lock()
-
-    def __init__(self, key: tuple[str, str]) -> None:
-        self._key, self._engine, self._users = key, RayEngine(*key), 0
-
-    @classmethod
-    def of(cls, sandbox: str) -> "Shared":
-        """The engine of the cluster at RAY_ADDRESS.
-
-        Raises:
-            Misconfigured: see `RayEngine`; or RAY_ADDRESS is not set.
-        """
-        key = ray_address(), sandbox
-        with cls._mutex:
-            found = cls._open.get(key) or cls(key)
-            found._users += 1
-            cls._open = {**cls._open, key: found}
-            return found
-
-    def submit(self, job: Job, resources: Resources) -> str:
-        """See `Engine`."""
-        return self._engine.submit(job, resources)
-
-    def poll(self, key: str, wait_s: float = 0.0) -> bytes | None:
-        """See `Engine`."""
-        return self._engine.poll(key, wait_s)
-
-    def cancel(self, key: str) -> None:
-        """See `Engine`."""
-        self._engine.cancel(key)
-
-    def close(self) -> None:
-        """One uses it no more."""
-        cls = type(self)
-        with cls._mutex:
-            self._users -= 1
-            if self._users:
-                return
-            cls._open = {key: one for key, one in cls._open.items() if one is not self}
-        self._engine.close()

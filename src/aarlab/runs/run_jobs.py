@@ -25,7 +25,8 @@ _ERRORS: dict[str, type[AarError]] = {
 
 
 class JobLimits(Record):
-    """As `Limits`; and of all its processes together, memory, and bytes that they may write."""
+    """As `Limits`; and of all its processes together, memory, bytes that they may write, and
+    processors."""
 
     timeout_s: Annotated[float, Field(gt=0)]
     memory_bytes: int
@@ -33,12 +34,16 @@ class JobLimits(Record):
     output_bytes: int
     disk_bytes: int | None
     together_bytes: int | None
+    cpus: float | None = None
 
     @classmethod
     def of(cls, limits: Limits, standing: Standing) -> "JobLimits":
         """Of a command, and of its sandbox."""
         return cls(
-            **vars(limits), disk_bytes=standing.disk_bytes, together_bytes=standing.memory_bytes
+            **vars(limits),
+            disk_bytes=standing.disk_bytes,
+            together_bytes=standing.memory_bytes,
+            cpus=standing.cpus,
         )
 
     @property
@@ -50,7 +55,8 @@ class JobLimits(Record):
 class Job(Record):
     """One command. In `argv` a word that begins with "@/" is a path inside the sandbox, and
     "@python" is the node's Python. `folders`: by their path inside, the local folder, which is
-    mounted read-only. Code is in /code, and /out may be written."""
+    mounted read-only. Code is in /code, and /out may be written. `own`: top folders that are there,
+    empty and writable. `image`: of a docker engine."""
 
     name: str
     key: str  # of all that decides the result
@@ -60,8 +66,13 @@ class Job(Record):
     argv: tuple[str, ...]
     env: dict[str, str]
     limits: JobLimits
-    result: str  # the file in /out that is given back
+    # the file in /out that is given back; not below a folder, which code could make a link
+    result: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
     begun: str  # the file in /out that says that it began
+    # `result` is a folder of plain files of at most so many bytes, which comes back packed
+    folder_bytes: Annotated[int, Field(ge=0, le=MAX_RESULT_BYTES)] | None = None
+    own: tuple[str, ...] = ()
+    image: str | None = None
 
 
 class Resources(Record):
@@ -86,7 +97,7 @@ class Head(Record):
     size: Annotated[int, Field(ge=0, le=MAX_RESULT_BYTES)] | None = None
     misshapen: bool = False  # it left something that is no plain file of that size
     error: str | None = None  # one of _ERRORS: it was not run
-    words: str = ""
+    words: str = ""  # why; or what is wrong with what it left
 
     @property
     def completed(self) -> Completed:
@@ -111,12 +122,11 @@ def refusal(error: AarError) -> bytes:
     return packed(Head(error=kind, words=str(error)))
 
 
-def opened(data: bytes) -> tuple[Head, bytes | None]:
+def checked(data: bytes) -> tuple[Head, bytes | None]:
     """How a job ended, and its result; None where it left none.
 
     Raises:
         Transient: these bytes are no result: the node is not what it should be.
-        InvalidSubmission, Misconfigured: it was not run; the message says why.
     """
     try:
         (size,) = _HEAD.unpack_from(data)
@@ -132,6 +142,17 @@ def opened(data: bytes) -> tuple[Head, bytes | None]:
         raise Transient(
             f"A node sent what is no result ({str(error)[:200]}). It is not taken; try again."
         ) from error
+    return head, None if head.size is None else result
+
+
+def opened(data: bytes) -> tuple[Head, bytes | None]:
+    """How a job ended, and its result; None where it left none.
+
+    Raises:
+        Transient: see `checked`.
+        InvalidSubmission, Misconfigured: it was not run; the message says why.
+    """
+    head, result = checked(data)
     if head.error is not None:
         raise _ERRORS.get(head.error, Transient)(head.words)
-    return head, None if head.size is None else result
+    return head, result

@@ -10,7 +10,10 @@ from pathlib import Path
 
 from aarlab.core.errors import AarError, InvalidSubmission
 from aarlab.core.own_code import ROOT
+from aarlab.runs.data_pack import packed_files
 from aarlab.runs.endings import Processors
+from aarlab.runs.own_folders import require_own_folders
+from aarlab.runs.plain_files import plain_files
 from aarlab.runs.run_jobs import MAX_RESULT_BYTES, Head, Job, packed, refusal
 from aarlab.runs.written_code import write_code
 from aarlab.sandbox.disk_usage import scratch
@@ -36,10 +39,13 @@ def work(
                 *(Mount(source, target) for target, source in folders.items()),
                 Mount(code, CODE),
                 Mount(out, OUT, writable=True),
+                *(Mount(_empty(place / "own" / f[1:]), f, writable=True) for f in job.own),
             )
             head = _in_sandbox(job, mounts, make_sandbox, processors)
             begun, free = (out / job.begun).exists(), shutil.disk_usage(place).free
             head = head.model_copy(update={"begun": begun, "free_bytes": free})
+            if job.folder_bytes is not None:
+                return _with_folder(head, out / job.result, job.folder_bytes)
             return _with_result(head, out / job.result)
     except AarError as error:
         return refusal(error)
@@ -54,10 +60,15 @@ def _in_sandbox(
     # the aarlab of the job's key, even if another one is installed
     env = {**job.env, "PYTHONPATH": str(ROOT.parent)}
     together = job.limits
-    standing = Standing(memory_bytes=together.together_bytes, disk_bytes=together.disk_bytes)
-    spec = SandboxSpec(name=job.name, mounts=mounts, env=env, workdir=OUT, standing=standing)
+    standing = Standing(
+        memory_bytes=together.together_bytes, disk_bytes=together.disk_bytes, cpus=together.cpus
+    )
+    spec = SandboxSpec(
+        name=job.name, mounts=mounts, env=env, workdir=OUT, standing=standing, image=job.image
+    )
     sandbox = make_sandbox(spec)
     try:
+        require_own_folders(sandbox, job.own)
         watched = processors()
         done = sandbox.exec([_word(word, sandbox) for word in job.argv], job.limits.limits)
         return Head(**vars(done), left=watched.left(sandbox.usage().cpu_s))
@@ -73,6 +84,24 @@ def _word(word: str, sandbox: Sandbox) -> str:
         return word
     first, *below = word[2:].split("/")
     return "/".join([sandbox.inside(f"/{first}"), *below])
+
+
+def _empty(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _with_folder(head: Head, folder: Path, limit: int) -> bytes:
+    """With the plain files below the folder that the job left."""
+    if not os.path.lexists(folder):
+        return packed(head)
+    try:
+        data = packed_files(plain_files(folder, limit))
+        if len(data) > MAX_RESULT_BYTES:
+            raise InvalidSubmission(f"{folder.name} has too many files. Send fewer.")
+    except InvalidSubmission as error:
+        return packed(head.model_copy(update={"misshapen": True, "words": str(error)}))
+    return packed(head.model_copy(update={"size": len(data)}), data)
 
 
 def _with_result(head: Head, path: Path) -> bytes:

@@ -22,6 +22,7 @@ from aarlab.core.strict_json import read_json
 from aarlab.evaluation.scoring.served_problem import ServedProblem, served_problem
 from aarlab.evaluation.scoring.unit_scores import Measured, Scale
 from aarlab.problems.folder.folder_problem import FolderProblem
+from aarlab.runs.engine_contract import Engine
 from aarlab.runs.grading import Grader, read_units
 from aarlab.runs.prepared import SPLITS, prepare_in_secret
 from aarlab.runs.trial_scores import Say, measured_baselines
@@ -64,9 +65,16 @@ class ServedFolder:
 
 
 def serve_folder(
-    problem: FolderProblem, data_seed: int, home: Home, make_sandbox: MakeSandbox, say: Say
+    problem: FolderProblem,
+    data_seed: int,
+    home: Home,
+    make_sandbox: MakeSandbox,
+    say: Say,
+    *,
+    engine: Engine | None = None,
 ) -> ServedFolder:
     """Set a problem up, or find it set up. Problems with the same secrets have one meter.
+    `engine`: as of `Grader`.
 
     Raises:
         Misconfigured: prepare.py, grade.py or a baseline fails, or the ceiling of an objective is
@@ -85,7 +93,7 @@ def serve_folder(
         testbed = TestbedFolder(found.folder)
         if not testbed.served.exists():
             testbed.private.mkdir(mode=0o700, exist_ok=True)
-            _measure(found, data_seed, make_sandbox, say)
+            _measure(found, data_seed, make_sandbox, say, engine)
         _share_meters(found)
     return found
 
@@ -115,11 +123,13 @@ def _publish(served: ServedFolder, data_seed: int) -> None:
         shutil.copy(served.problem.folder.baseline(name), shown)
 
 
-def _measure(served: ServedFolder, seed: int, make_sandbox: MakeSandbox, say: Say) -> None:
+def _measure(
+    served: ServedFolder, seed: int, make_sandbox: MakeSandbox, say: Say, engine: Engine | None
+) -> None:
     """Baselines on both splits, and the scale; the scale is written last."""
     contract = served.problem.contract
     units = {split: read_units(served.prepared, split) for split in SPLITS}
-    scales, scores = scored_baselines(served, make_sandbox, say)
+    scales, scores = scored_baselines(served, make_sandbox, say, engine)
     _require_gaps(served, scales)
     made = ServedProblem(
         name=contract.name,
@@ -141,7 +151,7 @@ def _measure(served: ServedFolder, seed: int, make_sandbox: MakeSandbox, say: Sa
 
 
 def scored_baselines(
-    served: ServedFolder, make_sandbox: MakeSandbox, say: Say
+    served: ServedFolder, make_sandbox: MakeSandbox, say: Say, engine: Engine | None = None
 ) -> tuple[dict[str, Scale], dict[str, dict[str, BaselineScores]]]:
     """The scales of both splits, and by baseline and split what it scores, all run now.
 
@@ -150,7 +160,7 @@ def scored_baselines(
         Transient: the machine ended a run.
     """
     contract = served.problem.contract
-    grader = Grader(served.problem, served.prepared, make_sandbox)
+    grader = Grader(served.problem, served.prepared, make_sandbox, engine)
     measured = {
         split: measured_baselines(grader, contract.baselines, split, make_sandbox, say)
         for split in SPLITS

@@ -1,8 +1,10 @@
 """Submissions to a problem in a folder, made and graded as often as the contract says."""
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Container, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +21,9 @@ from aarlab.runs.grading import (
     NotGraded,
     Refused,
     Scores,
-    plain_files,
-    read_plain,
 )
+from aarlab.runs.placed_making import PlacedMaking
+from aarlab.runs.plain_files import plain_files, read_plain
 from aarlab.runs.prepared import submission
 from aarlab.sandbox.sandbox import MakeSandbox
 
@@ -75,30 +77,51 @@ def measure_files(
     """
     found: dict[str, list[Measured]] = {}
     digests: list[str] = []
-    for seed in seeds:
-        where = f"{at}, seed {seed}"
-        try:
-            with submission(
-                grader.problem, grader.prepared, files, split, seed, make_sandbox
-            ) as made:
-                outcome = _unless_known(grader, made, split, digests, () if again else found)
-        except InvalidSubmission as error:
-            return Refused(f"{where}: {error}", **_kind_of(error))
-        except CouldNotBeRun as error:
-            return NotGraded(f"{where}: {error}")
-        if outcome is None:
-            continue
-        if isinstance(outcome, Refused):
-            return Refused(f"{where}: what it submits is refused: {outcome.words}")
-        if not isinstance(outcome, Measured):
-            return outcome
-        found.setdefault(digests[-1], []).append(outcome)
+    with contextlib.ExitStack() as begun:
+        makings = _makings(grader, files, split, seeds, make_sandbox, begun)
+        for seed, making in zip(seeds, makings, strict=True):
+            where = f"{at}, seed {seed}"
+            try:
+                with making as made:
+                    outcome = _unless_known(grader, made, split, digests, () if again else found)
+            except InvalidSubmission as error:
+                return Refused(f"{where}: {error}", **_kind_of(error))
+            except CouldNotBeRun as error:
+                return NotGraded(f"{where}: {error}")
+            if outcome is None:
+                continue
+            if isinstance(outcome, Refused):
+                return Refused(f"{where}: what it submits is refused: {outcome.words}")
+            if not isinstance(outcome, Measured):
+                return outcome
+            found.setdefault(digests[-1], []).append(outcome)
     rows = [found[d].pop(0) if len(found[d]) > 1 else found[d][0] for d in digests]
     measured = Measured(
         {n: np.concatenate([m.scores[n] for m in rows]) for n in rows[0].scores},
         {n: float(np.mean([m.beyond[n] for m in rows])) for n in rows[0].scores},
     )
     return Made(measured, hashlib.sha256("".join(sorted(digests)).encode()).hexdigest())
+
+
+def _makings(
+    grader: Grader,
+    files: Mapping[str, str],
+    split: str,
+    seeds: Sequence[int],
+    make_sandbox: MakeSandbox,
+    begun: contextlib.ExitStack,
+) -> list[AbstractContextManager[Path]]:
+    """One for each seed: with an engine all are begun, and end with `begun`; without one each is
+    made when it is entered."""
+    where, made = (grader.problem, grader.prepared, files, split), []
+    for seed in seeds:
+        if grader.engine is None:
+            made.append(submission(*where, seed, make_sandbox))
+        else:
+            making = PlacedMaking(*where, seed, grader.engine, entry=METHOD)
+            begun.callback(making.drop)
+            made.append(making)
+    return made
 
 
 def _unless_known(

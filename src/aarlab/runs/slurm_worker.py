@@ -1,0 +1,179 @@
+"""`python -m aarlab.runs.slurm_worker`: one task of an array in Slurm, which takes jobs of one size
+from the shared folder, one after the other, until there are none, the process that submits them is
+gone, or Slurm ends it."""
+
+import argparse
+import contextlib
+import os
+import platform
+import secrets
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from aarlab.core.errors import Misconfigured, Transient
+from aarlab.core.files import OWNER_ONLY, write_whole
+from aarlab.core.held_folder import HeldFolder
+from aarlab.core.layout import SlurmFolder
+from aarlab.core.own_code import this_build
+from aarlab.core.settings import slurm_task
+from aarlab.runs import node_worker
+from aarlab.runs.data_pack import MAX_BYTES
+from aarlab.runs.run_jobs import refusal
+from aarlab.runs.slurm_folder import (
+    MAX_RECORD_BYTES,
+    DriverState,
+    EndHead,
+    Lease,
+    Order,
+    WorkerRecord,
+    give_back,
+    plain_bytes,
+    record_in,
+    take,
+    write_end,
+)
+
+BEAT_S = 3.0
+QUICK_S, SLOW_S = 0.05, 1.0  # between two looks for a job, doubled while there is none
+MARGIN_S = 60.0  # that a job's limit leaves of the worker's time
+
+
+class Worker:
+    """Of one size, for one folder. `gone_s`: after which a silent process that submits is gone."""
+
+    def __init__(
+        self, folder: SlurmFolder, size: str, *, idle_s: float, gone_s: float, minutes: float | None
+    ) -> None:
+        self._folder, self._idle_s, self._gone_s = folder, idle_s, gone_s
+        self._until = None if minutes is None else time.monotonic() + 60 * minutes
+        self._mutex, self._ended = threading.Lock(), threading.Event()
+        task, build = slurm_task(), this_build()
+        self._record = WorkerRecord(
+            name=f"{task}-{secrets.token_hex(4)}",
+            task=task,
+            node=platform.node(),
+            pid=os.getpid(),
+            size=size,
+            aarlab=build.version,
+            code=build.source,
+            python=platform.python_version(),
+            beat=0,
+        )
+
+    def serve(self) -> None:
+        """Take jobs until there is a reason to end."""
+        self._say()
+        threading.Thread(target=self._beat, daemon=True).start()
+        try:
+            with HeldFolder() as held:
+                idle_since, pause = time.monotonic(), QUICK_S
+                while time.monotonic() - idle_since < self._idle_s and not self._over():
+                    lease = take(self._folder, self._record.size, self._record.name)
+                    if lease is None:
+                        time.sleep(pause)
+                        pause = min(2 * pause, SLOW_S)
+                        continue
+                    if not self._run(lease, held.path):
+                        return
+                    idle_since, pause = time.monotonic(), QUICK_S
+        finally:
+            self._ended.set()
+            self._folder.worker(self._record.name).unlink(missing_ok=True)
+
+    def _over(self) -> bool:
+        return self._folder.closed.exists() or not self._folder.root.exists()
+
+    def _run(self, lease: Lease, data: Path) -> bool:
+        """Run a job; whether another one may follow."""
+        order = record_in(lease.path, Order)
+        if order is not None and not self._has_time(order):
+            give_back(self._folder, lease)
+            return False
+        self._say(running=lease.key)
+        with _given_back_on_end(self._folder, lease):
+            if order is None or order.key != lease.key:
+                body = refusal(Transient("The node was sent what is no job."))
+            else:
+                body = node_worker.run(
+                    order.job.model_dump_json().encode(),
+                    order.sandbox,
+                    order.packs,
+                    self._fetched,
+                    data,
+                    contextlib.nullcontext(),  # Slurm gives a node to one that runs alone
+                )
+            head = EndHead(key=lease.key, worker=self._record.name, node=self._record.node)
+            write_end(self._folder, head, body)
+        lease.path.unlink(missing_ok=True)
+        self._say(running=None, done=self._record.done + 1)
+        return True
+
+    def _has_time(self, order: Order) -> bool:
+        left = float("inf") if self._until is None else self._until - time.monotonic()
+        return left > order.job.limits.timeout_s + MARGIN_S
+
+    def _fetched(self, name: str) -> bytes:
+        try:
+            return plain_bytes(self._folder.pack(name), MAX_BYTES + MAX_RECORD_BYTES)
+        except OSError as error:
+            raise Transient(
+                f"The shared folder lacks the data {name[:12]} ({error.strerror}). Try again."
+            ) from error
+
+    def _say(self, **changed: object) -> None:
+        """Write down what this worker is doing."""
+        with self._mutex:
+            self._record = self._record.model_copy(update=changed)
+            text = self._record.model_dump_json()
+        # without its folder or on a full disk it is silent, and is given up at last
+        with contextlib.suppress(OSError):
+            if self._folder.workers.is_dir():
+                write_whole(self._folder.worker(self._record.name), text, mode=OWNER_ONLY)
+
+    def _beat(self) -> None:
+        """Say that this worker works, and end it when nobody waits for it any more."""
+        seen, since = -1, time.monotonic()
+        while not self._ended.wait(BEAT_S):
+            self._say(beat=self._record.beat + 1)
+            state = record_in(self._folder.state, DriverState)
+            if state is not None and state.beat != seen:
+                seen, since = state.beat, time.monotonic()
+            if time.monotonic() - since > self._gone_s or self._over():
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+
+@contextlib.contextmanager
+def _given_back_on_end(folder: SlurmFolder, lease: Lease) -> Iterator[None]:
+    """Where Slurm ends this worker meanwhile, or its disk fails, another one takes the job."""
+    try:
+        yield
+    except BaseException:
+        give_back(folder, lease)
+        raise
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, required=True, help="the shared folder")
+    parser.add_argument("--size", required=True, help="of the jobs that it takes")
+    parser.add_argument("--idle-s", type=float, required=True, help="seconds without a job")
+    parser.add_argument("--gone-s", type=float, required=True, help="of a silent submitter")
+    parser.add_argument("--minutes", type=float, help="that Slurm gives it")
+    a = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    if not a.folder.is_dir():
+        raise Misconfigured(
+            f"The node {platform.node()} does not have {a.folder}. Set AAR_HOME to a folder on a "
+            "disk that every node has."
+        )
+    folder = SlurmFolder(a.folder)
+    Worker(folder, a.size, idle_s=a.idle_s, gone_s=a.gone_s, minutes=a.minutes).serve()
+
+
+if __name__ == "__main__":
+    main()
