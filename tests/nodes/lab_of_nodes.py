@@ -13,7 +13,7 @@ from pathlib import Path
 
 from aarlab.core.layout import NodeFolder, NodesFolder
 from aarlab.core.settings import Home
-from aarlab.nodes import hub_process, joining
+from aarlab.nodes import hub_socket, joining
 from aarlab.nodes.framing import Wire
 from aarlab.nodes.messages import (
     Assign,
@@ -132,7 +132,7 @@ class LabOfNodes:
         return made
 
     def status(self) -> HubStatus:
-        return hub_process.status(self.nodes)
+        return hub_socket.status(self.nodes)
 
     def sees(self, name: str) -> bool:
         return any(node.name == name and node.attached for node in self.status().nodes)
@@ -145,7 +145,7 @@ class Supervisor:
     """The connection of a fleet's supervisor to the hub, by hand."""
 
     def __init__(self, lab: LabOfNodes, campaign: str, homes: Path) -> None:
-        self.campaign, self._sock = campaign, hub_process.connect(lab.nodes)
+        self.campaign, self._sock = campaign, hub_socket.connect(lab.nodes)
         self._sock.sendall(line_of(OpenCampaign(name=campaign, homes=str(homes))))
         self.lines = self._sock.makefile("rb")
         assert Reply.model_validate_json(self.lines.readline()).ok
@@ -199,7 +199,7 @@ def run(work) -> None:
 
 async def dialled(port: int, context) -> Wire:
     """A connection to what answers there."""
-    _open.append(await joining.dial(hub_process.Address("127.0.0.1", port), context))
+    _open.append(await joining.dial(hub_socket.Address("127.0.0.1", port), context))
     return _open[-1]
 
 

@@ -19,7 +19,7 @@ from aarlab.core.settings import home
 from aarlab.core.showing import only_showing
 
 if TYPE_CHECKING:
-    from aarlab.nodes.hub_process import Address
+    from aarlab.nodes.hub_socket import Address
     from aarlab.nodes.messages import NodeNow
     from aarlab.nodes.node_table import Node, NodeTable
 
@@ -52,7 +52,8 @@ def hub(
 ) -> None:
     """Serve the nodes of this lab until Ctrl-C. Campaigns with `hosts` need it. Nodes connect by
     mutual TLS; a machine without a certificate can do nothing but join by an invitation."""
-    from aarlab.nodes.hub_process import address, run_hub
+    from aarlab.nodes.hub_process import run_hub
+    from aarlab.nodes.hub_socket import address
 
     where = address(listen, "--listen", any_port=True)
     reached = None if dial is None else address(dial, "--dial")
@@ -80,7 +81,7 @@ def invite(
 ) -> None:
     """Print the line that makes a machine a node of this lab. It counts once, and expires."""
     from aarlab.nodes.authority import Authority
-    from aarlab.nodes.hub_process import address
+    from aarlab.nodes.hub_socket import address
 
     _require_name(name)
     where = str(address(dial, "--dial")) if dial is not None else _dialled()
@@ -132,7 +133,7 @@ def join(
     ] = None,
 ) -> None:
     """Make this machine a node of a lab, and serve it. Its key is made here and stays here."""
-    from aarlab.nodes.hub_process import address
+    from aarlab.nodes.hub_socket import address
     from aarlab.nodes.joining import join as join_
 
     made = join_(address(where, "HOST:PORT"), token, ca_fingerprint, NodeFolder(home().node))
@@ -164,7 +165,7 @@ def serve(
 @app.command("list")
 def list_() -> None:
     """List the lab's nodes: invited, joined, connected or revoked; and who is lost."""
-    from aarlab.nodes.hub_process import status
+    from aarlab.nodes.hub_socket import status
 
     known = _table().all()
     try:
@@ -197,7 +198,7 @@ def _row(node: "Node", now: "NodeNow | None") -> tuple[str, ...]:
 def revoke(name: Annotated[str, typer.Argument(help=NAME_HELP)]) -> None:
     """Revoke a node's certificate, or its invitation. Its connections are cut now, and its
     researchers move to other hosts."""
-    from aarlab.nodes.hub_process import look_again
+    from aarlab.nodes.hub_socket import look_again
 
     _table().revoke(name)
     try:

@@ -42,6 +42,7 @@ class MemberState(Record):
     memory_bytes: int = 0
     disk_bytes: int = 0
     processes: int = 0
+    host: str = "here"  # "here": the lab's own machine
 
 
 class FleetState(Record):

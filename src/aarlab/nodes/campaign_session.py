@@ -5,7 +5,7 @@ A supervisor's researchers may run on nodes as long as its connection is open: i
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,6 +42,7 @@ class Assigned:
     assign: Assign
     relays: set[Wire] = field(default_factory=set)
     acked: int = 0
+    begun: bool = False
     open_at: int = -1  # of output that was passed on and is not acknowledged: where it begins
     last: dict[str, float] = field(default_factory=dict)  # kind of message -> when
 
@@ -52,6 +53,7 @@ class Assigned:
                 return False
             self.open_at = message.at
             return True
+        self.begun |= isinstance(message, Begun)
         now = time.monotonic()
         if now - self.last.get(message.kind, -SELDOM_S) < SELDOM_S:
             return False
@@ -162,14 +164,19 @@ class Sessions:
 
     # --- nodes ------------------------------------------------------------------------------------
 
-    def node_came(self, node: str, wire: Wire, now: NodeNow) -> None:
-        """Say to a node which incarnations are its own, and to start those that do not run."""
+    def node_came(self, node: str, wire: Wire, hosted: Sequence[Incarnation], now: NodeNow) -> None:
+        """Say to a node which incarnations are its own. One that it had begun, and has no more, is
+        over: its agent was started again."""
         for session in self.by_name.values():
             mine = list(session.of(node))
             wanted = tuple(a.assign.begin.who for a in mine)
             wire.writer.write(line_of(Wanted(campaign=session.name, who=wanted)))
             for assigned in mine:
-                assigned.open_at = -1
+                assigned.open_at, who = -1, assigned.assign.begin.who
+                if assigned.begun and who not in hosted:
+                    fault = f"the agent of {node} was started again"
+                    session.push(Over(who=who, code=255, fault=fault))
+                    continue
                 again = assigned.assign.begin.model_copy(update={"output_from": assigned.acked})
                 wire.writer.write(line_of(again))
         self.everywhere(now)

@@ -88,7 +88,7 @@ class Sending:
 
 
 class Hosted:
-    """See the module's docstring. It lives in the agent's event loop."""
+    """See the module's docstring. It belongs to the agent's event loop."""
 
     def __init__(self, begin: Begin, around: Surroundings) -> None:
         self.begin, self.who, self._around = begin, begin.who, around

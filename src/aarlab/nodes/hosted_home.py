@@ -1,7 +1,6 @@
 """On a node: a researcher's home and log, and what is fetched for it by its hash."""
 
 import asyncio
-import json
 import secrets
 import shutil
 from collections.abc import Awaitable, Callable
@@ -11,6 +10,7 @@ from pathlib import Path
 from aarlab.core.errors import Transient
 from aarlab.core.files import write_whole
 from aarlab.core.layout import NodeFolder
+from aarlab.core.records import Record
 from aarlab.nodes.framing import Wire, receive_file, send_file
 from aarlab.nodes.home_archive import Archive, TooLarge, pack_home, unpack_home
 from aarlab.nodes.joining import REPLY, asked
@@ -56,6 +56,13 @@ async def fetched_folder(reach: Reach, data: Path, campaign: str, sha256: str) -
         partial.unlink(missing_ok=True)
 
 
+class HomeNote(Record):
+    """Whose the home is that is here, and which incarnation used it last."""
+
+    lineage: str
+    number: int
+
+
 @dataclass
 class HostedHome:
     """Of one incarnation; the home is that of the researcher, whichever incarnation."""
@@ -90,7 +97,7 @@ class HostedHome:
         Raises:
             Transient: it cannot be fetched now, or the disk is full.
         """
-        if self._last_here() != begin.before or begin.before == 0:
+        if not 0 < begin.before <= self._last_here(begin.lineage):
             await asyncio.to_thread(self._put_aside)
             if begin.home is not None:
                 archive = self.home.with_name(f".{self.home.name}-{secrets.token_hex(4)}.home")
@@ -100,15 +107,16 @@ class HostedHome:
                 finally:
                     archive.unlink(missing_ok=True)
         self.home.mkdir(parents=True, exist_ok=True)
-        write_whole(self._note, json.dumps({"number": self.who.number}))
+        note = HomeNote(lineage=begin.lineage, number=self.who.number)
+        write_whole(self._note, note.model_dump_json())
 
-    def _last_here(self) -> int:
-        """The incarnation that used the home that is here; 0: none, or nobody knows."""
+    def _last_here(self, lineage: str) -> int:
+        """The incarnation that used the home that is here; 0: none of that lineage."""
         try:
-            found = json.loads(self._note.read_text())["number"] if self.home.is_dir() else 0
-        except (OSError, ValueError, LookupError, TypeError):
+            found = HomeNote.model_validate_json(self._note.read_bytes())
+        except (OSError, ValueError):
             return 0
-        return found if isinstance(found, int) else 0
+        return found.number if self.home.is_dir() and found.lineage == lineage else 0
 
     def _put_aside(self) -> None:
         volume.let_go(self.home)

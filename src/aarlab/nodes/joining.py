@@ -20,7 +20,7 @@ from aarlab.nodes.authority import (
     unchecked_context,
 )
 from aarlab.nodes.framing import OPENING_S, Wire
-from aarlab.nodes.hub_process import Address, address
+from aarlab.nodes.hub_socket import Address, address
 from aarlab.nodes.messages import MOST_LINE, AskAuthority, Join, Reply
 
 REPLY: TypeAdapter[Reply] = TypeAdapter(Reply)

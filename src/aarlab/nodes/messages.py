@@ -186,8 +186,8 @@ class Limited(Record):
 class Begin(Record):
     """Start an incarnation, or, where it runs already, go on with its output from `output_from`.
 
-    `data`, `brief`, `home`: hashes to fetch by; `home` replaces what the node has of its home
-    unless the incarnation `before` wrote that.
+    `data`, `brief`, `home`: hashes to fetch by. What the node has of its home counts where it is of
+    that `lineage` and the incarnation `before`, or a later one, used it; else `home` replaces it.
     """
 
     kind: Literal["begin"] = "begin"
@@ -204,6 +204,7 @@ class Begin(Record):
     brief: Sha256
     home: Sha256 | None
     before: Count
+    lineage: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
     grace_s: Annotated[float, Field(gt=0, le=1e7)]
     keep_home_s: Annotated[float, Field(gt=0, le=1e7)]
     output_from: Count = 0

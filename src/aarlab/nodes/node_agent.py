@@ -25,7 +25,7 @@ from aarlab.core.settings import Home
 from aarlab.nodes.framing import BEAT_S, OPENING_S, SILENT_S, Wire
 from aarlab.nodes.hosted import Hosted
 from aarlab.nodes.hosted_home import HostedHome
-from aarlab.nodes.hub_process import address
+from aarlab.nodes.hub_socket import address
 from aarlab.nodes.joining import REPLY, Joined, context_of, dial, joined
 from aarlab.nodes.messages import (
     TO_NODE,

@@ -51,6 +51,7 @@ from aarlab.sandbox.disk_usage import reserve_bytes
 MOST_STRANGERS = 64  # connections without a certificate at once
 MOST_WIRES = 4_096  # of one node
 MOST_RELAYS = 256  # of one researcher, as the gateway takes
+REVOKED = "it was revoked"
 LOOK_S = 1.0  # between two looks for revocations
 log = logging.getLogger("aarlab.nodes")
 
@@ -65,7 +66,7 @@ class Attached:
 
 
 class NodeHub:
-    """See the module's docstring. It lives in one event loop."""
+    """See the module's docstring. It belongs to one event loop."""
 
     def __init__(self, folder: NodesFolder) -> None:
         self._authority, self._table = Authority(folder), NodeTable(folder.table)
@@ -161,7 +162,7 @@ class NodeHub:
         await asyncio.to_thread(self._table.seen, name, wire.where)
         await wire.send(Reply(ok=True, name=name))
         self._attached[name] = me
-        self.sessions.node_came(name, wire, self._now(name))
+        self.sessions.node_came(name, wire, attach.hosted, self._now(name))
         try:
             while True:
                 message = await wire.record(FROM_NODE, SILENT_S)
@@ -305,6 +306,8 @@ class NodeHub:
                 for wire in list(wires):
                     wire.cut()
                 self._wires.pop(name, None)
+                self._refused[name] = REVOKED
+                self.sessions.everywhere(NodeNow(name=name, attached=False, refused=REVOKED))
 
     async def look_often(self) -> None:
         """`look`, about once a second, for ever."""
