@@ -9,10 +9,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
-from aarlab.core.layout import NodeFolder, NodesFolder
+from aarlab.core.errors import Transient
+from aarlab.core.layout import CampaignFolder, NodeFolder, NodesFolder
+from aarlab.core.records import Entry
 from aarlab.core.settings import Home
+from aarlab.evaluation.ledger.ledger import Ledger
+from aarlab.fleet.state import MemberState, read_state
 from aarlab.nodes import hub_socket, joining
 from aarlab.nodes.framing import Wire
 from aarlab.nodes.messages import (
@@ -27,7 +32,12 @@ from aarlab.nodes.messages import (
     line_of,
 )
 from aarlab.researchers.researcher import Options
+from aarlab.sandbox.usage_watch import below
 
+SMALL = (
+    *("problem=generated-chat", "student=double", "start_anyway=true", "confirm=1"),
+    *("confirm_on_fresh=false", "confirm_on_pair=false", "transfer=[]"),
+)
 AAR = (sys.executable, "-c", "from aarlab.cli.main import main; main()")
 
 
@@ -74,10 +84,11 @@ class Running:
 class LabOfNodes:
     """`start` its hub; `join` nodes; `serve` them."""
 
-    def __init__(self, folder: Path, port: int = 0) -> None:
-        self.folder, self.home, self.port = folder, folder / "lab", port
+    def __init__(self, folder: Path, home: Path | None = None) -> None:
+        self.folder, self.home, self.port = folder, home or folder / "lab", 0
         self.running: list[Running] = []
-        self.home.mkdir(parents=True, exist_ok=True)
+        for made in (folder, self.home):
+            made.mkdir(parents=True, exist_ok=True)
         self.hub: Running | None = None
 
     def __enter__(self) -> "LabOfNodes":
@@ -130,6 +141,34 @@ class LabOfNodes:
         until(lambda: self.sees(name) or made.process.poll() is not None)
         assert made.process.poll() is None, made.said()
         return made
+
+    def campaign(self, name: str, *fields: str) -> Running:
+        """`aar demo` on a testbed of generated words, with built-in researchers."""
+        given = (f"name={name}", *SMALL, *fields)
+        words = [word for field in given for word in ("--set", field)]
+        return self._run(self.home, self.folder / f"{name}.log", "demo", *words)
+
+    def fleet(self, name: str) -> dict[str, MemberState]:
+        """Its researchers as they are shown; none yet at first."""
+        state = read_state(Home(self.home).campaigns / name)
+        return {member.name: member for member in state.members} if state else {}
+
+    def entries(self, name: str) -> list[Entry]:
+        """Of its ledger."""
+        path = CampaignFolder(Home(self.home).campaigns / name).server.ledger
+        if not path.exists():
+            return []
+        ledger = Ledger(path, read_only=True)
+        try:
+            return ledger.entries()
+        except Transient:  # it is being made
+            return []
+        finally:
+            ledger.close()
+
+    def submitted(self, name: str) -> Counter[str]:
+        """How many submissions each has made."""
+        return Counter(e.who for e in self.entries(name) if e.kind == "submission")
 
     def status(self) -> HubStatus:
         return hub_socket.status(self.nodes)
@@ -230,3 +269,21 @@ def until(what, within_s: float = 30.0) -> None:
     while not what():
         assert time.monotonic() < end, "it did not come true"
         time.sleep(0.05)
+
+
+def processes_below(pid: int) -> set[int]:
+    """All processes that a process has started, and theirs."""
+    return {found for found in below(pid) if found != pid}
+
+
+def gone(pids: set[int]) -> bool:
+    """Whether none of these processes runs."""
+    return not any(_runs(pid) for pid in pids)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        stat = Path("/proc", str(pid), "stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"

@@ -29,7 +29,7 @@ _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 class Entry(Record):
     """A file (`f`), folder (`d`) or link (`l`); `end` closes an archive and counts what was left
-    out."""
+    out. Names are bytes, each as the character of its number, since they need not be UTF-8."""
 
     kind: Literal["f", "d", "l", "end"]
     path: Annotated[str, Field(max_length=MOST_NAME)] = ""
@@ -111,7 +111,7 @@ class _Packer:
         """All that is in an open folder, in the order of names."""
         for name in sorted(os.listdir(fd)):
             path = f"{below}{name}"
-            if len(os.fsencode(path)) > MOST_NAME // 4 or depth > MOST_DEPTH:
+            if len(os.fsencode(path)) > MOST_NAME // 2 or depth > MOST_DEPTH:
                 self.left_out += 1
                 continue
             try:
@@ -121,10 +121,11 @@ class _Packer:
 
     def _one(self, fd: int, name: str, path: str, depth: int) -> None:
         found = os.stat(name, dir_fd=fd, follow_symlinks=False)
-        common = {"path": path, "mode": found.st_mode & 0o777, "modified": found.st_mtime_ns}
+        named = _as_text(path)
+        common = {"path": named, "mode": found.st_mode & 0o777, "modified": found.st_mtime_ns}
         if stat.S_ISLNK(found.st_mode):
             target = os.readlink(name, dir_fd=fd)
-            self.entry({"kind": "l", "path": path, "target": target})
+            self.entry({"kind": "l", "path": named, "target": _as_text(target)})
         elif stat.S_ISDIR(found.st_mode):
             inner = os.open(name, _OPEN | os.O_DIRECTORY, dir_fd=fd)
             try:
@@ -153,6 +154,15 @@ class _Packer:
                 piece = file.read(min(left, PIECE)) or bytes(min(left, PIECE))
                 self._put(piece)
                 left -= len(piece)
+
+
+def _as_text(path: str) -> str:
+    return os.fsencode(path).decode("latin-1")
+
+
+def _as_path(text: str) -> str:
+    """Raises ValueError: it is no name."""
+    return os.fsdecode(text.encode("latin-1"))
 
 
 def unpack_home(path: Path, home: Path, most_bytes: int) -> None:
@@ -205,7 +215,7 @@ class _Unpacker:
             parent = entry.path.rpartition("/")[0]
             if parent and parent not in folders:  # else it could lie below another link
                 raise ValueError(f"a link leads outside the home: {entry.path[:80]!a}")
-            self._inside(entry.path).symlink_to(entry.target)
+            self._inside(entry.path).symlink_to(_as_path(entry.target))
         for entry in reversed(self._folders):
             folder = self._inside(entry.path)
             os.utime(folder, ns=(entry.modified, entry.modified))
@@ -225,7 +235,7 @@ class _Unpacker:
         parts = path.split("/")
         if len(parts) > MOST_DEPTH + 2 or not {"", ".", ".."}.isdisjoint(parts) or "\0" in path:
             raise ValueError(f"a path leads outside the home: {path[:80]!a}")
-        return self._root.joinpath(*parts)
+        return self._root.joinpath(_as_path(path))
 
     def _write(self, target: Path, entry: Entry) -> None:
         self._left -= entry.size
@@ -240,5 +250,6 @@ class _Unpacker:
                     raise ValueError("a file is cut off")
                 file.write(piece)
                 left -= len(piece)
+            file.flush()  # what is written later would be the time of its change
             os.utime(file.fileno(), ns=(entry.modified, entry.modified))
             os.fchmod(file.fileno(), entry.mode | 0o600)
