@@ -148,6 +148,10 @@ class LabOfNodes:
         words = [word for field in given for word in ("--set", field)]
         return self._run(self.home, self.folder / f"{name}.log", "demo", *words)
 
+    def resume(self, name: str) -> Running:
+        """`aar run --resume`."""
+        return self._run(self.home, self.folder / f"{name}-again.log", "run", "--resume", name)
+
     def fleet(self, name: str) -> dict[str, MemberState]:
         """Its researchers as they are shown; none yet at first."""
         state = read_state(Home(self.home).campaigns / name)

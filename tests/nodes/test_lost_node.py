@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.process, pytest.mark.long, pytest.mark.timeout(600)]
 EXPERIMENTS, AGAIN = 14, 5
 FIELDS = (
     *("researchers=2", f"experiments={EXPERIMENTS}", "minutes=6", "hosts=[alpha, beta]"),
-    *("host_grace_minutes=0.2", "keep_home_minutes=0.05"),
+    "keep_home_minutes=0.05",
 )
 BOTH_S, MOVED_S, END_S = 120.0, 120.0, 300.0
 
@@ -25,10 +25,10 @@ def lab(home, tmp_path):
         yield made
 
 
-def begun(lab, name):
+def begun(lab, name, grace="host_grace_minutes=0.2"):
     """Its supervisor, once a researcher on each node has submitted something, and its home was
     kept."""
-    running = lab.campaign(name, *FIELDS)
+    running = lab.campaign(name, *FIELDS, grace)
     homes = lab.home / "campaigns" / name / "homes"
     until(lambda: len(lab.submitted(name)) == 2 and len(list(homes.glob("*.home"))) >= 2, BOTH_S)
     where = {member.host for member in lab.fleet(name).values()}

@@ -14,6 +14,7 @@ from aarlab.core.settings import home
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.incarnation import life_of, log_of, start_incarnation
 from aarlab.fleet.member import Member
+from aarlab.models.preset import FROZEN
 from aarlab.nodes.hub_socket import status
 from aarlab.nodes.kept_homes import KeptHomes
 from aarlab.nodes.messages import HERE, Assign, Begin, Incarnation, Limited
@@ -78,6 +79,7 @@ class Hosts(Here):
         self._names, self._members = campaign.hosts, members
         self._client, self._homes, self._packs = client, homes, packs
         self._data = self._packed(public)
+        self._not_kept: dict[str, str] = {}  # researcher -> why its home was not
 
     def wait(self) -> None:
         """For nodes that are connecting just now."""
@@ -89,14 +91,23 @@ class Hosts(Here):
 
     def choose(self, member: Member) -> str:
         """See `Here.choose`: where it was, if that is there; else where most room is."""
-        place = self._homes.of(member.name)
-        if place is not None and place.host in self._names and self._up(place.host):
-            return place.host
         there = [name for name in self._names if self._up(name)]
         if not there:
             raise Transient(f"No host is there: {', '.join(map(self._state, self._names))}")
-        busy = Counter(m.host for m in self._members if m.process is not None)
-        return min(there, key=lambda name: (busy[name] / self._capacity(name), name))
+        mine = Counter(m.host for m in self._members if m.process is not None)
+        # other campaigns' researchers count, too
+        busy = {name: max(mine[name], self._client.node(name).hosted) for name in there}
+        free = [name for name in there if busy[name] < self._capacity(name)]
+        if not free:
+            full = ", ".join(f"{name} has {busy[name]}" for name in there)
+            raise Transient(
+                f"{member.name} waits for room on a host: {full}. Add a host, or start an agent "
+                "with more room: aar node serve --capacity N"
+            )
+        place = self._homes.of(member.name)
+        if place is not None and place.host in free:
+            return place.host
+        return min(free, key=lambda name: (busy[name] / self._capacity(name), name))
 
     def words(self, host: str) -> str | None:
         """See `Here.words`."""
@@ -175,6 +186,8 @@ class Hosts(Here):
         most_s, now = 60 * campaign.host_grace_minutes, time.monotonic()
         for remote in self._client.running():
             node = self._client.node(remote.host)
+            if remote.not_kept:
+                self._not_kept[remote.who.researcher] = remote.not_kept
             if node.refused:
                 remote.lose(f"{remote.host} was lost: {node.refused}")
             elif (silent_s := now - remote.heard_at) > most_s:
@@ -185,7 +198,8 @@ class Hosts(Here):
         if not self._client.connected:
             return ["the hub of the nodes is down: start it again, aar node hub"]
         lost = [n for n in self._names if not self._up(n)]
-        return [f"host {self._state(name)} is lost" for name in lost]
+        kept = [f"the home of {name} was not kept: {why}" for name, why in self._not_kept.items()]
+        return [f"host {self._state(name)} is lost" for name in lost] + kept
 
 
 @contextmanager
@@ -259,6 +273,8 @@ def require_hostable(campaign: Campaign) -> None:
     why = None
     if campaign.kind.endswith(".py"):
         why = f"the kind of researcher {campaign.kind} is a file of this machine"
+    elif not campaign.in_folder and campaign.student not in FROZEN:
+        why = f"the strong model ({campaign.student}) is on this machine"
     elif campaign.sandbox == "docker":
         why = "containers of docker do not end with a node's agent"
     elif campaign.in_folder and problem_of(campaign.problem).contract.weights is not None:

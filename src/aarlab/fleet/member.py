@@ -131,6 +131,10 @@ class Member:
         except (ValueError, LookupError, TypeError):
             return None
 
+    def ended_by(self) -> str | None:
+        """What ended its incarnation besides itself: its host, or a limit of its sandbox."""
+        return f"ended by its host: {self.fault}" if self.fault else self.limit_words()
+
     def lost_words(self) -> str | None:
         """What was not charged since its last event."""
         return (

@@ -240,11 +240,10 @@ class Fleet:
         code, lived_s = member.process.returncode, member.died - member.began
         ended = member.with_more_to_do(self._how_it_ended(member, code))
         acted = self._acted(member, lived_s)
-        if limit := member.limit_words():
-            self._hindrances[f"{member.name} was {limit}"] = None
-        limit = member.fault or limit
+        if why := member.ended_by():
+            self._hindrances[f"{member.name} was {why}"] = None
         self._part(member, ended)
-        words = "; ".join(filter(None, (limit, member.lost_words())))
+        words = "; ".join(filter(None, (why, member.lost_words())))
         self._note(member, f"ended: {ended}", words or None, code=code)
         self._judge(member, ended, lived_s=lived_s, acted=acted)
 

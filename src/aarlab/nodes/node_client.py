@@ -45,6 +45,7 @@ from aarlab.sandbox.sandbox import Usage
 
 AGAIN_S = 0.5  # between two tries to reach the hub
 MOST_GAPS = 200  # of one node that are remembered
+KILLED = -9
 SENT_S = 10  # for the hub to take an order
 
 
@@ -55,6 +56,7 @@ class NodeView:
     attached: bool = False
     heard_at: float = 0.0
     capacity: int = 1
+    hosted: int = 0
     refused: str = ""
     gaps: list[tuple[float, float]] = field(default_factory=list)  # when it was not heard
 
@@ -65,7 +67,8 @@ class NodeView:
             at = time.monotonic() - (now.silent_s or 0.0)
             if self.heard_at and at - self.heard_at > SILENT_S:
                 self.gaps = [*self.gaps[1 - MOST_GAPS :], (self.heard_at, at)]
-            self.heard_at, self.capacity = max(at, self.heard_at), max(1, now.capacity)
+            self.heard_at = max(at, self.heard_at)
+            self.capacity, self.hosted = now.capacity, now.hosted
 
     def away_s(self, since: float, now: float) -> float:
         """Seconds between two times in which it was not heard."""
@@ -120,6 +123,8 @@ class RemoteIncarnation:
 
     def close(self) -> None:
         """It is over: nobody may speak for it, and its node ends all that still runs of it."""
+        if self.poll() is None:
+            self.returncode = KILLED
         self._client.release(self)
         self._log.close()
 
