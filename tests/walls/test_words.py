@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[2] / "src" / "aarlab"
 CHECKED = (  # add a room once it is plain
     *("models", "methods", "problems", "testbeds", "runs", "bench", "sandbox", "researchers"),
     *("redteam", "diversity", "report", "cli", "fleet", "core", "gateway"),
-    *("lab", "evaluation", "web", "programs"),
+    *("lab", "evaluation", "web", "programs", "nodes"),
 )
 BANNED = {  # pattern -> what to write
     r"favour(?!ab)\w*": "zero-shot logit",

@@ -17,6 +17,7 @@ from aarlab.core.records import Released
 from aarlab.fleet.alarms import alarms, ended
 from aarlab.fleet.progress import Progress, Work
 from aarlab.fleet.state import FleetState, MemberState
+from aarlab.nodes.messages import HERE
 
 WIDE, MEDIUM, SMALL = 150, 76, 44  # characters
 MOST_ALARMS = 8
@@ -255,7 +256,8 @@ def _name(row: Row) -> Text:
 def _state(row: Row) -> Text:
     member = row.member
     life = f" #{member.incarnation}" if member.incarnation > 1 else ""
-    return Text(member.state + life, style=COLOURS.get(member.state, ""))
+    host = f" on {one_line(member.host, 40)}" if member.host != HERE else ""
+    return Text(member.state + life + host, style=COLOURS.get(member.state, ""))
 
 
 def _best(row: Row) -> Text:

@@ -29,6 +29,7 @@ from aarlab.cli import items_command as items_
 from aarlab.cli import lab_command as lab
 from aarlab.cli import ledger_command as ledger
 from aarlab.cli import metrics_command as metrics_
+from aarlab.cli import node_command as node
 from aarlab.cli import problem_command as problem_
 from aarlab.cli import redteam as redteam_
 from aarlab.cli import reproduce_command as reproduce_
@@ -65,7 +66,7 @@ GROUPS = {
         "export",
     ),
     "Measure": ("bench", "controls", "grade", "redteam", "simulate"),
-    "Serve and connect": ("evaluator", "serve", "token", "lab"),
+    "Serve and connect": ("evaluator", "serve", "token", "lab", "node"),
     "Prepare": ("doctor", "init", "problem", "import", "items", "directions", "families"),
 }
 
@@ -285,6 +286,7 @@ app.add_typer(
 app.add_typer(
     store.app, name="store", help="Keep a campaign's record in PostgreSQL and S3, or move it back."
 )
+app.add_typer(node.app, name="node", help="Host researchers on other machines.")
 app.command(help=f"{inspect.getdoc(demo)}\n\n{FIELDS}")(demo)
 app.add_typer(
     problem_.app, name="problem", help="Write, examine and show problems in folders of your own."

@@ -37,6 +37,7 @@ class Home(Folder):
     node = At("node")  # of a machine that runs jobs of a cluster: its locks
     node_data = At("node/data")  # and the data that travelled there, by their hash
     slurm = At("slurm")  # one `SlurmFolder` a process whose runs Slurm places; on a shared disk
+    nodes = At("nodes")  # of the lab: who its nodes are, a `NodesFolder`
     draw_secret = At("draw.secret")  # by which problems are drawn that nobody may rebuild
 
 
@@ -59,6 +60,40 @@ class SlurmFolder(Folder):
 
     def worker(self, name: str) -> Path:
         return self.workers / f"{name}.json"
+
+
+class NodesFolder(Folder):
+    """What the lab keeps of its nodes."""
+
+    authority = At("authority.pem")  # the certificate by which all others are checked
+    authority_key = At("authority.key")
+    hub_certificate = At("hub.pem")
+    hub_key = At("hub.key")
+    table = At("nodes.sqlite")  # invitations and certificates
+    lock = At("lock")
+    hub_lock = At("hub.lock")
+    address = At("hub.json")  # where the hub is, while one runs
+    dial = At("dial.json")  # at which address nodes reach it, as it was last started
+
+
+class NodeFolder(Folder):
+    """What a node keeps: who it is, and the homes of those whom it hosts."""
+
+    key = At("node.key")  # made here; it never leaves
+    certificate = At("node.pem")
+    authority = At("lab.pem")
+    settings = At("node.json")
+    lock = At("agent.lock")
+
+    def home(self, campaign: str, researcher: str) -> Path:
+        return self.root / "homes" / campaign / researcher
+
+    def home_note(self, campaign: str, researcher: str) -> Path:
+        """Which incarnation wrote it last."""
+        return self.root / "homes" / campaign / f"{researcher}.json"
+
+    def logs(self, campaign: str, researcher: str) -> Path:
+        return self.root / "logs" / campaign / researcher
 
 
 class FeaturesFolder(Folder):
@@ -282,6 +317,7 @@ class CampaignFolder(Folder):
     work = At("work")
     briefs = At("briefs")
     transcripts = At("transcripts")
+    homes = At("homes")  # of researchers on other machines, as they were kept
     judgements = At("judgements")
     report = At("report")
     server_log = At("server.log")
@@ -309,6 +345,15 @@ class CampaignFolder(Folder):
     @property
     def scripted(self) -> ScriptedFolder:
         return ScriptedFolder(self.root / "scripted")
+
+
+class KeptHomesFolder(Folder):
+    """Homes as they were when they were last kept, by their hash."""
+
+    places = At("places.json")  # by researcher: where it was last, and which home was kept
+
+    def archive(self, digest: str) -> Path:
+        return self.root / f"{digest}.home"
 
 
 class TranscriptsFolder(Folder):

@@ -14,6 +14,7 @@ from aarlab.core.settings import expanded
 from aarlab.core.strict_yaml import read_record
 from aarlab.evaluation.scoring.policies import DEFAULT_POLICY
 from aarlab.gateway.config import Budgets
+from aarlab.nodes.messages import NodeName
 from aarlab.researchers.researcher import CommandTemplate, Options
 from aarlab.runs.slurm_commands import SlurmOptions
 from aarlab.sandbox.sandbox import GIB, Standing
@@ -31,6 +32,9 @@ RUNNING = {
     "providers",
     "models",
     "max_turns",
+    "hosts",
+    "host_grace_minutes",
+    "keep_home_minutes",
 }
 # later on
 MAY_CHANGE = {
@@ -159,6 +163,14 @@ class Campaign(Record):
     """Where runs are placed: on this machine, by the Ray cluster of RAY_ADDRESS, or by Slurm."""
     slurm: SlurmOptions = SlurmOptions()
     """Of engine=slurm, what sbatch gets: partition, account, minutes (of each worker), args."""
+    hosts: Annotated[tuple[NodeName, ...], Field(strict=False, max_length=256)] = ()
+    """Where researchers run: names of nodes (`aar node list`), and `here` for this machine; on this
+    machine alone if not given."""
+    host_grace_minutes: Annotated[float, Field(ge=0.2, le=10_000)] = 5.0
+    """A node that is not heard for so long is lost: its researchers go on elsewhere."""
+    keep_home_minutes: Annotated[float, Field(ge=0.05, le=10_000)] = 5.0
+    """So often the home of a researcher on a node is kept, besides at each incarnation's end; a
+    researcher whose node is lost goes on from there."""
     run_timeout_s: Annotated[float, Field(gt=0)] | None = None
     """Limit of one baseline or confirmation run: two minutes if not given, twelve hours where the
     student is fine-tuned."""

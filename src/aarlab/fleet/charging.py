@@ -24,9 +24,13 @@ class Charging:
         lab or its model's API was broken."""
         now, used_s = time.monotonic(), member.used.cpu_s
         if member.alive and not self._services.broken:  # later is not known yet: something may hang
-            now = max(member.charged_until, min(now, self._services.heard_at))
+            now = min(now, self._services.heard_at)
+            now = min(now, member.remote.heard_at) if member.remote else now
+            now = max(member.charged_until, now)
         seconds = now - member.charged_until
         lost_s = seconds if self._services.broken else self._waited_s(member, seconds)
+        if member.remote:
+            lost_s = min(seconds, lost_s + member.remote.away_s(member.charged_until, now))
         wall_s, cpu_s = (
             round(seconds - lost_s, 3),
             round(max(0.0, used_s - member.charged_cpu_s), 3),

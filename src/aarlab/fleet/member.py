@@ -11,6 +11,8 @@ from aarlab.core.budget import Spent
 from aarlab.fleet.patience import Patience
 from aarlab.fleet.state import MemberState, State
 from aarlab.fleet.transcripts import last_action
+from aarlab.nodes.messages import HERE
+from aarlab.nodes.node_client import RemoteIncarnation
 from aarlab.researchers.researcher import Brief, Ended, EndedBefore, Researcher
 from aarlab.sandbox import volume
 from aarlab.sandbox.sandbox import Sandbox, Usage
@@ -45,8 +47,9 @@ class Member:
     refusal: str | None = None
     patience: Patience = field(default_factory=Patience)
     not_before: float = 0.0
-    sandbox: Sandbox | None = None
-    process: Popen | None = None
+    sandbox: Sandbox | RemoteIncarnation | None = None
+    process: Popen | RemoteIncarnation | None = None
+    host: str = HERE  # where its latest incarnation was started
     log: Path | None = None
     before: EndedBefore | None = None  # how its incarnation before this one ended
     began: float = 0.0
@@ -74,6 +77,16 @@ class Member:
     @property
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
+
+    @property
+    def remote(self) -> RemoteIncarnation | None:
+        """Its incarnation, where that is on another machine."""
+        return self.process if isinstance(self.process, RemoteIncarnation) else None
+
+    @property
+    def fault(self) -> str:
+        """What ended its incarnation that is not its own, as text; "" for nothing."""
+        return self.remote.fault if self.remote else ""
 
     @property
     def done(self) -> bool:
@@ -118,6 +131,10 @@ class Member:
         except (ValueError, LookupError, TypeError):
             return None
 
+    def ended_by(self) -> str | None:
+        """What ended its incarnation besides itself: its host, or a limit of its sandbox."""
+        return f"ended by its host: {self.fault}" if self.fault else self.limit_words()
+
     def lost_words(self) -> str | None:
         """What was not charged since its last event."""
         return (
@@ -125,6 +142,12 @@ class Member:
             if self.lost_s
             else None
         )
+
+    def gave_up_words(self, campaign: str) -> str:
+        """That it is started no more, and what starts it again."""
+        why = f": its model calls were refused, {self.refusal}" if self.refusal else ""
+        resume = f"`aar run --resume {campaign}` takes it up again"
+        return f"{self.name} gave up after {self.patience.restarts} restarts{why}. {resume}"
 
     def give_home_back(self) -> None:
         """It is a plain folder again, where it was of a fixed size."""
@@ -210,4 +233,5 @@ class Member:
             memory_bytes=self.used.memory_bytes,
             disk_bytes=self.used.disk_bytes,
             processes=self.used.processes,
+            host=self.host,
         )

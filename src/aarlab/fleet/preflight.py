@@ -17,6 +17,7 @@ from aarlab.evaluation.ledger.places import check_snapshots_url, check_url, show
 from aarlab.evaluation.scoring.policies import POLICIES
 from aarlab.fleet.campaign import PROVIDERS, Campaign
 from aarlab.fleet.directions import load_directions
+from aarlab.fleet.hosts import require_host, require_hostable
 from aarlab.fleet.launch import SCRIPTED, required_keys, spoken_by
 from aarlab.gateway.config import GatewayConfig, Provider
 from aarlab.gateway.pricing import prices
@@ -69,6 +70,10 @@ def checks(campaign: Campaign) -> Iterator[tuple[str, Callable[[], object]]]:
     if campaign.snapshots:
         where = shown(campaign.snapshots)
         yield f"snapshots: {where}", lambda: check_snapshots_url(campaign.snapshots)
+    if campaign.hosts:
+        yield "hosts can have what researchers need", lambda: require_hostable(campaign)
+    for name in campaign.hosts:
+        yield f"host {name}", lambda name=name: require_host(name)
     yield "limits leave room for a researcher", lambda: _room(campaign)
     yield "the disk has more than the reserve left", _reserve
 

@@ -20,6 +20,7 @@ from aarlab.fleet.display import Display
 from aarlab.fleet.enrol import enrol
 from aarlab.fleet.evaluator_process import EvaluatorProcess
 from aarlab.fleet.fleet_parts import Parts
+from aarlab.fleet.hosts import hosts_of
 from aarlab.fleet.launch import standing
 from aarlab.fleet.member import Member
 from aarlab.fleet.prepare import engine_of, isolation_of, make_sandbox, reader_of
@@ -125,8 +126,10 @@ def run_members(
     why = campaign.out_of_time
     if left_s > 0:
         with strong(members), show.fleet(folder) as view:
-            fleet = Fleet(campaign, folder, data, make_sandbox(campaign), members, parts)
-            why = fleet.run(left_s, view, worker)
+            sandbox = make_sandbox(campaign)
+            with hosts_of(campaign, folder, members, data, sandbox) as hosts:
+                fleet = Fleet(campaign, folder, data, sandbox, members, parts, hosts)
+                why = fleet.run(left_s, view, worker)
     _event(parts, "fleet finished", why)
 
 

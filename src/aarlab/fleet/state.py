@@ -11,6 +11,7 @@ from aarlab.core.errors import Misconfigured
 from aarlab.core.files import write_whole
 from aarlab.core.layout import CampaignFolder
 from aarlab.core.records import Record
+from aarlab.nodes.messages import HERE
 
 State = Literal[
     "waiting",
@@ -42,6 +43,7 @@ class MemberState(Record):
     memory_bytes: int = 0
     disk_bytes: int = 0
     processes: int = 0
+    host: str = HERE
 
 
 class FleetState(Record):

@@ -1,5 +1,4 @@
-"""Starts the fleet, watches it, restarts what ends too early, stops it at a budget, and survives
-all but its own end.
+"""Starts the fleet, watches it, restarts what ends too early, and stops it at a budget.
 
 It waits for nobody: what must be recorded goes into the journal at once, and into the ledger as
 soon as the server takes it. Time in which the server, the gateway or the model API is broken is
@@ -21,7 +20,7 @@ from aarlab.fleet.code_mode import CodeWorker
 from aarlab.fleet.enrol import session_of
 from aarlab.fleet.fleet_parts import Parts
 from aarlab.fleet.heeding import Heeding
-from aarlab.fleet.incarnation import start_incarnation
+from aarlab.fleet.hosts import Here
 from aarlab.fleet.member import DRAIN_S, Member
 from aarlab.fleet.outbox import Posting, post_all
 from aarlab.fleet.patience import STABLE_S, Breaker
@@ -54,9 +53,10 @@ class Fleet:
         make_sandbox: MakeSandbox,
         members: Sequence[Member],
         parts: Parts,
+        hosts: Here | None = None,
     ) -> None:
-        self.campaign, self.folder, self.public = campaign, folder, public
-        self.make_sandbox = make_sandbox
+        self.campaign, self.folder = campaign, folder
+        self.hosts = hosts or Here(public, make_sandbox)
         self.members, (self.journal, self.evaluator, self.gateway, api) = members, parts
         self.breaker = Breaker(len(members))
         self._hindrances: dict[str, None] = {}  # as text, since the last look at the fleet
@@ -76,6 +76,7 @@ class Fleet:
             while True:
                 self._attempt(self._tend_services)
                 self._attempt(self._heed)
+                self.hosts.step(self.campaign)
                 for member in self.members:
                     self._attempt(self._tend, member)
                 if worker:
@@ -189,17 +190,18 @@ class Fleet:
     def _start(self, member: Member) -> None:
         """A new incarnation: a new token and a new socket at the gateway, so that whatever is left
         of an earlier one has neither."""
+        host = self.hosts.choose(member)
         token = self.evaluator.call("issue_token", {"name": member.name}, timeout_s=ASK_S)["token"]
         member.incarnation = self.journal.begin(member.name)
         socket = self.gateway.admit(member.name, member.incarnation, token)
-        start_incarnation(self.campaign, self.public, member, socket, self.make_sandbox)
+        self.hosts.start(self.campaign, member, host, socket)
         again = member.begun
         member.begin()
-        self._note(member, "restarted" if again else "running")
+        self._note(member, "restarted" if again else "running", self.hosts.words(host))
 
     def _look_after(self, member: Member) -> None:
         now = time.monotonic()
-        if self._services.broken:
+        if self._services.broken or (member.remote and member.remote.away):
             member.sign_at = now  # what it waits for is the lab's
         if now - member.began >= STABLE_S:
             self.breaker.lived(member.name)
@@ -238,10 +240,10 @@ class Fleet:
         code, lived_s = member.process.returncode, member.died - member.began
         ended = member.with_more_to_do(self._how_it_ended(member, code))
         acted = self._acted(member, lived_s)
-        if limit := member.limit_words():
-            self._hindrances[f"{member.name} was {limit}"] = None
+        if why := member.ended_by():
+            self._hindrances[f"{member.name} was {why}"] = None
         self._part(member, ended)
-        words = "; ".join(filter(None, (limit, member.lost_words())))
+        words = "; ".join(filter(None, (why, member.lost_words())))
         self._note(member, f"ended: {ended}", words or None, code=code)
         self._judge(member, ended, lived_s=lived_s, acted=acted)
 
@@ -259,6 +261,8 @@ class Fleet:
     def _how_it_ended(self, member: Member, code: int) -> Ended:
         """By what its program says, which is its own to write: that something of the lab or the
         model's API was broken is believed where the gateway or we have seen it."""
+        if member.fault:
+            return "outage"
         ended = "crashed" if member.stalled else member.researcher.ended(code, member.last_words())
         if self._services.suspect:
             return "outage" if ended == "crashed" else ended
@@ -370,10 +374,11 @@ class Fleet:
         """The fleet as it is now."""
         spent, last = self.journal.spent, self.journal.last_call
         alarms = [*self._heeding.words(self.campaign.name), *self._services.alarms()]
-        alarms += [*self._call_alarms.of(self.journal.troubles())]
+        alarms += [*self.hosts.alarms(), *self._call_alarms.of(self.journal.troubles())]
         if self.breaker.open:
             alarms.append("the circuit breaker is open: half of the fleet crashed")
-        alarms += [self._gave_up(m) for m in self.members if m.state == "gave up"]
+        name, gave_up = self.campaign.name, [m for m in self.members if m.state == "gave up"]
+        alarms += [member.gave_up_words(name) for member in gave_up]
         if not self._posting.heard and self.evaluator.up:
             alarms.append("the server takes no rows for the ledger: it hangs, or see server.log")
         if rows := self.journal.refused():
@@ -381,7 +386,7 @@ class Fleet:
         alarms += [*self.journal.unread(), *self._hindrances]
         self._hindrances = {}
         return FleetState(
-            campaign=self.campaign.name,
+            campaign=name,
             at=time.time(),
             pid=os.getpid(),
             ends_at=time.time() + self._heeding.clock.left_s,
@@ -392,8 +397,3 @@ class Fleet:
             services=self._services.states(),
             alarms=tuple(alarms),
         )
-
-    def _gave_up(self, member: Member) -> str:
-        why = f": its model calls were refused, {member.refusal}" if member.refusal else ""
-        resume = f"`aar run --resume {self.campaign.name}` takes it up again"
-        return f"{member.name} gave up after {member.patience.restarts} restarts{why}. {resume}"

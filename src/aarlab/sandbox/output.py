@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 from aarlab.sandbox.sandbox import LOG_BYTES, LOG_PARTS, Completed, Limits
 
@@ -78,23 +78,45 @@ class Tail:
 
 
 def copy_capped(stream: IO[bytes], log: Path, cap: int = LOG_BYTES) -> None:
-    """Append a stream to a file. A file of `cap` bytes is put aside at the end of a line (or within
-    END_BYTES) and another is begun; of those that were put aside (see `aside`) the first and the
-    latest are kept, LOG_PARTS - 1 together, so that a command that runs for days, or floods,
-    cannot fill the disk and its latest words are always in `log`."""
-    written = log.stat().st_size if log.exists() else 0
-    with stream, contextlib.ExitStack() as stack:
-        file = stack.enter_context(log.open("ab"))
+    """Append a stream to a `CappedLog`."""
+    with stream, CappedLog(log, cap) as kept:
         while chunk := stream.read1(65536):  # type: ignore[attr-defined]
-            while chunk:
-                part = _up_to(chunk, cap - written)
-                file.write(part)
-                file.flush()
-                written, chunk = written + len(part), chunk[len(part) :]
-                if written >= cap + END_BYTES or (written >= cap and part.endswith(b"\n")):
-                    stack.close()
-                    _put_aside(log)
-                    file, written = stack.enter_context(log.open("ab")), 0
+            kept.write(chunk)
+
+
+class CappedLog:
+    """A log to which is appended. A file of `cap` bytes is put aside at the end of a line (or
+    within END_BYTES) and another is begun; of those that were put aside (see `aside`) the first and
+    the latest are kept, LOG_PARTS - 1 together, so that a command that runs for days, or floods,
+    cannot fill the disk and its latest words are always in `log`."""
+
+    def __init__(self, log: Path, cap: int = LOG_BYTES) -> None:
+        self._log, self._cap = log, cap
+        self._written = log.stat().st_size if log.exists() else 0
+        self._file = log.open("ab")
+
+    def write(self, chunk: bytes) -> None:
+        """Append, at once."""
+        while chunk:
+            part = _up_to(chunk, self._cap - self._written)
+            self._file.write(part)
+            self._file.flush()
+            self._written, chunk = self._written + len(part), chunk[len(part) :]
+            full = self._written >= self._cap + END_BYTES
+            if full or (self._written >= self._cap and part.endswith(b"\n")):
+                self._file.close()
+                _put_aside(self._log)
+                self._file, self._written = self._log.open("ab"), 0
+
+    def close(self) -> None:
+        """Nothing more comes."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
 
 
 def _up_to(chunk: bytes, left: int) -> bytes:

@@ -229,6 +229,11 @@ def possible() -> bool:
     return True
 
 
+def recover() -> None:
+    """Make plain folders of those whose holder was killed, before their content is looked at."""
+    _sweep()
+
+
 @cache
 def _sweep() -> None:
     """Make plain folders of those whose holder is dead, once a process."""

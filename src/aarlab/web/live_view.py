@@ -11,6 +11,7 @@ from aarlab.fleet.alarms import alarms, ended
 from aarlab.fleet.campaign_list import rows
 from aarlab.fleet.progress import Work
 from aarlab.fleet.state import FleetState, MemberState
+from aarlab.nodes.messages import HERE
 from aarlab.web import shown_score
 from aarlab.web.campaign_book import CampaignBook
 from aarlab.web.chart_axis import AXES, NAMES, Along, along
@@ -232,6 +233,7 @@ def _doing(member: MemberState, now: float) -> dict[str, Any]:
         "last_action": line(member.last_action),
         "last_ago": None if last is None else duration(now - last),
         "restarts": member.restarts,
+        "host": None if member.host == HERE else line(member.host),
         "memory": size(member.memory_bytes),
         "disk": size(member.disk_bytes),
     }

@@ -1,0 +1,128 @@
+"""Where each researcher of a campaign was last, and which home of it was kept: so that it can go on
+elsewhere when its node is lost."""
+
+import contextlib
+import secrets
+import threading
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from aarlab.core.errors import Misconfigured
+from aarlab.core.files import write_whole
+from aarlab.core.layout import KeptHomesFolder
+from aarlab.core.records import Record
+from aarlab.nodes.home_archive import TooLarge, pack_home, unpack_home
+from aarlab.nodes.messages import HERE, MOST_HOME_BYTES, HomeKept, Sha256
+from aarlab.sandbox import volume
+
+
+class Place(Record):
+    """`number`: its latest incarnation that is known to have begun; `host`: where it is or was;
+    `home`: the one that was kept last, of incarnation `home_number`."""
+
+    host: str
+    number: Annotated[int, Field(ge=0)] = 0
+    home: Sha256 | None = None
+    home_number: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def latest(self) -> int:
+        """A home that an earlier incarnation left is an old one."""
+        return max(self.number, self.home_number)
+
+
+class Places(Record):
+    """Of all researchers. `lineage` is drawn once, so that homes of another campaign of the same
+    name are not taken for this one's."""
+
+    lineage: str
+    places: dict[str, Place]
+
+
+_PLACES = TypeAdapter(Places)
+
+
+class KeptHomes:
+    """Of one campaign. Several threads use it."""
+
+    def __init__(self, folder: KeptHomesFolder) -> None:
+        """Raises Misconfigured: its file is damaged."""
+        self.folder, self._lock = folder, threading.Lock()
+        try:
+            found = _PLACES.validate_json(folder.places.read_bytes())
+        except FileNotFoundError:
+            found = Places(lineage=secrets.token_hex(16), places={})
+        except ValidationError as error:
+            raise Misconfigured(
+                f"{folder.places} is damaged. Restore it, or remove it: researchers on other "
+                "machines then begin with empty homes."
+            ) from error
+        self.lineage, self._places = found.lineage, dict(found.places)
+        self._write()
+
+    def of(self, researcher: str) -> Place | None:
+        """Where it was."""
+        with self._lock:
+            return self._places.get(researcher)
+
+    def begun(self, researcher: str, host: str, number: int) -> None:
+        """An incarnation has begun on that host; 0: none yet, it is to."""
+        with self._lock:
+            before = self._places.get(researcher, Place(host=host))
+            update = {"host": host, "number": max(number, before.number)}
+            self._places[researcher] = before.model_copy(update=update)
+            self._write()
+
+    def kept(self, message: HomeKept) -> None:
+        """The hub has kept a home; the one before is removed."""
+        with self._lock:
+            before = self._places.get(message.who.researcher)
+            if before is None or message.who.number < before.home_number:
+                return
+            update = {"home": message.sha256, "home_number": message.who.number}
+            self._places[message.who.researcher] = before.model_copy(update=update)
+            self._write()
+            used = {place.home for place in self._places.values()}
+            if before.home is not None and before.home not in used:
+                with contextlib.suppress(OSError):
+                    self.folder.archive(before.home).unlink()
+
+    def _write(self) -> None:
+        made = Places(lineage=self.lineage, places=self._places)
+        write_whole(self.folder.places, _PLACES.dump_json(made, indent=1))
+
+    def keep_local(self, researcher: str, home: Path, number: int) -> None:
+        """Keep a home that is on this machine, because it goes on elsewhere.
+
+        Raises:
+            Misconfigured: it is too large.
+            OSError: the disk is full, say.
+        """
+        self.folder.root.mkdir(parents=True, exist_ok=True)
+        partial = self.folder.archive(f"partial-{secrets.token_hex(8)}")
+        try:
+            made = pack_home(home, partial, MOST_HOME_BYTES)
+        except TooLarge as error:
+            raise Misconfigured(
+                f"The home of {researcher} has {error}, and cannot go to another host. Put `{HERE}`"
+                " among the hosts, or make it smaller."
+            ) from error
+        partial.replace(self.folder.archive(made.sha256))
+        with self._lock:
+            self._places[researcher] = Place(
+                host=HERE, number=number, home=made.sha256, home_number=number
+            )
+            self._write()
+
+    def bring_back(self, researcher: str, home: Path) -> None:
+        """Put the kept home in place of the one on this machine, where there is one.
+
+        Raises:
+            Transient: it cannot be unpacked.
+        """
+        place = self.of(researcher)
+        if place is not None and place.home is not None and place.host != HERE:
+            volume.let_go(home)
+            unpack_home(self.folder.archive(place.home), home, MOST_HOME_BYTES)
