@@ -17,7 +17,7 @@ import httpx
 
 from aarlab.core.budget import Budget
 from aarlab.core.lifeline import Lifeline
-from aarlab.gateway.config import GatewayConfig, Provider
+from aarlab.gateway.config import GatewayConfig, Provider, TokenPrices
 from aarlab.gateway.journal import Journal
 from aarlab.gateway.journal_rows import Row
 
@@ -41,15 +41,18 @@ class Running:
         each: Budget = FREE,
         all_: Budget = FREE,
         proxy: str | None = None,
+        prices: TokenPrices | None = None,
+        models: tuple[str, ...] = ("claude-opus-4-6", "gpt-5.1", "gemini-3.1-pro-preview"),
     ) -> None:
+        """`prices`: those of a server of the operator's own, which has no key."""
         self.campaign = campaign
         self.sockets = Path(tempfile.mkdtemp(prefix="gw-"))
         names = ("anthropic", "openai", "google")
         providers = tuple(
-            Provider(name=name, url=url, proxy=proxy)  # type: ignore[arg-type]
+            Provider(name=name, url=url, proxy=proxy, prices=prices)  # type: ignore[arg-type]
             for name in names
         )
-        models = ("claude-opus-4-6", "gpt-5.1", "gemini-3.1-pro-preview")
+        self._keyless = prices is not None
         config = GatewayConfig(
             models=models, providers=providers, researcher_budget=each, campaign_budget=all_
         )
@@ -84,7 +87,8 @@ class Running:
         self.lifeline = Lifeline()
         argv = [sys.executable, "-m", "aarlab.gateway.serve", "--campaign", str(self.campaign)]
         argv += ["--config", str(self.campaign / "config.json"), "--sockets", str(self.sockets)]
-        keys = {f"AAR_KEY_{name}": KEY for name in ("ANTHROPIC", "OPENAI", "GOOGLE")}
+        names = () if self._keyless else ("ANTHROPIC", "OPENAI", "GOOGLE")
+        keys = {f"AAR_KEY_{name}": KEY for name in names}
         with (self.campaign / "gateway.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [*argv, "--lifeline", str(self.lifeline.fd)],

@@ -21,7 +21,7 @@ from aarlab.core.printable import one_line
 from aarlab.core.settings import KEYS, home, model_keys
 from aarlab.fleet import preflight
 from aarlab.fleet.campaign import Campaign
-from aarlab.fleet.launch import SCRIPTED, required_keys, spoken_by
+from aarlab.fleet.model_access import SCRIPTED, required_keys, spoken_by
 from aarlab.fleet.preflight import IDLE_BYTES
 from aarlab.gateway.config import GatewayConfig, Provider
 from aarlab.gateway.pricing import prices
@@ -310,12 +310,19 @@ def version_inside(command: Command, *, asks: bool) -> Completed:
 def _models(campaign: Campaign) -> Iterator[Check]:
     if not campaign.calls_a_model:
         return
+    if campaign.model_api is not None:  # `preflight.checks` has asked the server
+        yield from _unlimited(campaign)
+        return
     if campaign.kind != SCRIPTED:
         yield _raises("keys of its model APIs", lambda: required_keys(campaign))
     speaks = spoken_by(campaign)
     places = {n: url for n, url in campaign.providers.items() if speaks in (None, n)}
     for model in (campaign.model, *campaign.models):
         yield _model(model, places, False)
+    yield from _unlimited(campaign)
+
+
+def _unlimited(campaign: Campaign) -> Iterator[Check]:
     limited = (campaign.budget, campaign.campaign_budget)
     if all(budget.usd is None and budget.tokens is None for budget in limited):
         yield Check(

@@ -67,6 +67,11 @@ def model_keys() -> dict[str, str]:
     return {provider: key for provider, name in KEYS.items() if (key := _said(name))}
 
 
+def key_named(variable: str) -> str:
+    """The key in an environment variable that the operator named; "" where it is not set."""
+    return _said(variable)
+
+
 def gateway_keys() -> dict[str, str]:
     """In the gateway's process: the keys that it was given, by provider (`AAR_KEY_ANTHROPIC`,
     ...)."""

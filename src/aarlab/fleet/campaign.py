@@ -13,7 +13,7 @@ from aarlab.core.records import Record
 from aarlab.core.settings import expanded
 from aarlab.core.strict_yaml import read_record
 from aarlab.evaluation.scoring.policies import DEFAULT_POLICY
-from aarlab.gateway.config import Budgets
+from aarlab.gateway.config import Budgets, ModelServer
 from aarlab.nodes.messages import NodeName
 from aarlab.researchers.researcher import CommandTemplate, Options
 from aarlab.runs.slurm_commands import SlurmOptions
@@ -30,6 +30,7 @@ RUNNING = {
     "devices",
     "stall_minutes",
     "providers",
+    "model_api",
     "models",
     "max_turns",
     "hosts",
@@ -115,6 +116,10 @@ class Campaign(Record):
     providers: dict[str, str] = Field(default_factory=lambda: dict(PROVIDERS))
     """Where model APIs are; each is used if its key is set: ANTHROPIC_API_KEY, OPENAI_API_KEY,
     GEMINI_API_KEY."""
+    model_api: ModelServer | None = None
+    """A model server of your own that has all of these models, in place of `providers`: base_url,
+    prices (input, output: dollars for a million tokens, 0 where they cost you nothing),
+    key_variable, certificates."""
     directed: bool = True
     """Each a different starting prompt (directed), or all the same."""
     directions: str | None = None

@@ -9,22 +9,18 @@ from pathlib import Path
 
 import httpx
 
-from aarlab.core.errors import Misconfigured
 from aarlab.core.held_folder import HeldFolder
 from aarlab.core.layout import CampaignFolder
 from aarlab.core.process import Service
-from aarlab.core.settings import KEYS, model_keys
 from aarlab.evaluation.ledger.places import begin
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.evaluator_process import EvaluatorProcess
 from aarlab.fleet.fleet_parts import Parts
 from aarlab.fleet.gateway_process import GatewayProcess
-from aarlab.gateway.config import GatewayConfig, Provider
+from aarlab.fleet.model_access import SCRIPTED, access_of, gateway_config
+from aarlab.gateway.config import Provider
 from aarlab.gateway.journal import Journal
-from aarlab.researchers.command import Command
 from aarlab.researchers.script import default_script
-
-SCRIPTED = "scripted"
 
 
 @contextmanager
@@ -34,20 +30,15 @@ def standing(campaign: Campaign, folder: Path, problem: Path) -> Iterator[Parts]
     Raises:
         Misconfigured: a key is missing, or one of them does not start; with its last output.
     """
-    keys = required_keys(campaign) if campaign.calls_a_model and campaign.kind != SCRIPTED else {}
+    (providers, keys), api = access_of(campaign), None
     with ExitStack() as stack:
         journal = stack.enter_context(opened(folder))
         sockets = stack.enter_context(HeldFolder(0o711)).path
-        providers, api = {name: campaign.providers[name] for name in keys}, None
         if campaign.kind == SCRIPTED:
             script = campaign.script or str(default_script(in_folder=campaign.in_folder))
             api = stack.enter_context(ScriptedApi(folder, script))
-            keys, providers = {"anthropic": "scripted"}, {"anthropic": api.url}
-        config = GatewayConfig(
-            models=(campaign.model, *campaign.models) if providers else (),
-            providers=tuple(Provider(name=name, url=url) for name, url in providers.items()),
-            **dict(campaign.budgets),
-        )
+            keys, providers = {"anthropic": "scripted"}, (Provider(name="anthropic", url=api.url),)
+        config = gateway_config(campaign, providers)
         handed = {f"AAR_KEY_{name.upper()}": key for name, key in keys.items()}
         begin(folder, campaign.store, campaign.snapshots)
         evaluator = EvaluatorProcess(
@@ -70,35 +61,6 @@ def opened(folder: Path) -> Iterator[Journal]:
         yield journal
     finally:
         journal.close()
-
-
-def required_keys(campaign: Campaign) -> dict[str, str]:
-    """The keys of the campaign's providers that are set, by provider. A kind of the operator's own
-    may need none.
-
-    Raises:
-        Misconfigured: none is, or the one that its agents need is not.
-    """
-    keys = {name: key for name, key in model_keys().items() if name in campaign.providers}
-    needed = spoken_by(campaign)
-    if needed is not None and needed not in keys:
-        raise Misconfigured(
-            f"{campaign.whose} need {KEYS[needed]}. Set it; only the gateway will see it."
-        )
-    if not keys and not campaign.kind.endswith(".py"):
-        words = (
-            f"Researchers of kind {campaign.kind} need the key of a model API: "
-            f"{', '.join(KEYS.values())}. Set one."
-        )
-        raise Misconfigured(words)
-    return keys
-
-
-def spoken_by(campaign: Campaign) -> str | None:
-    """The provider whose wire format the campaign's agents speak; None where it is not known."""
-    if campaign.kind == "command":
-        return Command(campaign.options).template.provider
-    return "anthropic" if campaign.kind in ("claude_code", SCRIPTED) else None
 
 
 class ScriptedApi(Service):

@@ -15,11 +15,12 @@ from aarlab.core.unix_sockets import require_sockets
 from aarlab.evaluation.detectors import DETECTORS
 from aarlab.evaluation.ledger.places import check_snapshots_url, check_url, shown
 from aarlab.evaluation.scoring.policies import POLICIES
-from aarlab.fleet.campaign import PROVIDERS, Campaign
+from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.directions import load_directions
 from aarlab.fleet.hosts import require_host, require_hostable
-from aarlab.fleet.launch import SCRIPTED, required_keys, spoken_by
-from aarlab.gateway.config import GatewayConfig, Provider
+from aarlab.fleet.model_access import SCRIPTED, access_of, formats_of, gateway_config, listed_places
+from aarlab.fleet.model_server import examine
+from aarlab.gateway.config import ModelServer
 from aarlab.gateway.pricing import prices
 from aarlab.models.preset import FROZEN, preset
 from aarlab.problems import PROBLEMS
@@ -74,6 +75,8 @@ def checks(campaign: Campaign) -> Iterator[tuple[str, Callable[[], object]]]:
         yield "hosts can have what researchers need", lambda: require_hostable(campaign)
     for name in campaign.hosts:
         yield f"host {name}", lambda name=name: require_host(name)
+    if (server := campaign.model_api) is not None:
+        yield f"model_api: {server.base_url}", lambda: _model_server(campaign, server)
     yield "limits leave room for a researcher", lambda: _room(campaign)
     yield "the disk has more than the reserve left", _reserve
 
@@ -103,16 +106,39 @@ def _priced(campaign: Campaign) -> None:
     """Raises Misconfigured where a model's key or price is missing."""
     if not campaign.calls_a_model:
         return
-    keys = {} if campaign.kind == SCRIPTED else required_keys(campaign)
-    speaks = spoken_by(campaign)
-    named = list(keys) if speaks is None else [speaks]
-    if not named:
-        return
-    listed = tuple(
-        Provider.model_validate({"name": n, "url": campaign.providers.get(n, PROVIDERS[n])})
-        for n in named
+    if listed := listed_places(campaign):
+        prices(gateway_config(campaign, listed))
+
+
+def _model_server(campaign: Campaign, server: ModelServer) -> None:
+    """Raises Misconfigured where the operator's own model server cannot serve the campaign, or its
+    prices hold no budget."""
+    if not campaign.calls_a_model or campaign.kind == SCRIPTED:
+        raise Misconfigured(
+            f"Researchers of kind {campaign.kind} call no model server. Leave `model_api` out, or "
+            "choose another kind."
+        )
+    priced = server.prices.input > 0 or server.prices.output > 0
+    limited = (campaign.budget, campaign.campaign_budget)
+    if not priced and any(b.usd is not None for b in limited) and not _machine_priced(campaign):
+        raise Misconfigured(
+            "A budget in usd ends nothing here: model_api.prices are 0, and no other price is set. "
+            "Limit tokens or hours, or set the prices."
+        )
+    key = next(iter(access_of(campaign).keys.values()), "")
+    formats, any_ = formats_of(campaign)
+    examine(
+        server,
+        key,
+        (campaign.model, *campaign.models),
+        formats,
+        any_=any_,
+        counting=not campaign.start_anyway,
     )
-    prices(GatewayConfig(models=(campaign.model, *campaign.models), providers=listed))
+
+
+def _machine_priced(campaign: Campaign) -> bool:
+    return bool(campaign.usd_per_researcher_hour)
 
 
 def _problem(campaign: Campaign) -> None:

@@ -24,7 +24,14 @@ from aarlab.gateway.body_reader import BodyReader
 from aarlab.gateway.client import Client, Room
 from aarlab.gateway.config import Provider, ProviderName
 from aarlab.gateway.pricing import Price
-from aarlab.gateway.provider_answer import Heard, compressed, decodable, decoded, pool
+from aarlab.gateway.provider_answer import (
+    Heard,
+    compressed,
+    decodable,
+    decoded,
+    key_headers,
+    pool,
+)
 from aarlab.gateway.request_checks import Ask
 from aarlab.gateway.usage import Meter
 
@@ -79,6 +86,7 @@ class ModelApi:
         for _ in range(READERS):
             self._readers.put_nowait(BodyReader())
         self._http = {provider.name: pool(provider) for provider in providers}
+        self._own = {provider.name for provider in providers if provider.prices is not None}
 
     async def close(self) -> None:
         """Let go of all connections, and end the readers."""
@@ -315,26 +323,16 @@ class ModelApi:
             await client.answer(status, self._kept(answer), self._without_key(ask, body))
 
     def _without_key(self, ask: Ask, body: bytes) -> bytes:
-        key = self._keys[ask.provider].encode()
+        key = self._keys.get(ask.provider, "").encode()
         return body.replace(key, b"***") if len(key) >= SHORTEST_KEY else body
 
     def _headers(self, ask: Ask, client: Client) -> dict[str, str]:
         kept = {name: value for name in KEPT_REQUEST if (value := client.header(name)) is not None}
         if betas := allowed_betas(kept.pop(b"anthropic-beta", b"")):
             kept[b"anthropic-beta"] = betas
-        key = self._keys[ask.provider]
-        given = {
-            "anthropic": ("x-api-key", key),
-            "openai": ("authorization", f"Bearer {key}"),
-            "google": ("x-goog-api-key", key),
-        }
-        own = dict(
-            [
-                given[ask.provider],
-                ("content-type", "application/json"),
-                ("accept-encoding", "identity"),
-            ]
-        )
+        key = self._keys.get(ask.provider, "")
+        own = key_headers(ask.provider, key, own_server=ask.provider in self._own)
+        own |= {"content-type": "application/json", "accept-encoding": "identity"}
         return {name.decode(): value.decode("latin-1") for name, value in kept.items()} | own
 
     def _kept(self, answer: httpx.Response) -> list[tuple[bytes, bytes]]:

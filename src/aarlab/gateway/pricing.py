@@ -4,17 +4,18 @@ took by its usage."""
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
 from genai_prices import Usage
 from genai_prices.data_snapshot import get_snapshot
-from genai_prices.types import ModelInfo
+from genai_prices.types import ClauseEquals, ModelInfo, ModelPrice
 from genai_prices.types import Provider as Tariff
 
 from aarlab.core.errors import Misconfigured
 from aarlab.gateway.admission import Reserve
-from aarlab.gateway.config import GatewayConfig, ProviderName
+from aarlab.gateway.config import GatewayConfig, ProviderName, TokenPrices
 from aarlab.gateway.journal_rows import Taken
 
 # of input
@@ -101,6 +102,20 @@ class Price:
                         raise ValueError("the answer's usage has a count of tokens that is none")
 
 
+def stated_price(provider: ProviderName, model: str, stated: TokenPrices) -> Price:
+    """The price of a model of the operator's own server, whose answers count tokens as that
+    provider's do."""
+    read, write = (
+        stated.input if price is None else price
+        for price in (stated.cache_read, stated.cache_write)
+    )
+    mtok = {"input": stated.input, "output": stated.output}
+    mtok |= {"cache_read": read, "cache_write": write}
+    priced = ModelPrice(**{f"{kind}_mtok": Decimal(str(usd)) for kind, usd in mtok.items()})
+    tariff = get_snapshot().find_provider(None, provider, None)
+    return Price(tariff, ModelInfo(id=model, match=ClauseEquals(model), prices=priced))
+
+
 def prices(config: GatewayConfig) -> dict[tuple[ProviderName, str], Price]:
     """The price of every listed model, by provider and name.
 
@@ -109,7 +124,11 @@ def prices(config: GatewayConfig) -> dict[tuple[ProviderName, str], Price]:
             searches by itself or answers with pictures or sound; nobody could hold it to a budget.
     """
     found: dict[tuple[ProviderName, str], Price] = {}
+    own = [(provider, stated) for provider in config.providers if (stated := provider.prices)]
     for name in config.models:
+        if own:
+            found |= {(p.name, name): stated_price(p.name, name, stated) for p, stated in own}
+            continue
         if _BEYOND_TOKENS.search(name):
             raise Misconfigured(
                 f"The model {name!r} searches by itself, or answers with more than text: what it "

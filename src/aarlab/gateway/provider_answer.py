@@ -1,11 +1,13 @@
 """A provider's connections, when it was last heard, and its answer without compression."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 
 import httpx
 
-from aarlab.gateway.config import Provider
+from aarlab.core.errors import Misconfigured
+from aarlab.gateway.config import Provider, ProviderName
 
 CONNECT_S = 10.0
 IDLE_S = 60.0  # a connection to the provider is kept so long for the next call
@@ -47,15 +49,45 @@ def decoded(answer: httpx.Response) -> AsyncIterator[bytes]:
     return answer.aiter_bytes() if decodable(answer) else answer.aiter_raw()
 
 
+def key_headers(provider: ProviderName, key: str, *, own_server: bool) -> dict[str, str]:
+    """What proves who asks. Servers of the operator's own differ in which of the two headers they
+    read (vLLM: the first alone), and may want none."""
+    bearer = {"authorization": f"Bearer {key}"}
+    if own_server:
+        return bearer | {"x-api-key": key} if key else {}
+    given = {"anthropic": {"x-api-key": key}, "openai": bearer, "google": {"x-goog-api-key": key}}
+    return given[provider]
+
+
+def trusted(provider: Provider) -> ssl.SSLContext | bool:
+    """By which certificates the provider's is checked.
+
+    Raises:
+        Misconfigured: the file of certificates cannot be read.
+    """
+    if provider.certificates is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=provider.certificates)
+    except (OSError, ssl.SSLError) as error:
+        raise Misconfigured(
+            f"model_api.certificates: {provider.certificates} holds no certificates in PEM "
+            f"({error}). Name the file of your authority's certificate."
+        ) from error
+
+
 def pool(provider: Provider) -> httpx.AsyncClient:
     """Connections to one provider: kept between calls, as many as there are calls, and patient with
-    answers."""
+    answers. Those to a server of the operator's own are not kept: llama.cpp closes each after a
+    stream, though it says that it keeps it, and the next call on it would fail."""
+    kept = 0 if provider.prices is not None else 100
     return httpx.AsyncClient(
         base_url=provider.url,
         timeout=httpx.Timeout(None, connect=CONNECT_S),
         limits=httpx.Limits(
-            max_connections=None, max_keepalive_connections=100, keepalive_expiry=IDLE_S
+            max_connections=None, max_keepalive_connections=kept, keepalive_expiry=IDLE_S
         ),
         proxy=provider.proxy,
+        verify=trusted(provider),
         trust_env=False,
     )

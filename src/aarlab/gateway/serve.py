@@ -51,13 +51,13 @@ class Place:
 
 
 def check_keys(config: GatewayConfig, keys: Mapping[str, str]) -> None:
-    """Raise where a provider has no key.
+    """Raise where a provider has no key. A server of the operator's own may need none.
 
     Raises:
         Misconfigured: it has none; the words name the variable.
     """
     for provider in config.providers:
-        if not keys.get(provider.name):
+        if provider.prices is None and not keys.get(provider.name):
             raise Misconfigured(
                 f"There is no key for {provider.name}. Set AAR_KEY_{provider.name.upper()} for "
                 "the gateway."

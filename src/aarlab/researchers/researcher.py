@@ -41,6 +41,8 @@ class CommandTemplate(Record):
     home_files: dict[str, str] = Field(default_factory=dict)
     # whose wire format it speaks: that provider's key is needed, and its price of the model
     provider: Literal["anthropic", "openai", "google"] | None = None
+    # of OpenAI's two wire formats, the one that it speaks; None: it is not known
+    api: Literal["chat", "responses"] | None = None
     # host paths that are mounted read-only at the same place
     programs: Annotated[tuple[str, ...], Field(strict=False)] = ()
 
