@@ -215,7 +215,7 @@ class ConstantSearch:
 
 
 def _known(card: Mapping[str, Any], sources: Mapping[str, str]) -> set[str]:
-    """Code of baselines whose score is 0 by the contract: submitting them would tell nothing."""
+    """Code of baselines whose score is 0 by the contract: submitting them would teach nothing."""
     floors = {each["floor"]["baseline"] for each in card["objectives"] if each["role"] == "climb"}
     return {sources[name] for name in floors & sources.keys()}
 
