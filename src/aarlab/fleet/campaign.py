@@ -175,7 +175,7 @@ class Campaign(Record):
     """A node that is not heard for so long is lost: its researchers go on elsewhere."""
     keep_home_minutes: Annotated[float, Field(ge=0.05, le=10_000)] = 5.0
     """So often the home of a researcher on a node is kept, besides at each incarnation's end; a
-    researcher whose node is lost goes on from there."""
+    researcher whose node is lost begins again from it."""
     run_timeout_s: Annotated[float, Field(gt=0)] | None = None
     """Limit of one baseline or confirmation run: two minutes if not given, twelve hours where the
     student is fine-tuned."""
