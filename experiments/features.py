@@ -51,30 +51,15 @@ def snippets() -> None:
     asked = drawn("small-chat", SNIPPETS)
     weights = smollm_weights.ensure_weights(home().cache)
     smollm._load(smollm.Reader("states of snippets", weights, 1))
-    found = {"bf16, logits known": rate(smollm._forward_states, asked, ours(asked))}
+    found = {"logits known": rate(smollm._forward_states, asked, ours(asked))}
     smollm._load(smollm.Reader("snippets", weights, 1))
+    found["by length (ours)"] = rate(smollm._forward_snippets, asked, ours(asked))
+    found["in order"] = rate(smollm._forward_snippets, asked, plain(len(asked)))
     model = smollm._worker["model"]
-    found["bf16, by length (ours)"] = rate(smollm._forward_snippets, asked, ours(asked))
-    found["bf16, in order"] = rate(smollm._forward_snippets, asked, plain(len(asked)))
-    smollm._worker["model"] = model.float()
-    body_means = smollm._body_means
-    smollm._body_means = _in_float32(body_means)
-    found["fp32, in order"] = rate(smollm._forward_snippets, asked, plain(len(asked)))
-    smollm._body_means = body_means
+    other = torch.float32 if model.dtype == torch.bfloat16 else torch.bfloat16
+    smollm._worker["model"] = model.to(other)
+    found[f"by length, {other}"] = rate(smollm._forward_snippets, asked, ours(asked))
     show("snippets a second, small-chat", found)
-
-
-def _in_float32(body_means: Callable) -> Callable:
-    """The same with float32 means, which a float32 model needs."""
-
-    def wrapped(*arguments: object) -> object:
-        bfloat16, torch.bfloat16 = torch.bfloat16, torch.float32
-        try:
-            return body_means(*arguments)
-        finally:
-            torch.bfloat16 = bfloat16
-
-    return wrapped
 
 
 def choices() -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aarlab.core.processor import computes_bfloat16
 from aarlab.core.worker_pool import worker_pool
 from aarlab.models.feature_store import Features, Heard, Progress, kept
 from aarlab.models.surprisal import TokenReading, profile, zero_shot_logit
@@ -159,7 +160,8 @@ def _load(reader: Reader) -> None:
     transformers.utils.logging.disable_progress_bar()
     weights = reader.weights
     tokenizer = transformers.AutoTokenizer.from_pretrained(weights)
-    model = transformers.LlamaForCausalLM.from_pretrained(weights, dtype=torch.bfloat16).eval()
+    dtype = torch.bfloat16 if computes_bfloat16() else torch.float32  # of weights in bfloat16
+    model = transformers.LlamaForCausalLM.from_pretrained(weights, dtype=dtype).eval()
     if FORWARD[reader.kind] is _forward_states:
         model.model.layers = model.model.layers[: max(reader.layers)]
 
@@ -194,7 +196,7 @@ def _body_means(
     padded = torch.tensor([r + [0] * (width - len(r)) for r in rows])
     at = torch.arange(width)
     body_mask = (at >= torch.tensor(starts)[:, None]) & (at < torch.tensor(ends)[:, None])
-    weight = (body_mask / body_mask.sum(1, keepdim=True)).to(torch.bfloat16)
+    weight = (body_mask / body_mask.sum(1, keepdim=True)).to(model.dtype)
     kept: dict[int, torch.Tensor] = {}
     hooks = [
         model.model.layers[layer - 1].register_forward_hook(

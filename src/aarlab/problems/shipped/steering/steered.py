@@ -12,6 +12,8 @@ from tokenizers import Tokenizer
 from transformers import LlamaForCausalLM
 from transformers.utils import logging
 
+from aarlab.core.processor import computes_bfloat16
+
 DEFAULT = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 LEAD = "The answer is"  # how the model's turn begins
 BEGIN, END = 1, 2  # <|im_start|>, <|im_end|>
@@ -29,7 +31,8 @@ class Steered:
         artifact = artifact or Artifact()
         self.tokenizer = Tokenizer.from_file(str(weights / "tokenizer.json"))
         self.tokenizer.encode_special_tokens = True  # nobody's text has one
-        self.model = LlamaForCausalLM.from_pretrained(weights, dtype=torch.bfloat16).eval()
+        dtype = torch.bfloat16 if computes_bfloat16() else torch.float32
+        self.model = LlamaForCausalLM.from_pretrained(weights, dtype=dtype).eval()
         self.model.requires_grad_(False)
         self.vectors = {n: torch.tensor(v) for n, v in artifact.vectors.items()}
         self.lora = {at: tuple(map(torch.tensor, ab)) for at, ab in artifact.lora.items()}
