@@ -14,6 +14,7 @@ from aarlab.core.layout import TestbedFolder
 from aarlab.evaluation.agreement import read_book
 from aarlab.evaluation.audit import Files
 from aarlab.evaluation.evaluator import Evaluator
+from aarlab.evaluation.receipts import released_of
 from aarlab.evaluation.restore import restore_meter
 from aarlab.redteam.system import write_problem
 from tests.evaluation.test_agreement import LABELS, again, change, faults, send
@@ -201,7 +202,8 @@ def told_more(tmp_path):
 
 def bounds(files):
     with Evaluator(files.problem, files.campaign) as evaluator:
-        return evaluator.released(evaluator.meter.now("ann"))
+        now = evaluator.meter.now("ann")
+        return released_of(now, evaluator.ruler, evaluator.units.independent)
 
 
 def test_a_restored_meter_knows_scales_and_groups(told_more):

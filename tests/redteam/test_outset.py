@@ -96,11 +96,13 @@ def test_the_advice_is_the_strictest_policy_that_costs_little(monkeypatch):
 
     monkeypatch.setattr("aarlab.fleet.outset._loss", lost)
     fleet = {"agents": 9, "bundles": 60}
-    assert advice(1_263, 0.57, 0.9, **fleet).startswith("With 1,263 labels, take default: ")
-    assert "give 1,263 labels and take default" in advice(300, 0.57, 0.9, **fleet)
-    assert "up to 10,000 labels: take roomy" in advice(2_000, 0.57, 0.9, **fleet)
+    assert advice(1_263, 0.57, 0.9, **fleet).startswith(
+        "With 1,263 labels, use policy default. In simulation, "
+    )
+    assert "give 1,263 labels and use policy default" in advice(300, 0.57, 0.9, **fleet)
+    assert "up to 10,000 labels: use policy roomy" in advice(2_000, 0.57, 0.9, **fleet)
     losses["strict", 1_263] = 0.05
-    assert "take strict: " in advice(1_263, 0.57, 0.9, **fleet)
+    assert "use policy strict. In" in advice(1_263, 0.57, 0.9, **fleet)
 
 
 def test_the_fewest_items_are_said_to_be_no_promise():

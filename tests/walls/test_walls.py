@@ -1,6 +1,7 @@
 """The walls between the rooms hold, and each check of one is shown able to fail."""
 
 import importlib.util
+import re
 import tomllib
 from collections import Counter
 from copy import deepcopy
@@ -16,6 +17,8 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "aarlab"
 OPTIONS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
 KINDS = {"layers": LayersContract, "forbidden": ForbiddenContract}
+OTHERS = {"harbor_task.py", "mine.py", "setup.py", "topics.py"}  # files that are not the tree's
+MODULE = re.compile(r"(?<![\w/.*{])([a-z_][a-z0-9_]*\.py)\b")
 SHARED_NAMES = {"__init__.py", "__main__.py", "serve.py"}
 
 configure()
@@ -50,7 +53,11 @@ def test_the_contracts_hold(graph):
 @pytest.mark.parametrize(
     ("importer", "imported", "contract"),
     [
-        ("aarlab.evaluation.scoring.grade", "torch", "The judge knows neither models nor methods"),
+        (
+            "aarlab.evaluation.scoring.grade",
+            "torch",
+            "The evaluator and the lab know neither models nor methods",
+        ),
         ("aarlab.lab.app", "aarlab.methods.parts", "Layers"),
         (
             "aarlab.lab.app",
@@ -140,3 +147,22 @@ def test_only_settings_read_the_environment():
         if "os.environ[" in (text := p.read_text()) or "os.getenv" in text or "environ.get" in text
     }
     assert readers == {"core/settings.py"}
+
+
+def test_the_design_page_has_the_layers_of_the_contracts():
+    """docs/design.md shows two orders; they are those that are checked."""
+    orders = ["\n".join(c["layers"]) for c in OPTIONS["contracts"] if c["type"] == "layers"]
+    page = (ROOT / "docs/design.md").read_text().split("## Layers")[1].split("## Walls")[0]
+    assert [block.strip() for block in page.split("```")[1::2]] == orders
+
+
+def test_a_module_that_a_text_of_the_package_names_exists():
+    """A docstring or comment that sends its reader to a file that was renamed costs an hour."""
+    there = {path.name for path in ROOT.glob("[set]*/**/*.py")} | OTHERS
+    missing = [
+        f"{path}: {name}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for name in MODULE.findall(path.read_text())
+        if name not in there
+    ]
+    assert missing == []

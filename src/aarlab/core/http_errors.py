@@ -1,5 +1,5 @@
-"""Our errors as HTTP answers, and back: one table for all servers and clients. Whose move it is
-stands at each class."""
+"""Our errors as HTTP answers, and back: one table for all servers and clients. Each class of
+error says who must act: the submitter, the operator, or nobody but time."""
 
 import json
 from collections.abc import Mapping

@@ -21,7 +21,7 @@ from aarlab.core.errors import InvalidSubmission, Misconfigured
 from aarlab.core.hold import Hold
 from aarlab.core.layout import CampaignFolder, ServerFolder, TestbedFolder
 from aarlab.core.own_code import remember, this_build, whole_code
-from aarlab.core.records import Entry, Receipt, Released
+from aarlab.core.records import Entry, Receipt
 from aarlab.core.snapshot import canonical
 from aarlab.core.store import writable
 from aarlab.core.view import View
@@ -44,7 +44,7 @@ from aarlab.evaluation.ledger.group_commit import GroupCommit
 from aarlab.evaluation.ledger.ledger import PAGE, Ledger, open_ledger
 from aarlab.evaluation.ledger.places import has_ledger, snapshots_at
 from aarlab.evaluation.ledger.views import Snapshots, flags_of
-from aarlab.evaluation.receipts import Pending, draft, receipt_of, released_of, submitted_by
+from aarlab.evaluation.receipts import Pending, draft, receipt_of, submitted_by
 from aarlab.evaluation.scoring.grade import answer_matrix
 from aarlab.evaluation.scoring.graded_units import GradedUnits
 from aarlab.evaluation.scoring.marking import (
@@ -54,7 +54,7 @@ from aarlab.evaluation.scoring.marking import (
     marking_of,
     stored,
 )
-from aarlab.evaluation.scoring.meter import Meter, Question, Told
+from aarlab.evaluation.scoring.meter import Meter, Question
 from aarlab.evaluation.scoring.packed import Packed, unpack
 from aarlab.evaluation.scoring.policies import DEFAULT_POLICY, POLICIES, Policy
 from aarlab.evaluation.scoring.tries import tries_of
@@ -319,32 +319,40 @@ class Evaluator:
         """
         if self._hold is not None:
             require_kept(self._hold, self.folder)
-        earlier = [self._earlier(p) for p in batch]
+        earlier = [self._earlier(pending) for pending in batch]
         new: dict[tuple[str, str, str], Pending] = {}
-        for p, before in zip(batch, earlier, strict=True):
+        for pending, before in zip(batch, earlier, strict=True):
             if before is None:
-                new.setdefault(p.whose, p)
-        exact = {p.key: self.marking.exact(p.handed) for p in new.values()}
-        found = [self._diagnosis.of(p.handed.answers_SM) for p in new.values()]
-        # the ledger's own count: what is recorded keeps its number permanently
-        number = self.ledger.count("submission") + 1
-        asked = [Question(p.key, self.campaign, p.who, exact[p.key]) for p in new.values()]
-        with self.meter.answers(asked) as told:
-            made = zip(new.values(), told, found, strict=True)
-            given = self.ruler, self.units.independent
-            receipts = [receipt_of(p, t, d, n, *given) for n, (p, t, d) in enumerate(made, number)]
-            bodies = zip(new.values(), told, receipts, strict=True)
-            drafts = [ready(draft(p, t, r, exact[p.key], self.ruler)) for p, t, r in bodies]
-        entries = self.ledger.append_ready(drafts)
-        for p, receipt, entry in zip(new.values(), receipts, entries, strict=True):
-            if self._remember(receipt, p.who, p.handed, entry.seq):
-                self.detecting.answered(submitted_by(p.who, receipt, p.handed.answers_SM))
-        first = {id(p): receipt for p, receipt in zip(new.values(), receipts, strict=True)}
-        made = dict(zip(new, entries, strict=True))
+                new.setdefault(pending.whose, pending)
+        receipts, entries = self._record(list(new.values()))
+        for pending, receipt, entry in zip(new.values(), receipts, entries, strict=True):
+            if self._remember(receipt, pending.who, pending.handed, entry.seq):
+                answers_SM = pending.handed.answers_SM
+                self.detecting.answered(submitted_by(pending.who, receipt, answers_SM))
+        made = {
+            id(pending): receipt for pending, receipt in zip(new.values(), receipts, strict=True)
+        }
+        recorded = dict(zip(new, entries, strict=True))
         return [
-            first.get(id(p)) or _again(before or made[p.whose])
-            for p, before in zip(batch, earlier, strict=True)
+            made.get(id(pending)) or _again(before or recorded[pending.whose])
+            for pending, before in zip(batch, earlier, strict=True)
         ]
+
+    def _record(self, new: Sequence[Pending]) -> tuple[list[Receipt], list[Entry]]:
+        """Grade, charge and record submissions that are new."""
+        exact = {pending.key: self.marking.exact(pending.handed) for pending in new}
+        diagnoses = [self._diagnosis.of(pending.handed.answers_SM) for pending in new]
+        # the ledger's own count: what is recorded keeps its number permanently
+        first = self.ledger.count("submission") + 1
+        asked = [Question(p.key, self.campaign, p.who, exact[p.key]) for p in new]
+        receipts, drafts, given = [], [], (self.ruler, self.units.independent)
+        with self.meter.answers(asked) as answers:
+            found = zip(new, answers, diagnoses, strict=True)
+            for number, (pending, answer, diagnosis) in enumerate(found, first):
+                receipts.append(receipt_of(pending, answer, diagnosis, number, *given))
+                made = draft(pending, answer, receipts[-1], exact[pending.key], self.ruler)
+                drafts.append(ready(made))
+        return receipts, self.ledger.append_ready(drafts)
 
     def _earlier(self, p: Pending) -> Entry | None:
         """The entry of the same submission; None where there is none yet."""
@@ -356,10 +364,6 @@ class Evaluator:
         if (seq := self._asked.again(p.key, p.who, p.snapshot)) is None:
             return None
         return self.ledger.entries(after=seq - 1, limit=1)[0]
-
-    def released(self, told: Told) -> Released:
-        """The bits-released ledger as a record."""
-        return released_of(told, self.ruler, self.units.independent)
 
     def _take_up_again(self, entries: Sequence[Entry]) -> list[Flag]:
         """Remember submissions of the ledger; the flags that they raise."""

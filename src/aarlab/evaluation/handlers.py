@@ -32,7 +32,7 @@ from aarlab.evaluation.identity import Tokens
 from aarlab.evaluation.leaderboard import Board
 from aarlab.evaluation.ledger.views import Receipts
 from aarlab.evaluation.operator_handlers import OperatorHandlers
-from aarlab.evaluation.receipts import Pending
+from aarlab.evaluation.receipts import Pending, released_of
 from aarlab.evaluation.snapshots import check_files
 
 # what looks at what its caller has recorded, and then records: one at a time of one caller's
@@ -192,7 +192,7 @@ class Handlers:
             next_step_pgr=round(evaluator.ruler.pgr(told.outlook.next_step), 4),
             price_of_next_yes_bits=None if price is None else round(price, 2),
             tier=told.outlook.tier,
-            released=evaluator.released(told),
+            released=released_of(told, evaluator.ruler, evaluator.units.independent),
         )
 
     def leaderboard(self, _: Identity, query: records.BoardQuery) -> records.BoardPage:

@@ -11,6 +11,7 @@ from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.identity import Tokens
 from aarlab.evaluation.leaderboard import Board, campaign_state
 from aarlab.evaluation.ledger.views import Rows
+from aarlab.evaluation.receipts import released_of
 
 
 class OperatorHandlers:
@@ -74,7 +75,7 @@ class OperatorHandlers:
             submissions=submissions,
             combined=evaluator.ruler.combined,
             level_pgr=level,
-            released=evaluator.released(now),
+            released=released_of(now, evaluator.ruler, evaluator.units.independent),
             by_submitter=by,
         )
 

@@ -221,10 +221,12 @@ def advice(
             if loss.upper <= LIMIT:
                 more = "" if labels == n else f"give {labels:,} labels and "
                 lose = f"lose {percent(loss)} of what exact scores would give them"
-                return f"With {n:,} labels, {more}take {policy}: {who}, {lose}."
+                return (
+                    f"With {n:,} labels, {more}use policy {policy}. In simulation, {who}, {lose}."
+                )
     return (
         f"{who}, lose more than {LIMIT:.0%} of what exact scores would give them under each capped "
-        f"policy, up to {SIZES[-1]:,} labels: take {CAPPED[-1]}."
+        f"policy, up to {SIZES[-1]:,} labels: use policy {CAPPED[-1]}."
     )
 
 

@@ -1,5 +1,5 @@
-"""What every request passes first: whose is it, is there a place for it, is it small and plain
-enough.
+"""Checks every request first: its token, a free slot for that token, the size and the nesting of
+its body.
 
 The order matters. Without a token nothing is read, and a body is read only once its owner has a
 place in work, so that one token can fill lanes' WIDTH times MAX_BODY bytes and no more. Of one
