@@ -133,7 +133,7 @@ def _model_server(campaign: Campaign, server: ModelServer) -> None:
 
 
 def _machine_priced(campaign: Campaign) -> bool:
-    return bool(campaign.usd_per_researcher_hour)
+    return bool(campaign.usd_per_researcher_hour or campaign.usd_per_device_hour)
 
 
 def _problem(campaign: Campaign) -> None:

@@ -31,6 +31,7 @@ from aarlab.core.own_code import again, remember
 from aarlab.core.progress_callback import Progress
 from aarlab.core.settings import KEYS, Home, environment
 from aarlab.core.unix_sockets import check_path
+from aarlab.models.device_meter import DeviceMeter
 from aarlab.models.head import Array, Loss, cross_entropy
 from aarlab.models.item_batches import ItemBatch, item_batch_of, write_item_batch
 from aarlab.models.preset import Preset
@@ -327,11 +328,17 @@ class Workers:
 
     @contextmanager
     def open_socket(
-        self, item_batch: str, splits: Mapping[str, str], folder: Path
+        self,
+        item_batch: str,
+        splits: Mapping[str, str],
+        folder: Path,
+        meter: DeviceMeter | None = None,
     ) -> Iterator[Path]:
         """Open folder/strong.sock, and yield its path. A process that reaches it may use
         `fine_tune` and `judge` of the strong model on two splits of the item batch, which
-        `splits` names as student and test. The client is `aarlab.models.remote`."""
+        `splits` names as student and test. The client is `aarlab.models.remote`. `meter`: counts
+        their time on the device, and ends what it does not allow; whose meter it is takes turns
+        with others."""
         if (
             splits.keys() != {"student", "test"}
             or not set(splits.values()) <= self._item_batches[item_batch].splits.keys()
@@ -350,6 +357,7 @@ class Workers:
                 "path": str(path),
                 "deck": item_batch,
                 **splits,
+                **({} if meter is None else {"meter": meter.message}),
             }
             process.doors[str(path)] = request
         try:

@@ -1,0 +1,31 @@
+"""Device time of the operator's own runs after a fleet has ended (confirmations, and what was not
+charged before): from the workers' counts into the ledger, by whoever holds it open."""
+
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from aarlab.core.operator_records import NewEntry
+from aarlab.evaluation.evaluator import Evaluator
+from aarlab.evaluation.ledger.views import Rows
+from aarlab.fleet.campaign import Campaign
+from aarlab.fleet.device_hours import DeviceHours
+from aarlab.fleet.launch import opened
+
+BATCH = 1_000
+_ENTRY: TypeAdapter[NewEntry] = TypeAdapter(NewEntry)
+
+
+def charge_operator(campaign: Campaign, folder: Path, evaluator: Evaluator) -> None:
+    """Charge what was counted, and add what waits for the ledger; each row counts once."""
+    rows = evaluator.view("rows", Rows(evaluator.ledger))
+    with opened(folder) as journal:
+        DeviceHours(campaign, folder, journal).recover()
+        journal.release()
+        while waiting := journal.unposted(BATCH):
+            for row in waiting:
+                said = {"kind": row.kind, "who": row.who, "id": row.id, "body": row.body}
+                new = _ENTRY.validate_python(said)
+                body = new.body.model_dump(mode="json", exclude_unset=True)
+                rows.append(new.kind, new.who, body, new.id)
+            journal.posted(row.id for row in waiting)
