@@ -13,7 +13,8 @@ from aarlab.core.os_errors import in_words
 from aarlab.core.settings import home
 from aarlab.core.unix_sockets import require_sockets
 from aarlab.evaluation.detectors import DETECTORS
-from aarlab.evaluation.ledger.places import check_snapshots_url, check_url, shown
+from aarlab.evaluation.ledger.places import shown
+from aarlab.evaluation.ledger.reachable import require_bucket, require_database
 from aarlab.evaluation.scoring.policies import POLICIES
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.directions import load_directions
@@ -65,11 +66,10 @@ def checks(campaign: Campaign) -> Iterator[tuple[str, Callable[[], object]]]:
     if campaign.directions:
         path = Path(campaign.directions)
         yield f"directions: {path}", lambda: load_directions(path)
-    if campaign.store:
-        yield f"store: {shown(campaign.store)}", lambda: check_url(campaign.store)
-    if campaign.snapshots:
-        where = shown(campaign.snapshots)
-        yield f"snapshots: {where}", lambda: check_snapshots_url(campaign.snapshots)
+    if store := campaign.store:
+        yield f"store: {shown(store)}", lambda: require_database(store)
+    if snapshots := campaign.snapshots:
+        yield f"snapshots: {shown(snapshots)}", lambda: require_bucket(snapshots)
     if (server := campaign.model_api) is not None:
         yield f"model_api: {server.base_url}", lambda: _model_server(campaign, server)
     yield "limits leave room for a researcher", lambda: _room(campaign)
