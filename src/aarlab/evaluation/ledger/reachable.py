@@ -1,6 +1,7 @@
 """Whether a campaign's ledger and snapshots can lie where its settings say: asked before anything
 is set up, and by `aar doctor --cluster`."""
 
+import re
 from contextlib import closing
 
 from aarlab.core.errors import Misconfigured, Transient
@@ -57,6 +58,7 @@ def require_bucket(url: str) -> None:
 
 
 def _cause(error: Exception) -> str:
-    """What the client said."""
-    said = str(error.__cause__ or error).partition("Debug source")[0]
-    return one_line(said, MOST_SAID)
+    """What the client said; where an S3 server answered, its code ("NoSuchBucket")."""
+    said = str(error.__cause__ or error)
+    code = re.search(r"<Code>(\w{1,100})</Code>", said)
+    return code[1] if code else one_line(said.partition("Debug source")[0], MOST_SAID)
