@@ -108,6 +108,7 @@ class Workers:
         self._results = Results(self._cache / "results")
         self._item_batches: dict[str, ItemBatch] = {}
         self._lock, self._saying = threading.RLock(), threading.Lock()
+        self._adding = threading.Lock()
         self._made: list[WorkerProcess] = []
         # of each socket: its worker, and the incarnation that opened it
         self._open: dict[Path, tuple[WorkerProcess, int]] = {}
@@ -237,15 +238,18 @@ class Workers:
     # --- item batches -----------------------------------------------------------------------------
 
     def add_item_batch(self, name: str, splits: Mapping[str, Sequence[Question]]) -> None:
-        """Give the workers an item batch under a name. They read it from a file."""
+        """Give the workers an item batch under a name; they have it when this returns, also for
+        who gives the same one at the same time. They read it from a file."""
         item_batch = item_batch_of(splits)
-        if name in self._item_batches and self._item_batches[name].splits == item_batch.splits:
-            return
-        with self._lock:
-            self._item_batches[name] = item_batch
-            made = list(self._made)
-        for process in made:
-            process.tell(process.decks, name, self._item_batch_message(name))
+        with self._adding:
+            known = self._item_batches.get(name)
+            if known is not None and known.splits == item_batch.splits:
+                return
+            with self._lock:
+                self._item_batches[name] = item_batch
+                made = list(self._made)
+            for process in made:
+                process.tell(process.decks, name, self._item_batch_message(name))
 
     def _item_batch_message(self, name: str) -> Message:
         path = write_item_batch(self._item_batches[name], self._folder / "decks")
