@@ -11,12 +11,14 @@ from aarlab.core.entries import SpendBody
 from aarlab.core.files import write_whole
 from aarlab.core.layout import CampaignFolder
 from aarlab.core.operator_records import NewSpend
+from aarlab.evaluation.evaluator import Evaluator
 from aarlab.fleet.campaign import Campaign
-from aarlab.fleet.code_mode import CodeWorker
-from aarlab.fleet.device_hours import DeviceHours, left_s
+from aarlab.fleet.device_hours import DeviceHours, left_s, meter_in, meters_of
+from aarlab.fleet.operator_hours import charge_operator
 from aarlab.fleet.spends import Tally
 from aarlab.gateway.journal import ROW_S, Journal
 from aarlab.models.device_meter import BEAT_S, OPERATOR, Allowed, Counted, DeviceMeter
+from aarlab.report.costs import costs
 
 PRICED = Campaign(usd_per_device_hour=3.6, budget=Budget(device_hours=1.0))  # 0.001 $ a second
 
@@ -194,43 +196,22 @@ def test_a_journal_of_an_older_version_is_read(tmp_path: Path) -> None:
     journal.close()
 
 
-class Asked:
-    """An evaluator with two requests that wait."""
-
-    def call(self, what: str, body: dict[str, str] | None = None) -> dict[str, object]:
-        if what == "waiting_requests":
-            seeds, snapshot = [1], "0" * 64
-            names = {"q-000001": "ann", "q-000002": "bob"}
-            return {
-                "requests": [
-                    {"ticket": t, "who": who, "snapshot": snapshot, "seeds": seeds}
-                    for t, who in names.items()
-                ]
-            }
-        return {"files": {}} if what == "download_code" else {}
-
-
-class Noted:
-    """Runs that note whose they are."""
-
-    unfit = ""
-
-    def __init__(self) -> None:
-        from concurrent.futures import ThreadPoolExecutor
-
-        self.pool, self.whose = ThreadPoolExecutor(2), []
-
-    def outcome(self, ticket, files, seeds, who=OPERATOR):
-        self.whose.append(who)
-        return {"failure": "raised", "log": ""}
-
-
-def test_who_has_nothing_left_waits_and_others_run() -> None:
-    runs = Noted()
-    worker = CodeWorker(Asked(), runs, at_once=2)  # type: ignore[arg-type]
-    worker.step({"ann"})
-    worker.finish()
-    assert runs.whose == ["bob"]
-    worker.step()
-    worker.finish()
-    assert sorted(runs.whose) == ["ann", "bob", "bob"]
+@pytest.mark.process
+def test_confirmations_are_charged_to_the_operator_once_in_the_ledger(bed, tmp_path: Path) -> None:
+    """A real evaluator, as `aar confirm` has it open: what was counted is one entry."""
+    folder = tmp_path / "campaign"
+    with Evaluator(bed.folder, folder) as evaluator:
+        counts(meter_in(meters_of(folder), OPERATOR), 12.0)
+        charge_operator(PRICED, folder, evaluator)
+        charge_operator(PRICED, folder, evaluator)
+        [entry] = evaluator.ledger.entries("spend")
+        body = entry.read(SpendBody)
+        assert (entry.who, body.device_s, body.usd) == (OPERATOR, 12.0, pytest.approx(0.012))
+        counts(meter_in(meters_of(folder), OPERATOR), 3.0)
+        charge_operator(PRICED, folder, evaluator)
+        entries = list(evaluator.ledger.entries("spend"))
+        assert [entry.read(SpendBody).device_s for entry in entries] == [12.0, 3.0]
+        found = costs(PRICED, entries)
+    assert found.campaign.device_hours.estimate == pytest.approx(15 / 3600)
+    assert found.campaign.device_usd.estimate == pytest.approx(0.015)
+    assert [row.name for row in found.researchers] == [OPERATOR]
