@@ -3,6 +3,7 @@ are fine-tuned: the whole real path (worker processes, GRPO, doors, table) at a 
 
 import json
 import random
+import time
 
 import numpy as np
 import pytest
@@ -164,3 +165,59 @@ def test_a_sandboxed_run_asks_the_strong_model_through_its_door(place, monkeypat
     student.close()
     assert shares["whole"] > 0.6
     assert abs(shares["ablated"] - 0.5) < 0.15
+
+
+@pytest.mark.timeout(600)
+def test_a_run_is_charged_to_who_asked_and_refused_without_a_budget(place, tmp_path):
+    """A real worker on the CPU is the device: its seconds are whose run it was, at the campaign's
+    price; a result that is kept costs nobody anything; who has nothing left gets no job."""
+    from aarlab.core.budget import Budget
+    from aarlab.core.errors import InvalidSubmission
+    from aarlab.core.layout import CampaignFolder
+    from aarlab.core.settings import Home
+    from aarlab.fleet.campaign import Campaign
+    from aarlab.fleet.device_hours import DeviceHours
+    from aarlab.gateway.journal import Journal
+    from aarlab.models.preset import preset
+    from aarlab.runs.engine import METHOD_FILE, LocalEngine
+    from aarlab.sandbox import Bubblewrap
+    from aarlab.testbeds.testbed import prepare
+    from aarlab.testbeds.tuned_student import tuned
+
+    home, campaign = Home(place / "home"), Campaign(usd_per_device_hour=3600.0)  # $1 a second
+    student = tuned(preset(str(place / "tiny.yaml")), home, quiet)
+    bed = prepare(str(place / "mine.jsonl"), 1, home=home, student=student, progress=quiet)
+    journal = Journal(CampaignFolder(tmp_path / "c").gateway.journal)
+    hours = DeviceHours(campaign, tmp_path / "c", journal)
+    tight = campaign.model_copy(update={"budget": Budget(usd=1e-3)})
+    asked = {"campaign": campaign}
+    engine = LocalEngine(
+        bed,
+        tmp_path / "runs",
+        Bubblewrap,
+        workers=1,
+        timeout_s=200,
+        open_socket=student.open_socket,
+        meters=lambda who: hours.open(asked["campaign"], who),
+    )
+    try:
+        began = time.monotonic()
+        engine.run({METHOD_FILE: OWN_LOSS}, "feedback", (1,), who="researcher-1")
+        took_s = time.monotonic() - began
+        engine.run({METHOD_FILE: OWN_LOSS}, "feedback", (1,), who="researcher-2")
+        hours.step(campaign)
+        spent = journal.spent("researcher-1")
+        assert 0 < spent.device_s <= took_s
+        assert spent.usd == pytest.approx(spent.device_s)
+        assert journal.spent("researcher-2").device_s == 0
+        asked["campaign"] = tight
+        with pytest.raises(InvalidSubmission) as caught:
+            engine.run({METHOD_FILE: f"{OWN_LOSS}\n"}, "feedback", (1,), who="researcher-1")
+        assert "budget of device time is spent" in caught.value.facts["log"]
+        hours.step(tight)
+        assert journal.spent("researcher-1").device_s == spent.device_s
+        assert hours.spent == {"researcher-1"}
+    finally:
+        engine.close()
+        student.close()
+        journal.close()

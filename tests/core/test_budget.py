@@ -26,8 +26,9 @@ def test_budget_is_reached_at_its_limit_and_not_below(budget, spent, below, word
 
 @pytest.mark.parametrize("limit", Budget.model_fields)
 def test_limit_counts_its_own_amount_and_no_other(limit):
-    lavish = {"usd": 1e9, "tokens": 10**9, "wall_s": 1e9, "cpu_s": 1e9}
-    own = {"hours": "wall_s", "cpu_hours": "cpu_s"}.get(limit, limit)
+    lavish = {"usd": 1e9, "tokens": 10**9, "wall_s": 1e9, "cpu_s": 1e9, "device_s": 1e9}
+    names = {"hours": "wall_s", "cpu_hours": "cpu_s", "device_hours": "device_s"}
+    own = names.get(limit, limit)
     assert Budget(**{limit: 1}).reached(Spent(**lavish | {own: 0})) is None
     assert Budget(**{limit: 1}).reached(Spent(**lavish)) is not None
 

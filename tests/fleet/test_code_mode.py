@@ -262,6 +262,18 @@ def test_predictions_are_refused_and_code_is_run_and_graded(lab, engines):
         ann("submit_code", snapshot="0" * 64, family="other")
 
 
+def test_who_has_no_device_time_left_waits(lab, engines):
+    process, ann = lab
+    worker = CodeWorker(process, EngineRuns(*engines), at_once=2)
+    code = ann("commit_code", files={METHOD_FILE: source_of("naive")}, family="other")
+    ticket = ann("submit_code", snapshot=code["snapshot"], family="other")
+    [waiting] = process.call("waiting_requests")["requests"]
+    worker.step({waiting["who"]})
+    worker.finish()
+    assert process.call("waiting_requests")["requests"] == [waiting]
+    assert settled(worker, ann, ticket)["state"] == "done"
+
+
 PRINT = "import json\n\ndef run(task, seed):\n    print(task.test.ids, task.test.choices)\n"
 
 

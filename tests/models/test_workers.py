@@ -9,12 +9,15 @@ import signal
 import stat
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from worker_scene import DECK, RECIPE, STUDENT, TEST, M, N, gone, models, preset, quiet, until_true
 
+import aarlab.models.workers as workers_module
 from aarlab.core.errors import InvalidSubmission, Misconfigured, Transient
 from aarlab.core.settings import Home
 from aarlab.models.head import cross_entropy
@@ -276,6 +279,29 @@ def test_what_fails_behind_a_door_is_known_to_whoever_opened_it(scene, tmp_path)
         os.kill(scene.workers.processes[0].pid, signal.SIGKILL)
         assert len(Remote(path, rows).judge("test")) == M
         assert isinstance(scene.workers.failed(path), Transient)
+
+
+def test_two_who_give_the_same_questions_at_once_both_have_them(scene, tmp_path, monkeypatch):
+    """The second one must not open a socket before the worker has what the first one gives it."""
+    scene.workers.judge("strong", "deck", "feedback")  # it runs
+    monkeypatch.setattr(
+        workers_module, "write_item_batch", lambda *a: (time.sleep(0.5), write_item_batch(*a))[1]
+    )
+    new = {"student": STUDENT[:5], "feedback": TEST[:3]}
+    errors = (scene.home.root / "workers" / "worker-0.log").read_text().count("KeyError")
+
+    def one(number: int) -> int:
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        scene.workers.add_item_batch("new deck", new)
+        splits = {"student": "student", "test": "feedback"}
+        with scene.workers.open_socket("new deck", splits, folder) as path:
+            return len(Remote(path, np.arange(5)).judge("test"))
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(one, range(2))) == [3, 3]
+    after = (scene.home.root / "workers" / "worker-0.log").read_text().count("KeyError")
+    assert after == errors
 
 
 def test_a_worker_ends_with_its_starter_even_by_kill_9(scene, tmp_path):

@@ -8,12 +8,11 @@ from importlib.metadata import version
 from aarlab.cli.doctor import Check
 from aarlab.core.errors import AarError, Misconfigured
 from aarlab.core.settings import home
-from aarlab.evaluation.ledger.places import bucket, database, shown
-from aarlab.evaluation.ledger.storage import StorageFailed
+from aarlab.evaluation.ledger.places import shown
+from aarlab.evaluation.ledger.reachable import require_bucket, require_database
 from aarlab.fleet.campaign import Campaign
 from aarlab.runs.engine_contract import Engine, check_engine
 
-PROBE = b"aar doctor"  # is left in the bucket: the bytes and their name are always the same
 PACKAGES = {"psycopg": "store: postgresql://", "obstore": "snapshots: s3://", "ray": "engine: ray"}
 
 
@@ -23,10 +22,10 @@ def checks(campaign: Campaign) -> Iterator[Check]:
         there = importlib.util.find_spec(package) is not None
         said = f"{package} {version(package) if there else 'is not installed'} ({what})"
         yield Check(there or None, said, "" if there else "Install 'aarlab[cluster]'.")
-    if campaign.store:
-        yield _tried(f"the ledger in {shown(campaign.store)}", lambda: _database(campaign.store))
-    if campaign.snapshots:
-        yield _tried(f"snapshots in {shown(campaign.snapshots)}", lambda: _bucket(campaign))
+    if store := campaign.store:
+        yield _tried(f"the ledger in {shown(store)}", lambda: _database(store))
+    if snapshots := campaign.snapshots:
+        yield _tried(f"snapshots in {shown(snapshots)}", lambda: _bucket(snapshots))
     if campaign.engine == "ray":
         yield _tried("runs on Ray", lambda: _ray(campaign))
     if campaign.engine == "slurm":
@@ -36,20 +35,17 @@ def checks(campaign: Campaign) -> Iterator[Check]:
 def _tried(what: str, act: Callable[[], str]) -> Check:
     try:
         return Check(True, f"{what}: {act()}")
-    except (AarError, StorageFailed) as error:
+    except AarError as error:
         return Check(False, what, str(error))
 
 
-def _database(url: str | None) -> str:
-    with closing(database(url or "", "doctor", read_only=True)) as found:
-        if words := found.unsound():
-            raise Misconfigured(f"It no longer forbids changes: {words}. Restore it.")
-        return "it answers, and forbids changes"
+def _database(url: str) -> str:
+    require_database(url)
+    return "it answers, and forbids changes"
 
 
-def _bucket(campaign: Campaign) -> str:
-    store = bucket(campaign.snapshots or "")
-    store.get(store.put(PROBE))
+def _bucket(url: str) -> str:
+    require_bucket(url)
     return "it takes and gives back"
 
 

@@ -213,11 +213,13 @@ def _amounts(spent: Spent, budget: Budget) -> list[tuple[str, float]]:
         of, share = ("", 0.0) if limit is None else (f"/{words(limit)}", used / limit)
         return f"{sign}{words(used)}{of}{unit}", share
 
+    devices, shown = spent.device_s / 3600, spent.device_s or budget.device_hours
     return [
         one(spent.usd, budget.usd, lambda usd: f"{usd:.2f}", "", "$"),
         one(spent.tokens, budget.tokens, amount, " tok"),
         one(spent.wall_s / 3600, budget.hours, lambda h: f"{h:.2f}", " h"),
         one(spent.cpu_s / 3600, budget.cpu_hours, lambda h: f"{h:.2f}", " cpu-h"),
+        *([one(devices, budget.device_hours, lambda h: f"{h:.2f}", " dev-h")] if shown else []),
     ]
 
 

@@ -16,6 +16,8 @@ class Spent(Record):
 
     wall_s: float = 0.0  # seconds in which a researcher ran and nothing of the lab was broken
     cpu_s: float = 0.0  # seconds of processor time in its sandbox
+    # seconds of devices (GPUs) in its runs and in the calls of its model that is fine-tuned
+    device_s: float = 0.0
     tokens: int = 0  # of model calls: input, written to and read from cache, output
     usd: float = 0.0
 
@@ -28,6 +30,7 @@ class Budget(Record):
     tokens: Annotated[int, Field(gt=0)] | None = None
     usd: Amount = None
     cpu_hours: Amount = None
+    device_hours: Amount = None
 
     def reached(self, spent: Spent) -> str | None:
         """The first limit that is spent, as text ("budget of $5.00"), or None while all have
@@ -40,4 +43,6 @@ class Budget(Record):
             return f"budget of {self.hours:g} hours"
         if self.cpu_hours is not None and spent.cpu_s >= self.cpu_hours * 3600:
             return f"budget of {self.cpu_hours:g} hours of processor time"
+        if self.device_hours is not None and spent.device_s >= self.device_hours * 3600:
+            return f"budget of {self.device_hours:g} device hours"
         return None

@@ -292,6 +292,22 @@ class SignedFolder(Folder):
         return self.root / f"{snapshot}.json"
 
 
+class DeviceFolder(Folder):
+    """Seconds of devices, counted by workers: a pair of files a meter."""
+
+    def counted(self, name: str) -> Path:
+        """What a worker counted."""
+        return self.root / f"{name}.used"
+
+    def allowed(self, name: str) -> Path:
+        """How far it may count."""
+        return self.root / f"{name}.most"
+
+    def counts(self) -> list[Path]:
+        """All that workers counted."""
+        return list(self.root.glob("*.used"))
+
+
 class GatewayFolder(Folder):
     """The gateway's own files."""
 
@@ -300,6 +316,10 @@ class GatewayFolder(Folder):
     journal = At("journal.sqlite")
     members = At("members.json")
     lock = At("lock")
+
+    @property
+    def devices(self) -> DeviceFolder:
+        return DeviceFolder(self.root / "devices")
 
 
 class ScriptedFolder(Folder):

@@ -109,19 +109,22 @@ class ModelCall(Record):
 
 
 class Spend(Record):
-    """What was spent, in seconds of wall clock and processor, and, where the price is known, in
-    dollars."""
+    """What was spent, in seconds of wall clock, processor and device, and, where the price is
+    known, in dollars."""
 
     # seconds since 1970 of what is reported; the entry has its own time
     at: Annotated[float, Field(ge=0, le=1e11)] | None = None
     wall_s: Annotated[float, Field(ge=0, le=1e9)] = 0.0
     cpu_s: Annotated[float, Field(ge=0, le=1e9)] = 0.0
     usd: Annotated[float, Field(ge=0, le=1e9)] | None = None
-    call: ModelCall | None = None  # None: the machine
+    # seconds of devices, each counted: such a spend has nothing else but its dollars
+    device_s: Annotated[float, Field(ge=0, le=1e9)] = 0.0
+    call: ModelCall | None = None  # None: the machine, or a device
 
     @model_validator(mode="after")
     def _says_something(self) -> "Spend":
-        if self.call is None and not self.model_fields_set & {"wall_s", "cpu_s", "usd"}:
+        said = self.model_fields_set & {"wall_s", "cpu_s", "usd", "device_s"}
+        if self.call is None and not said:
             raise ValueError("a spend says seconds, dollars or a call")
         return self
 
@@ -161,6 +164,7 @@ class Waiting(Record):
     """Code that waits to be run on its issued seeds."""
 
     ticket: TicketId
+    who: Name  # asked for it
     snapshot: SnapshotId
     seeds: list[int]
 

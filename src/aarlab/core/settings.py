@@ -103,6 +103,24 @@ def http_allowed() -> bool:
     return _said("AWS_ALLOW_HTTP").lower() in {"1", "true"}
 
 
+_S3_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+_S3_ROLES = (
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_METADATA_ENDPOINT",
+    "AWS_SKIP_SIGNATURE",
+)
+
+
+def lacking_s3_keys() -> tuple[str, ...]:
+    """The variables that an S3 client needs and that are not set; none where a role of the machine
+    stands for them. Without any, the client asks the network for a role (169.254.169.254)."""
+    if any(_said(name) for name in _S3_ROLES):
+        return ()
+    return tuple(name for name in _S3_KEYS if not _said(name))
+
+
 def ray_address() -> str:
     """Where the head of the Ray cluster is: `RAY_ADDRESS`.
 

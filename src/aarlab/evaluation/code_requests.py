@@ -116,8 +116,8 @@ class Requests(View):
     # --- the operator's side ----------------------------------------------------------------------
 
     def waiting(self) -> list[dict[str, Any]]:
-        """What is to be run, [{"ticket", "snapshot", "seeds"}]: everybody's first request before
-        anybody's second."""
+        """What is to be run, [{"ticket", "who", "snapshot", "seeds"}]: everybody's first request
+        before anybody's second."""
         with self._current():
             turn: dict[str, int] = {}
             rows = []
@@ -125,11 +125,17 @@ class Requests(View):
                 if ticket not in self._settled:
                     turn[entry.who] = turn.get(entry.who, 0) + 1
                     rows.append(
-                        (turn[entry.who], entry.seq, ticket, entry.read(RequestBody).snapshot)
+                        (
+                            turn[entry.who],
+                            entry.seq,
+                            ticket,
+                            entry.who,
+                            entry.read(RequestBody).snapshot,
+                        )
                     )
         return [
-            {"ticket": t, "snapshot": s, "seeds": self._evaluator.seeds("feedback", s)}
-            for _, _, t, s in sorted(rows)
+            {"ticket": t, "who": who, "snapshot": s, "seeds": self._evaluator.seeds("feedback", s)}
+            for _, _, t, who, s in sorted(rows)
         ]
 
     def deliver(self, ticket: str, predictions: dict[str, Any]) -> Ticket:

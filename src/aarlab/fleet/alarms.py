@@ -76,6 +76,7 @@ def _budget(state: FleetState) -> Iterator[str]:
         "tokens": (spent.tokens, budget.tokens),
         "hours": (spent.wall_s / 3600, budget.hours),
         "processor time": (spent.cpu_s / 3600, budget.cpu_hours),
+        "device time": (spent.device_s / 3600, budget.device_hours),
     }
     for what, (used, limit) in limits.items():
         if limit is not None and used >= NEARLY * limit:

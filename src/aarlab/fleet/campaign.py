@@ -126,7 +126,7 @@ class Campaign(Record):
     """A YAML file of starting directions (beside the campaign's file); the nine that ship if not
     given. `aar directions` drafts one."""
     budget: Budget = Budget()
-    """Of each researcher: hours, tokens, usd, cpu_hours."""
+    """Of each researcher: hours, tokens, usd, cpu_hours, device_hours."""
     campaign_budget: Budget = Budget()
     """Of all of them together."""
     limits: Limits = Limits()
@@ -192,6 +192,9 @@ class Campaign(Record):
     """Of the researchers' own choices."""
     usd_per_researcher_hour: Annotated[float, Field(ge=0)] | None = None
     """What an hour of one researcher's machine costs you; unknown if not given."""
+    usd_per_device_hour: Annotated[float, Field(ge=0)] | None = None
+    """What an hour of one device (GPU) costs you, on which a student is fine-tuned; unknown if not
+    given."""
 
     @property
     def in_folder(self) -> bool:

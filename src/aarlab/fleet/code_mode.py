@@ -11,6 +11,7 @@ How a run ends and how long it takes can depend on items, not on labels: no labe
 """
 
 import subprocess
+from collections.abc import Container
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ from aarlab.core.errors import CouldNotBeRun, InvalidSubmission, Transient
 from aarlab.core.http_errors import ABSENT
 from aarlab.core.snapshot import Files
 from aarlab.fleet.evaluator_process import EvaluatorProcess
+from aarlab.models.device_meter import OPERATOR
 from aarlab.runs.engine import MISSHAPEN, LocalEngine
 
 LOG_CHARACTERS = 4000
@@ -33,8 +35,10 @@ class Runs(Protocol):
     pool: ThreadPoolExecutor
     unfit: str
 
-    def outcome(self, ticket: str, files: Files, seeds: tuple[int, ...]) -> Outcome:
-        """What became of a snapshot on its issued seeds.
+    def outcome(
+        self, ticket: str, files: Files, seeds: tuple[int, ...], who: str = OPERATOR
+    ) -> Outcome:
+        """What became of a snapshot on its issued seeds; `who` asked for it.
 
         Raises:
             Transient, Misconfigured: it could not be run; that is no outcome.
@@ -51,23 +55,29 @@ class EngineRuns:
         self._on_feedback, self._on_student = on_feedback, on_student
         self.pool = on_feedback.pool
 
-    def outcome(self, ticket: str, files: Files, seeds: tuple[int, ...]) -> Outcome:
+    def outcome(
+        self, ticket: str, files: Files, seeds: tuple[int, ...], who: str = OPERATOR
+    ) -> Outcome:
         """See `Runs`."""
         del ticket
-        return outcome_of(self._on_feedback, self._on_student, files, seeds)
+        return outcome_of(self._on_feedback, self._on_student, files, seeds, who)
 
 
 def outcome_of(
-    on_feedback: LocalEngine, on_student: LocalEngine, files: Files, seeds: tuple[int, ...]
+    on_feedback: LocalEngine,
+    on_student: LocalEngine,
+    files: Files,
+    seeds: tuple[int, ...],
+    who: str = OPERATOR,
 ) -> Outcome:
     """What a snapshot answers to the feedback items, or how it failed: the kind, and a log that has
-    seen no such item.
+    seen no such item. `who` asked for it, and is charged for the device.
 
     Raises:
         Transient, Misconfigured: it could not be run; that is no outcome.
     """
     try:
-        return {"predictions": on_feedback.run(files, "feedback", seeds).answers}
+        return {"predictions": on_feedback.run(files, "feedback", seeds, who=who).answers}
     except CouldNotBeRun as error:
         return {
             "failure": error.facts["failure"],
@@ -75,12 +85,14 @@ def outcome_of(
         }
     except InvalidSubmission as error:
         failure = error.facts.get("failure", MISSHAPEN)
-    return {"failure": failure, "log": _rehearsal(on_student, files, seeds, failure)}
+    return {"failure": failure, "log": _rehearsal(on_student, files, seeds, who, failure)}
 
 
-def _rehearsal(engine: LocalEngine, files: Files, seeds: tuple[int, ...], failure: str) -> str:
+def _rehearsal(
+    engine: LocalEngine, files: Files, seeds: tuple[int, ...], who: str, failure: str
+) -> str:
     try:
-        engine.run(files, "student", seeds)
+        engine.run(files, "student", seeds, who=who)
     except CouldNotBeRun as error:
         return str(error)
     except InvalidSubmission as error:
@@ -102,8 +114,8 @@ class CodeWorker:
         self._running: dict[str, Future[Outcome]] = {}  # by ticket
         self._faults: list[str] = []  # what the operator must act on
 
-    def step(self) -> None:
-        """Hand back what has ended and start what waits.
+    def step(self, spent: Container[str] = ()) -> None:
+        """Hand back what has ended and start what waits, but for who is in `spent`.
 
         Raises:
             Misconfigured: the machine cannot run code; the operator must act.
@@ -114,11 +126,14 @@ class CodeWorker:
         if free <= 0:
             return
         waiting = self._evaluator.call("waiting_requests")["requests"]
-        for one in [w for w in waiting if w["ticket"] not in self._running][:free]:
+        for one in [w for w in waiting if self._may_start(w, spent)][:free]:
             files = self._evaluator.call("download_code", {"snapshot": one["snapshot"]})["files"]
-            ticket, seeds = one["ticket"], tuple(one["seeds"])
-            job = self._runs.pool.submit(self._runs.outcome, ticket, files, seeds)
+            ticket, who, seeds = one["ticket"], one["who"], tuple(one["seeds"])
+            job = self._runs.pool.submit(self._runs.outcome, ticket, files, seeds, who)
             self._running[ticket] = job
+
+    def _may_start(self, one: dict[str, Any], spent: Container[str]) -> bool:
+        return one["ticket"] not in self._running and one["who"] not in spent
 
     def finish(self) -> None:
         """Let end what runs and hand it back; what has not started waits in the ledger."""

@@ -34,6 +34,7 @@ from aarlab.evaluation.ledger.ledger import Ledger
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.display import Display
 from aarlab.fleet.measure_baselines import tuned_naive
+from aarlab.fleet.operator_hours import charge_operator
 from aarlab.fleet.prepare import engine_of, reader_of
 from aarlab.problems import PROBLEMS
 from aarlab.runs.engine import MISSHAPEN, LocalEngine, RunResult
@@ -252,6 +253,7 @@ def confirmed(
             for chosen in wanted(evaluator.ledger, snapshot)
             for one in confirm_leaders(gate, engines, campaign.confirm, show.say, snapshot=chosen)
         ]
+        charge_operator(campaign, home.campaigns / campaign.name, evaluator)
         if "finished" not in events_of(evaluator.ledger):
             evaluator.ledger.append("campaign", "operator", EventBody(event="finished").plain())
     for one in (one for one in done if isinstance(one, NoVerdict)):

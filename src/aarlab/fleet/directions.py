@@ -101,6 +101,7 @@ def _amounts(budget: Budget) -> list[str]:
         "tokens": "{:,} tokens",
         "usd": "${:.2f}",
         "cpu_hours": "{:g} hours of processor time",
+        "device_hours": "{:g} device hours",
     }
     return [
         words.format(given)

@@ -16,6 +16,7 @@ from aarlab.core.layout import CampaignFolder, GradingsFolder
 from aarlab.core.snapshot import Files
 from aarlab.evaluation.scoring.graded_units import GradedUnits, write_grading
 from aarlab.fleet.code_mode import LOG_CHARACTERS, Outcome
+from aarlab.models.device_meter import OPERATOR
 from aarlab.runs.engine_contract import Engine
 from aarlab.runs.grading import Fault, Grader, NotGraded, Refused, read_units
 from aarlab.runs.served_folder import ServedFolder
@@ -53,9 +54,12 @@ class FolderRuns:
         self.at_once = 1 if served.problem.contract.trials > 1 else workers
         self.pool = ThreadPoolExecutor(self.at_once, thread_name_prefix="gradings")
 
-    def outcome(self, ticket: str, files: Files, seeds: tuple[int, ...]) -> Outcome:
+    def outcome(
+        self, ticket: str, files: Files, seeds: tuple[int, ...], who: str = OPERATOR
+    ) -> Outcome:
         """What became of a snapshot. What goes to its author comes of runs and checks that see no
         secret: whatever a grader that sees some ended with is the operator's alone."""
+        del who  # it is given no device
         found = self._measured(files, seeds)
         if isinstance(found, Made):
             graded = GradedUnits("feedback", seeds, found.submitted, found.measured.scores)

@@ -13,7 +13,8 @@ from aarlab.core.os_errors import in_words
 from aarlab.core.settings import home
 from aarlab.core.unix_sockets import require_sockets
 from aarlab.evaluation.detectors import DETECTORS
-from aarlab.evaluation.ledger.places import check_snapshots_url, check_url, shown
+from aarlab.evaluation.ledger.places import shown
+from aarlab.evaluation.ledger.reachable import require_bucket, require_database
 from aarlab.evaluation.scoring.policies import POLICIES
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.directions import load_directions
@@ -66,11 +67,10 @@ def checks(campaign: Campaign) -> Iterator[tuple[str, Callable[[], object]]]:
     if campaign.directions:
         path = Path(campaign.directions)
         yield f"directions: {path}", lambda: load_directions(path)
-    if campaign.store:
-        yield f"store: {shown(campaign.store)}", lambda: check_url(campaign.store)
-    if campaign.snapshots:
-        where = shown(campaign.snapshots)
-        yield f"snapshots: {where}", lambda: check_snapshots_url(campaign.snapshots)
+    if store := campaign.store:
+        yield f"store: {shown(store)}", lambda: require_database(store)
+    if snapshots := campaign.snapshots:
+        yield f"snapshots: {shown(snapshots)}", lambda: require_bucket(snapshots)
     if campaign.hosts:
         yield "hosts can have what researchers need", lambda: require_hostable(campaign)
     for name in campaign.hosts:
@@ -138,7 +138,7 @@ def _model_server(campaign: Campaign, server: ModelServer) -> None:
 
 
 def _machine_priced(campaign: Campaign) -> bool:
-    return bool(campaign.usd_per_researcher_hour)
+    return bool(campaign.usd_per_researcher_hour or campaign.usd_per_device_hour)
 
 
 def _problem(campaign: Campaign) -> None:

@@ -2,7 +2,7 @@
 anybody is paid."""
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 
 from rich.markup import escape
 
@@ -12,6 +12,7 @@ from aarlab.core.settings import Home, ray_address
 from aarlab.evaluation.begun_on import begun_on
 from aarlab.evaluation.scoring.hidden_labels import load_answers, load_ruler, load_units
 from aarlab.fleet.campaign import Campaign
+from aarlab.fleet.device_hours import meter_in, meters_of
 from aarlab.fleet.display import Display
 from aarlab.fleet.measure_baselines import measure_baselines, why_again
 from aarlab.fleet.outset import BUNDLES, Outset, outset
@@ -172,7 +173,7 @@ def weigh(campaign: Campaign, troubles: Sequence[str], starting: bool, show: Dis
 
 def engine_of(campaign: Campaign, bed: Testbed, home: Home, show: Display) -> LocalEngine:
     """Runs of this campaign, cached under AAR_HOME/runs."""
-    cache = home.runs
+    cache, campaign_folder = home.runs, home.campaigns / campaign.name
     sandbox = make_sandbox(campaign)
     socket = reader_of(campaign, home, show).open_socket
     return LocalEngine(
@@ -183,6 +184,7 @@ def engine_of(campaign: Campaign, bed: Testbed, home: Home, show: Display) -> Lo
         timeout_s=campaign.run_timeout_s,
         open_socket=socket,
         engine=placed_by(campaign, home, show),
+        meters=None if socket is None else partial(meter_in, meters_of(campaign_folder)),
     )
 
 

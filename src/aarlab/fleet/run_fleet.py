@@ -16,6 +16,7 @@ from aarlab.evaluation.ledger.ledger import Ledger
 from aarlab.fleet import outbox, preflight
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.code_mode import CodeWorker, EngineRuns
+from aarlab.fleet.device_hours import DeviceHours
 from aarlab.fleet.display import Display
 from aarlab.fleet.enrol import enrol
 from aarlab.fleet.evaluator_process import EvaluatorProcess
@@ -67,9 +68,14 @@ def _worker(
         on_student.close()
 
 
-def no_strong_sockets(members: Sequence[Member]) -> AbstractContextManager[None]:
+StrongSockets = Callable[[Sequence[Member], DeviceHours], AbstractContextManager[None]]
+
+
+def no_strong_sockets(
+    members: Sequence[Member], devices: DeviceHours
+) -> AbstractContextManager[None]:
     """Where no model can be fine-tuned."""
-    del members
+    del members, devices
     return nullcontext()
 
 
@@ -82,10 +88,12 @@ def run_members(
     *,
     card: Path,
     data: Path,
-    strong: Callable[[Sequence[Member]], AbstractContextManager[None]] = no_strong_sockets,
+    strong: StrongSockets = no_strong_sockets,
 ) -> None:
     """Run the fleet until its time, its work or a budget of the campaign is spent. `card`: the
     public folder whose card the prompts state; `data`: the one that researchers see."""
+    devices = DeviceHours(campaign, folder, parts.journal)
+    devices.recover()
     parts.journal.release()  # what an earlier run could not post
     outbox.post_all(parts.journal, parts.evaluator, within_s=LAST_POST_S)
     state = parts.evaluator.call("operator_campaign")
@@ -125,11 +133,13 @@ def run_members(
     _event(parts, "resumed" if begun else "started", campaign.limits_in_words)
     why = campaign.out_of_time
     if left_s > 0:
-        with strong(members), show.fleet(folder) as view:
+        with strong(members, devices), show.fleet(folder) as view:
             sandbox = make_sandbox(campaign)
             with hosts_of(campaign, folder, members, data, sandbox) as hosts:
-                fleet = Fleet(campaign, folder, data, sandbox, members, parts, hosts)
+                fleet = Fleet(campaign, folder, data, sandbox, members, parts, hosts, devices)
                 why = fleet.run(left_s, view, worker)
+        devices.step(campaign)  # what was used until the sockets closed
+        parts.journal.release()
     _event(parts, "fleet finished", why)
 
 
@@ -153,6 +163,7 @@ def _strong_sockets(
     campaign: Campaign,
     shown: Testbed,
     members: Sequence[Member],
+    devices: DeviceHours,
     *,
     open_socket: OpenSocket | None,
 ) -> Iterator[None]:
@@ -166,7 +177,10 @@ def _strong_sockets(
                 member.strong.mkdir()
                 stack.enter_context(
                     open_socket(
-                        shown, "student" if campaign.mode == "code" else "feedback", member.strong
+                        shown,
+                        "student" if campaign.mode == "code" else "feedback",
+                        member.strong,
+                        devices.open(campaign, member.name, member.name),
                     )
                 )
         yield

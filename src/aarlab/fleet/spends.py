@@ -1,5 +1,5 @@
-"""Spends of the ledger, added up: machine and model apart; what has no known price is counted,
-never taken as 0."""
+"""Spends of the ledger, added up: machine, devices and model apart; what has no known price is
+counted, never taken as 0."""
 
 from collections import Counter, defaultdict
 from typing import Literal
@@ -17,7 +17,10 @@ class Tally:
 
     def __init__(self) -> None:
         self.wall_s = self.cpu_s = 0.0
-        self.machine_usd = self.model_usd = 0.0  # of what has a known price
+        self.device_s = 0.0
+        # of what has a known price
+        self.machine_usd = self.model_usd = self.device_usd = 0.0
+        self.unpriced_device_s = 0.0
         # of the machine; without price, without processor
         self.charges = self.unpriced_charges = self.unmeasured_charges = 0
         self.calls: Counter[str] = Counter()  # by model
@@ -33,6 +36,11 @@ class Tally:
         self.cpu_s += spend.cpu_s
         if spend.call is not None:
             self._add_call(spend.call, spend.usd)
+            return
+        if spend.device_s:
+            self.device_s += spend.device_s
+            self.unpriced_device_s += spend.device_s if spend.usd is None else 0.0
+            self.device_usd += spend.usd or 0.0
             return
         self.charges += 1
         self.unmeasured_charges += not spend.measured
@@ -56,8 +64,14 @@ class Tally:
             wall_s=self.wall_s,
             cpu_s=self.cpu_s,
             tokens=sum(self.tokens.values()),
-            usd=self.machine_usd + self.model_usd,
+            device_s=self.device_s,
+            usd=self.machine_usd + self.model_usd + self.device_usd,
         )
+
+    @property
+    def machine(self) -> bool:
+        """Whether it used the machine or a device."""
+        return bool(self.charges or self.device_s)
 
     @property
     def unpriced_calls(self) -> int:
@@ -75,10 +89,17 @@ class Tally:
         return None if self.unpriced_charges or not self.charges else self.machine_usd
 
     @property
+    def device_cost(self) -> float | None:
+        """Dollars of devices; None if some of their time has no price."""
+        return None if self.unpriced_device_s else self.device_usd
+
+    @property
     def cost(self) -> float | None:
-        """Dollars of both; None if either is not known."""
-        model, machine = self.model_cost, self.machine_cost
-        return None if model is None or machine is None else model + machine
+        """Dollars of all; None if a part is not known. The operator has no machine's time."""
+        parts = [self.model_cost, self.device_cost]
+        parts += [self.machine_cost] if self.charges or not self.device_s else []
+        known = [part for part in parts if part is not None]
+        return sum(known) if len(known) == len(parts) else None
 
     @property
     def processor_s(self) -> float | None:
@@ -89,8 +110,10 @@ class Tally:
     def unknown(self) -> tuple[str, ...]:
         """As text, what the dollars leave out."""
         words = []
-        if self.unpriced_charges or not self.charges:
+        if self.unpriced_charges or not (self.charges or self.device_s):
             words.append("the machine's time")
         if self.unpriced_calls:
             words.append(f"{self.unpriced_calls} model calls")
+        if self.unpriced_device_s:
+            words.append(f"{self.unpriced_device_s / 3600:.2g} device hours")
         return tuple(words)

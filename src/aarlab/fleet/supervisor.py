@@ -9,7 +9,6 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from aarlab.core.budget import Budget
@@ -17,6 +16,7 @@ from aarlab.core.errors import Misconfigured, Transient
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.charging import Charging
 from aarlab.fleet.code_mode import CodeWorker
+from aarlab.fleet.device_hours import DeviceHours
 from aarlab.fleet.enrol import session_of
 from aarlab.fleet.fleet_parts import Parts
 from aarlab.fleet.heeding import Heeding
@@ -54,15 +54,16 @@ class Fleet:
         members: Sequence[Member],
         parts: Parts,
         hosts: Here | None = None,
+        devices: DeviceHours | None = None,
     ) -> None:
         self.campaign, self.folder = campaign, folder
         self.hosts = hosts or Here(public, make_sandbox)
         self.members, (self.journal, self.evaluator, self.gateway, api) = members, parts
+        self._devices = devices or DeviceHours(campaign, folder, self.journal)
         self.breaker = Breaker(len(members))
         self._hindrances: dict[str, None] = {}  # as text, since the last look at the fleet
         self._shown_at, self._heeding = 0.0, Heeding(folder, members, parts.gateway)
-        services = (self.evaluator, self.gateway, api)
-        self._services = ServicesWatch(*(s for s in services if s is not None))
+        self._services = ServicesWatch(*filter(None, (self.evaluator, self.gateway, api)))
         self._charging = Charging(self.journal, self._services, campaign.usd_per_researcher_hour)
         self._posting = Posting(self.journal, self.evaluator)
         self._call_alarms = CallAlarms(self._campaign_event)
@@ -79,8 +80,9 @@ class Fleet:
                 self.hosts.step(self.campaign)
                 for member in self.members:
                     self._attempt(self._tend, member)
+                self._attempt(self._devices.look, self.campaign)
                 if worker:
-                    self._attempt(worker.step)
+                    self._attempt(worker.step, self._devices.spent)
                 self._attempt(self._posting.step)
                 self._attempt(self._show, watch)
                 if why := self._over():
@@ -90,8 +92,7 @@ class Fleet:
             self._services.stop()
             self._stop_all()
             if worker:
-                with suppress(Transient):
-                    worker.finish()
+                self._attempt(worker.finish)
             self._attempt(lambda: post_all(self.journal, self.evaluator, within_s=LAST_POST_S))
             self._attempt(lambda: self._show(watch, at_once=True))
 
@@ -316,8 +317,8 @@ class Fleet:
         except Transient:
             return True
         mine = board["by_submitter"].get(member.name, {})
-        before = member.handed_in
-        member.handed_in = mine.get("submissions", 0) + mine.get("findings", 0)
+        now = mine.get("submissions", 0) + mine.get("findings", 0)
+        before, member.handed_in = member.handed_in, now
         return member.handed_in > before
 
     def _end(self, member: Member, state: State, detail: str | None = None) -> None:

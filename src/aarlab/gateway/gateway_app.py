@@ -120,6 +120,7 @@ def _account(budget: Budget, spent: Spent) -> dict[str, Any]:
         "tokens": spent.tokens,
         "usd": spent.usd,
         "cpu_hours": spent.cpu_s / 3600,
+        "device_hours": spent.device_s / 3600,
     }
     limits = budget.model_dump()
     left = {

@@ -36,9 +36,12 @@ from aarlab.gateway.journal_rows import (
     add,
     calls_of,
     closed,
+    count_device,
+    hold_device,
     put,
     record,
     release,
+    release_device,
     spent_by,
 )
 
@@ -152,6 +155,19 @@ class Journal:
             if max(spent) >= ROW_S:
                 release(db, who)
 
+    def charge_device(
+        self, slot: str, who: str, *, seconds: float, usd_per_hour: float | None
+    ) -> None:
+        """Charge by how much a meter's count rose since it was last charged: the same count twice
+        costs nothing more. `seconds`: all that it counted; see `charge` for the rest."""
+        with self._transaction() as db:
+            if not (more := count_device(db, slot, who, seconds)):
+                return
+            usd = None if usd_per_hour is None else usd_per_hour * more / 3600
+            add(db, who, Spent(usd=usd or 0.0))
+            if hold_device(db, who, more, usd) >= ROW_S:
+                release_device(db, who)
+
     def release(self, who: str | None = None) -> None:
         """Make a row for the ledger of what is held of one researcher, or (None) of all: it has
         ended, say."""
@@ -159,6 +175,9 @@ class Journal:
             held = db.execute("SELECT who FROM held WHERE ?1 IS NULL OR who = ?1", [who])
             for row in held.fetchall():
                 release(db, row["who"])
+            held = db.execute("SELECT who FROM held_devices WHERE ?1 IS NULL OR who = ?1", [who])
+            for row in held.fetchall():
+                release_device(db, row["who"])
 
     def spent(self, who: str | None) -> Spent:
         """By one researcher, or (None) by all of the campaign together."""

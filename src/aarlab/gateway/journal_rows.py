@@ -21,6 +21,11 @@ SCHEMA = (
     # what the machine cost and no row for the ledger holds yet; `priced`: usd is known
     "CREATE TABLE IF NOT EXISTS held (who TEXT PRIMARY KEY, wall_s REAL NOT NULL, cpu_s REAL NOT "
     "NULL, usd REAL NOT NULL, priced INTEGER NOT NULL)",
+    # seconds of devices: what each meter counted and was charged; and what no row holds yet
+    "CREATE TABLE IF NOT EXISTS device_meters (slot TEXT PRIMARY KEY, who TEXT NOT NULL, seconds "
+    "REAL NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS held_devices (who TEXT PRIMARY KEY, device_s REAL NOT NULL, usd "
+    "REAL NOT NULL, priced INTEGER NOT NULL)",
     "CREATE TABLE IF NOT EXISTS outbox (seq INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT "
     "NULL, who TEXT NOT NULL, body TEXT NOT NULL, posted INTEGER NOT NULL DEFAULT 0)",
     "CREATE INDEX IF NOT EXISTS unposted ON outbox (seq) WHERE NOT posted",
@@ -92,14 +97,56 @@ def release(db: Connection, who: str) -> None:
     put(db, "spend", who, body)
 
 
+def count_device(db: Connection, slot: str, who: str, seconds: float) -> float:
+    """Note what a meter has counted in all; by how much that is more than before."""
+    row = db.execute("SELECT seconds FROM device_meters WHERE slot = ?", [slot]).fetchone()
+    more = seconds - (0.0 if row is None else row["seconds"])
+    if more <= 0:
+        return 0.0
+    db.execute(
+        "INSERT INTO device_meters VALUES (?1, ?2, ?3) ON CONFLICT (slot) DO UPDATE SET seconds = "
+        "?3",
+        [slot, who, seconds],
+    )
+    return more
+
+
+def hold_device(db: Connection, who: str, device_s: float, usd: float | None) -> float:
+    """Add to what no row for the ledger holds yet; how many seconds those are. An unknown price is
+    not 0: seconds with and without one are never in one row."""
+    held = db.execute("SELECT priced FROM held_devices WHERE who = ?", [who]).fetchone()
+    if held is not None and held["priced"] != (usd is not None):
+        release_device(db, who)
+    db.execute(
+        "INSERT INTO held_devices VALUES (?, ?, ?, ?) ON CONFLICT (who) DO UPDATE SET device_s = "
+        "device_s + excluded.device_s, usd = usd + excluded.usd",
+        [who, device_s, usd or 0.0, usd is not None],
+    )
+    found = db.execute("SELECT device_s FROM held_devices WHERE who = ?", [who]).fetchone()
+    return found["device_s"]
+
+
+def release_device(db: Connection, who: str) -> None:
+    row = db.execute("DELETE FROM held_devices WHERE who = ? RETURNING *", [who]).fetchone()
+    usd = row["usd"] if row["priced"] else None
+    put(db, "spend", who, {"device_s": round(row["device_s"], 3), "usd": usd})
+
+
 def spent_by(db: Connection, who: str | None) -> Spent:
     row = db.execute(
         "SELECT total(wall_s) AS wall_s, total(cpu_s) AS cpu_s, sum(tokens) AS tokens, "
         "total(usd) AS usd FROM totals WHERE ?1 IS NULL OR who = ?1",
         [who],
     ).fetchone()
+    device_s = db.execute(
+        "SELECT total(seconds) FROM device_meters WHERE ?1 IS NULL OR who = ?1", [who]
+    ).fetchone()[0]
     return Spent(
-        wall_s=row["wall_s"], cpu_s=row["cpu_s"], tokens=row["tokens"] or 0, usd=row["usd"]
+        wall_s=row["wall_s"],
+        cpu_s=row["cpu_s"],
+        device_s=device_s,
+        tokens=row["tokens"] or 0,
+        usd=row["usd"],
     )
 
 

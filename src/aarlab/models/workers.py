@@ -31,6 +31,7 @@ from aarlab.core.own_code import again, remember
 from aarlab.core.progress_callback import Progress
 from aarlab.core.settings import KEYS, Home, environment
 from aarlab.core.unix_sockets import check_path
+from aarlab.models.device_meter import DeviceMeter
 from aarlab.models.head import Array, Loss, cross_entropy
 from aarlab.models.item_batches import ItemBatch, item_batch_of, write_item_batch
 from aarlab.models.preset import Preset
@@ -107,6 +108,7 @@ class Workers:
         self._results = Results(self._cache / "results")
         self._item_batches: dict[str, ItemBatch] = {}
         self._lock, self._saying = threading.RLock(), threading.Lock()
+        self._adding = threading.Lock()
         self._made: list[WorkerProcess] = []
         # of each socket: its worker, and the incarnation that opened it
         self._open: dict[Path, tuple[WorkerProcess, int]] = {}
@@ -236,15 +238,18 @@ class Workers:
     # --- item batches -----------------------------------------------------------------------------
 
     def add_item_batch(self, name: str, splits: Mapping[str, Sequence[Question]]) -> None:
-        """Give the workers an item batch under a name. They read it from a file."""
+        """Give the workers an item batch under a name; they have it when this returns, also for
+        who gives the same one at the same time. They read it from a file."""
         item_batch = item_batch_of(splits)
-        if name in self._item_batches and self._item_batches[name].splits == item_batch.splits:
-            return
-        with self._lock:
-            self._item_batches[name] = item_batch
-            made = list(self._made)
-        for process in made:
-            process.tell(process.decks, name, self._item_batch_message(name))
+        with self._adding:
+            known = self._item_batches.get(name)
+            if known is not None and known.splits == item_batch.splits:
+                return
+            with self._lock:
+                self._item_batches[name] = item_batch
+                made = list(self._made)
+            for process in made:
+                process.tell(process.decks, name, self._item_batch_message(name))
 
     def _item_batch_message(self, name: str) -> Message:
         path = write_item_batch(self._item_batches[name], self._folder / "decks")
@@ -327,11 +332,17 @@ class Workers:
 
     @contextmanager
     def open_socket(
-        self, item_batch: str, splits: Mapping[str, str], folder: Path
+        self,
+        item_batch: str,
+        splits: Mapping[str, str],
+        folder: Path,
+        meter: DeviceMeter | None = None,
     ) -> Iterator[Path]:
         """Open folder/strong.sock, and yield its path. A process that reaches it may use
         `fine_tune` and `judge` of the strong model on two splits of the item batch, which
-        `splits` names as student and test. The client is `aarlab.models.remote`."""
+        `splits` names as student and test. The client is `aarlab.models.remote`. `meter`: counts
+        their time on the device, and ends what it does not allow; whose meter it is takes turns
+        with others."""
         if (
             splits.keys() != {"student", "test"}
             or not set(splits.values()) <= self._item_batches[item_batch].splits.keys()
@@ -350,6 +361,7 @@ class Workers:
                 "path": str(path),
                 "deck": item_batch,
                 **splits,
+                **({} if meter is None else {"meter": meter.message}),
             }
             process.doors[str(path)] = request
         try:

@@ -1,5 +1,5 @@
-"""The costs of researchers and campaign (model + machine) from the ledger. An unknown cost is
-None, never 0."""
+"""The costs of researchers and campaign (model, machine, devices) from the ledger. An unknown cost
+is None, never 0."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -60,6 +60,8 @@ def _row(name: str, tally: Tally, lost_s: float, budget: Budget) -> CostRow:
         tokens=count(spent.tokens),
         model_usd=_known(tally.model_cost, max(1, calls)),
         machine_usd=_known(tally.machine_cost, tally.charges),
+        device_hours=count(tally.device_s / 3600, n=1),
+        device_usd=_known(tally.device_cost, 1),
         usd=usd,
         known_usd=count(spent.usd, n=max(1, tally.charges + calls)),
         left_out=tally.unknown,
@@ -80,6 +82,7 @@ def _limits(spent: Spent, budget: Budget) -> Iterable[LimitRow]:
         ("tokens", spent.tokens, budget.tokens),
         ("hours", spent.wall_s / 3600, budget.hours),
         ("processor hours", spent.cpu_s / 3600, budget.cpu_hours),
+        ("device hours", spent.device_s / 3600, budget.device_hours),
     )
     for what, used, limit in kinds:
         if limit is not None:

@@ -199,7 +199,7 @@ class LimitRow(Record):
 
 
 class CostRow(Record):
-    """The cost of one researcher or of the campaign (model + machine). An unknown amount is
+    """The cost of one researcher or of the campaign (model, machine, devices). An unknown amount is
     null, never 0."""
 
     name: str
@@ -211,8 +211,10 @@ class CostRow(Record):
     tokens: Measure  # of all kinds
     model_usd: Measure | None  # at list prices; null if a call's price is not known
     machine_usd: Measure | None  # null if the machine has no price
-    usd: Measure | None  # both
-    known_usd: Measure  # the known part of both
+    device_hours: Measure | None = None  # of GPUs and the like; null in reports of older versions
+    device_usd: Measure | None = None  # null if some of their time has no price
+    usd: Measure | None  # all
+    known_usd: Measure  # the known part of all
     left_out: tuple[str, ...]  # names of the costs that it excludes
     usd_per_hour: Measure | None
     limits: tuple[LimitRow, ...]

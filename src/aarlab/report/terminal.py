@@ -120,10 +120,15 @@ def _costs(report: Report, width: int) -> Table:
         ),
         ("model", lambda row: usd(row.model_usd), any(row.calls.estimate for row in rows)),
         ("machine", lambda row: usd(row.machine_usd), True),
+        ("devices", lambda row: usd(row.device_usd), any(map(_used_device, rows))),
         ("of the budget", limits, any(row.limits for row in rows)),
     ]
     shown = [(name, [cell(row) for row in rows]) for name, cell, wanted in columns if wanted]
-    return fitted("Cost: model + machine", shown, width)
+    return fitted("Cost: model + machine + devices", shown, width)
+
+
+def _used_device(row: CostRow) -> bool:
+    return bool(row.device_hours and row.device_hours.estimate)
 
 
 def fitted(title: str, columns: Sequence[tuple[str, Sequence[str]]], width: int) -> Table:

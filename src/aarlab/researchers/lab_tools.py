@@ -32,6 +32,7 @@ UNITS = {
     "tokens": "{:,.0f} tokens",
     "usd": "${:,.2f}",
     "cpu_hours": "{:.3g} processor hours",
+    "device_hours": "{:.3g} device hours",
 }
 _SNAPSHOT, _CITED = re.compile(r"[0-9a-f]{64}"), re.compile(r"[rfq]-[0-9]{6,12}")
 

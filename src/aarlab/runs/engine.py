@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from aarlab.core.layout import RunFolder
 from aarlab.core.own_code import Code, again, code_of_files, remember, stamped, whole_code
 from aarlab.core.records import Failure, Record, SplitName
 from aarlab.core.snapshot import snapshot_hash
+from aarlab.models.device_meter import OPERATOR, DeviceMeter
 from aarlab.models.strong import SOCKET
 from aarlab.runs import written_code
 from aarlab.runs.endings import Around, Ending, Processors, ending_of
@@ -36,6 +37,7 @@ from aarlab.sandbox.sandbox import (
 from aarlab.testbeds.student import Failed, OpenSocket
 from aarlab.testbeds.testbed import Testbed
 
+Meters = Callable[[str], DeviceMeter]
 Answers = dict[str, dict[str, int]]  # seed -> item id -> 0 or 1
 METHOD_FILE, BEGUN = "method.py", ".begun"
 FROZEN_RUN_S, TUNED_RUN_S = 120.0, 12 * 3600.0  # time limits of one run
@@ -96,10 +98,12 @@ class LocalEngine:
         timeout_s: float | None = None,
         open_socket: OpenSocket | None = None,
         engine: Engine | None = None,
+        meters: Meters | None = None,
     ) -> None:
         """`timeout_s`: of one run; None is two minutes, twelve hours where the student is
         fine-tuned. `open_socket`: of the student of the testbed, where it can be fine-tuned.
-        `engine`: what places the runs; threads of this process if not given."""
+        `engine`: what places the runs; threads of this process if not given. `meters`: a new meter
+        of someone's device time; nobody's is counted if not given."""
         if timeout_s is None:
             timeout_s = FROZEN_RUN_S if testbed.preset is None else TUNED_RUN_S
         if testbed.preset is not None and open_socket is None:
@@ -113,6 +117,7 @@ class LocalEngine:
             make_sandbox,
             open_socket,
         )
+        self._meters = meters
         self.limits = Limits(timeout_s=timeout_s)
         self.pool = ThreadPoolExecutor(workers)
         if engine is not None and open_socket is not None:
@@ -131,9 +136,11 @@ class LocalEngine:
         seeds: tuple[int, ...],
         *,
         anew: bool = False,
+        who: str = OPERATOR,
     ) -> RunResult:
         """Execute a snapshot, or return its cached result (`anew`: execute it again). A run that
-        the machine ends is repeated once, exclusively.
+        the machine ends is repeated once, exclusively. `who`: asked for it, and is charged for the
+        device.
 
         Raises:
             InvalidSubmission: the method raised, hung or returned invalid predictions; its author
@@ -147,7 +154,7 @@ class LocalEngine:
         if kept.answers.exists() and not anew:
             cost, log = json.loads(kept.cost.read_text()), kept.log.read_text()
             return RunResult(json.loads(kept.answers.read_text()), log, **cost, from_cache=True)
-        result = self._once_more(spec, files)
+        result = self._once_more(spec, files, who)
         ran_by.require_unchanged()
         remember(self.cache, ran_by)
         _keep(folder, spec, result)
@@ -169,11 +176,11 @@ class LocalEngine:
             seeds=seeds,
         )
 
-    def _once_more(self, spec: RunSpec, files: Mapping[str, str]) -> RunResult:
+    def _once_more(self, spec: RunSpec, files: Mapping[str, str], who: str) -> RunResult:
         """Execute a run; if the machine ends it, repeat it once, exclusively."""
-        found = self._execute(spec, files, Resources())
+        found = self._execute(spec, files, Resources(), who)
         if isinstance(found, Ending):
-            first, found = found, self._execute(spec, files, Resources(alone=True))
+            first, found = found, self._execute(spec, files, Resources(alone=True), who)
             if isinstance(found, Ending):
                 raise CouldNotBeRun(
                     f"The machine ended the run twice: {first.message}; then, run alone: "
@@ -184,10 +191,10 @@ class LocalEngine:
         return found
 
     def _execute(
-        self, spec: RunSpec, files: Mapping[str, str], resources: Resources
+        self, spec: RunSpec, files: Mapping[str, str], resources: Resources, who: str
     ) -> RunResult | Ending:
         """Execute once; return the result, or how the machine ended the run."""
-        with self._socket(spec) as (strong_socket, failed):
+        with self._socket(spec, who) as (strong_socket, failed):
             head, result = opened(self._placed(self._job(spec, files, strong_socket), resources))
             done = head.completed
             if done.returncode or done.limit or (result is None and not head.misshapen):
@@ -205,7 +212,7 @@ class LocalEngine:
         return ended(self.engine, self.engine.submit(job, resources))
 
     @contextlib.contextmanager
-    def _socket(self, spec: RunSpec) -> Iterator[tuple[Path | None, Failed]]:
+    def _socket(self, spec: RunSpec, who: str) -> Iterator[tuple[Path | None, Failed]]:
         """The folder with the strong model's socket, open during the run, and the worker's last
         failure. No folder if the student is frozen."""
         if self.open_socket is None:
@@ -214,7 +221,8 @@ class LocalEngine:
         with scratch() as place:
             folder = place / "socket"
             folder.mkdir()
-            with self.open_socket(self.testbed, spec.split, folder) as failed:
+            meter = None if self._meters is None else self._meters(who)
+            with self.open_socket(self.testbed, spec.split, folder, meter) as failed:
                 yield folder, failed
 
     def _job(self, spec: RunSpec, files: Mapping[str, str], strong_socket: Path | None) -> Job:

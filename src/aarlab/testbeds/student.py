@@ -21,6 +21,7 @@ from aarlab.core.records import AnyItem, Pair, SplitName
 from aarlab.core.settings import Home
 from aarlab.models import double, minilm, smollm, smollm_weights
 from aarlab.models.count_lm import CountLM
+from aarlab.models.device_meter import DeviceMeter
 from aarlab.models.vectors import static_vectors
 from aarlab.problems.problem import Problem
 from aarlab.testbeds.anchors import Labelled
@@ -29,9 +30,11 @@ if TYPE_CHECKING:
     from aarlab.testbeds.testbed import Testbed
 
 Failed = Callable[[], AarError | None]  # the last failure of the strong model's worker during a run
-OpenSocket = Callable[["Testbed", SplitName, Path], AbstractContextManager[Failed]]
-"""(testbed, test split, folder): a context in which the folder holds the strong model's socket.
-It answers about the student split and that test split."""
+OpenSocket = Callable[
+    ["Testbed", SplitName, Path, DeviceMeter | None], AbstractContextManager[Failed]
+]
+"""(testbed, test split, folder, meter): a context in which the folder holds the strong model's
+socket. It answers about the student split and that test split; the meter counts what it takes."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import numpy as np
 from aarlab.core.progress_callback import Progress
 from aarlab.core.records import AnyItem, SplitName
 from aarlab.core.settings import Home
+from aarlab.models.device_meter import DeviceMeter
 from aarlab.models.preset import Preset
 from aarlab.models.results import fingerprint
 from aarlab.models.smollm import LAYERS
@@ -142,14 +143,16 @@ class _Tuned:
         return name
 
     @contextlib.contextmanager
-    def _socket(self, bed: Testbed, split: SplitName, folder: Path) -> Iterator[Failed]:
+    def _socket(
+        self, bed: Testbed, split: SplitName, folder: Path, meter: DeviceMeter | None = None
+    ) -> Iterator[Failed]:
         """Open the strong model's socket for a run: the student items and one test split. On an
         ablated testbed the texts are permuted over the items, so that the model's answers carry
         no information about them."""
         if (bed.folder, split) not in self._held:
             self._held[bed.folder, split] = self._hold(_questions(bed, split))
         with self.workers.open_socket(
-            self._held[bed.folder, split], {"student": "student", "test": split}, folder
+            self._held[bed.folder, split], {"student": "student", "test": split}, folder, meter
         ) as path:
             yield lambda: self.workers.failed(path)
 

@@ -49,7 +49,7 @@ def _spenders(book: CampaignBook) -> list[tuple[str, Any]]:
     return [
         (name, mine)
         for name, mine in book.researchers.items()
-        if mine.events or mine.submissions or mine.tally.charges or mine.tally.calls
+        if mine.events or mine.submissions or mine.tally.calls or mine.tally.machine
     ]
 
 
@@ -62,8 +62,10 @@ def _row(name: str, tally: Tally) -> dict[str, Any]:
         "known_usd": _cents(known if known or not tally.unknown else None),
         "model_usd": _cents(tally.model_cost),
         "machine_usd": _cents(tally.machine_cost),
+        "device_usd": _cents(tally.device_cost),
         "left_out": list(tally.unknown),
         "hours": round(tally.wall_s / 3600, 4),
+        "device_hours": round(tally.device_s / 3600, 4),
         "processor_hours": None if processor_s is None else round(processor_s / 3600, 4),
         "calls": sum(tally.calls.values()),
         "interrupted_calls": tally.interrupted_calls,

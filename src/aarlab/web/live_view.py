@@ -182,6 +182,7 @@ def amounts(spent: Spent, budget: Budget) -> list[dict[str, Any]]:
         ("tokens", float(spent.tokens), budget.tokens, lambda v: f"{amount(v)} tokens"),
         ("hours", spent.wall_s / 3600, budget.hours, lambda v: f"{v:.2f} h"),
         ("processor hours", spent.cpu_s / 3600, budget.cpu_hours, lambda v: f"{v:.2f} cpu-h"),
+        ("device hours", spent.device_s / 3600, budget.device_hours, lambda v: f"{v:.2f} dev-h"),
     )
     return [
         {

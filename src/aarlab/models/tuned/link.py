@@ -91,6 +91,13 @@ class Link:
         """Whether nobody waits for the answer."""
         return self._over.is_set()
 
+    def refuse(self, error: InvalidSubmission) -> None:
+        """End the job: it may not go on."""
+        self._fault = error
+        self._over.set()
+        if self._answer is not None and not self._answer.done():
+            self._answer.cancel()
+
     async def send(self, message: Message) -> None:
         """Send a line; a caller that does not take it is hung up on."""
         try:

@@ -14,9 +14,11 @@ import logging
 import os
 import resource
 import signal
-from collections.abc import Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ import torch
 
 from aarlab.core.errors import AarError, InvalidSubmission, Misconfigured, Transient
 from aarlab.core.lifeline import when_cut
+from aarlab.models.device_meter import BEAT_S, DeviceMeter, Gauge
 from aarlab.models.item_batches import ItemBatch, read_item_batch
 from aarlab.models.preset import Preset
 from aarlab.models.tuned.bounded_listener import Door
@@ -39,9 +42,12 @@ log = logging.getLogger("aarlab.worker")
 
 @dataclass(eq=False)
 class Job:
-    """One request, read, and its last line once there is one."""
+    """One request, read, and its last line once there is one. `source`: its socket; `whose`: who
+    takes turns; `gauge`: what counts its time on the device."""
 
     source: str
+    whose: str
+    gauge: Gauge | None
     operation: Operation
     asked: Any
     link: Link
@@ -58,6 +64,8 @@ class Worker:
         self._item_batches: dict[str, ItemBatch] = {}
         self._doors: dict[str, Door] = {}
         self._faults: dict[str, str] = {}  # by door: see `_failed`
+        self._gauges: dict[str, Gauge] = {}  # by door
+        self._now: Job | None = None  # at the device
         self._at_once = {
             "hello": self._hello,
             "deck": self._item_batch,
@@ -70,12 +78,13 @@ class Worker:
         """Serve requests until a request stops the worker."""
         operator = Door(path, 0o600, self._operator, OPERATOR_CONNECTIONS, LINE)
         work = asyncio.create_task(self._work())
-        ended = asyncio.create_task(told.wait())
-        await asyncio.wait([work, ended], return_when=asyncio.FIRST_COMPLETED)
+        ended, beat = asyncio.create_task(told.wait()), asyncio.create_task(self._beat())
+        await asyncio.wait([work, ended, beat], return_when=asyncio.FIRST_COMPLETED)
         for door in (operator, *self._doors.values()):
             door.shut()
-        if work.done():
-            work.result()
+        for task in (work, beat):
+            if task.done():
+                task.result()
 
     # --- jobs -------------------------------------------------------------------------------------
 
@@ -84,10 +93,41 @@ class Worker:
         thread, loop = ThreadPoolExecutor(1), asyncio.get_running_loop()
         while True:
             job = await self._turns.next()
-            if not job.link.over:
-                last = await loop.run_in_executor(thread, self._done, job)
-                if last is not None and not job.last.done():
-                    job.last.set_result(last)
+            if job.link.over:
+                continue
+            began, self._now = time.monotonic(), job
+            run = partial(loop.run_in_executor, thread, self._done, job)
+            last = await self._metered(job, run)
+            self._now = None
+            self._turns.took(job.whose, time.monotonic() - began)
+            if last is not None and not job.last.done():
+                job.last.set_result(last)
+
+    async def _metered(
+        self, job: Job, run: Callable[[], Awaitable[Message | None]]
+    ) -> Message | None:
+        """Run a job if its budget allows it, and count its time on the device."""
+        if job.gauge is None:
+            return await run()
+        try:
+            job.gauge.begin()
+        except InvalidSubmission as error:
+            return failure(error)
+        try:
+            return await run()
+        finally:
+            job.gauge.end()
+
+    async def _beat(self) -> None:
+        """Note all counts while jobs run, and end the one that has used all it may."""
+        while True:
+            await asyncio.sleep(BEAT_S)
+            for gauge in self._gauges.values():
+                try:
+                    gauge.beat()
+                except InvalidSubmission as error:
+                    if self._now is not None and self._now.gauge is gauge:
+                        self._now.link.refuse(error)
 
     def _done(self, job: Job) -> Message | None:
         """The last line; None where nobody waits for it."""
@@ -114,8 +154,10 @@ class Worker:
     ) -> None:
         """Let a request wait for its turn, and send its last line; a caller who hangs up ends
         it."""
-        job = Job(source, operation, operation.read(message, item_batches), link)
-        self._turns.put(source, job, None if link.keeps else MOST_WAITING)
+        gauge = self._gauges.get(source)
+        whose = source if gauge is None else gauge.meter.who
+        job = Job(source, whose, gauge, operation, operation.read(message, item_batches), link)
+        self._turns.put(whose, job, None if link.keeps else MOST_WAITING)
         listening = asyncio.create_task(link.listen())
         try:
             await asyncio.wait([listening, job.last], return_when=asyncio.FIRST_COMPLETED)
@@ -125,7 +167,7 @@ class Worker:
                 link.check()  # raises
         finally:
             listening.cancel()
-            self._turns.remove(source, job)
+            self._turns.remove(whose, job)
 
     # --- connections ------------------------------------------------------------------------------
 
@@ -175,6 +217,8 @@ class Worker:
         )
         self._shut(message)
         path = Path(message["path"])
+        if (meter := message.get("meter")) is not None:
+            self._gauges[message["path"]] = Gauge(DeviceMeter.of(meter))
         self._doors[message["path"]] = Door(
             path, 0o666, self._sandbox(str(path), seen), line=DOOR_LINE
         )
@@ -185,6 +229,8 @@ class Worker:
         self._faults.pop(message["path"], None)
         if door := self._doors.pop(message["path"], None):
             door.shut()
+        if gauge := self._gauges.pop(message["path"], None):
+            gauge.close()
         return {}
 
     def _failed(self, message: Message) -> Message:
