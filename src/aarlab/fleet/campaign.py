@@ -40,6 +40,7 @@ MAY_CHANGE = {
     "run_timeout_s",
     "engine",
     "slurm",
+    "run_twice",
     "start_anyway",
     "store",
     "snapshots",
@@ -159,6 +160,9 @@ class Campaign(Record):
     """Where runs are placed: on this machine, by the Ray cluster of RAY_ADDRESS, or by Slurm."""
     slurm: SlurmOptions = SlurmOptions()
     """Of engine=slurm, what sbatch gets: partition, account, minutes (of each worker), args."""
+    run_twice: Annotated[float, Field(ge=0, le=1)] = 0.02
+    """Share of the runs on a cluster that are run on another node as well, so that one that lies is
+    found."""
     run_timeout_s: Annotated[float, Field(gt=0)] | None = None
     """Limit of one baseline or confirmation run: two minutes if not given, twelve hours where the
     student is fine-tuned."""
