@@ -111,6 +111,10 @@ class Broker:
         self._nodes: dict[str, NodeRecord] = {}  # by name, as each said when it was asked by it
         self._shut: set[str] = set()
         self._asking = ThreadPoolExecutor(1)
+        self._asking.submit(self._learn)  # while the first job runs
+
+    def _learn(self) -> None:
+        self._nodes |= identified([node["NodeID"] for node in alive()])
 
     def serve(self) -> None:
         """Take frames until the other end is gone."""
