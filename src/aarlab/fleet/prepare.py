@@ -202,7 +202,7 @@ def placed_by(campaign: Campaign, home: Home, show: Display) -> Engine | None:
         notes = Notes(home.engines, campaign.engine)
 
         def say(words: str, whose: str = "operator") -> None:
-            notes.wrong(words, whose)
+            notes.wrong(words if whose else "", whose)  # "": it is well again
             show.line(f"  [bold]cluster[/bold]: {escape(words)}")
 
         inner = _on_cluster(campaign, home, say)

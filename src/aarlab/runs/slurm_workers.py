@@ -129,7 +129,16 @@ class SlurmWorkers:
             if (lack := min(jobs, self._most) - len(there)) > 0:
                 options = [*self._asked_for(size), *self._sbatch]
                 log = f"{self._folder.logs}/%A_%a"
-                self._arrays[submit(self._name, self._argv(size), lack, options, log)] = size
+                number = submit(self._name, self._argv(size), lack, options, log)
+                self._forget(number)
+                self._arrays[number] = size
+
+    def _forget(self, number: str) -> None:
+        """Nothing that was seen is of this array: a controller that lost its state counts again."""
+        for known in (self._keys, self.nodes):
+            for task in [task for task in known if _array_of(task) == number]:
+                del known[task]
+        self._began.discard(number)
 
     def _fits(self, task: str, size: Size) -> bool:
         """Whether a task's worker takes jobs of that size."""
