@@ -15,7 +15,7 @@ import pytest
 
 from tests.store_servers import free_port
 
-WITHIN_S = 60.0
+WITHIN_S = 150.0
 # `ray start` with every node on loopback, which Ray permits to a single node alone
 START = """
 import sys

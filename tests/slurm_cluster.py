@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,18 +23,17 @@ CONFIG = """\
 ClusterName=aar
 SlurmctldHost=localhost(127.0.0.1)
 SlurmctldPort={controller}
-SlurmdPort={node}
 SlurmUser={user}
 SlurmdUser=root
 AuthType=auth/munge
 AuthInfo=socket={folder}/munge/socket
 CredType=cred/munge
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool-%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
+SlurmdLogFile={folder}/%n.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
@@ -48,17 +48,26 @@ KillWait=2
 InactiveLimit=0
 EnforcePartLimits=ALL
 SchedulerParameters=sched_interval=1,batch_sched_delay=0
-NodeName=localhost NodeAddr=127.0.0.1 NodeHostname={host} CPUs={cpus} RealMemory=40000 State=UNKNOWN
-PartitionName=main Nodes=localhost Default=YES MaxTime=600 State=UP
+{nodes}
+PartitionName=main Nodes=ALL Default=YES MaxTime=600 State=UP
 """
+NODE = (
+    "NodeName={} NodeAddr=127.0.0.1 NodeHostname={} Port={} CPUs={} RealMemory=40000 State=UNKNOWN"
+)
 PROGRAMS = {"munged": "munge", "slurmctld": "slurm-wlm", "slurmd": "slurm-wlm"}
 
 
 class SlurmCluster:
-    """One node with `cpus` processors, whatever this machine has. `folder` is where everything of
-    it lies, and `shared` what its jobs share with who submits."""
+    """Nodes with `cpus` processors each, whatever this machine has. `folder` is where everything of
+    it lies, and `shared` what its jobs share with who submits. `before`: by node, words before its
+    command."""
 
-    def __init__(self, cpus: int = 4) -> None:
+    def __init__(
+        self,
+        cpus: int = 4,
+        nodes: Sequence[str] = ("localhost",),
+        before: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
         for program, package in PROGRAMS.items():
             if shutil.which(program) is None:
                 pytest.skip(f"needs {program} (apt-get install --no-install-recommends {package})")
@@ -67,7 +76,7 @@ class SlurmCluster:
         self.folder = Path(tempfile.mkdtemp(prefix="aar-slurm-"))
         self.folder.chmod(0o755)
         self.shared, self._started = self.folder / "home" / "slurm", {}
-        for name in ("state", "spool", "munge", "home"):
+        for name in ("state", "munge", "home"):
             (self.folder / name).mkdir()
         key = self.folder / "munge" / "key"
         key.write_bytes(secrets.token_bytes(128))
@@ -77,17 +86,20 @@ class SlurmCluster:
             CONFIG.format(
                 folder=self.folder,
                 controller=free_port(),
-                node=free_port(),
                 user="root",
-                host=platform.node().partition(".")[0],
-                cpus=cpus,
+                nodes="\n".join(
+                    NODE.format(node, platform.node().partition(".")[0], free_port(), cpus)
+                    for node in nodes
+                ),
             )
         )
         try:
             self._start_munge()
             self.start("slurmctld")
-            self.start("slurmd", "-N", "localhost")
-            self._await()
+            for node in nodes:
+                argv = [*(before or {}).get(node, ()), "slurmd", "-D", "-f", str(self.config)]
+                self._popen(node, [*argv, "-N", node])
+            self._await(len(nodes))
         except BaseException:
             self.close()
             raise
@@ -107,9 +119,9 @@ class SlurmCluster:
             assert time.monotonic() < until, "munged made no socket"
             time.sleep(0.05)
 
-    def start(self, name: str, *words: str) -> None:
-        """Start slurmctld or slurmd, also again."""
-        self._popen(name, [name, "-D", "-f", str(self.config), *words])
+    def start(self, name: str) -> None:
+        """Start slurmctld, also again."""
+        self._popen(name, [name, "-D", "-f", str(self.config)])
 
     def _popen(self, name: str, argv: list[str]) -> None:
         with (self.folder / f"{name}.out").open("ab") as log:
@@ -121,9 +133,9 @@ class SlurmCluster:
                 start_new_session=True,
             )
 
-    def _await(self) -> None:
+    def _await(self, nodes: int) -> None:
         until = time.monotonic() + WITHIN_S
-        while "idle" not in self.ask("sinfo", "--noheader", "--format=%T"):
+        while self.ask("sinfo", "--noheader", "--Node", "--format=%T").count("idle") < nodes:
             said = "".join(p.read_text()[-1500:] for p in self.folder.glob("*.log"))
             assert time.monotonic() < until, said
             time.sleep(0.2)
@@ -135,7 +147,7 @@ class SlurmCluster:
         return done.stdout
 
     def stop(self, name: str, number: int = signal.SIGKILL) -> None:
-        """End slurmctld, slurmd or munged."""
+        """End slurmctld, munged, or the slurmd of a node."""
         process = self._started.pop(name)
         process.send_signal(number)
         process.wait()
@@ -160,9 +172,8 @@ class SlurmCluster:
         until = time.monotonic() + 5
         while self._steps() and time.monotonic() < until:
             time.sleep(0.1)
-        for name in ("slurmd", "slurmctld", "munged"):
-            if name in self._started:
-                self.stop(name, signal.SIGTERM if name == "munged" else signal.SIGKILL)
+        for name in reversed(list(self._started)):
+            self.stop(name, signal.SIGTERM if name == "munged" else signal.SIGKILL)
         for pid in self._steps():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from aarlab.core.errors import InvalidSubmission, Misconfigured, Transient
+from aarlab.core.own_code import this_build
 from aarlab.core.settings import ray_address
 from aarlab.methods.baselines import source_of
+from aarlab.runs import ray_nodes
 from aarlab.runs.engine import LocalEngine
 from aarlab.runs.engine_contract import check_engine, finished, shell
 from aarlab.runs.local_pool import LocalPool
@@ -198,6 +200,20 @@ def test_a_cancelled_job_ends_at_once(ray_engine):
     waited_for(lambda: running(mark))
     ray_engine.cancel(key)
     waited_for(lambda: not running(mark), within_s=20)
+
+
+def test_the_nodes_of_ray_say_what_they_are(ray_engine, joined):
+    (node,) = ray_nodes.seen(joined.address)
+    build = this_build()
+    assert (node["state"], node["cpus"]) == ("alive", 2.0)
+    assert node["aarlab"] == (f"{build.version} {build.source[:12]}",)
+    key = ray_engine.submit(shell("printf x > result", "by whom"), Resources())
+    assert opened(ray_engine.poll(key, 60) or b"")[1] == b"x"
+    answered = ray_engine.answered_by(key)
+    assert answered[:12] == node["name"].split()[-1]
+    apart = ray_engine.submit_apart(shell("true", "apart"), Resources(), answered)
+    with pytest.raises(Misconfigured, match="There is no other node"):
+        ray_engine.poll(apart, 60)
 
 
 def test_another_version_of_aarlab_is_refused(ray_engine):

@@ -8,11 +8,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from aarlab.cli.main import app
 from aarlab.core.errors import Misconfigured, Transient
-from aarlab.core.layout import SlurmFolder
-from aarlab.runs import slurm_engine
+from aarlab.core.layout import Home, SlurmFolder
+from aarlab.runs import slurm_engine, slurm_workers
+from aarlab.runs.cluster_status import cluster_status
 from aarlab.runs.engine_contract import check_engine, finished, shell
+from aarlab.runs.engine_note import Notes
 from aarlab.runs.local_pool import LocalPool
 from aarlab.runs.run_jobs import JobLimits, Resources, opened
 from aarlab.runs.slurm_commands import SlurmOptions, Task
@@ -24,8 +28,10 @@ from aarlab.runs.slurm_folder import (
     give_back,
     leases,
     make_folder,
+    named,
     put,
     record_in,
+    sizes_for,
     take,
 )
 from aarlab.sandbox import Bubblewrap
@@ -60,7 +66,7 @@ def said():
 
 @pytest.fixture
 def slurm_placed(at_slurm, said):
-    made = SlurmEngine(at_slurm.shared, workers=3, say=said.append)
+    made = SlurmEngine(at_slurm.shared, workers=3, say=lambda words, _: said.append(words))
     yield made
     made.close()
     assert not made.folder.root.exists()
@@ -93,9 +99,9 @@ def test_what_code_submits_is_the_same_in_slurm(tmp_path, slurm_placed):
 
 def test_many_small_jobs_are_one_array_whose_idle_workers_end(at_slurm, monkeypatch):
     arrays = []
-    submit = slurm_engine.slurm.submit
+    submit = slurm_workers.submit
     monkeypatch.setattr(
-        slurm_engine.slurm, "submit", lambda *words: arrays.append(words[2]) or submit(*words)
+        slurm_workers, "submit", lambda *words: arrays.append(words[2]) or submit(*words)
     )
     engine = SlurmEngine(at_slurm.shared, workers=2, idle_s=1.0)
     try:
@@ -146,7 +152,7 @@ def test_a_worker_that_is_lost_has_its_job_run_again(at_slurm, slurm_placed, los
 
 
 def test_a_worker_that_is_frozen_has_its_job_run_again(at_slurm, slurm_placed, monkeypatch):
-    monkeypatch.setattr(slurm_engine, "LOST_S", 6.0)
+    monkeypatch.setattr(slurm_workers, "LOST_S", 6.0)
     mark = f"sleep 5.{os.getpid()}"
     key = slurm_placed.submit(
         shell(f"{mark}; printf x > result", "frozen", timeout_s=100), Resources()
@@ -186,6 +192,40 @@ def test_while_the_controller_is_down_jobs_wait_and_it_is_said(at_slurm, slurm_p
     waited_for(lambda: said[-1] == "Slurm places runs again.")
 
 
+def test_the_status_shows_nodes_workers_and_what_is_wrong(at_slurm, slurm_placed, monkeypatch):
+    monkeypatch.setenv("AAR_HOME", str(at_slurm.shared.parent))
+    home = Home(at_slurm.shared.parent)
+    mark = f"sleep 96.{os.getpid()}"
+    key = slurm_placed.submit(shell(mark, "seen", timeout_s=100), Resources())
+    waited_for(lambda: running(mark))
+    notes = Notes(home.engines, "slurm")
+    notes.shut_out("other", "it lied")
+    notes.write()
+    found = cluster_status(home)
+    node = next(n for n in found.nodes if n.engine == "slurm")
+    here = found.nodes[0]
+    assert (node.name, node.cpus, node.workers) == ("localhost", 4.0, 1)
+    assert (node.aarlab, node.python) == (here.aarlab, here.python)
+    (queue,) = [q for q in found.queues if q.folder == str(slurm_placed.folder.root)]
+    assert (queue.waiting, queue.leased, queue.pid) == (0, 1, os.getpid())
+    (trouble,) = found.troubles
+    assert "has shut out other: it lied" in trouble.words
+    assert trouble.whose == "operator"
+    slurm_placed.cancel(key)
+    notes.close()
+    at_slurm.ask("scontrol", "update", "nodename=localhost", "state=drain", "reason=broken_disk")
+    try:
+        words = [t.words for t in cluster_status(home).troubles]
+        assert len(words) == 1
+        assert "Slurm's node localhost is drain" in words[0]
+        assert "broken_disk" in words[0]
+    finally:
+        at_slurm.ask("scontrol", "update", "nodename=localhost", "state=resume")
+    shown = CliRunner().invoke(app, ["cluster", "status"])
+    assert shown.exit_code == 0, shown.output
+    assert "localhost" in shown.output
+
+
 def test_a_cancelled_job_ends_at_once_in_slurm(at_slurm, slurm_placed):
     mark = f"sleep 98.{os.getpid()}"
     key = slurm_placed.submit(shell(mark, "cancelled soon", timeout_s=200), Resources())
@@ -195,19 +235,22 @@ def test_a_cancelled_job_ends_at_once_in_slurm(at_slurm, slurm_placed):
     waited_for(lambda: not at_slurm.workers(), within_s=20)
 
 
-@pytest.mark.parametrize("left", ["a link", "no end", "the end of another job", "half an end"])
+@pytest.mark.parametrize(
+    "left", ["a link", "no end", "the end of another job", "half an end", "an end by nobody"]
+)
 def test_what_is_no_end_is_not_taken(at_slurm, slurm_placed, left, tmp_path):
     mark = f"sleep 3.{os.getpid()}"
     job = shell(f"{mark}; printf true > result", f"beside {left}", timeout_s=60)
     key = slurm_placed.submit(job, Resources())
     waited_for(lambda: running(mark))
-    head = '{"key":"%s","worker":"w","node":"n"}\n'
+    head = '{"key":"%s","worker":"1_0-w","signature":"00"}\n'
     path = slurm_placed.folder.ends / key
     if left == "a link":
         (tmp_path / "private").write_bytes((head % key).encode() + b"\0\0\0\2{}")
         path.symlink_to(tmp_path / "private")
     else:
         words = {"no end": "cos\nsystem\n", "half an end": head % key + "\0\0\0\5{}"}
+        words["an end by nobody"] = head % key + "\0\0\0\2{}"
         path.write_text(words.get(left, head % ("0" * 64)))
     assert opened(slurm_placed.poll(key, 90) or b"")[1] == b"true"
 
@@ -261,7 +304,7 @@ def test_a_node_that_cannot_isolate_says_so_by_its_name(at_slurm):
 
 
 def test_workers_that_end_at_once_are_not_started_for_ever(at_slurm, monkeypatch):
-    monkeypatch.setattr(slurm_engine, "WORKER", "aarlab.runs.not_on_this_node")
+    monkeypatch.setattr(slurm_workers, "WORKER", "aarlab.runs.not_on_this_node")
     engine = SlurmEngine(at_slurm.shared, workers=1)
     try:
         with pytest.raises(Misconfigured, match="they end at once: .*not_on_this_node"):
@@ -273,10 +316,10 @@ def test_workers_that_end_at_once_are_not_started_for_ever(at_slurm, monkeypatch
 def test_workers_end_when_who_submits_is_killed(at_slurm):
     words = (
         "import sys, time; from pathlib import Path\n"
-        "from aarlab.runs import slurm_engine as s\n"
+        "from aarlab.runs import slurm_engine as s, slurm_workers\n"
         "from aarlab.runs.engine_contract import shell\n"
         "from aarlab.runs.run_jobs import Resources\n"
-        "s.GONE_S = 5.0\n"
+        "slurm_workers.GONE_S = 5.0\n"
         "engine = s.SlurmEngine(Path(sys.argv[1]), workers=1)\n"
         "engine.submit(shell(sys.argv[2], 'orphan', timeout_s=300), Resources())\n"
         "time.sleep(300)"
@@ -306,17 +349,27 @@ def test_a_job_is_leased_once_and_comes_back(alone_folder):
     job = shell("true", "leased")
     size = Size.of(job, Resources())
     put(alone_folder, size, Order(key=job.key, sandbox="bubblewrap", packs={}, job=job))
-    lease = take(alone_folder, str(size), "1_0-ab")
+    lease = take(alone_folder, [str(size)], "1_0-ab")
     assert lease is not None
-    assert take(alone_folder, str(size), "1_1-cd") is None
+    assert take(alone_folder, [str(size)], "1_1-cd") is None
     assert [one.worker for one in leases(alone_folder)] == ["1_0-ab"]
     assert give_back(alone_folder, lease)
     assert not give_back(alone_folder, lease)
-    second = take(alone_folder, str(size), "1_1-cd")
+    second = take(alone_folder, [str(size)], "1_1-cd")
     assert second is not None
     order = record_in(second.path, Order)
     assert order is not None
     assert order.job == job
+
+
+def test_a_worker_takes_jobs_that_another_node_must_not_run(alone_folder):
+    job = shell("true", "apart")
+    size = Size.of(job, Resources())._replace(apart="two")
+    put(alone_folder, size, Order(key=job.key, sandbox="bubblewrap", packs={}, job=job))
+    own = str(size.shared)
+    assert sizes_for(alone_folder, own, named("two")) == []
+    assert sizes_for(alone_folder, own, named("one")) == [str(size)]
+    assert sizes_for(alone_folder, "c2-m1024", named("one")) == []
 
 
 def test_a_size_is_what_a_job_and_its_worker_need():

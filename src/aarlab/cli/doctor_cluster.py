@@ -59,13 +59,15 @@ def _slurm(campaign: Campaign) -> str:
 
     words: list[str] = []
     root, options = home().slurm, campaign.slurm
-    engine = SlurmEngine(root, options, campaign.sandbox, workers=2, say=words.append)
+    engine = SlurmEngine(
+        root, options, campaign.sandbox, workers=2, say=lambda said, _: words.append(said)
+    )
     with closing(engine):
         try:
             _examined(engine)
         except Misconfigured as error:
             raise Misconfigured(" ".join([str(error), *words])) from error
-    return f"workers take jobs from {root}; check_engine finds nothing"
+    return f"workers take jobs from {home().slurm}; check_engine finds nothing"
 
 
 def _ray(campaign: Campaign) -> str:

@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from aarlab.cli import ask_command as ask_
 from aarlab.cli import bench_command as bench_
 from aarlab.cli import campaigns_command as campaigns
+from aarlab.cli import cluster_command as cluster_
 from aarlab.cli import compare_command as compare_
 from aarlab.cli import detail
 from aarlab.cli import directions_command as directions_
@@ -63,6 +64,7 @@ GROUPS = {
         "rm",
         "ledger",
         "store",
+        "cluster",
         "export",
     ),
     "Measure": ("bench", "controls", "grade", "redteam", "simulate"),
@@ -255,7 +257,8 @@ def doctor(
         typer.Option(help="qwen or PRESET.yaml: check what it needs; estimate its hours"),
     ] = None,
     cluster: Annotated[
-        bool, typer.Option("--cluster", help="check the campaign's PostgreSQL, S3 and Ray, too")
+        bool,
+        typer.Option("--cluster", help="check the campaign's PostgreSQL, S3, Ray or Slurm, too"),
     ] = False,
     from_: bench_.From = None,
 ) -> None:
@@ -287,6 +290,7 @@ app.add_typer(
     store.app, name="store", help="Keep a campaign's record in PostgreSQL and S3, or move it back."
 )
 app.add_typer(node.app, name="node", help="Host researchers on other machines.")
+app.add_typer(cluster_.app, name="cluster", help="Show the machines that run jobs.")
 app.command(help=f"{inspect.getdoc(demo)}\n\n{FIELDS}")(demo)
 app.add_typer(
     problem_.app, name="problem", help="Write, examine and show problems in folders of your own."

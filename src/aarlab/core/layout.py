@@ -36,7 +36,9 @@ class Home(Folder):
     benches = At("benches")  # one `BenchFolder` each
     node = At("node")  # of a machine that runs jobs of a cluster: its locks
     node_data = At("node/data")  # and the data that travelled there, by their hash
+    engines = At("engines")  # one note a process whose runs a cluster places
     slurm = At("slurm")  # one `SlurmFolder` a process whose runs Slurm places; on a shared disk
+    node_keys = At("node/keys")  # by which it signs results, one a node that is here
     nodes = At("nodes")  # of the lab: who its nodes are, a `NodesFolder`
     draw_secret = At("draw.secret")  # by which problems are drawn that nobody may rebuild
 

@@ -137,6 +137,11 @@ def ray_address() -> str:
     return said
 
 
+def ray_is_named() -> bool:
+    """Whether RAY_ADDRESS is set."""
+    return bool(_said("RAY_ADDRESS"))
+
+
 def ray_environment() -> dict[str, str]:
     """Of the process that joins a Ray cluster: always with token authentication. It ends half a
     minute after the cluster's head, unless the operator says otherwise."""
@@ -170,6 +175,11 @@ def slurm_task() -> str:
     if not (job.isdecimal() and task.isdecimal()):
         raise Misconfigured("This is no task of an array in Slurm. `engine: slurm` starts it.")
     return f"{job}_{task}"
+
+
+def slurm_node() -> str:
+    """In a task of Slurm: its node's name there."""
+    return _said("SLURMD_NODENAME")
 
 
 def docker_image() -> str:

@@ -45,6 +45,7 @@ MAY_CHANGE = {
     "run_timeout_s",
     "engine",
     "slurm",
+    "run_twice",
     "start_anyway",
     "store",
     "snapshots",
@@ -168,6 +169,9 @@ class Campaign(Record):
     """Where runs are placed: on this machine, by the Ray cluster of RAY_ADDRESS, or by Slurm."""
     slurm: SlurmOptions = SlurmOptions()
     """Of engine=slurm, what sbatch gets: partition, account, minutes (of each worker), args."""
+    run_twice: Annotated[float, Field(ge=0, le=1)] = 0.02
+    """Share of the runs on a cluster that are run on another node as well, so that one that lies is
+    found."""
     hosts: Annotated[tuple[NodeName, ...], Field(strict=False, max_length=256)] = ()
     """Where researchers run: names of nodes (`aar node list`), and `here` for this machine; on this
     machine alone if not given."""

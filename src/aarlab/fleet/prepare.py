@@ -1,7 +1,7 @@
 """A campaign's testbed, student, sandbox and engine; what its researchers can expect is said before
 anybody is paid."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 
 from rich.markup import escape
@@ -18,6 +18,8 @@ from aarlab.fleet.measure_baselines import measure_baselines, why_again
 from aarlab.fleet.outset import BUNDLES, Outset, outset
 from aarlab.runs.engine import LocalEngine
 from aarlab.runs.engine_contract import Engine
+from aarlab.runs.engine_note import Notes
+from aarlab.runs.sampled_engine import NodeEngine, SampledEngine
 from aarlab.runs.shared_engine import Shared
 from aarlab.sandbox import SANDBOXES
 from aarlab.sandbox.processes import LIMITED
@@ -196,20 +198,28 @@ def placed_by(campaign: Campaign, home: Home, show: Display) -> Engine | None:
     """
     if campaign.engine == "local":
         return None
+    box = make_sandbox(campaign)
+
+    def make() -> Engine:
+        notes = Notes(home.engines, campaign.engine)
+
+        def say(words: str, whose: str = "operator") -> None:
+            notes.wrong(words if whose else "", whose)  # "": it is well again
+            show.line(f"  [bold]cluster[/bold]: {escape(words)}")
+
+        inner = _on_cluster(campaign, home, say)
+        return SampledEngine(inner, box, notes, campaign.run_twice, say)
+
+    where = ray_address() if campaign.engine == "ray" else str(home.slurm)
+    return Shared.of((campaign.engine, where, campaign.slurm, campaign.workers), make)
+
+
+def _on_cluster(campaign: Campaign, home: Home, say: Callable[[str, str], None]) -> NodeEngine:
     if campaign.engine == "ray":
         from aarlab.runs.ray_engine import RayEngine
 
-        address = ray_address()
-        return Shared.of(("ray", address), lambda: RayEngine(address, campaign.sandbox))
+        return RayEngine(ray_address(), campaign.sandbox)
     from aarlab.runs.slurm_engine import SlurmEngine
 
-    def make() -> Engine:
-        return SlurmEngine(
-            home.slurm,
-            campaign.slurm,
-            campaign.sandbox,
-            workers=campaign.workers,
-            say=lambda words: show.line(f"  [bold]cluster[/bold]: {escape(words)}"),
-        )
-
-    return Shared.of(("slurm", home.slurm, campaign.slurm, campaign.workers), make)
+    workers, options = campaign.workers, campaign.slurm
+    return SlurmEngine(home.slurm, options, campaign.sandbox, workers=workers, say=say)

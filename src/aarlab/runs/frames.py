@@ -10,17 +10,19 @@ from aarlab.core.records import Record
 
 _SIZES = struct.Struct(">IQ")
 MAX_HEAD, MAX_BODY = 1 << 20, 8 << 30
-What = Literal["ready", "refused", "pack", "submit", "cancel", "done", "lost"]
+What = Literal["ready", "refused", "pack", "submit", "cancel", "done", "lost", "shut"]
 
 
 class Frame(Record):
-    """`key`: of the job; of a pack, its hash. `packs`: of a job, the hash of its data by path."""
+    """`key`: of the job; of a pack, its hash. `packs`: of a job, the hash of its data by path.
+    `node`: that answered; that a job must not run on; that is shut out."""
 
     what: What
     key: str = ""
     words: str = ""
     cpus: float = 1.0
     alone: bool = False
+    node: str = ""
     packs: dict[str, str] = Field(default_factory=dict)
     nodes: int = 0
 

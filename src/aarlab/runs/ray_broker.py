@@ -10,17 +10,21 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import ray
+from pydantic import ValidationError
 from ray.exceptions import RayError, TaskCancelledError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from aarlab.core.errors import AarError, Misconfigured
+from aarlab.core.errors import AarError, Misconfigured, Transient
 from aarlab.core.settings import environment, without_ray_token
 from aarlab.runs import ray_worker
 from aarlab.runs.frames import Frame, Pipe
+from aarlab.runs.node_keys import is_by
+from aarlab.runs.ray_worker import EndHead, NodeRecord
 
 PROBE = """
 import sys
@@ -33,7 +37,7 @@ except AuthenticationError:
 sys.exit(0)
 """
 REFUSES, OPEN = 7, 0
-CONNECT_S, PROBE_S = 5.0, 60.0
+CONNECT_S, PROBE_S, ASK_S = 5.0, 60.0, 60.0
 REMEDY = (
     "Anyone who reaches its port runs code on it. Start it with RAY_AUTH_MODE=token and a token "
     "(ray get-auth-token --generate), the same on every node."
@@ -88,7 +92,7 @@ def join(address: str) -> int:
             configure_logging=False,
             runtime_env=None,
         )
-        return sum(node["Alive"] for node in ray.nodes())
+        return len(alive())
     except (RayError, RuntimeError, ConnectionError, ValueError, OSError) as error:
         words = " ".join(str(error).split())[:300]
         raise Misconfigured(
@@ -104,6 +108,13 @@ class Broker:
         self._pipe, self._sandbox = pipe, sandbox
         self._packs: dict[str, Any] = {}
         self._running: dict[str, Any] = {}
+        self._nodes: dict[str, NodeRecord] = {}  # by name, as each said when it was asked by it
+        self._shut: set[str] = set()
+        self._asking = ThreadPoolExecutor(1)
+        self._asking.submit(self._learn)  # while the first job runs
+
+    def _learn(self) -> None:
+        self._nodes |= identified([node["NodeID"] for node in alive()])
 
     def serve(self) -> None:
         """Take frames until the other end is gone."""
@@ -120,15 +131,25 @@ class Broker:
                 case "cancel":
                     if (ref := self._running.pop(frame.key, None)) is not None:
                         ray.cancel(ref, force=True)
+                case "shut":
+                    self._shut.add(frame.node)
 
     def _submit(self, frame: Frame, body: bytes) -> None:
         packs = {path: (name, self._packs[name]) for path, name in frame.packs.items()}
-        placed = ray_worker.task.options(num_cpus=frame.cpus, name="aar run")
-        ref = placed.remote(body, self._sandbox, frame.alone, packs)
+        without = self._shut | ({frame.node} if frame.node else set())
+        if frame.node and not {n["NodeID"] for n in alive() if _can_run(n)} - without:
+            self._pipe.send(Frame(what="refused", key=frame.key, words="There is no other node."))
+            return
+        labels = {"ray.io/node-id": f"!in({','.join(sorted(without))})"} if without else None
+        placed = ray_worker.task.options(num_cpus=frame.cpus, name="aar run", label_selector=labels)
+        ref = placed.remote(frame.key, body, self._sandbox, frame.alone, packs)
         self._running[frame.key] = ref
-        ref.future().add_done_callback(lambda future: self._ended(frame.key, ref, future))
+        ref.future().add_done_callback(
+            lambda future: self._asking.submit(self._ended, frame, body, ref, future)
+        )
 
-    def _ended(self, key: str, ref: Any, future: "Future[Any]") -> None:
+    def _ended(self, frame: Frame, body: bytes, ref: Any, future: "Future[Any]") -> None:
+        key = frame.key
         if self._running.get(key) is ref:
             del self._running[key]
         error = future.exception()
@@ -138,12 +159,64 @@ class Broker:
             if error is not None:
                 words = " ".join(str(error).split())[:300]
                 self._pipe.send(Frame(what="lost", key=key, words=words))
-            elif not isinstance(future.result(), bytes):
-                self._pipe.send(Frame(what="lost", key=key, words="its end is no bytes"))
+                return
+            node, end = self._signed(key, future.result())
+            if node in self._shut:
+                self._submit(frame, body)
             else:
-                self._pipe.send(Frame(what="done", key=key), future.result())
+                self._pipe.send(Frame(what="done", key=key, node=node), end)
+        except Transient as error:
+            self._pipe.send(Frame(what="lost", key=key, words=str(error)))
         except OSError:
             return  # who submitted is gone, and stdin ends, too
+
+    def _signed(self, key: str, end: object) -> tuple[str, bytes]:
+        """The node that made an end, and the rest of it.
+
+        Raises:
+            Transient: it is none, or no node of the cluster signed it.
+        """
+        if not isinstance(end, bytes):
+            raise Transient("its end is no bytes")
+        first, _, rest = end.partition(b"\n")
+        try:
+            head = EndHead.model_validate_json(first)
+        except ValidationError as error:
+            raise Transient("its end has no signature") from error
+        if head.node not in self._nodes:
+            self._nodes |= identified([head.node])
+        found = self._nodes.get(head.node)
+        if found is None or not is_by(found.public, key, rest, head.signature):
+            raise Transient(f"its end is not signed by the node {head.node[:12]}, as it says")
+        return head.node, rest
+
+
+def alive() -> list[dict[str, Any]]:
+    """The nodes of the cluster, as Ray has them."""
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+def _can_run(node: Mapping[str, Any]) -> bool:
+    return node["Resources"].get("CPU", 0) > 0
+
+
+def identified(nodes: Sequence[str]) -> dict[str, NodeRecord]:
+    """What nodes say of themselves, each asked by its name in Ray; those that say nothing within
+    ASK_S are left out."""
+    refs = {}
+    for node in nodes:
+        there = NodeAffinitySchedulingStrategy(node, soft=False)
+        refs[ray_worker.identity.options(scheduling_strategy=there).remote()] = node
+    done, _ = ray.wait(list(refs), num_returns=len(refs), timeout=ASK_S)
+    found = {}
+    for ref in done:
+        try:
+            record = NodeRecord.model_validate_json(ray.get(ref))
+        except (RayError, ValidationError):
+            continue
+        if record.node == refs[ref]:
+            found[record.node] = record
+    return found
 
 
 def main() -> None:

@@ -31,6 +31,7 @@ class _Placed:
     job: Job
     resources: Resources
     future: "Future[bytes]"
+    apart: str = ""  # a node on which it must not run
 
 
 class RayEngine:
@@ -55,6 +56,8 @@ class RayEngine:
         self._placed: dict[str, _Placed] = {}
         self._hashes: dict[Path, str] = {}
         self._sent: set[str] = set()  # packs that the driver has
+        self._answers: dict[str, str] = {}  # by job: the node that answered
+        self._shut_out: set[str] = set()
         self._closing = False
         self._env = ray_environment()  # with the token, also for a driver that is started again
         self._process: subprocess.Popen | None = None
@@ -89,6 +92,8 @@ class RayEngine:
             raise Misconfigured(frame.words)
         self._process, self._pipe, self.nodes = process, pipe, frame.nodes
         self._sent = set()
+        for node in self._shut_out:
+            pipe.send(Frame(what="shut", node=node))
         reader = threading.Thread(target=self._read, args=(process, pipe), daemon=True)
         reader.start()
 
@@ -103,7 +108,10 @@ class RayEngine:
             if placed is None or placed.future.done():
                 continue
             if frame.what == "done":
+                self._answers[frame.key] = frame.node
                 placed.future.set_result(body)
+            elif frame.what == "refused":
+                placed.future.set_exception(Misconfigured(frame.words))
             else:
                 placed.future.set_exception(
                     Transient(f"The cluster lost the job ({frame.words}). It may be run again.")
@@ -137,8 +145,25 @@ class RayEngine:
 
     def submit(self, job: Job, resources: Resources) -> str:
         """See `Engine`."""
-        key = key_with(job, resources)
+        return self._submit(key_with(job, resources), job, resources, "")
 
+    def submit_apart(self, job: Job, resources: Resources, node: str) -> str:
+        """See `NodeEngine`. Where there is no other node, `poll` says so."""
+        return self._submit(f"{key_with(job, resources)}-apart", job, resources, node)
+
+    def answered_by(self, key: str) -> str | None:
+        """See `NodeEngine`."""
+        return self._answers.pop(key, None)
+
+    def shut_out(self, node: str) -> None:
+        """See `NodeEngine`."""
+        with self._mutex:
+            self._shut_out.add(node)
+            if self._process is not None:
+                with suppress(OSError):  # the next one is given it when it starts
+                    self._pipe.send(Frame(what="shut", node=node))
+
+    def _submit(self, key: str, job: Job, resources: Resources, apart: str) -> str:
         def start() -> "Future[bytes]":
             with self._mutex:
                 if self._closing:
@@ -149,7 +174,7 @@ class RayEngine:
                     except Misconfigured as error:
                         raise Transient(f"{error} Then try again.") from error
                 future: Future[bytes] = Future()
-                self._placed[key] = _Placed(job, resources, future)
+                self._placed[key] = _Placed(job, resources, future, apart)
                 with suppress(OSError):  # the driver has just ended: `_again` sends it
                     self._send(key)
                 return future
@@ -166,6 +191,7 @@ class RayEngine:
             key=key,
             cpus=placed.resources.cpus,
             alone=placed.resources.alone,
+            node=placed.apart,
             packs=packs,
         )
         self._pipe.send(frame, bare.model_dump_json().encode())

@@ -1,25 +1,97 @@
-"""What a Ray worker runs: one job, in a sandbox of its own (see `node_worker`)."""
+"""What a Ray worker runs: one job, in a sandbox of its own (see `node_worker`), whose end it signs
+with the key of its node."""
+
+import os
+import platform
 
 import ray
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from aarlab.core.errors import Transient
+from aarlab.core.files import OWNER_ONLY
+from aarlab.core.own_code import this_build
+from aarlab.core.records import Record
 from aarlab.core.settings import home
 from aarlab.runs import node_worker
 from aarlab.runs.alone import alone, beside_others
+from aarlab.runs.node_keys import new_key, public_of, signed
 
 AGAIN = 3  # times that Ray runs a job again whose worker or node has died
 
 
+class NodeRecord(Record):
+    """What a node says of itself when it is asked by its name in Ray."""
+
+    node: str  # its name in Ray
+    host: str
+    public: str  # its key, see `node_keys`
+    aarlab: str
+    code: str
+    python: str
+
+
+class EndHead(Record):
+    """The first line of an end; the rest is what `run_jobs.opened` reads."""
+
+    node: str
+    signature: str
+
+
 def run(
-    request: bytes, sandbox: str, exclusive: bool, packs: dict[str, tuple[str, "ray.ObjectRef"]]
+    key: str,
+    request: bytes,
+    sandbox: str,
+    exclusive: bool,
+    packs: dict[str, tuple[str, "ray.ObjectRef"]],
 ) -> bytes:
-    """A job's end, as `run_jobs.opened` reads it. `packs`: by path inside, the hash of its data and
-    where they can be had."""
+    """A job's end, signed. `packs`: by path inside, the hash of its data and where they can be
+    had."""
     refs = dict(packs.values())
     names = {target: name for target, (name, _) in packs.items()}
     beside = (alone if exclusive else beside_others)(home().node)
     data = home().node_data
-    return node_worker.run(request, sandbox, names, lambda name: _fetched(refs[name]), data, beside)
+    body = node_worker.run(request, sandbox, names, lambda name: _fetched(refs[name]), data, beside)
+    head = EndHead(node=_node(), signature=signed(_key(), key, body))
+    return head.model_dump_json().encode() + b"\n" + body
+
+
+def identify() -> bytes:
+    """A `NodeRecord`."""
+    build = this_build()
+    return (
+        NodeRecord(
+            node=_node(),
+            host=platform.node(),
+            public=public_of(_key()),
+            aarlab=build.version,
+            code=build.source,
+            python=platform.python_version(),
+        )
+        .model_dump_json()
+        .encode()
+    )
+
+
+def _node() -> str:
+    return ray.get_runtime_context().get_node_id()
+
+
+def _key() -> Ed25519PrivateKey:
+    """The key of this node, made once for all of its workers."""
+    path = home().node_keys / _node()
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not path.exists():
+        partial = path.with_name(f".{path.name}-{os.getpid()}")
+        made = new_key()[0].private_bytes_raw()
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT, OWNER_ONLY), "wb") as file:
+            file.write(made)
+        try:
+            path.hardlink_to(partial)  # the first one wins
+        except FileExistsError:
+            pass
+        finally:
+            partial.unlink()
+    return Ed25519PrivateKey.from_private_bytes(path.read_bytes())
 
 
 def _fetched(ref: "ray.ObjectRef") -> bytes:
@@ -30,3 +102,4 @@ def _fetched(ref: "ray.ObjectRef") -> bytes:
 
 
 task = ray.remote(max_retries=AGAIN, retry_exceptions=False)(run)
+identity = ray.remote(max_retries=1, num_cpus=0)(identify)

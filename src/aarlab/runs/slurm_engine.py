@@ -5,7 +5,6 @@ worker or node took along is run again; while Slurm's controller is down, jobs w
 import os
 import platform
 import shutil
-import sys
 import threading
 import time
 from collections import Counter
@@ -17,35 +16,27 @@ from pathlib import Path
 
 from aarlab.core.errors import AarError, Misconfigured, Transient
 from aarlab.core.files import OWNER_ONLY, write_whole
-from aarlab.core.own_code import ROOT
-from aarlab.runs import slurm_commands as slurm
 from aarlab.runs.data_pack import hash_of, pack
 from aarlab.runs.local_pool import Waiting, key_with
+from aarlab.runs.node_keys import is_by
 from aarlab.runs.run_jobs import Job, Resources, checked
-from aarlab.runs.slurm_commands import SlurmOptions, Task
+from aarlab.runs.slurm_commands import WITHIN_S, SlurmOptions, cancel, require_slurm
 from aarlab.runs.slurm_folder import (
     DriverState,
     Lease,
     Order,
     Size,
-    WorkerRecord,
     leases,
     make_folder,
     put,
     read_end,
-    record_in,
 )
 from aarlab.runs.slurm_worker import MARGIN_S
+from aarlab.runs.slurm_workers import IDLE_S, SlurmWorkers, require_moving, task_of
 
 AGAIN = 3  # times that a job is run again whose worker has ended
-STARTS = 3  # arrays in a row of which no worker began
 LOOK_S, ASK_S, BEAT_S = 0.05, 3.0, 2.0  # at ends; to Slurm; of this process
-LOST_S = (
-    120.0  # after which a silent worker is lost; a shared disk may show its beats a minute late
-)
-IDLE_S, GONE_S = 60.0, 180.0  # of workers: without a job; without this process
-WORKER = "aarlab.runs.slurm_worker"
-Say = Callable[[str], None]
+Say = Callable[[str, str], None]  # words, and whose move it is
 
 
 @dataclass
@@ -72,7 +63,8 @@ class SlurmEngine:
         idle_s: float = IDLE_S,
     ) -> None:
         """`root`: a folder on a disk that every node has; `workers`: of one size, at most at once;
-        `say`: is given sentences for the operator.
+        `say`: is given sentences for the operator, and
+        whose move it is.
 
         Raises:
             Misconfigured: Slurm is not here or does not answer, the folder is open to others, or
@@ -83,20 +75,17 @@ class SlurmEngine:
                 "On a cluster the sandbox must isolate: code of researchers would reach the shared "
                 "folder, and with it every node. Leave sandbox=directory out."
             )
-        self._options, self._sandbox, self._workers = options or SlurmOptions(), sandbox, workers
-        self._sbatch = self._options.argv
-        slurm.require_slurm()
+        self._options, self._sandbox = options or SlurmOptions(), sandbox
+        self._options.argv  # noqa: B018 - raises
+        require_slurm()
         self.folder = make_folder(root)
-        self._name, self._idle_s = f"aar-{self.folder.root.name}", idle_s
-        self._tell = say or (lambda words: None)
+        self._name = f"aar-{self.folder.root.name}"
+        self.workers = SlurmWorkers(self.folder, self._name, self._options, workers, idle_s)
+        self._tell = say or (lambda words, whose: None)
         self._waiting, self._mutex = Waiting(), threading.RLock()
         self._placed: dict[str, _Placed] = {}
         self._hashes: dict[Path, str] = {}
-        self._arrays: dict[str, Size] = {}  # by number
-        self._began: set[str] = set()  # arrays of which a worker was seen
-        self._beats: dict[str, tuple[int, float]] = {}  # by worker: its beat, and since when
-        self._to_cancel: list[str] = []  # tasks
-        self._failed_starts = 0
+        self._answers: dict[str, str] = {}  # by job: the task that answered
         self._state = DriverState(
             beat=0, pid=os.getpid(), host=platform.node(), name=self._name, began=time.time()
         )
@@ -113,7 +102,14 @@ class SlurmEngine:
 
     def submit(self, job: Job, resources: Resources) -> str:
         """See `Engine`."""
-        key, size = key_with(job, resources), Size.of(job, resources)
+        return self._submit(job, key_with(job, resources), Size.of(job, resources))
+
+    def submit_apart(self, job: Job, resources: Resources, node: str) -> str:
+        """See `NodeEngine`."""
+        key, size = f"{key_with(job, resources)}-apart", Size.of(job, resources)
+        return self._submit(job, key, size._replace(apart=node))
+
+    def _submit(self, job: Job, key: str, size: Size) -> str:
         minutes = self._options.minutes
         if minutes is not None and job.limits.timeout_s + MARGIN_S > 60 * minutes:
             raise Misconfigured(
@@ -175,7 +171,7 @@ class SlurmEngine:
         for lease in leases(self.folder):
             if lease.key == key:
                 lease.path.unlink(missing_ok=True)
-                self._to_cancel.append(_task_of(lease.worker))
+                self.workers.to_cancel.append(task_of(lease.worker))
         self._asking.set()
 
     def close(self) -> None:
@@ -186,13 +182,28 @@ class SlurmEngine:
         with suppress(OSError):
             self.folder.closed.touch()
         with suppress(AarError):
-            slurm.cancel([f"--name={self._name}", f"--user={os.geteuid()}"])
+            cancel([f"--name={self._name}", f"--user={os.geteuid()}"])
         for thread in self._threads:
-            thread.join(slurm.WITHIN_S)
+            thread.join(WITHIN_S)
         shutil.rmtree(self.folder.root, ignore_errors=True)
         for _, future in self._waiting.all():
             if not future.done():
                 future.set_exception(Transient("The engine was closed. Submit the job again."))
+
+    def answered_by(self, key: str) -> str | None:
+        """See `NodeEngine`."""
+        task = self._answers.pop(key, "")
+        until = time.monotonic() + 3 * ASK_S
+        while task and task not in self.workers.nodes and time.monotonic() < until:
+            self._asking.set()
+            if self._closing.wait(LOOK_S):
+                break
+        return self.workers.nodes.get(task)
+
+    def shut_out(self, node: str) -> None:
+        """See `NodeEngine`."""
+        self.workers.shut_out(node)
+        self._asking.set()
 
     # --- what comes back --------------------------------------------------------------------------
 
@@ -219,14 +230,36 @@ class SlurmEngine:
                 placed = self._placed.get(key)
             if placed is not None:
                 try:
-                    _, body = read_end(self.folder, key)
-                    checked(body)
+                    body = self._believed(key, placed.size.apart)
                 except Transient as error:
                     (self.folder.ends / key).unlink(missing_ok=True)
                     self._run_again(key, placed, str(error))
                     continue
+                if body is None:
+                    continue
                 self._settle(key, placed, body)
             (self.folder.ends / key).unlink(missing_ok=True)
+
+    def _believed(self, key: str, apart: str) -> bytes | None:
+        """The end of a job, by a worker that is known by its key, and is not on the node `apart`;
+        None where it is not known yet where that is.
+
+        Raises:
+            Transient: it is none, or by somebody else.
+            OSError: it cannot be read.
+        """
+        head, body = read_end(self.folder, key)
+        checked(body)
+        if not is_by(self.workers.key_of(head.worker), key, body, head.signature):
+            raise Transient(f"What lies there as the end of {key[:12]} is not by its worker.")
+        task = task_of(head.worker)
+        if apart and task not in self.workers.nodes:
+            self._asking.set()
+            return None
+        if apart and self.workers.nodes[task] == apart:
+            raise Transient(f"The node {apart} took a job that another one was to run.")
+        self._answers[key] = task
+        return body
 
     def _settle(self, key: str, placed: _Placed, found: bytes | AarError) -> None:
         """Answer who waits."""
@@ -271,7 +304,7 @@ class SlurmEngine:
     def _ask(self) -> None:
         """Ask Slurm how workers are, and start those that jobs need, until this process closes."""
         while not self._closing.is_set():
-            self._asking.wait(None if not self._placed and not self._to_cancel else ASK_S)
+            self._asking.wait(ASK_S if self._placed or self.workers.to_cancel else None)
             self._asking.clear()
             if self._closing.is_set():
                 return
@@ -282,18 +315,38 @@ class SlurmEngine:
                 words = "Jobs wait; those that run go on. Slurm's administrator must act."
                 self._say(f"{error} {words}", "Slurm's administrator")
                 with suppress(OSError):
-                    self._return_leases(list(leases(self.folder)), None)
+                    self._return(self.workers.lost(list(leases(self.folder)), None))
             except Misconfigured as error:
                 self._say(str(error), "operator")
                 self._give_up(error)
             except OSError as error:
                 self._say(f"The shared folder cannot be used now ({error.strerror}).", "operator")
 
+    def _tend(self) -> None:
+        """One round."""
+        held = list(leases(self.folder))  # before Slurm is asked: their tasks have begun
+        tasks = self.workers.asked()
+        self._return(self.workers.lost(held, tasks))
+        self.workers.require_begun(tasks)
+        with self._mutex:
+            needed = Counter(placed.size for placed in self._placed.values())
+        self.workers.start(needed, tasks)
+        require_moving(tasks)
+
+    def _return(self, lost: list[tuple[Lease, str]]) -> None:
+        """Let jobs wait again whose worker has ended."""
+        for lease, why in lost:
+            lease.path.unlink(missing_ok=True)
+            with self._mutex:
+                placed = self._placed.get(lease.key)
+            if placed is not None:
+                self._run_again(lease.key, placed, why)
+
     def _say(self, words: str, whose: str) -> None:
         before = self._state.words
         self._note(words=words, whose=whose)
         if words != before:
-            self._tell(words or "Slurm places runs again.")
+            self._tell(words or "Slurm places runs again.", whose)
 
     def _give_up(self, error: Misconfigured) -> None:
         """Answer all whose job no worker can take."""
@@ -301,109 +354,3 @@ class SlurmEngine:
         for key, placed in list(self._placed.items()):
             if key not in held:
                 self._settle(key, placed, error)
-
-    def _tend(self) -> None:
-        """One round."""
-        held = list(leases(self.folder))  # before Slurm is asked: their tasks have begun
-        tasks = slurm.tasks_of(self._name)
-        with self._mutex:
-            ended, self._to_cancel = self._to_cancel, []
-        slurm.cancel([task for task in ended if task in tasks])
-        self._return_leases(held, tasks)
-        self._require_begun(tasks)
-        self._start_workers({n: t for n, t in tasks.items() if n not in ended})
-        if stuck := Counter(task.reason for task in tasks.values() if task.stuck):
-            reasons = ", ".join(f"{reason} ({count})" for reason, count in stuck.items())
-            raise Transient(f"Slurm does not start workers: {reasons}; `squeue --me` says more.")
-
-    def _return_leases(self, held: list[Lease], tasks: dict[str, Task] | None) -> None:
-        """Let jobs wait again whose worker has ended. `tasks` is None: Slurm does not say."""
-        for lease in held:
-            with self._mutex:
-                placed = self._placed.get(lease.key)
-            if placed is None:
-                lease.path.unlink(missing_ok=True)
-                continue
-            task = _task_of(lease.worker)
-            runs = tasks is None or (task in tasks and tasks[task].state == "RUNNING")
-            silent = self._silent_s(lease.worker) > LOST_S
-            if (runs and not silent) or not lease.path.exists():
-                continue
-            if silent and runs:
-                self._to_cancel.append(task)
-            if not (self.folder.ends / lease.key).exists():
-                node = record_in(self.folder.worker(lease.worker), WorkerRecord)
-                where = f" on {node.node}" if node else ""
-                why = f"its worker{where} {'was silent' if runs else 'ended'}"
-                lease.path.unlink(missing_ok=True)
-                self._run_again(lease.key, placed, why)
-
-    def _silent_s(self, worker: str) -> float:
-        found = record_in(self.folder.worker(worker), WorkerRecord)
-        beat, now = -1 if found is None else found.beat, time.monotonic()
-        known = self._beats.get(worker)
-        if known is None or known[0] != beat:
-            known = self._beats[worker] = beat, now
-        return now - known[1]
-
-    def _require_begun(self, tasks: dict[str, Task]) -> None:
-        """Raise where workers end as soon as Slurm starts them: the node lacks something."""
-        for path in self.folder.workers.glob("*.json"):
-            self._began.add(path.name.partition("_")[0])
-        alive = {_array_of(name) for name, task in tasks.items() if task.alive}
-        for array in [a for a in self._arrays if a not in alive]:
-            del self._arrays[array]
-            if array in self._began:
-                self._failed_starts = 0
-                continue
-            self._failed_starts += 1
-            if self._failed_starts >= STARTS:
-                self._failed_starts = 0
-                raise Misconfigured(
-                    f"Slurm starts workers, and they end at once: {self._last_words(array)}. Each "
-                    f"node needs {sys.executable} with the same aarlab, and {self.folder.root}."
-                )
-
-    def _last_words(self, array: str) -> str:
-        for path in sorted(self.folder.logs.glob(f"{array}_*")):
-            with suppress(OSError):
-                if lines := path.read_text(errors="replace")[-4000:].strip().splitlines():
-                    return f"{lines[-1][:300]!a}"
-        return "they left no log, so that the nodes may lack the folder"
-
-    def _start_workers(self, tasks: dict[str, Task]) -> None:
-        with self._mutex:
-            needed = Counter(placed.size for placed in self._placed.values())
-        for size, jobs in needed.items():
-            there = [
-                n for n, t in tasks.items() if t.alive and self._arrays.get(_array_of(n)) == size
-            ]
-            if (lack := min(jobs, self._workers) - len(there)) > 0:
-                number = slurm.submit(
-                    self._name,
-                    self._argv(size),
-                    lack,
-                    [*_asked_for(size), *self._sbatch],
-                    f"{self.folder.logs}/%A_%a",
-                )
-                self._arrays[number] = size
-
-    def _argv(self, size: Size) -> list[str]:
-        argv = ["env", f"PYTHONPATH={ROOT.parent}", sys.executable, "-m", WORKER]
-        argv += ["--folder", str(self.folder.root)]
-        argv += ["--size", str(size), "--idle-s", str(self._idle_s), "--gone-s", str(GONE_S)]
-        minutes = self._options.minutes
-        return argv if minutes is None else [*argv, "--minutes", str(minutes)]
-
-
-def _asked_for(size: Size) -> list[str]:
-    whole = ["--exclusive"] if size.alone else []
-    return [f"--cpus-per-task={size.cpus}", f"--mem={size.mib}M", *whole]
-
-
-def _task_of(worker: str) -> str:
-    return worker.rpartition("-")[0]
-
-
-def _array_of(task: str) -> str:
-    return task.partition("_")[0]

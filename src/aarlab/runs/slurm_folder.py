@@ -12,7 +12,7 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -23,10 +23,11 @@ from aarlab.core.errors import Misconfigured, Transient
 from aarlab.core.files import OWNER_ONLY, write_whole
 from aarlab.core.layout import SlurmFolder
 from aarlab.core.records import Record
-from aarlab.runs.run_jobs import MAX_HEAD_BYTES, MAX_RESULT_BYTES, Job, Resources
+from aarlab.runs.run_jobs import MAX_HEAD_BYTES, MAX_RESULT_BYTES, Job, Resources, key_of
 from aarlab.sandbox.sandbox import GIB, MIB
 
-KEY = re.compile(r"[0-9a-f]{16,64}(-alone)?")
+KEY = re.compile(r"[0-9a-f]{16,64}(-alone)?(-apart)?")
+NOT = "-not-"
 WORKER_BYTES, ROUND_MIB = 512 * MIB, 256  # a worker's own memory; sizes are multiples of that
 MAX_END_BYTES = MAX_RESULT_BYTES + MAX_HEAD_BYTES + MIB
 MAX_RECORD_BYTES = 64 * MIB
@@ -35,11 +36,13 @@ R = TypeVar("R", bound=Record)
 
 
 class Size(NamedTuple):
-    """What a worker has of its node; a job goes to a worker of its size."""
+    """What a worker has of its node; a job goes to a worker of its size. `apart`: the node on which
+    it must not be."""
 
     cpus: int
     mib: int
     alone: bool
+    apart: str = ""
 
     @classmethod
     def of(cls, job: Job, resources: Resources) -> "Size":
@@ -49,7 +52,28 @@ class Size(NamedTuple):
         return cls(math.ceil(resources.cpus), mib, resources.alone)
 
     def __str__(self) -> str:
-        return f"c{self.cpus}-m{self.mib}{'-alone' if self.alone else ''}"
+        apart = f"{NOT}{named(self.apart)}" if self.apart else ""
+        return f"c{self.cpus}-m{self.mib}{'-alone' if self.alone else ''}{apart}"
+
+    @property
+    def shared(self) -> "Size":
+        """That of the workers which may take it as well, if they are on other nodes."""
+        return self._replace(apart="")
+
+
+def named(node: str) -> str:
+    """A node in the name of a folder."""
+    return key_of(node)[:12]
+
+
+def sizes_for(folder: SlurmFolder, size: str, node: str) -> list[str]:
+    """The sizes of jobs that a worker takes: its own, and those of it that another node must not
+    run."""
+    try:
+        names = os.listdir(folder.waiting("."))  # noqa: PTH208
+    except FileNotFoundError:
+        return []
+    return [n for n in names if n == size or (n.startswith(size + NOT) and not n.endswith(node))]
 
 
 class Order(Record):
@@ -66,7 +90,7 @@ class EndHead(Record):
 
     key: str
     worker: str
-    node: str
+    signature: str  # by the worker's key
 
 
 class WorkerRecord(Record):
@@ -78,6 +102,7 @@ class WorkerRecord(Record):
     node: str
     pid: int
     size: str
+    public: str  # its key, see `node_keys`
     aarlab: str  # its version
     code: str  # and the digest of all of its code
     python: str
@@ -152,8 +177,13 @@ def put(folder: SlurmFolder, size: Size, order: Order) -> None:
     write_whole(path, order.model_dump_json(), mode=OWNER_ONLY)
 
 
-def take(folder: SlurmFolder, size: str, worker: str) -> Lease | None:
-    """Take a job of that size, one that no other worker gets; None where none waits."""
+def take(folder: SlurmFolder, sizes: Sequence[str], worker: str) -> Lease | None:
+    """Take a job of one of these sizes, one that no other worker gets; None where none waits."""
+    found = (_take(folder, size, worker) for size in sizes)
+    return next((lease for lease in found if lease is not None), None)
+
+
+def _take(folder: SlurmFolder, size: str, worker: str) -> Lease | None:
     try:
         names = [n for n in os.listdir(folder.waiting(size)) if KEY.fullmatch(n)]  # noqa: PTH208
     except FileNotFoundError:

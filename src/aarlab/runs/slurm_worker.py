@@ -19,9 +19,10 @@ from aarlab.core.files import OWNER_ONLY, write_whole
 from aarlab.core.held_folder import HeldFolder
 from aarlab.core.layout import SlurmFolder
 from aarlab.core.own_code import this_build
-from aarlab.core.settings import slurm_task
+from aarlab.core.settings import slurm_node, slurm_task
 from aarlab.runs import node_worker
 from aarlab.runs.data_pack import MAX_BYTES
+from aarlab.runs.node_keys import new_key, signed
 from aarlab.runs.run_jobs import refusal
 from aarlab.runs.slurm_folder import (
     MAX_RECORD_BYTES,
@@ -31,8 +32,10 @@ from aarlab.runs.slurm_folder import (
     Order,
     WorkerRecord,
     give_back,
+    named,
     plain_bytes,
     record_in,
+    sizes_for,
     take,
     write_end,
 )
@@ -52,12 +55,15 @@ class Worker:
         self._until = None if minutes is None else time.monotonic() + 60 * minutes
         self._mutex, self._ended = threading.Lock(), threading.Event()
         task, build = slurm_task(), this_build()
+        self._key, public = new_key()
+        self._not = named(slurm_node())
         self._record = WorkerRecord(
             name=f"{task}-{secrets.token_hex(4)}",
             task=task,
             node=platform.node(),
             pid=os.getpid(),
             size=size,
+            public=public,
             aarlab=build.version,
             code=build.source,
             python=platform.python_version(),
@@ -72,7 +78,8 @@ class Worker:
             with HeldFolder() as held:
                 idle_since, pause = time.monotonic(), QUICK_S
                 while time.monotonic() - idle_since < self._idle_s and not self._over():
-                    lease = take(self._folder, self._record.size, self._record.name)
+                    sizes = sizes_for(self._folder, self._record.size, self._not)
+                    lease = take(self._folder, sizes, self._record.name)
                     if lease is None:
                         time.sleep(pause)
                         pause = min(2 * pause, SLOW_S)
@@ -82,7 +89,6 @@ class Worker:
                     idle_since, pause = time.monotonic(), QUICK_S
         finally:
             self._ended.set()
-            self._folder.worker(self._record.name).unlink(missing_ok=True)
 
     def _over(self) -> bool:
         return self._folder.closed.exists() or not self._folder.root.exists()
@@ -106,7 +112,8 @@ class Worker:
                     data,
                     contextlib.nullcontext(),  # Slurm gives a node to one that runs alone
                 )
-            head = EndHead(key=lease.key, worker=self._record.name, node=self._record.node)
+            signature = signed(self._key, lease.key, body)
+            head = EndHead(key=lease.key, worker=self._record.name, signature=signature)
             write_end(self._folder, head, body)
         lease.path.unlink(missing_ok=True)
         self._say(running=None, done=self._record.done + 1)

@@ -1,0 +1,198 @@
+"""A cluster's engine of which a few runs are run again elsewhere, so that a node that lies about
+results is found.
+
+Which runs these are, a secret of this process and a run's key decide, so that no node knows. Their
+second run is on another node, or on this machine where there is none. Where both differ, this
+machine runs it as well: it is believed, and the node that it contradicts gets no more runs.
+"""
+
+import hmac
+import secrets
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+from aarlab.core.errors import AarError, Transient
+from aarlab.runs.endings import SIGNALS
+from aarlab.runs.engine_contract import Engine, ended
+from aarlab.runs.engine_note import Notes, kind_of
+from aarlab.runs.local_pool import Waiting, key_with
+from aarlab.runs.run_jobs import Job, Resources, checked
+from aarlab.runs.run_worker import work
+from aarlab.sandbox.sandbox import MakeSandbox
+
+AT_ONCE = 512  # jobs that are waited for
+HERE = "this machine"
+TIMES_HERE = 3  # that this machine runs what two nodes answer differently
+Say = Callable[[str, str], None]  # words, and whose move it is
+
+
+class NodeEngine(Engine, Protocol):
+    """An engine that knows which node answered."""
+
+    def submit_apart(self, job: Job, resources: Resources, node: str) -> str:
+        """As `submit`, on another node than this one.
+
+        Raises:
+            Misconfigured: there is none.
+        """
+        ...
+
+    def answered_by(self, key: str) -> str | None:
+        """The node that answered a job, as the scheduler knows it; None: nobody knows any more."""
+        ...
+
+    def shut_out(self, node: str) -> None:
+        """Place nothing on that node from now on."""
+        ...
+
+
+class SampledEngine:
+    """See `Engine`. `share`: of the runs that are run again; `say`: is given sentences for the
+    operator."""
+
+    def __init__(
+        self, engine: NodeEngine, make_sandbox: MakeSandbox, notes: Notes, share: float, say: Say
+    ) -> None:
+        self._engine, self._make, self.notes = engine, make_sandbox, notes
+        self._share, self._tell = share, say
+        self._secret = secrets.token_bytes(32)
+        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="placed")
+        self._waiting, self._mutex = Waiting(), threading.Lock()
+        self._inner: dict[str, str] = {}  # by key: the key that the engine has it under now
+        self._results: dict[str, int] = {}  # by node, how many it gave
+
+    # --- the contract -----------------------------------------------------------------------------
+
+    def submit(self, job: Job, resources: Resources) -> str:
+        """See `Engine`. What an engine refuses, `poll` raises."""
+        key = key_with(job, resources)
+        return self._waiting.join(key, lambda: self._pool.submit(self._answer, job, resources, key))
+
+    def poll(self, key: str, wait_s: float = 0.0) -> bytes | None:
+        """See `Engine`."""
+        return self._waiting.poll(key, wait_s)
+
+    def cancel(self, key: str) -> None:
+        """See `Engine`."""
+        future = self._waiting.leave(key)
+        if future is None or future.cancel():
+            return
+        with self._mutex:
+            inner = self._inner.pop(key, None)
+        if inner is not None:
+            self._engine.cancel(inner)
+
+    def close(self) -> None:
+        """See `Engine`."""
+        self._engine.close()
+        self._pool.shutdown(cancel_futures=True)
+        self.notes.close()
+
+    # --- a run, and its second one ----------------------------------------------------------------
+
+    def _answer(self, job: Job, resources: Resources, key: str) -> bytes:
+        self.notes.begun()
+        kind = "lost"
+        try:
+            inner = self._engine.submit(job, resources)
+            found = self._ended(key, inner)
+            node = self._engine.answered_by(inner)
+            if node is not None:
+                with self._mutex:
+                    self._results[node] = self._results.get(node, 0) + 1
+                if self.chosen(key):
+                    found = self._compared(job, resources, key, found, node)
+            kind = kind_of(found)
+            return found
+        finally:
+            self.notes.ended(kind)
+
+    def _ended(self, key: str, inner: str) -> bytes:
+        with self._mutex:
+            self._inner[key] = inner
+        try:
+            return ended(self._engine, inner)
+        finally:
+            with self._mutex:
+                self._inner.pop(key, None)
+
+    def chosen(self, key: str) -> bool:
+        """Whether that run is run again."""
+        drawn = hmac.digest(self._secret, key.encode(), "sha256")
+        return int.from_bytes(drawn[:8], "big") < self._share * 2**64
+
+    def _compared(self, job: Job, resources: Resources, key: str, first: bytes, node: str) -> bytes:
+        """The answer that is believed. A second run that cannot be had is none."""
+        if _result(first) is None:
+            return first
+        try:
+            inner = self._engine.submit_apart(job, resources, node)
+            second = self._ended(key, inner)
+            other = self._engine.answered_by(inner) or "another node"
+        except Transient:
+            return first
+        except AarError:  # there is no other node
+            second, other = self._run_here(job), HERE
+        if _result(second) is None:
+            return first
+        unlike = _result(first) != _result(second)
+        self.notes.compared(node, unlike)
+        return self._judged(job, first, second, node, other) if unlike else first
+
+    def _run_here(self, job: Job) -> bytes:
+        return work(job, job.folders, self._make)
+
+    def _judged(self, job: Job, first: bytes, second: bytes, node: str, other: str) -> bytes:
+        """Two nodes, or a node and this machine, differ."""
+        here = [self._run_here(job) for _ in range(TIMES_HERE)]
+        here += [second] if other == HERE else []
+        found = {_result(one) for one in here}
+        name = f"{job.name} ({job.key[:12]})"
+        if len(found) > 1 or None in found:
+            self._tell(
+                f"{name} has another result each time, also here: its code goes by more than its "
+                "seed. No node is blamed.",
+                "submitter",
+            )
+            return first
+        if _result(first) in found:
+            self._blame(other, name, node)
+        elif other == HERE or _result(second) in found:
+            self._blame(node, name, other)
+        else:
+            self._tell(
+                f"{name}: {node}, {other} and this machine have three results. The one of this "
+                "machine is taken. Look whether they have the same processors and libraries.",
+                "operator",
+            )
+        return here[0]
+
+    def _blame(self, node: str, name: str, beside: str) -> None:
+        """A node's result is not that of another one and of this machine."""
+        with self._mutex:
+            before = self._results.get(node, 0)
+        why = (
+            f"its result of {name} differs from that of {beside} and of this machine, which ran it "
+            f"{TIMES_HERE} times"
+        )
+        self._engine.shut_out(node)
+        self.notes.shut_out(node, why)
+        self._tell(
+            f"The node {node} is shut out: {why}. {before} results of this process came from it, "
+            "and were not all run again: examine the node, then confirm again what rests on them.",
+            "operator",
+        )
+
+
+def _result(body: bytes) -> tuple[bool, bytes | None, bool] | None:
+    """What must be the same wherever a job is run; None where it was not run to its end."""
+    try:
+        head, result = checked(body)
+    except Transient:
+        return None
+    by_signal = head.returncode < 0 or head.returncode in SIGNALS
+    if head.error is not None or head.timed_out or head.limit is not None or by_signal:
+        return None
+    return head.returncode == 0, result, head.misshapen
