@@ -5,7 +5,7 @@ from pathlib import Path
 from aarlab.cli.show import Show
 from aarlab.core.settings import Home
 from aarlab.fleet.campaign import begun
-from aarlab.fleet.confirm import confirmed
+from aarlab.fleet.confirm import MOST_COMPONENTS, confirmed
 from aarlab.fleet.lease import lease
 from aarlab.fleet.prepare import prepared
 from aarlab.fleet.run_folder import confirmed_in_folder, served
@@ -17,9 +17,9 @@ def confirm(
     name: str, home: Home, show: Show, *, snapshot: str | None = None
 ) -> tuple[AnyReport, Path]:
     """Confirm the leaders (or one snapshot, given by the first digits of its hash) on final, a
-    fresh draw, another teacher and student, and the transfer problems, also where the campaign's
-    fields leave some of these out. Runs that are cached are not repeated. Returns the report and
-    the path of its HTML.
+    fresh draw, another teacher and student, and the transfer problems, and take out components of
+    the winner, also where the campaign's fields leave some of these out. Runs that are cached are
+    not repeated. Returns the report and the path of its HTML.
 
     Raises:
         Misconfigured: there is no such campaign, or the label set's budget of confirmations is
@@ -40,6 +40,7 @@ def confirm(
         "confirm_on_fresh": not problem.fixed,
         "confirm_on_pair": not problem.worded,
         "transfer": campaign.transfer or None,
+        "ablate_components": campaign.ablate_components or MOST_COMPONENTS,
     }
     whole = campaign.model_copy(update=all_of_it)
     with lease(folder):
