@@ -13,7 +13,6 @@ from aarlab.web.shown_text import line
 ROWS = 50
 SHOW = ("claims", "all", "with a verdict")
 SORTS = ("verdict", "newest", "oldest", "level", "researcher", "family")
-Claim = tuple[HandedIn, Settled | None]  # a submission, and the verdict on it
 STANDING = {"confirmed": 0, None: 1}  # every other verdict stands last
 
 
@@ -29,9 +28,8 @@ def board_page(campaign: OpenCampaign, query: PageQuery) -> dict[str, Any]:
             "verdict": query.choice("verdict", VERDICTS),
             "sort": query.choice("sort", SORTS, "verdict"),
         }
-        claims = ((made, book.verdict_on(made)) for made in book.handed_in)
-        found = [(made, settled) for made, settled in claims if _wanted(made, settled, chosen)]
-        rows, pager = query.paged(_sorted(found, chosen["sort"]), ROWS)
+        found = [m for m in book.handed_in if _wanted(m, book.verdict_on(m), chosen)]
+        rows, pager = query.paged(_sorted(found, chosen["sort"], book), ROWS)
         return {
             "title": "Board",
             "chosen": chosen,
@@ -45,7 +43,7 @@ def board_page(campaign: OpenCampaign, query: PageQuery) -> dict[str, Any]:
             "sort_links": {name: query.link(sort=name, page=None) for name in SORTS},
             "pager": pager,
             "flags_by": _flags_by(book),
-            "rows": [row(book, *one) for one in rows],
+            "rows": [row(book, made) for made in rows],
         }
 
 
@@ -66,28 +64,32 @@ def _claims(made: HandedIn, settled: Settled | None) -> bool:
     return settled is not None and not made.receipt.repeated
 
 
-def _sorted(found: list[Claim], by: str) -> list[Claim]:
+def _sorted(found: list[HandedIn], by: str, book: CampaignBook) -> list[HandedIn]:
+    """By one number or text after another, the last one first: a tuple for each of ten thousand
+    would have Python look through all that it holds, every few pages."""
     newest = found[::-1]
     if by == "newest":
         return newest
     if by == "oldest":
         return found
-    if by == "level":
-        return sorted(newest, key=lambda c: (not c[0].receipt.improved, -c[0].receipt.level_pgr))
     if by == "researcher":
-        return sorted(newest, key=lambda c: c[0].who)
+        return sorted(newest, key=lambda m: m.who)
     if by == "family":
-        return sorted(newest, key=lambda c: c[0].receipt.family)
-    return sorted(newest, key=lambda c: (_standing(c[1]), -c[0].receipt.level_pgr))
+        return sorted(newest, key=lambda m: m.receipt.family)
+    best = sorted(newest, key=lambda m: -m.receipt.level_pgr)
+    if by == "level":
+        return sorted(best, key=lambda m: not m.receipt.improved)
+    return sorted(best, key=lambda m: _standing(book.verdict_on(m)))
 
 
 def _standing(settled: Settled | None) -> int:
     return STANDING.get(settled.verdict if settled else None, 2)
 
 
-def row(book: CampaignBook, made: HandedIn, settled: Settled | None) -> dict[str, Any]:
+def row(book: CampaignBook, made: HandedIn) -> dict[str, Any]:
     """One submission: what was reported of it, and what became of the claim. It is kept, and nobody
     changes it."""
+    settled = book.verdict_on(made)
     known = book.board_rows.get(made.receipt.id)
     if known is None or known[0] is not settled:
         known = book.board_rows[made.receipt.id] = settled, KeptRow(_row(made, settled))

@@ -31,7 +31,7 @@ def receipt_page(campaign: OpenCampaign, receipt: str) -> dict[str, Any]:
         earlier = mine[: mine.index(made.receipt.snapshot)] if _has(mine, made) else []
         page = {
             "title": f"Submission {made.receipt.id}",
-            "row": row(book, made, book.verdict_on(made)),
+            "row": row(book, made),
             "level": shown_score.reported(made.receipt),
             "level_accuracy": shown_score.reported_accuracy(made.receipt),
             "certified": shown_score.certified(made.receipt),

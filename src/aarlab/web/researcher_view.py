@@ -62,8 +62,7 @@ def _event(event: Any) -> dict[str, Any]:
 
 def _latest(book: CampaignBook, name: str) -> list[dict[str, Any]]:
     places = book.by(name).submissions[-LATEST:]
-    made = (book.handed_in[place] for place in reversed(places))
-    return [row(book, one, book.verdict_on(one)) for one in made]
+    return [row(book, book.handed_in[place]) for place in reversed(places)]
 
 
 def _transcript(
