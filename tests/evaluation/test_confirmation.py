@@ -507,7 +507,7 @@ def test_a_snapshot_is_named_by_the_beginning_of_its_hash(evaluator, gate):
     assert best != low
     assert gate.begin(1, low[:12])[0].snapshot == low
     for wrong in ("", "zz"):
-        with pytest.raises(InvalidSubmission, match="begin with"):
+        with pytest.raises(Misconfigured, match="begins? with"):
             gate.begin(1, wrong)
 
 
@@ -539,7 +539,7 @@ def test_snapshot_unsubmitted_by_its_author_is_no_claim(evaluator, gate):
     )
     assert claims(evaluator.ledger) == {}
     assert gate.begin(1) == []
-    with pytest.raises(InvalidSubmission, match="begin with"):
+    with pytest.raises(Misconfigured, match="its author submitted nothing with it"):
         gate.begin(1, code["snapshot"])
 
 

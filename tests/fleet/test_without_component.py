@@ -1,5 +1,7 @@
 """What can be taken out of a method's code: known of recipes and of parts of the library alone."""
 
+import json
+
 import pytest
 
 from aarlab.core.errors import CouldNotBeRun, InvalidSubmission
@@ -67,6 +69,16 @@ def test_parts_are_those_that_the_code_calls_and_not_those_in_its_words():
     assert files["whole_0.py"] == "x = 'parts.dense('"
     assert files["whole_1.py"] == ELICITED
     assert 'run_without("elicited_labels"' in files[METHOD_FILE]
+
+
+@pytest.mark.parametrize(
+    "line", ['{"a": ' + "[" * 200_000 + "]" * 200_000 + "}", '{"a": ' + "9" * 5_000 + "}", "{}"]
+)
+def test_a_hostile_recipe_is_no_recipe(line):
+    """Whoever reads it for the operator goes on."""
+    assert components_of({METHOD_FILE: f"RECIPE = {line}\n"}) == []
+    lists = json.dumps({dimension: [] for dimension in PLAIN})
+    assert components_of({METHOD_FILE: f"RECIPE = {lists}\n"}) == []
 
 
 @pytest.mark.parametrize("files", [{}, {METHOD_FILE: "def run(task, seed):\n    return 1\n"}])

@@ -7,6 +7,7 @@ from aarlab.core.settings import Home
 from aarlab.fleet.campaign import begun
 from aarlab.fleet.confirm import MOST_COMPONENTS, confirmed
 from aarlab.fleet.lease import lease
+from aarlab.fleet.operator_orders import submitted
 from aarlab.fleet.prepare import prepared
 from aarlab.fleet.run_folder import confirmed_in_folder, served
 from aarlab.problems import PROBLEMS
@@ -23,11 +24,12 @@ def confirm(
 
     Raises:
         Misconfigured: there is no such campaign, or the label set's budget of confirmations is
-            spent.
-        InvalidSubmission: no such snapshot was submitted.
+            spent, or no such snapshot was submitted.
     """
     folder = home.campaigns / name
     campaign = begun(home.campaigns, name)
+    if snapshot is not None:
+        snapshot = submitted(folder, snapshot)  # before minutes of set-up
     if campaign.in_folder:
         bed = served(campaign, home, show)
         whole = campaign.model_copy(update={"confirm_on_fresh": True})

@@ -285,9 +285,8 @@ def confirmed(
     yet.
 
     Raises:
-        Misconfigured: the label set's budget of confirmations is spent, or a target cannot be set
-            up.
-        InvalidSubmission: nobody submitted that snapshot.
+        Misconfigured: the label set's budget of confirmations is spent, a target cannot be set up,
+            or nobody submitted that snapshot.
     """
     show.line(
         "[bold]3 confirmation[/bold] fresh seeds, clean sandboxes without network, items that "
