@@ -288,7 +288,7 @@ def test_a_snapshot_that_is_not_meant_is_the_operators_to_correct_with_what_ther
             body = submission(number, improved=False, level=0.4, snapshot=snapshot)
             ledger.append("submission", "researcher-2", body)
     for prefix, words in (
-        ("a", "2 submitted snapshots begin with 'a': aaaaaaaaaaaa, abcccccccccc. Give more digits."),
+        ("a", "2 submitted snapshots begin with 'a': aaaaaaaaaaaa, abcccccccccc. Give more"),
         ("bccc", "'bccc' was committed, and its author submitted nothing with it"),
         ("abcd", "begins with 'abcd'; 2 were submitted. Near are: abcccccccccc"),
         ("r-000002", "r-000002 is a receipt. Its snapshot is abcccccccccc: give that."),
