@@ -370,7 +370,7 @@ def test_accusation_before_issued_seeds_is_examined_again(evaluator, gate, right
     assert gate.begin(1) == []
     assert (
         verify_record(record_path(gate.folder, snapshot), gate.folder / "key.pub")["schema_version"]
-        == 5
+        == 6
     )
 
 
@@ -660,7 +660,7 @@ def test_records_of_the_first_schema_are_still_read(evaluator, gate):
     (begun,) = gate.begin(1)
     gate.finish(begun.token, outcomes(evaluator, begun, right=0.9, number=1))
     record = json.loads(json.dumps(evaluator.ledger.entries("confirmation")[0].body["record"]))
-    assert record["schema_version"] == 5
+    assert record["schema_version"] == 6
     del record["issued"]
     second = ConfirmationRecord.model_validate_json(json.dumps(record | {"schema_version": 2}))
     assert (second.issued, second.verdict) == (None, "confirmed")
