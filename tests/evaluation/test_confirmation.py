@@ -370,7 +370,7 @@ def test_accusation_before_issued_seeds_is_examined_again(evaluator, gate, right
     assert gate.begin(1) == []
     assert (
         verify_record(record_path(gate.folder, snapshot), gate.folder / "key.pub")["schema_version"]
-        == 5
+        == 6
     )
 
 
@@ -507,7 +507,7 @@ def test_a_snapshot_is_named_by_the_beginning_of_its_hash(evaluator, gate):
     assert best != low
     assert gate.begin(1, low[:12])[0].snapshot == low
     for wrong in ("", "zz"):
-        with pytest.raises(InvalidSubmission, match="begin with"):
+        with pytest.raises(Misconfigured, match="begins? with"):
             gate.begin(1, wrong)
 
 
@@ -539,7 +539,7 @@ def test_snapshot_unsubmitted_by_its_author_is_no_claim(evaluator, gate):
     )
     assert claims(evaluator.ledger) == {}
     assert gate.begin(1) == []
-    with pytest.raises(InvalidSubmission, match="begin with"):
+    with pytest.raises(Misconfigured, match="its author submitted nothing with it"):
         gate.begin(1, code["snapshot"])
 
 
@@ -660,7 +660,7 @@ def test_records_of_the_first_schema_are_still_read(evaluator, gate):
     (begun,) = gate.begin(1)
     gate.finish(begun.token, outcomes(evaluator, begun, right=0.9, number=1))
     record = json.loads(json.dumps(evaluator.ledger.entries("confirmation")[0].body["record"]))
-    assert record["schema_version"] == 5
+    assert record["schema_version"] == 6
     del record["issued"]
     second = ConfirmationRecord.model_validate_json(json.dumps(record | {"schema_version": 2}))
     assert (second.issued, second.verdict) == (None, "confirmed")

@@ -26,7 +26,7 @@ from aarlab.fleet.campaign import Campaign, load
 pytestmark = pytest.mark.process
 
 AAR = [sys.executable, "-c", "from aarlab.cli.main import main; main()"]
-SMALL = ["problem=generated-chat", "student=double", "experiments=2"]
+SMALL = ["problem=generated-chat", "student=double", "experiments=2", "ablate_components=0"]
 
 
 def aar(home: Path, *words: str, **more) -> subprocess.CompletedProcess[str]:

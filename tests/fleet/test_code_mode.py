@@ -116,6 +116,7 @@ def test_a_whole_small_campaign_in_code_mode(home, bed):
     given = [
         "problem=generated-chat",
         "student=double",
+        "ablate_components=0",
         "minutes=1.5",
         "experiments=2",
         "researchers=2",

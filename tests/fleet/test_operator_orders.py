@@ -7,7 +7,7 @@ import pytest
 
 from aarlab.core.boot_clock import read_left
 from aarlab.core.budget import Budget
-from aarlab.core.errors import AarError, InvalidSubmission, Misconfigured, Transient
+from aarlab.core.errors import AarError, Misconfigured, Transient
 from aarlab.core.hold import Hold
 from aarlab.core.layout import CampaignFolder
 from aarlab.evaluation.ledger.ledger import Ledger
@@ -15,7 +15,7 @@ from aarlab.fleet import heeding, member, operator_orders
 from aarlab.fleet.as_asked import as_asked, extended
 from aarlab.fleet.campaign import Campaign, load
 from aarlab.fleet.confirm import wanted
-from aarlab.fleet.operator_orders import ask_for
+from aarlab.fleet.operator_orders import ask_for, submitted
 from tests.fleet.fleets import submission
 from tests.fleet.programs import Program, events, quicken, run_fleet
 
@@ -77,10 +77,11 @@ def recorded(monkeypatch, folder):
         ("extend", {"limits": " "}, Misconfigured, "names its limits"),
         ("message", {"researcher": "researcher-3", "text": "x"}, Misconfigured, "no researcher"),
         ("message", {"researcher": "all", "text": ""}, Misconfigured, "names its text"),
-        ("hide", {"finding": "f-000001"}, InvalidSubmission, "There is no finding"),
-        ("hide", {"finding": "f-000900"}, InvalidSubmission, "There is no finding"),
+        ("hide", {"finding": "f-000001"}, Misconfigured, "Near are: f-000003"),
+        ("hide", {"finding": "f-000900"}, Misconfigured, "There is no finding 'f-000900'"),
         ("hide", {"finding": "../x"}, Misconfigured, "finding"),
-        ("confirm", {"snapshot": "b"}, InvalidSubmission, "0 submitted snapshots begin with 'b'"),
+        ("confirm", {"snapshot": "b"}, Misconfigured, "No submitted snapshot begins with 'b'"),
+        ("confirm", {"snapshot": "r-000001"}, Misconfigured, "is a receipt. Its snapshot is aaa"),
         ("dance", {}, Misconfigured, "act"),
     ],
 )
@@ -276,3 +277,22 @@ def test_every_row_says_what_it_does():
         assert row.event, name
         assert not row.done.endswith("."), name
     assert issubclass(Misconfigured, AarError)
+
+
+def test_a_snapshot_that_is_not_meant_is_the_operators_to_correct_with_what_there_is(folder):
+    ledger = Ledger(CampaignFolder(folder).server.ledger)
+    for letter, number in (("ab", 2), ("b", 3)):
+        snapshot = f"{letter}{'c' * (64 - len(letter))}"
+        ledger.append("code", "researcher-2", {"snapshot": snapshot, "family": "other", "bytes": 9})
+        if number == 2:
+            body = submission(number, improved=False, level=0.4, snapshot=snapshot)
+            ledger.append("submission", "researcher-2", body)
+    for prefix, words in (
+        ("a", "2 submitted snapshots begin with 'a': aaaaaaaaaaaa, abcccccccccc. Give more"),
+        ("bccc", "'bccc' was committed, and its author submitted nothing with it"),
+        ("abcd", "begins with 'abcd'; 2 were submitted. Near are: abcccccccccc"),
+        ("r-000002", "r-000002 is a receipt. Its snapshot is abcccccccccc: give that."),
+    ):
+        with pytest.raises(Misconfigured, match=words):
+            submitted(folder, prefix)
+    ledger.close()

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from aarlab.cli.main import app
 from aarlab.core.errors import Misconfigured
+from aarlab.problems import PROBLEMS
 from aarlab.problems.folder.folder_problem import read_problem
 from aarlab.problems.harbor import images
 from aarlab.problems.harbor import import_harbor as import_harbor_
@@ -298,3 +299,11 @@ def test_what_a_script_passes_to_a_command_is_no_command(tmp_path):
         "python - <<'EOF'\ngo = 1\ncurl = 2\nEOF\necho git | cat # make\nX=1 make all\n"
     )
     assert script_needs(script) == [f"{tmp_path.name}/test.sh, line 6: make"]
+
+
+def test_a_task_that_is_not_imported_yet_is_said_to_be_one(tmp_path):
+    """Whoever gives it as a problem: to a campaign, or to `aar problem check`."""
+    (tmp_path / "task.toml").write_text('version = "1.0"\n')
+    for given in (lambda: PROBLEMS[str(tmp_path)], lambda: read_problem(tmp_path)):
+        with pytest.raises(Misconfigured, match=f"aar import harbor {tmp_path} NEW_FOLDER"):
+            given()

@@ -102,6 +102,11 @@ def test_every_figure_agrees_and_each_that_is_changed_differs(report, again):
         assert sum(not same(one[1], other[1]) for one, other in pairs) == 1, at
 
 
+def test_that_no_component_is_known_is_said_with_what_to_do(report):
+    (note,) = [note for note in report.notes if "components" in note]
+    assert f"`aar compare c {report.confirmed.receipt} OTHER`" in note
+
+
 def test_a_tampered_report_is_found(report, again, tmp_path):
     write_folder_report(report, tmp_path)
     path = tmp_path / "report.json"

@@ -4,10 +4,10 @@ import pytest
 
 from aarlab.core.records import Measure
 from aarlab.fleet.campaign import Campaign
-from aarlab.report.build import build
+from aarlab.report.build import _cannot, _no_fresh_draw, build
 from aarlab.report.headline import claim_words, first_confirmed, headline
 from aarlab.report.pages import bars, ends, write
-from aarlab.report.report_record import AblationRow, Score
+from aarlab.report.report_record import AblationRow, ElsewhereRow, Score
 from aarlab.report.report_record import count as exact
 from tests.report.test_claims import measure, row
 
@@ -99,3 +99,34 @@ def test_claimed_stands_beside_confirmed_and_all_is_within_the_picture(report, t
         text.index("first confirmed claim") < text.index("What to doubt") < text.index("<details>")
     )
     assert "What to doubt" in (tmp_path / "report.md").read_text()
+
+
+def test_a_fresh_draw_is_not_asked_for_where_there_are_no_other_items(report):
+    (best,) = with_claims(report, row()).claims
+    doubts = headline(
+        with_claims(report, best).model_copy(update={"cannot": ("fresh", "pair")})
+    ).doubts
+    assert doubts[0] == "It was not run on other problems: aar confirm c adds these."
+    assert doubts[1] == (
+        "It was not run on a fresh draw of the data: the problem has no other items."
+    )
+
+
+def test_the_note_on_a_fresh_draw_says_what_can_be_done(tmp_path):
+    left_out = Campaign(problem="generated-chat", confirm_on_fresh=False, name="c")
+    (asked,) = _no_fresh_draw(left_out, [row()], _cannot(left_out))
+    assert "Run `aar confirm c`" in asked
+    ran = ElsewhereRow(
+        name="fresh",
+        kind="fresh",
+        problem="p",
+        student="s",
+        score=None,
+        gain=None,
+        failure="it raised",
+    )
+    assert list(_no_fresh_draw(left_out, [row(elsewhere=(ran,))], ())) == []
+    gone = left_out.model_copy(update={"problem": str(tmp_path / "mine.jsonl")})
+    (none,) = _no_fresh_draw(gone, [row()], _cannot(gone))
+    assert none.startswith("There is no fresh draw: mine.jsonl has no other items.")
+    assert "aar confirm" not in none

@@ -93,6 +93,9 @@ def _confirmed_on(words: str) -> dict:
     body["record"]["targets"] = [
         named | {"kind": "transfer", "accuracy": None, "failure": words},
         named | {"name": f"{words}2", "kind": "fresh", "accuracy": measure, "failure": None},
+        named
+        | {"name": f"{words}3", "kind": "component", "accuracy": measure, "failure": None}
+        | {"removed": words, "lost": measure},
     ]
     return body
 

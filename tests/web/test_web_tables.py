@@ -10,10 +10,10 @@ import pytest
 
 from aarlab.core.entries import ConfirmationBody, OutcomeBody
 from aarlab.core.records import Family
-from aarlab.web.csv_table import UNKNOWN, as_csv, cell
+from aarlab.web.csv_table import UNKNOWN, KeptRow, as_csv, cell
 from aarlab.web.gantt_shapes import gantt_shapes
-from tests.fleet.fleets import call
-from tests.web.scenes import GOLDEN, golden, ledger_of, small
+from tests.fleet.fleets import call, confirmation
+from tests.web.scenes import GOLDEN, golden, ledger_of, small, with_code
 
 SMALL = "/campaign/small"
 
@@ -78,6 +78,41 @@ def test_every_number_of_the_heat_map_has_its_kind_and_leads_to_its_receipt(old)
     for one in cells:
         assert 'href="/campaign/golden/submission/r-0000' in one.partition("</td>")[0]
         assert 'class="kind"' in one.partition("</td>")[0]
+
+
+def test_the_winner_without_a_component_stands_beside_the_whole(tmp_path):
+    """400 items: a step is 0.05; the bounds of the difference are rounded outwards."""
+    browser, ledger = small(tmp_path), ledger_of(tmp_path)
+    with_code(tmp_path, "researcher-1", "a = 1\n")
+    measure = {"estimate": 0.81, "lower": 0.78, "upper": 0.84, "n": 400, "resampled": "items"}
+    lost = measure | {"estimate": 0.121, "lower": 0.06, "upper": 0.17}
+    about = {"problem": "p", "student": "s", "split": "final", "failure": None}
+    body = confirmation("s", "researcher-1", verdict="confirmed", final=0.95)
+    body["record"]["targets"] = [
+        about | {"name": "final", "kind": "final", "accuracy": measure},
+        about
+        | {"name": "without <b>", "kind": "component", "accuracy": measure}
+        | {"removed": "2.0, replaced by 1.0", "lost": lost},
+        about
+        | {"name": "without heads", "kind": "component", "accuracy": None, "failure": "it raised"},
+    ]
+    ledger.append("confirmation", "evaluator", body)
+    ledger.close()
+    page = browser.json(f"{SMALL}/confirmations.json")
+    assert [t["name"] for t in page["targets"]] == ["final"]
+    assert page["ablations"] == []
+    (of_claim,) = page["components"]
+    shown, failed = of_claim["rows"]
+    assert of_claim["whole"]["score"]["value"] == 0.95
+    assert shown["removed"] == "2.0, replaced by 1.0"
+    assert [shown["score"][end] for end in ("value", "lower", "upper")] == [0.8, 0.775, 0.825]
+    assert [shown["lost"][end] for end in ("value", "lower", "upper")] == [0.1, 0.05, 0.2]
+    assert (failed["failure"], failed["score"], failed["lost"]) == ("it raised", None, None)
+    text = browser.text(f"{SMALL}/confirmations")
+    part = text[text.index('id="components"') :]
+    assert "without &lt;b&gt;" in part
+    assert "failed: it raised" in part
+    assert part.count('class="kind"') == 3
 
 
 def test_without_confirmations_the_page_says_when_they_come(tmp_path):
@@ -285,3 +320,18 @@ def test_columns_are_stable_and_texts_are_whole():
         {"b": "ü", "a_value": "1", "a_kind": "k"},
     ]
     assert as_csv([]) == b"\n"
+
+
+def test_a_row_that_is_kept_is_written_as_a_new_one_whatever_the_table():
+    """Another row brings columns, or takes the place of one; then another word for None."""
+    kept = [
+        KeptRow(a=1, b=None, c="=x"),
+        KeptRow(a=None, b={"value": 0.5, "lower": None}, c=["p", "q"]),
+        KeptRow(d=True),
+    ]
+    for chosen in ([0], [0, 1], [1], [0, 1, 2], [0, 0], [2]):
+        for missing in ("", UNKNOWN):
+            rows = [kept[n] for n in chosen]
+            assert as_csv(rows, missing) == as_csv([dict(row) for row in rows], missing)
+    assert as_csv(kept[:2]) == b"a,c,b_value,b_lower\n1,'=x,,\n,p; q,0.5,\n"
+    assert as_csv(kept[:1], UNKNOWN) == b"a,b,c\n1,unknown,'=x\n"

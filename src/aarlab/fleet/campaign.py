@@ -22,7 +22,13 @@ from aarlab.sandbox.sandbox import GIB, Standing
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 
 
-CONFIRMING = {"confirm", "confirm_on_fresh", "confirm_on_pair", "transfer"}
+CONFIRMING = {
+    "confirm",
+    "confirm_on_fresh",
+    "confirm_on_pair",
+    "transfer",
+    "ablate_components",
+}
 RUNNING = {
     "budget",
     "campaign_budget",
@@ -163,6 +169,10 @@ class Campaign(Record):
     transfer: Annotated[tuple[str, ...], Field(strict=False)] | None = None
     """Problems on which confirmed methods are shown as well, unseen; those that go with the problem
     if not given."""
+    ablate_components: Annotated[int, Field(ge=0, le=16)] | None = None
+    """How many components of the first confirmed method are taken out, one at a time, to be shown
+    (0: none); each is run on final as the method was. If not given, 8, and none where the student
+    is fine-tuned."""
     workers: Annotated[int, Field(ge=1)] = 2
     """Processes for features, baselines and confirmations."""
     engine: Literal["local", "ray", "slurm"] = "local"

@@ -4,6 +4,7 @@ were never queried.
 Each target is a testbed; tuned naive is run the same way on the same seeds beside every snapshot.
 """
 
+import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
@@ -12,7 +13,7 @@ from itertools import chain
 
 from aarlab.core.answers import OneSeed
 from aarlab.core.entries import EventBody
-from aarlab.core.errors import CouldNotBeRun, InvalidSubmission, Misconfigured
+from aarlab.core.errors import AarError, CouldNotBeRun, InvalidSubmission, Misconfigured
 from aarlab.core.orders import CampaignEntries, Orders
 from aarlab.core.records import SplitName
 from aarlab.core.settings import Home
@@ -24,9 +25,11 @@ from aarlab.evaluation.confirmation.run_order import (
     NotRun,
     NoVerdict,
     Outcome,
+    Ran,
     Run,
     Target,
 )
+from aarlab.evaluation.confirmation.winner_components import WinnerComponents, Without
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.issued_seeds import SEEDS
 from aarlab.evaluation.leaderboard import events_of
@@ -36,6 +39,7 @@ from aarlab.fleet.display import Display
 from aarlab.fleet.measure_baselines import tuned_naive
 from aarlab.fleet.operator_hours import charge_operator
 from aarlab.fleet.prepare import engine_of, reader_of
+from aarlab.fleet.without_component import components_of
 from aarlab.problems import PROBLEMS
 from aarlab.runs.engine import MISSHAPEN, LocalEngine, RunResult
 from aarlab.testbeds import testbed
@@ -43,6 +47,7 @@ from aarlab.testbeds.ablation import ablate
 from aarlab.testbeds.student import Student
 from aarlab.testbeds.testbed import Testbed
 
+MOST_COMPONENTS = 8  # that are taken out of the winner, if nobody says
 FRESH = 1000  # added to the data seed: another draw of the problem, with weak labels of its own
 NAIVE = "tuned naive"
 Say = Callable[[str, int, int], None]
@@ -169,6 +174,57 @@ def confirm_leaders(
     return made
 
 
+def _components(
+    campaign: Campaign, gate: WinnerComponents, engine: LocalEngine, show: Display
+) -> str:
+    """Take components out of the winner; what came of it, as text. A failure ends nothing: the
+    verdicts are on record."""
+    most = campaign.ablate_components
+    if most is None:
+        most = MOST_COMPONENTS if engine.testbed.preset is None else 0
+    try:
+        found = ablate_winner(gate, engine, most, show.say)
+    except (AarError, OSError, subprocess.SubprocessError) as error:
+        again = f"`aar confirm {campaign.name}` tries again"
+        return (
+            f"the winner's components could not be taken out: {error} No verdict changes; {again}."
+        )
+    return f"the winner without one component: {', '.join(found) or 'nothing was run'}"
+
+
+def ablate_winner(
+    gate: WinnerComponents, engine: LocalEngine, most: int, say: Say
+) -> tuple[str, ...]:
+    """Run the first confirmed snapshot without one component at a time, on the seeds of its
+    confirmation, once its verdict is on record; the names of what was taken out. What the machine
+    ended is left for the next call.
+
+    Raises:
+        Transient, Misconfigured: the infrastructure failed; the verdict stands.
+    """
+    record = gate.winner()
+    if record is None or (final := record.of("final")) is None:
+        return ()
+    known = {target.name for target in record.targets}
+    left = [one for one in components_of(gate.code(record))[:most] if one.name not in known]
+    jobs = [
+        [engine.pool.submit(engine.run, one.files, "final", s) for s in groups_of(final.seeds)]
+        for one in left
+    ]
+    ran: list[tuple[Without, Ran]] = []
+    try:
+        for number, (one, runs) in enumerate(zip(left, jobs, strict=True)):
+            say("the winner without a component", number, len(left))
+            outcome = _ended(runs)
+            ran += [] if isinstance(outcome, NotRun) else [(one, outcome)]
+    finally:
+        for job in chain.from_iterable(jobs):
+            job.cancel()
+    if ran:
+        gate.add(record.snapshot, ran)
+    return tuple(one.name for one, _ in ran)
+
+
 def wanted(ledger: Ledger, snapshot: str | None) -> list[str | None]:
     """What is put to confirmation, in order: that snapshot; else those that operators asked for,
     then the leaders (None)."""
@@ -230,9 +286,8 @@ def confirmed(
     yet.
 
     Raises:
-        Misconfigured: the label set's budget of confirmations is spent, or a target cannot be set
-            up.
-        InvalidSubmission: nobody submitted that snapshot.
+        Misconfigured: the label set's budget of confirmations is spent, a target cannot be set up,
+            or nobody submitted that snapshot.
     """
     show.line(
         "[bold]3 confirmation[/bold] fresh seeds, clean sandboxes without network, items that "
@@ -247,7 +302,7 @@ def confirmed(
         Evaluator(bed.folder, home.campaigns / campaign.name, policy=campaign.policy) as evaluator,
         show.steps(),
     ):
-        gate = Confirmations(evaluator, [place.target for place in places])
+        gate = WinnerComponents(evaluator, [place.target for place in places])
         done = [
             one
             for chosen in wanted(evaluator.ledger, snapshot)
@@ -256,11 +311,13 @@ def confirmed(
         charge_operator(campaign, home.campaigns / campaign.name, evaluator)
         if "finished" not in events_of(evaluator.ledger):
             evaluator.ledger.append("campaign", "operator", EventBody(event="finished").plain())
+        without = _components(campaign, gate, engines["final"], show)
     for one in (one for one in done if isinstance(one, NoVerdict)):
         for target, why in one.not_run.items():
             show.line(
                 f"  {one.snapshot[:12]} of {one.researcher}, {target}: could not be run, no "
                 f"verdict. {why}"
             )
+    show.line(f"  {without}")
     if not done:
         show.line("  nothing is left to run: all was confirmed earlier, or nobody submitted")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from aarlab.core.errors import InvalidSubmission, Misconfigured
+from aarlab.core.errors import Misconfigured
 from aarlab.core.layout import CampaignFolder
 from aarlab.core.operator_records import Act, Order
 from aarlab.core.orders import CampaignEntries, Orders
@@ -53,9 +53,18 @@ def ask_for(folder: Path, act: str, given: Mapping[str, str]) -> str:
     if "limits" in fields:
         fields["limits"] = dict(map(_limit, str(fields["limits"]).split()))
     if "snapshot" in fields:
-        with _ledger(folder) as ledger:
-            fields["snapshot"] = named(ledger, str(fields["snapshot"]))
+        fields["snapshot"] = submitted(folder, str(fields["snapshot"]))
     return ask(folder, validated(Order, fields, f"what is asked of '{folder.name}'"))
+
+
+def submitted(folder: Path, prefix: str) -> str:
+    """The submitted snapshot of a campaign whose hash begins so.
+
+    Raises:
+        Misconfigured: there is none, or more than one; or the campaign has no ledger yet.
+    """
+    with _ledger(folder) as ledger:
+        return named(ledger, prefix)
 
 
 def _limit(given: str) -> tuple[str, float]:
@@ -74,7 +83,6 @@ def ask(folder: Path, order: Order) -> str:
 
     Raises:
         Misconfigured: nobody runs the campaign, or the order names what is not there.
-        InvalidSubmission: the same of a finding or a snapshot.
         Transient: its evaluator takes no entries now.
     """
     running(folder)
@@ -152,11 +160,17 @@ def _finding(scene: Scene, order: Order) -> Order:
     seq = int((order.finding or "f-0")[2:])
     with _ledger(scene.folder) as ledger:
         entry = next(iter(ledger.entries(after=seq - 1, limit=1)), None)
-    if entry is None or (entry.seq, entry.kind) != (seq, "finding"):
-        raise InvalidSubmission(
-            f"There is no finding '{order.finding}'. The forum's page shows the ids.", absent=True
-        )
-    return order
+        if entry is not None and (entry.seq, entry.kind) == (seq, "finding"):
+            return order
+        known = [one.seq for one in ledger.entries("finding")]
+    name = scene.campaign.name
+    if not known:
+        raise Misconfigured(f"There is no finding '{order.finding}': '{name}' has none yet.")
+    near = ", ".join(f"f-{n:06d}" for n in sorted(known, key=lambda n: abs(n - seq))[:3])
+    raise Misconfigured(
+        f"There is no finding '{order.finding}' in '{name}', which has {len(known)}. Near are: "
+        f"{near}. The forum's page shows all."
+    )
 
 
 def _is_hidden(scene: Scene, order: Order) -> str | None:

@@ -131,8 +131,8 @@ def confirmed_in_folder(
     """Put the leaders, or one snapshot, to confirmation.
 
     Raises:
-        Misconfigured: the budget of confirmations is spent, or a baseline or the grader fails.
-        InvalidSubmission: nobody submitted that snapshot.
+        Misconfigured: the budget of confirmations is spent, a baseline or the grader fails, or
+            nobody submitted that snapshot.
     """
     show.line(
         "[bold]3 confirmation[/bold] fresh seeds, clean sandboxes without network, units that were "

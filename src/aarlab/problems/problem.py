@@ -75,6 +75,10 @@ class Problems(Registry[Problem]):
             digest = hashlib.sha256(text).hexdigest()[:8]
             return replace(found, version=f"{found.version}-{digest}")
         if not name.endswith(".jsonl"):
+            if Path(name).expanduser().is_dir():
+                from aarlab.problems.folder.folder_problem import no_problem
+
+                raise Misconfigured(no_problem(Path(name).expanduser()))
             if name.lower().endswith(FILES) or "/" in name:
                 raise Misconfigured(
                     f"{name} is not a .jsonl file. Write your own items as JSON lines (one object "

@@ -4,6 +4,7 @@ from researchers."""
 import json
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from aarlab.core.entries import (
     SubmissionBody,
     read_all,
 )
+from aarlab.core.errors import Misconfigured
 from aarlab.core.layout import PublicFolder
 from aarlab.core.records import Entry
 from aarlab.evaluation.confirmation.gate import COULD_NOT
@@ -24,6 +26,7 @@ from aarlab.evaluation.ledger.views import aside_in, flags_in
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.measure_baselines import load_baselines
 from aarlab.fleet.outset import outset
+from aarlab.problems import PROBLEMS
 from aarlab.problems.length_control import length_control
 from aarlab.problems.publish import read_private_items
 from aarlab.report.builds import code_notes, code_rows
@@ -33,6 +36,7 @@ from aarlab.report.diversity import diversity_rows
 from aarlab.report.inputs import input_rows
 from aarlab.report.report_record import (
     BaselineRow,
+    ClaimRow,
     FlagRow,
     Report,
     ResearcherRow,
@@ -81,7 +85,7 @@ def build(
     }
     testbed.require_whole()
     anchors = AnchorScores(testbed)
-    claims = claim_rows(evaluator, entries, anchors)
+    claims, cannot = claim_rows(evaluator, entries, anchors), _cannot(campaign)
     return Report(
         campaign=campaign.model_dump(mode="json"),
         problem=json.loads(PublicFolder(testbed.public).card.read_text()),
@@ -94,6 +98,7 @@ def build(
         naive_tuned_setting=testbed.naive_tuned.read_text().strip(),
         lengths=length_control(read_private_items(testbed.folder)),
         claims=claims,
+        cannot=cannot,
         winner=winner(claims, of["finding"], evaluator),
         told=told_rows(of["submission"]),
         released=released_rows(evaluator, evaluator.answers["final"]),
@@ -111,6 +116,7 @@ def build(
         notes=(
             *code_notes(testbed, evaluator, entries),
             *_notes(campaign, isolation),
+            *_no_fresh_draw(campaign, claims, cannot),
             *_few_seeds(testbed),
             *unrun_notes(campaign, entries),
             *_refused_calls(entries),
@@ -217,6 +223,35 @@ def _refused_calls(entries: Sequence[Entry]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(f"While the fleet ran, {words}." for words in found if words))
 
 
+def _cannot(campaign: Campaign) -> tuple[str, ...]:
+    """On which kinds of targets no claim of this campaign can be run. Of a file that is gone nobody
+    knows."""
+    try:
+        problem = PROBLEMS[campaign.problem]
+    except (Misconfigured, OSError):
+        return ("fresh",) if campaign.problem.endswith(".jsonl") else ()
+    fresh = ("fresh",) if problem.fixed else ()
+    return (*fresh, "pair") if problem.worded else fresh
+
+
+def _no_fresh_draw(
+    campaign: Campaign, claims: Sequence[ClaimRow], cannot: tuple[str, ...]
+) -> Iterator[str]:
+    """That no claim was run on a fresh draw, and what to do."""
+    if any(claim.fresh for claim in claims):
+        return
+    if "fresh" in cannot:
+        yield (
+            f"There is no fresh draw: {Path(campaign.problem).name} has no other items. What is "
+            "confirmed holds for items like those of final; collect new ones to try it on more."
+        )
+    elif not campaign.confirm_on_fresh:
+        yield (
+            f"No fresh draw of the data was run. Run `aar confirm {campaign.name}` for the full "
+            "confirmation."
+        )
+
+
 def _notes(campaign: Campaign, isolation: str) -> tuple[str, ...]:
     notes = []
     if ": NONE" in isolation:
@@ -239,11 +274,6 @@ def _notes(campaign: Campaign, isolation: str) -> tuple[str, ...]:
         "snapshots that were ever confirmed or tried on this final. The other pair and transfer "
         "problems do not decide."
     )
-    if not campaign.confirm_on_fresh:
-        notes.append(
-            f"No fresh draw of the data was run. Run `aar confirm {campaign.name}` for the full "
-            "confirmation."
-        )
     if campaign.usd_per_researcher_hour is None:
         notes.append(
             "The costs do not include the machine's time: the campaign gives no "

@@ -4,6 +4,7 @@ from collections.abc import Sequence, Sized
 from pathlib import Path
 
 from aarlab.core.entries import SubmissionBody
+from aarlab.core.intervals import accuracy_measure
 from aarlab.core.records import Entry, Measure
 from aarlab.evaluation.confirmation.confirmation_record import (
     ABLATED,
@@ -13,9 +14,10 @@ from aarlab.evaluation.confirmation.confirmation_record import (
     record_path,
 )
 from aarlab.evaluation.confirmation.submitter_flags import STUDENT_FREE
-from aarlab.evaluation.confirmation.verdict import ALPHA
+from aarlab.evaluation.confirmation.verdict import ALPHA, paired_effect
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.scoring.grade import grade
+from aarlab.evaluation.scoring.hidden_labels import load_unit_numbers
 from aarlab.evaluation.scoring.tries import Tries, Try, tries_of
 from aarlab.report.report_record import (
     AblationRow,
@@ -25,6 +27,7 @@ from aarlab.report.report_record import (
     ReleasedRow,
     Score,
     VotedRow,
+    WithoutRow,
     count,
     statistic,
 )
@@ -80,6 +83,7 @@ def _row(
             _elsewhere(t) for t in record.targets if t.kind in {"fresh", "transfer", "pair"}
         ),
         ablations=tuple(_ablation(t, n) for t in record.targets if t.kind in ABLATED),
+        components=_components(evaluator, record),
         flags=record.flags,
         beside=_beside(record),
         verdict=record.verdict,
@@ -140,6 +144,31 @@ def _ablation(target: TargetResult, n: int) -> AblationRow:
         share=statistic(left.share, n) if left and left.share is not None else None,
         failure=target.failure,
     )
+
+
+def _components(evaluator: Evaluator, record: ConfirmationRecord) -> tuple[WithoutRow, ...]:
+    """Graded again from the stored answers, the whole code's and those without each component."""
+    taken = [target for target in record.targets if target.kind == "component"]
+    whole = record.of("final")
+    if not taken or whole is None or "method" not in whole.predictions:
+        return ()
+    units_M = load_unit_numbers(evaluator.problem, "final", sorted(evaluator.answers["final"]))
+    rows = []
+    for target in taken:
+        found = None
+        if target.predictions:
+            found = [_final(evaluator, one) for one in (whole, target)]
+        rows.append(
+            WithoutRow(
+                name=target.name,
+                removed=target.removed,
+                seeds=count(len(target.seeds)),
+                accuracy=found and accuracy_measure(found[1], units_M),
+                lost=found and paired_effect(*found, units_M).difference,
+                failure=target.failure,
+            )
+        )
+    return tuple(rows)
 
 
 def _correct(evaluator: Evaluator, submission: Entry) -> Correct:

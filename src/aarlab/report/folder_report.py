@@ -3,7 +3,7 @@ set-up measured, never from researchers."""
 
 import json
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from aarlab.core.entries import EventBody, SubmissionBody
@@ -110,7 +110,7 @@ class FolderReport(Record):
     @property
     def confirmed(self) -> FolderClaim | None:
         """The confirmed claim that ranked first."""
-        return next((c for c in self.claims if c.stands and c.verdict == "confirmed"), None)
+        return _first_confirmed(self.claims)
 
 
 def build_folder(
@@ -133,6 +133,7 @@ def build_folder(
     events = [e.read(EventBody).event for e in entries if e.kind == "campaign"]
     card = json.loads(PublicFolder(bed.public).card.read_text())
     of = {kind: [e for e in entries if e.kind == kind] for kind in ("submission", "finding")}
+    claims = _claims(evaluator, entries)
     return FolderReport(
         campaign=campaign.model_dump(mode="json"),
         problem=card,
@@ -140,7 +141,7 @@ def build_folder(
         finished="finished" in events,
         comparator=_marking(evaluator).problem.comparator,
         baselines=bed.baselines(),
-        claims=_claims(evaluator, entries),
+        claims=claims,
         told=told_rows(of["submission"]),
         released=released_rows(evaluator, _marking(evaluator).problem.units["final"]),
         researchers=research_rows(entries),
@@ -152,7 +153,11 @@ def build_folder(
         inputs=folder_inputs(bed.folder, evaluator),
         code=folder_code_rows(entries),
         faults=faults,
-        notes=(*_notes(campaign, isolation), *unrun_notes(campaign, entries)),
+        notes=(
+            *_notes(campaign, isolation),
+            *_no_components(campaign, claims),
+            *unrun_notes(campaign, entries),
+        ),
     )
 
 
@@ -225,6 +230,21 @@ def _row(
         stands=record.verdict != "confirmed" or (now is not None and now < ALPHA),
         record=str(record_path(Path("confirmations"), record.snapshot)),
     )
+
+
+def _first_confirmed(claims: Sequence[FolderClaim]) -> FolderClaim | None:
+    return next((c for c in claims if c.stands and c.verdict == "confirmed"), None)
+
+
+def _no_components(campaign: Campaign, claims: Sequence[FolderClaim]) -> Iterator[str]:
+    """That nothing was taken out of the winner's code, and what to do."""
+    if best := _first_confirmed(claims):
+        yield (
+            "The components of the first confirmed claim's code are not known, so none was taken "
+            "out; what the problem's ablations take out of the data is shown beside the claim. "
+            "Submit the code without one part as a submission of its own, and compare both: `aar "
+            f"compare {campaign.name} {best.receipt} OTHER`."
+        )
 
 
 def _notes(campaign: Campaign, isolation: str) -> tuple[str, ...]:

@@ -86,7 +86,7 @@ def _doubts(report: Report, best: ClaimRow | None) -> Iterator[str]:
     if not report.finished:
         yield "The campaign has not finished: figures are provisional."
     if best is not None:
-        yield from _doubts_of(best, str(report.campaign["name"]))
+        yield from _doubts_of(best, str(report.campaign["name"]), report.cannot)
     if report.flags:
         named = ", ".join(sorted({flag.detector for flag in report.flags}))
         yield f"Detectors raised {len(report.flags)} flags ({named}): read their evidence below."
@@ -106,13 +106,16 @@ def _doubts(report: Report, best: ClaimRow | None) -> Iterator[str]:
         yield "The length of an answer alone says something about some labels: see 'Length alone'."
 
 
-def _doubts_of(best: ClaimRow, campaign: str) -> Iterator[str]:
+def _doubts_of(best: ClaimRow, campaign: str, cannot: Sequence[str]) -> Iterator[str]:
     """What was not asked of the claim, and what is left of it without what it should need."""
     kinds = {"fresh": "a fresh draw of the data", "pair": "another teacher and student"}
-    missing = [words for kind, words in kinds.items() if getattr(best, kind) is None]
+    left_out = [kind for kind in kinds if getattr(best, kind) is None]
+    missing = [kinds[kind] for kind in left_out if kind not in cannot]
     missing += [] if best.transfer else ["other problems"]
     if missing:
         yield f"It was not run on {', '.join(missing)}: aar confirm {campaign} adds these."
+    if "fresh" in cannot:
+        yield "It was not run on a fresh draw of the data: the problem has no other items."
     left = best.left("teacherless")
     if left is not None and left.share is not None:
         yield (

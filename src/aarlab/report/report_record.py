@@ -77,6 +77,18 @@ class AblationRow(Record):
     failure: str | None
 
 
+class WithoutRow(Record):
+    """The method's score on final without one of its components, on the seeds of its confirmation:
+    shown, and no part of the verdict."""
+
+    name: str
+    removed: str  # what was taken out, and what stands in its place
+    seeds: Measure  # on each of which it was run
+    accuracy: Measure | None
+    lost: Measure | None  # accuracy of the whole minus this, paired by item and seed
+    failure: str | None
+
+
 class Evidence(Record):
     """The e-value of a claim on final, and whether it is a discovery among all snapshots that were
     tried there until now, at most 5 % of which are false on average, however they depend."""
@@ -100,6 +112,7 @@ class ClaimRow(Record):
     voted: VotedRow | None
     elsewhere: tuple[ElsewhereRow, ...]
     ablations: tuple[AblationRow, ...]
+    components: tuple[WithoutRow, ...] = ()  # of the first confirmed claim alone
     flags: tuple[str, ...]  # raised by the confirmation; they block nothing
     beside: str  # a warning beside the verdict, or ""
     verdict: Verdict
@@ -296,7 +309,7 @@ class SaidRow(Record):
 
 
 class Winner(Record):
-    """The first confirmed claim, explained from what is recorded. No run was made for it."""
+    """The first confirmed claim, explained from what is recorded."""
 
     rank: int
     receipt: str
@@ -306,6 +319,8 @@ class Winner(Record):
     components: tuple[ComponentRow, ...]
     difference: tuple[ChangedLine, ...]  # from the baseline's code to the claim's
     said: tuple[SaidRow, ...]
+    # which components were taken out, at which cost; or why none was, and what to do
+    ablated: str = ""
 
 
 class InputRow(Record):
@@ -347,6 +362,9 @@ class Report(Record):
     code: tuple[CodeRow, ...] = ()  # first of the report itself
     ledger_head: str  # hash of the last entry; it identifies the ledger's content
     ledger_root: str  # base64 Merkle root of all entries, as a signed checkpoint has it
+    # kinds of targets that the problem does not have, such as "fresh" of items in a file; () in
+    # older reports
+    cannot: tuple[str, ...] = ()
     winner: Winner | None = None  # None: no claim is confirmed, or an older report
     inputs: tuple[InputRow, ...] = ()  # () in older reports
     # faults of the ledger; None: it was not verified for this report

@@ -12,6 +12,7 @@ from aarlab.core.records import Entry
 from aarlab.core.snapshot import difference
 from aarlab.diversity.source import joined, normalised, shingles
 from aarlab.evaluation.evaluator import Evaluator
+from aarlab.fleet.without_component import components_of
 from aarlab.methods import parts
 from aarlab.methods.baselines import BASELINES
 from aarlab.methods.method import METHODS
@@ -51,6 +52,31 @@ def explained(claim: ClaimRow, findings: Sequence[Entry], files: Mapping[str, st
         components=_components(files, baseline_code(nearest)),
         difference=_difference(baseline_code(nearest), files),
         said=_said(claim, findings),
+        ablated=ablated_words(claim, files),
+    )
+
+
+def ablated_words(claim: ClaimRow, files: Mapping[str, str]) -> str:
+    """Which components of its code were taken out, and at which cost; or why none was."""
+    known, taken = len(components_of(files)), claim.components
+    if taken:
+        runs = round(sum(row.seeds.estimate for row in taken))
+        left = f"; {known - len(taken)} more were not" if known > len(taken) else ""
+        return (
+            f"{len(taken)} components were taken out of its code, one at a time, and the rest was "
+            f"run on final, on the seeds of the confirmation, in {runs} runs of one seed{left}. "
+            "This is shown, and decided nothing."
+        )
+    if known:
+        return (
+            f"It has {known} components that can be taken out, and none was: `aar confirm` with "
+            "the campaign's name does it."
+        )
+    return (
+        "The components of its code are not known, so none was taken out: it is no recipe of the "
+        "built-in search, and calls no part of the library (aarlab.methods.parts) that can be. "
+        "Submit the code without one part as a submission of its own, and compare both with `aar "
+        "compare`."
     )
 
 

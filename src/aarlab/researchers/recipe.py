@@ -167,7 +167,7 @@ def recipe_in(source: str) -> Recipe | None:
         return None
     try:
         recipe = json.loads(found[1])
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # anybody writes such a line: a huge number, deep lists
         return None
     known = isinstance(recipe, dict) and recipe.keys() == OPTIONS.keys()
-    return recipe if known and all(recipe[d] in OPTIONS[d] for d in OPTIONS) else None
+    return recipe if known and all(recipe[d] in list(OPTIONS[d]) for d in OPTIONS) else None

@@ -5,6 +5,7 @@ from typing import Any
 from aarlab.core.records import VERDICTS
 from aarlab.web import shown_score
 from aarlab.web.campaign_book import CampaignBook, HandedIn, Settled
+from aarlab.web.csv_table import KeptRow
 from aarlab.web.open_campaigns import OpenCampaign
 from aarlab.web.page_query import PageQuery
 from aarlab.web.shown_text import line
@@ -64,18 +65,21 @@ def _claims(made: HandedIn, settled: Settled | None) -> bool:
 
 
 def _sorted(found: list[HandedIn], by: str, book: CampaignBook) -> list[HandedIn]:
+    """By one number or text after another, the last one first: a tuple for each of ten thousand
+    would have Python look through all that it holds, every few pages."""
     newest = found[::-1]
     if by == "newest":
         return newest
     if by == "oldest":
         return found
-    if by == "level":
-        return sorted(newest, key=lambda m: (not m.receipt.improved, -m.receipt.level_pgr))
     if by == "researcher":
         return sorted(newest, key=lambda m: m.who)
     if by == "family":
         return sorted(newest, key=lambda m: m.receipt.family)
-    return sorted(newest, key=lambda m: (_standing(book.verdict_on(m)), -m.receipt.level_pgr))
+    best = sorted(newest, key=lambda m: -m.receipt.level_pgr)
+    if by == "level":
+        return sorted(best, key=lambda m: not m.receipt.improved)
+    return sorted(best, key=lambda m: _standing(book.verdict_on(m)))
 
 
 def _standing(settled: Settled | None) -> int:
@@ -88,7 +92,7 @@ def row(book: CampaignBook, made: HandedIn) -> dict[str, Any]:
     settled = book.verdict_on(made)
     known = book.board_rows.get(made.receipt.id)
     if known is None or known[0] is not settled:
-        known = book.board_rows[made.receipt.id] = settled, _row(made, settled)
+        known = book.board_rows[made.receipt.id] = settled, KeptRow(_row(made, settled))
     return known[1]
 
 

@@ -62,6 +62,8 @@ class RanOn(NamedTuple):
     problem: str
     student: str
     failure: str
+    removed: str  # which component of the code, where it was run without one
+    lost: dict[str, Any] | None  # by how much the whole code is better, then
     score: dict[str, Any] | None  # on `final` as it was released, elsewhere rounded in the same way
 
 
@@ -343,8 +345,12 @@ def _ran_on(body: ConfirmationBody, target: dict[str, Any]) -> RanOn:
         if kind == "final"
         else shown_score.run_again(target, shown_score.claim_of(body))
     )
-    names = ("name", "kind", "split", "problem", "student", "failure")
-    return RanOn(**{name: line(target.get(name) or "", 200) for name in names}, score=score)
+    names = ("name", "kind", "split", "problem", "student", "failure", "removed")
+    return RanOn(
+        **{name: line(target.get(name) or "", 200) for name in names},
+        lost=shown_score.lost(target, shown_score.claim_of(body)),
+        score=score,
+    )
 
 
 def _posted(entry: Entry) -> Posted:

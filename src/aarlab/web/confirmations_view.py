@@ -10,6 +10,7 @@ from aarlab.web.open_campaigns import OpenCampaign
 from aarlab.web.shown_text import line
 
 ORDER = ("feedback", "final", "fresh", "pair", "transfer", *ABLATED)
+COMPONENT = "component"  # the kind of target without one component of the code
 SHADES = 6
 CHANCE = 0.5  # accuracy: the lightest shade
 STANDING = {"confirmed": 0}  # every other verdict stands below
@@ -25,6 +26,7 @@ def confirmations_page(campaign: OpenCampaign) -> dict[str, Any]:
             "title": "Confirmations",
             "targets": _targets(ran, ablated=False),
             "ablations": _targets(ran, ablated=True),
+            "components": [_components(one, chance) for one in settled if _taken(one)],
             "claims": [_claim(book, one, chance) for one in settled],
             "chance": chance,
             "shades": list(range(SHADES)),
@@ -44,12 +46,32 @@ def confirmations_table(page: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _targets(ran: list[RanOn], *, ablated: bool) -> list[dict[str, Any]]:
     """The columns, each once, in the order of what decides."""
-    known = {one.name: one for one in ran if (one.kind in ABLATED) == ablated}
+    known = {
+        one.name: one for one in ran if (one.kind in ABLATED) == ablated and one.kind != COMPONENT
+    }
     rows = sorted(known.values(), key=lambda one: (_rank(one.kind), one.name))
     return [
         {"name": r.name, "kind": r.kind, "split": r.split, "problem": r.problem, "on": r.student}
         for r in rows
     ]
+
+
+def _taken(settled: Settled) -> list[RanOn]:
+    return [one for one in settled.ran if one.kind == COMPONENT]
+
+
+def _components(settled: Settled, chance: float) -> dict[str, Any]:
+    """One claim beside its code without each component."""
+    whole = next((one for one in settled.ran if one.kind == "final"), None)
+    rows = [
+        _cell(one, chance) | {"name": one.name, "removed": one.removed, "lost": one.lost}
+        for one in _taken(settled)
+    ]
+    return {
+        "receipt": settled.receipt,
+        "whole": None if whole is None else _cell(whole, chance),
+        "rows": rows,
+    }
 
 
 def _rank(kind: str) -> int:

@@ -13,26 +13,58 @@ BEGINNINGS = frozenset("".join(FORMULA) + " ")  # of texts that may have to be c
 UNKNOWN = "unknown"
 
 Row = Mapping[str, Any]
+Shape = tuple[tuple[str, ...], tuple[str, ...]]  # the fields of a row; of these, those with a value
+Layout = tuple[tuple[str, ...], str]  # columns, and what stands for None
+
+
+class KeptRow(dict[str, Any]):
+    """A row that nobody changes: what a table needs of it is made once."""
+
+    shape: Shape | None = None
+    line: tuple[Layout, str] | None = None  # as it was last written
 
 
 def as_csv(rows: Iterable[Row], missing: str = "") -> bytes:
     """A table with a column for each field, in the order in which they first appear. A field with
     fields is a column for each of these; a list is one cell. `missing`: what stands for None; a
     field that a row does not have is an empty cell."""
-    flat = [_flat(row) for row in rows]
-    columns = _columns(flat)
-    made = io.StringIO()
-    table = csv.DictWriter(made, columns, restval="", extrasaction="ignore", lineterminator="\n")
-    table.writerow({name: cell(name) for name in columns})
-    table.writerows({n: cell(value, missing) for n, value in row.items()} for row in flat)
-    return made.getvalue().encode(errors="replace")
+    rows = list(rows)
+    layout = _columns(list(dict.fromkeys(map(_shape, rows)))), missing
+    head = _written([cell(name) for name in layout[0]])
+    return "".join([head, *(_line(row, layout) for row in rows)]).encode(errors="replace")
 
 
-def _columns(flat: list[dict[str, Any]]) -> list[str]:
+def _shape(row: Row) -> Shape:
+    if isinstance(row, KeptRow) and row.shape is not None:
+        return row.shape
+    flat = _flat(row)
+    found = tuple(flat), tuple(name for name, value in flat.items() if value is not None)
+    if isinstance(row, KeptRow):
+        row.shape = found
+    return found
+
+
+def _columns(shapes: list[Shape]) -> tuple[str, ...]:
     """Every field once; one that has fields in some rows, and is None in others, is none."""
-    every = list(dict.fromkeys(chain.from_iterable(flat)))
-    used = set(every) - {n for n in every if all(row.get(n) is None for row in flat)}
-    return [n for n in every if n in used or not any(m.startswith(f"{n}_") for m in every)]
+    every = list(dict.fromkeys(chain.from_iterable(fields for fields, _ in shapes)))
+    used = set(chain.from_iterable(filled for _, filled in shapes))
+    return tuple(n for n in every if n in used or not any(m.startswith(f"{n}_") for m in every))
+
+
+def _line(row: Row, layout: Layout) -> str:
+    if isinstance(row, KeptRow) and row.line is not None and row.line[0] == layout:
+        return row.line[1]
+    flat, (columns, missing) = _flat(row), layout
+    made = _written([cell(flat[name], missing) if name in flat else "" for name in columns])
+    if isinstance(row, KeptRow):
+        row.line = layout, made
+    return made
+
+
+def _written(cells: list[str | int | float]) -> str:
+    made = io.StringIO()
+    csv.writer(made, lineterminator="\n").writerow(cells)
+    return made.getvalue()
 
 
 def _flat(row: Row) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A score as a page may show it: never without its kind. There is no kind for an exact score."""
 
+import math
 from typing import Any, Literal
 
 from aarlab.core.entries import ConfirmationBody
@@ -114,6 +115,24 @@ def run_again(target: dict[str, Any], receipt: str) -> dict[str, Any] | None:
         value=round(value, 3),
         lower=round(max(0.0, value - step / 2), 3),
         upper=round(min(1.0, value + step / 2), 3),
+        receipt=receipt,
+    )
+    return _plain(shown)
+
+
+def lost(target: dict[str, Any], receipt: str) -> dict[str, Any] | None:
+    """How much more the whole code scores than without a component, rounded as `run_again`; the
+    bounds are those of its 95 % interval, rounded outwards. None where it was not measured."""
+    found = target.get("lost")
+    if not found:
+        return None
+    step = told_step(found["n"])
+    shown = ShownScore(
+        kind="run again",
+        unit="accuracy",
+        value=round(round(found["estimate"] / step) * step, 3),
+        lower=round(math.floor(found["lower"] / step) * step, 3),
+        upper=round(math.ceil(found["upper"] / step) * step, 3),
         receipt=receipt,
     )
     return _plain(shown)

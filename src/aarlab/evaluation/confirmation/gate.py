@@ -124,8 +124,8 @@ class Confirmations:
         for all.
 
         Raises:
-            Misconfigured: the label set's budget of confirmations is spent, or it has no `final`.
-            InvalidSubmission: no submission has that snapshot.
+            Misconfigured: the label set's budget of confirmations is spent, or it has no `final`;
+                or no submission has that snapshot.
         """
         if not self.final_items:
             raise Misconfigured(

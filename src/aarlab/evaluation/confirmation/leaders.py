@@ -1,10 +1,15 @@
 """Which snapshots are put to confirmation, and what is claimed for each: from the ledger alone."""
 
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+
 from aarlab.core.entries import CodeBody, SubmissionBody
-from aarlab.core.errors import InvalidSubmission
+from aarlab.core.errors import Misconfigured
 from aarlab.core.records import Entry
 from aarlab.evaluation.confirmation.confirmation_record import Claim
 from aarlab.evaluation.ledger.ledger import Ledger
+
+SHOWN, MOST = 12, 3  # digits of a hash, and snapshots, that a message names
 
 
 def claims(ledger: Ledger) -> dict[str, Entry]:
@@ -51,15 +56,39 @@ def named(ledger: Ledger, prefix: str) -> str:
     """The submitted snapshot whose hash begins so.
 
     Raises:
-        InvalidSubmission: there is none, or more than one.
+        Misconfigured: there is none, or more than one; the message names those that are near.
     """
-    found = [s for s in claims(ledger) if s.startswith(prefix)]
-    if len(found) != 1:
-        raise InvalidSubmission(
-            f"{len(found)} submitted snapshots begin with '{prefix[:80]}'. Give one, from the "
-            "report."
+    known = claims(ledger)
+    found = [s for s in known if s.startswith(prefix)]
+    if len(found) == 1:
+        return found[0]
+    raise Misconfigured(_not_one(ledger, prefix[:80], known, found))
+
+
+def _not_one(ledger: Ledger, prefix: str, known: Mapping[str, Entry], found: Sequence[str]) -> str:
+    """Why a prefix names no snapshot, or several, and what does."""
+    if found:
+        listed = ", ".join(s[:SHOWN] for s in found[:MOST])
+        return (
+            f"{len(found)} submitted snapshots begin with '{prefix}': {listed}. Give more digits."
         )
-    return found[0]
+    of_receipt = [s for s, e in known.items() if e.read(SubmissionBody).receipt.id == prefix]
+    if of_receipt:
+        return f"{prefix} is a receipt. Its snapshot is {of_receipt[0][:SHOWN]}: give that."
+    if any(e.read(CodeBody).snapshot.startswith(prefix) for e in ledger.entries("code")):
+        return (
+            f"'{prefix}' was committed, and its author submitted nothing with it: there is no "
+            "claim to confirm. Give a submitted snapshot."
+        )
+    if not known:
+        return "Nothing was submitted yet, so there is no snapshot to confirm. Ask again later."
+    begins = {s[: max(len(prefix), 1)]: s for s in known}
+    near = get_close_matches(prefix, begins, n=MOST, cutoff=0.5)
+    hint = f" Near are: {', '.join(begins[b][:SHOWN] for b in near)}." if near else ""
+    return (
+        f"No submitted snapshot begins with '{prefix}'; {len(known)} were submitted.{hint} Each "
+        "submission's page shows its snapshot; without --snapshot the leaders are confirmed."
+    )
 
 
 def claim_of(submission: Entry) -> Claim:

@@ -74,7 +74,8 @@ def grade_target(
     if target.compared and isinstance(outcome, Answered):
         answers["naive"] = answer_matrix(by_seed(outcome.naive or {}), ids, seeds)
     truth_M = np.array([labels[i] == 1 for i in ids])
-    packed = {name: Packed(target.name, seeds, rows_SM) for name, rows_SM in answers.items()}
+    place = target.split if target.kind == "component" else target.name
+    packed = {name: Packed(place, seeds, rows_SM) for name, rows_SM in answers.items()}
     figures = _figures(
         target,
         {name: rows_SM == truth_M for name, rows_SM in answers.items()},

@@ -92,8 +92,8 @@ class UnitConfirmations(Confirmations):
         was confirmed or refuted. Those begun together share their seeds.
 
         Raises:
-            Misconfigured: the label set's budget of confirmations is spent.
-            InvalidSubmission: no submission has that snapshot.
+            Misconfigured: the label set's budget of confirmations is spent, or no submission has
+                that snapshot.
         """
         ledger = self._evaluator.ledger
         chosen = leaders(ledger, count) if snapshot is None else [named(ledger, snapshot)]

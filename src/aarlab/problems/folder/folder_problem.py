@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from aarlab.core.errors import Misconfigured
-from aarlab.core.layout import ProblemFolder
+from aarlab.core.layout import HarborPackage, ProblemFolder
 from aarlab.core.objectives import Combine, Objective
 from aarlab.core.records import STUDY_FAMILIES, FamilyName, Record
 from aarlab.core.strict_json import read_text
@@ -151,6 +151,17 @@ class FolderProblem:
         return f"{self.contract.name}-v{self.contract.version}-{self.digest[:12]}"
 
 
+def no_problem(folder: Path) -> str:
+    """Why a folder without a contract is no problem, and what makes one of it."""
+    package, contract = HarborPackage(folder), ProblemFolder(folder).contract
+    if package.settings.is_file():
+        return (
+            f"{folder} is a Harbor task ({package.settings.name}), and no problem yet. `aar import "
+            f"harbor {folder} NEW_FOLDER` makes one of it; then give that folder."
+        )
+    return f"{folder} holds no {contract.name}. `aar problem new NAME` writes a folder that runs."
+
+
 def read_problem(folder: Path) -> FolderProblem:
     """Read a problem's folder.
 
@@ -160,10 +171,7 @@ def read_problem(folder: Path) -> FolderProblem:
     """
     found = ProblemFolder(folder.resolve())
     if not found.contract.is_file():
-        raise Misconfigured(
-            f"{folder} holds no {found.contract.name}. `aar problem new NAME` writes a folder that "
-            "runs."
-        )
+        raise Misconfigured(no_problem(folder))
     _require_readable(found.root)
     document = Document(read_text(found.contract), str(found.contract))
     contract = record_of(Contract, document, str(found.contract))
