@@ -31,6 +31,7 @@ from aarlab.nodes.messages import Assign, Begin, Incarnation, Limited, OpenCampa
 from aarlab.nodes.relay import Relay
 from aarlab.researchers.lab_client import Lab
 from aarlab.researchers.researcher import SOCKET_NAME, Options
+from aarlab.sandbox.processes import tree
 
 WHO = Incarnation(campaign="c", researcher="researcher-1", number=1)
 ZEROS = "0" * 64
@@ -45,8 +46,8 @@ START = "from aarlab.cli.main import main; main()"
 
 
 @contextlib.contextmanager
-def hub(root: Path) -> Iterator[tuple[NodesFolder, NodeFolder, int]]:
-    """A hub, and a node that has joined."""
+def hub(root: Path) -> Iterator[tuple[NodesFolder, NodeFolder, int, int]]:
+    """A hub, a node that has joined, the hub's port and its process."""
     nodes, node = NodesFolder(Home(root / "lab").nodes), NodeFolder(Home(root / "node").node)
     process = subprocess.Popen(aar(root / "lab", "node", "hub", "--listen", "127.0.0.1:0"))
     try:
@@ -55,7 +56,7 @@ def hub(root: Path) -> Iterator[tuple[NodesFolder, NodeFolder, int]]:
         line = subprocess.check_output(aar(root / "lab", "node", "invite", "n"), text=True)
         words = [*shlex.split(line)[1:], "--no-serve"]
         subprocess.check_call(aar(root / "node", *words))
-        yield nodes, node, int(words[2].rpartition(":")[2])
+        yield nodes, node, int(words[2].rpartition(":")[2]), process.pid
     finally:
         process.terminate()
         process.wait()
@@ -114,7 +115,7 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     with (
         tempfile.TemporaryDirectory(prefix="relay-") as made,
-        hub(Path(made)) as (nodes, node, port),
+        hub(Path(made)) as (nodes, node, port, pid),
     ):
         root = Path(made)
         (root / "sockets").mkdir()
@@ -126,11 +127,14 @@ def main() -> None:
             for record in (OpenCampaign(name="c", homes=str(root)), assigned(gate)):
                 supervisor.sendall(line_of(record))
             time.sleep(0.5)
+            before_s = tree(pid).cpu_s
             labs = Lab(gate / SOCKET_NAME), Lab(socket)
             times_R2 = np.array([[seconds(lab) for lab in labs] for _ in range(rounds)])
+            hub_s = tree(pid).cpu_s - before_s
     for name, times_R in zip(("here", "on a node"), times_R2.T, strict=True):
         p50, p95 = np.quantile(times_R, (0.5, 0.95)) * 1e3
         print(f"{name}: p50 {p50:.1f} ms, p95 {p95:.1f} ms")
+    print(f"the hub's processor time: {1e3 * hub_s / rounds:.1f} ms a request")
     draws = np.random.default_rng(0).choice(times_R2[:, 1] - times_R2[:, 0], (2000, rounds))
     low, high = np.quantile(np.median(draws, axis=1), (0.025, 0.975)) * 1e3
     added, load = np.median(times_R2[:, 1] - times_R2[:, 0]) * 1e3, os.getloadavg()[0]
