@@ -165,8 +165,8 @@ class Campaign(Record):
     host_grace_minutes: Annotated[float, Field(ge=0.2, le=10_000)] = 5.0
     """A node that is not heard for so long is lost: its researchers go on elsewhere."""
     keep_home_minutes: Annotated[float, Field(ge=0.05, le=10_000)] = 5.0
-    """So often the home of a researcher on a node is kept, besides at each incarnation's end; a
-    researcher whose node is lost goes on from there."""
+    """So often the home of a researcher on a node is kept, besides at each incarnation's end; who
+    moves begins with it."""
     run_timeout_s: Annotated[float, Field(gt=0)] | None = None
     """Limit of one baseline or confirmation run: two minutes if not given, twelve hours where the
     student is fine-tuned."""
