@@ -212,6 +212,7 @@ class Supervisor:
             brief="0" * 64,
             home=None,
             before=0,
+            lineage="0" * 32,
             grace_s=60.0,
             keep_home_s=600.0,
         )

@@ -126,6 +126,8 @@ def test_a_damaged_file_of_places_is_named(tmp_path):
     ("fields", "words"),
     [
         ({"kind": "mine.py"}, "is a file of this machine"),
+        ({"sandbox": "directory"}, "isolates nothing"),
+        ({"student": "qwen"}, "strong model"),
         ({"sandbox": "docker"}, "do not end with a node's agent"),
     ],
 )

@@ -86,16 +86,8 @@ class NodeFolder(Folder):
     authority = At("lab.pem")
     settings = At("node.json")
     lock = At("agent.lock")
-
-    def home(self, campaign: str, researcher: str) -> Path:
-        return self.root / "homes" / campaign / researcher
-
-    def home_note(self, campaign: str, researcher: str) -> Path:
-        """Which incarnation wrote it last."""
-        return self.root / "homes" / campaign / f"{researcher}.json"
-
-    def logs(self, campaign: str, researcher: str) -> Path:
-        return self.root / "logs" / campaign / researcher
+    homes = At("homes")  # by campaign and researcher; beside each, which incarnation used it last
+    logs = At("logs")
 
 
 class FeaturesFolder(Folder):

@@ -275,6 +275,8 @@ def require_hostable(campaign: Campaign) -> None:
         why = f"the kind of researcher {campaign.kind} is a file of this machine"
     elif not campaign.in_folder and campaign.student not in FROZEN:
         why = f"the strong model ({campaign.student}) is on this machine"
+    elif campaign.sandbox == "directory":
+        why = "the sandbox directory isolates nothing"
     elif campaign.sandbox == "docker":
         why = "containers of docker do not end with a node's agent"
     elif campaign.in_folder and problem_of(campaign.problem).contract.weights is not None:

@@ -43,6 +43,7 @@ class Assigned:
     relays: set[Wire] = field(default_factory=set)
     acked: int = 0
     begun: bool = False
+    storing: bool = False  # a home of it is on its way
     open_at: int = -1  # of output that was passed on and is not acknowledged: where it begins
     last: dict[str, float] = field(default_factory=dict)  # kind of message -> when
 

@@ -182,6 +182,8 @@ class Hosted:
             raise Misconfigured("Kinds of researcher of one's own are not started on nodes yet.")
         researcher = RESEARCHERS[begin.researcher_kind](begin.options)
         kind = SANDBOXES[begin.sandbox]
+        if not kind.isolates:
+            raise Misconfigured(f"A node starts nobody in the sandbox {begin.sandbox}.")
         await asyncio.to_thread(kind.require)
         researcher.require()
         data = await fetched_folder(around.reach, around.data, begin.who.campaign, begin.data)

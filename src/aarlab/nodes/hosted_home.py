@@ -74,16 +74,17 @@ class HostedHome:
     @property
     def home(self) -> Path:
         """Its home."""
-        return self.folder.home(self.who.campaign, self.who.researcher)
+        return self.folder.homes / self.who.campaign / self.who.researcher
 
     @property
     def log(self) -> Path:
         """What it prints."""
-        return self.folder.logs(self.who.campaign, self.who.researcher) / f"{self.who.number}.log"
+        place = self.folder.logs / self.who.campaign / self.who.researcher
+        return place / f"{self.who.number}.log"
 
     @property
     def _note(self) -> Path:
-        return self.folder.home_note(self.who.campaign, self.who.researcher)
+        return self.home.with_name(f"{self.home.name}.json")
 
     def forget_log(self) -> None:
         """It has arrived, or nobody asks for it any more."""

@@ -55,7 +55,7 @@ async def dial(hub: Address, context: ssl.SSLContext) -> Wire:
             f"What answers at {hub} is no hub of this lab ({error.verify_message})."
         ) from error
     except (OSError, TimeoutError) as error:
-        raise Transient(f"No hub answers at {hub} ({error or 'no answer'}).") from error
+        raise Transient(f"No hub answers at {hub} ({str(error) or 'in time'}).") from error
     return Wire(reader, writer)
 
 

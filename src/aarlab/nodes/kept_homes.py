@@ -81,6 +81,8 @@ class KeptHomes:
             before = self._places.get(message.who.researcher)
             if before is None or message.who.number < before.home_number:
                 return
+            if not self.folder.archive(message.sha256).exists():
+                return  # it was removed as an earlier one just now
             update = {"home": message.sha256, "home_number": message.who.number}
             self._places[message.who.researcher] = before.model_copy(update=update)
             self._write()

@@ -242,7 +242,7 @@ class NodeAgent:
                 if self.hosted.get(key) is hosted:
                     await hosted.forget()
                     del self.hosted[key]
-                    home = self._folder.home(*key)
+                    home = self._folder.homes.joinpath(*key)
                     await asyncio.to_thread(volume.let_go, home)
 
     async def _watch(self) -> None:

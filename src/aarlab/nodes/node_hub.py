@@ -73,8 +73,10 @@ class NodeHub:
         self._attached: dict[str, Attached] = {}
         self._wires: dict[str, set[Wire]] = {}  # all connections of a node, by its name
         self._serials: dict[str, str] = {}  # by which they came
+        self._counting: dict[str, str | None] = {}  # certificates that count, by the node's name
         self._refused: dict[str, str] = {}  # why an agent was refused, by its node
         self._strangers = 0
+        self._incoming = 0  # bytes of homes on their way
         self.sessions = Sessions(self._attached_wire)
         self.listen = ""
 
@@ -130,7 +132,8 @@ class NodeHub:
 
     async def _known(self, wire: Wire, der: bytes) -> None:
         serial, name = serial_of(der)
-        name = (await asyncio.to_thread(self._table.of_serial, serial, name)).name
+        if self._counting.get(name) != serial:  # what counts is looked at every LOOK_S
+            await asyncio.to_thread(self._table.of_serial, serial, name)
         wires = self._wires.setdefault(name, set())
         if len(wires) >= MOST_WIRES:
             raise Transient(f"{name} has {MOST_WIRES:,} connections. Try again.")
@@ -246,24 +249,34 @@ class NodeHub:
             raise Transient(f"The data {asked.sha256[:12]} are gone. Try again.") from error
 
     async def _store(self, wire: Wire, name: str, asked: StoreHome) -> None:
-        session, _ = self._assigned(name, asked.who)
+        session, mine = self._assigned(name, asked.who)
+        if mine.storing:
+            raise Transient(f"A home of {asked.who.researcher} is on its way. Try again.")
         folder = KeptHomesFolder(session.homes)
-        path = folder.archive(asked.sha256)
-        if not path.exists():
-            folder.root.mkdir(parents=True, exist_ok=True)
-            disk = shutil.disk_usage(folder.root)
-            if disk.free - asked.size < reserve_bytes(disk.total):
-                raise Transient("The lab's disk has no room for a home. Free some there.")
-            partial = folder.archive(f"partial-{secrets.token_hex(8)}")
-            await wire.send(Reply(ok=True, wanted=True))
-            await receive_file(wire, partial, asked.size, asked.sha256)
-            partial.replace(path)
-            size = asked.size
-        else:
-            size = path.stat().st_size
+        mine.storing = True
+        try:
+            if not folder.archive(asked.sha256).exists():
+                await self._receive_home(wire, folder, asked)
+        finally:
+            mine.storing = False
         self._assigned(name, asked.who)  # it may have been moved meanwhile
+        size = folder.archive(asked.sha256).stat().st_size
         session.push(HomeKept(who=asked.who, sha256=asked.sha256, size=size))
         await wire.send(Reply(ok=True))
+
+    async def _receive_home(self, wire: Wire, folder: KeptHomesFolder, asked: StoreHome) -> None:
+        folder.root.mkdir(parents=True, exist_ok=True)
+        disk = shutil.disk_usage(folder.root)
+        if disk.free - self._incoming - asked.size < reserve_bytes(disk.total):
+            raise Transient("The lab's disk has no room for a home. Free some there.")
+        partial = folder.archive(f"partial-{secrets.token_hex(8)}")
+        self._incoming += asked.size
+        try:
+            await wire.send(Reply(ok=True, wanted=True))
+            await receive_file(wire, partial, asked.size, asked.sha256)
+            partial.replace(folder.archive(asked.sha256))
+        finally:
+            self._incoming -= asked.size
 
     # --- this machine's own side ------------------------------------------------------------------
 
@@ -299,6 +312,7 @@ class NodeHub:
         """Cut all connections of nodes that were revoked."""
         found = await asyncio.to_thread(self._table.all)
         counts = {node.name: node.serial for node in found if node.revoked_at is None}
+        self._counting = counts
         for name, wires in list(self._wires.items()):
             if counts.get(name) != self._serials.get(name):
                 if wires:

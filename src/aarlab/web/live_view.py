@@ -224,6 +224,7 @@ def researcher(
         "spent": amounts(spent, budget),
         "state": member.state if member else "no supervisor has spoken",
         "incarnation": member.incarnation if member else None,
+        "host": line(member.host) if member and member.host != HERE else None,
     }
     return found | (_doing(member, now) if member else {})
 
@@ -234,7 +235,6 @@ def _doing(member: MemberState, now: float) -> dict[str, Any]:
         "last_action": line(member.last_action),
         "last_ago": None if last is None else duration(now - last),
         "restarts": member.restarts,
-        "host": None if member.host == HERE else line(member.host),
         "memory": size(member.memory_bytes),
         "disk": size(member.disk_bytes),
     }
