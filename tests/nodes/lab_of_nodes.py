@@ -12,8 +12,9 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from aarlab.core.cluster_layout import NodeFolder, NodesFolder
 from aarlab.core.errors import Transient
-from aarlab.core.layout import CampaignFolder, NodeFolder, NodesFolder
+from aarlab.core.layout import CampaignFolder
 from aarlab.core.records import Entry
 from aarlab.core.settings import Home
 from aarlab.evaluation.ledger.ledger import Ledger

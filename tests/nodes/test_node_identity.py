@@ -11,8 +11,8 @@ import threading
 import pytest
 
 from aarlab.cli.node_command import _require_name
+from aarlab.core.cluster_layout import NodeFolder, NodesFolder
 from aarlab.core.errors import Misconfigured, Transient, Unauthorised
-from aarlab.core.layout import NodeFolder, NodesFolder
 from aarlab.core.own_code import whole_code
 from aarlab.core.settings import Home
 from aarlab.nodes import joining

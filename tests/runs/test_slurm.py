@@ -11,8 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from aarlab.cli.main import app
+from aarlab.core.cluster_layout import SlurmFolder
 from aarlab.core.errors import Misconfigured, Transient
-from aarlab.core.layout import Home, SlurmFolder
+from aarlab.core.layout import Home
 from aarlab.runs import slurm_engine, slurm_workers
 from aarlab.runs.cluster_status import cluster_status
 from aarlab.runs.engine_contract import check_engine, finished, shell

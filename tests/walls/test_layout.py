@@ -1,5 +1,5 @@
-"""A name on disk stands in one module, core/layout.py; and the check of that is shown able to
-fail."""
+"""A name on disk stands in one module, core/layout.py or, of what several machines share,
+core/cluster_layout.py; and the check of that is shown able to fail."""
 
 import ast
 import re
@@ -9,6 +9,7 @@ from pathlib import Path
 from aarlab.core import layout
 
 PACKAGE = Path(layout.__file__).parents[1]
+LAYOUTS = ("core/layout.py", "core/cluster_layout.py")
 FILES = r"[\w-]+(?:\.[a-z_]+)+"  # a name with an extension
 ELSEWHERE = {  # names of the layout that others give to files of theirs
     # of a model, as the hub has it
@@ -32,9 +33,12 @@ def paths_in(source: str) -> Iterator[str]:
 
 
 def names() -> set[str]:
-    """The file names that the layout has."""
+    """The file names that the layouts have."""
     return {
-        name for name in paths_in(Path(layout.__file__).read_text()) if re.fullmatch(FILES, name)
+        name
+        for module in LAYOUTS
+        for name in paths_in((PACKAGE / module).read_text())
+        if re.fullmatch(FILES, name)
     }
 
 
@@ -50,7 +54,7 @@ def spelled(package: Path, known: set[str]) -> set[tuple[str, str]]:
             for n, places in ELSEWHERE.items()
             if any(module == p or module.startswith(f"{p}/") for p in places)
         }
-        if module != "core/layout.py":
+        if module not in LAYOUTS:
             found |= {(name, module) for name in known & {*paths_in(path.read_text())} - allowed}
     return found
 

@@ -11,9 +11,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from aarlab.core.cluster_layout import NodeFolder, NodesFolder
 from aarlab.core.errors import Misconfigured
 from aarlab.core.files import write_whole
-from aarlab.core.layout import NodeFolder, NodesFolder
 from aarlab.core.printable import one_line
 from aarlab.core.settings import home
 from aarlab.core.showing import only_showing

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from aarlab.core.cluster_layout import NodesFolder
 from aarlab.core.errors import Misconfigured, Transient
 from aarlab.core.files import write_whole
 from aarlab.core.held_folder import HeldFolder
-from aarlab.core.layout import CampaignFolder, KeptHomesFolder, NodesFolder
+from aarlab.core.layout import CampaignFolder, KeptHomesFolder
 from aarlab.core.settings import home
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.incarnation import life_of, log_of, start_incarnation

@@ -14,10 +14,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from aarlab.core.cluster_layout import NodeFolder, NodesFolder
 from aarlab.core.errors import InvalidSubmission, Misconfigured, Unauthorised
 from aarlab.core.files import OWNER_ONLY, write_whole
 from aarlab.core.hold import Hold
-from aarlab.core.layout import NodeFolder, NodesFolder
 
 HUB_NAME = "aar-hub"  # for which the hub's certificate is; nodes ask for it, wherever the hub is
 AUTHORITY_DAYS, CERTIFICATE_DAYS = 3650, 365

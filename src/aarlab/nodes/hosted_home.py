@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from aarlab.core.cluster_layout import NodeFolder
 from aarlab.core.errors import Transient
 from aarlab.core.files import write_whole
-from aarlab.core.layout import NodeFolder
 from aarlab.core.records import Record
 from aarlab.nodes.framing import Wire, receive_file, send_file
 from aarlab.nodes.home_archive import Archive, TooLarge, pack_home, unpack_home

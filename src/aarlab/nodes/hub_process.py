@@ -8,12 +8,12 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+from aarlab.core.cluster_layout import NodesFolder
 from aarlab.core.errors import Misconfigured
 from aarlab.core.files import write_whole
 from aarlab.core.held_folder import HeldFolder
 from aarlab.core.hold import Hold
 from aarlab.core.http import BACKLOG, allow_connections
-from aarlab.core.layout import NodesFolder
 from aarlab.core.unix_sockets import listening
 from aarlab.gateway.rate_limited_log import Seldom
 from aarlab.nodes.framing import OPENING_S

@@ -6,8 +6,8 @@ import socket
 from pathlib import Path
 from typing import NamedTuple
 
+from aarlab.core.cluster_layout import NodesFolder
 from aarlab.core.errors import Misconfigured, Transient
-from aarlab.core.layout import NodesFolder
 from aarlab.core.records import Record
 from aarlab.nodes.messages import MOST_LINE, AskStatus, HubStatus, LookAgain, line_of, read_hub
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from aarlab.core.cluster_layout import NodeFolder
 from aarlab.core.errors import AarError, Misconfigured, Transient, Unauthorised
 from aarlab.core.files import write_whole
-from aarlab.core.layout import NodeFolder
 from aarlab.core.records import Record
 from aarlab.core.strict_json import read_json
 from aarlab.nodes.authority import (

@@ -14,11 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from aarlab.core.cluster_layout import NodeFolder
 from aarlab.core.errors import AarError, Misconfigured, Transient, Unauthorised
 from aarlab.core.held_folder import HeldFolder
 from aarlab.core.hold import Hold
 from aarlab.core.http import allow_connections
-from aarlab.core.layout import NodeFolder
 from aarlab.core.own_code import this_build, whole_code
 from aarlab.core.records import Record
 from aarlab.core.settings import Home

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from aarlab.core.cluster_layout import NodesFolder
 from aarlab.core.errors import AarError, Misconfigured
-from aarlab.core.layout import NodesFolder
 from aarlab.core.records import Record
 from aarlab.nodes.framing import SILENT_S
 from aarlab.nodes.hub_socket import connect

@@ -16,8 +16,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from aarlab.core.cluster_layout import NodesFolder
 from aarlab.core.errors import AarError, InvalidSubmission, Misconfigured, Transient, Unauthorised
-from aarlab.core.layout import KeptHomesFolder, NodesFolder
+from aarlab.core.layout import KeptHomesFolder
 from aarlab.core.own_code import this_build, whole_code
 from aarlab.core.printable import one_line
 from aarlab.nodes.authority import Authority, serial_of

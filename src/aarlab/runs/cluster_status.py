@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+from aarlab.core.cluster_layout import SlurmFolder
 from aarlab.core.errors import AarError
-from aarlab.core.layout import Home, SlurmFolder
+from aarlab.core.layout import Home
 from aarlab.core.own_code import this_build
 from aarlab.core.records import Record
 from aarlab.core.settings import ray_address, ray_is_named

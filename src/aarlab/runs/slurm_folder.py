@@ -19,9 +19,9 @@ from typing import NamedTuple, TypeVar
 
 from pydantic import Field, ValidationError
 
+from aarlab.core.cluster_layout import SlurmFolder
 from aarlab.core.errors import Misconfigured, Transient
 from aarlab.core.files import OWNER_ONLY, write_whole
-from aarlab.core.layout import SlurmFolder
 from aarlab.core.records import Record
 from aarlab.runs.run_jobs import MAX_HEAD_BYTES, MAX_RESULT_BYTES, Job, Resources, key_of
 from aarlab.sandbox.sandbox import GIB, MIB

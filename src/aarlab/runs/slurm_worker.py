@@ -14,10 +14,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from aarlab.core.cluster_layout import SlurmFolder
 from aarlab.core.errors import Misconfigured, Transient
 from aarlab.core.files import OWNER_ONLY, write_whole
 from aarlab.core.held_folder import HeldFolder
-from aarlab.core.layout import SlurmFolder
 from aarlab.core.own_code import this_build
 from aarlab.core.settings import slurm_node, slurm_task
 from aarlab.runs import node_worker

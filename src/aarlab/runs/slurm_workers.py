@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 
+from aarlab.core.cluster_layout import SlurmFolder
 from aarlab.core.errors import Misconfigured, Transient
-from aarlab.core.layout import SlurmFolder
 from aarlab.core.own_code import ROOT
 from aarlab.runs.slurm_commands import SlurmOptions, Task, cancel, submit, tasks_of
 from aarlab.runs.slurm_folder import Lease, Size, WorkerRecord, record_in
