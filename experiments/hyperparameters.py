@@ -12,7 +12,7 @@ from aarlab.bench.controls import task_of
 from aarlab.bench.spec import TASKS
 from aarlab.core.settings import home
 from aarlab.evaluation.scoring.hidden_labels import load_answers
-from aarlab.models.head import LinearHead
+from aarlab.models.head_training import LinearHead
 from aarlab.models.smollm import LAYERS
 from aarlab.problems.problem import SELECTION_SEED
 from aarlab.testbeds import student

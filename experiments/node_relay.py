@@ -22,7 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
-from aarlab.core.layout import Home, NodeFolder, NodesFolder
+from aarlab.core.cluster_layout import NodeFolder, NodesFolder
+from aarlab.core.layout import Home
 from aarlab.fleet.gateway_process import GatewayProcess
 from aarlab.gateway.config import GatewayConfig
 from aarlab.nodes import hub_socket

@@ -11,7 +11,7 @@ import yaml
 from typer.testing import CliRunner
 
 from aarlab.core.errors import Misconfigured
-from aarlab.models.strong import Question
+from aarlab.models.student_contract import Question
 from aarlab.problems.generated_chat import _snippet
 from aarlab.problems.small_chat_easy import make_items
 

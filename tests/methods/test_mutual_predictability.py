@@ -20,7 +20,7 @@ from aarlab.methods.mutual_predictability import (
     final_answer,
 )
 from aarlab.methods.parts import harden
-from aarlab.models.strong import Question
+from aarlab.models.student_contract import Question
 from aarlab.problems.generated_chat import build
 from tests.models.strong_double import StrongDouble
 

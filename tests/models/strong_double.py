@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from aarlab.core.errors import InvalidSubmission
 from aarlab.models import double
-from aarlab.models.head import Array, LinearHead, Loss, cross_entropy
-from aarlab.models.strong import Demonstration, FineTuned, Question, Strong, Where
+from aarlab.models.head_training import Array, LinearHead, Loss, cross_entropy
+from aarlab.models.student_contract import Demonstration, FineTuned, Question, Strong, Where
 
 LAYER, L2 = 16, 0.1
 

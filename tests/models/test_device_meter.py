@@ -23,7 +23,7 @@ from aarlab.models.device_meter import (
     read_counted,
     recovered,
 )
-from aarlab.models.head import cross_entropy
+from aarlab.models.head_training import cross_entropy
 from aarlab.models.remote import Remote
 from aarlab.models.tuned.turns import Turns
 from aarlab.models.workers import Workers

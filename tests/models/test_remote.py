@@ -24,7 +24,7 @@ from worker_scene import DECK, M, N, models, preset, quiet, until_true
 
 from aarlab.core.errors import InvalidSubmission, Transient
 from aarlab.core.settings import Home
-from aarlab.models.head import cross_entropy
+from aarlab.models.head_training import cross_entropy
 from aarlab.models.item_batches import item_batch_of
 from aarlab.models.remote import Remote
 from aarlab.models.tuned.bounded_listener import MOST_CONNECTIONS
@@ -491,7 +491,7 @@ INSIDE = """
 import sys
 from pathlib import Path
 import numpy as np
-from aarlab.models.head import cross_entropy
+from aarlab.models.head_training import cross_entropy
 from aarlab.models.remote import Remote
 remote = Remote(Path(sys.argv[1]), np.arange(12))
 named = remote.fine_tune(np.linspace(0, 1, 12), seed=0)

@@ -85,7 +85,7 @@ def test_it_can_be_fine_tuned_as_the_strong_model_of_a_preset(weights):
     import torch
 
     from aarlab.models.preset import Hardware, Recipe
-    from aarlab.models.strong import Question
+    from aarlab.models.student_contract import Question
     from aarlab.models.tuned.tokens import tokenise
     from aarlab.models.tuned.tunable import Tunable
 

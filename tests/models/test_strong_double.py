@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from aarlab.core.errors import InvalidSubmission
-from aarlab.models.head import cross_entropy
-from aarlab.models.strong import Question
+from aarlab.models.head_training import cross_entropy
+from aarlab.models.student_contract import Question
 from aarlab.problems.generated_chat import build
 from tests.models.strong_double import StrongDouble
 

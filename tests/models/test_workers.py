@@ -20,7 +20,7 @@ from worker_scene import DECK, RECIPE, STUDENT, TEST, M, N, gone, models, preset
 import aarlab.models.workers as workers_module
 from aarlab.core.errors import InvalidSubmission, Misconfigured, Transient
 from aarlab.core.settings import Home
-from aarlab.models.head import cross_entropy
+from aarlab.models.head_training import cross_entropy
 from aarlab.models.item_batches import item_batch_of, read_item_batch, write_item_batch
 from aarlab.models.remote import Remote
 from aarlab.models.results import Results, fingerprint

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from transformers.utils.logging import disable_progress_bar
 
 from aarlab.core.errors import InvalidSubmission
-from aarlab.models.strong import Question
+from aarlab.models.student_contract import Question
 from aarlab.models.tuned import losses
 from aarlab.models.tuned.base_model import BaseTransformer, batch
 from aarlab.models.tuned.prompts import PAIR, SINGLE, parts

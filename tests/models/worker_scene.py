@@ -14,7 +14,7 @@ import torch
 
 from aarlab.core.hub import ModelSource
 from aarlab.models.preset import Hardware, Preset, Recipe
-from aarlab.models.strong import Question
+from aarlab.models.student_contract import Question
 from tests.models.tiny_models import make_tiny
 
 torch.set_num_threads(1)

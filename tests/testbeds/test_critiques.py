@@ -12,7 +12,7 @@ from scipy.special import logit
 
 from aarlab.core.errors import Transient
 from aarlab.core.records import Pair
-from aarlab.models.strong import Question
+from aarlab.models.student_contract import Question
 from aarlab.testbeds.critiques import critic_labels, halves, question_of
 
 

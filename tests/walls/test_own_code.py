@@ -352,13 +352,15 @@ from aarlab.core.errors import Misconfigured
 from aarlab.core.own_code import ROOT, code_of
 code = code_of("aarlab.runs.execute")
 code.require_unchanged()
-(ROOT / "models" / "head.py").write_text("# changed")
+(ROOT / "models" / "head_training.py").write_text("# changed")
 try:
     code.require_unchanged()
 except Misconfigured as error:
     print(error)
 """
-    assert "aarlab.models.head was changed while this process ran" in run(script, tree=tree)
+    assert "aarlab.models.head_training was changed while this process ran" in run(
+        script, tree=tree
+    )
 
 
 def test_a_data_file_that_changed_under_a_running_process_is_named(tree, hashed):

@@ -10,7 +10,7 @@ from aarlab.cli.detail import shows_progress
 from aarlab.cli.path_type import path
 from aarlab.core.records import validated
 from aarlab.core.settings import home, set_data_from
-from aarlab.core.showing import only_showing
+from aarlab.core.standard_output import only_showing
 
 console = Console(highlight=False)
 From = Annotated[

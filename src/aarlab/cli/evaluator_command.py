@@ -14,7 +14,7 @@ from aarlab.core.errors import Misconfigured
 from aarlab.core.layout import CampaignFolder, ProblemFolder, TestbedFolder
 from aarlab.core.operation_records import Role
 from aarlab.core.settings import home
-from aarlab.core.showing import only_showing
+from aarlab.core.standard_output import only_showing
 from aarlab.evaluation.identity import Tokens
 from aarlab.evaluation.scoring.policies import DEFAULT_POLICY
 

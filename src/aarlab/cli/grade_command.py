@@ -11,7 +11,7 @@ from aarlab.cli.detail import shows_progress
 from aarlab.cli.path_type import path
 from aarlab.cli.problem_command import ProblemArgument, Sandbox
 from aarlab.core.settings import home
-from aarlab.core.showing import only_showing
+from aarlab.core.standard_output import only_showing
 
 console = Console(highlight=False)
 

@@ -43,7 +43,7 @@ from aarlab.core.layout import CampaignFolder
 from aarlab.core.os_errors import in_words
 from aarlab.core.printable import printable
 from aarlab.core.settings import home, set_data_from
-from aarlab.core.showing import only_showing, open_streams
+from aarlab.core.standard_output import only_showing, open_streams
 from aarlab.core.store import StoreError
 from aarlab.fleet.campaign import begun, load
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from aarlab.core.settings import home
-from aarlab.core.showing import only_showing
+from aarlab.core.standard_output import only_showing
 
 
 @only_showing()

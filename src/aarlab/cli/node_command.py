@@ -16,7 +16,7 @@ from aarlab.core.errors import Misconfigured
 from aarlab.core.files import write_whole
 from aarlab.core.printable import one_line
 from aarlab.core.settings import home
-from aarlab.core.showing import only_showing
+from aarlab.core.standard_output import only_showing
 
 if TYPE_CHECKING:
     from aarlab.nodes.hub_socket import Address

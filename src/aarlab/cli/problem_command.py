@@ -10,7 +10,7 @@ from rich.text import Text
 
 from aarlab.cli.detail import shows_progress
 from aarlab.cli.path_type import path
-from aarlab.core.showing import only_showing
+from aarlab.core.standard_output import only_showing
 
 if TYPE_CHECKING:
     from aarlab.bench.problem_card import Card

@@ -15,7 +15,7 @@ from rich.table import Table
 from aarlab.cli.out import write
 from aarlab.cli.path_type import path
 from aarlab.core.held_folder import HeldFolder
-from aarlab.core.showing import only_showing
+from aarlab.core.standard_output import only_showing
 
 if TYPE_CHECKING:
     from aarlab.redteam.attack_table import RedTeam

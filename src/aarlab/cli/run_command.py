@@ -18,7 +18,7 @@ from aarlab.cli.web_command import pages_beside
 from aarlab.core.errors import Misconfigured
 from aarlab.core.records import Record
 from aarlab.core.settings import home
-from aarlab.core.showing import only_showing
+from aarlab.core.standard_output import only_showing
 from aarlab.core.strict_yaml import Document, record_of
 from aarlab.fleet.campaign import Campaign, begun, load, placed
 

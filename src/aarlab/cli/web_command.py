@@ -13,7 +13,7 @@ from aarlab.core.errors import AarError, Misconfigured
 from aarlab.core.held_folder import HeldFolder
 from aarlab.core.process import Child
 from aarlab.core.settings import environment, home
-from aarlab.core.showing import only_showing
+from aarlab.core.standard_output import only_showing
 from aarlab.core.untrusted import clean
 from aarlab.fleet.campaign import begun
 

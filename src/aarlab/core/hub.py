@@ -16,9 +16,9 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict
 
-from aarlab.core.clone_layout import as_on_github, refuse_pointer
 from aarlab.core.errors import Misconfigured, Transient
 from aarlab.core.files import write_whole
+from aarlab.core.git_clone import as_on_github, refuse_pointer
 from aarlab.core.records import Record
 from aarlab.core.settings import data_from, hub_reachable_by_choice
 from aarlab.core.strict_json import read_json

@@ -20,7 +20,7 @@ from aarlab.fleet.directions import (
 )
 from aarlab.fleet.member import Member
 from aarlab.gateway.journal import Journal
-from aarlab.models.strong import SOCKET
+from aarlab.models.student_contract import SOCKET
 from aarlab.researchers.kinds import RESEARCHERS
 from aarlab.researchers.researcher import STRONG, Brief, Researcher
 

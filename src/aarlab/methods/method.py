@@ -2,7 +2,8 @@
 a true label.
 
 Legend: N student items, M test items, D hidden width. The strong model's hidden states are given;
-its trainable head is `aarlab.models.head`. What a method gets has no field with a true label.
+its trainable head is `aarlab.models.head_training`. What a method gets has no field with a true
+label.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from aarlab.core.errors import InvalidSubmission
 from aarlab.core.records import Family
 from aarlab.core.registry import Registry
-from aarlab.models.strong import Strong
+from aarlab.models.student_contract import Strong
 
 Array = NDArray[np.float64]
 

@@ -20,7 +20,7 @@ from scipy.special import expit, log_expit
 
 from aarlab.core.errors import InvalidSubmission
 from aarlab.methods.method import Array, Inputs, Task
-from aarlab.models.strong import Strong
+from aarlab.models.student_contract import Strong
 
 Rows = NDArray[np.intp]
 # row -> (row that it contradicts, whether also both 0 is a contradiction)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from aarlab.methods.method import Array, Inputs, Task
-from aarlab.models.head import FittedLinear, LinearHead, Loss, cross_entropy
+from aarlab.models.head_training import FittedLinear, LinearHead, Loss, cross_entropy
 
 Pairs = NDArray[np.floating]  # (N, 2, D)
 LAYER, L2 = 16, 1.0  # chosen on data seed 0, reported on others (LOG.md)

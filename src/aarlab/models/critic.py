@@ -24,7 +24,7 @@ from aarlab.core.records import Record
 from aarlab.core.strict_json import read_json_lines
 from aarlab.models.preset import CriticRecipe
 from aarlab.models.results import key
-from aarlab.models.strong import Question
+from aarlab.models.student_contract import Question
 
 Heard = Callable[[int, int], None]  # (done, of)
 LOOK_S = 1.0

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from aarlab.core.errors import Misconfigured
 from aarlab.core.files import write_whole
 from aarlab.models.results import digests
-from aarlab.models.strong import Question
+from aarlab.models.student_contract import Question
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aarlab.core.errors import InvalidSubmission, Transient
-from aarlab.models.head import Array, Loss, cross_entropy
-from aarlab.models.strong import Demonstration, FineTuned, Where
+from aarlab.models.head_training import Array, Loss, cross_entropy
+from aarlab.models.student_contract import Demonstration, FineTuned, Where
 from aarlab.models.wire import Lost, Message, ask, packed, unpacked
 
 RETURN_S, AGAIN_S = 180.0, 0.5  # for a worker that ended to be back; between two looks

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aarlab.core.errors import AarError, InvalidSubmission, Misconfigured, Transient
-from aarlab.models.head import Loss
+from aarlab.models.head_training import Loss
 
 VERSION = 1
 DOOR_LINE, LINE = 2 << 20, 64 << 20  # bytes: the longest line from a sandbox; any other

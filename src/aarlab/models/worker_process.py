@@ -10,7 +10,7 @@ from pathlib import Path
 
 from aarlab.core.errors import AarError, Misconfigured, Transient
 from aarlab.core.process import BackOff, Child
-from aarlab.models.head import Loss
+from aarlab.models.head_training import Loss
 from aarlab.models.wire import VERSION, Heard, Lost, Message, ask
 
 START_S, NOTICE_S = 300.0, 5.0  # to import torch on a busy machine; for an end to be noticed

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from aarlab.core.errors import InvalidSubmission
 from aarlab.core.own_code import Code, code_of, stamped
-from aarlab.models.head import Array
+from aarlab.models.head_training import Array
 from aarlab.models.item_batches import ItemBatch
 from aarlab.models.preset import Preset
 from aarlab.models.results import key
-from aarlab.models.strong import Question
+from aarlab.models.student_contract import Question
 from aarlab.models.wire import VERSION, Message, unpacked
 
 # by hand, in older versions: with them, what these made is found and named

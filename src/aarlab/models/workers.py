@@ -32,11 +32,11 @@ from aarlab.core.progress_callback import Progress
 from aarlab.core.settings import KEYS, Home, environment
 from aarlab.core.unix_sockets import check_path
 from aarlab.models.device_meter import DeviceMeter
-from aarlab.models.head import Array, Loss, cross_entropy
+from aarlab.models.head_training import Array, Loss, cross_entropy
 from aarlab.models.item_batches import ItemBatch, item_batch_of, write_item_batch
 from aarlab.models.preset import Preset
 from aarlab.models.results import Results, fingerprint
-from aarlab.models.strong import SOCKET, Question
+from aarlab.models.student_contract import SOCKET, Question
 from aarlab.models.wire import ANSWER_S, VERSION, Message, packed, unpacked
 from aarlab.models.worker_process import WorkerProcess
 from aarlab.models.worker_requests import (

@@ -20,7 +20,7 @@ from aarlab.core.own_code import Code, again, code_of_files, remember, stamped, 
 from aarlab.core.records import Failure, Record, SplitName
 from aarlab.core.snapshot import snapshot_hash
 from aarlab.models.device_meter import OPERATOR, DeviceMeter
-from aarlab.models.strong import SOCKET
+from aarlab.models.student_contract import SOCKET
 from aarlab.runs import written_code
 from aarlab.runs.endings import Around, Ending, Processors, ending_of
 from aarlab.runs.engine_contract import Engine, ended

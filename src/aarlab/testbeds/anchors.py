@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from aarlab.core.records import SplitName
 from aarlab.methods.method import Array, Inputs, student_rows
 from aarlab.methods.parts import L2, LAYER
-from aarlab.models.head import LinearHead
+from aarlab.models.head_training import LinearHead
 from aarlab.testbeds.teacher import Teacher, TeacherView
 
 SEEDS = 10

@@ -23,7 +23,7 @@ from aarlab.core.settings import KEYS, environment
 from aarlab.methods.method import Array
 from aarlab.models.critic import CriticProcess, Heard
 from aarlab.models.results import digests, fingerprint, key
-from aarlab.models.strong import Question
+from aarlab.models.student_contract import Question
 from aarlab.models.tuned.critique import without_verdict
 from aarlab.models.workers import TuneJob, Workers
 

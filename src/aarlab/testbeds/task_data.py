@@ -22,7 +22,7 @@ from aarlab.core.layout import InputsFolder, PublicFolder
 from aarlab.core.records import AnyItem, SplitName
 from aarlab.core.strict_json import read_json_lines
 from aarlab.methods.method import STUDENT_SHARE, Inputs, Task, student_rows
-from aarlab.models.strong import Question, Strong
+from aarlab.models.student_contract import Question, Strong
 
 
 @dataclass(frozen=True)

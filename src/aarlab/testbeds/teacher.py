@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from aarlab.models.head import FittedLinear, LinearHead
+from aarlab.models.head_training import FittedLinear, LinearHead
 
 Array = NDArray[np.float64]
 SHARE = 0.8  # of the teacher split that one seed draws

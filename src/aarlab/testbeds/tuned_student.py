@@ -19,7 +19,7 @@ from aarlab.models.device_meter import DeviceMeter
 from aarlab.models.preset import Preset
 from aarlab.models.results import fingerprint
 from aarlab.models.smollm import LAYERS
-from aarlab.models.strong import Question
+from aarlab.models.student_contract import Question
 from aarlab.models.worker_requests import COUNTED
 from aarlab.models.workers import Workers
 from aarlab.problems.problem import Problem

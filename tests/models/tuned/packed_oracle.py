@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from aarlab.models.preset import Recipe
-from aarlab.models.strong import Question
+from aarlab.models.student_contract import Question
 from aarlab.models.tuned import lean_lora
 from aarlab.models.tuned.tokens import Tokenised
 from aarlab.models.tuned.tunable import Tunable

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from aarlab.core.errors import Misconfigured
-from aarlab.models.strong import Question
+from aarlab.models.student_contract import Question
 from aarlab.models.tuned.critique import critique_prompts, without_verdict
 from aarlab.models.tuned.generation import TransformersWriter, writer
 from aarlab.models.tuned.vllm_writer import VllmWriter

@@ -20,7 +20,7 @@ from aarlab.core.process import Child
 from aarlab.core.records import validated
 from aarlab.models import critic
 from aarlab.models.critic import CriticProcess, CriticRecipe, Models, TrainJob, WriteJob, seen
-from aarlab.models.strong import Question
+from aarlab.models.student_contract import Question
 from aarlab.models.tuned import grpo, write
 from aarlab.models.tuned.grpo import Reward, last_checkpoint, train
 from aarlab.models.tuned.tokens import tokenise

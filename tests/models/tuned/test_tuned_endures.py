@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 
 from aarlab.core.errors import Misconfigured
 from aarlab.models.preset import Hardware, Recipe
-from aarlab.models.strong import Question
+from aarlab.models.student_contract import Question
 from aarlab.models.tuned import lean_lora, training
 from aarlab.models.tuned.checkpoint import FILE
 from aarlab.models.tuned.job import Job

@@ -12,7 +12,7 @@ import torch
 from transformers import get_linear_schedule_with_warmup
 
 from aarlab.core.errors import InvalidSubmission, Misconfigured
-from aarlab.models import head
+from aarlab.models import head_training
 from aarlab.models.preset import Hardware, Recipe
 from aarlab.models.tuned import training
 from aarlab.models.tuned.job import Job, rate_share
@@ -204,7 +204,7 @@ def test_a_loss_in_numpy_gives_the_gradients_of_the_one_in_torch(
 
     def own(logits: np.ndarray, targets: np.ndarray, progress: float):
         calls.append((logits, targets, progress))
-        return head.cross_entropy(logits, targets, progress)
+        return head_training.cross_entropy(logits, targets, progress)
 
     loss, gradients = step_gradients(ours, tokens, SOFT)
     same_loss, same = step_gradients(ours, tokens, SOFT, loss=own)

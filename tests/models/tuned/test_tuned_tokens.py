@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from aarlab.core.errors import Misconfigured
-from aarlab.models.strong import Question
+from aarlab.models.student_contract import Question
 from aarlab.models.tuned.packing import pack
 from aarlab.models.tuned.prompts import PAIR, SINGLE, label_words, parts
 from aarlab.models.tuned.tokens import Frame, common_cap, tokenise

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aarlab.core.errors import Misconfigured
-from aarlab.models.strong import Question
+from aarlab.models.student_contract import Question
 from aarlab.models.tuned.prompts import Part, parts
 from aarlab.models.tuned.tokens import Frame, common_cap
 

@@ -28,9 +28,9 @@ from aarlab.core.files import write_whole
 from aarlab.core.layout import CriticFolder
 from aarlab.core.lifeline import end_when_cut
 from aarlab.models.critic import MISCONFIGURED, TrainJob, read_items
-from aarlab.models.head import Array
+from aarlab.models.head_training import Array
 from aarlab.models.preset import Hardware
-from aarlab.models.strong import Question
+from aarlab.models.student_contract import Question
 from aarlab.models.tuned.critique import critique_prompts, without_verdict
 from aarlab.models.tuned.tokens import tokenise
 from aarlab.models.tuned.tunable import Tunable

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from aarlab.models.head import Array, Loss
+from aarlab.models.head_training import Array, Loss
 from aarlab.models.preset import Recipe
 from aarlab.models.tuned.tokens import Ids, Tokenised
 

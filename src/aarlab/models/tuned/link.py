@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from aarlab.core.errors import InvalidSubmission
-from aarlab.models.head import Array
+from aarlab.models.head_training import Array
 from aarlab.models.wire import ANSWER_S, Message, decode, encode, packed, unpacked
 
 HEAD_S, SEND_S = 10.0, 30.0  # for a request to come in; for a line to be taken

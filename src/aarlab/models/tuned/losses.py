@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aarlab.core.errors import InvalidSubmission
-from aarlab.models.head import Loss
+from aarlab.models.head_training import Loss
 
 
 def word_logits(final_nD: Tensor, head_VD: Tensor, label_ids: tuple[int, int]) -> Tensor:

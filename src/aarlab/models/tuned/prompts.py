@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from aarlab.core.errors import Misconfigured
-from aarlab.models.strong import Question
+from aarlab.models.student_contract import Question
 
 
 class Part(NamedTuple):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from aarlab.core.errors import Misconfigured
 from aarlab.core.files import open_whole
 from aarlab.core.own_code import code_of
-from aarlab.models.strong import Question
+from aarlab.models.student_contract import Question
 from aarlab.models.tuned.prompts import Part, demonstration, label_words, parts
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from aarlab.core.errors import InvalidSubmission, Misconfigured
-from aarlab.models import head
-from aarlab.models.head import Array, Loss
+from aarlab.models import head_training
+from aarlab.models.head_training import Array, Loss
 from aarlab.models.preset import Hardware, Recipe
 from aarlab.models.tuned import lean_lora, losses
 from aarlab.models.tuned.base_model import BaseTransformer, Batch
@@ -88,7 +88,7 @@ class Tunable:
         """
         _check(tokens, targets_N, weights_N)
         weights_N = np.ones(len(tokens)) if weights_N is None else weights_N
-        loss = None if loss is head.cross_entropy else loss
+        loss = None if loss is head_training.cross_entropy else loss
         job = Job(
             tokens,
             np.asarray(targets_N, np.float64),

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from aarlab.core.errors import InvalidSubmission, Misconfigured
 from aarlab.core.files import write_whole
-from aarlab.models.head import Array
+from aarlab.models.head_training import Array
 from aarlab.models.item_batches import ItemBatch
 from aarlab.models.preset import Preset
 from aarlab.models.results import Results, fingerprint

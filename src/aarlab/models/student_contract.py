@@ -12,7 +12,7 @@ import numpy as np
 import scipy  # its parts take half a second to import, and load when they are first used
 from numpy.typing import NDArray
 
-from aarlab.models.head import Array, Loss, cross_entropy
+from aarlab.models.head_training import Array, Loss, cross_entropy
 
 SOCKET = "strong.sock"  # name of the strong model's socket in its folder
 Where = Literal["student", "test"]

@@ -4,7 +4,7 @@ from scipy.optimize import approx_fprime
 
 from aarlab.core.errors import InvalidSubmission
 from aarlab.methods.parts import auxiliary_confidence, generalised_cross_entropy
-from aarlab.models.head import LinearHead, cross_entropy
+from aarlab.models.head_training import LinearHead, cross_entropy
 
 
 def toy(n=200, seed=0):

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.process
 
 WORKS = """
 import os, sys
-from aarlab.core.showing import only_showing, open_streams
+from aarlab.core.standard_output import only_showing, open_streams
 
 open_streams()
 
