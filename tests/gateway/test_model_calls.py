@@ -106,8 +106,13 @@ def test_usage_is_told_to_the_researcher_and_to_nobody_else(gateway: Running) ->
         "tokens": 15,
         "usd": pytest.approx(175e-6, abs=1e-12),
         "cpu_hours": 0.0,
+        "device_hours": 0.0,
     }
-    assert told["budget"] == told["left"] == dict.fromkeys(("hours", "tokens", "usd", "cpu_hours"))
+    assert (
+        told["budget"]
+        == told["left"]
+        == dict.fromkeys(("hours", "tokens", "usd", "cpu_hours", "device_hours"))
+    )
     assert told["campaign"]["spent"]["tokens"] >= 15
     assert gateway.inside("other").get("/usage").json()["spent"]["tokens"] == 0
 
