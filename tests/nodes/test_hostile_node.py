@@ -1,4 +1,4 @@
-"""What a node that is not ours any more can take from the hub: memory, disk, another one's place."""
+"""What a hostile node can take from the hub: memory, disk, another one's place."""
 
 import asyncio
 import base64
