@@ -14,9 +14,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from aarlab.core.errors import InvalidSubmission, Transient
 from aarlab.core.layout import NodeFolder, NodesFolder
 from aarlab.core.own_code import whole_code
-from aarlab.nodes import joining
-from aarlab.nodes.authority import Authority, new_key
+from aarlab.nodes import front_door, joining
+from aarlab.nodes.authority import Authority, new_key, node_context
 from aarlab.nodes.framing import PIECE, Wire, send_file
+from aarlab.nodes.front_door import FrontDoor
 from aarlab.nodes.hub_socket import Address
 from aarlab.nodes.messages import Alive, Attach, Release, StoreHome, line_of
 from aarlab.nodes.node_table import NodeTable
@@ -145,3 +146,32 @@ def test_a_request_with_a_key_of_an_unknown_kind_is_refused(tmp_path):
     request = f"-----BEGIN CERTIFICATE REQUEST-----\n{body}-----END CERTIFICATE REQUEST-----\n"
     with pytest.raises(InvalidSubmission, match="damaged"):
         Authority(NodesFolder(tmp_path / "lab")).sign_node(request, "alpha")
+
+
+def test_who_does_not_end_the_handshake_makes_room_and_keeps_nobody_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(front_door, "MOST_UNKNOWN", 20)
+    authority = Authority(NodesFolder(tmp_path / "lab"))
+
+    async def knock() -> None:
+        async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(await reader.readline())
+            writer.close()
+
+        door = FrontDoor(authority.hub_context(), echo)
+        server = await asyncio.get_running_loop().create_server(door.protocol, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(60)]
+        silent[59][1].write(b"GET / HTTP/1.1\r\n\r\n")
+        await asyncio.sleep(0.2)
+        assert len(door._unknown) <= 20
+        for reader, _ in silent[:40]:  # the oldest were put out
+            assert await asyncio.wait_for(reader.read(10), 5) == b""
+        wire = await joining.dial(Address("127.0.0.1", port), node_context(authority.pem))
+        await wire.put(b"hello\n" * 2)
+        assert await wire.line(5) == b"hello\n"
+        for _, writer in silent:
+            writer.close()
+        wire.cut()
+        server.close()
+
+    asyncio.run(knock())
