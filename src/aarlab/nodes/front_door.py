@@ -32,7 +32,13 @@ class FrontDoor:
             oldest.cancel()
         task = asyncio.create_task(self._let_in(transport))
         self._unknown[task] = None
-        task.add_done_callback(lambda ended: self._unknown.pop(ended, None))
+
+        def over(ended: asyncio.Task[None]) -> None:
+            self._unknown.pop(ended, None)
+            if ended.cancelled():  # perhaps before it began
+                transport.abort()
+
+        task.add_done_callback(over)
 
     async def _let_in(self, transport: asyncio.Transport) -> None:
         reader = asyncio.StreamReader(limit=MOST_LINE)
