@@ -1,6 +1,8 @@
 """The meter reads the same whatever the bytes are cut into, and never less than what was said."""
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -11,10 +13,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from upstream import events, finish, start, text, usage
 
+from aarlab.gateway import provider_answer
+from aarlab.gateway import usage as usage_
 from aarlab.gateway.config import GatewayConfig, Provider
 from aarlab.gateway.journal_rows import Taken
 from aarlab.gateway.model_api import ModelApi
 from aarlab.gateway.pricing import prices
+from aarlab.gateway.provider_answer import TooLarge, whole
 from aarlab.gateway.request_checks import Ask
 from aarlab.gateway.usage import Meter
 
@@ -436,3 +441,45 @@ def test_a_key_is_taken_out_of_an_answer_and_a_word_that_stands_for_none_is_not(
     body = f'{{"text": "say {key}, exactly"}}'.encode()
     assert api._without_key(ask, body) == (body.replace(key.encode(), b"***") if real else body)
     assert bool(api._kept(answer)) == (not real)
+
+
+@pytest.mark.parametrize("chunk", [b"x" * 1_000, b"data: " + b"x" * 994, b"data: {}\n" * 1_000])
+def test_an_event_without_an_end_is_not_kept(chunk: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(usage_, "MOST_HELD", 100_000)
+    read = meter()
+    read.feed(stream(start(plain=3)))
+    for _ in range(300):
+        read.feed(chunk)
+    assert len(b"".join([*read._parts, *read._data])) <= 100_000
+    read.end()
+    assert read.known() == MOST
+    assert "an event of more than 100,000 bytes" in (read.unread or "")
+
+
+def test_many_events_and_comments_are_none_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(usage_, "MOST_HELD", 5_000)
+    read = meter(most_input=5_000)
+    for _ in range(3_000):
+        read.feed(b": still there\n\n")
+    read.feed(WHOLE)
+    read.end()
+    assert read.known() == TAKEN
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_a_body_that_came_at_once_has_an_end(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provider_answer, "MOST_BYTES", 10_000)
+    sent = []
+
+    async def body() -> AsyncIterator[bytes]:
+        for _ in range(1_000):
+            sent.append(1_000)
+            yield b"x" * 1_000
+
+    async def read() -> None:
+        answer = httpx.Response(status, content=body())
+        with pytest.raises(TooLarge, match="more than 10,000 bytes"):
+            await whole(answer)
+
+    asyncio.run(read())
+    assert sum(sent) <= 12_000

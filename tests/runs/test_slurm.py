@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -361,6 +362,17 @@ def test_a_job_is_leased_once_and_comes_back(alone_folder):
     order = record_in(second.path, Order)
     assert order is not None
     assert order.job == job
+
+
+def test_a_folder_in_the_place_of_an_end_holds_up_no_other(alone_folder):
+    engine = object.__new__(SlurmEngine)
+    engine.folder, engine._placed, engine._mutex = alone_folder, {}, threading.RLock()
+    for key in ("0" * 16, "7" * 16, "f" * 16):
+        (alone_folder.ends / key).mkdir()
+        (alone_folder.ends / key / "more").touch()
+        (alone_folder.ends / f"{key}-alone").touch()
+    engine._take_ends()
+    assert list(alone_folder.ends.iterdir()) == []
 
 
 def test_a_worker_takes_jobs_that_another_node_must_not_run(alone_folder):

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True, markup=False)  # nodes say their names
 
 
 @app.callback()
@@ -44,14 +44,13 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="print JSON")] =
         ended = ", ".join(f"{count} {kind}" for kind, count in sorted(note.ended.items()))
         console.print(
             f"{note.engine}: process {note.pid} on {note.host}: {note.open} jobs open; ended: "
-            f"{ended or 'none'}; run twice: {sum(note.twice.values())}, unlike: {note.unlike}",
-            markup=False,
+            f"{ended or 'none'}; run twice: {sum(note.twice.values())}, unlike: {note.unlike}"
         )
     for q in found.queues:
         words = f"{q.waiting} wait, {q.leased} run, {q.done} done, {q.again} run again"
-        console.print(f"slurm: {q.folder}: {words}, {q.lost} lost", markup=False)
+        console.print(f"slurm: {q.folder}: {words}, {q.lost} lost")
     if not found.notes and not found.queues:
         console.print("No process of this state folder places runs on a cluster now.")
     for trouble in found.troubles:
-        console.print(one_line(f"WRONG  {trouble.words} ({trouble.whose})", 1000), markup=False)
+        console.print(one_line(f"WRONG  {trouble.words} ({trouble.whose})", 1000))
     raise typer.Exit(1 if found.troubles else 0)

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from aarlab.nodes.node_table import Node, NodeTable
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-console = Console(highlight=False, soft_wrap=True)
+# addresses have brackets, and nodes say what they like
+console = Console(highlight=False, soft_wrap=True, markup=False)
 ANYWHERE = {"0.0.0.0", "::"}
 NAME_HELP = "the node's name: a-z, 0-9 and -"
 
@@ -190,7 +191,7 @@ def _row(node: "Node", now: "NodeNow | None") -> tuple[str, ...]:
         state = "not connected"
     hosted = f"{now.hosted} of {now.capacity}" if now and attached else ""
     when = "" if node.seen_at is None else time.strftime("%F %T UTC", time.gmtime(node.seen_at))
-    words = f": {now.refused}" if state == "refused" and now else ""
+    words = f": {one_line(now.refused, 500)}" if state == "refused" and now else ""
     return node.name, state + words, hosted, node.seen_from or "", "now" if attached else when
 
 

@@ -26,11 +26,13 @@ from aarlab.gateway.config import Provider, ProviderName
 from aarlab.gateway.pricing import Price
 from aarlab.gateway.provider_answer import (
     Heard,
+    TooLarge,
     compressed,
     decodable,
     decoded,
     key_headers,
     pool,
+    whole,
 )
 from aarlab.gateway.request_checks import Ask
 from aarlab.gateway.usage import Meter
@@ -206,7 +208,8 @@ class ModelApi:
         except httpx.HTTPError as error:
             # it did answer, and bills it
             if isinstance(error, httpx.DecodingError) and exchange is not None:
-                exchange.meter.misread("the answer cannot be decompressed")
+                odd = "the answer cannot be decompressed"
+                exchange.meter.misread(str(error) if isinstance(error, TooLarge) else odd)
             else:
                 _mark_failed(exchange)
             log.warning("%s did not answer: %s", ask.provider, type(error).__name__)
@@ -251,7 +254,7 @@ class ModelApi:
             ):
                 await self._pass_stream(answer, client, exchange, heard)
             else:
-                body = b"".join([chunk async for chunk in decoded(answer)])
+                body = await whole(answer)
                 if exchange is not None and decodable(answer):
                     exchange.meter.whole(body)
                 elif exchange is not None:
@@ -291,11 +294,11 @@ class ModelApi:
         client: Client,
         exchange: _Exchange | None,
     ) -> None:
-        """Not a 2xx: it cost nothing, unless it counts a usage. What cannot be decompressed is left
-        out."""
+        """Not a 2xx: it cost nothing, unless it counts a usage. What cannot be decompressed, or is
+        too large, is left out."""
         status, body = answer.status_code, b""
         with contextlib.suppress(httpx.DecodingError):
-            body = b"".join([chunk async for chunk in decoded(answer)])
+            body = await whole(answer)
         if exchange is not None:
             exchange.meter.refused(body)
             exchange.interrupted = False

@@ -10,6 +10,7 @@ from aarlab.core.errors import Misconfigured
 from aarlab.gateway.config import Provider, ProviderName
 
 CONNECT_S = 10.0
+MOST_BYTES = 64 << 20  # of an answer that is no stream, without its compression
 IDLE_S = 60.0  # a connection to the provider is kept so long for the next call
 
 
@@ -47,6 +48,25 @@ def decoded(answer: httpx.Response) -> AsyncIterator[bytes]:
     """The body as it comes, without the compression that nobody asked for; as it is where the
     compression is unknown."""
     return answer.aiter_bytes() if decodable(answer) else answer.aiter_raw()
+
+
+class TooLarge(httpx.DecodingError):
+    """An answer has more than MOST_BYTES."""
+
+
+async def whole(answer: httpx.Response) -> bytes:
+    """The whole body, as `decoded`.
+
+    Raises:
+        httpx.DecodingError: it cannot be decompressed, or is too large.
+        httpx.HTTPError: the connection failed.
+    """
+    body = bytearray()
+    async for chunk in decoded(answer):
+        body += chunk
+        if len(body) > MOST_BYTES:
+            raise TooLarge(f"the answer has more than {MOST_BYTES:,} bytes")
+    return bytes(body)
 
 
 def key_headers(provider: ProviderName, key: str, *, own_server: bool) -> dict[str, str]:

@@ -35,6 +35,7 @@ _TIERS = {None, "auto", "default", "standard", "standard_only", "on_demand", "fl
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _FIELDS = (b":", b"event", b"id", b"retry")  # of server-sent events: lines without data
 _BOM = b"\xef\xbb\xbf"
+MOST_HELD = 64 << 20  # bytes of one event, or of a body that came at once
 
 
 class Meter:
@@ -48,6 +49,8 @@ class Meter:
         self._begun = self._ended = self._json = False
         self._parts: list[bytes] = []  # what was not read yet: of a line, or of a JSON body
         self._data: list[bytes] = []  # the lines of an event that has not ended
+        self._held = 0  # bytes that were not read yet
+        self._deaf = False  # they were too many: nothing is read any more
         self._usage: dict[str, Any] = {}
         self._written = 0  # bytes
         self._odd: str | None = None  # what could not be read
@@ -62,6 +65,11 @@ class Meter:
 
     def feed(self, chunk: bytes) -> None:
         """Some bytes of the body."""
+        self._held += len(chunk)
+        if self._deaf or self._held > MOST_HELD:
+            self._parts, self._data, self._deaf = [], [], True
+            self._misread(f"the answer has an event of more than {MOST_HELD:,} bytes")
+            return
         if not (self._begun or self._parts or self._data):
             chunk = chunk.lstrip(_BOM + b" \t\r\n")
             self._json = chunk[:1] in (b"{", b"[")
@@ -76,6 +84,8 @@ class Meter:
         self._parts = [rest] if rest else []
         for line in lines:
             self._line(line)
+        if not self._data:
+            self._held = len(rest)
 
     def _line(self, line: bytes) -> None:
         if line.startswith(b"data:"):

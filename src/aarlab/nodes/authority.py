@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -85,7 +85,7 @@ class Authority:
             asked = x509.load_pem_x509_csr(request.encode())
             key = asked.public_key()
             proven = asked.is_signature_valid
-        except (ValueError, TypeError, InvalidSignature) as error:
+        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as error:
             raise InvalidSubmission("The request for a certificate is damaged.") from error
         if not (isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name == "secp256r1"):
             raise InvalidSubmission("The request's key is none on the curve P-256. Join by `aar`.")

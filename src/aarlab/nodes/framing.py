@@ -98,7 +98,8 @@ async def send_file(wire: Wire, file: IO[bytes], size: int) -> None:
     """
     left = size
     while left:
-        piece = await asyncio.to_thread(file.read, min(left, 16 * PIECE))
+        # small: thousands of connections may each hold one that nobody takes
+        piece = await asyncio.to_thread(file.read, min(left, PIECE))
         if not piece:
             raise Transient("A file became shorter while it was sent. Try again.")
         await wire.put(piece)

@@ -64,6 +64,7 @@ class Attached:
     wire: Wire
     attach: Attach
     heard_at: float = field(default_factory=time.monotonic)
+    answered_at: float = -BEAT_S  # when it was last told that we are there
 
 
 class NodeHub:
@@ -72,8 +73,8 @@ class NodeHub:
     def __init__(self, folder: NodesFolder) -> None:
         self._authority, self._table = Authority(folder), NodeTable(folder.table)
         self._attached: dict[str, Attached] = {}
-        self._wires: dict[str, set[Wire]] = {}  # all connections of a node, by its name
-        self._serials: dict[str, str] = {}  # by which they came
+        # all connections of a node, by its name and the serial of the certificate they came with
+        self._wires: dict[tuple[str, str], set[Wire]] = {}
         self._counting: dict[str, str | None] = {}  # certificates that count, by the node's name
         self._refused: dict[str, str] = {}  # why an agent was refused, by its node
         self._strangers = 0
@@ -135,11 +136,10 @@ class NodeHub:
         serial, name = serial_of(der)
         if self._counting.get(name) != serial:  # what counts is looked at every LOOK_S
             await asyncio.to_thread(self._table.of_serial, serial, name)
-        wires = self._wires.setdefault(name, set())
+        wires = self._wires.setdefault((name, serial), set())
         if len(wires) >= MOST_WIRES:
             raise Transient(f"{name} has {MOST_WIRES:,} connections. Try again.")
         wires.add(wire)
-        self._serials[name] = serial
         try:
             opening = await wire.record(OPENINGS, OPENING_S)
             if isinstance(opening, Attach):
@@ -172,8 +172,7 @@ class NodeHub:
                 message = await wire.record(FROM_NODE, SILENT_S)
                 me.heard_at = time.monotonic()
                 if isinstance(message, Alive):
-                    wire.writer.write(line_of(Alive()))
-                    self.sessions.everywhere(self._now(name))
+                    self._answer_beat(name, me)
                 elif not self.sessions.passed_on(name, message):
                     log.warning("%s speaks of what is not its own: not passed on", name)
         finally:
@@ -181,6 +180,14 @@ class NodeHub:
                 del self._attached[name]
                 self.sessions.everywhere(self._now(name))
                 await asyncio.to_thread(self._table.seen, name, wire.where)
+
+    def _answer_beat(self, name: str, me: Attached) -> None:
+        """Not more often than nodes need it: one that floods, and reads nothing, fills neither our
+        memory nor a supervisor's."""
+        if me.heard_at - me.answered_at >= BEAT_S / 2:
+            me.answered_at = me.heard_at
+            me.wire.writer.write(line_of(Alive()))
+            self.sessions.everywhere(self._now(name))
 
     def _admit(self, name: str, attach: Attach) -> None:
         """Raises Misconfigured: its aarlab is another; Transient: another agent speaks as it."""
@@ -257,7 +264,7 @@ class NodeHub:
         mine.storing = True
         try:
             if not folder.archive(asked.sha256).exists():
-                await self._receive_home(wire, folder, asked)
+                await self._receive_home(wire, name, folder, asked)
         finally:
             mine.storing = False
         self._assigned(name, asked.who)  # it may have been moved meanwhile
@@ -265,7 +272,9 @@ class NodeHub:
         session.push(HomeKept(who=asked.who, sha256=asked.sha256, size=size))
         await wire.send(Reply(ok=True))
 
-    async def _receive_home(self, wire: Wire, folder: KeptHomesFolder, asked: StoreHome) -> None:
+    async def _receive_home(
+        self, wire: Wire, name: str, folder: KeptHomesFolder, asked: StoreHome
+    ) -> None:
         folder.root.mkdir(parents=True, exist_ok=True)
         disk = shutil.disk_usage(folder.root)
         if disk.free - self._incoming - asked.size < reserve_bytes(disk.total):
@@ -275,8 +284,10 @@ class NodeHub:
         try:
             await wire.send(Reply(ok=True, wanted=True))
             await receive_file(wire, partial, asked.size, asked.sha256)
+            self._assigned(name, asked.who)  # else nobody would ever remove it
             partial.replace(folder.archive(asked.sha256))
         finally:
+            partial.unlink(missing_ok=True)
             self._incoming -= asked.size
 
     # --- this machine's own side ------------------------------------------------------------------
@@ -314,13 +325,15 @@ class NodeHub:
         found = await asyncio.to_thread(self._table.all)
         counts = {node.name: node.serial for node in found if node.revoked_at is None}
         self._counting = counts
-        for name, wires in list(self._wires.items()):
-            if counts.get(name) != self._serials.get(name):
-                if wires:
-                    log.warning("%s was revoked: %d connections are cut", name, len(wires))
-                for wire in list(wires):
-                    wire.cut()
-                self._wires.pop(name, None)
+        for (name, serial), wires in list(self._wires.items()):
+            if counts.get(name) == serial:
+                continue
+            if wires:
+                log.warning("%s was revoked: %d connections are cut", name, len(wires))
+            for wire in list(wires):
+                wire.cut()
+            self._wires.pop((name, serial), None)
+            if counts.get(name) is None:  # else it has joined again meanwhile
                 self._refused[name] = REVOKED
                 self.sessions.everywhere(NodeNow(name=name, attached=False, refused=REVOKED))
 

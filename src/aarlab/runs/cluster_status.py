@@ -148,9 +148,10 @@ def _slurm(home: Home, queues: list[QueueSeen], troubles: list[Trouble]) -> Iter
         for path in folder.workers.glob("*.json"):
             if (one := record_in(path, WorkerRecord)) is not None:
                 workers.setdefault(one.node, []).append(one)
-    lines = asked("sinfo", "--noheader", "--Node", "--format=%N|%T|%c|%m|%G|%E|%n")
+    lines = asked("sinfo", "--noheader", "--Node", "--format=%N|%T|%c|%m|%G|%n|%E")
     for line in sorted(set(lines.splitlines())):
-        name, state_, cpus, memory, gpus, why, host = line.strip().split("|")
+        # the reason is somebody's words, and may have any sign in it
+        name, state_, cpus, memory, gpus, host, why = line.strip().split("|", 6)
         if any(word in state_.lower() for word in NOT_READY):
             words = f"Slurm's node {name} is {state_} ({why}). Bring it back"
             troubles.append(Trouble(words=words, whose="Slurm's administrator"))

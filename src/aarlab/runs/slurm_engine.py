@@ -30,6 +30,7 @@ from aarlab.runs.slurm_folder import (
     make_folder,
     put,
     read_end,
+    remove,
 )
 from aarlab.runs.slurm_worker import MARGIN_S
 from aarlab.runs.slurm_workers import IDLE_S, SlurmWorkers, require_moving, task_of
@@ -224,21 +225,24 @@ class SlurmEngine:
 
     def _take_ends(self) -> None:
         for key in os.listdir(self.folder.ends):  # noqa: PTH208
-            if key.startswith("."):
-                continue  # one that is being written
-            with self._mutex:
-                placed = self._placed.get(key)
-            if placed is not None:
-                try:
-                    body = self._believed(key, placed.size.apart)
-                except Transient as error:
-                    (self.folder.ends / key).unlink(missing_ok=True)
-                    self._run_again(key, placed, str(error))
-                    continue
-                if body is None:
-                    continue
-                self._settle(key, placed, body)
-            (self.folder.ends / key).unlink(missing_ok=True)
+            if not key.startswith("."):  # else it is being written
+                with suppress(OSError):  # one that is no file holds up no other
+                    self._take_end(key)
+
+    def _take_end(self, key: str) -> None:
+        with self._mutex:
+            placed = self._placed.get(key)
+        if placed is not None:
+            try:
+                body = self._believed(key, placed.size.apart)
+            except Transient as error:
+                remove(self.folder.ends / key)
+                self._run_again(key, placed, str(error))
+                return
+            if body is None:
+                return
+            self._settle(key, placed, body)
+        remove(self.folder.ends / key)
 
     def _believed(self, key: str, apart: str) -> bytes | None:
         """The end of a job, by a worker that is known by its key, and is not on the node `apart`;

@@ -240,6 +240,14 @@ def plain_bytes(path: Path, limit: int) -> bytes:
     return data
 
 
+def remove(path: Path) -> None:
+    """What lies there, be it a folder. Raises OSError."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def record_in(path: Path, kind: type[R]) -> R | None:
     """A record in a file; None where there is none, or none that can be read."""
     try:

@@ -11,7 +11,7 @@ from aarlab.core.cluster_layout import SlurmFolder
 from aarlab.core.errors import Misconfigured, Transient
 from aarlab.core.own_code import ROOT
 from aarlab.runs.slurm_commands import SlurmOptions, Task, cancel, submit, tasks_of
-from aarlab.runs.slurm_folder import Lease, Size, WorkerRecord, record_in
+from aarlab.runs.slurm_folder import Lease, Size, WorkerRecord, record_in, remove
 
 STARTS = 3  # arrays in a row of which no worker began
 LOST_S = 120.0  # of a silent worker; a shared disk may show its beats a minute late
@@ -51,7 +51,7 @@ class SlurmWorkers:
             self._began.add(_array_of(path.name))
             self.key_of(path.stem)
             if task_of(path.stem) not in tasks:
-                path.unlink(missing_ok=True)
+                remove(path)
         return {name: task for name, task in tasks.items() if name not in ended}
 
     def key_of(self, worker: str) -> str:
