@@ -44,7 +44,7 @@ def test_what_fails_behind_the_door_is_no_result_of_the_method(bed, tmp_path, fa
     side meanwhile."""
 
     @contextmanager
-    def strong_socket(testbed, split, folder):
+    def strong_socket(testbed, split, folder, meter):
         yield lambda: failed
 
     engine = LocalEngine(
