@@ -3,7 +3,7 @@
 from typer.testing import CliRunner
 
 from aarlab.cli import cluster_command, node_command
-from aarlab.core.layout import NodesFolder
+from aarlab.core.cluster_layout import NodesFolder
 from aarlab.core.settings import home
 from aarlab.nodes.messages import HubStatus, NodeNow
 from aarlab.nodes.node_table import NodeTable

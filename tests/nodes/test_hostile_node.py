@@ -13,8 +13,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from aarlab.core.cluster_layout import NodeFolder, NodesFolder
 from aarlab.core.errors import InvalidSubmission, Transient
-from aarlab.core.layout import NodeFolder, NodesFolder
 from aarlab.core.own_code import whole_code
 from aarlab.nodes import front_door, joining
 from aarlab.nodes.authority import Authority, new_key, node_context
