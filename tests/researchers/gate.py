@@ -10,12 +10,12 @@ from pathlib import Path
 from socketserver import ThreadingMixIn, UnixStreamServer
 from urllib.parse import urlsplit
 
-SPENT = {"hours": 0.5, "tokens": 4000, "usd": 0.02, "cpu_hours": 0.1}
+SPENT = {"hours": 0.5, "tokens": 4000, "usd": 0.02, "cpu_hours": 0.1, "device_hours": 0.0}
 USAGE = {
     "researcher": "ann",
     "spent": SPENT,
-    "budget": {"hours": None, "tokens": None, "usd": 0.05, "cpu_hours": None},
-    "left": {"hours": None, "tokens": None, "usd": 0.03, "cpu_hours": None},
+    "budget": {"hours": None, "tokens": None, "usd": 0.05, "cpu_hours": None, "device_hours": None},
+    "left": {"hours": None, "tokens": None, "usd": 0.03, "cpu_hours": None, "device_hours": None},
 }
 
 
