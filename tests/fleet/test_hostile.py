@@ -344,13 +344,14 @@ def test_code_waits_while_the_disk_is_full():
     class Full:
         pool = ThreadPoolExecutor(1)
 
-        def run(self, files, split, seeds):
+        def run(self, files, split, seeds, **asked):
             raise OSError(28, "No space left on device")
 
     class Server:
         def call(self, operation, given=None):
             if operation == "waiting_requests":
-                return {"requests": [{"ticket": "t-1", "snapshot": "s", "seeds": [1]}]}
+                waits = {"ticket": "t-1", "who": "ann", "snapshot": "s", "seeds": [1]}
+                return {"requests": [waits]}
             assert operation == "download_code", "nothing is handed back"
             return {"files": {}}
 
