@@ -16,10 +16,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from aarlab.core.cluster_layout import NodeFolder, NodesFolder
 from aarlab.core.errors import InvalidSubmission, Transient
 from aarlab.core.own_code import whole_code
-from aarlab.nodes import front_door, joining
+from aarlab.nodes import hub_port, joining
 from aarlab.nodes.authority import Authority, new_key, node_context
 from aarlab.nodes.framing import PIECE, Wire, send_file
-from aarlab.nodes.front_door import FrontDoor
+from aarlab.nodes.hub_port import HubPort
 from aarlab.nodes.hub_socket import Address
 from aarlab.nodes.messages import Alive, Attach, Release, StoreHome, line_of
 from aarlab.nodes.node_table import NodeTable
@@ -151,7 +151,7 @@ def test_a_request_with_a_key_of_an_unknown_kind_is_refused(tmp_path):
 
 
 def test_who_does_not_end_the_handshake_makes_room_and_keeps_nobody_out(tmp_path, monkeypatch):
-    monkeypatch.setattr(front_door, "MOST_UNKNOWN", 20)
+    monkeypatch.setattr(hub_port, "MOST_UNKNOWN", 20)
     authority = Authority(NodesFolder(tmp_path / "lab"))
 
     async def knock() -> None:
@@ -159,7 +159,7 @@ def test_who_does_not_end_the_handshake_makes_room_and_keeps_nobody_out(tmp_path
             writer.write(await reader.readline())
             writer.close()
 
-        door = FrontDoor(authority.hub_context(), echo)
+        door = HubPort(authority.hub_context(), echo)
         server = await asyncio.get_running_loop().create_server(door.protocol, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(60)]  # in one burst

@@ -208,7 +208,8 @@ def test_every_data_file_of_the_package_is_part_of_the_code_that_reads_it():
 
 def test_nothing_of_ours_imports_by_a_name_that_is_computed():
     """A closure is read from the text. The registry, `execute`, `grade_inside` and
-    `neutral_parts` load a user's own file; the package itself loads `aarlab.task`, which no run of ours calls."""
+    `neutral_parts` load a user's own file; the package itself loads `aarlab.task`, which no run of
+    ours calls."""
     by_name = {"import_module", "__import__", "run_path", "run_module", "spec_from_file_location"}
     found = {
         path.relative_to(ROOT).as_posix()

@@ -16,7 +16,7 @@ from aarlab.core.hold import Hold
 from aarlab.core.http import BACKLOG, allow_connections
 from aarlab.core.unix_sockets import listening
 from aarlab.gateway.rate_limited_log import Seldom
-from aarlab.nodes.front_door import FrontDoor
+from aarlab.nodes.hub_port import HubPort
 from aarlab.nodes.hub_socket import Address
 from aarlab.nodes.messages import MOST_LINE
 from aarlab.nodes.node_hub import NodeHub
@@ -48,7 +48,7 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
     try:
-        door = FrontDoor(hub.context(), hub.connected)
+        door = HubPort(hub.context(), hub.connected)
         nodes = await loop.create_server(door.protocol, listen.host, listen.port, backlog=BACKLOG)
     except OSError as error:
         raise Misconfigured(

@@ -1,6 +1,6 @@
-"""The hub's port, to which anybody may connect: who has not ended TLS's handshake costs memory, so
-that there are at most MOST_UNKNOWN of these. Where more come, the oldest has to go: a handshake
-takes a moment, and who is in earnest has ended it by then."""
+"""The hub's port, to which anybody may connect. A connection whose TLS handshake has not ended
+costs memory, so there are at most MOST_UNKNOWN of these. Where more come, the oldest is closed: a
+node needs a moment for a handshake and has ended it by then."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ MOST_UNKNOWN = 512  # 0.2 MB each
 Connected = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-class FrontDoor:
+class HubPort:
     """Of one server: `protocol` is for each connection that it takes."""
 
     def __init__(self, context: ssl.SSLContext, connected: Connected) -> None:
