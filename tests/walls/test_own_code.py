@@ -57,7 +57,7 @@ main()
 print(json.dumps(sorted(m for m in sys.modules if m.split(".")[0] == "aarlab")))
 """
 CALM = "def run(task, seed):\n    return [0.1] * len(task.test)\n"
-IMPORTS = "import importlib\nimportlib.import_module('aarlab.models.' + 'head')\n"
+IMPORTS = "import importlib\nimportlib.import_module('aarlab.models.' + 'head_training')\n"
 
 
 @pytest.mark.process
