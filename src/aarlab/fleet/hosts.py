@@ -72,6 +72,7 @@ class Hosts(Here):
         public: Path,
         make_sandbox: MakeSandbox,
         members: Sequence[Member],
+        *,
         client: NodeClient,
         homes: KeptHomes,
         packs: Path,
@@ -224,7 +225,8 @@ def hosts_of(
     with HeldFolder() as packs:
         client.start()
         try:
-            made = Hosts(campaign, public, make_sandbox, members, client, homes, packs.path)
+            kept = {"client": client, "homes": homes, "packs": packs.path}
+            made = Hosts(campaign, public, make_sandbox, members, **kept)
             made.wait()
             yield made
         finally:

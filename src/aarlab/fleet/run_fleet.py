@@ -118,11 +118,9 @@ def run_members(
         show.line(f"  resumed: {spent}, {state['submissions']} experiments kept")
     elif words := asked_before(parts.evaluator.call("operator_board")):
         show.line(f"  {words}")
-    if why and given_up:  # the others have ended permanently
+    if why and given_up:
         show.line(f"  started again, after they were given up: {', '.join(given_up)}")
-        for member in members:
-            if member.name not in given_up:
-                member.state = "spent" if states.get(member.name) == "spent" else "finished"
+        _leave_others_ended(members, given_up, states)
     if worker and CODE_ONLY not in state["events"]:
         _event(parts, CODE_ONLY)
     _event(
@@ -136,11 +134,21 @@ def run_members(
         with strong(members, devices), show.fleet(folder) as view:
             sandbox = make_sandbox(campaign)
             with hosts_of(campaign, folder, members, data, sandbox) as hosts:
-                fleet = Fleet(campaign, folder, data, sandbox, members, parts, hosts, devices)
+                placed = partial(Fleet, hosts=hosts, devices=devices)
+                fleet = placed(campaign, folder, data, sandbox, members, parts)
                 why = fleet.run(left_s, view, worker)
         devices.step(campaign)  # what was used until the sockets closed
         parts.journal.release()
     _event(parts, "fleet finished", why)
+
+
+def _leave_others_ended(
+    members: Sequence[Member], given_up: Sequence[str], states: Mapping[str, str]
+) -> None:
+    """Who was not given up has ended permanently."""
+    for member in members:
+        if member.name not in given_up:
+            member.state = "spent" if states.get(member.name) == "spent" else "finished"
 
 
 def asked_before(board: Mapping[str, Any]) -> str | None:

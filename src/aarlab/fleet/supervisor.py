@@ -42,8 +42,7 @@ Watch = Callable[[FleetState], None]  # called about once a second
 
 
 class Fleet:
-    """The researchers of one campaign; `public` is what they see. `run` returns when all have
-    ended, or a budget of the campaign is spent."""
+    """One campaign's researchers, who see `public`. `run` returns at their end or at a limit."""
 
     def __init__(
         self,
@@ -53,6 +52,7 @@ class Fleet:
         make_sandbox: MakeSandbox,
         members: Sequence[Member],
         parts: Parts,
+        *,
         hosts: Here | None = None,
         devices: DeviceHours | None = None,
     ) -> None:

@@ -118,11 +118,16 @@ def build(
             *_notes(campaign, isolation),
             *_no_fresh_draw(campaign, claims, cannot),
             *_few_seeds(testbed),
-            *unrun_notes(campaign, entries),
-            *_refused_calls(entries),
-            *(f"{words[:1].upper()}{words[1:]}" for words in aside_in(entries).values()),
+            *_notes_of_entries(campaign, entries),
         ),
     )
+
+
+def _notes_of_entries(campaign: Campaign, entries: Sequence[Entry]) -> Iterator[str]:
+    """What the ledger says that a reader should know."""
+    yield from unrun_notes(campaign, entries)
+    yield from _refused_calls(entries)
+    yield from (f"{words[:1].upper()}{words[1:]}" for words in aside_in(entries).values())
 
 
 def told_rows(submissions: Sequence[Entry]) -> tuple[ToldRow, ...]:
