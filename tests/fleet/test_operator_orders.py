@@ -175,10 +175,12 @@ def fleet(bed, tmp_path, monkeypatch):
 def test_a_fleet_that_is_paused_rests_and_goes_on(fleet):
     """Each incarnation ends in order, none is started, and the clock stands still."""
     asked, left = [], []
+    logs = [fleet.place / "transcripts" / f"researcher-{n}" / "001.jsonl" for n in (1, 2)]
 
     def act(state, parts, made):
         said = {m.state for m in state.members}
-        if not asked and said == {"running"}:
+        heeding = all(log.exists() and log.read_text().startswith("here 1") for log in logs)
+        if not asked and said == {"running"} and heeding:
             asked.append(ask_for(fleet.place, "pause", {}))
         if len(asked) == 1 and said == {"paused"}:
             left.append(made._heeding.clock.left_s)
@@ -194,8 +196,7 @@ def test_a_fleet_that_is_paused_rests_and_goes_on(fleet):
     assert 0 < left[-1] <= left[0] + 0.1
     said = events(entries)
     assert said[1:] == ["running", "paused", "restarted", "stopped"]
-    log = fleet.place / "transcripts" / "researcher-1" / "001.jsonl"
-    assert log.read_text().split("\n")[:2] == ["here 1", "in order"]
+    assert [log.read_text().split("\n")[:2] for log in logs] == [["here 1", "in order"]] * 2
 
 
 @pytest.mark.process
