@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from aarlab.core.errors import CouldNotBeRun, InvalidSubmission
+from aarlab.core.errors import OUT_OF_MEMORY, CouldNotBeRun, InvalidSubmission
 from aarlab.runs import engine as engine_module
 from aarlab.runs.alone import alone, beside_others
-from aarlab.runs.endings import FREE_BYTES, OUT_OF_MEMORY, Around, Processors, ending_of
+from aarlab.runs.endings import FREE_BYTES, Around, Processors, ending_of
 from aarlab.runs.engine import LocalEngine
 from aarlab.sandbox import Bubblewrap, cgroups
 from aarlab.sandbox.sandbox import GIB, Completed, Limits, SandboxSpec, Standing

@@ -6,6 +6,8 @@ strings.
 
 from typing import Any
 
+OUT_OF_MEMORY = 74  # the exit status of a submitted run after a MemoryError
+
 
 class AarError(Exception):
     """Base of all our errors. `facts` holds the offending values; the message ends with the

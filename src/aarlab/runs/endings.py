@@ -13,10 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from aarlab.core.errors import OUT_OF_MEMORY
 from aarlab.core.records import NO_RESULT, Failure
 from aarlab.sandbox.sandbox import GIB, MIB, Completed, Limits
 
-OUT_OF_MEMORY = 74  # the exit status of `runs.execute` after a MemoryError
 # 128 + signal number: exit status of a shell and bwrap after a death by signal
 SIGNALS = range(129, 193)
 FREE_BYTES = 64 * MIB  # free disk under a run's folders: with less, writing may have failed

@@ -12,11 +12,10 @@ import sys
 import traceback
 from pathlib import Path
 
-from aarlab.core.errors import InvalidSubmission
+from aarlab.core.errors import OUT_OF_MEMORY, InvalidSubmission
 from aarlab.core.files import write_whole
 from aarlab.core.records import SplitName
 from aarlab.methods.method import RunMethod, check_output
-from aarlab.runs.endings import OUT_OF_MEMORY
 from aarlab.testbeds.task_data import load_task
 
 
