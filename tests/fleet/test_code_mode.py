@@ -275,6 +275,21 @@ def test_who_has_no_device_time_left_waits(lab, engines):
     assert settled(worker, ann, ticket)["state"] == "done"
 
 
+def test_at_the_end_the_operator_sees_what_still_runs(lab, engines):
+    class Slow(EngineRuns):
+        def outcome(self, *given):
+            time.sleep(2.5)
+            return super().outcome(*given)
+
+    process, ann = lab
+    worker, said = CodeWorker(process, Slow(*engines), at_once=2), []
+    ticket = hand_in(ann, source_of("zero-shot"))
+    worker.step()
+    worker.finish(said.append)
+    assert set(said) == {"all researchers have ended; submitted in time, and still run: 1"}
+    assert ann("read_receipt", receipt=ticket["id"])["state"] == "done"
+
+
 PRINT = "import json\n\ndef run(task, seed):\n    print(task.test.ids, task.test.choices)\n"
 
 

@@ -11,7 +11,7 @@ How a run ends and how long it takes can depend on items, not on labels: no labe
 """
 
 import subprocess
-from collections.abc import Container
+from collections.abc import Callable, Container
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Protocol
 
@@ -135,10 +135,13 @@ class CodeWorker:
     def _may_start(self, one: dict[str, Any], spent: Container[str]) -> bool:
         return one["ticket"] not in self._running and one["who"] not in spent
 
-    def finish(self) -> None:
-        """Let end what runs and hand it back; what has not started waits in the ledger."""
+    def finish(self, say: Callable[[str], object] = lambda _: None) -> None:
+        """Let end what runs and hand it back; what has not started waits in the ledger. Each second
+        `say` is called with words for the operator."""
         self._running = {ticket: job for ticket, job in self._running.items() if not job.cancel()}
-        wait(self._running.values())
+        running: set[Future[Outcome]] = set(self._running.values())
+        while running := wait(running, timeout=1).not_done:
+            say(f"all researchers have ended; submitted in time, and still run: {len(running)}")
         self._hand_back()
 
     def _hand_back(self) -> None:

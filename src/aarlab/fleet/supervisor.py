@@ -69,8 +69,7 @@ class Fleet:
         self._call_alarms = CallAlarms(self._campaign_event)
 
     def run(self, seconds: float, watch: Watch, worker: CodeWorker | None = None) -> str:
-        """Run all researchers for at most `seconds`, and in code mode their code; why it ended, in
-        words. Interrupts stop them in order and keep all that they did."""
+        """Run all for at most `seconds`; why it ended, in words. An interrupt loses nothing."""
         self._heeding.clock.start(seconds)
         self._services.start()
         try:
@@ -92,7 +91,7 @@ class Fleet:
             self._services.stop()
             self._stop_all()
             if worker:
-                self._attempt(worker.finish)
+                self._attempt(worker.finish, lambda words: self._show(watch, words))
             self._attempt(lambda: post_all(self.journal, self.evaluator, within_s=LAST_POST_S))
             self._attempt(lambda: self._show(watch, at_once=True))
 
@@ -360,7 +359,8 @@ class Fleet:
 
     # --- what others see --------------------------------------------------------------------------
 
-    def _show(self, watch: Watch, *, at_once: bool = False) -> None:
+    def _show(self, watch: Watch, *alarms: str, at_once: bool = False) -> None:
+        self._hindrances.update(dict.fromkeys(alarms))
         if not at_once and time.monotonic() - self._shown_at < SHOW_EVERY_S:
             return
         self._shown_at = time.monotonic()
