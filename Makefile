@@ -13,7 +13,7 @@ demo: $(READY)
 quick: $(READY) style
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m "not process and not slow and not real_model" $(TORCH:%=--ignore=tests/%)
 
-# All tests that need no download of weights and take no quarter of a minute each (see test-long), with all their set-up.
+# All tests that need no download of weights and take less than five seconds each (see test-long), with all their set-up.
 test: $(READY) style
 	$(VENV)/bin/python -m pytest -n 3 --hypothesis-profile=same --dist loadscope --no-loadscope-reorder \
 		-m "not real_model and not schemathesis and not kill and not agents and not long and not cluster"

@@ -248,6 +248,7 @@ def test_controls_notice_what_is_broken(where):
     assert json.loads(path.read_text())
 
 
+@pytest.mark.long
 def test_the_command_line_prints_the_tables(tmp_path):
     argv = [
         sys.executable,
@@ -299,6 +300,7 @@ def test_own_items_without_a_second_part_are_a_table_that_says_so(tmp_path):
     assert "no items" in (folder / "bench.md").read_text()
 
 
+@pytest.mark.long
 def test_own_items_without_a_gap_are_reported_first_as_accuracies(tmp_path):
     show = Silent()
     path = own_items(tmp_path / "mine.jsonl", told=False, sizes=(8, 12, 2, 8))

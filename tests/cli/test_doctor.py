@@ -61,6 +61,7 @@ def test_this_machine_can_run_the_demo_and_keys_are_named_and_never_shown(tmp_pa
 
 
 @pytest.mark.process
+@pytest.mark.long
 def test_a_campaign_is_examined_as_well(tmp_path):
     done = aar_doctor(tmp_path, "--campaign", campaign_file(tmp_path, kind="search"))
     assert done.returncode == 0, done.stdout

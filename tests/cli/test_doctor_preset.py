@@ -69,6 +69,7 @@ def preset_file(tmp_path, **more):
 
 
 @pytest.mark.process
+@pytest.mark.long
 def test_doctor_names_missing_gpu_missing_hub_and_expected_time(tmp_path):
     done = aar_doctor(tmp_path, "--preset", "qwen", HF_HUB_OFFLINE="1", CUDA_VISIBLE_DEVICES="")
     assert done.returncode == 1

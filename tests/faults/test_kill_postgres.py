@@ -107,6 +107,7 @@ def test_postgresql_is_killed_and_comes_back(bed, tmp_path, answers, own_postgre
     assert own_postgres.passwords["aar"] not in words
 
 
+@pytest.mark.long
 def test_an_answer_that_is_lost_in_a_commit_reaches_the_client_once(
     bed, tmp_path, answers, own_postgres
 ):
@@ -127,6 +128,7 @@ def test_an_answer_that_is_lost_in_a_commit_reaches_the_client_once(
     proxy.down()
 
 
+@pytest.mark.long
 def test_an_evaluator_does_not_start_without_its_database_and_says_whose_move_it_is(
     bed, tmp_path, own_postgres
 ):

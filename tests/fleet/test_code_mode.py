@@ -112,6 +112,7 @@ def settled(worker, ann, ticket):
 
 
 @pytest.mark.process
+@pytest.mark.long
 def test_a_whole_small_campaign_in_code_mode(home, bed):
     given = [
         "problem=generated-chat",
@@ -297,9 +298,13 @@ PRINT = "import json\n\ndef run(task, seed):\n    print(task.test.ids, task.test
     ("end", "failure"),
     [
         ("    raise ValueError(task.test.ids[0])\n", "ended with an error"),
-        ("    raise SystemExit(int(task.test.ids[0][5:7], 16))\n", "ended with an error"),
+        pytest.param(
+            "    raise SystemExit(int(task.test.ids[0][5:7], 16))\n",
+            "ended with an error",
+            marks=pytest.mark.long,
+        ),
         ("    import os\n    os._exit(0)\n", "wrote no answers"),
-        ("    return [0.5]\n", "ended with an error"),
+        pytest.param("    return [0.5]\n", "ended with an error", marks=pytest.mark.long),
         (
             "    answers = {str(seed): {i + 'x': 1 for i in task.test.ids}}\n    import os\n"
             "    open('/out/answers.json', 'w').write(json.dumps(answers))\n    os._exit(0)\n",

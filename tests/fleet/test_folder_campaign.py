@@ -278,6 +278,7 @@ def test_who_is_slower_at_making_the_data_leaves_what_is_kept_beside_them(
 
 
 @pytest.mark.process
+@pytest.mark.long
 def test_a_set_up_that_was_killed_at_its_end_shares_the_meter_all_the_same(
     folder, served, tmp_path
 ):

@@ -225,7 +225,7 @@ def test_failure_of_the_first_start_reaches_the_operator(fleet):
         fleet(SLEEPS, seconds=30, make_sandbox=Fails, researchers=2)
 
 
-@pytest.mark.parametrize("step_s", [-3600.0, 3600.0])
+@pytest.mark.parametrize("step_s", [pytest.param(-3600.0, marks=pytest.mark.long), 3600.0])
 def test_clock_change_charges_nothing_and_stalls_nobody(fleet, monkeypatch, step_s):
     real, moved = time.time, []
 
@@ -291,7 +291,7 @@ def test_a_state_that_cannot_be_written_ends_nobody(fleet, monkeypatch):
     assert "fleet.json cannot be written: No space left on device" in seen[-1].alarms
 
 
-@pytest.mark.parametrize("name", ["server", "gateway"])
+@pytest.mark.parametrize("name", ["server", pytest.param("gateway", marks=pytest.mark.long)])
 def test_a_service_that_hangs_is_seen_and_its_time_is_charged_to_nobody(fleet, monkeypatch, name):
     """SIGSTOP: it takes connections and never answers."""
     monkeypatch.setattr(outbox, "ANSWER_S", 0.3)

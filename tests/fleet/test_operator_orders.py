@@ -200,6 +200,7 @@ def test_a_fleet_that_is_paused_rests_and_goes_on(fleet):
 
 
 @pytest.mark.process
+@pytest.mark.long
 def test_a_fleet_that_was_paused_stays_so_when_it_is_started_again(fleet):
     def pause(state, parts, made):
         if state.members[0].state == "running":

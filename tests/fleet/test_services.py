@@ -230,7 +230,7 @@ def test_a_service_ends_with_its_starter_even_by_kill_9(tmp_path):
     assert gone(pid)
 
 
-@pytest.mark.parametrize("part", ["evaluator", "lab"])
+@pytest.mark.parametrize("part", ["evaluator", pytest.param("lab", marks=pytest.mark.long)])
 def test_an_evaluator_or_a_lab_that_was_killed_is_spoken_to_where_it_is_now(bed, tmp_path, part):
     event = {"kind": "campaign", "who": "operator", "id": "j-1", "body": {"event": "once"}}
     with EvaluatorProcess(bed.folder, tmp_path / "campaign", policy="default") as process:

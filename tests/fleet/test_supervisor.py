@@ -121,6 +121,7 @@ def test_fleet_wide_crashes_open_the_breaker_uncharged(fleet):
     assert max(m.incarnation for m in state.members) <= 2, "nobody is started while it is open"
 
 
+@pytest.mark.long
 def test_a_crash_or_two_is_forgotten(fleet):
     why, entries, _ = fleet("mixed", researchers=1)
     assert why == "all have ended"
@@ -151,6 +152,7 @@ def test_an_outage_ends_nobody_and_costs_no_crash(fleet):
     assert read_state(folder).members[0].restarts == 0
 
 
+@pytest.mark.long
 def test_an_outage_that_nobody_else_saw_is_a_crash(fleet):
     """Its last words are its own to write."""
     why, entries, _ = fleet("outage", researchers=1)
@@ -193,6 +195,7 @@ def test_the_campaigns_budget_stops_all(fleet):
     assert all(events(entries, f"researcher-{n}")[-1] == "stopped" for n in (1, 2, 3))
 
 
+@pytest.mark.long
 def test_a_spent_researcher_is_not_started_again_in_the_next_run(fleet):
     fleet("heeder", researchers=1, budget=Budget(hours=1 / 3600))
     why, entries, _ = fleet("heeder", researchers=1, budget=Budget(hours=1 / 3600))

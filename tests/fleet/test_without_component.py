@@ -149,6 +149,7 @@ class Losing:
 
 @pytest.mark.process
 @pytest.mark.timeout(900)
+@pytest.mark.long
 def test_what_the_machine_ends_is_left_and_code_that_fails_is_shown(home, tmp_path, monkeypatch):
     monkeypatch.setattr(run_order, "FROZEN_GROUPS", 1)
     bed = prepare("generated-chat", 1, home=home, student=student.COUNTING, progress=quiet)

@@ -172,6 +172,7 @@ def test_mistakes_at_the_terminal_are_one_sentence(tmp_path, words, said, monkey
 
 
 @pytest.mark.process
+@pytest.mark.long
 def test_a_port_that_is_taken_is_said(tmp_path):
     write_problem(tmp_path / "f")
     with running(tmp_path / "f") as (_, said):
@@ -183,6 +184,7 @@ def test_a_port_that_is_taken_is_said(tmp_path):
 
 
 @pytest.mark.process
+@pytest.mark.long
 def test_it_is_killed_and_comes_back(tmp_path):
     write_problem(tmp_path / "f")
     with running(tmp_path / "f") as (process, said):

@@ -97,6 +97,7 @@ def test_ten_thousand_cases(server, tmp_path):
     assert server.call("operator_board")["submissions"] >= 1
 
 
+@pytest.mark.long
 def test_a_server_error_is_seen(server, tmp_path):
     """The check can fail: a budget that no version of ours writes is a bug at one path."""
     (tmp_path / "campaign" / "server" / "budget.json").write_text("{}")

@@ -36,7 +36,10 @@ def shown(ann, told):
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("policy", SHIPPED)
+@pytest.mark.parametrize(
+    "policy",
+    [pytest.param(p, marks=() if p == "default" else pytest.mark.long) for p in SHIPPED],
+)
 def test_every_policy_answers_and_a_restart_answers_the_same(tmp_path, policy):
     with Alone(tmp_path, ITEMS, policy) as server:
         ann, labels = server.client("ann"), server.labels

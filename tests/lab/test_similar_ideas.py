@@ -135,6 +135,7 @@ def test_an_idea_is_compared_before_there_is_code_over_both_doors(server):
     assert "similar" not in committed
 
 
+@pytest.mark.long
 def test_three_are_shown_at_most_and_a_restart_forgets_nothing(tmp_path):
     with Alone(tmp_path) as process:
         ann = process.client("ann")

@@ -96,6 +96,7 @@ def own(logits_N, targets_N, progress):
 # --- the protocol ---------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_remote_fine_tuning_is_the_operators_of_the_tasks_rows(scene):
     rows = np.array([0, 2, 4, 6, 8])
     remote = Remote(scene.mine, ROWS_N)
@@ -461,6 +462,7 @@ def test_doors_take_turns_and_a_door_has_so_many_waiting_jobs(scene, same_proces
         line.__exit__()
 
 
+@pytest.mark.long
 def test_a_remote_goes_on_where_the_worker_was_killed(scene):
     seen, pid = [], scene.pid
 

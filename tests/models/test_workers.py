@@ -82,6 +82,7 @@ def job(seed: int = 0, **fields) -> TuneJob:
     )
 
 
+@pytest.mark.long
 def test_a_fine_tuning_is_the_models_own_and_says_how_far_it_is(scene, said):
     answer = scene.workers.fine_tune(job(answer=("feedback", "student")))
     own = Tunable(scene.folder / "strong", hardware=scene.workers.preset.hardware)
@@ -231,6 +232,7 @@ def test_worker_socket_is_the_operators_and_gets_no_key(scene):
     assert b"a secret" not in Path(f"/proc/{process.pid}/environ").read_bytes()
 
 
+@pytest.mark.long
 def test_jobs_are_spread_over_devices_and_come_back_in_order(scene, tmp_path):
     jobs = [job(seed, rows=np.arange(16), targets=TARGETS_N[:16]) for seed in (7, 8, 9)]
     alone = [scene.workers.fine_tune(some)["feedback"] for some in jobs]
@@ -268,6 +270,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.long
 def test_what_fails_behind_a_door_is_known_to_whoever_opened_it(scene, tmp_path):
     rows = np.arange(N)
     with scene.workers.open_socket(

@@ -40,6 +40,7 @@ def alpha(lab) -> NodeFolder:
 
 
 @pytest.mark.process
+@pytest.mark.long
 def test_a_flood_of_beats_is_not_passed_on(lab, alpha, tmp_path):
     made = lab.supervisor("flooded", tmp_path / "homes")
 

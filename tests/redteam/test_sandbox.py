@@ -76,7 +76,9 @@ DISK = [
 @pytest.mark.skipif(
     not volume.possible(), reason="the host's disk cannot be told from other writers'"
 )
-@pytest.mark.parametrize("name", DISK)
+@pytest.mark.parametrize(
+    "name", [*DISK[-3:], *(pytest.param(name, marks=pytest.mark.long) for name in DISK[:-3])]
+)
 def test_a_disk_that_is_only_watched_is_held_within_the_slack(name, scene, monkeypatch):
     """As an ordinary user has it, who can mount nothing."""
     monkeypatch.setattr(volume, "possible", lambda: False)

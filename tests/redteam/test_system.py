@@ -39,10 +39,12 @@ TIMED = [name for name in SYSTEM if name.startswith("timing")]
 STALL = "wrong bodies that stall the server"
 
 
-# some rows take a quarter of a minute
+# see the marker `long`
 SLOW = {
     *("a confirmation that the machine kills", "code that kills itself"),
     *("answers that were looked up", "answers smuggled in a snapshot"),
+    *("an honest claim with lucky seeds", "two servers", "metadata over HTTP"),
+    *("labels by a grader's faults", "answers generated again by the problem's code"),
 }
 ROWS = [
     pytest.param(name, marks=pytest.mark.long) if name in SLOW else name
@@ -65,6 +67,7 @@ def test_timing_rows_run_and_report_what_they_measured(attack, tmp_path):
     assert "p = " in row.came_back
 
 
+@pytest.mark.long
 def test_the_stalling_row_runs_and_every_body_is_refused_in_little_memory(tmp_path, monkeypatch):
     """How long anybody waits is measured and not judged here."""
     monkeypatch.setattr("aarlab.redteam.on_stall.MOST_S", float("inf"))

@@ -113,6 +113,7 @@ def test_a_life_that_is_asked_to_stop_ends_in_order_and_is_resumed(bed, tmp_path
         assert not Path(f"/proc/{shell}").exists()
 
 
+@pytest.mark.long
 def test_a_life_that_was_killed_before_it_began_is_begun(bed, tmp_path):
     """A file of the session without a message can be neither resumed nor begun: it is put aside."""
     with World(bed, tmp_path, {"turns": [{"say": "Here I am."}]}) as world:
@@ -197,6 +198,7 @@ def test_turns_of_a_life_are_limited_and_it_goes_on(bed, tmp_path):
         assert (world.home / "did").read_text() == "0\n1\n2\n3\n"
 
 
+@pytest.mark.long
 def test_another_agent_command_has_the_same_tools_and_is_resumed(bed, tmp_path):
     """The preset `claude`, with the real CLI under that name on the path."""
     template = preset("claude")

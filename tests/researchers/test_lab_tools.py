@@ -308,6 +308,7 @@ def aar(gate, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.long
 def test_the_same_in_a_shell(gate, home):
     _method(home)
     done = aar(gate, "commit", "method.py", "--family", "ensemble")

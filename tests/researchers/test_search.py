@@ -211,6 +211,7 @@ def test_it_experiments_shares_and_remembers_what_it_shared(bed, lab):
     assert Path("progress.json").read_text() == '{"done": 2}'
 
 
+@pytest.mark.long
 def test_no_experiment_is_lost_to_a_gate_that_fails_half_the_time(bed, lab):
     process, gate, mine = lab
     rng = random.Random(3)
@@ -223,6 +224,7 @@ def test_no_experiment_is_lost_to_a_gate_that_fails_half_the_time(bed, lab):
     assert process.call("operator_board")["submissions"] >= 2
 
 
+@pytest.mark.long
 def test_a_method_that_fails_is_shared_as_an_error(bed, lab, monkeypatch):
     _, _, mine = lab
     monkeypatch.setattr(

@@ -145,7 +145,10 @@ def run(task, seed):
 
 @pytest.mark.process
 @pytest.mark.skipif(cgroups.place() is None, reason="no control group can be made here")
-@pytest.mark.parametrize(("memory_bytes", "ends"), [(600 << 20, True), (4 * GIB, False)])
+@pytest.mark.parametrize(
+    ("memory_bytes", "ends"),
+    [(600 << 20, True), pytest.param(4 * GIB, False, marks=pytest.mark.long)],
+)
 def test_answers_of_a_run_whose_child_was_killed_for_memory_are_no_result(
     engine, monkeypatch, memory_bytes, ends
 ):

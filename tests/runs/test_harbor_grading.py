@@ -144,6 +144,7 @@ def test_a_reward_that_is_better_than_the_best_is_a_fault_and_no_score(obeying, 
     assert "a reward of 2 is better than the best one, 1" in found.words
 
 
+@pytest.mark.long
 def test_a_script_that_hangs_ends_with_the_limit(tmp_path):
     files = OBEYING | {
         "task.toml": OBEYING["task.toml"].replace("timeout_sec = 60", "timeout_sec = 4")
@@ -168,6 +169,7 @@ def test_a_failed_command_of_the_dockerfile_names_its_line(tmp_path):
         prepare(read_problem(tmp_path / "made"), 1, tmp_path / "data", Bubblewrap)
 
 
+@pytest.mark.long
 def test_each_case_of_pytest_is_a_unit_of_one_split(tmp_path):
     grader = grader_of(tmp_path, CASES)
     folder = tmp_path / "submitted" / "app"
@@ -183,6 +185,7 @@ def test_each_case_of_pytest_is_a_unit_of_one_split(tmp_path):
     assert len(texts) == 2
 
 
+@pytest.mark.long
 def test_tests_without_a_dockerfile_run_in_a_fresh_copy_of_the_environment(tmp_path):
     files = {k: v for k, v in OBEYING.items() if k != "tests/Dockerfile"}
     script = "test $(cat hint.txt) = 7 -a $PWD = /workspace && echo 0.5 > /logs/verifier/reward.txt"
@@ -229,6 +232,7 @@ EOF
 """
 
 
+@pytest.mark.long
 def test_a_report_in_the_format_ctrf_has_units_and_a_validation_keeps_them_apart(tmp_path):
     recipe = CASES["environment/Dockerfile"] + "COPY validation/ /app/validation/\n"
     files = CASES | {"tests/test.sh": CTRF, "environment/validation/val.sh": CTRF}

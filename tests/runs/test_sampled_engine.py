@@ -143,6 +143,7 @@ def test_what_a_limit_ended_is_no_evidence(sampled):
     assert said == []
 
 
+@pytest.mark.long
 def test_the_share_of_runs_that_are_run_again_is_drawn_in_secret(sampled):
     engine, _ = sampled(["a"], share=0.02)
     other, _ = sampled(["a"], share=0.02)

@@ -59,6 +59,7 @@ class Deaf(Bubblewrap):
             stdin.close()
 
 
+@pytest.mark.long
 def test_check_finds_a_sandbox_that_neither_stops_nor_counts():
     with pytest.raises(
         Misconfigured, match=r"not counted.*stdin of a started command.*disk is not counted"

@@ -43,7 +43,10 @@ def test_the_modules_that_are_started_are_found():
     assert {"aarlab.researchers.inside", "aarlab.models.tuned.serve"} <= set(started())
 
 
-@pytest.mark.parametrize("name", started())
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.long if ".tuned." in n else ()) for n in started()],
+)
 def test_a_module_that_is_started_by_name_starts(name):
     if name.removeprefix("aarlab.runs.").startswith("ray_"):
         pytest.importorskip("ray", reason="needs Ray (pip install 'aarlab[cluster]')")

@@ -88,6 +88,7 @@ def test_what_a_methods_process_loads_of_ours_is_in_the_runs_key(source, bed, tm
 
 
 @pytest.mark.process
+@pytest.mark.long
 def test_what_loads_with_a_module_is_in_its_closure():
     heavy = [
         "aarlab.models.tuned.worker_operations",
@@ -306,6 +307,7 @@ def hashed(tree, monkeypatch):
 
 
 @pytest.mark.process
+@pytest.mark.long
 def test_a_key_changes_with_the_code_that_decides_it_and_with_no_other(tree, hashed):
     before, found = keys(), {}
     for module in CHANGES:
@@ -483,6 +485,7 @@ BENCHED = [
 
 
 @pytest.mark.process
+@pytest.mark.long
 def test_bench_says_what_it_runs_again_and_why(tree, tmp_path):
     home = tmp_path / "home"
     run(BENCH, *BENCHED, tree=tree, home=home)

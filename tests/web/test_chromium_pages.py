@@ -19,7 +19,7 @@ from tests.web.scenes import golden, ledger_of, small, with_code
 from tests.web.test_web_pages import PAGES
 
 pytestmark = needs_chromium
-CAMPAIGNS = ("golden", "small")
+CAMPAIGNS = (pytest.param("golden", marks=pytest.mark.long), "small")
 OF_SMALL = "/campaign/small"
 MINE = [*PAGES[:-2], "submission/r-000004", "researcher/researcher-1/steps"]
 
@@ -202,6 +202,7 @@ def test_what_researchers_write_is_text_to_the_browser(browser, tmp_path, reques
 # --- the copy to send -----------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_static_copy_opens_from_disk(browser, tmp_path, request):
     golden(tmp_path).pages.close()
     reader = aarlab.open(tmp_path / "campaigns" / "golden")

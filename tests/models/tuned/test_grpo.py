@@ -122,6 +122,7 @@ def test_two_steps_of_training_leave_adapters_in_pefts_format_and_a_record(tmp_p
     assert json.loads((tmp_path / "progress.json").read_text()) == {"step": 2, "of": 2}
 
 
+@pytest.mark.long
 def test_what_is_rewarded_is_written_more_often(tmp_path, models, monkeypatch):
     """Letters are rewarded in place of the teacher's gain; weights are made large enough for words
     to differ."""
@@ -160,6 +161,7 @@ def test_what_is_rewarded_is_written_more_often(tmp_path, models, monkeypatch):
     assert said["reward_last"] > said["reward_first"] + 0.1
 
 
+@pytest.mark.long
 def test_killed_training_resumes_to_the_same_adapters(tmp_path, models):
     """A real process, killed once a step is kept; then the same job here, against one that nobody
     killed."""
@@ -260,6 +262,7 @@ def test_failed_process_is_reported_and_ends_the_others(tmp_path):
     assert slow.join(0) == -signal.SIGTERM
 
 
+@pytest.mark.long
 def test_a_job_ends_with_its_starter_even_by_kill_9(tmp_path, models):
     job = job_in(tmp_path / "job", models, TINY.model_copy(update={"most_steps": 10_000}))
     config = tmp_path / "config.json"

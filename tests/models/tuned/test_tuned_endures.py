@@ -69,6 +69,7 @@ tunable.fine_tune(tokens, here.SOFT, seed=1, **given)
 """
 
 
+@pytest.mark.long
 def test_a_killed_fine_tuning_goes_on_to_the_same_last_bit(
     folder: Path, tunable: Tunable, tokens: Tokenised, tmp_path: Path
 ) -> None:

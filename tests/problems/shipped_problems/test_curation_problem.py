@@ -23,6 +23,7 @@ def hidden(curation, split):
     return json.loads((curation.made.secrets(split) / "documents.json").read_text())
 
 
+@pytest.mark.long
 def test_its_data_are_decided_by_the_seed(curation, tmp_path):
     again = curation.prepared(1, tmp_path)
     assert digests(again) == digests(curation.made)
