@@ -1,6 +1,8 @@
 .PHONY: demo quick style test test-long test-browser test-sinks test-cluster test-real test-api test-kill test-agents check bench bench-train bench-train-gpu controls benchmarks select clean
 PY ?= python3
 VENV := .venv
+# Hundreds of processes are started, and each would compile what it imports.
+unexport PYTHONDONTWRITEBYTECODE
 READY := $(VENV)/.ready
 # Tests without any for `make quick`: to collect them imports torch.
 TORCH := models/tuned bench/test_tuned_bench.py $(patsubst %,models/test_%.py,smollm states_of_snippets minilm workers remote train_bench)
@@ -95,6 +97,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PY=python3.12")'
 	test -x $(VENV)/bin/python || $(PY) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[claude,models,dev]'
+	$(VENV)/bin/python -m compileall -q src
 	mkdir -p .aar
 	@touch $@
 
