@@ -4,6 +4,7 @@ elsewhere when its node is lost."""
 import contextlib
 import secrets
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from aarlab.core.errors import Misconfigured
 from aarlab.core.files import write_whole
-from aarlab.core.layout import KeptHomesFolder
+from aarlab.core.layout import CampaignFolder, KeptHomesFolder
 from aarlab.core.records import Record
 from aarlab.nodes.home_archive import TooLarge, pack_home, unpack_home
 from aarlab.nodes.messages import HERE, MOST_HOME_BYTES, HomeKept, Sha256
@@ -44,12 +45,27 @@ class Places(Record):
 _PLACES = TypeAdapter(Places)
 
 
+def remove_arriving(campaigns: Path) -> None:
+    """Remove the homes that a hub had not whole when it was killed, of all campaigns. No other hub
+    of the lab may run."""
+    for campaign in campaigns.glob("*"):
+        folder = KeptHomesFolder(CampaignFolder(campaign).homes)
+        _remove(folder.root.glob(folder.arriving("*").name))
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
 class KeptHomes:
     """Of one campaign. Several threads use it."""
 
     def __init__(self, folder: KeptHomesFolder) -> None:
-        """Raises Misconfigured: its file is damaged."""
+        """The caller has the campaign's lock. Raises Misconfigured: its file is damaged."""
         self.folder, self._lock = folder, threading.Lock()
+        _remove(folder.root.glob(folder.packing("*").name))  # of a supervisor that was killed
         try:
             found = _PLACES.validate_json(folder.places.read_bytes())
         except FileNotFoundError:
@@ -88,8 +104,7 @@ class KeptHomes:
             self._write()
             used = {place.home for place in self._places.values()}
             if before.home is not None and before.home not in used:
-                with contextlib.suppress(OSError):
-                    self.folder.archive(before.home).unlink()
+                _remove([self.folder.archive(before.home)])
 
     def _write(self) -> None:
         made = Places(lineage=self.lineage, places=self._places)
@@ -103,7 +118,7 @@ class KeptHomes:
             OSError: the disk is full, say.
         """
         self.folder.root.mkdir(parents=True, exist_ok=True)
-        partial = self.folder.archive(f"partial-{secrets.token_hex(8)}")
+        partial = self.folder.packing(secrets.token_hex(8))
         try:
             made = pack_home(home, partial, MOST_HOME_BYTES)
         except TooLarge as error:
