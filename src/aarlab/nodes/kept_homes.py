@@ -76,6 +76,8 @@ class KeptHomes:
                 "machines then begin with empty homes."
             ) from error
         self.lineage, self._places = found.lineage, dict(found.places)
+        self._old: set[str] = set()  # homes that are removed once the file is written
+        self.unwritten = ""  # why the file could not be written
         self._write()
 
     def of(self, researcher: str) -> Place | None:
@@ -92,7 +94,11 @@ class KeptHomes:
             self._write()
 
     def kept(self, message: HomeKept) -> None:
-        """The hub has kept a home; the one before is removed."""
+        """The hub has kept a home; the one before is removed.
+
+        Raises:
+            OSError: the disk is full, say; `write_again` does it.
+        """
         with self._lock:
             before = self._places.get(message.who.researcher)
             if before is None or message.who.number < before.home_number:
@@ -101,14 +107,27 @@ class KeptHomes:
                 return  # it was removed as an earlier one just now
             update = {"home": message.sha256, "home_number": message.who.number}
             self._places[message.who.researcher] = before.model_copy(update=update)
+            if before.home is not None:
+                self._old.add(before.home)
             self._write()
-            used = {place.home for place in self._places.values()}
-            if before.home is not None and before.home not in used:
-                _remove([self.folder.archive(before.home)])
+
+    def write_again(self) -> None:
+        """What could not be written, if it can be now."""
+        if self.unwritten:
+            with self._lock, contextlib.suppress(OSError):
+                self._write()
 
     def _write(self) -> None:
         made = Places(lineage=self.lineage, places=self._places)
-        write_whole(self.folder.places, _PLACES.dump_json(made, indent=1))
+        try:
+            write_whole(self.folder.places, _PLACES.dump_json(made, indent=1))
+        except OSError as error:
+            self.unwritten = error.strerror or str(error)
+            raise
+        self.unwritten = ""
+        old = self._old - {place.home for place in self._places.values()}
+        _remove(self.folder.archive(home) for home in old)
+        self._old = set()
 
     def keep_local(self, researcher: str, home: Path, number: int) -> None:
         """Keep a home that is on this machine, because it goes on elsewhere.
