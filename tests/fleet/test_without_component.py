@@ -68,7 +68,7 @@ def test_parts_are_those_that_the_code_calls_and_not_those_in_its_words():
     files = found[1].files
     assert files["whole_0.py"] == "x = 'parts.dense('"
     assert files["whole_1.py"] == ELICITED
-    assert 'run_without("elicited_labels"' in files[METHOD_FILE]
+    assert '("elicited_labels", __file__, "whole_1.py")' in files[METHOD_FILE]
 
 
 @pytest.mark.parametrize(

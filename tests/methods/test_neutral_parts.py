@@ -1,15 +1,20 @@
 """A part that is taken out is replaced by what does nothing, and other parts stay as they are."""
 
+import importlib
 import inspect
+import json
+import subprocess
 import sys
+from types import FunctionType
 
 import numpy as np
 import pytest
 
-import aarlab.methods
 from aarlab.core.errors import Misconfigured
+from aarlab.fleet.without_component import _wrapped
 from aarlab.methods import parts
-from aarlab.methods.neutral_parts import NEUTRAL, run_without
+from aarlab.methods.neutral_parts import NEUTRAL, take_out
+from aarlab.runs.execute import load_method
 from aarlab.testbeds.task_data import load_task
 
 # by part: how a method calls it, and with which plain method its answers are the same without it
@@ -75,8 +80,21 @@ def task(module_bed):
 @pytest.fixture
 def library():
     """The library as it was, afterwards."""
+    before = {f: f.__code__ for f in vars(parts).values() if isinstance(f, FunctionType)}
+    names = {*vars(parts)}
     yield
-    sys.modules[parts.__name__] = aarlab.methods.parts = parts
+    for function, code in before.items():
+        function.__code__ = code
+    for name in vars(parts).keys() - names:
+        delattr(parts, name)
+    importlib.import_module("aarlab.methods.neutral_parts")
+
+
+def run_without(name, path):
+    """The `run` of a method file without a part, as a run loads it."""
+    whole = path.rename(path.with_name("whole_0.py"))
+    path.write_text(_wrapped(name, whole.name))
+    return load_method(path)
 
 
 def method(tmp_path, body):
@@ -120,4 +138,90 @@ def test_every_part_can_be_taken_out_or_is_what_learns():
     imported = {"cross_entropy", "partial"}
     assert known - imported - NEUTRAL.keys() == {"learn", "train", "cross_fit"}
     with pytest.raises(Misconfigured, match="'train' is no part that can be taken out"):
-        run_without("train", None)
+        take_out("train")
+
+
+SPIED = {
+    "agreeing": "part(np.linspace(0, 1, 30), np.linspace(0, 1, 30) ** 2).tolist()",
+    "confident": "part(np.linspace(0, 1, 30)).tolist()",
+    "auxiliary_confidence": "part().__name__",
+}
+SPY = """
+import gc
+import inspect
+import sys
+from types import FunctionType
+
+import numpy as np
+
+from aarlab import methods
+from aarlab.methods import parts
+from aarlab.methods.parts import {name} as part
+
+
+def looked():
+    frame, frames = sys._getframe(), []
+    while frame is not None:
+        frames += [frame.f_code.co_filename, frame.f_code.co_name, *frame.f_locals]
+        frames += [str(frame.f_globals.get("__name__")), *frame.f_globals]
+        frame = frame.f_back
+    objects = [o for o in gc.get_objects() if isinstance(o, FunctionType)]
+    dicts = [o for o in gc.get_objects() if isinstance(o, dict)]
+    names = {{k for d in dicts for k in d if isinstance(k, str)}}
+    names |= {{d["__name__"] for d in dicts if isinstance(d.get("__name__"), str)}}
+    return {{
+        "modules": sorted(sys.modules),
+        "package": sorted(vars(methods)),
+        "source": inspect.getsource(part),
+        "own": inspect.getsource(looked) + inspect.getsourcefile(looked),
+        "file": __file__,
+        "part": [str(inspect.signature(part)), part.__module__, part.__qualname__, vars(part)],
+        "code": [part.__code__.co_filename, part.__code__.co_firstlineno, part.__doc__],
+        "place": [part is parts.{name}, part.__globals__ is vars(parts)],
+        "library": sorted(n for n in vars(parts) if n != "_{name}"),
+        "functions": sorted({{f.__module__ or "" for f in objects}}),
+        "twins": sum(f.__qualname__ == part.__qualname__ for f in objects if f is not part),
+        "names": sorted(n for n in names if "neutral" in n or n == "code_without"),
+        "frames": sorted({{f for f in frames if "neutral" in f or "code_without" in f}}),
+    }}
+
+
+found = looked()
+
+
+def run(task, seed):
+    return found, looked(), {call}
+"""
+LOAD = """
+import json
+import sys
+from pathlib import Path
+from aarlab.methods import parts
+from aarlab.runs.execute import load_method
+print(json.dumps(load_method(Path(sys.argv[1]))(None, 0)))
+"""
+
+
+def seen(path):
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, str(path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("name", SPIED)
+def test_code_that_looks_for_what_took_a_part_out_finds_no_trace(name, tmp_path):
+    path = tmp_path / "method.py"
+    path.write_text(SPY.format(name=name, call=SPIED[name]))
+    whole = seen(path)
+    path.rename(tmp_path / "whole_0.py")
+    path.write_text(_wrapped(name, "whole_0.py"))
+    without = seen(path)
+    for before, now in zip(whole[:2], without[:2], strict=True):
+        # other parts call `confident`, and have it as it was: that is one function more
+        before["twins"] += name == "confident"
+        assert now == before
+        assert now["names"] == now["frames"] == []
+    assert whole[2] != without[2], "the part is out"

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from aarlab.core.cluster_layout import NodeFolder, NodesFolder
 from aarlab.core.errors import InvalidSubmission, Transient
+from aarlab.core.layout import KeptHomesFolder
 from aarlab.core.own_code import whole_code
 from aarlab.nodes import hub_port, joining
 from aarlab.nodes.authority import Authority, new_key, node_context
@@ -70,7 +71,8 @@ def test_a_flood_of_beats_is_not_passed_on(lab, alpha, tmp_path):
 def test_a_home_that_arrives_after_its_incarnation_was_released_leaves_nothing(
     lab, alpha, tmp_path
 ):
-    made, data = lab.supervisor("released", tmp_path / "homes"), b"x" * 1000
+    homes, data = KeptHomesFolder(tmp_path / "homes"), b"x" * 1000
+    made = lab.supervisor("released", homes.root)
     who = made.assign("alpha", "researcher-1", 1, tmp_path)
     until(lambda: "released" in lab.status().campaigns)
 
@@ -78,6 +80,8 @@ def test_a_home_that_arrives_after_its_incarnation_was_released_leaves_nothing(
         wire = await wire_of(lab, alpha)
         asks = StoreHome(who=who, sha256=hashlib.sha256(data).hexdigest(), size=len(data))
         assert (await joining.asked(wire, asks)).wanted
+        (arriving,) = homes.root.iterdir()  # as the next hub finds it, if this one is killed
+        assert arriving in homes.root.glob(homes.arriving("*").name)
         made.send(Release(who=who))
         await asyncio.sleep(0.3)
         await wire.put(data)
@@ -86,7 +90,7 @@ def test_a_home_that_arrives_after_its_incarnation_was_released_leaves_nothing(
         assert "is over" in reply.words
 
     run(store())
-    until(lambda: list((tmp_path / "homes").iterdir()) == [])
+    until(lambda: list(homes.root.iterdir()) == [])
     made.close()
 
 

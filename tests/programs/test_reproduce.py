@@ -9,8 +9,9 @@ from contextlib import closing
 import numpy as np
 import pytest
 
+from aarlab.cli.reproduce_command import both_shown
 from aarlab.core.errors import Misconfigured
-from aarlab.core.records import Family
+from aarlab.core.records import Family, Measure
 from aarlab.evaluation.confirmation.gate import Confirmations
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.fleet.campaign import Campaign
@@ -215,3 +216,35 @@ def test_answers_of_a_run_again_are_counted_one_by_one(report, bed, folder, turn
     assert one.what == "claims/1 on final"
     assert (one.answers, one.differing) == (sum(map(len, stored.values())), turned)
     assert one.agrees == (turned == 0)
+
+
+def measure(estimate, lower, upper, n=100):
+    made = Measure(estimate=estimate, lower=lower, upper=upper, n=n, resampled="items")
+    return made.model_dump()
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "expected"),
+    [
+        (
+            measure(0.12344, 0.1, 0.2),
+            measure(0.12341, 0.1, 0.2),
+            ("0.12344 [0.10000, 0.20000]", "0.12341 [0.10000, 0.20000]"),
+        ),
+        (
+            measure(0.5, 0.1, 0.2 + 3e-8),
+            measure(0.5, 0.1, 0.2),
+            ("0.50000000 [0.10000000, 0.20000003]", "0.50000000 [0.10000000, 0.20000000]"),
+        ),
+        (measure(0.5, 0.1, 0.2), measure(0.6, 0.1, 0.2), ("0.5000 [0.1000,", "0.6000 [0.1000,")),
+        (measure(*[12345678.0] * 3), measure(*[12345679.0] * 3), ("12345678", "12345679")),
+        (measure(*[1.0] * 3, n=100), measure(*[1.0] * 3, n=101), ("1 (n 100, ", "1 (n 101, ")),
+        (0.1234, 0.12340001, ("0.1234", "0.12340001")),
+        (None, "unknown", ("None", "'unknown'")),
+        (True, "True", ("True", "'True'")),
+    ],
+)
+def test_two_figures_that_differ_are_shown_with_the_digits_in_which_they_do(before, now, expected):
+    shown = both_shown(before, now)
+    assert shown[0] != shown[1]
+    assert all(text.startswith(start) for text, start in zip(shown, expected, strict=True))

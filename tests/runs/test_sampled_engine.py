@@ -21,9 +21,11 @@ pytestmark = pytest.mark.process
 
 class Pools:
     """A `NodeEngine` of this machine's pools under names of nodes; those named `liars` change what
-    they give. The first one that is not shut out takes a job."""
+    they give. The first one that is not shut out takes a job. `between`: is called before a second
+    run is placed."""
 
     def __init__(self, folder, nodes, liars=()):
+        self.between = lambda: None
         self.pools = {n: LocalPool(Bubblewrap, folder / n, workers=1) for n in nodes}
         self.liars, self.without, self.placed = set(liars), set(), {}
 
@@ -31,7 +33,11 @@ class Pools:
         return self._on(job, resources, self.without, "")
 
     def submit_apart(self, job, resources, node):
+        self.between()
         return self._on(job, resources, self.without | {node}, "-apart")
+
+    def submit_on(self, job, resources, node):
+        return self._on(job, resources, self.pools.keys() - {node}, "-on")
 
     def _on(self, job, resources, without, more):
         left = [n for n in self.pools if n not in without]
@@ -98,6 +104,7 @@ def test_a_node_that_lies_is_shut_out_and_the_truth_is_returned(sampled):
     assert one(engine, "printf true > result", "first") == b"true"
     assert "The node a is shut out: its result of first" in said[0]
     assert "from that of b and of this machine" in said[0]
+    assert "it gave it twice" in said[0]
     assert engine._engine.without == {"a"}
     assert one(engine, "printf more > result", "second") == b"more"
     assert len(said) == 1
@@ -116,7 +123,7 @@ def test_the_second_node_may_be_the_one_that_lies(sampled):
 def test_where_there_is_one_node_this_machine_is_the_other(sampled):
     engine, said = sampled(["a"], liars=["a"])
     assert one(engine, "printf true > result", "first") == b"true"
-    assert f"that of {HERE} and of this machine" in said[0]
+    assert f"that of {HERE}, which ran it 3 times" in said[0]
     with pytest.raises(Misconfigured, match="no other node"):
         one(engine, "printf more > result", "second")
 
@@ -133,6 +140,39 @@ def test_code_that_goes_by_chance_blames_no_node(sampled):
     assert len(found or b"") == 8
     assert "No node is blamed" in said[0]
     assert engine._engine.without == set()
+
+
+@pytest.mark.parametrize("nodes", [["a", "b"], ["a"]])
+def test_code_that_goes_by_the_clock_shuts_out_no_node(sampled, tmp_path, nodes):
+    """It gives one result until some time, and another one from then on."""
+    engine, said = sampled(nodes)
+    clock = tmp_path / "clock" / "now"
+    clock.parent.mkdir()
+    clock.write_text("early")
+    inner = engine._engine
+    inner.between = lambda: clock.write_text("later")
+    for number in (1, 2):
+        clock.write_text("early")
+        job = shell("cat /clock/now > result", f"clock {number}")
+        job = job.model_copy(update={"folders": {"/clock": clock.parent}})
+        assert opened(finished(engine, job))[1] == b"later", "that of this machine"
+        assert inner.without == set()
+        assert "run there again, it had another one: its code may go by the clock" in said[-1]
+        assert f"seen of a {number} times" in said[-1]
+    assert engine.notes.now.shut_out == {}
+
+
+def test_a_node_that_lies_and_cannot_be_asked_again_is_named_and_not_shut_out(sampled):
+    engine, said = sampled(["a", "b"], liars=["a"])
+
+    def lost(*_):
+        raise Transient("The node is away.")
+
+    engine._engine.submit_on = lost
+    assert one(engine, "printf true > result", "first") == b"true"
+    assert engine._engine.without == set()
+    assert "had a result on a that is not that of b and of this machine" in said[0]
+    assert "it could not be run there again" in said[0]
 
 
 def test_what_a_limit_ended_is_no_evidence(sampled):

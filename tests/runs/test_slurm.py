@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from aarlab.cli.main import app
 from aarlab.core.cluster_layout import SlurmFolder
 from aarlab.core.errors import Misconfigured, Transient
+from aarlab.core.files import write_whole
 from aarlab.core.layout import Home
 from aarlab.runs import slurm_engine, slurm_workers
 from aarlab.runs.cluster_status import cluster_status
@@ -27,6 +28,7 @@ from aarlab.runs.slurm_folder import (
     DriverState,
     Order,
     Size,
+    WorkerRecord,
     give_back,
     leases,
     make_folder,
@@ -36,6 +38,7 @@ from aarlab.runs.slurm_folder import (
     sizes_for,
     take,
 )
+from aarlab.runs.slurm_workers import SlurmWorkers
 from aarlab.sandbox import Bubblewrap
 from tests.runs.placed_problems import graders_at, measured_by
 from tests.runs.test_engines import run_through, running, waited_for
@@ -383,6 +386,42 @@ def test_a_worker_takes_jobs_that_another_node_must_not_run(alone_folder):
     assert sizes_for(alone_folder, own, named("two")) == []
     assert sizes_for(alone_folder, own, named("one")) == [str(size)]
     assert sizes_for(alone_folder, "c2-m1024", named("one")) == []
+
+
+def test_a_worker_takes_jobs_that_its_node_alone_must_run(alone_folder):
+    job = shell("true", "on")
+    size = Size.of(job, Resources())._replace(only="two")
+    put(alone_folder, size, Order(key=job.key, sandbox="bubblewrap", packs={}, job=job))
+    own = str(size.shared)
+    assert sizes_for(alone_folder, own, named("one")) == []
+    assert sizes_for(alone_folder, own, named("two")) == [str(size)]
+    assert (size.may_be_on("one"), size.may_be_on("two")) == (False, True)
+    workers = SlurmWorkers(alone_folder, "aar", SlurmOptions(), 1, 20.0)
+    assert "--nodelist=two" in workers._asked_for(size)
+
+
+def said_key(folder, name, public):
+    """What a worker, or somebody in its place, says of its key."""
+    task = name.rpartition("-")[0]
+    about = {"node": "one", "pid": 1, "size": "c1-m1024", "aarlab": "", "code": "", "python": ""}
+    record = WorkerRecord(name=name, task=task, public=public, beat=0, **about)
+    write_whole(folder.worker(name), record.model_dump_json(), mode=0o600)
+
+
+@pytest.mark.parametrize("place", ["1_0-aaaa", "1_0-bbbb"])
+def test_a_worker_of_which_two_keys_were_said_is_believed_no_more(alone_folder, place):
+    """Somebody wrote a key in its place, before it said its own; or beside it."""
+    workers = SlurmWorkers(alone_folder, "aar", SlurmOptions(), 1, 20.0)
+    said_key(alone_folder, place, "a" * 64)
+    assert workers.key_of(place) == "a" * 64
+    said_key(alone_folder, "1_1-cccc", "c" * 64)
+    assert workers.newly_disputed() == []
+    said_key(alone_folder, "1_0-aaaa", "b" * 64)  # the worker's own beat
+    assert workers.key_of("1_0-aaaa") == workers.key_of(place) == ""
+    assert workers.key_of("1_1-cccc") == "c" * 64
+    assert workers.newly_disputed() == ["1_0"]
+    assert workers.newly_disputed() == []
+    assert workers.to_cancel == ["1_0"]
 
 
 def test_a_size_is_what_a_job_and_its_worker_need():

@@ -66,7 +66,7 @@ def hub(
             console.print(f"hub: {found}; nodes dial {reached or own}. Ctrl-C stops.")
             console.print("add a node: aar node invite NAME")
 
-    run_hub(_nodes(), where, ready)
+    run_hub(home(), where, ready)
 
 
 @app.command()

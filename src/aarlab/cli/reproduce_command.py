@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 console = Console(highlight=False, soft_wrap=True)
 MOST = 20  # figures that agree and are shown one by one
+DIGITS, ALL_DIGITS = 4, 17  # after the point, as shown, and of every number
 
 
 def reproduce(
@@ -119,7 +120,8 @@ def _print(outcome: "Outcome") -> None:
         _say(f"note: {note}")
     differing = [one for one in outcome.compared if not one.agrees]
     for one in differing:
-        _say(f"DIFFERS {one.name}: {_shown(one.reported)} in the report, {_shown(one.again)} now")
+        before, now = both_shown(one.reported, one.again)
+        _say(f"DIFFERS {one.name}: {before} in the report, {now} now")
     if any(one.shared for one in differing):
         _say("note: other campaigns on the same labels change what is released, and m and p now.")
     agreeing = [one for one in outcome.compared if one.agrees]
@@ -135,10 +137,27 @@ def _say(words: str) -> None:
     console.print(Text(one_line(words, 600)))
 
 
-def _shown(value: Any) -> str:
-    """A figure in one line."""
+def both_shown(one: Any, other: Any) -> tuple[str, str]:
+    """Two figures that differ, each in one line, with as many digits as make the lines differ."""
+    for digits in range(DIGITS, ALL_DIGITS + 1):
+        before, now = _shown(one, digits), _shown(other, digits)
+        if before != now:
+            return before, now
+    return _counted(one), _counted(other)
+
+
+def _counted(value: Any) -> str:
+    """A figure with what no digit of it shows."""
+    if not isinstance(value, dict):
+        return repr(value)
+    return f"{_shown(value)} (n {value['n']}, {value['resampled']})"
+
+
+def _shown(value: Any, digits: int = DIGITS) -> str:
+    """A figure in one line; `digits`: of an interval, after the point."""
     if not isinstance(value, dict):
         return "unknown" if value is None else str(value)
     if value["lower"] == value["upper"]:
-        return f"{value['estimate']:g}"
-    return f"{value['estimate']:.4f} [{value['lower']:.4f}, {value['upper']:.4f}]"
+        return f"{value['estimate']:.{digits + 2}g}"
+    estimate, *ends = (f"{value[key]:.{digits}f}" for key in ("estimate", "lower", "upper"))
+    return f"{estimate} [{', '.join(ends)}]"

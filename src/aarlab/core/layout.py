@@ -322,6 +322,13 @@ class KeptHomesFolder(Folder):
     def archive(self, digest: str) -> Path:
         return self.root / f"{digest}.home"
 
+    # before they are whole: what the hub receives, and what the supervisor packs
+    def arriving(self, token: str) -> Path:
+        return self.archive(f"arriving-{token}")
+
+    def packing(self, token: str) -> Path:
+        return self.archive(f"partial-{token}")
+
 
 class TranscriptsFolder(Folder):
     """One folder for each researcher, with a file for each incarnation; and an index that can be

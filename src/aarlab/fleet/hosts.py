@@ -26,6 +26,9 @@ from aarlab.runs.data_pack import hash_of, pack
 from aarlab.sandbox.sandbox import MakeSandbox
 
 WAIT_S = 20.0  # for nodes that are connecting just now
+# of one researcher, in a row: ends that its host says are not the researcher's doing, and before
+# which it did nothing; then another host is taken for so long
+MOST_FAULTS, AVOID_S = 3, 3600.0
 
 
 class Here:
@@ -57,6 +60,10 @@ class Here:
         """Look after the hosts."""
         del campaign
 
+    def ended(self, member: Member, *, acted: bool) -> None:
+        """Its incarnation is over; `acted`: it did something in it."""
+        del member, acted
+
     def alarms(self) -> list[str]:
         """What somebody should look at."""
         return []
@@ -82,6 +89,9 @@ class Hosts(Here):
         self._client, self._homes, self._packs = client, homes, packs
         self._data = self._packed(public)
         self._not_kept: dict[str, str] = {}  # researcher -> why its home was not
+        self._faults: Counter[tuple[str, str]] = Counter()  # by researcher and host, in a row
+        # by researcher and host: until when it is not taken, and the host's words
+        self._avoided: dict[tuple[str, str], tuple[float, str]] = {}
 
     def wait(self) -> None:
         """For nodes that are connecting just now."""
@@ -106,6 +116,7 @@ class Hosts(Here):
                 f"{member.name} waits for room on a host: {full}. Add a host, or start an agent "
                 "with more room: aar node serve --capacity N"
             )
+        free = [name for name in free if (member.name, name) not in self._avoided] or free
         place = self._homes.of(member.name)
         if place is not None and place.host in free:
             return place.host
@@ -183,9 +194,25 @@ class Hosts(Here):
 
     # --- looking after them -----------------------------------------------------------------------
 
+    def ended(self, member: Member, *, acted: bool) -> None:
+        """See `Here.ended`. Nobody but the node knows whether such an end was the node's: it is
+        believed, but not for ever."""
+        place = member.name, member.host
+        if acted or not member.fault:
+            del self._faults[place]
+            return
+        self._faults[place] += 1
+        if self._faults[place] >= MOST_FAULTS:
+            del self._faults[place]
+            self._avoided[place] = time.monotonic() + AVOID_S, member.fault
+
     def step(self, campaign: Campaign) -> None:
-        """Give up whose node is lost for too long, or was revoked."""
+        """Give up whose node is lost for too long, or was revoked; write what waits for room."""
         most_s, now = 60 * campaign.host_grace_minutes, time.monotonic()
+        self._avoided = {place: one for place, one in self._avoided.items() if one[0] > now}
+        self._homes.write_again()
+        for remote in self._client.running():
+            remote.write()
         for remote in self._client.running():
             node = self._client.node(remote.host)
             if remote.not_kept:
@@ -201,7 +228,27 @@ class Hosts(Here):
             return ["the hub of the nodes is down: start it again, aar node hub"]
         lost = [n for n in self._names if not self._up(n)]
         kept = [f"the home of {name} was not kept: {why}" for name, why in self._not_kept.items()]
-        return [f"host {self._state(name)} is lost" for name in lost] + kept
+        lost_words = [f"host {self._state(name)} is lost" for name in lost]
+        return [*lost_words, *kept, *self._avoided_words(), *self._full_words()]
+
+    def _avoided_words(self) -> Iterator[str]:
+        for (name, host), (_, fault) in self._avoided.items():
+            yield (
+                f"host {host} ended {name} {MOST_FAULTS} times in a row before it did anything, "
+                f"and says that it is not {name}'s doing ({fault[:300]}): {name} goes on on "
+                f"another host, if one has room. Look at {host}; `aar node revoke {host}` takes it "
+                "out"
+            )
+
+    def _full_words(self) -> Iterator[str]:
+        if why := self._homes.unwritten:
+            yield f"which homes were kept cannot be written down ({why}): make room on this disk"
+        for remote in self._client.running():
+            if remote.unwritten:
+                yield (
+                    f"what {remote.who.researcher} prints cannot be written ({remote.unwritten}): "
+                    f"it waits on {remote.host}, and nothing is lost. Make room on this disk"
+                )
 
 
 @contextmanager

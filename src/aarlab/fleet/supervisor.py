@@ -232,14 +232,14 @@ class Fleet:
     def _take_leave(self, member: Member) -> None:
         """Its process has ended: once its last output is written, decide what comes next."""
         now = time.monotonic()
-        if member.died is None:
-            member.died = now
+        member.died = member.died or now
         if now - member.died < DRAIN_S:
             return
         assert member.process is not None
         code, lived_s = member.process.returncode, member.died - member.began
         ended = member.with_more_to_do(self._how_it_ended(member, code))
         acted = self._acted(member, lived_s)
+        self.hosts.ended(member, acted=acted)
         if why := member.ended_by():
             self._hindrances[f"{member.name} was {why}"] = None
         self._part(member, ended)

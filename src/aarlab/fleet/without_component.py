@@ -43,16 +43,16 @@ def _of_parts(files: Mapping[str, str]) -> Iterator[Without]:
     """Each part of the library that the code names, replaced by what does nothing."""
     called = {*normalised(joined(files))}
     own = next(n for n in map("whole_{}.py".format, range(len(files) + 1)) if n not in files)
-    for name, neutral in NEUTRAL.items():
+    for name, (words, _) in NEUTRAL.items():
         if METHOD_FILE in files and name in called:
             rest = {path: code for path, code in files.items() if path != METHOD_FILE}
             made = {METHOD_FILE: _wrapped(name, own), own: files[METHOD_FILE], **rest}
-            yield Without(f"without {name}", f"parts.{name}, replaced by {neutral.words}", made)
+            yield Without(f"without {name}", f"parts.{name}, replaced by {words}", made)
 
 
 def _wrapped(part: str, own: str) -> str:
     return (
-        f'"""The submitted code, {own}, without parts.{part}."""\n\nfrom pathlib import Path\n\n'
-        "from aarlab.methods.neutral_parts import run_without\n\n"
-        f'run = run_without("{part}", Path(__file__).with_name("{own}"))\n'
+        f"# The submitted code, {own}, without parts.{part}.\n\n"
+        "from aarlab.methods.neutral_parts import code_without\n\n"
+        f'exec(globals().pop("code_without")("{part}", __file__, "{own}"))\n'
     )

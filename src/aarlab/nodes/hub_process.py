@@ -14,15 +14,17 @@ from aarlab.core.files import write_whole
 from aarlab.core.held_folder import HeldFolder
 from aarlab.core.hold import Hold
 from aarlab.core.http import BACKLOG, allow_connections
+from aarlab.core.layout import Home
 from aarlab.core.unix_sockets import listening
 from aarlab.gateway.rate_limited_log import Seldom
 from aarlab.nodes.hub_port import HubPort
 from aarlab.nodes.hub_socket import Address
+from aarlab.nodes.kept_homes import remove_arriving
 from aarlab.nodes.messages import MOST_LINE
 from aarlab.nodes.node_hub import NodeHub
 
 
-def run_hub(folder: NodesFolder, listen: Address, ready: Callable[[Address], None]) -> None:
+def run_hub(home: Home, listen: Address, ready: Callable[[Address], None]) -> None:
     """Serve nodes until SIGTERM or SIGINT. `ready` is called with the address once it does.
 
     Raises:
@@ -36,8 +38,10 @@ def run_hub(folder: NodesFolder, listen: Address, ready: Callable[[Address], Non
     written.addFilter(Seldom())
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", handlers=[written])
     allow_connections()
+    folder = NodesFolder(home.nodes)
     folder.root.mkdir(parents=True, exist_ok=True)
     with Hold(folder.hub_lock, busy), HeldFolder() as held:
+        remove_arriving(home.campaigns)
         asyncio.run(_serve(folder, listen, held.path / "hub.sock", ready))
 
 

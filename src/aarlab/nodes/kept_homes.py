@@ -4,6 +4,7 @@ elsewhere when its node is lost."""
 import contextlib
 import secrets
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from aarlab.core.errors import Misconfigured
 from aarlab.core.files import write_whole
-from aarlab.core.layout import KeptHomesFolder
+from aarlab.core.layout import CampaignFolder, KeptHomesFolder
 from aarlab.core.records import Record
 from aarlab.nodes.home_archive import TooLarge, pack_home, unpack_home
 from aarlab.nodes.messages import HERE, MOST_HOME_BYTES, HomeKept, Sha256
@@ -44,12 +45,27 @@ class Places(Record):
 _PLACES = TypeAdapter(Places)
 
 
+def remove_arriving(campaigns: Path) -> None:
+    """Remove the homes that a hub had not whole when it was killed, of all campaigns. No other hub
+    of the lab may run."""
+    for campaign in campaigns.glob("*"):
+        folder = KeptHomesFolder(CampaignFolder(campaign).homes)
+        _remove(folder.root.glob(folder.arriving("*").name))
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
 class KeptHomes:
     """Of one campaign. Several threads use it."""
 
     def __init__(self, folder: KeptHomesFolder) -> None:
-        """Raises Misconfigured: its file is damaged."""
+        """The caller has the campaign's lock. Raises Misconfigured: its file is damaged."""
         self.folder, self._lock = folder, threading.Lock()
+        _remove(folder.root.glob(folder.packing("*").name))  # of a supervisor that was killed
         try:
             found = _PLACES.validate_json(folder.places.read_bytes())
         except FileNotFoundError:
@@ -60,6 +76,8 @@ class KeptHomes:
                 "machines then begin with empty homes."
             ) from error
         self.lineage, self._places = found.lineage, dict(found.places)
+        self._old: set[str] = set()  # homes that are removed once the file is written
+        self.unwritten = ""  # why the file could not be written
         self._write()
 
     def of(self, researcher: str) -> Place | None:
@@ -76,7 +94,11 @@ class KeptHomes:
             self._write()
 
     def kept(self, message: HomeKept) -> None:
-        """The hub has kept a home; the one before is removed."""
+        """The hub has kept a home; the one before is removed.
+
+        Raises:
+            OSError: the disk is full, say; `write_again` does it.
+        """
         with self._lock:
             before = self._places.get(message.who.researcher)
             if before is None or message.who.number < before.home_number:
@@ -85,15 +107,27 @@ class KeptHomes:
                 return  # it was removed as an earlier one just now
             update = {"home": message.sha256, "home_number": message.who.number}
             self._places[message.who.researcher] = before.model_copy(update=update)
+            if before.home is not None:
+                self._old.add(before.home)
             self._write()
-            used = {place.home for place in self._places.values()}
-            if before.home is not None and before.home not in used:
-                with contextlib.suppress(OSError):
-                    self.folder.archive(before.home).unlink()
+
+    def write_again(self) -> None:
+        """What could not be written, if it can be now."""
+        if self.unwritten:
+            with self._lock, contextlib.suppress(OSError):
+                self._write()
 
     def _write(self) -> None:
         made = Places(lineage=self.lineage, places=self._places)
-        write_whole(self.folder.places, _PLACES.dump_json(made, indent=1))
+        try:
+            write_whole(self.folder.places, _PLACES.dump_json(made, indent=1))
+        except OSError as error:
+            self.unwritten = error.strerror or str(error)
+            raise
+        self.unwritten = ""
+        old = self._old - {place.home for place in self._places.values()}
+        _remove(self.folder.archive(home) for home in old)
+        self._old = set()
 
     def keep_local(self, researcher: str, home: Path, number: int) -> None:
         """Keep a home that is on this machine, because it goes on elsewhere.
@@ -103,7 +137,7 @@ class KeptHomes:
             OSError: the disk is full, say.
         """
         self.folder.root.mkdir(parents=True, exist_ok=True)
-        partial = self.folder.archive(f"partial-{secrets.token_hex(8)}")
+        partial = self.folder.packing(secrets.token_hex(8))
         try:
             made = pack_home(home, partial, MOST_HOME_BYTES)
         except TooLarge as error:

@@ -101,7 +101,9 @@ class RemoteIncarnation:
         self.fault = ""  # why it ended, where that is not its own doing
         self.not_kept = ""  # why its home was not kept at its end
         self.received = 0
-        self._log = CappedLog(log)
+        self.unwritten = ""  # why its output cannot be written here now: its node keeps it
+        self._log, self._piece, self._writing = CappedLog(log), b"", threading.Lock()
+        self._taken = 0  # bytes of the piece that were written
         self._used = Usage(0.0, 0, 0, 0)
         self._over: Over | None = None
 
@@ -125,6 +127,7 @@ class RemoteIncarnation:
         """It is over: nobody may speak for it, and its node ends all that still runs of it."""
         if self.poll() is None:
             self.returncode = KILLED
+        self.write()
         self._client.release(self)
         self._log.close()
 
@@ -135,8 +138,9 @@ class RemoteIncarnation:
 
     @property
     def away(self) -> bool:
-        """Whether its node is not heard now."""
-        return not self._node.attached or time.monotonic() - self._node.heard_at > SILENT_S
+        """Whether its node is not heard now, or what it says cannot be written."""
+        silent_s = time.monotonic() - self._node.heard_at
+        return not self._node.attached or silent_s > SILENT_S or bool(self.unwritten)
 
     def away_s(self, since: float, now: float) -> float:
         """Seconds between two times in which its node was not heard."""
@@ -145,12 +149,10 @@ class RemoteIncarnation:
     def take_in(self, message: Output | Used | Begun | Over) -> None:
         """What its node says; in the client's thread."""
         if isinstance(message, Output):
-            if message.at == self.received and self._over is None:
-                data = decoded(message)
-                with contextlib.suppress(ValueError):  # closed just now
-                    self._log.write(data)
-                self.received += len(data)
-            self._client.send(Ack(who=self.who, at=self.received))
+            if message.at == self.received and self._over is None and not self._piece:
+                self._piece = decoded(message)
+            if not self.write():
+                self._client.send(Ack(who=self.who, at=self.received))
         elif isinstance(message, Used):
             before = self._used  # processor time that was counted does not go back
             self._used = Usage(
@@ -161,6 +163,26 @@ class RemoteIncarnation:
             )
         elif isinstance(message, Over):
             self._over = message
+
+    def write(self) -> bool:
+        """Write the piece of output that came, and let the node send the next one; whether there
+        was one. On a full disk the piece is kept, and tried again at the next call."""
+        with self._writing:
+            if not (piece := self._piece):
+                return False
+            before = self._log.taken
+            try:
+                self._log.write(piece[self._taken :])
+            except OSError as error:
+                self.unwritten = error.strerror or str(error)
+                self._taken += self._log.taken - before
+                return True
+            except ValueError:  # closed just now
+                pass
+            self.received += len(piece)
+            self._piece, self._taken, self.unwritten = b"", 0, ""
+        self._client.send(Ack(who=self.who, at=self.received))
+        return True
 
 
 class NodeClient:
@@ -282,10 +304,12 @@ class NodeClient:
             with self._lock:
                 self.node(message.name).take_in(message)
         elif isinstance(message, HomeKept):
-            self._homes.kept(message)
+            with contextlib.suppress(OSError):  # a full disk: `KeptHomes.write_again`
+                self._homes.kept(message)
         elif found := self._of(message.who):
             if isinstance(message, Begun):
-                self._homes.begun(found.who.researcher, found.host, found.who.number)
+                with contextlib.suppress(OSError):
+                    self._homes.begun(found.who.researcher, found.host, found.who.number)
             found.take_in(message)
 
     def _of(self, who: Incarnation) -> RemoteIncarnation | None:

@@ -279,7 +279,7 @@ class NodeHub:
         disk = shutil.disk_usage(folder.root)
         if disk.free - self._incoming - asked.size < reserve_bytes(disk.total):
             raise Transient("The lab's disk has no room for a home. Free some there.")
-        partial = folder.archive(f"partial-{secrets.token_hex(8)}")
+        partial = folder.arriving(secrets.token_hex(8))
         self._incoming += asked.size
         try:
             await wire.send(Reply(ok=True, wanted=True))

@@ -65,7 +65,7 @@ def ablated_words(claim: ClaimRow, files: Mapping[str, str]) -> str:
         return (
             f"{len(taken)} components were taken out of its code, one at a time, and the rest was "
             f"run on final, on the seeds of the confirmation, in {runs} runs of one seed{left}. "
-            "This is shown, and decided nothing."
+            "This is shown, and decided nothing: code can notice what was taken out of it."
         )
     if known:
         return (

@@ -15,7 +15,7 @@ What = Literal["ready", "refused", "pack", "submit", "cancel", "done", "lost", "
 
 class Frame(Record):
     """`key`: of the job; of a pack, its hash. `packs`: of a job, the hash of its data by path.
-    `node`: that answered; that a job must not run on; that is shut out."""
+    `node`: that answered; that a job must not run on, or, with `only`, must; that is shut out."""
 
     what: What
     key: str = ""
@@ -23,6 +23,7 @@ class Frame(Record):
     cpus: float = 1.0
     alone: bool = False
     node: str = ""
+    only: bool = False
     packs: dict[str, str] = Field(default_factory=dict)
     nodes: int = 0
 

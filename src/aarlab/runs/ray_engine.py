@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,7 +32,8 @@ class _Placed:
     job: Job
     resources: Resources
     future: "Future[bytes]"
-    apart: str = ""  # a node on which it must not run
+    node: str = ""  # on which it must not run,
+    only: bool = False  # or on which it must
 
 
 class RayEngine:
@@ -145,11 +147,18 @@ class RayEngine:
 
     def submit(self, job: Job, resources: Resources) -> str:
         """See `Engine`."""
-        return self._submit(key_with(job, resources), job, resources, "")
+        key = key_with(job, resources)
+        return self._submit(key, lambda future: _Placed(job, resources, future))
 
     def submit_apart(self, job: Job, resources: Resources, node: str) -> str:
         """See `NodeEngine`. Where there is no other node, `poll` says so."""
-        return self._submit(f"{key_with(job, resources)}-apart", job, resources, node)
+        key = f"{key_with(job, resources)}-apart"
+        return self._submit(key, lambda future: _Placed(job, resources, future, node))
+
+    def submit_on(self, job: Job, resources: Resources, node: str) -> str:
+        """See `NodeEngine`."""
+        key = f"{key_with(job, resources)}-on"
+        return self._submit(key, lambda future: _Placed(job, resources, future, node, only=True))
 
     def answered_by(self, key: str) -> str | None:
         """See `NodeEngine`."""
@@ -163,7 +172,7 @@ class RayEngine:
                 with suppress(OSError):  # the next one is given it when it starts
                     self._pipe.send(Frame(what="shut", node=node))
 
-    def _submit(self, key: str, job: Job, resources: Resources, apart: str) -> str:
+    def _submit(self, key: str, placed: "Callable[[Future[bytes]], _Placed]") -> str:
         def start() -> "Future[bytes]":
             with self._mutex:
                 if self._closing:
@@ -174,7 +183,7 @@ class RayEngine:
                     except Misconfigured as error:
                         raise Transient(f"{error} Then try again.") from error
                 future: Future[bytes] = Future()
-                self._placed[key] = _Placed(job, resources, future, apart)
+                self._placed[key] = placed(future)
                 with suppress(OSError):  # the driver has just ended: `_again` sends it
                     self._send(key)
                 return future
@@ -191,7 +200,8 @@ class RayEngine:
             key=key,
             cpus=placed.resources.cpus,
             alone=placed.resources.alone,
-            node=placed.apart,
+            node=placed.node,
+            only=placed.only,
             packs=packs,
         )
         self._pipe.send(frame, bare.model_dump_json().encode())

@@ -3,7 +3,9 @@ results is found.
 
 Which runs these are, a secret of this process and a run's key decide, so that no node knows. Their
 second run is on another node, or on this machine where there is none. Where both differ, this
-machine runs it as well: it is believed, and the node that it contradicts gets no more runs.
+machine runs it as well, and is believed. The node that it contradicts runs it again meanwhile: it
+gets no more runs if it gives the same result again. Otherwise the code may go by the clock, and no
+node is shut out.
 """
 
 import hmac
@@ -11,7 +13,7 @@ import secrets
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from aarlab.core.errors import AarError, Transient
 from aarlab.runs.endings import SIGNALS
@@ -25,6 +27,7 @@ from aarlab.sandbox.sandbox import MakeSandbox
 AT_ONCE = 512  # jobs that are waited for
 HERE = "this machine"
 TIMES_HERE = 3  # that this machine runs what two nodes answer differently
+AGAIN_S = 600.0  # that a node may take to begin a run again
 Say = Callable[[str, str], None]  # words, and whose move it is
 
 
@@ -37,6 +40,10 @@ class NodeEngine(Engine, Protocol):
         Raises:
             Misconfigured: there is none.
         """
+        ...
+
+    def submit_on(self, job: Job, resources: Resources, node: str) -> str:
+        """As `submit`, on that node."""
         ...
 
     def answered_by(self, key: str) -> str | None:
@@ -62,6 +69,7 @@ class SampledEngine:
         self._waiting, self._mutex = Waiting(), threading.Lock()
         self._inner: dict[str, str] = {}  # by key: the key that the engine has it under now
         self._results: dict[str, int] = {}  # by node, how many it gave
+        self._doubts: dict[str, int] = {}  # by node, runs in which it alone had another result
 
     # --- the contract -----------------------------------------------------------------------------
 
@@ -139,43 +147,77 @@ class SampledEngine:
             return first
         unlike = _result(first) != _result(second)
         self.notes.compared(node, unlike)
-        return self._judged(job, first, second, node, other) if unlike else first
+        if not unlike:
+            return first
+        here = [second] if other == HERE else []
+        return self._judged(_Differing(job, resources, {node: first, other: second}), here)
 
     def _run_here(self, job: Job) -> bytes:
         return work(job, job.folders, self._make)
 
-    def _judged(self, job: Job, first: bytes, second: bytes, node: str, other: str) -> bytes:
-        """Two nodes, or a node and this machine, differ."""
-        here = [self._run_here(job) for _ in range(TIMES_HERE)]
-        here += [second] if other == HERE else []
+    def _judged(self, run: "_Differing", here: list[bytes]) -> bytes:
+        """The answer that is believed, where two nodes, or a node and this machine, differ.
+        `here`: what this machine has answered already."""
+        here = [*here, self._run_here(run.job)]
+        alone = run.alone_against(_result(here[0]))
+        # between two runs here: a result that changes with time changes here, too
+        again = None if alone is None else self._again_on(run, alone)
+        here += [self._run_here(run.job) for _ in range(TIMES_HERE - 1)]
         found = {_result(one) for one in here}
-        name = f"{job.name} ({job.key[:12]})"
         if len(found) > 1 or None in found:
             self._tell(
-                f"{name} has another result each time, also here: its code goes by more than its "
-                "seed. No node is blamed.",
+                f"{run.name} has another result each time, also here: its code goes by more than "
+                "its seed. No node is blamed.",
                 "submitter",
             )
-            return first
-        if _result(first) in found:
-            self._blame(other, name, node)
-        elif other == HERE or _result(second) in found:
-            self._blame(node, name, other)
-        else:
+            return next(iter(run.bodies.values()))
+        if alone is None:
             self._tell(
-                f"{name}: {node}, {other} and this machine have three results. The one of this "
-                "machine is taken. Look whether they have the same processors and libraries.",
+                f"{run.name}: {', '.join(run.bodies)} and this machine have three results. The one "
+                "of this machine is taken. Look whether they have the same processors and "
+                "libraries.",
                 "operator",
             )
+        elif again is not None and _result(again) == _result(run.bodies[alone]):
+            self._blame(alone, run)
+        else:
+            self._doubt(alone, run, again)
         return here[0]
 
-    def _blame(self, node: str, name: str, beside: str) -> None:
-        """A node's result is not that of another one and of this machine."""
+    def _again_on(self, run: "_Differing", node: str) -> bytes | None:
+        """Its result of that node, once more; None where it cannot be had."""
+        try:
+            inner = self._engine.submit_on(run.job, run.resources, node)
+            found = self._engine.poll(inner, run.job.limits.timeout_s + AGAIN_S)
+        except AarError:
+            return None
+        if found is None:
+            self._engine.cancel(inner)
+            return None
+        return found if self._engine.answered_by(inner) == node else None
+
+    def _doubt(self, node: str, run: "_Differing", again: bytes | None) -> None:
+        """A node's result is that of nobody else, and it has not given it again."""
+        with self._mutex:
+            count = self._doubts[node] = self._doubts.get(node, 0) + 1
+        if again is None:
+            why = "it could not be run there again"
+        else:
+            why = "run there again, it had another one: its code may go by the clock"
+        self._tell(
+            f"{run.name} had a result on {node} that is not that of {run.beside(node)}, and {why}. "
+            "The result of this machine is taken, and no node is shut out. So far this was seen "
+            f"of {node} {count} times: if the code was that of several people, examine the node.",
+            "submitter" if count == 1 else "operator",
+        )
+
+    def _blame(self, node: str, run: "_Differing") -> None:
+        """A node's result is not that of another one and of this machine, and it gave it twice."""
         with self._mutex:
             before = self._results.get(node, 0)
         why = (
-            f"its result of {name} differs from that of {beside} and of this machine, which ran it "
-            f"{TIMES_HERE} times"
+            f"its result of {run.name} differs from that of {run.beside(node)}, which ran it "
+            f"{TIMES_HERE} times, and it gave it twice"
         )
         self._engine.shut_out(node)
         self.notes.shut_out(node, why)
@@ -184,6 +226,28 @@ class SampledEngine:
             "and were not all run again: examine the node, then confirm again what rests on them.",
             "operator",
         )
+
+
+class _Differing(NamedTuple):
+    """A run that two have answered differently; `bodies`: by node, or HERE."""
+
+    job: Job
+    resources: Resources
+    bodies: dict[str, bytes]
+
+    @property
+    def name(self) -> str:
+        return f"{self.job.name} ({self.job.key[:12]})"
+
+    def alone_against(self, truth: object) -> str | None:
+        """The node whose result is not that one, while the other's is; None: neither's is."""
+        unlike = [node for node, body in self.bodies.items() if _result(body) != truth]
+        return unlike[0] if len(unlike) == 1 else None
+
+    def beside(self, node: str) -> str:
+        """Who had the other result."""
+        others = [other for other in self.bodies if other not in (node, HERE)]
+        return " and of ".join([*others, HERE])
 
 
 def _result(body: bytes) -> tuple[bool, bytes | None, bool] | None:

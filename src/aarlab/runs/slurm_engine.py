@@ -110,6 +110,11 @@ class SlurmEngine:
         key, size = f"{key_with(job, resources)}-apart", Size.of(job, resources)
         return self._submit(job, key, size._replace(apart=node))
 
+    def submit_on(self, job: Job, resources: Resources, node: str) -> str:
+        """See `NodeEngine`."""
+        key, size = f"{key_with(job, resources)}-on", Size.of(job, resources)
+        return self._submit(job, key, size._replace(only=node))
+
     def _submit(self, job: Job, key: str, size: Size) -> str:
         minutes = self._options.minutes
         if minutes is not None and job.limits.timeout_s + MARGIN_S > 60 * minutes:
@@ -234,7 +239,7 @@ class SlurmEngine:
             placed = self._placed.get(key)
         if placed is not None:
             try:
-                body = self._believed(key, placed.size.apart)
+                body = self._believed(key, placed.size)
             except Transient as error:
                 remove(self.folder.ends / key)
                 self._run_again(key, placed, str(error))
@@ -244,8 +249,8 @@ class SlurmEngine:
             self._settle(key, placed, body)
         remove(self.folder.ends / key)
 
-    def _believed(self, key: str, apart: str) -> bytes | None:
-        """The end of a job, by a worker that is known by its key, and is not on the node `apart`;
+    def _believed(self, key: str, size: Size) -> bytes | None:
+        """The end of a job, by a worker that is known by its key, and is on a node that may run it;
         None where it is not known yet where that is.
 
         Raises:
@@ -257,11 +262,12 @@ class SlurmEngine:
         if not is_by(self.workers.key_of(head.worker), key, body, head.signature):
             raise Transient(f"What lies there as the end of {key[:12]} is not by its worker.")
         task = task_of(head.worker)
-        if apart and task not in self.workers.nodes:
-            self._asking.set()
-            return None
-        if apart and self.workers.nodes[task] == apart:
-            raise Transient(f"The node {apart} took a job that another one was to run.")
+        if size != size.shared:
+            if (node := self.workers.nodes.get(task)) is None:
+                self._asking.set()
+                return None
+            if not size.may_be_on(node):
+                raise Transient(f"The node {node} took a job that another one was to run.")
         self._answers[key] = task
         return body
 
@@ -330,6 +336,14 @@ class SlurmEngine:
         """One round."""
         held = list(leases(self.folder))  # before Slurm is asked: their tasks have begun
         tasks = self.workers.asked()
+        for task in self.workers.newly_disputed():
+            self._tell(
+                f"Two keys were said to be that of the worker {task} on "
+                f"{self.workers.nodes.get(task, 'an unknown node')}: somebody writes what is not "
+                f"theirs in {self.folder.root}. Its results are not taken, and it is ended. Look "
+                "who can write there.",
+                "operator",
+            )
         self._return(self.workers.lost(held, tasks))
         self.workers.require_begun(tasks)
         with self._mutex:

@@ -26,8 +26,8 @@ from aarlab.core.records import Record
 from aarlab.runs.run_jobs import MAX_HEAD_BYTES, MAX_RESULT_BYTES, Job, Resources, key_of
 from aarlab.sandbox.sandbox import GIB, MIB
 
-KEY = re.compile(r"[0-9a-f]{16,64}(-alone)?(-apart)?")
-NOT = "-not-"
+KEY = re.compile(r"[0-9a-f]{16,64}(-alone)?(-apart|-on)?")
+NOT, ON = "-not-", "-on-"
 WORKER_BYTES, ROUND_MIB = 512 * MIB, 256  # a worker's own memory; sizes are multiples of that
 MAX_END_BYTES = MAX_RESULT_BYTES + MAX_HEAD_BYTES + MIB
 MAX_RECORD_BYTES = 64 * MIB
@@ -37,12 +37,13 @@ R = TypeVar("R", bound=Record)
 
 class Size(NamedTuple):
     """What a worker has of its node; a job goes to a worker of its size. `apart`: the node on which
-    it must not be."""
+    it must not be; `only`: the one on which it must be."""
 
     cpus: int
     mib: int
     alone: bool
     apart: str = ""
+    only: str = ""
 
     @classmethod
     def of(cls, job: Job, resources: Resources) -> "Size":
@@ -53,12 +54,17 @@ class Size(NamedTuple):
 
     def __str__(self) -> str:
         apart = f"{NOT}{named(self.apart)}" if self.apart else ""
-        return f"c{self.cpus}-m{self.mib}{'-alone' if self.alone else ''}{apart}"
+        only = f"{ON}{named(self.only)}" if self.only else ""
+        return f"c{self.cpus}-m{self.mib}{'-alone' if self.alone else ''}{apart}{only}"
 
     @property
     def shared(self) -> "Size":
-        """That of the workers which may take it as well, if they are on other nodes."""
-        return self._replace(apart="")
+        """That of the workers which may take it as well, if their nodes permit it."""
+        return self._replace(apart="", only="")
+
+    def may_be_on(self, node: str) -> bool:
+        """Whether a worker on that node may take it."""
+        return node != self.apart and self.only in ("", node)
 
 
 def named(node: str) -> str:
@@ -68,12 +74,13 @@ def named(node: str) -> str:
 
 def sizes_for(folder: SlurmFolder, size: str, node: str) -> list[str]:
     """The sizes of jobs that a worker takes: its own, and those of it that another node must not
-    run."""
+    run, or this one must."""
     try:
         names = os.listdir(folder.waiting("."))  # noqa: PTH208
     except FileNotFoundError:
         return []
-    return [n for n in names if n == size or (n.startswith(size + NOT) and not n.endswith(node))]
+    apart = [n for n in names if n.startswith(size + NOT) and not n.endswith(node)]
+    return [n for n in names if n in (size, f"{size}{ON}{node}")] + apart
 
 
 class Order(Record):

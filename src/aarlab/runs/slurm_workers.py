@@ -34,6 +34,7 @@ class SlurmWorkers:
         self._began: set[str] = set()  # arrays of which a worker was seen
         self._beats: dict[str, tuple[int, float]] = {}  # by worker: its beat, and since when
         self._keys: dict[str, str] = {}  # by task: the public key of its worker
+        self._disputed: dict[str, bool] = {}  # tasks of which two keys were said: was that told?
         self._without: set[str] = set()  # nodes that are shut out
         self._failed_starts = 0
 
@@ -55,17 +56,23 @@ class SlurmWorkers:
         return {name: task for name, task in tasks.items() if name not in ended}
 
     def key_of(self, worker: str) -> str:
-        """The public key of a worker, as it was seen first; "" if it has said none, or its node is
-        shut out. A task has one worker."""
+        """The public key of a worker; "" if it has said none, another one was said as well, or its
+        node is shut out. A task has one worker, which says its key again and again."""
         task = task_of(worker)
-        if self.nodes.get(task) in self._without:
+        found = record_in(self._folder.worker(worker), WorkerRecord)
+        said = found.public if found is not None and found.task == task else None
+        if said is not None and self._keys.setdefault(task, said) != said:
+            self._disputed.setdefault(task, False)
+        if task in self._disputed or self.nodes.get(task) in self._without:
             return ""
-        if task not in self._keys:
-            found = record_in(self._folder.worker(worker), WorkerRecord)
-            if found is None or found.task != task:
-                return ""
-            self._keys[task] = found.public
-        return self._keys[task]
+        return self._keys.get(task, "")
+
+    def newly_disputed(self) -> list[str]:
+        """Tasks of which two keys were said, each once; they are ended."""
+        found = [task for task, told in self._disputed.items() if not told]
+        self._disputed |= dict.fromkeys(found, True)
+        self.to_cancel += found
+        return found
 
     def lost(self, held: list[Lease], tasks: Mapping[str, Task] | None) -> list[tuple[Lease, str]]:
         """Jobs whose worker has ended, and why. `tasks` is None: Slurm does not say."""
@@ -139,12 +146,13 @@ class SlurmWorkers:
             for task in [task for task in known if _array_of(task) == number]:
                 del known[task]
         self._began.discard(number)
+        self._disputed = {t: told for t, told in self._disputed.items() if _array_of(t) != number}
 
     def _fits(self, task: str, size: Size) -> bool:
         """Whether a task's worker takes jobs of that size."""
         its = self._arrays.get(_array_of(task))
-        elsewhere = task in self.nodes and self.nodes[task] != size.apart
-        return its == size or (its == size.shared and elsewhere)
+        permitted = task in self.nodes and size.may_be_on(self.nodes[task])
+        return its == size or (its == size.shared and permitted)
 
     def shut_out(self, node: str) -> None:
         """Start none on that node any more, and end those that are there."""
@@ -154,6 +162,7 @@ class SlurmWorkers:
     def _asked_for(self, size: Size) -> list[str]:
         words = [f"--cpus-per-task={size.cpus}", f"--mem={size.mib}M"]
         words += ["--exclusive"] if size.alone else []
+        words += [f"--nodelist={size.only}"] if size.only else []
         without = sorted(self._without | ({size.apart} if size.apart else set()))
         return [*words, f"--exclude={','.join(without)}"] if without else words
 

@@ -93,20 +93,26 @@ class CappedLog:
     def __init__(self, log: Path, cap: int = LOG_BYTES) -> None:
         self._log, self._cap = log, cap
         self._written = log.stat().st_size if log.exists() else 0
-        self._file = log.open("ab")
+        self._file = log.open("ab", buffering=0)
+        self.taken = 0  # bytes that were written, in all
 
     def write(self, chunk: bytes) -> None:
-        """Append, at once."""
+        """Append, at once.
+
+        Raises:
+            OSError: the disk is full, say; `taken` says how much was written.
+        """
         while chunk:
             part = _up_to(chunk, self._cap - self._written)
-            self._file.write(part)
-            self._file.flush()
-            self._written, chunk = self._written + len(part), chunk[len(part) :]
+            part = part[: self._file.write(part)]
+            self.taken, self._written = self.taken + len(part), self._written + len(part)
+            chunk = chunk[len(part) :]
             full = self._written >= self._cap + END_BYTES
             if full or (self._written >= self._cap and part.endswith(b"\n")):
-                self._file.close()
                 _put_aside(self._log)
-                self._file, self._written = self._log.open("ab"), 0
+                before = self._file  # which goes on if no other can be opened
+                self._file, self._written = self._log.open("ab", buffering=0), 0
+                before.close()
 
     def close(self) -> None:
         """Nothing more comes."""
