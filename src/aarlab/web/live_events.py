@@ -17,8 +17,8 @@ RETRY_MS = 2_000
 
 
 class Watched:
-    """One campaign, looked at by one task for all pages that follow it, as long as one does. What is
-    new is announced to all of them at the same moment, so that they show the same page."""
+    """One campaign, looked at by one task for all pages that follow it, as long as one does. What
+    is new is announced to all of them at the same moment, so that they show the same page."""
 
     def __init__(self, campaign: OpenCampaign, ending: Callable[[], bool]) -> None:
         """`ending`: whether the server ends, and its streams with it."""

@@ -102,8 +102,8 @@ class Pages:
                 self._making.pop(key, None)
 
     def _stamp(self, name: str, form: str) -> Stamp:
-        """Which of the pages that are kept may be shown: one of now; to a page that was told of
-        news, the one that was made after the same announcement, as to all that were told."""
+        """What a kept page was made of that may be shown: what there is now; for the content of an
+        open page, what was announced last, so that all open pages are answered with the same."""
         campaign, watched = self.campaigns.get(name), self._watched.get(name)
         announced = watched.announced if watched and form == "part" else None
         return announced or campaign.stamp()
