@@ -175,7 +175,8 @@ def test_submission_page_says_what_was_reported_and_why_no_more(old):
 
 
 def test_submission_page_says_that_no_score_can_pass_a_step_above_all():
-    receipt = SubmissionBody.model_validate(submission(1, improved=False, level=0.9)).receipt
+    body = json.dumps(submission(1, improved=False, level=0.9))
+    receipt = SubmissionBody.model_validate_json(body).receipt
     assert "did not pass the next step above the level, accuracy 0.900" in why_no_more(receipt)
     above = receipt.model_copy(update={"next_step_accuracy": 1.004})
     words = "None can be reported any more: the next step above the level lies above accuracy 1."
