@@ -22,7 +22,7 @@ class Followed:
 
     def __init__(self, campaign, seen: int | None) -> None:
         self.over = False
-        self.stream = events(Watched(campaign), seen, lambda: self.over)
+        self.stream = events(Watched(campaign, lambda: self.over), seen)
 
     async def next(self) -> bytes:
         return await asyncio.wait_for(anext(self.stream), 30)
@@ -33,6 +33,10 @@ class Followed:
         except TimeoutError:
             return True
         return False
+
+
+async def _all(stream) -> list[bytes]:
+    return [told async for told in stream]
 
 
 def grown(home, number: int) -> None:
@@ -111,11 +115,16 @@ def test_a_ledger_that_cannot_be_read_just_now_ends_no_stream(tmp_path, monkeypa
         raise Transient("not now")
 
     async def follow() -> None:
-        watched = Watched(campaign)
-        before = await watched.stamp()
-        monkeypatch.setattr(campaign, "stamp", cannot)
+        stream = Followed(campaign, campaign.stamp()[0])
+        await stream.next()
+        reading = asyncio.ensure_future(stream.next())
         await asyncio.sleep(0.05)
-        assert await watched.stamp() == before
+        with monkeypatch.context() as patch:
+            patch.setattr(campaign, "stamp", cannot)
+            grown(tmp_path, 4)
+            await asyncio.sleep(0.1)
+            assert not reading.done()
+        assert await reading == event(campaign.stamp()[0])
 
     asyncio.run(follow())
 
@@ -126,12 +135,79 @@ def test_many_pages_look_at_the_ledger_once(tmp_path, monkeypatch):
     monkeypatch.setattr(live_events, "LOOK_S", 60.0)
     monkeypatch.setattr(campaign, "stamp", lambda: looked.append(1) or stamp())
 
-    async def look() -> None:
-        watched = Watched(campaign)
-        await asyncio.gather(*(watched.stamp() for _ in range(20)))
+    async def follow() -> None:
+        watched = Watched(campaign, lambda: False)
+        streams = [events(watched, 1) for _ in range(20)]
+        for stream in streams:
+            await anext(stream)
+        assert len(set(await asyncio.gather(*map(anext, streams)))) == 1
+        for stream in streams:
+            await stream.aclose()
 
-    asyncio.run(look())
+    asyncio.run(follow())
     assert len(looked) == 1
+
+
+def test_all_pages_are_told_of_the_same_entry(tmp_path):
+    campaign = small(tmp_path).pages.campaigns.get("small")
+
+    async def follow() -> None:
+        watched = Watched(campaign, lambda: False)
+        streams = [events(watched, None) for _ in range(20)]
+        for stream in streams:
+            await anext(stream)
+        reading = [asyncio.ensure_future(anext(stream)) for stream in streams]
+        await asyncio.sleep(0.1)
+        grown(tmp_path, 4)
+        told = await asyncio.wait_for(asyncio.gather(*reading), 30)
+        assert set(told) == {event(campaign.stamp()[0])}
+        for stream in streams:
+            await stream.aclose()
+
+    asyncio.run(follow())
+
+
+def test_nobody_looks_once_the_last_page_is_gone(tmp_path, monkeypatch):
+    campaign = small(tmp_path).pages.campaigns.get("small")
+    looked, stamp = [], campaign.stamp
+
+    async def follow() -> None:
+        watched = Watched(campaign, lambda: False)
+        async with watched.followed():
+            assert watched.announced == campaign.stamp()
+        await asyncio.wait_for(watched.news.wait(), 30)
+        assert watched.announced is None
+        monkeypatch.setattr(campaign, "stamp", lambda: looked.append(1) or stamp())
+        await asyncio.sleep(0.1)
+        assert not looked
+        async with watched.followed():
+            assert looked, "the next page starts it again"
+
+    asyncio.run(follow())
+
+
+def test_pages_that_were_told_of_the_same_entry_are_made_once(tmp_path, monkeypatch):
+    browser = small(tmp_path)
+    pages, made = browser.pages, []
+    campaign, make = pages.campaigns.get("small"), pages._page
+    monkeypatch.setattr(pages, "_page", lambda *asked: made.append(1) or make(*asked))
+    watched = pages._watched["small"] = Watched(campaign, lambda: False)
+
+    def asked() -> str:
+        return browser.get("/campaign/small/live", **{"aar-part": "main"}).text
+
+    watched.announced = campaign.stamp()
+    first = asked()
+    grown(tmp_path, 4)
+    assert asked() == first
+    assert len(made) == 1
+    watched.announced = campaign.stamp()
+    assert asked() != first, "the next announcement shows what is new"
+    assert len(made) == 2
+    grown(tmp_path, 5)
+    before = len(made)
+    assert browser.get("/campaign/small/live").text != browser.get("/campaign/small/board").text
+    assert len(made) == before + 2, "a page that is opened is made of what there is now"
 
 
 def test_a_quiet_stream_says_that_it_is_there_and_ends_with_the_server(tmp_path, monkeypatch):
@@ -143,8 +219,8 @@ def test_a_quiet_stream_says_that_it_is_there_and_ends_with_the_server(tmp_path,
         await stream.next()
         assert await stream.next() == b": still here\n\n"
         stream.over = True
-        with pytest.raises(StopAsyncIteration):
-            await stream.next()
+        rest = await asyncio.wait_for(_all(stream.stream), 30)
+        assert set(rest) <= {b": still here\n\n"}
 
     asyncio.run(follow())
 

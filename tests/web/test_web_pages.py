@@ -12,9 +12,11 @@ from jinja2 import UndefinedError
 
 from aarlab.core.entries import ConfirmationBody, Flag, SubmissionBody
 from aarlab.fleet.campaign import Campaign
+from aarlab.web.chart_shapes import Axis, _known
 from aarlab.web.page_query import PageQuery
+from aarlab.web.receipt_view import why_no_more
 from aarlab.web.rendering import environment
-from tests.fleet.fleets import confirmation, fleet, member
+from tests.fleet.fleets import confirmation, fleet, member, submission
 from tests.web.scenes import GOLDEN, Browser, addresses, golden, ledger_of, small, with_code
 
 STEPS = "researcher/researcher-1/steps"
@@ -80,7 +82,7 @@ def test_each_page_is_well_formed_and_has_its_json(old, page):
 def test_the_first_page_lists_campaigns(old):
     (row,) = old.json("/campaigns.json")["campaigns"]
     assert (row["name"], row["state"], row["experiments"]) == ("golden", "finished", 67)
-    assert row["level"]["kind"] == "reported"
+    assert (row["level"]["kind"], row["unit"]) == ("reported", "PGR")
     assert f'href="{GOLDEN}/live"' in old.text("/campaigns")
 
 
@@ -170,6 +172,35 @@ def test_submission_page_says_what_was_reported_and_why_no_more(old):
     assert "bits" in no["why_no_more"]
     assert no["row"]["claimed"] is None
     assert old.get(f"{GOLDEN}/submission/r-999999").status_code == 404
+
+
+def test_submission_page_says_that_no_score_can_pass_a_step_above_all():
+    body = json.dumps(submission(1, improved=False, level=0.9))
+    receipt = SubmissionBody.model_validate_json(body).receipt
+    assert "did not pass the next step above the level, accuracy 0.900" in why_no_more(receipt)
+    above = receipt.model_copy(update={"next_step_accuracy": 1.004})
+    words = "None can be reported any more: the next step above the level lies above accuracy 1."
+    assert why_no_more(above) == f"No improvement was reported. {words}"
+    assert why_no_more(above.model_copy(update={"improved": True})).endswith(f"labels. {words}")
+
+
+def test_words_of_baselines_that_are_near_stand_apart_and_on_no_line_of_their_own():
+    lines = [{"name": n, "kind": "baseline", "pgr": v} for n, v in (("a", 0.61), ("b", 0.59))]
+    chart = {"lines": [*lines, {"name": "c", "kind": "ceiling", "pgr": 1.0}]}
+    rows = _known(chart["lines"], Axis(0.0, 1.0, 300.0, 0.0))
+    assert [(row["of"]["name"], row["y"], row["words_y"]) for row in rows] == [
+        ("c", 0.0, -4.0),
+        ("a", 117.0, 113.0),
+        ("b", 123.0, 135.0),
+    ]
+
+
+def test_services_are_shown_while_the_campaign_runs_alone(now, monkeypatch):
+    campaign = now.pages.campaigns.get("small")
+    assert campaign.state().services
+    assert "Services" not in now.text("/campaign/small/live?n=1"), "they ended with the campaign"
+    monkeypatch.setattr(campaign, "standing", lambda: "running (process 7)")
+    assert "Services" in now.text("/campaign/small/live?n=2")
 
 
 def test_submission_page_compares_with_the_nearest_earlier_code(tmp_path):

@@ -3,6 +3,7 @@ its place on the chart's axis; times are seconds since the campaign's first entr
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 from aarlab.diversity.entropy import grassberger_bits, most_bits
@@ -78,24 +79,25 @@ def _improvements(book: CampaignBook, axis: Along) -> list[dict[str, Any]]:
 
 def _dots(book: CampaignBook, names: Sequence[str], axis: Along) -> list[dict[str, Any]]:
     """A dot for each submission, in its researcher's lane; or, of many, for those of one moment."""
-    lane = {name: number for number, name in enumerate(names)}
-    shown = [m for m in book.handed_in if m.who in lane]
-    if len(shown) <= DOTS:
-        return [_dot(axis, lane[m.who], [m]) for m in shown]
-    together: dict[tuple[int, int], list[HandedIn]] = {}
-    for made in shown:
-        moment = int(axis(made.at_s) / (axis.length or 1.0) * MOMENTS)
-        together.setdefault((moment, lane[made.who]), []).append(made)
-    return [_dot(axis, row, group) for (_, row), group in together.items()]
+    lanes = [[book.handed_in[n] for n in book.researchers[name].submissions] for name in names]
+    if sum(map(len, lanes)) <= DOTS:
+        return [_dot(axis, row, [m]) for row, lane in enumerate(lanes) for m in lane]
+    moments = MOMENTS / (axis.length or 1.0)
+    return [
+        _dot(axis, row, list(made))
+        for row, lane in enumerate(lanes)
+        for _, made in groupby(lane, lambda m: int(axis.place(m.at_s) * moments))
+    ]
 
 
 def _dot(axis: Along, row: int, made: Sequence[HandedIn]) -> dict[str, Any]:
+    improved = [m.receipt.id for m in made if m.receipt.improved]
     return {
         "x": _place(axis, made[0].at_s),
         "lane": row,
         "submissions": len(made),
-        "improvements": sum(m.receipt.improved for m in made),
-        "receipt": next((m.receipt.id for m in made if m.receipt.improved), made[0].receipt.id),
+        "improvements": len(improved),
+        "receipt": improved[0] if improved else made[0].receipt.id,
     }
 
 

@@ -10,6 +10,7 @@ from aarlab.web.chart_axis import ticks
 LEFT, RIGHT, TOP = 40.0, 12.0, 10.0
 LANE, STRIP, GAP, WORDS = 12.0, 40.0, 24.0, 13.0  # heights
 SHORT = 5  # characters of a name beside its lane
+ABOVE, BELOW = 4.0, 12.0  # from a line to the foot of its words
 WIDE, NARROW = 960.0, 380.0
 
 
@@ -98,11 +99,14 @@ def _band(chart: dict[str, Any], x: Axis, y: Axis) -> str:
 
 
 def _known(lines: Sequence[dict[str, Any]], y: Axis) -> list[dict[str, Any]]:
-    """The lines of what is known, from the top; their words stand WORDS apart at least."""
-    rows, below = [], float("-inf")
+    """The lines of what is known, from the top; their words stand WORDS apart at least, and below
+    their line where there is no place above it."""
+    rows, last = [], float("-inf")
     for found in sorted(lines, key=lambda one: -one["pgr"]):
-        below = max(y(found["pgr"]) - 4, below + WORDS)
-        rows.append({"y": y(found["pgr"]), "words_y": round(below, 1), "of": found})
+        at = y(found["pgr"])
+        fits = at - ABOVE >= last + WORDS
+        last = at - ABOVE if fits else max(at + BELOW, last + WORDS)
+        rows.append({"y": at, "words_y": round(last, 1), "of": found})
     return rows
 
 

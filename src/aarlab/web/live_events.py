@@ -5,53 +5,83 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 
 from aarlab.core.errors import AarError
 from aarlab.web.open_campaigns import OpenCampaign, Stamp
 
-LOOK_S = 1.0  # between two looks at a campaign, however many pages show it
-REST_S = 5.0  # between two events of one page; the first after a rest comes at once
+LOOK_S = 1.0  # between two looks at a campaign, however many pages follow it
+REST_S = 5.0  # between two announcements; the first after a rest comes at once
 BEAT_S = 15.0  # after so long without an event a comment is sent: the connection is still there
 RETRY_MS = 2_000
 
 
 class Watched:
-    """The latest stamp of one campaign, looked for once for all who wait."""
+    """One campaign, looked at by one task for all pages that follow it, as long as one does. What
+    is new is announced to all of them at the same moment, so that they show the same page."""
 
-    def __init__(self, campaign: OpenCampaign) -> None:
-        self._campaign, self._looking = campaign, asyncio.Lock()
-        self._stamp: Stamp = (0, 0)
-        self._at = float("-inf")
+    def __init__(self, campaign: OpenCampaign, ending: Callable[[], bool]) -> None:
+        """`ending`: whether the server ends, and its streams with it."""
+        self._campaign, self._ending = campaign, ending
+        self._pages, self._looking = 0, asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+        self._seen: Stamp = (0, 0)
+        self.announced: Stamp | None = None  # None: no page follows it
+        self.news = asyncio.Event()  # set at the next announcement, and at the end
 
-    async def stamp(self) -> Stamp:
-        """Number of the last entry, and when the fleet's state was written."""
-        async with self._looking:
-            if time.monotonic() - self._at >= LOOK_S:
-                with suppress(AarError):  # it cannot be read just now: what was seen before stands
-                    self._stamp = await asyncio.to_thread(self._campaign.stamp)
-                self._at = time.monotonic()
-            return self._stamp
+    @asynccontextmanager
+    async def followed(self) -> AsyncIterator[None]:
+        """A context of one page that follows it."""
+        self._pages += 1
+        try:
+            async with self._looking:
+                if self._task is None or self._task.done():
+                    self.announced = await self._look()
+                    self._task = asyncio.create_task(self._follow())
+            yield
+        finally:
+            self._pages -= 1
+
+    async def _follow(self) -> None:
+        announced_at = float("-inf")
+        try:
+            while self._pages and not self._ending():
+                await asyncio.sleep(LOOK_S)
+                seen, now = await self._look(), time.monotonic()
+                if seen != self.announced and now - announced_at >= REST_S:
+                    self.announced, announced_at = seen, now
+                    self._wake()
+        finally:
+            self.announced = None
+            self._wake()
+
+    async def _look(self) -> Stamp:
+        with suppress(AarError):  # it cannot be read just now: what was seen before stands
+            self._seen = await asyncio.to_thread(self._campaign.stamp)
+        return self._seen
+
+    def _wake(self) -> None:
+        self.news.set()
+        self.news = asyncio.Event()
 
 
-async def events(
-    watched: Watched, seen: int | None, ending: Callable[[], bool]
-) -> AsyncIterator[bytes]:
+async def events(watched: Watched, seen: int | None) -> AsyncIterator[bytes]:
     """The stream for one page. `seen`: the last entry that the page knows of; None: it knows what
-    there is now. It ends when `ending` says so."""
+    there is now."""
     yield f"retry: {RETRY_MS}\n\n".encode()
-    seq, written = await watched.stamp()
-    seen = seq if seen is None or seen > seq else seen
-    sent_at, beat_at = float("-inf"), time.monotonic()
-    while not ending():
-        now, (seq, changed) = time.monotonic(), await watched.stamp()
-        if (seq > seen or changed != written) and now - sent_at >= REST_S:
-            seen, written, sent_at, beat_at = seq, changed, now, now
-            yield event(seq)
-        elif now - beat_at >= BEAT_S:
-            beat_at = now
-            yield b": still here\n\n"
-        await asyncio.sleep(LOOK_S)
+    async with watched.followed():
+        known = watched.announced
+        if known and seen is not None and seen < known[0]:
+            yield event(known[0])
+        while (announced := watched.announced) is not None:
+            if announced != known:
+                known = announced
+                yield event(announced[0])
+                continue
+            try:
+                await asyncio.wait_for(watched.news.wait(), BEAT_S)
+            except TimeoutError:
+                yield b": still here\n\n"
 
 
 def event(seq: int) -> bytes:

@@ -57,6 +57,7 @@ def _summary(campaign: OpenCampaign) -> dict[str, Any]:
             return {
                 "experiments": book.experiments,
                 "level": level_of(book),
+                "unit": campaign.units()["unit"],
                 "confirmed": sum(s.verdict == "confirmed" for s in book.settled.values()),
                 "spent_usd": round(book.tally.spent.usd, 2),
                 "cost_unknown": list(book.tally.unknown),

@@ -12,6 +12,7 @@ from aarlab.web.shown_text import block, line
 
 ENROLLED = "enrolled"  # the event whose detail is the starting prompt of a researcher
 KNOWN = ("name", "card", "items")  # fields of the card that have a place of their own
+ABOVE_ALL = "no accuracy: the next step lies above 1"
 DATA_WORDS = 100_000  # characters of the data's description
 
 
@@ -91,7 +92,7 @@ def _policy(receipt: Receipt | None) -> list[dict[str, str]]:
             found.inflation_bound_at_cap_pgr,
         )
     rows = (
-        ("an improvement is reported from", _accuracy(receipt), "on feedback"),
+        ("an improvement is reported from", step_words(receipt) or ABOVE_ALL, "on feedback"),
         ("the next improvement releases at most", _price(receipt), ""),
         (
             "bits that may be released in all",
@@ -104,12 +105,6 @@ def _policy(receipt: Receipt | None) -> list[dict[str, str]]:
         ("labels that count as independent", _plain(found.independent_labels), ""),
     )
     return [{"what": what, "words": words, "note": note} for what, words, note in rows]
-
-
-def _accuracy(receipt: Receipt) -> str:
-    if not receipt.combined and receipt.next_step_accuracy > 1:
-        return "no accuracy: the next step lies above 1"
-    return step_words(receipt)
 
 
 def _price(receipt: Receipt) -> str:

@@ -67,10 +67,12 @@ def _has(snapshots: list[str], made: HandedIn) -> bool:
 
 
 def step_words(receipt: Receipt) -> str:
-    """What the next improvement needs."""
+    """What the next improvement needs; "" where no score can pass it."""
     pgr = receipt.next_step_pgr
     if receipt.combined:
         return f"score {pgr or 0.0:.2f}"
+    if receipt.next_step_accuracy > 1:
+        return ""
     return f"accuracy {receipt.next_step_accuracy:.3f}" + (
         "" if pgr is None else f" (PGR {pgr:.2f})"
     )
@@ -86,15 +88,21 @@ def why_no_more(receipt: Receipt) -> str:
     step = step_words(receipt)
     if receipt.price_of_next_yes_bits is None:
         return "The label set is sealed: its cap of bits is spent, and nothing more is reported."
-    price = f"The next improvement would release {receipt.price_of_next_yes_bits:.2f} bits."
+    next_one = (
+        f"The next improvement would release {receipt.price_of_next_yes_bits:.2f} bits."
+        if step
+        else "None can be reported any more: the next step above the level lies above accuracy 1."
+    )
     if receipt.improved:
         return (
             "An improvement was reported, on the policy's grid. The exact score stays with the "
-            f"evaluator: each digit of it would release bits about the labels. {price}"
+            f"evaluator: each digit of it would release bits about the labels. {next_one}"
         )
+    if not step:
+        return f"No improvement was reported. {next_one}"
     return (
         "No improvement was reported: the score did not pass the next step above the level, "
-        f"{step}. How far below it lies is not reported, since that would release bits. {price}"
+        f"{step}. How far below it lies is not reported, since that would release bits. {next_one}"
     )
 
 

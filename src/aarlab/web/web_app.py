@@ -30,7 +30,7 @@ from aarlab.web.forum_view import forum_page
 from aarlab.web.integrity_view import integrity_page
 from aarlab.web.live_events import Watched, events, number_in
 from aarlab.web.live_view import campaigns_page, live_page
-from aarlab.web.open_campaigns import OpenCampaigns
+from aarlab.web.open_campaigns import OpenCampaigns, Stamp
 from aarlab.web.page_query import PageQuery
 from aarlab.web.problem_view import problem_page
 from aarlab.web.receipt_view import known, receipt_page
@@ -69,7 +69,8 @@ class Pages:
         self._templates = environment()
         self._transcripts = TranscriptPages()
         self._watched: dict[str, Watched] = {}
-        self._kept: OrderedDict[tuple[object, ...], Response] = OrderedDict()
+        # each with when it was made, in seconds of time.monotonic
+        self._kept: OrderedDict[tuple[object, ...], tuple[float, Response]] = OrderedDict()
         self._making: dict[tuple[object, ...], threading.Lock] = {}
         self._mutex = threading.Lock()
         # by campaign and session: what was done last, until the page is loaded; and what the page
@@ -85,15 +86,14 @@ class Pages:
         if form == "page" and "aar-part" in request.headers:
             form = "part"
         name = request.path_params.get("campaign")
-        stamp = self.campaigns.get(name).stamp() if name else None
-        where = (form, request.url.path, request.url.query)
-        key = (*where, stamp, int(time.time() / FRESH_S))
+        stamp = self._stamp(name, form) if name else None
+        key = (form, request.url.path, request.url.query, stamp)
         with self._mutex:
             making = self._making.setdefault(key, threading.Lock())
         try:
             with making:  # who asks for the same page waits for it
-                kept = self._kept.get(key)
-                if kept is None:
+                made_at, kept = self._kept.get(key, (float("-inf"), None))
+                if kept is None or time.monotonic() - made_at >= FRESH_S:
                     kept = self._made(kind, form, request, self._page(kind, form, request))
                     self._keep(key, kept)
             return kept
@@ -101,9 +101,17 @@ class Pages:
             with self._mutex:
                 self._making.pop(key, None)
 
+    def _stamp(self, name: str, form: str) -> Stamp:
+        """What a kept page was made of that may be shown: what there is now; for the content of an
+        open page, what was announced last, so that all open pages are answered with the same."""
+        campaign, watched = self.campaigns.get(name), self._watched.get(name)
+        announced = watched.announced if watched and form == "part" else None
+        return announced or campaign.stamp()
+
     def _keep(self, key: tuple[object, ...], made: Response) -> None:
         with self._mutex:
-            self._kept[key] = made
+            self._kept[key] = (time.monotonic(), made)
+            self._kept.move_to_end(key)
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
 
@@ -200,12 +208,11 @@ class Pages:
     async def stream(self, request: Request) -> Response:
         """The events of one campaign."""
         campaign = self.campaigns.get(request.path_params["campaign"])
-        watched = self._watched.setdefault(campaign.name, Watched(campaign))
+        watched = self._watched.get(campaign.name) or Watched(campaign, lambda: self.ending)
+        self._watched[campaign.name] = watched
         last = number_in(request.headers.get("last-event-id"))
         seen = number_in(request.query_params.get("after")) if last is None else last
-        return StreamingResponse(
-            events(watched, seen, lambda: self.ending), media_type="text/event-stream"
-        )
+        return StreamingResponse(events(watched, seen), media_type="text/event-stream")
 
     def refusal(self, request: Request, error: Exception) -> Response:
         """One of our errors, or an address that is not there, as a page that says what to do."""

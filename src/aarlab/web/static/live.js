@@ -65,7 +65,7 @@ async function refresh() {
     }
     if (answer.ok) {
       replace(await answer.text());
-      say(`Live. Latest change at ${new Date().toLocaleTimeString()}, entry ${seq} of the ledger.`);
+      say(`Up to date with entry ${seq} of the ledger. Latest change at ${new Date().toLocaleTimeString()}.`);
     }
   } catch {
     say("aar web does not answer. The page goes on by itself once it does.");
@@ -85,7 +85,7 @@ function listen() {
     wanted = true;
     refresh();
   });
-  source.addEventListener("open", () => say(`Live. Entry ${seq} of the ledger.`));
+  source.addEventListener("open", () => say(`Up to date with entry ${seq} of the ledger.`));
   source.addEventListener("error", () => {
     say("aar web does not answer. The page goes on by itself once it does.");
     if (source.readyState === EventSource.CLOSED) {
