@@ -100,8 +100,12 @@ class NodesLab:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        for one in reversed(self.running):
-            one.stop()
+        try:
+            for one in reversed(self.running):
+                one.stop()
+        finally:  # also where we are interrupted meanwhile
+            for one in self.running:
+                one.kill()
 
     @property
     def nodes(self) -> NodesFolder:
@@ -198,7 +202,7 @@ class Supervisor:
         self._sock.close()
 
 
-def until(what: Callable[[], bool], within_s: float = 120.0, every_s: float = 0.05) -> None:
+def until(what: Callable[[], bool], within_s: float = 300.0, every_s: float = 0.05) -> None:
     """Wait for it."""
     end = time.monotonic() + within_s
     while not what():
