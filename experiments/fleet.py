@@ -1,11 +1,13 @@
 """What an idle researcher costs: memory (PSS) and processor, by kind and part, for fleets of 1, 9
 and 100 on this machine.
 
-Run: `python experiments/fleet.py [--kind search --kind scripted] [--size 1 --size 9 --size 100]`.
-Each fleet is real: the server, the gateway, the supervisor and bubblewrap. Idle is, for the search
-researcher, waiting for the lab to run its code (code mode without a worker); for Claude Code (kind
-`scripted`), waiting for a model that has not answered. PSS counts a page that n processes share as
-1/n of a page in each, so that parts add up. No test asserts a figure; figures go into LOG.md.
+Run: `python -m experiments.fleet [--kind search --kind scripted] [--size 1 --size 9] [--nodes 3]`.
+Each fleet is real: the server, the gateway, the supervisor and bubblewrap; with `--nodes`, a hub
+and so many agents of nodes on this machine. Idle is, for the search researcher, waiting for the lab
+to run its code (code mode without a worker); for Claude Code (kind `scripted`), waiting for a model
+that has not answered; kind `sleep` is a program that does nothing. PSS counts a page that n
+processes share as 1/n of a page in each, so that parts add up. No test asserts a figure; figures go
+into LOG.md.
 """
 
 import argparse
@@ -15,7 +17,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,15 +30,18 @@ from aarlab.evaluation.ledger.ledger import Ledger
 from aarlab.fleet import outbox
 from aarlab.fleet.campaign import Campaign, Limits
 from aarlab.fleet.enrol import enrol
+from aarlab.fleet.hosts import hosts_of
 from aarlab.fleet.launch import standing
 from aarlab.fleet.measure_baselines import measure_baselines
 from aarlab.fleet.state import FleetState
 from aarlab.fleet.supervisor import Fleet
+from aarlab.researchers.researcher import CommandTemplate
 from aarlab.runs.engine import LocalEngine
 from aarlab.sandbox import Bubblewrap
 from aarlab.testbeds import student
 from aarlab.testbeds.blind import blind
 from aarlab.testbeds.testbed import Testbed, prepare
+from experiments.nodes_lab import NodesLab
 
 TICKS, MIB = os.sysconf("SC_CLK_TCK"), 1 << 20
 # after the last has shown itself; over which the processor is measured
@@ -48,6 +53,8 @@ WAITS = {
         {"pause_s": 86_400},
     ]
 }
+SLEEPS = CommandTemplate(argv=("sleep", "86400"))
+UNUSED = {"base_url": "http://127.0.0.1:9/v1", "prices": {"input": 0, "output": 0}}
 PARTS = {  # by what stands on the command line, the first that fits
     "forwarder": "aarlab.researchers.inside",
     "bridge": "aarlab.researchers.bridge",
@@ -57,10 +64,12 @@ PARTS = {  # by what stands on the command line, the first that fits
     "server": "aarlab.lab.serve",
     "evaluator": "aarlab.evaluation.evaluator_service",
     "scripted API": "aarlab.researchers.scripted_api",
+    "hub": " node hub ",
+    "agents": " node serve ",
 }
 # programs; their command lines hold those of what they start
 SANDBOX = {"bwrap", "setpriv", "prlimit", "env"}
-OURS = ("supervisor", "server", "evaluator", "gateway", "scripted API")
+OURS = ("supervisor", "server", "evaluator", "gateway", "scripted API", "hub", "agents")
 
 
 @dataclass(frozen=True)
@@ -184,6 +193,9 @@ class Watching:
         be run."""
         waiting = self._waiting() if self.fleet.campaign.kind == "search" else set()
         for member in self.fleet.members:
+            if self.fleet.campaign.kind == "command":
+                yield True
+                continue
             log = member.log
             yield member.name in waiting or (
                 log is not None and log.exists() and b"tool_result" in log.read_bytes()
@@ -197,8 +209,8 @@ class Watching:
             ledger.close()
 
 
-def measure(kind: str, size: int, bed: Testbed, root: Path) -> Watching:
-    """One fleet, started, left alone, measured and stopped."""
+def campaign_of(kind: str, size: int, root: Path, nodes: Sequence[str]) -> Campaign:
+    """Its fields."""
     script = root / "waits.yaml"
     script.write_text(yaml.safe_dump(WAITS))
     given: dict[str, Any] = {
@@ -207,25 +219,46 @@ def measure(kind: str, size: int, bed: Testbed, root: Path) -> Watching:
         "student": "double",
         "problem": "generated-chat",
     }
-    given |= {"mode": "code"} if kind == "search" else {"script": str(script)}
-    campaign = Campaign(name=f"{kind}-{size}", limits=Limits(memory_gib=2.0), **given)
-    folder = root / campaign.name
+    given |= {
+        "search": {"mode": "code"},
+        "scripted": {"script": str(script)},
+        "sleep": {"kind": "command", "command": SLEEPS, "model_api": UNUSED, "model": "none"},
+    }[kind]
+    limits = Limits(memory_gib=2.0)
+    return Campaign(name=f"{kind}-{size}", limits=limits, hosts=tuple(nodes), **given)
+
+
+@contextmanager
+def served_by(nodes: int, size: int, root: Path) -> Iterator[list[str]]:
+    """The names of so many nodes of this machine, which have room for that many researchers."""
+    names = [f"n{number}-of-{size}" for number in range(nodes)]
+    with NodesLab(root / f"machines-{size}", root) if nodes else nullcontext() as lab:
+        for name in names:
+            lab.join(name)
+            lab.serve(name, -(-size // nodes))
+        yield names
+
+
+def measure(campaign: Campaign, bed: Testbed, root: Path) -> Watching:
+    """One fleet, started, left alone, measured and stopped."""
+    kind, folder = campaign.kind, root / campaign.name
     campaign.save(folder)
+    shown = blind(bed) if kind == "search" else bed
     with standing(campaign, folder, bed.folder) as parts:
         if campaign.mode == "code":
             parts.journal.note("campaign", "operator", {"event": CODE_ONLY})
             outbox.post_all(parts.journal, parts.evaluator, within_s=30)
-        shown = blind(bed) if kind == "search" else bed
         members = enrol(campaign, folder, shown.public, parts.journal)
-        fleet = Fleet(campaign, folder, shown.public, Bubblewrap, members, parts)
-        watching = Watching(fleet)
-        try:
-            why = fleet.run(LONGEST_S, watching)
-        except Measured:
-            return watching
+        with hosts_of(campaign, folder, members, shown.public, Bubblewrap) as hosts:
+            fleet = Fleet(campaign, folder, shown.public, Bubblewrap, members, parts, hosts=hosts)
+            watching = Watching(fleet)
+            try:
+                why = fleet.run(LONGEST_S, watching)
+            except Measured:
+                return watching
     words = members[0].transcripts.joinpath("001.jsonl").read_text(errors="replace")[-1000:]
     raise SystemExit(
-        f"{kind} x {size} did not come to rest within {LONGEST_S:.0f} s: {why}. Its last words: "
+        f"{campaign.name} did not come to rest within {LONGEST_S:.0f} s: {why}. Its last words: "
         f"{words}"
     )
 
@@ -263,6 +296,7 @@ def prepared() -> Iterator[tuple[Testbed, Path]]:
     """A small testbed in a folder that is removed afterwards."""
     root = Path(tempfile.mkdtemp(prefix="aar-fleet-"))
     try:
+        os.environ["AAR_HOME"] = str(root)
         home = Home(root)
         bed = prepare(
             "generated-chat", 1, home=home, student=student.COUNTING, progress=lambda *_: None
@@ -275,19 +309,21 @@ def prepared() -> Iterator[tuple[Testbed, Path]]:
         shutil.rmtree(root, ignore_errors=True)
 
 
-def main(kinds: Sequence[str], sizes: Sequence[int]) -> None:
+def main(kinds: Sequence[str], sizes: Sequence[int], nodes: int) -> None:
     """Every kind in every size."""
     with prepared() as (bed, root):
         for kind in kinds:
             for size in sizes:
-                told(kind, size, measure(kind, size, bed, root))
+                with served_by(nodes, size, root) as names:
+                    told(kind, size, measure(campaign_of(kind, size, root, names), bed, root))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--kind", action="append", choices=["search", "scripted"])
+    parser.add_argument("--kind", action="append", choices=["search", "scripted", "sleep"])
     parser.add_argument("--size", action="append", type=int)
+    parser.add_argument("--nodes", type=int, default=0)
     asked = parser.parse_args()
-    main(asked.kind or ["search", "scripted"], asked.size or [1, 9, 100])
+    main(asked.kind or ["search", "scripted"], asked.size or [1, 9, 100], asked.nodes)

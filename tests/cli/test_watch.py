@@ -26,8 +26,10 @@ from aarlab.core.errors import Misconfigured
 from aarlab.core.layout import CampaignFolder
 from aarlab.core.records import Family
 from aarlab.evaluation.ledger.ledger import Ledger
+from aarlab.evaluation.ledger.places import Places, note_places
 from aarlab.fleet.alarms import alarms
 from tests.fleet.fleets import HOSTILE, NOW, campaign_folder, fleet, member, submission
+from tests.store_servers import free_port
 
 AAR = [sys.executable, "-c", "from aarlab.cli.main import main; main()"]
 
@@ -164,6 +166,16 @@ def test_a_campaign_without_ledger_or_supervisor_is_shown_as_far_as_it_is(tmp_pa
     (folder / "fleet.json").write_text("{")
     with pytest.raises(Misconfigured, match="damaged"):
         look(folder)
+
+
+def test_a_fleet_is_shown_while_the_ledgers_database_is_down(tmp_path):
+    pytest.importorskip("psycopg", reason="needs psycopg (extra cluster)")
+    folder = campaign_folder(tmp_path, fleet())
+    where = Places(ledger=f"postgresql://aar@127.0.0.1:{free_port()}/aar", log="first")
+    note_places(CampaignFolder(folder).server.root, where)
+    seen = look(folder)
+    assert seen.progress is None
+    assert "researcher-1" in drawn(seen)
 
 
 def test_alarms_say_what_to_look_at_and_are_silent_when_all_is_well():

@@ -134,6 +134,25 @@ def test_a_service_that_reads_days_of_records_is_waited_for_and_one_that_hangs_i
         made.stop()
 
 
+SPINS = f"import os; os.sched_setaffinity(0, {{{min(os.sched_getaffinity(0))}}})\nwhile True: pass"
+STARVED = f"import os; os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))\n{SPINS}"
+
+
+def test_a_process_that_others_keep_from_the_processor_is_seen_to_work(tmp_path):
+    others = subprocess.Popen([sys.executable, "-c", SPINS])
+    made = Child("starved", [sys.executable, "-c", STARVED], log=tmp_path / "log")
+    made.start()
+    try:
+        before, began = made._work(), time.monotonic()
+        while (now := made._work()).cpu_s - before.cpu_s < 1.0:
+            assert made.alive
+        assert now.shows(before, time.monotonic() - began)
+    finally:
+        made.stop()
+        others.kill()
+        others.wait()
+
+
 DEAF = (
     "import signal, sys, time, pathlib; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
     "pathlib.Path(sys.argv[1]).write_text('here'); time.sleep(600)"

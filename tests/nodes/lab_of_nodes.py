@@ -1,228 +1,67 @@
-"""A lab with a hub and nodes, each a process with a state folder of its own, as operators run them:
-by the command `aar`."""
+"""A lab with a hub and nodes, and what its campaigns record."""
 
 import asyncio
 import json
-import os
-import shlex
-import signal
-import subprocess
-import sys
-import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
-from aarlab.core.cluster_layout import NodeFolder, NodesFolder
+from aarlab.core.cluster_layout import NodeFolder
 from aarlab.core.errors import Transient
 from aarlab.core.layout import CampaignFolder
 from aarlab.core.records import Entry
 from aarlab.core.settings import Home
 from aarlab.evaluation.ledger.ledger import Ledger
+from aarlab.evaluation.ledger.places import has_ledger
 from aarlab.fleet.state import MemberState, read_state
 from aarlab.nodes import hub_socket, joining
 from aarlab.nodes.framing import Wire
-from aarlab.nodes.messages import (
-    Assign,
-    Begin,
-    HubStatus,
-    Incarnation,
-    Limited,
-    OpenCampaign,
-    OpenRelay,
-    Reply,
-    line_of,
-)
-from aarlab.researchers.researcher import Options
+from aarlab.nodes.messages import Incarnation, OpenRelay
 from aarlab.sandbox.usage_watch import below
+from experiments.nodes_lab import NodesLab, Running
 
 SMALL = (
     *("problem=generated-chat", "student=double", "start_anyway=true", "confirm=1"),
     *("confirm_on_fresh=false", "confirm_on_pair=false", "transfer=[]"),
 )
-AAR = (sys.executable, "-c", "from aarlab.cli.main import main; main()")
 
 
-def aar(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run a command of `aar` to its end."""
-    return subprocess.run(
-        [*AAR, *words], env=_env(home), capture_output=True, text=True, check=False, timeout=60
-    )
-
-
-def _env(home: Path) -> dict[str, str]:
-    return os.environ | {"AAR_HOME": str(home), "OMP_NUM_THREADS": "1", "COLUMNS": "300"}
-
-
-class Running:
-    """A command that goes on until it is ended."""
-
-    def __init__(self, home: Path, log: Path, *words: str) -> None:
-        self.log = log
-        with log.open("ab") as out:
-            self.process = subprocess.Popen(
-                [*AAR, *words], env=_env(home), stdin=subprocess.DEVNULL, stdout=out, stderr=out
-            )
-
-    def said(self) -> str:
-        return self.log.read_text()
-
-    def signal(self, number: int) -> None:
-        self.process.send_signal(number)
-
-    def kill(self) -> None:
-        """kill -9."""
-        self.process.kill()
-        self.process.wait(10)
-
-    def stop(self) -> int:
-        """In order."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGCONT)
-            self.process.terminate()
-        return self.process.wait(90)
-
-
-class LabOfNodes:
-    """`start` its hub; `join` nodes; `serve` them."""
-
-    def __init__(self, folder: Path, home: Path | None = None) -> None:
-        self.folder, self.home, self.port = folder, home or folder / "lab", 0
-        self.running: list[Running] = []
-        for made in (folder, self.home):
-            made.mkdir(parents=True, exist_ok=True)
-        self.hub: Running | None = None
-
-    def __enter__(self) -> "LabOfNodes":
-        self.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        for one in reversed(self.running):
-            one.stop()
-
-    @property
-    def nodes(self) -> NodesFolder:
-        return NodesFolder(Home(self.home).nodes)
-
-    def start(self) -> None:
-        """The hub; where it was, if it was started before."""
-        log = self.folder / "hub.log"
-        words = ("node", "hub", "--listen", f"127.0.0.1:{self.port}")
-        self.nodes.address.unlink(missing_ok=True)
-        self.hub = self._run(self.home, log, *words)
-        until(lambda: self.nodes.address.exists() or self.hub.process.poll() is not None)
-        assert self.hub.process.poll() is None, self.hub.said()
-        self.port = int(json.loads(self.nodes.address.read_text())["listen"].rpartition(":")[2])
-
-    def _run(self, home: Path, log: Path, *words: str) -> Running:
-        made = Running(home, log, *words)
-        self.running.append(made)
-        return made
-
-    def of(self, name: str) -> Path:
-        """The state folder of a node."""
-        return self.folder / name
-
-    def invite(self, name: str, *more: str) -> list[str]:
-        """The words of the line that makes a machine a node."""
-        done = aar(self.home, "node", "invite", name, *more)
-        assert done.returncode == 0, done.stderr
-        return shlex.split(done.stdout)[1:]
-
-    def join(self, name: str) -> NodeFolder:
-        """Make it a node."""
-        done = aar(self.of(name), *self.invite(name), "--no-serve")
-        assert done.returncode == 0, done.stderr
-        return NodeFolder(Home(self.of(name)).node)
-
-    def serve(self, name: str, capacity: int = 4) -> Running:
-        """Start its agent, and wait until it is connected."""
-        words = ("node", "serve", "--capacity", str(capacity))
-        made = self._run(self.of(name), self.folder / f"{name}.log", *words)
-        until(lambda: self.sees(name) or made.process.poll() is not None)
-        assert made.process.poll() is None, made.said()
-        return made
+class LabOfNodes(NodesLab):
+    """See `NodesLab`; and the campaigns that it runs."""
 
     def campaign(self, name: str, *fields: str) -> Running:
         """`aar demo` on a testbed of generated words, with built-in researchers."""
         given = (f"name={name}", *SMALL, *fields)
         words = [word for field in given for word in ("--set", field)]
-        return self._run(self.home, self.folder / f"{name}.log", "demo", *words)
+        return self.run(self.home, self.folder / f"{name}.log", "demo", *words)
 
     def resume(self, name: str) -> Running:
         """`aar run --resume`."""
-        return self._run(self.home, self.folder / f"{name}-again.log", "run", "--resume", name)
+        return self.run(self.home, self.folder / f"{name}-again.log", "run", "--resume", name)
+
+    def folder_of(self, name: str) -> CampaignFolder:
+        """A campaign's."""
+        return CampaignFolder(Home(self.home).campaigns / name)
 
     def fleet(self, name: str) -> dict[str, MemberState]:
         """Its researchers as they are shown; none yet at first."""
-        state = read_state(Home(self.home).campaigns / name)
+        state = read_state(self.folder_of(name).root)
         return {member.name: member for member in state.members} if state else {}
 
     def entries(self, name: str) -> list[Entry]:
         """Of its ledger."""
-        path = CampaignFolder(Home(self.home).campaigns / name).server.ledger
-        if not path.exists():
+        path = self.folder_of(name).server.ledger
+        if not has_ledger(path):
             return []
-        ledger = Ledger(path, read_only=True)
         try:
-            return ledger.entries()
-        except Transient:  # it is being made
+            with closing(Ledger(path, read_only=True)) as ledger:
+                return ledger.entries()
+        except Transient:  # it is being made, or its database is away
             return []
-        finally:
-            ledger.close()
 
     def submitted(self, name: str) -> Counter[str]:
         """How many submissions each has made."""
         return Counter(e.who for e in self.entries(name) if e.kind == "submission")
-
-    def status(self) -> HubStatus:
-        return hub_socket.status(self.nodes)
-
-    def sees(self, name: str) -> bool:
-        return any(node.name == name and node.attached for node in self.status().nodes)
-
-    def supervisor(self, campaign: str, homes: Path) -> "Supervisor":
-        return Supervisor(self, campaign, homes)
-
-
-class Supervisor:
-    """The connection of a fleet's supervisor to the hub, by hand."""
-
-    def __init__(self, lab: LabOfNodes, campaign: str, homes: Path) -> None:
-        self.campaign, self._sock = campaign, hub_socket.connect(lab.nodes)
-        self._sock.sendall(line_of(OpenCampaign(name=campaign, homes=str(homes))))
-        self.lines = self._sock.makefile("rb")
-        assert Reply.model_validate_json(self.lines.readline()).ok
-
-    def send(self, record) -> None:
-        self._sock.sendall(line_of(record))
-
-    def assign(self, node: str, researcher: str, number: int, gate: Path) -> Incarnation:
-        """Without anything to start there: the node has no agent in such a test."""
-        who = Incarnation(campaign=self.campaign, researcher=researcher, number=number)
-        begin = Begin(
-            who=who,
-            researcher_kind="search",
-            options=Options(),
-            session="s",
-            begun=False,
-            ended=None,
-            sandbox="bubblewrap",
-            limits=Limited(memory_bytes=None, pids=None, cpus=None, disk_bytes=None),
-            data="0" * 64,
-            brief="0" * 64,
-            home=None,
-            before=0,
-            lineage="0" * 32,
-            grace_s=60.0,
-            keep_home_s=600.0,
-        )
-        self.send(Assign(node=node, gate=str(gate), files={}, begin=begin))
-        return who
-
-    def close(self) -> None:
-        self.lines.close()
-        self._sock.close()
 
 
 _open: list[Wire] = []
@@ -269,27 +108,27 @@ async def get(wire: Wire, path: str) -> tuple[int, dict]:
     return int(head.split(b" ")[1]), body
 
 
-def until(what, within_s: float = 30.0) -> None:
-    """Wait for it."""
-    end = time.monotonic() + within_s
-    while not what():
-        assert time.monotonic() < end, "it did not come true"
-        time.sleep(0.05)
+Process = tuple[int, str]  # its number, and when it was started: numbers are used again
 
 
-def processes_below(pid: int) -> set[int]:
+def processes_below(pid: int) -> set[Process]:
     """All processes that a process has started, and theirs."""
-    return {found for found in below(pid) if found != pid}
+    found = ((one, _stat(one)) for one in below(pid) if one != pid)
+    return {(one, stat[STARTED]) for one, stat in found if stat}
 
 
-def gone(pids: set[int]) -> bool:
+def gone(processes: set[Process]) -> bool:
     """Whether none of these processes runs."""
-    return not any(_runs(pid) for pid in pids)
+    stats = ((_stat(pid), began) for pid, began in processes)
+    return not any(stat and stat[STARTED] == began and stat[0] != "Z" for stat, began in stats)
 
 
-def _runs(pid: int) -> bool:
+STARTED = 19  # among the fields of /proc/PID/stat, of which the state is the first here
+
+
+def _stat(pid: int) -> list[str]:
+    """Fields of /proc/PID/stat from the state on; none where there is no such process."""
     try:
-        stat = Path("/proc", str(pid), "stat").read_text()
+        return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return False
-    return stat.rpartition(")")[2].split()[0] != "Z"
+        return []

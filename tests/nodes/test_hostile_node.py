@@ -24,7 +24,8 @@ from aarlab.nodes.hub_port import HubPort
 from aarlab.nodes.hub_socket import Address
 from aarlab.nodes.messages import Alive, Attach, Release, StoreHome, line_of
 from aarlab.nodes.node_table import NodeTable
-from tests.nodes.lab_of_nodes import LabOfNodes, run, until, wire_of
+from experiments.nodes_lab import until
+from tests.nodes.lab_of_nodes import LabOfNodes, run, wire_of
 
 EC_KEY, UNKNOWN_KEY = bytes.fromhex("06072a8648ce3d0201"), bytes.fromhex("06072a8648ce3d0209")
 

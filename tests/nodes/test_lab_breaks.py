@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.nodes.lab_of_nodes import LabOfNodes, aar, gone, processes_below, until
+from experiments.nodes_lab import aar, until
+from tests.nodes.lab_of_nodes import LabOfNodes, gone, processes_below
 from tests.nodes.test_lost_node import MOVED_S, begun, ended
 
 pytestmark = [pytest.mark.process, pytest.mark.long, pytest.mark.timeout(600)]

@@ -6,7 +6,8 @@ import signal
 import pytest
 
 from aarlab.core.entries import EventBody
-from tests.nodes.lab_of_nodes import LabOfNodes, aar, gone, processes_below, until
+from experiments.nodes_lab import aar, until
+from tests.nodes.lab_of_nodes import LabOfNodes, gone, processes_below
 
 pytestmark = [pytest.mark.process, pytest.mark.long, pytest.mark.timeout(600)]
 EXPERIMENTS, AGAIN = 14, 5

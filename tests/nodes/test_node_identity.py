@@ -19,8 +19,9 @@ from aarlab.nodes import joining
 from aarlab.nodes.authority import Authority
 from aarlab.nodes.messages import Alive, Attach, Fetch, Incarnation, Output, Release, StoreHome
 from aarlab.nodes.node_table import NodeTable
+from experiments.nodes_lab import aar, until
 from tests.gateway.running import Running as Gateway
-from tests.nodes.lab_of_nodes import LabOfNodes, aar, dialled, get, relayed, run, until, wire_of
+from tests.nodes.lab_of_nodes import LabOfNodes, dialled, get, relayed, run, wire_of
 
 pytestmark = pytest.mark.process
 HUNDRED_KB = 100 << 10

@@ -50,10 +50,11 @@ class Watcher:
     def _read(self) -> Progress | None:
         """What the ledger says; where it cannot be read just now, what it said before. The file is
         open here alone: otherwise the evaluator cannot close it in order, as one file."""
-        if self._progress is None and has_ledger(path := CampaignFolder(self.folder).server.ledger):
-            self._ledger = Ledger(path, read_only=True)
-            self._progress = Progress(self._ledger)
         try:
+            path = CampaignFolder(self.folder).server.ledger
+            if self._progress is None and has_ledger(path):
+                self._ledger = Ledger(path, read_only=True)
+                self._progress = Progress(self._ledger)
             return self._progress.look() if self._progress else None
         except Transient:
             return self._progress

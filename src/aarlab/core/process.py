@@ -20,7 +20,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 MAX_PAUSE_S = 30.0
 STABLE_S = 60.0
 # by which a process that takes long to start is seen to work, in the time that it is given: share
-# of the time for which it used a processor; bytes that it read
+# of the time for which it used a processor, or waited for one; bytes that it read
 WORKS_SHARE, WORKS_BYTES = 0.05, 8 << 20
 LOG_TAIL_BYTES = 1 << 16  # of a log, in which its last line is looked for
 
@@ -48,7 +48,7 @@ class BackOff:
 class _Work(NamedTuple):
     """What a process has done."""
 
-    cpu_s: float
+    cpu_s: float  # with the time for which others had the processor that it waited for
     read_bytes: int
 
     def shows(self, before: "_Work", seconds: float) -> bool:
@@ -57,6 +57,15 @@ class _Work(NamedTuple):
             self.cpu_s - before.cpu_s >= WORKS_SHARE * seconds
             or self.read_bytes - before.read_bytes >= WORKS_BYTES
         )
+
+
+def _waited_s(path: Path) -> float:
+    """For how long others had the processor that a process could have used; 0 where the kernel
+    does not count it."""
+    try:
+        return int(path.read_text().split()[1]) / 1e9
+    except FileNotFoundError:
+        return 0.0
 
 
 class Child:
@@ -163,7 +172,8 @@ class Child:
             # after the name, which may hold anything
             fields = at.joinpath("stat").read_text().rpartition(")")[2].split()
             read = at.joinpath("io").read_text().splitlines()[0].split()
-            return _Work((int(fields[11]) + int(fields[12])) / TICKS, int(read[1]))
+            used_s = (int(fields[11]) + int(fields[12])) / TICKS
+            return _Work(used_s + _waited_s(at / "schedstat"), int(read[1]))
         except (OSError, ValueError, IndexError):
             return _Work(0.0, 0)
 
