@@ -4,7 +4,6 @@ out. Parts without which nothing is learned (`train`, `learn`, `cross_fit`) cann
 Legend: N student pairs, K sources of labels.
 """
 
-import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Mapping
@@ -16,6 +15,7 @@ import numpy as np
 
 import aarlab.methods
 from aarlab.core.errors import Misconfigured
+from aarlab.core.python_file import load_file
 from aarlab.methods import parts
 from aarlab.methods.method import RunMethod
 
@@ -80,9 +80,4 @@ def run_without(name: str, method: Path) -> RunMethod:
     vars(shown).update(vars(parts))
     setattr(shown, name, lambda *a, **k: neutral.run(original.bind(*a, **k).arguments))
     sys.modules[parts.__name__] = aarlab.methods.parts = shown
-    specification = importlib.util.spec_from_file_location("submitted_method", method)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module.run
+    return load_file(method, "submitted_method").run
