@@ -2,7 +2,7 @@
 Without torch.
 
 A job's folder holds all of it: what was asked, the log, what is done so far, and last the file that
-says that it is done. A job that was killed goes on from there; one that is done is not done again.
+says that it is done. A job that was killed resumes there; one that is done is not done again.
 Legend: N items.
 """
 
@@ -108,7 +108,7 @@ class CriticProcess:
 
         Raises:
             Misconfigured: TRL is not installed, or the models and the recipe do not fit each other.
-            Transient: the process ended; `folder`/critic.log says why. Ask again: it goes on from
+            Transient: the process ended; `folder`/critic.log says why. Ask again: it resumes at
                 its last checkpoint.
         """
         if not CriticFolder(folder).trained.exists():
@@ -251,7 +251,7 @@ def _check(child: Child, code: int) -> None:
     if code == MISCONFIGURED:
         raise Misconfigured(last)
     if code != 0:
-        words = f"The {child.name} ended with {code}; its last words: {last}."
+        words = f"The {child.name} ended with {code}; its last output: {last}."
         raise Transient(f"{words} See {child.log}; ask again: it resumes.")
 
 

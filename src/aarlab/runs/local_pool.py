@@ -58,7 +58,7 @@ class Waiting:
             return future
 
     def give_up(self) -> None:
-        """The engine was closed: whoever waits is told so."""
+        """The engine was closed: whoever waits gets an error that says so."""
         with self._mutex:
             futures = [future for future, _ in self._jobs.values()]
         for future in futures:

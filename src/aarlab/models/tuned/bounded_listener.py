@@ -19,7 +19,7 @@ BETWEEN_S, REFUSED_S = 0.005, 0.5
 
 class BoundedListener:
     """Open from the start, in the running event loop. `serve` handles one connection; what it
-    raises is told to the caller.
+    raises is the caller's answer.
 
     Raises:
         Misconfigured: there can be no socket at this path.
