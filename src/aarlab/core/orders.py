@@ -91,5 +91,5 @@ class CampaignEntries:
         self._ledger = ledger
 
     def entries(self, *, after: int = 0, limit: int = -1) -> list[Entry]:
-        """See `core.view.Recorded`."""
+        """See `core.view.EntrySource`."""
         return self._ledger.entries("campaign", after=after, limit=limit)
