@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest, norm
 
 from aarlab.core.crossed import Crossed, UnitNumbers
-from aarlab.core.intervals import Graded, holm
+from aarlab.core.intervals import GradedMethods, holm
 from aarlab.core.records import Measure
 from aarlab.evaluation.confirmation.verdict import ALPHA
 
@@ -91,7 +91,7 @@ class World:
             answered(rng, setting, ease_M, end, ANCHOR_SEEDS) for end in ("weak", "ceiling")
         )
         equal = [answered(rng, setting, ease_M, "naive", setting.seeds) for _ in range(1 + claims)]
-        graded = Graded(
+        graded = GradedMethods(
             {"naive": equal[0], "other": equal[1]},
             weak_SM=weak_SM,
             ceiling_SM=ceiling_SM,

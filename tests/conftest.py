@@ -1,7 +1,6 @@
 """Fixtures: a testbed of generated words with the double as its student, set up once a test
 process."""
 
-import fcntl
 import json
 import os
 import shutil
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from aarlab.core.hold import file_lock
 from aarlab.core.settings import Home
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.fleet.measure_baselines import measure_baselines
@@ -48,9 +48,10 @@ def prepared_home(
     Runs are kept in pytest's cache under the digest of the code that decides them: one worker makes
     them, once a version. Those are the only processes that tests without the marker `process` may
     cause."""
-    made, kept = Home(tmp_path_factory.mktemp("aar-home")), pytestconfig.cache.mkdir("aar-runs")
-    with unwatched(), (kept / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    made, cache = Home(tmp_path_factory.mktemp("aar-home")), getattr(pytestconfig, "cache", None)
+    # there is none with -p no:cacheprovider: the runs are then made for this process alone
+    kept = tmp_path_factory.mktemp("aar-runs") if cache is None else cache.mkdir("aar-runs")
+    with unwatched(), file_lock(kept / "lock"):
         bed = prepare("generated-chat", 1, home=made, student=student.COUNTING, progress=quiet)
         engine = LocalEngine(bed, kept / "runs", Bubblewrap, workers=2, timeout_s=60)
         measure_baselines(engine, quiet)

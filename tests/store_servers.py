@@ -124,11 +124,6 @@ class PostgresServer:
         self._process.wait()
         (self.folder / "data" / "postmaster.pid").unlink(missing_ok=True)
 
-    def freeze(self, how: signal.Signals) -> None:
-        """SIGSTOP or SIGCONT to all its processes."""
-        assert self._process is not None
-        os.killpg(self._process.pid, how)
-
     def close(self) -> None:
         """End it and remove its folder."""
         if self._process is not None and self._process.poll() is None:

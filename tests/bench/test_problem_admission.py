@@ -39,6 +39,8 @@ def test_a_new_folder_is_admitted(tmp_path, kind):
     write_new("mine", kind, tmp_path / "mine")
     card = card_of(tmp_path / "mine", seeds=(1, 2, 3))
     assert card.refusals == ()
+    assert card.objectives
+    assert card.tried
     assert all(row.headroom > 10 for row in card.objectives)
     assert all(
         t.outcome in {"refused", "scored"} or "others left it" in t.words for t in card.tried

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from aarlab.bench.table import TaskResult, Truth, transfer
-from aarlab.core.intervals import Graded, holm
+from aarlab.core.intervals import GradedMethods, holm
 from aarlab.methods.library import METHODS
 
 ITEMS, SEEDS = 1_200, 4
@@ -48,7 +48,7 @@ def test_the_table_ranks_and_says_what_is_not_distinguishable():
 def graded(accuracies, **kwargs):
     truth, answers = world(accuracies, **kwargs)
     correct = {name: given == truth.labels_M for name, given in answers.items()}
-    return Graded(correct, **truth.anchors)
+    return GradedMethods(correct, **truth.anchors)
 
 
 def test_a_difference_is_paired_and_so_narrower_than_two_intervals():

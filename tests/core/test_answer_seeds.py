@@ -33,7 +33,7 @@ def test_of_a_file_of_answers_and_of_a_run(tmp_path):
     path = tmp_path / "answers.json"
     path.write_text(json.dumps(TWICE))
     for read in (read_file, read_run):
-        with pytest.raises(InvalidSubmission):
+        with pytest.raises(InvalidSubmission, match="Seeds must be|does not hold {seed"):
             read(path)
 
 

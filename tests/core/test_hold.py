@@ -62,7 +62,7 @@ def test_a_fork_keeps_nobody_out(tmp_path):
         os._exit(0)
     os.close(reading)
     try:
-        with pytest.raises(Misconfigured):
+        with pytest.raises(Misconfigured, match=f"held by {os.getpid()}"):
             Hold(tmp_path / "lock", busy)  # the fork did not release the parent's
         hold.release()
         Hold(tmp_path / "lock", busy).release()

@@ -4,7 +4,7 @@ from pydantic import ValidationError
 
 from aarlab.core.errors import Misconfigured
 from aarlab.core.intervals import (
-    Graded,
+    GradedMethods,
     accuracy_measure,
     mean_measure,
     pgr_if_gap,
@@ -89,7 +89,7 @@ def few(right_of_weak, right_of_ceiling, items=40):
 
 def test_a_pgr_on_a_gap_that_may_be_chance_says_that_its_interval_has_no_end(recwarn):
     weak, ceiling = few(20, 23)
-    graded = Graded({"half": few(22, 22)[0]}, weak_SM=weak, ceiling_SM=ceiling)
+    graded = GradedMethods({"half": few(22, 22)[0]}, weak_SM=weak, ceiling_SM=ceiling)
     pgr = graded.pgr("half")
     assert pgr.estimate == pytest.approx(2 / 3)
     assert "without an end" in pgr.resampled
@@ -104,7 +104,7 @@ def test_a_pgr_on_a_gap_that_may_be_chance_says_that_its_interval_has_no_end(rec
 
 def test_without_a_gap_there_is_no_pgr_and_a_difference_is_of_accuracy():
     weak, ceiling = few(24, 20)
-    graded = Graded({"weak": weak, "more": few(30, 30)[0]}, weak_SM=weak, ceiling_SM=ceiling)
+    graded = GradedMethods({"weak": weak, "more": few(30, 30)[0]}, weak_SM=weak, ceiling_SM=ceiling)
     assert graded.item_error("weak") is None
     assert pgr_if_gap(weak, weak_SM=weak, ceiling_SM=ceiling) is None
     difference, p = graded.difference("more", "weak")

@@ -5,7 +5,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from aarlab.diversity.similar import CANDIDATES, MAX_FEATURES, Index, text_features
@@ -33,7 +33,9 @@ def test_similarity_is_weighted_jaccard(ideas, asked):
     index = Index()
     for number, idea in enumerate(ideas):
         index.add(number, idea)
-    for number, alike in index.nearest(asked | ideas[0], 3):
+    found = index.nearest(asked | ideas[0], 3)
+    assume(found)  # it is approximate: where little is shared, it may find none
+    for number, alike in found:
         assert alike == pytest.approx(weighted_jaccard(asked | ideas[0], ideas[number], ideas))
 
 

@@ -239,9 +239,9 @@ def test_one_submission_that_fails_spoils_no_other_of_its_batch(
     assert audit(files, load_key(files.key)).faults == ()
 
 
-def test_a_ruler_without_a_gap_costs_nobody_a_bit(bed, tmp_path, answers):
+def test_a_scale_without_a_gap_costs_nobody_a_bit(bed, tmp_path, answers):
     with Evaluator(bed.folder, tmp_path / "campaign") as evaluator:
-        evaluator.ruler = type(evaluator.ruler)(0.7, 0.7, 0.5)
+        evaluator.pgr_scale = type(evaluator.pgr_scale)(0.7, 0.7, 0.5)
         with pytest.raises(Misconfigured, match="no gap"):
             submit(evaluator, answers, 0.9)
         assert evaluator.meter.state()["answers"] == 0

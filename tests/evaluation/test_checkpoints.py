@@ -48,7 +48,7 @@ def test_a_changed_note_is_refused(tmp_path, change):
     made.path.write_text(made.path.read_text().replace(*change, 1))
     with pytest.raises(Misconfigured, match="Do not believe it"):
         made.all()
-    with pytest.raises(Misconfigured):
+    with pytest.raises(Misconfigured, match="Do not believe it"):
         checkpoints(tmp_path).sign(9, OTHER)
 
 

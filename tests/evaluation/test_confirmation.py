@@ -197,10 +197,10 @@ def test_a_record_that_was_touched_is_not_believed(evaluator, gate, tmp_path):
     other = Signer(tmp_path / "other.key", tmp_path / "other.pub")
     # a forger's own key inside the file does not help
     path.write_text(json.dumps(other.sign(signed["record"])))
-    with pytest.raises(Misconfigured):
+    with pytest.raises(Misconfigured, match=r"\(InvalidSignature\)"):
         verify_record(path, gate.folder / "key.pub")
     assert verify_record(path, other.public)["p_adjusted"] == signed["record"]["p_adjusted"]
-    with pytest.raises(Misconfigured):
+    with pytest.raises(Misconfigured, match="missing.json"):
         verify_record(tmp_path / "missing.json", other.public)
 
 

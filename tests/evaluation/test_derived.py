@@ -25,7 +25,7 @@ from aarlab.evaluation.audit import Files
 from aarlab.evaluation.backup import back_up
 from aarlab.evaluation.detectors import DETECTORS
 from aarlab.evaluation.evaluator import Evaluator
-from aarlab.evaluation.evaluator_service import Service
+from aarlab.evaluation.evaluator_service import EvaluatorService
 from aarlab.evaluation.forum import Forum
 from aarlab.evaluation.handlers import Handlers
 from aarlab.evaluation.identity import Tokens
@@ -498,7 +498,7 @@ def test_what_a_server_had_to_derive_is_kept_before_it_is_asked(files, monkeypat
     """A stop that is killed does not make the next start derive all again."""
     kept(files).unlink()
     monkeypatch.setattr(module, "KEEP_EVERY", 1)
-    service = Service(files.problem, files.campaign)
+    service = EvaluatorService(files.problem, files.campaign)
     head = derived.head_of(CampaignFolder(files.campaign).server.root)
     service.close()
     assert head is not None

@@ -183,7 +183,9 @@ def test_elicitation_is_not_random_where_the_judgement_says_nothing_about_labels
 
 def test_trivial_predictors_are_seen_inverted_and_with_noise(crowd):
     one = TrivialAnswers(crowd.context)
-    for name, row in bank(crowd.context).items():
+    rows = bank(crowd.context)
+    assert len(rows) > 3
+    for name, row in rows.items():
         for turned in (False, True):
             noisy = row ^ turned ^ (crowd.rng.random(N) < 0.05)
             assert list(one.see(crowd.submitted("eve", np.repeat(noisy[None], SEEDS, axis=0)))), (

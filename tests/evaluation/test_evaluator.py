@@ -85,8 +85,8 @@ def test_a_receipt_never_tells_the_exact_score(evaluator, answers, right, number
     )
     told = json.loads(receipt.model_dump_json())
     assert not {"exact_accuracy", "exact_pgr"} & told.keys()
-    begun = start(evaluator.ruler.start, len(answers["feedback"]))
-    begun.gap = evaluator.ruler.ceiling - evaluator.ruler.weak
+    begun = start(evaluator.pgr_scale.start, len(answers["feedback"]))
+    begun.gap = evaluator.pgr_scale.ceiling - evaluator.pgr_scale.weak
     steps = (receipt.level_accuracy - begun.level) / POLICIES["default"].step(begun)
     assert steps == pytest.approx(round(steps), abs=1e-3)
     assert not receipt.improved or receipt.level_accuracy <= exact["exact_accuracy"] + 1e-6

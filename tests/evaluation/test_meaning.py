@@ -88,7 +88,7 @@ def test_one_scale_for_receipt_and_operator(bed, tmp_path, answers):
             body = evaluator.ledger.entries("submission")[-1].body
             assert receipt.level_pgr == round(body["exact_pgr"], 4)
             assert receipt.level_accuracy == round(body["exact_accuracy"], 6)
-        assert evaluator.ruler.pgr(evaluator.ruler.weak) == 0
+        assert evaluator.pgr_scale.pgr(evaluator.pgr_scale.weak) == 0
 
 
 @pytest.mark.parametrize("policy", ["default", "exact", "rounded", "ladder"])
@@ -116,10 +116,10 @@ def test_with_a_gap_no_receipt_says_so(evaluator, answers):
 
 
 def test_steps_and_bounds_are_in_pgr_too(evaluator, answers):
-    receipt, ruler = submit(evaluator, answers, 20), evaluator.ruler
-    gap, released = ruler.ceiling - ruler.weak, receipt.released
+    receipt, pgr_scale = submit(evaluator, answers, 20), evaluator.pgr_scale
+    gap, released = pgr_scale.ceiling - pgr_scale.weak, receipt.released
     assert receipt.next_step_pgr == pytest.approx(
-        (receipt.next_step_accuracy - ruler.weak) / gap, abs=1e-3
+        (receipt.next_step_accuracy - pgr_scale.weak) / gap, abs=1e-3
     )
     assert released.inflation_bound_pgr == pytest.approx(released.inflation_bound / gap, abs=1e-3)
     assert released.inflation_bound_at_cap_pgr == pytest.approx(

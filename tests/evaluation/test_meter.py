@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aarlab.core.errors import Misconfigured, Transient
-from aarlab.evaluation.scoring.hidden_labels import Ruler
+from aarlab.evaluation.scoring.hidden_labels import PgrScale
 from aarlab.evaluation.scoring.meter import Meter, Question
 from aarlab.evaluation.scoring.metered_ladder import NEVER
 from aarlab.evaluation.scoring.policies import POLICIES, set_up_bits, start
@@ -179,11 +179,11 @@ def test_a_baseline_that_is_measured_again_tells_nothing_more(tmp_path):
 def test_the_told_scale_is_the_operators_to_a_twentieth_of_an_item(weak, gap, n):
     """0 is the weak teacher and 1 the ceiling, whose values are among the 10 n + 1 that
     `set_up_bits` charges."""
-    told = Ruler(weak, weak + gap, weak).told(n)
+    told = PgrScale(weak, weak + gap, weak).released(n)
     for end, exact in ((told.weak, weak), (told.ceiling, weak + gap), (told.start, weak)):
         assert end * 10 * n == pytest.approx(round(end * 10 * n), abs=1e-6)
         assert abs(end - exact) <= 0.05 / n + 1e-12
-    assert told == told.told(n)
+    assert told == told.released(n)
     assert set_up_bits(n) == pytest.approx(3 * math.log2(10 * n + 1))
 
 
@@ -191,7 +191,7 @@ def test_weak_teacher_and_equal_baseline_have_pgr_0():
     """Chat: weak .528, ceiling .7325; on the grid of standard errors they were told as -0.034 and
     -0.07."""
     for n in (600, 1_263, 2_004, 10_000):
-        told = Ruler(0.528, 0.7325, 0.528).told(n)
+        told = PgrScale(0.528, 0.7325, 0.528).released(n)
         assert told.pgr(start(told.start, n).level) == 0
         assert told.pgr(0.528) == pytest.approx(0, abs=0.0005)
         assert told.pgr(0.7325) == pytest.approx(1, abs=0.0005)

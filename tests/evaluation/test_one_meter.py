@@ -203,7 +203,7 @@ def told_more(tmp_path):
 def bounds(files):
     with Evaluator(files.problem, files.campaign) as evaluator:
         now = evaluator.meter.now("ann")
-        return released_of(now, evaluator.ruler, evaluator.units.independent)
+        return released_of(now, evaluator.pgr_scale, evaluator.units.independent)
 
 
 def test_a_restored_meter_knows_scales_and_groups(told_more):

@@ -93,8 +93,8 @@ def submit(evaluator, error, near=0.6, submitted=None, who="ann", text="1"):
 
 def test_the_scale_of_one_objective_is_its_unit_score_above_the_floor(problem):
     marking = UnitMarking(problem)
-    assert (marking.ruler.weak, marking.ruler.start) == (0, 0)
-    assert marking.ruler.ceiling == pytest.approx(0.3)
+    assert (marking.pgr_scale.weak, marking.pgr_scale.start) == (0, 0)
+    assert marking.pgr_scale.ceiling == pytest.approx(0.3)
     assert marking.units.independent == M
     for error, score in ((0.6, 0), (0.75, 0.5), (0.9, 1), (1.0, 1), (0.3, 0)):
         given = graded((1, 2), error)
@@ -112,7 +112,7 @@ def test_clusters_count_as_they_do_for_labels(tmp_path):
     clusters = {f"u{n}": f"c{n // 4}" for n in range(M)}
     marking = UnitMarking(served(tmp_path / "p", clusters=clusters))
     assert marking.units.independent == M // 4
-    assert marking.ruler.ceiling == pytest.approx(0.3)
+    assert marking.pgr_scale.ceiling == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize("combine", ["mean", "geometric", "harmonic", "min"])

@@ -2,6 +2,7 @@
 
 import json
 import tarfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,7 @@ def test_texts_of_the_loop_stay_in_their_boxes_and_apart():
         for t in axes.texts
         if t.get_text()
     ]
+    inside = Counter()
     for box in pictures.BOXES:
         corners = axes.transData.transform(
             [(box.x, box.y), (box.x + box.width, box.y + box.height)]
@@ -63,6 +65,8 @@ def test_texts_of_the_loop_stay_in_their_boxes_and_apart():
                     assert Bbox.union([Bbox(corners), extent]).bounds == pytest.approx(
                         Bbox(corners).bounds
                     ), text
+                    inside[box.title] += 1
+    assert inside.keys() == {box.title for box in pictures.BOXES} - {""}
     overlaps = [
         (a, b) for i, (a, p) in enumerate(drawn) for b, q in drawn[i + 1 :] if _area(p, q) > 0
     ]

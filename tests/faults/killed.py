@@ -45,7 +45,7 @@ def bundle(evaluator: Evaluator, number: int, seeds: list[int]) -> dict[str, dic
     """Answers that get better from round to round, so that improvements are told, too."""
     rng = np.random.default_rng(number)
     truth = evaluator.answers["feedback"]
-    right = evaluator.ruler.start + (1 - evaluator.ruler.start) * min(0.9, number / 100)
+    right = evaluator.pgr_scale.start + (1 - evaluator.pgr_scale.start) * min(0.9, number / 100)
     return {
         str(s): {i: int(truth[i] ^ (rng.random() > right)) for i in evaluator.ids} for s in seeds
     }

@@ -16,7 +16,6 @@ from aarlab.fleet.evaluator_process import EvaluatorProcess
 
 pytestmark = pytest.mark.process
 
-CLIENTS, KILLED_AFTER = 8, (15, 25, 35)  # replies
 # after so many replies
 CLIENTS, KILLED = 8, ((15, "lab"), (25, "evaluator"), (35, "lab"), (20, "evaluator"))
 

@@ -178,6 +178,7 @@ def test_nothing_is_recorded_twice_and_the_record_holds(campaign, module_bed):
 def test_the_state_and_the_ledger_agree_about_the_spend(campaign):
     folder, _ = campaign
     state = read_state(folder)
+    assert [member.name for member in state.members] == list(NINE)
     for member in state.members:
         mine = [e.body for e in entries(folder, "spend") if e.who == member.name]
         assert sum(b.get("usd") or 0.0 for b in mine) == pytest.approx(member.spent.usd)
@@ -187,8 +188,10 @@ def test_the_state_and_the_ledger_agree_about_the_spend(campaign):
 def test_no_researcher_saw_a_key_a_token_or_a_path_of_the_host(campaign, module_home):
     folder, _ = campaign
     host = str(module_home.root)
-    for path in [*(folder / "briefs").rglob("*"), *(folder / "transcripts").rglob("*.jsonl")]:
-        if path.is_file():
-            text = path.read_text(errors="replace")
-            assert host not in text, path
-            assert "AAR_KEY" not in text, path
+    briefs = [path for path in (folder / "briefs").rglob("*") if path.is_file()]
+    transcripts = list((folder / "transcripts").rglob("*.jsonl"))
+    assert len(briefs) >= len(NINE) <= len(transcripts)
+    for path in (*briefs, *transcripts):
+        text = path.read_text(errors="replace")
+        assert host not in text, path
+        assert "AAR_KEY" not in text, path

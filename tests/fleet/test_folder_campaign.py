@@ -199,7 +199,9 @@ def _shown_as_on(served, other):
     """The card and the baselines are there, too: code may read them."""
     ours, theirs = PublicFolder(served.public), PublicFolder(other.public)
     assert theirs.card.read_bytes() == ours.card.read_bytes()
-    for path in ours.baselines.iterdir():
+    files = list(ours.baselines.iterdir())
+    assert files
+    for path in files:
         assert (theirs.baselines / path.name).read_bytes() == path.read_bytes()
 
 
@@ -390,14 +392,17 @@ def test_a_grading_that_is_ended_is_said_to_have_had_secrets(folder, served, tmp
 
 def test_a_request_that_is_settled_already_is_settled(served, tmp_path):
     """The answer to an earlier call was lost."""
+    called = []
 
     class Lost:
         def call(self, operation, given=None):
+            called.append(operation)
             raise InvalidSubmission("No request 'q-000001' waits.", status=404)
 
     runs = FolderRuns(served, tmp_path, Bubblewrap, workers=1)
     CodeWorker(Lost(), runs, at_once=1)._settle("q-000001", {"graded": "0" * 64})
     runs.close()
+    assert called == ["settle_request"]
 
 
 def test_baselines_are_measured_on_both_splits_and_the_best_is_to_be_beaten(served):

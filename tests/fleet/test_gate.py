@@ -269,6 +269,7 @@ def test_another_pair_has_anchors_labels_and_a_student_of_its_own(gated):
 def test_every_record_is_signed_and_names_what_was_run(gated, module_home):
     bodies, gate = gated
     folder = gate.evaluator.folder.parent / "confirmations"
+    assert len(bodies) == 5
     for body in bodies.values():
         record = verify_record(record_path(folder, body.snapshot), folder / "key.pub")
         assert record["snapshot"] == body.snapshot

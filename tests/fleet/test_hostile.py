@@ -239,8 +239,9 @@ def test_clock_change_charges_nothing_and_stalls_nobody(fleet, monkeypatch, step
     assert moved
     assert why == "1.5 minutes are spent"
     assert events(entries) == ["enrolled", "running", "stopped"]
-    assert sum(e.body["wall_s"] for e in entries if e.kind == "spend") <= 5
-    assert all(e.body["wall_s"] >= 0 for e in entries if e.kind == "spend")
+    charged = [e.body["wall_s"] for e in entries if e.kind == "spend"]
+    assert 0 < sum(charged) <= 5
+    assert min(charged) >= 0
 
 
 def test_one_failed_call_does_not_make_the_hours_after_it_free(fleet):

@@ -63,6 +63,7 @@ def test_one_that_serves_counts_and_takes_tools_passes() -> None:
 def test_a_key_is_sent_in_both_headers() -> None:
     with serving(events(CHUNK, COUNTED)) as upstream:
         ask(upstream.url, key_variable="MINE")
+    assert {request.method for request in upstream.requests} == {"GET", "POST"}
     for request in upstream.requests:
         assert request.headers["authorization"] == "Bearer sk-of-mine"
         assert request.headers["x-api-key"] == "sk-of-mine"
@@ -71,6 +72,7 @@ def test_a_key_is_sent_in_both_headers() -> None:
 def test_one_without_a_list_is_asked_by_calls() -> None:
     with serving(events(CHUNK, COUNTED), listed=whole({"error": "no"}, 404)) as upstream:
         ask(upstream.url)
+    assert [request.method for request in upstream.requests] == ["GET", "POST"]
 
 
 def test_a_model_that_is_not_served_is_named_with_those_that_are() -> None:

@@ -230,6 +230,7 @@ def test_killed_server_and_gateway_lose_and_double_charge_nothing(fleet):
         "the researchers went on meanwhile"
     )
     state = read_state(folder)
+    assert len(state.members) == 2
     for one in state.members:
         charged = sum(e.body["wall_s"] for e in entries if e.kind == "spend" and e.who == one.name)
         assert charged == pytest.approx(one.spent.wall_s)

@@ -26,7 +26,7 @@ from aarlab.gateway.admission import Reserve
 from aarlab.gateway.async_journal import Till
 from aarlab.gateway.client import Room
 from aarlab.gateway.config import GatewayConfig, Provider
-from aarlab.gateway.gateway_app import Desk, Member, member_app
+from aarlab.gateway.gateway_app import Member, MemberServices, member_app
 from aarlab.gateway.journal import Journal
 from aarlab.gateway.lab_proxy import Lab
 from aarlab.gateway.model_api import ModelApi
@@ -47,19 +47,19 @@ async def opened(
     )
     journal = Journal(place / "journal.sqlite")
     front = Till(journal, config)
-    desk = Desk(
+    services = MemberServices(
         ModelApi(config.providers, {"anthropic": KEY}, prices(config), front),
         Lab(place / "none.json"),
         front,
     )
-    door = UnixServer(member_app(Member("ann", 1, "t"), desk), place / "s")
+    door = UnixServer(member_app(Member("ann", 1, "t"), services), place / "s")
     await door.open(0o600)
     try:
         yield door.path, journal, door
     finally:
         door.shut()
         await door.finish(1.0)
-        await desk.close()
+        await services.close()
         front.close()
         journal.close()
 

@@ -289,6 +289,7 @@ def test_an_absolute_target_goes_where_all_go(
         + BODY,
     )
     assert got.startswith((b"HTTP/1.1 200", b"HTTP/1.1 400"))
+    assert len(upstream.requests) == got.startswith(b"HTTP/1.1 200")
     assert all(request.target == "/v1/messages" for request in upstream.requests)
     assert all(
         request.headers["host"] == upstream.url.removeprefix("http://")

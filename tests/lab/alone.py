@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from aarlab.evaluation.evaluator_service import Service, serve
+from aarlab.evaluation.evaluator_service import EvaluatorService, serve
 from aarlab.evaluation.scoring.policies import DEFAULT_POLICY
 from aarlab.fleet.evaluator_process import EvaluatorProcess
 from aarlab.lab.app import create_app
@@ -82,7 +82,7 @@ async def app_of(place: Path, policy: str = DEFAULT_POLICY) -> AsyncIterator[htt
     """The lab's application and the evaluator's service on their socket, in this process; the
     operator's client of /api/v1."""
     path = place / "evaluator.sock"
-    service = Service(place / "problem", place / "campaign", policy=policy)
+    service = EvaluatorService(place / "problem", place / "campaign", policy=policy)
     served = asyncio.create_task(serve(service, path))
     client = EvaluatorClient(path)
     try:

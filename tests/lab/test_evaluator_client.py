@@ -17,16 +17,16 @@ from aarlab.core.evaluator_socket import (
     Asked,
     Outbox,
     Outcome,
+    ReleasedEntries,
     Snapshot,
-    ToldEntries,
 )
 from aarlab.core.operation_records import Committed
 from aarlab.core.operations import OPERATIONS
 from aarlab.core.operator_records import OperatorBoard
 from aarlab.core.records import Receipt
-from aarlab.evaluation.evaluator_service import Service, serve, told
+from aarlab.evaluation.evaluator_service import EvaluatorService, released_entries, serve
 from aarlab.evaluation.identity import Tokens
-from aarlab.lab.evaluator_client import EvaluatorClient, ToldRecord
+from aarlab.lab.evaluator_client import EvaluatorClient, ReleasedRecord
 from tests.lab.alone import FILES, random_rows, write_problem
 
 BODY = json.dumps({"files": FILES, "family": "other"}).encode()
@@ -35,7 +35,10 @@ BODY = json.dumps({"files": FILES, "family": "other"}).encode()
 @asynccontextmanager
 async def both(place):
     """(service, client) on one socket in this process."""
-    service, path = Service(place / "problem", place / "campaign"), place / "evaluator.sock"
+    service, path = (
+        EvaluatorService(place / "problem", place / "campaign"),
+        place / "evaluator.sock",
+    )
     served, client = asyncio.create_task(serve(service, path)), EvaluatorClient(path)
     try:
         await client.first("limits")
@@ -136,7 +139,7 @@ def test_no_score_no_hash_and_no_other_kind_of_entry_is_told(place):
 
 
 def test_a_page_of_entries_that_are_not_told_moves_on(place):
-    assert told([], 7) == ToldEntries(entries=[], upto=7)
+    assert released_entries([], 7) == ReleasedEntries(entries=[], upto=7)
 
 
 def test_what_was_told_is_kept_and_asked_for_once(place, monkeypatch):
@@ -144,7 +147,7 @@ def test_what_was_told_is_kept_and_asked_for_once(place, monkeypatch):
 
     async def attempt():
         async with both(place) as (_, client):
-            record, asked, ann = ToldRecord(client, "submission"), [], token(place)
+            record, asked, ann = ReleasedRecord(client, "submission"), [], token(place)
             ask = client.ask
 
             async def counted(call, given):

@@ -16,7 +16,7 @@ from aarlab.core.operation import PREFIX, Operation
 from aarlab.core.operations import ALL, OPERATIONS, OPERATOR, TOOLS, same_tool
 from aarlab.core.records import Receipt
 from aarlab.evaluation import handlers
-from aarlab.evaluation.evaluator_service import Service
+from aarlab.evaluation.evaluator_service import EvaluatorService
 from aarlab.evaluation.operator_handlers import OperatorHandlers
 from aarlab.gateway.lab_proxy import is_open
 from aarlab.lab import mcp_tools
@@ -229,6 +229,6 @@ def test_an_operation_without_a_function_or_a_text_stops_the_start(tmp_path, mon
     monkeypatch.setattr(bridge, "TOOLS", (*TOOLS, NEW))
     assert handlers.OPERATIONS is operations.OPERATIONS
     with pytest.raises(AttributeError, match="weigh"):
-        Service(tmp_path / "problem", tmp_path / "campaign")
+        EvaluatorService(tmp_path / "problem", tmp_path / "campaign")
     with pytest.raises(AttributeError, match="weigh"):
         bridge.server_of(lab_tools.LabTools(Lab(Path("none.sock"))))

@@ -156,13 +156,17 @@ def test_the_operators_client_raises_our_errors(server):
 
 
 def test_a_restart_keeps_level_and_ledger(bed, tmp_path, answers):
+    level = None
     for expected in (1, 2):
         with EvaluatorProcess(
             bed.folder, tmp_path / "c", policy="ladder", sockets=[tmp_path / "ann.sock"]
         ) as process:
+            assert level in (None, process.call("operator_board")["level_pgr"])
             enrol(process, tmp_path, "ann")
             asyncio.run(one_experiment(tmp_path, "ann", answers, 0.7 + expected / 10))
             board = process.call("operator_board")
+            assert board["level_pgr"] > (level or 0)
+            level = board["level_pgr"]
             assert board["by_submitter"]["ann"]["submissions"] == expected
 
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from aarlab.core.evaluator_socket import ToldEntries
+from aarlab.core.evaluator_socket import ReleasedEntries
 from aarlab.core.records import Entry
 from aarlab.lab.similar_ideas import PROGRAMS, Similars
 from tests.lab.alone import Alone, random_rows, submit
@@ -169,7 +169,7 @@ def test_a_commit_reads_few_programs_and_a_thread_the_rest(monkeypatch):
             rows = list(enumerate(codes, start=1))[seq : seq + limit]
             body = '{{"snapshot": "{}", "family": "other"}}'
             entries = [Entry(n, "", "ann", "code", body.format(s), "", "") for n, s in rows]
-            return ToldEntries(entries=entries, upto=entries[-1].seq if entries else seq)
+            return ReleasedEntries(entries=entries, upto=entries[-1].seq if entries else seq)
 
         def code(self, snapshot):
             return codes[snapshot]

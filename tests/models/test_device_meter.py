@@ -101,7 +101,7 @@ def test_nothing_begins_beyond_what_is_allowed_and_what_runs_is_ended(
     with pytest.raises(InvalidSubmission, match="budget of device time is spent"):
         gauge.beat()
     gauge.end()
-    with pytest.raises(InvalidSubmission):
+    with pytest.raises(InvalidSubmission, match="budget of device time is spent"):
         gauge.begin()
     assert gauge.seconds == 2.5
     write_whole(mine.allowed, Allowed(seconds=10.0).model_dump_json())

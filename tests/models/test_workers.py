@@ -108,7 +108,7 @@ def test_what_was_computed_is_not_computed_again_even_without_a_process(scene, s
     again = later.fine_tune(job(1, weights=np.linspace(1, 2, N), item_batch="of another name"))
     assert np.array_equal(first["feedback"], again["feedback"])
     assert not said
-    assert not any(process.started for process in later.processes)
+    assert [process.started for process in later.processes] == [False]
 
 
 def test_every_fact_of_a_job_makes_another_result(scene, said):

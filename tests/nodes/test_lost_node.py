@@ -51,13 +51,16 @@ def ended(lab, name, running):
     assert "0 faults" in aar(lab.home, "ledger", "verify", name).stdout
     made = [e for e in lab.entries(name) if e.kind == "submission"]
     assert len({(e.who, e.body["predictions"]) for e in made}) == len(made)
-    for count in lab.submitted(name).values():
+    counts = lab.submitted(name)
+    assert len(counts) == 2
+    for count in counts.values():
         assert EXPERIMENTS <= count <= EXPERIMENTS + AGAIN
     numbers = {}
     for entry in lab.entries(name):
         body = entry.read(EventBody) if entry.kind == "researcher" else None
         if body and body.event in ("running", "restarted"):
             numbers.setdefault(entry.who, []).append(body.incarnation)
+    assert numbers.keys() == counts.keys()
     assert all(found == sorted(set(found)) for found in numbers.values())
 
 

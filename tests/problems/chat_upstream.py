@@ -14,12 +14,6 @@ VOCABULARY = [
     for b in ("rin", "dal", "pok", "mus")
     for c in ("a", "et", "on")
 ]
-REPOSITORIES = (
-    "nvidia/HelpSteer2",
-    "nvidia/HelpSteer3",
-    "allenai/reward-bench-2",
-    "THU-KEG/RM-Bench",
-)
 
 
 def text(rng, words=24):

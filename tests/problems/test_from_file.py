@@ -102,6 +102,7 @@ def test_neither_the_order_of_the_file_nor_its_ids_can_tell_a_label(tmp_path):
     found = from_file(write(tmp_path / "mine.jsonl", named)).build(tmp_path, 1)
     turned = from_file(write(tmp_path / "turned.jsonl", rows[::-1])).build(tmp_path, 1)
     assert found == turned
+    assert len(found) == 16
     assert not any("label" in i.id for i in found)
 
 

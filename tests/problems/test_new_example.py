@@ -60,10 +60,14 @@ def test_one_sentence_of_a_pair_is_good_by_construction():
         for _, bad in pairs
     )
     assert kinds == {"past": 200, "preposition": 200, "number": 200}
-    for good, bad in (p for p in pairs if not wrong & set(p[1].rstrip(".").split())):
-        if re.match(rf"The ({'|'.join(NOUNS)})s ", good):
-            assert " are " in good
-            assert " is " in bad
+    plural = [
+        (good, bad)
+        for good, bad in pairs
+        if not wrong & set(bad.rstrip(".").split())
+        and re.match(rf"The ({'|'.join(NOUNS)})s ", good)
+    ]
+    assert len(plural) > 50
+    assert all(" are " in good and " is " in bad for good, bad in plural)
 
 
 def test_a_folder_that_is_not_empty_is_refused(tmp_path):

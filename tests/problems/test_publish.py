@@ -17,7 +17,9 @@ def published_rows(bed):
 
 
 def test_published_rows_hold_the_allowed_fields_only(bed):
-    assert all(tuple(row) == Pair.PUBLISHED for row in published_rows(bed))
+    rows = list(published_rows(bed))
+    assert len(rows) > 300
+    assert {tuple(row) for row in rows} == {Pair.PUBLISHED}
 
 
 def test_researchers_get_no_final_item_and_no_teacher_item(bed):

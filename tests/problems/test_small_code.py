@@ -247,7 +247,9 @@ def test_mutants_differ_on_one_line_and_restyled_functions_agree():
         one, other = compiled(function), compiled(description.functions[0])
         for arguments in description.kind.inputs(7):
             assert result(one, arguments) == result(other, arguments), function
-        for mutant in mutants(function, rng, 5):
+        made = list(mutants(function, rng, 5))
+        assert made, function
+        for mutant in made:
             assert (
                 sum(a != b for a, b in zip(function.split("\n"), mutant.split("\n"), strict=True))
                 == 1

@@ -8,12 +8,12 @@ from aarlab.core.errors import Misconfigured, Transient
 from aarlab.problems.problem import PROBLEMS, check_problem
 from aarlab.problems.publish import publish
 from aarlab.problems.study.card import Provenance
-from aarlab.problems.study.chat import SOURCES, Sizes, assemble, spelled_out
+from aarlab.problems.study.chat import SOURCES, ChatSizes, assemble, spelled_out
 from aarlab.problems.study.contamination import words
 from tests.problems import chat_upstream as upstream
 from tests.problems.item_digest import versioned
 
-SIZES = Sizes(teacher=40, student=90, helpsteer2=20, helpsteer3=25, focus=10, rm_bench=12)
+SIZES = ChatSizes(teacher=40, student=90, helpsteer2=20, helpsteer3=25, focus=10, rm_bench=12)
 PREFERENCES = "nvidia/HelpSteer2/preference/preference.jsonl.gz"
 VALIDATION = "nvidia/HelpSteer3/preference/validation.jsonl.gz"
 TRAIN3 = "nvidia/HelpSteer3/preference/train.jsonl.gz"
@@ -134,7 +134,9 @@ def test_a_copy_of_a_test_item_in_the_train_split_is_left_out_and_counted(build,
     rows[TRAIN3] = copies + rows[TRAIN3]
     items = build(
         rows,
-        sizes=Sizes(teacher=60, student=400, helpsteer2=20, helpsteer3=25, focus=10, rm_bench=12),
+        sizes=ChatSizes(
+            teacher=60, student=400, helpsteer2=20, helpsteer3=25, focus=10, rm_bench=12
+        ),
     )
     copied = {c["context"][0]["content"] for c in copies}
     tested = {i.prompt for i in items if i.split in {"feedback", "final"}}
@@ -260,7 +262,7 @@ def test_without_files_or_network_the_remedy_is_named(tmp_path, monkeypatch):
 
 
 def test_the_study_sizes_are_the_default():
-    sizes = Sizes()
+    sizes = ChatSizes()
     assert (sizes.teacher, sizes.student) == (2_245, 6_826)
     assert sizes.helpsteer2 + sizes.helpsteer3 + sizes.focus + sizes.rm_bench == 1_263
     assert sum(sizes.shares(sizes.student)) == 6_826

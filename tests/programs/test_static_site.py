@@ -66,7 +66,9 @@ def golden_site(tmp_path):
 
 
 def pages(folder):
-    return {path: Elements(path.read_text()) for path in folder.rglob("*.html")}
+    found = {path: Elements(path.read_text()) for path in folder.rglob("*.html")}
+    assert len(found) > 5
+    return found
 
 
 def test_every_link_leads_to_a_file_of_the_site(golden_site):
@@ -180,7 +182,7 @@ def test_no_exact_score_is_on_any_page_but_the_report(tmp_path):
     ledger.close()
     assert exact == {"0.87654", "0.76543"}
     write_site(aarlab.open(tmp_path / "campaigns" / "small"), tmp_path / "site", report())
-    for path in (tmp_path / "site").rglob("*.html"):
+    for path in pages(tmp_path / "site"):
         assert not [value for value in exact if value[:5] in path.read_text()], path
 
 

@@ -15,9 +15,9 @@ from aarlab.fleet.honest import (
     SEEDS,
     START,
     WITHIN,
-    Fleet,
     Habits,
     Plan,
+    SimulatedFleet,
     simulate,
 )
 
@@ -29,7 +29,7 @@ def ends(policy, plan=PLAN, habits=HABITS):
 
 
 def fleet(policy="default", *, seed=0, n=1_263, agents=9, habits=HABITS):
-    return Fleet(POLICIES[policy], n=n, agents=agents, seed=seed, habits=habits)
+    return SimulatedFleet(POLICIES[policy], n=n, agents=agents, seed=seed, habits=habits)
 
 
 def test_the_same_seeds_give_the_same_fleets_and_others_do_not():
@@ -85,7 +85,9 @@ def test_exact_scores_give_most_and_the_order_of_caps_is_the_order_of_ends():
 
 
 def test_no_fleet_outgrows_the_ceiling_or_the_cap():
-    for run in simulate(POLICIES["strict"], PLAN, Habits(ceiling=0.65)):
+    runs = simulate(POLICIES["strict"], PLAN, Habits(ceiling=0.65))
+    assert len(runs) == PLAN.repetitions
+    for run in runs:
         assert run.final <= 0.65
         assert run.bits <= 70 + 4
         assert 0 <= run.real <= run.told

@@ -8,11 +8,11 @@ from typer.testing import CliRunner
 from aarlab.cli.main import app
 from aarlab.core.errors import Misconfigured
 from aarlab.core.records import Measure
-from aarlab.evaluation.scoring.hidden_labels import Ruler
+from aarlab.evaluation.scoring.hidden_labels import PgrScale
 from aarlab.fleet.honest import percent
 from aarlab.fleet.outset import advice, outset
 
-STUDY = Ruler(0.528, 0.7325, 0.55)
+STUDY = PgrScale(0.528, 0.7325, 0.55)
 
 
 def test_enough_items_are_said_to_cost_little_and_to_bound_what_is_told():
@@ -42,12 +42,12 @@ def test_too_few_items_for_two_improvements_is_reported_with_remedy(policy, n):
 
 
 def test_gap_under_two_steps_is_not_mended_by_more_items():
-    made = outset("default", 5_000, Ruler(0.6, 0.63, 0.61), fleets=0)
+    made = outset("default", 5_000, PgrScale(0.6, 0.63, 0.61), fleets=0)
     assert "No number of items fixes that" in made.trouble
 
 
 def test_of_unit_scores_the_remedy_is_a_narrower_range():
-    few, narrow = Ruler(0.0, 0.5, 0.0, combined=True), Ruler(0.0, 1e-6, 0.0, combined=True)
+    few, narrow = PgrScale(0.0, 0.5, 0.0, combined=True), PgrScale(0.0, 1e-6, 0.0, combined=True)
     made = outset("default", 20, few, fleets=0).trouble
     assert "independent feedback units or more, narrow the `range`" in made
     made += outset("default", 300, narrow, fleets=0).trouble
@@ -66,13 +66,13 @@ def test_policy_of_exact_scores_has_no_bound():
 
 
 def test_where_the_ceiling_is_below_the_start_nothing_is_simulated():
-    assert outset("default", 2_000, Ruler(0.6, 0.62, 0.65)).loss is None
+    assert outset("default", 2_000, PgrScale(0.6, 0.62, 0.65)).loss is None
 
 
 @pytest.mark.process
 def test_the_command_that_is_named_simulates_the_same_loss():
     """The same climb and fleet: `aar simulate` says of it what was said before anybody started."""
-    made = outset("roomy", 100, Ruler(0.5, 0.9, 0.57), agents=3, bundles=20)
+    made = outset("roomy", 100, PgrScale(0.5, 0.9, 0.57), agents=3, bundles=20)
     said = re.search(r"`aar (simulate [^`]*)`", made.words)
     assert said
     result = CliRunner().invoke(
@@ -115,7 +115,7 @@ def test_the_fewest_items_are_said_to_be_no_promise():
 @pytest.mark.parametrize(("agents", "bundles"), [(1, 2), (2, 1)])
 def test_no_share_is_told_of_a_gain_that_is_chance(agents, bundles):
     """One researcher of two submissions was told to lose -1300 % [-800, 269]."""
-    made = outset("default", 300, Ruler(0.64, 0.974, 0.842), agents=agents, bundles=bundles)
+    made = outset("default", 300, PgrScale(0.64, 0.974, 0.842), agents=agents, bundles=bundles)
     assert made.loss is None
     assert "would gain nothing by exact scores either" in made.words
     assert "simulated" not in made.words

@@ -14,19 +14,13 @@ from aarlab.evaluation.ledger import chain
 from aarlab.evaluation.ledger.asked import Asked
 from aarlab.fleet import evaluator_process
 from aarlab.redteam import on_confirmation, on_evaluator, on_ledger, system
-from aarlab.redteam import on_grader as _on_grader  # noqa: F401 - registers its rows
-from aarlab.redteam import on_lab as ___  # noqa: F401 - registers its row
-from aarlab.redteam import on_record as _on_record  # noqa: F401 - registers its rows
-from aarlab.redteam import on_server as _  # noqa: F401 - registers its rows
-from aarlab.redteam import on_stall as __  # noqa: F401 - registers its row
-from aarlab.redteam import on_verdict as _verdicts  # noqa: F401 - registers its rows
 from aarlab.redteam.on_evaluator import refusal
+from aarlab.redteam.on_system import attack_system
 from aarlab.redteam.side_channels import rank_test
 from aarlab.redteam.system import (
     SMALL,
     SYSTEM,
     Row,
-    attack_system,
     markdown,
     random_labels,
     summary,

@@ -109,13 +109,19 @@ def test_a_grader_may_print_and_fork_and_still_grades(tmp_path):
     assert isinstance(found, Scores)
 
 
-def test_memory_and_disk_are_limited(tmp_path):
-    for body in ("x = bytearray(3 << 30)", "open('/out/big', 'wb').write(bytes(400 << 20))"):
-        folder = tmp_path / str(len(body))
-        folder.mkdir()
-        text = f"def grade(submission, secret, trial):\n    {body}\n"
-        found = grader(folder, grade=text).grade(answers(folder), "feedback")
-        assert isinstance(found, Fault | NotGraded), found
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("x = bytearray(3 << 30)", "grade.py, line 2: MemoryError"),
+        ("open('/out/big', 'wb').write(bytes(400 << 20))", "File too large"),
+    ],
+    ids=["memory", "disk"],
+)
+def test_memory_and_disk_are_limited(tmp_path, body, words):
+    text = f"def grade(submission, secret, trial):\n    {body}\n"
+    found = grader(tmp_path, grade=text).grade(answers(tmp_path), "feedback")
+    assert isinstance(found, Fault), found
+    assert words in found.words
 
 
 def test_check_refuses_in_its_own_words_and_sees_no_secret(tmp_path):

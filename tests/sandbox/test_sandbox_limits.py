@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from aarlab.sandbox import Bubblewrap, cgroups, volume
-from aarlab.sandbox.cgroups import Cgroup, Place
+from aarlab.sandbox.cgroups import Cgroup, CgroupPlace
 from aarlab.sandbox.disk_usage import du, scratch
 from aarlab.sandbox.sandbox import GIB, MIB, Limits, Mount, SandboxSpec, Standing
 
@@ -240,7 +240,7 @@ def test_version_2_takes_the_nearest_group_that_hands_its_controllers_on(tmp_pat
     mounts = cgroups.hierarchies(f"40 31 0:38 / {tmp_path} rw - cgroup2 cgroup2 rw\n")
     place = cgroups.version_2(mounts, f"0::/{own}\n")
     app = tmp_path / "user.slice/user@1000.service/app.slice"
-    assert place == Place(2, {"memory": app, "pids": app})
+    assert place == CgroupPlace(2, {"memory": app, "pids": app})
     tree(tmp_path, {"": "", "user.slice": "", own: "", f"{own}/..": "cpu"})
     assert cgroups.version_2(mounts, f"0::/{own}\n") is None
     assert cgroups.version_2({}, f"0::/{own}\n") is None

@@ -67,6 +67,7 @@ def test_states_and_favour_become_noise_of_the_same_moments(bed):
         real, noise = (read_inputs(b.folder / where, split) for b in (bed, made))
         assert real.ids == noise.ids
         assert real.choices == noise.choices
+        assert real.hidden.keys() == noise.hidden.keys() != set()
         for layer in real.hidden:
             flat = [
                 np.asarray(x.hidden[layer], float).reshape(-1, x.hidden[layer].shape[2])

@@ -15,7 +15,7 @@ from aarlab.bench.measure import files_of
 from aarlab.bench.run import code_of_controls
 from aarlab.core import own_code
 from aarlab.core.errors import Misconfigured
-from aarlab.core.own_code import Code, again, code_of, code_of_files, remember, stamped
+from aarlab.core.own_code import CodeRecord, again, code_of, code_of_files, remember, stamped
 from aarlab.fleet.measure_baselines import code_of_baselines
 from aarlab.methods.baselines import source_of
 from aarlab.models.feature_store import REGISTRIES
@@ -332,8 +332,8 @@ def test_a_librarys_version_is_in_the_key_and_is_named():
 
 
 def test_what_is_made_again_names_what_changed(tmp_path):
-    old = Code(modules={"a": "1", "b": "1"}, libraries={})
-    new = Code(modules={"a": "2", "b": "1"}, libraries={})
+    old = CodeRecord(modules={"a": "1", "b": "1"}, libraries={})
+    new = CodeRecord(modules={"a": "2", "b": "1"}, libraries={})
     assert again(tmp_path, "key", new, suffix=".npz") is None
     remember(tmp_path, old)
     (tmp_path / f"{stamped('key', old)}.npz").touch()
@@ -342,8 +342,11 @@ def test_what_is_made_again_names_what_changed(tmp_path):
     assert "an older version, which did not record its code" in str(
         again(tmp_path, "older", new, suffix=".npz")
     )
-    many = Code(modules={f"m{n}": "1" for n in range(7)}, libraries={})
-    assert many.since(Code(modules={}, libraries={})) == "m0, m1, m2, m3 and 3 more modules changed"
+    many = CodeRecord(modules={f"m{n}": "1" for n in range(7)}, libraries={})
+    assert (
+        many.since(CodeRecord(modules={}, libraries={}))
+        == "m0, m1, m2, m3 and 3 more modules changed"
+    )
 
 
 @pytest.mark.process

@@ -45,6 +45,7 @@ def _shown(home, words: str) -> dict[str, str]:
     browser = small(home)
     written(home, words)
     found = {path: browser.get(path) for path in addresses(browser, "small")}
+    assert len(found) > 10
     assert {answer.status_code for answer in found.values()} == {200}
     return {path: answer.text for path, answer in found.items()}
 

@@ -38,7 +38,7 @@ def test_proof_and_key_are_enough_to_check_a_receipt(signed):
     assert "0.87654" not in answer.text
     assert "0.76543" not in answer.text
     changed = answer.text.replace("r-000003", "r-000002")
-    with pytest.raises(InvalidSubmission):
+    with pytest.raises(InvalidSubmission, match="Do not believe it"):
         check_proof(json.loads(changed), key)
 
 

@@ -28,10 +28,10 @@ from aarlab.core.objectives import Objective
 from aarlab.core.own_code import this_build
 from aarlab.evaluation.scoring.unit_scores import Measured, Scale, seed_spread, trial_spread
 from aarlab.problems.folder.folder_problem import FolderProblem
+from aarlab.runs.folder_run import METHOD
 from aarlab.runs.grading import Grader, NotGraded, read_units
 from aarlab.runs.prepared import SPLITS, prepare, submission
 from aarlab.runs.trial_scores import (
-    METHOD,
     SEEDS,
     Say,
     grade_trials,

@@ -25,7 +25,7 @@ from aarlab.core.crossed import note_few_seeds
 from aarlab.core.errors import InvalidSubmission, Misconfigured
 from aarlab.core.intervals import gap_measure
 from aarlab.core.layout import BenchFolder
-from aarlab.core.own_code import Code, code_of, recorded, this_build
+from aarlab.core.own_code import CodeRecord, code_of, recorded, this_build
 from aarlab.core.pgr import gap_trouble
 from aarlab.core.records import SplitName
 from aarlab.core.settings import Home
@@ -158,7 +158,7 @@ def _kept(folder: BenchFolder) -> tuple[tuple[ControlRow, ...], str | None]:
     ), None
 
 
-def code_of_controls() -> Code:
+def code_of_controls() -> CodeRecord:
     """What decides the rows of controls.json."""
     return code_of("aarlab.bench.controls", alone=REGISTRIES)
 
@@ -225,7 +225,7 @@ def _report(
     failures: tuple[str, ...],
     folder: Path,
     student: str,
-    code: Code,
+    code: CodeRecord,
 ) -> BenchReport:
     first, _ = next(iter(results.values()))
     controls, note = _kept(BenchFolder(folder))

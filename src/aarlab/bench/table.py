@@ -13,7 +13,7 @@ from scipy.stats import kendalltau
 from aarlab.bench.bench_record import Comparison, MethodRow, TaskTable, Transfer
 from aarlab.core.crossed import UnitNumbers, unit_numbers
 from aarlab.core.errors import Misconfigured
-from aarlab.core.intervals import Graded, accuracy_measure, holm, mean_measure
+from aarlab.core.intervals import GradedMethods, accuracy_measure, holm, mean_measure
 from aarlab.core.records import Family, Measure, SplitName
 from aarlab.evaluation.scoring.hidden_labels import unit_names
 from aarlab.methods.library import METHODS
@@ -98,7 +98,7 @@ class TaskResult:
         self.task, self.split, self.truth = task, split, truth
         self.fingerprints = tuple(bed.fingerprint for bed in testbeds)
         self.correct = {name: given_SM == truth.labels_M for name, given_SM in answers.items()}
-        self.graded = Graded(self.correct, **truth.anchors, units_M=truth.units_M)
+        self.graded = GradedMethods(self.correct, **truth.anchors, units_M=truth.units_M)
         rows = {ood: truth.ood_M == ood for ood in (False, True)}
         self._parts = {ood: self._part_of(rows_M) for ood, rows_M in rows.items() if rows_M.any()}
 
@@ -153,11 +153,11 @@ class TaskResult:
             method=name,
             family=METHODS[name].family if name in METHODS else Family.OTHER,
             accuracy=self.graded.accuracy(name),
-            accuracy_id=self._part(name, Graded.accuracy, ood=False),
-            accuracy_ood=self._part(name, Graded.accuracy, ood=True),
+            accuracy_id=self._part(name, GradedMethods.accuracy, ood=False),
+            accuracy_ood=self._part(name, GradedMethods.accuracy, ood=True),
             pgr=self.pgr(name),
-            pgr_id=self._part(name, Graded.pgr, ood=False),
-            pgr_ood=self._part(name, Graded.pgr, ood=True),
+            pgr_id=self._part(name, GradedMethods.pgr, ood=False),
+            pgr_ood=self._part(name, GradedMethods.pgr, ood=True),
             item_error=self.graded.item_error(name),
             seconds=mean_measure(np.array(seconds), resampled="testbeds"),
             accuracy_by_seed=tuple(float(a) for a in correct.mean(axis=1)),
@@ -165,13 +165,13 @@ class TaskResult:
             against_best=against[self.ranked[0]].get(name),
         )
 
-    def _part_of(self, rows_M: NDArray[np.bool_]) -> Graded:
+    def _part_of(self, rows_M: NDArray[np.bool_]) -> GradedMethods:
         part = self.truth.part(rows_M)
         correct = {name: correct_SM[:, rows_M] for name, correct_SM in self.correct.items()}
-        return Graded(correct, **part.anchors, units_M=part.units_M)
+        return GradedMethods(correct, **part.anchors, units_M=part.units_M)
 
     def _part(
-        self, name: str, figure: Callable[[Graded, str], Measure], *, ood: bool
+        self, name: str, figure: Callable[[GradedMethods, str], Measure], *, ood: bool
     ) -> Measure | None:
         """A figure of the items of one part; None where there are none, or they leave no gap for a
         PGR."""

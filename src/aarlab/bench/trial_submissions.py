@@ -4,7 +4,6 @@ to break a grader; and how they end."""
 import json
 import os
 import pickle
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
@@ -18,6 +17,7 @@ from aarlab.problems.folder.predictions import read_ids
 from aarlab.runs.grading import Fault, Grader, NotGraded, Refused
 from aarlab.runs.plain_files import FOLDER_FILES
 from aarlab.runs.trial_scores import NoScore, grade_trials, remedied
+from aarlab.sandbox.disk_usage import remove
 
 Write = Callable[[Path], None]  # makes a submission, a file or a folder, at a path
 TriedKind = Literal["constant", "hostile"]
@@ -167,14 +167,6 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in found}
 
 
-def discard(path: Path) -> None:
-    """Remove a submission that was tried."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
 class Trials:
     """Tries submissions, and judges how they ended: each must be refused, or score no more than
     the floor and chance. `rows`: what was tried; `reasons`: why the problem is refused; `notes`:
@@ -202,7 +194,7 @@ class Trials:
             self._say(f"{kind} submissions, {split}", number, len(tried))
             write(self._place)
             outcome = grade_trials(self._grader, self._place, split)
-            discard(self._place)
+            remove(self._place)
             row = self._judged(kind, name, split, outcome)
             self.rows.append(row)
             if _busy(outcome):

@@ -152,11 +152,11 @@ def outlook(folder: Path, policy: str) -> str:
     from aarlab.fleet.outset import outset
 
     marking = marking_of(folder)
-    units, ruler = marking.units, marking.ruler
-    made = outset(policy, units, ruler, fleets=0 if ruler.combined else None)
+    units, pgr_scale = marking.units, marking.pgr_scale
+    made = outset(policy, units, pgr_scale, fleets=0 if pgr_scale.combined else None)
     counted = (
         f"The units count as {units.independent:,} independent ones, by the clusters of units.json."
-        if ruler.combined
+        if pgr_scale.combined
         else f"The items count as {units.independent:,} independent labels; if some labels depend "
         "on each other, list their groups in private/groups.json."
     )

@@ -90,7 +90,8 @@ def _write_attacks(result: "RedTeam", out: Path) -> None:
 
 
 def _attack_system(out: Path | None) -> None:
-    from aarlab.redteam.system import Scale, attack_system, markdown, summary
+    from aarlab.redteam.on_system import attack_system
+    from aarlab.redteam.system import Scale, markdown, summary
 
     with _progress() as progress, HeldFolder() as held:
         rows = attack_system(held.path, Scale(), progress=progress)
@@ -144,7 +145,7 @@ def simulate(
 ) -> None:
     """Simulate honest researchers on n hidden labels under each policy: what is reported, its
     bound, their loss. With advice on the policy to take."""
-    from aarlab.evaluation.scoring.hidden_labels import Ruler
+    from aarlab.evaluation.scoring.hidden_labels import PgrScale
     from aarlab.fleet.outset import advice, outset
 
     if start >= ceiling:
@@ -155,8 +156,8 @@ def simulate(
             for name in policy or OFFERED:
                 progress(f"{items:,} labels, {name}")
                 # no gap: PGR would need the weak teacher's accuracy
-                ruler = Ruler(start, ceiling, start, gap=False)
-                console.print(outset(name, items, ruler, **fleet).outlook)
+                pgr_scale = PgrScale(start, ceiling, start, gap=False)
+                console.print(outset(name, items, pgr_scale, **fleet).outlook)
             progress(f"{items:,} labels, advice")
             console.print(advice(items, start, ceiling, **fleet))
 

@@ -60,7 +60,7 @@ class Caller(Record):
     role: Role
 
 
-ToldKind = Literal["code", "submission", "finding"]
+ReleasedKind = Literal["code", "submission", "finding"]
 
 
 class After(Record):
@@ -68,18 +68,18 @@ class After(Record):
     to `limit`."""
 
     after: int = Field(ge=0)
-    kind: ToldKind | None = None
+    kind: ReleasedKind | None = None
     limit: int = Field(default=PAGE, ge=1, le=PAGE)
 
 
-class ToldEntries(Record):
+class ReleasedEntries(Record):
     """Entries without what was not released; all up to `upto` are known."""
 
     entries: list[Entry]
     upto: int
 
 
-class Now(ToldEntries):
+class Now(ReleasedEntries):
     """Whom each token stands for, those that are valid; the next findings, and the ids of those
     that an operator hid."""
 
@@ -109,7 +109,7 @@ class Call(NamedTuple):
 CALLS: dict[str, Call] = {
     "limits": Call(Nothing, Limits),
     "now": Call(Asked, Now),
-    "told": Call(After, ToldEntries),
+    "told": Call(After, ReleasedEntries),
     "code": Call(Snapshot, Code),
     "serving": Call(Address, Nothing),
 }

@@ -9,18 +9,18 @@ from typing import Any
 
 from aarlab.core.errors import InvalidSubmission
 from aarlab.core.records import Entry, Finding
-from aarlab.core.view import Recorded, View
+from aarlab.core.view import EntrySource, View
 
 MOST = 100  # findings in one answer
 
 
-class Findings(View):
+class FindingsView(View):
     """The findings of one campaign; a finding's number is its entry's. Those that an operator hid
     are not there."""
 
     LIVE = View.LIVE | {"hidden"}
 
-    def __init__(self, record: Recorded) -> None:
+    def __init__(self, record: EntrySource) -> None:
         super().__init__(record)
         self.hidden: Collection[str] = ()  # ids; whoever makes the view sets it
         self._found: list[Finding] = []

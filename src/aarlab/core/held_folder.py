@@ -1,7 +1,6 @@
 """Temporary folders that go with their owner, however it ends: each is locked (flock(2)) while its
 owner runs, and whoever makes the next one removes those that nobody holds."""
 
-import fcntl
 import hashlib
 import os
 import platform
@@ -12,6 +11,8 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Self
+
+from aarlab.core.hold import lock_now
 
 NEW_S = 60.0  # within which a folder that has not got its name yet is its maker's
 # those of another machine, on a shared disk, are not for this process to look at
@@ -83,7 +84,6 @@ def _sweep(top: Path) -> None:
 def _locked(fd: int) -> bool:
     """Whether this process holds it now. A file system that has no locks says no to all."""
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return lock_now(fd)
     except OSError:
         return False
-    return True

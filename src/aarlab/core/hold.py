@@ -1,11 +1,12 @@
-"""One process at a time: a file that its holder locks for as long as it runs, however it ends
-(flock(2))."""
+"""Locks on files (flock(2)), which end with their process however it ends: `Hold`, one process at
+a time, named in the file; `file_lock` for a block of code; `lock_now`."""
 
 import fcntl
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -39,7 +40,7 @@ class Hold:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             _held.add(self)
-            while not _locked(self._fd):
+            while not lock_now(self._fd):
                 if time.monotonic() >= until:
                     holder = os.pread(self._fd, 200, 0).decode(errors="replace").strip()
                     raise Misconfigured(busy(holder or "of an unknown number"))
@@ -102,7 +103,18 @@ def holder(path: Path) -> str | None:
     return None
 
 
-def _locked(fd: int) -> bool:
+@contextmanager
+def file_lock(path: Path, *, shared: bool = False) -> Iterator[None]:
+    """Wait for the lock on `path`, which is made if need be, and hold it for the block; with others
+    that hold it so if `shared`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        yield
+
+
+def lock_now(fd: int) -> bool:
+    """Lock an open file or folder; False where another one holds it."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -42,7 +42,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class HubSnapshot:
     """Checked files of one repository. `sha256`: by path relative to `folder`, in order."""
 
     name: str
@@ -80,7 +80,7 @@ class _Recorded(Record):
     files: dict[str, _File]
 
 
-def dataset(source: Source, cache: Path) -> Snapshot:
+def dataset(source: Source, cache: Path) -> HubSnapshot:
     """The data set's files: from the folder of `--from DIR` if it has them, else from the cache,
     else from the hub.
 
@@ -141,7 +141,7 @@ def snapshot(
     patterns: Sequence[str],
     cache: Path,
     local: Path | None,
-) -> Snapshot:
+) -> HubSnapshot:
     """The files of a repository that match `patterns`, checked. `local`/<owner>/<name> is used in
     place if it is there; files that were downloaded before are used without asking the network.
 
@@ -171,7 +171,7 @@ def snapshot(
 
 def _checked(
     name: str, revision: str, commit: str, folder: Path, patterns: Sequence[str], note: Path
-) -> Snapshot:
+) -> HubSnapshot:
     """The snapshot after comparing its files with their record; new files are recorded."""
     recorded = _read(note) or _Recorded(name=name, revision=revision, commit=commit, files={})
     if recorded.commit != commit:
@@ -198,7 +198,7 @@ def _checked(
     if files != {path: recorded.files.get(path) for path in files}:
         written = recorded.model_copy(update={"files": {**recorded.files, **files}})
         write_whole(note, written.model_dump_json(indent=1))
-    return Snapshot(name, folder, commit, {path: file.sha256 for path, file in files.items()})
+    return HubSnapshot(name, folder, commit, {path: file.sha256 for path, file in files.items()})
 
 
 def _looked_at(path: Path, known: _File | None) -> _File:

@@ -44,7 +44,7 @@ def accuracy_measure(correct_SM: Correct, units_M: UnitNumbers | None = None) ->
     return Crossed(correct_SM[None], units_M=units_M).measure(np.ones(1))
 
 
-class Graded:
+class GradedMethods:
     """Methods that were graded against a weak teacher and a ceiling, on the same M items.
 
     The methods share S seeds in one order (the same seed draws the same rows and teacher), so that
@@ -128,7 +128,7 @@ def gap_measure(
 ) -> Measure:
     """Ceiling minus weak accuracy over the same M items, with its interval; both arrays are (S, M),
     S may differ."""
-    return Graded({}, weak_SM=weak_SM, ceiling_SM=ceiling_SM, units_M=units_M).gap()
+    return GradedMethods({}, weak_SM=weak_SM, ceiling_SM=ceiling_SM, units_M=units_M).gap()
 
 
 def pgr_measure(
@@ -138,13 +138,15 @@ def pgr_measure(
     ceiling_SM: Correct,
     units_M: UnitNumbers | None = None,
 ) -> Measure:
-    """PGR of one method: see `Graded`. All three arrays are (S, M) over the same M items; S may
-    differ.
+    """PGR of one method: see `GradedMethods`. All three arrays are (S, M) over the same M items; S
+    may differ.
 
     Raises:
         Misconfigured: the ceiling does not exceed the weak accuracy.
     """
-    graded = Graded({"": correct_SM}, weak_SM=weak_SM, ceiling_SM=ceiling_SM, units_M=units_M)
+    graded = GradedMethods(
+        {"": correct_SM}, weak_SM=weak_SM, ceiling_SM=ceiling_SM, units_M=units_M
+    )
     return graded.pgr("")
 
 
@@ -173,13 +175,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
-def mean_measure(
-    values_N: NDArray[np.float64], *, seed: int = 0, draws: int = DRAWS, resampled: str
-) -> Measure:
+def mean_measure(values_N: NDArray[np.float64], *, resampled: str) -> Measure:
     """The mean of N values with a bootstrap interval over them; `resampled` names what a value
     is."""
-    rng = np.random.default_rng(seed)
-    draws_B = _item_weights(rng, len(values_N), draws) @ values_N
+    draws_B = _item_weights(np.random.default_rng(0), len(values_N), DRAWS) @ values_N
     return _measure(float(np.mean(values_N)), draws_B, n=len(values_N), resampled=resampled)
 
 
@@ -187,7 +186,6 @@ def ratio_measure(
     amounts_N: NDArray[np.float64],
     sizes_N: NDArray[np.float64],
     *,
-    seed: int = 0,
     draws: int = DRAWS,
     resampled: str,
 ) -> Measure:
@@ -201,7 +199,7 @@ def ratio_measure(
         raise Misconfigured(
             f"There is no ratio to a sum of sizes of {sizes_N.sum():g}. Leave the figure out."
         )
-    weights_BN = _item_weights(np.random.default_rng(seed), len(sizes_N), draws)
+    weights_BN = _item_weights(np.random.default_rng(0), len(sizes_N), draws)
     amounts_B, sizes_B = weights_BN @ amounts_N, weights_BN @ sizes_N
     usable_B = sizes_B > 0
     return _measure(

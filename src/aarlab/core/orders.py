@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from aarlab.core.entries import EventBody
 from aarlab.core.operator_records import Order
 from aarlab.core.records import Entry
-from aarlab.core.view import Recorded, View
+from aarlab.core.view import EntrySource, View
 
 OPERATOR = "operator"
 
@@ -23,7 +23,7 @@ class Message(NamedTuple):
 class Orders(View):
     """All that was asked so far, as it stands now."""
 
-    def __init__(self, record: Recorded) -> None:
+    def __init__(self, record: EntrySource) -> None:
         super().__init__(record)
         self.paused: int | None = None  # the entry that asked for it; None: the fleet runs
         self.limits: dict[str, float] = {}  # by the name of the field, the highest that was asked
@@ -91,5 +91,5 @@ class CampaignEntries:
         self._ledger = ledger
 
     def entries(self, *, after: int = 0, limit: int = -1) -> list[Entry]:
-        """See `core.view.Recorded`."""
+        """See `core.view.EntrySource`."""
         return self._ledger.entries("campaign", after=after, limit=limit)

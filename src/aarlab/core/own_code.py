@@ -46,7 +46,7 @@ DIGITS = 12  # of a digest in a name
 NAMED = 4  # modules that a message names
 
 
-class Code(Record):
+class CodeRecord(Record):
     """What decides one kind of result."""
 
     # name, or a data file's path in the package -> the first 16 digits of the SHA-256 of its source
@@ -58,7 +58,7 @@ class Code(Record):
         """SHA-256 of all of it: part of the key of whatever is kept."""
         return hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()
 
-    def since(self, before: "Code | None") -> str:
+    def since(self, before: "CodeRecord | None") -> str:
         """As text, what is not as it was `before` (None: nobody knows); "" where all is."""
         if before is None:
             return "it was made by an older version, which did not record its code"
@@ -77,13 +77,13 @@ class Code(Record):
             words + [f"{n} was {old} and is {new}" for n, old, new in versions if old != new]
         )
 
-    def apart(self, other: "Code | None") -> str:
+    def apart(self, other: "CodeRecord | None") -> str:
         """As `since`, of what both have: what two results that stand side by side do not have in
         common."""
         if other is None:
             return self.since(None)
         mine, theirs = (
-            Code(
+            CodeRecord(
                 modules={n: h for n, h in a.modules.items() if n in b.modules},
                 libraries={n: v for n, v in a.libraries.items() if n in b.libraries},
             )
@@ -128,7 +128,7 @@ class _Module(NamedTuple):
 
 
 @cache
-def code_of(*entries: str, alone: tuple[str, ...] = ()) -> Code:
+def code_of(*entries: str, alone: tuple[str, ...] = ()) -> CodeRecord:
     """The code that is reached from these modules. `alone`: modules that are part of it and are not
     followed, such as one that imports everything of a kind, of which one decides.
 
@@ -138,7 +138,9 @@ def code_of(*entries: str, alone: tuple[str, ...] = ()) -> Code:
     return _code(entries, (), alone)
 
 
-def code_of_files(files: Mapping[str, str], *entries: str, alone: tuple[str, ...] = ()) -> Code:
+def code_of_files(
+    files: Mapping[str, str], *entries: str, alone: tuple[str, ...] = ()
+) -> CodeRecord:
     """The code that is reached from these modules and from files of somebody else's: every module
     that is named anywhere in their text, with all that is below a package."""
     text = "\n".join(files.values())
@@ -148,7 +150,7 @@ def code_of_files(files: Mapping[str, str], *entries: str, alone: tuple[str, ...
     )
 
 
-def _code(entries: Iterable[str], libraries: Iterable[str], alone: tuple[str, ...]) -> Code:
+def _code(entries: Iterable[str], libraries: Iterable[str], alone: tuple[str, ...]) -> CodeRecord:
     found: dict[str, _Module] = {}
     waiting = [part for name in (*entries, *alone) for part in _with_parents(name)]
     while waiting:
@@ -162,7 +164,7 @@ def _code(entries: Iterable[str], libraries: Iterable[str], alone: tuple[str, ..
     digests = {n: module.digest for n, module in found.items()} | {
         n: d for m in found.values() for n, d in m.data.items()
     }
-    return Code(
+    return CodeRecord(
         modules={n: digests[n][:16] for n in sorted(digests)},
         libraries=dict(sorted(versions.items())),
     )
@@ -283,31 +285,31 @@ def _version(dist: str) -> str:
 # --- kept by code ---------------------------------------------------------------------------------
 
 
-def stamped(key: str, code: Code) -> str:
+def stamped(key: str, code: CodeRecord) -> str:
     """The name of a result: what was asked, and the code that answered."""
     return f"{key}-{code.digest[:DIGITS]}"
 
 
-def remember(store: Path, code: Code) -> None:
+def remember(store: Path, code: CodeRecord) -> None:
     """Keep in a store which code a digest was, so that a later one can say what changed."""
     path = store / "code" / f"{code.digest[:DIGITS]}.json"
     if not path.exists():
         write_whole(path, code.model_dump_json())
 
 
-def kept_code(store: Path, digest: str) -> Code | None:
+def kept_code(store: Path, digest: str) -> CodeRecord | None:
     """The code of a digest, or of its beginning, that was kept in a store; None where it was
     not."""
     return recorded(store / "code" / f"{digest[:DIGITS]}.json")
 
 
-def recorded(path: Path) -> Code | None:
+def recorded(path: Path) -> CodeRecord | None:
     """The code that a file holds; None where there is no such file."""
-    return Code.model_validate_json(path.read_text()) if path.exists() else None
+    return CodeRecord.model_validate_json(path.read_text()) if path.exists() else None
 
 
 def again(
-    store: Path, key: str, code: Code, *, suffix: str = "", folder: Path | None = None
+    store: Path, key: str, code: CodeRecord, *, suffix: str = "", folder: Path | None = None
 ) -> str | None:
     """Why what was asked is made again, as text; None where it was never made. It lies in
     `folder`, by default the store's."""
@@ -331,7 +333,7 @@ def again(
 
 
 @cache
-def whole_code() -> Code:
+def whole_code() -> CodeRecord:
     """Every module and every other file of the package, as it was when this was first called, and
     every library."""
     other = [
@@ -346,7 +348,7 @@ def whole_code() -> Code:
         "python": _python()
     }
     modules = {name: _sha256(path.read_bytes())[:16] for name, path in sorted(files.items())}
-    return Code(modules=modules, libraries=dict(sorted(versions.items())))
+    return CodeRecord(modules=modules, libraries=dict(sorted(versions.items())))
 
 
 @cache

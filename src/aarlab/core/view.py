@@ -12,7 +12,7 @@ from aarlab.core.records import Entry
 PAGE = 1_000  # entries that are in memory at a time
 
 
-class Recorded(Protocol):
+class EntrySource(Protocol):
     """Where entries are read: the ledger, or in the lab's process what may be released of it."""
 
     def entries(self, *, after: int = 0, limit: int = -1) -> Sequence[Entry]:
@@ -24,7 +24,7 @@ class View:
 
     LIVE: ClassVar[frozenset[str]] = frozenset({"_record", "_lock"})  # what is never kept
 
-    def __init__(self, record: Recorded) -> None:
+    def __init__(self, record: EntrySource) -> None:
         self._record, self._seq, self._lock = record, 0, threading.Lock()
 
     def _take(self, entry: Entry) -> None:

@@ -75,7 +75,7 @@ def _concentrations(k: int) -> NDArray[np.float64]:
 
 
 @lru_cache(maxsize=4_096)
-def posterior_bits(counts: tuple[int, ...], seed: int = 0, k: int = STUDY_K) -> NDArray[np.float64]:
+def posterior_bits(counts: tuple[int, ...], k: int = STUDY_K) -> NDArray[np.float64]:
     """B draws of the entropy in bits, given sorted counts of the families that were seen;
     deterministic in its arguments."""
     counts_K = np.zeros(k)
@@ -84,7 +84,7 @@ def posterior_bits(counts: tuple[int, ...], seed: int = 0, k: int = STUDY_K) -> 
     log_G = gammaln(k * beta_G) - gammaln(counts_K.sum() + k * beta_G)
     log_G = log_G + (gammaln(counts_K + beta_G[:, None]) - gammaln(beta_G)[:, None]).sum(axis=1)
     weights_G = np.exp(log_G - log_G.max())
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     beta_B = rng.choice(beta_G, size=DRAWS, p=weights_G / weights_G.sum())
     gamma_BK = rng.standard_gamma(counts_K + beta_B[:, None]) + 1e-300
     shares_BK = gamma_BK / gamma_BK.sum(axis=1, keepdims=True)

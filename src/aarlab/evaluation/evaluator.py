@@ -107,10 +107,10 @@ class Evaluator:
     def _read(self, problem: Path) -> None:
         """What set-up wrote."""
         self.marking = marking_of(problem)
-        self.ids, self.units, self.ruler = (
+        self.ids, self.units, self.pgr_scale = (
             self.marking.ids,
             self.marking.units,
-            self.marking.ruler,
+            self.marking.pgr_scale,
         )
 
     def _open(self, stack: ExitStack, campaign: Path, policy: Policy, *, read_only: bool) -> None:
@@ -133,9 +133,9 @@ class Evaluator:
         self.meter = Meter(
             stack.enter_context(writable(stored)) if read_only else stored,
             policy,
-            baseline=self.ruler.start,
+            baseline=self.pgr_scale.start,
             n=self.units,
-            ends=(self.ruler.weak, self.ruler.ceiling),
+            ends=(self.pgr_scale.weak, self.pgr_scale.ceiling),
             verdicts=tries_of(self.problem).told_of_feedback,
         )
         stack.callback(self.meter.close)
@@ -345,12 +345,12 @@ class Evaluator:
         # the ledger's own count: what is recorded keeps its number permanently
         first = self.ledger.count("submission") + 1
         asked = [Question(p.key, self.campaign, p.who, exact[p.key]) for p in new]
-        receipts, drafts, given = [], [], (self.ruler, self.units.independent)
+        receipts, drafts, given = [], [], (self.pgr_scale, self.units.independent)
         with self.meter.answers(asked) as answers:
             found = zip(new, answers, diagnoses, strict=True)
             for number, (pending, answer, diagnosis) in enumerate(found, first):
                 receipts.append(receipt_of(pending, answer, diagnosis, number, *given))
-                made = draft(pending, answer, receipts[-1], exact[pending.key], self.ruler)
+                made = draft(pending, answer, receipts[-1], exact[pending.key], self.pgr_scale)
                 drafts.append(ready(made))
         return receipts, self.ledger.append_ready(drafts)
 

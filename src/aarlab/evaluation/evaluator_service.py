@@ -42,9 +42,9 @@ from aarlab.core.evaluator_socket import (
     Now,
     Outbox,
     Outcome,
+    ReleasedEntries,
     Request,
     Snapshot,
-    ToldEntries,
     read,
     refused,
 )
@@ -76,7 +76,7 @@ SHOWN: Mapping[str, type[Body]] = {
 log = logging.getLogger("aarlab.evaluation")
 
 
-class Service:
+class EvaluatorService:
     """Answers calls for one campaign until it is closed."""
 
     def __init__(
@@ -182,7 +182,9 @@ class Service:
             case Asked(tokens=tokens, after=after):
                 return self._now(tokens, after)
             case After(after=after, kind=kind, limit=limit):
-                return told(self._evaluator.ledger.entries(kind, after=after, limit=limit), after)
+                return released_entries(
+                    self._evaluator.ledger.entries(kind, after=after, limit=limit), after
+                )
             case Snapshot(snapshot=snapshot):
                 return Code(files=self._evaluator.code(snapshot))
             case Address(url=url):
@@ -196,12 +198,14 @@ class Service:
         callers = {token: Caller(name=me.name, role=me.role) for token, me in found.items()}
         ledger = self._evaluator.ledger
         new = after < ledger.latest_finding
-        page = told(ledger.entries("finding", after=after, limit=PAGE) if new else [], after)
+        page = released_entries(
+            ledger.entries("finding", after=after, limit=PAGE) if new else [], after
+        )
         hidden = list(self._handlers.orders.now().hidden)
         return Now(entries=page.entries, upto=page.upto, callers=callers, hidden=hidden)
 
 
-def told(entries: list[Entry], after: int) -> ToldEntries:
+def released_entries(entries: list[Entry], after: int) -> ReleasedEntries:
     """What the lab's process may know of these entries. Hashes are left out: those of version 0.1.0
     hash scores as they are."""
     shown = []
@@ -210,7 +214,7 @@ def told(entries: list[Entry], after: int) -> ToldEntries:
             fields = SHOWN[entry.kind].model_fields
             body = {name: value for name, value in entry.body.items() if name in fields}
             shown.append(replace(entry, text=json.dumps(body), prev="", hash=""))
-    return ToldEntries(entries=shown, upto=entries[-1].seq if entries else after)
+    return ReleasedEntries(entries=shown, upto=entries[-1].seq if entries else after)
 
 
 def _refusal(request: Request, error: BaseException) -> tuple[Outcome, bytes]:
@@ -254,7 +258,7 @@ def _logged(error: BaseException, what: str) -> str:
     return number
 
 
-async def serve(service: Service, path: Path, lifeline: int | None = None) -> None:
+async def serve(service: EvaluatorService, path: Path, lifeline: int | None = None) -> None:
     """Listen at `path` until asked to stop, or until our starter has ended."""
     stop = asyncio.Event()
     if lifeline is not None:
@@ -301,7 +305,7 @@ def main() -> None:
     with ends_in_words():
         for path in a.detector:
             DETECTORS.registered_by(path)
-        service = Service(
+        service = EvaluatorService(
             a.problem, a.campaign, policy=a.policy, wait_s=a.takeover_s, addresses=a.address
         )
         gc.freeze()  # what a long ledger left stays: to look through it holds all that is asked

@@ -1,19 +1,19 @@
-"""Findings are posted here: each is an entry of the ledger; a figure in one is a receipt id."""
+"""FindingsView are posted here: each is an entry of the ledger; a figure in one is a receipt id."""
 
 import json
 from typing import Any
 
-from aarlab.core.findings import Findings, finding_of
+from aarlab.core.findings import FindingsView, finding_of
 from aarlab.core.orders import Orders
 from aarlab.core.records import Entry, Finding, FindingKind
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.ledger.views import Receipts
 
 
-class Forum(Findings):
+class Forum(FindingsView):
     """The forum of one campaign."""
 
-    LIVE = Findings.LIVE | {"_evaluator", "_receipts", "_orders"}
+    LIVE = FindingsView.LIVE | {"_evaluator", "_receipts", "_orders"}
 
     def __init__(self, evaluator: Evaluator, orders: Orders | None = None) -> None:
         super().__init__(evaluator.ledger)

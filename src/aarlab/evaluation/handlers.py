@@ -180,19 +180,19 @@ class Handlers:
 
     def bits_released(self, me: Identity) -> records.LabelSet:
         told, evaluator = self.evaluator.meter.now(me.name), self.evaluator
-        certified, price = told.certified, told.outlook.price_bits
+        certified, price, scale = told.certified, told.outlook.price_bits, evaluator.pgr_scale
         return records.LabelSet(
             items=len(evaluator.ids),
-            combined=evaluator.ruler.combined,
-            level_pgr=round(evaluator.ruler.pgr(told.level), 4),
+            combined=scale.combined,
+            level_pgr=round(scale.pgr(told.level), 4),
             level_accuracy=round(told.level, 6),
-            certified_pgr=None if certified is None else round(evaluator.ruler.pgr(certified), 4),
+            certified_pgr=None if certified is None else round(scale.pgr(certified), 4),
             certified_accuracy=None if certified is None else round(certified, 6),
             next_step_accuracy=round(told.outlook.next_step, 6),
-            next_step_pgr=round(evaluator.ruler.pgr(told.outlook.next_step), 4),
+            next_step_pgr=round(scale.pgr(told.outlook.next_step), 4),
             price_of_next_yes_bits=None if price is None else round(price, 2),
             tier=told.outlook.tier,
-            released=released_of(told, evaluator.ruler, evaluator.units.independent),
+            released=released_of(told, scale, evaluator.units.independent),
         )
 
     def leaderboard(self, _: Identity, query: records.BoardQuery) -> records.BoardPage:

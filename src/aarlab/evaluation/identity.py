@@ -1,7 +1,6 @@
 """A token per name. Only their SHA-256 is kept, in one file; whoever changes the file changes who
 may call, at once."""
 
-import fcntl
 import secrets
 import threading
 import time
@@ -14,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from aarlab.core.callers import REFUSED, Identity, token_hash
 from aarlab.core.errors import InvalidSubmission, Misconfigured, Unauthorised
 from aarlab.core.files import OWNER_ONLY, write_whole
+from aarlab.core.hold import file_lock
 from aarlab.core.layout import ServerFolder
 from aarlab.core.operation_records import Name, Role
 from aarlab.core.operator_records import Issued
@@ -120,8 +120,7 @@ class Tokens:
     @contextmanager
     def _changing(self) -> Iterator[dict[str, Issued]]:
         """The tokens, for a change that no other process makes at the same time."""
-        with self._path.with_suffix(".lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with file_lock(self._path.with_suffix(".lock")):
             self._take_up()
             known = dict(self._known)
             yield known

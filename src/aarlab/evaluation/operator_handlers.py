@@ -69,13 +69,13 @@ class OperatorHandlers:
     def operator_board(self, _: Identity) -> operator_records.OperatorBoard:
         evaluator, by = self._evaluator, self._board.by_submitter()
         now = evaluator.meter.now("operator")
-        level = round(evaluator.ruler.pgr(now.level), 4)
+        level = round(evaluator.pgr_scale.pgr(now.level), 4)
         submissions = sum(activity.submissions for activity in by.values())
         return operator_records.OperatorBoard(
             submissions=submissions,
-            combined=evaluator.ruler.combined,
+            combined=evaluator.pgr_scale.combined,
             level_pgr=level,
-            released=released_of(now, evaluator.ruler, evaluator.units.independent),
+            released=released_of(now, evaluator.pgr_scale, evaluator.units.independent),
             by_submitter=by,
         )
 

@@ -13,10 +13,10 @@ from aarlab.core.entries import MeterNote, SubmissionBody
 from aarlab.core.records import Diagnostics, Receipt, Released
 from aarlab.evaluation.detectors import Submitted
 from aarlab.evaluation.ledger.drafts import Draft
-from aarlab.evaluation.scoring.hidden_labels import Ruler
+from aarlab.evaluation.scoring.hidden_labels import PgrScale
 from aarlab.evaluation.scoring.marking import Handed
 from aarlab.evaluation.scoring.meaning import meaning
-from aarlab.evaluation.scoring.meter import Told
+from aarlab.evaluation.scoring.meter import ReportedAnswer
 from aarlab.evaluation.scoring.meter_store import Place
 
 
@@ -41,33 +41,38 @@ class Pending:
 
 
 def receipt_of(
-    p: Pending, told: Told, found: Diagnostics, number: int, ruler: Ruler, labels: int
+    p: Pending,
+    told: ReportedAnswer,
+    found: Diagnostics,
+    number: int,
+    pgr_scale: PgrScale,
+    labels: int,
 ) -> Receipt:
     """What a submitter gets of submission `number`, among so many independent labels."""
     outlook, certified = told.outlook, told.certified
-    noise_pgr = round(ruler.pgr_of_difference(found.noise_accuracy), 4)
+    noise_pgr = round(pgr_scale.pgr_of_difference(found.noise_accuracy), 4)
     receipt = Receipt(
         id=f"r-{number:06d}",
         snapshot=p.snapshot,
         family=p.family,
         improved=told.answer.improved,
-        combined=ruler.combined,
-        level_pgr=round(ruler.pgr(told.answer.level), 4),
+        combined=pgr_scale.combined,
+        level_pgr=round(pgr_scale.pgr(told.answer.level), 4),
         level_accuracy=round(told.answer.level, 6),
-        certified_pgr=None if certified is None else round(ruler.pgr(certified), 4),
+        certified_pgr=None if certified is None else round(pgr_scale.pgr(certified), 4),
         certified_accuracy=None if certified is None else round(certified, 6),
         next_step_accuracy=round(outlook.next_step, 6),
-        next_step_pgr=round(ruler.pgr(outlook.next_step), 4),
+        next_step_pgr=round(pgr_scale.pgr(outlook.next_step), 4),
         price_of_next_yes_bits=None if outlook.price_bits is None else round(outlook.price_bits, 2),
         tier=outlook.tier,
-        released=released_of(told, ruler, labels),
+        released=released_of(told, pgr_scale, labels),
         repeated=told.repeated,
         diagnostics=found.model_copy(update={"noise_pgr": noise_pgr}),
     )
-    return receipt.model_copy(update={"meaning": meaning(receipt, told.answer, ruler)})
+    return receipt.model_copy(update={"meaning": meaning(receipt, told.answer, pgr_scale)})
 
 
-def released_of(told: Told, ruler: Ruler, labels: int) -> Released:
+def released_of(told: ReportedAnswer, pgr_scale: PgrScale, labels: int) -> Released:
     """The bits-released ledger as a record."""
     cap, bound, at_cap = told.outlook.cap_bits, told.bound, told.bound_at_cap
     return Released(
@@ -75,17 +80,19 @@ def released_of(told: Told, ruler: Ruler, labels: int) -> Released:
         cap_bits=None if cap is None else round(cap, 2),
         share_of_labels=round(told.bits / labels, 4),
         inflation_bound=round(bound, 4),
-        inflation_bound_pgr=round(ruler.pgr_of_difference(bound), 4),
+        inflation_bound_pgr=round(pgr_scale.pgr_of_difference(bound), 4),
         inflation_bound_at_cap=None if at_cap is None else round(at_cap, 4),
         inflation_bound_at_cap_pgr=None
         if at_cap is None
-        else round(ruler.pgr_of_difference(at_cap), 4),
+        else round(pgr_scale.pgr_of_difference(at_cap), 4),
         independent_labels=labels,
         verdict_bits=round(told.verdict_bits, 2),
     )
 
 
-def draft(p: Pending, told: Told, receipt: Receipt, exact: float, ruler: Ruler) -> Draft:
+def draft(
+    p: Pending, told: ReportedAnswer, receipt: Receipt, exact: float, pgr_scale: PgrScale
+) -> Draft:
     """The entry of a submission. Its `meter` says where the meter stood then and, of a new answer,
     what the meter has of it: enough to hold the two against each other, and to make a lost meter
     again."""
@@ -95,13 +102,13 @@ def draft(p: Pending, told: Told, receipt: Receipt, exact: float, ruler: Ruler) 
         predictions=p.handed.name,
         receipt=receipt,
         exact_accuracy=exact,
-        exact_pgr=ruler.pgr_if_gap(exact),
+        exact_pgr=pgr_scale.pgr_if_gap(exact),
         meter=_note(told),
     )
     return Draft("submission", p.who, body.plain(), {p.handed.name: p.handed.data})
 
 
-def _note(told: Told) -> MeterNote:
+def _note(told: ReportedAnswer) -> MeterNote:
     """Where the meter stands, and what it keeps of a new answer beside the verdict."""
     answer = told.answer
     place = {name: getattr(told.place, name) for name in Place.__dataclass_fields__}

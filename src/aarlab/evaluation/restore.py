@@ -82,7 +82,7 @@ def _book(problem: Path, recorded: Iterable[Recorded]) -> Book:
     if older.begun is None:
         marking = marking_of(problem)
         n = marking.units.items
-        older.begun = n, start(marking.ruler.start, n).level
+        older.begun = n, start(marking.pgr_scale.start, n).level
     most = max((s.meter.answers for one in recorded for s in one.submissions if s.meter), default=0)
     for seq in range(1, max(most, *rows, 0) + 1):
         if seq not in rows:

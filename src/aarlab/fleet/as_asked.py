@@ -17,7 +17,7 @@ WHOLE = frozenset({"minutes", "experiments"})  # fields of a campaign that may b
 PARTS = ("budget", "campaign_budget")  # those that have limits of their own
 
 
-class Asked:
+class OrderReader:
     """What is asked of one campaign, read as an onlooker reads."""
 
     def __init__(self, folder: Path) -> None:
@@ -76,7 +76,7 @@ def extended(campaign: Campaign, orders: Orders | None) -> Campaign:
 
 def as_asked(campaign: Campaign, folder: Path) -> Campaign:
     """The same, by the campaign's ledger."""
-    return extended(campaign, Asked(folder).now())
+    return extended(campaign, OrderReader(folder).now())
 
 
 class FleetClock:

@@ -17,8 +17,8 @@ COUNT = 9
 SHOWN = ("name", "card", "in_distribution", "out_of_distribution", "student", "items")
 
 
-def draft(card: Mapping[str, Any], model: LanguageModel, *, count: int = COUNT) -> Directions:
-    """`count` directions of as many families, and an undirected one.
+def draft(card: Mapping[str, Any], model: LanguageModel) -> Directions:
+    """COUNT directions of as many families, and an undirected one.
 
     Raises:
         Misconfigured, Transient: see `LanguageModel.ask`; Transient as well where the answer is no
@@ -27,7 +27,7 @@ def draft(card: Mapping[str, Any], model: LanguageModel, *, count: int = COUNT) 
     shown = json.dumps({field: card[field] for field in SHOWN if card.get(field)}, indent=1)
     values = {
         "card": shown,
-        "count": count,
+        "count": COUNT,
         "families": families_of(card),
         "problem": card["name"],
     }
@@ -39,10 +39,10 @@ def draft(card: Mapping[str, Any], model: LanguageModel, *, count: int = COUNT) 
     except Misconfigured as error:
         raise Transient(f"{error} {again}") from error
     made, families = len(found.directed), len({d.family for d in found.directed})
-    if made != count or families != count:
+    if made != COUNT or families != COUNT:
         words = (
             f"What {model.name} drafted are {made} directions of {families} families instead of "
-            f"{count} of {count}"
+            f"{COUNT} of {COUNT}"
         )
         raise Transient(f"{words}. {again}")
     return found

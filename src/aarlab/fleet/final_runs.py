@@ -15,10 +15,11 @@ from aarlab.evaluation.confirmation.unit_gate import FINAL, Shown, UnitOrder
 from aarlab.evaluation.scoring.graded_units import GradedUnits
 from aarlab.evaluation.scoring.served_problem import ServedProblem
 from aarlab.runs.engine_contract import Engine
+from aarlab.runs.folder_run import METHOD
 from aarlab.runs.grading import Grader, NotGraded, Refused, read_units
 from aarlab.runs.prepared import ablated, fresh_draw, show_as_set_up
 from aarlab.runs.served_folder import ServedFolder
-from aarlab.runs.trial_scores import METHOD, Made, measure_files, remedied
+from aarlab.runs.trial_scores import Made, measure_files, remedied
 from aarlab.sandbox.sandbox import MakeSandbox
 
 FRESH = "fresh draw"

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from aarlab.fleet.as_asked import LOOK_S, Asked, FleetClock, extended
+from aarlab.fleet.as_asked import LOOK_S, FleetClock, OrderReader, extended
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.gateway_process import GatewayProcess
 from aarlab.fleet.member import Member
@@ -16,7 +16,7 @@ class Heeding:
     def __init__(self, folder: Path, members: Sequence[Member], gateway: GatewayProcess) -> None:
         self.clock, self.paused = FleetClock(folder), 0  # the entry that asked for it; 0: none
         self._folder, self._members, self._gateway = folder, members, gateway
-        self._asked, self._looked_at = Asked(folder), 0.0
+        self._asked, self._looked_at = OrderReader(folder), 0.0
 
     def look(self, campaign: Campaign) -> Campaign:
         """Do what is asked now; the campaign with its present limits.

@@ -86,7 +86,7 @@ class _Change:
         return GAIN * self.p_good + HARM * (1 - self.p_good) > 0
 
 
-class Fleet:
+class SimulatedFleet:
     """Agents who share one ladder and the best method that is known. `policy=None` releases
     nothing."""
 
@@ -184,7 +184,9 @@ def simulate(policy: Policy | None, plan: Plan, habits: Habits = Habits()) -> li
     """An outcome for each seed; `policy=None` releases nothing."""
     seeds = range(plan.first, plan.first + plan.repetitions)
     return [
-        Fleet(policy, n=plan.n, agents=plan.agents, seed=seed, habits=habits).run(plan.bundles)
+        SimulatedFleet(policy, n=plan.n, agents=plan.agents, seed=seed, habits=habits).run(
+            plan.bundles
+        )
         for seed in seeds
     ]
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from aarlab.core.errors import CouldNotBeRun, InvalidSubmission, Misconfigured
 from aarlab.core.files import open_whole, write_whole
 from aarlab.core.layout import TestbedFolder
-from aarlab.core.own_code import Build, Code, recorded, this_build
+from aarlab.core.own_code import Build, CodeRecord, recorded, this_build
 from aarlab.core.records import SplitName
 from aarlab.evaluation.scoring.grade import grade
 from aarlab.evaluation.scoring.hidden_labels import load_answers
@@ -68,7 +68,7 @@ def measure_baselines(
     return found
 
 
-def code_of_baselines(testbed: Testbed) -> Code:
+def code_of_baselines(testbed: Testbed) -> CodeRecord:
     """The code of aarlab that decides them all."""
     return code_of_run(testbed, {name: source_of(name) for name in BASELINES})
 
@@ -83,7 +83,7 @@ def why_again(testbed: Testbed) -> str | None:
     return code_of_baselines(testbed).since(recorded(testbed.baselines_code)) or None
 
 
-def made_by(bed: TestbedFolder) -> tuple[Code | None, Build | None]:
+def made_by(bed: TestbedFolder) -> tuple[CodeRecord | None, Build | None]:
     """The code, and which aarlab, that ran the baselines; None where an older version did."""
     build = bed.baselines_build
     code = recorded(bed.baselines_code)

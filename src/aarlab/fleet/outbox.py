@@ -2,7 +2,6 @@
 and counts once by its id."""
 
 import time
-from collections.abc import Callable
 
 from aarlab.core.errors import AarError, InvalidSubmission
 from aarlab.fleet.evaluator_process import EvaluatorProcess
@@ -38,13 +37,7 @@ def post(journal: Journal, evaluator: EvaluatorProcess) -> bool:
     return True
 
 
-def post_all(
-    journal: Journal,
-    evaluator: EvaluatorProcess,
-    *,
-    within_s: float,
-    pause: Callable[[float], None] = time.sleep,
-) -> bool:
+def post_all(journal: Journal, evaluator: EvaluatorProcess, *, within_s: float) -> bool:
     """As `post`, waiting for a server that is being started; False if it did not come back in time.
     What is left waits for the next run."""
     until = time.monotonic() + within_s
@@ -53,7 +46,7 @@ def post_all(
             return False
         if not post(journal, evaluator):
             evaluator.revive()
-            pause(0.2)
+            time.sleep(0.2)
     return True
 
 

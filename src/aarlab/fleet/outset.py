@@ -9,7 +9,7 @@ import numpy as np
 from aarlab.core.intervals import mean_measure
 from aarlab.core.records import Measure
 from aarlab.evaluation.scoring.bounds import inflation_bound
-from aarlab.evaluation.scoring.hidden_labels import Ruler
+from aarlab.evaluation.scoring.hidden_labels import PgrScale
 from aarlab.evaluation.scoring.policies import POLICIES, start
 from aarlab.evaluation.scoring.units import Units, units_of
 from aarlab.fleet.honest import LIMIT, Habits, Plan, loss_of_gift, percent, simulate
@@ -32,7 +32,7 @@ class Outset:
     units: Units
     agents: int
     bundles: int
-    ruler: Ruler
+    pgr_scale: PgrScale
     next_step: float  # accuracy from which the first improvement is reported
     step: float | None  # the least rise that is reported
     cap_bits: float | None
@@ -44,7 +44,7 @@ class Outset:
     def steps(self) -> int | None:
         """How many rises can be reported between the start and the ceiling; None where every score
         is released."""
-        return None if self.step == 0 else _steps(self.policy, self.units, self.ruler)
+        return None if self.step == 0 else _steps(self.policy, self.units, self.pgr_scale)
 
     @property
     def n(self) -> int:
@@ -66,15 +66,15 @@ class Outset:
         elif self.step == 0:
             told = "every score is released"
         else:
-            first = self._value(self.next_step, self.ruler.pgr(self.next_step))
-            each = self._value(self.step, self.ruler.pgr_of_difference(self.step))
-            what = "score" if self.ruler.combined else "accuracy"
+            first = self._value(self.next_step, self.pgr_scale.pgr(self.next_step))
+            each = self._value(self.step, self.pgr_scale.pgr_of_difference(self.step))
+            what = "score" if self.pgr_scale.combined else "accuracy"
             told = f"an improvement is reported from {what} {first}, in steps of {each}, at most "
             told += f"some {self.steps} of them from {self._ends}"
         far = "no reported level is bounded"
-        whole = self.ruler.combined and self.ruler.pgr_of_difference(self.bound or 0.0) >= 1
+        whole = self.pgr_scale.combined and self.pgr_scale.pgr_of_difference(self.bound or 0.0) >= 1
         if self.bound is not None and not whole:  # a score from 0 to 1 is bounded by 1 anyway
-            both = self._value(self.bound, self.ruler.pgr_of_difference(self.bound))
+            both = self._value(self.bound, self.pgr_scale.pgr_of_difference(self.bound))
             far = f"no reported level is more than {both} too high (95 %, independent labels)"
         cap = "no cap" if self.cap_bits is None else f"{self.cap_bits:.0f} bits in all"
         found = (
@@ -89,7 +89,7 @@ class Outset:
         if self.loss is None:
             return (
                 found
-                if self.ruler.ceiling <= self.ruler.start or self.ruler.combined
+                if self.pgr_scale.ceiling <= self.pgr_scale.start or self.pgr_scale.combined
                 else f"{found} {who} would gain nothing by exact scores either."
             )
         whose = f"{who} lose{'s' if one else ''} {percent(self.loss)}"
@@ -109,37 +109,37 @@ class Outset:
 
     def _value(self, accuracy: float, pgr: float) -> str:
         """A score as text: of several objectives as such, else an accuracy with its PGR."""
-        if self.ruler.combined:
+        if self.pgr_scale.combined:
             return f"{pgr:.2f}"
-        return f"{accuracy:.3f}" + (f" (PGR {pgr:.2f})" if self.ruler.gap else "")
+        return f"{accuracy:.3f}" + (f" (PGR {pgr:.2f})" if self.pgr_scale.gap else "")
 
     @property
     def _ends(self) -> str:
-        if self.ruler.combined:
+        if self.pgr_scale.combined:
             return "the floor to the ceiling"
-        return f"naive ({self.ruler.start:.3f}) to the ceiling ({self.ruler.ceiling:.3f})"
+        return f"naive ({self.pgr_scale.start:.3f}) to the ceiling ({self.pgr_scale.ceiling:.3f})"
 
     @property
     def _items(self) -> str:
-        return "units" if self.ruler.combined else "items"
+        return "units" if self.pgr_scale.combined else "items"
 
     def _remedy(self) -> str:
         others = [
             p
             for p in ("roomy", "ladder")
-            if p != self.policy and _steps(p, self.units, self.ruler) >= LEAST_STEPS
+            if p != self.policy and _steps(p, self.units, self.pgr_scale) >= LEAST_STEPS
         ]
-        shown = "" if self.ruler.combined else f" (see {self._simulate(self.n)})"
+        shown = "" if self.pgr_scale.combined else f" (see {self._simulate(self.n)})"
         policy = f", or take policy '{others[0]}'{shown}" if others else ""
         n = self.n
-        while n < MOST_ITEMS and _steps(self.policy, n, self.ruler) < LEAST_STEPS:
+        while n < MOST_ITEMS and _steps(self.policy, n, self.pgr_scale) < LEAST_STEPS:
             n = math.ceil(n * 1.1)
         if n >= MOST_ITEMS:
             return (
                 f"No number of {self._items} fixes that: the gap is too small; {self._widen}"
                 f"{policy}."
             )
-        if self.ruler.combined:  # a simulation is of answers that are right or wrong
+        if self.pgr_scale.combined:  # a simulation is of answers that are right or wrong
             return f"Give {n:,} independent feedback units or more, {self._widen}{policy}."
         return (
             f"Give {n:,} feedback items or more{policy}. These are the fewest with which anything "
@@ -149,13 +149,13 @@ class Outset:
     @property
     def _widen(self) -> str:
         """What makes the gap larger beside a step."""
-        if self.ruler.combined:
+        if self.pgr_scale.combined:
             return "narrow the `range` of what is climbed in problem.yaml"
         return "give a weaker teacher or a stronger student"
 
     def _simulate(self, n: int) -> str:
         """The command that simulates the same fleet on the same climb."""
-        climb = f"--start {self.ruler.start:.3f} --ceiling {self.ruler.ceiling:.3f}"
+        climb = f"--start {self.pgr_scale.start:.3f} --ceiling {self.pgr_scale.ceiling:.3f}"
         return (
             f"`aar simulate --n {n} --agents {self.agents} --bundles {self.bundles} {climb} "
             f"--policy {self.policy}`"
@@ -165,7 +165,7 @@ class Outset:
 def outset(
     policy: str,
     labels: Units | int,
-    ruler: Ruler,
+    pgr_scale: PgrScale,
     *,
     agents: int = 9,
     bundles: int = BUNDLES,
@@ -178,7 +178,7 @@ def outset(
         Misconfigured: there is no such policy.
     """
     units = units_of(labels)
-    channel, n = start(ruler.start, units), units.independent
+    channel, n = start(pgr_scale.start, units), units.independent
     seen, level = POLICIES[policy].outlook(channel, "the first researcher"), channel.level
     step = None if seen.price_bits is None else max(0.0, seen.next_step - level)
     bound = (
@@ -186,20 +186,20 @@ def outset(
         if seen.cap_bits is None
         else inflation_bound(seen.cap_bits, n, slack_bits=seen.slack_bits)
     )
-    loss = None if fleets == 0 else _loss(policy, n, ruler, agents, bundles, fleets)
+    loss = None if fleets == 0 else _loss(policy, n, pgr_scale, agents, bundles, fleets)
     return Outset(
-        policy, units, agents, bundles, ruler, seen.next_step, step, seen.cap_bits, bound, loss
+        policy, units, agents, bundles, pgr_scale, seen.next_step, step, seen.cap_bits, bound, loss
     )
 
 
-def _steps(policy: str, labels: Units | int, ruler: Ruler) -> int:
+def _steps(policy: str, labels: Units | int, pgr_scale: PgrScale) -> int:
     """Rises from the start that the ceiling leaves room for and the cap pays for, at the price of
     the first."""
-    channel = start(ruler.start, labels)
+    channel = start(pgr_scale.start, labels)
     seen = POLICIES[policy].outlook(channel, "the first researcher")
     if seen.price_bits is None:
         return 0
-    room = math.floor((ruler.ceiling - channel.level) / (seen.next_step - channel.level) + 1e-9)
+    room = math.floor((pgr_scale.ceiling - channel.level) / (seen.next_step - channel.level) + 1e-9)
     return max(
         0, room if seen.cap_bits is None else min(room, math.floor(seen.cap_bits / seen.price_bits))
     )
@@ -211,11 +211,11 @@ def advice(
     """The strictest policy with a cap under which honest researchers lose at most LIMIT on a climb
     from one accuracy to another, by the same simulation; where none has it, the fewest labels of
     SIZES with which one does."""
-    ruler = Ruler(begin, ceiling, begin)
+    pgr_scale = PgrScale(begin, ceiling, begin)
     who = f"{agents} honest researchers of {bundles} submissions, from {begin:.3f} to {ceiling:.3f}"
     for labels in (n, *(size for size in SIZES if size > n)):
         for policy in CAPPED:
-            loss = _loss(policy, labels, ruler, agents, bundles, fleets)
+            loss = _loss(policy, labels, pgr_scale, agents, bundles, fleets)
             if loss is None:
                 return f"{who}, would gain nothing by exact scores either."
             if loss.upper <= LIMIT:
@@ -231,16 +231,16 @@ def advice(
 
 
 def _loss(
-    policy: str, n: int, ruler: Ruler, agents: int, bundles: int, fleets: int | None
+    policy: str, n: int, pgr_scale: PgrScale, agents: int, bundles: int, fleets: int | None
 ) -> Measure | None:
     """The simulated loss on this climb; None where exact scores gain nothing beyond chance either:
     a share of that is noise."""
-    if ruler.ceiling <= ruler.start:
+    if pgr_scale.ceiling <= pgr_scale.start:
         return None
     fleets = fleets or max(LEAST_FLEETS, min(MOST_FLEETS, WORK // (agents * bundles)))
     plan, habits = (
         Plan(n, agents, bundles, fleets),
-        Habits(start=ruler.start, ceiling=ruler.ceiling),
+        Habits(start=pgr_scale.start, ceiling=pgr_scale.ceiling),
     )
     runs, exact, none = (
         simulate(p, plan, habits) for p in (POLICIES[policy], POLICIES["exact"], None)

@@ -10,7 +10,7 @@ from aarlab.core.errors import Misconfigured
 from aarlab.core.layout import CampaignFolder
 from aarlab.core.settings import Home, ray_address
 from aarlab.evaluation.begun_on import begun_on
-from aarlab.evaluation.scoring.hidden_labels import load_answers, load_ruler, load_units
+from aarlab.evaluation.scoring.hidden_labels import load_answers, load_pgr_scale, load_units
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.device_hours import meter_in, meters_of
 from aarlab.fleet.display import Display
@@ -155,8 +155,8 @@ def outset_of(campaign: Campaign, bed: Testbed) -> Outset:
         bed.folder, "feedback", sorted(load_answers(bed.folder, "feedback")["feedback"])
     )
     bundles = campaign.experiments if campaign.kind == "search" else BUNDLES
-    ruler = load_ruler(bed.folder).told(units.items)
-    return outset(campaign.policy, units, ruler, agents=campaign.researchers, bundles=bundles)
+    pgr_scale = load_pgr_scale(bed.folder).released(units.items)
+    return outset(campaign.policy, units, pgr_scale, agents=campaign.researchers, bundles=bundles)
 
 
 def weigh(campaign: Campaign, troubles: Sequence[str], starting: bool, show: Display) -> None:

@@ -11,7 +11,7 @@ SUSPECT_S = 10.0  # of silence, in which a researcher that ends may have met the
 HUNG_S = 30.0  # of silence, after which it hangs
 
 
-class Asked(Protocol):
+class AnsweringService(Protocol):
     """A service that can be asked."""
 
     name: str
@@ -29,7 +29,7 @@ class Asked(Protocol):
 class Pulse:
     """When a service was last heard, by the monotonic clock."""
 
-    def __init__(self, service: Asked) -> None:
+    def __init__(self, service: AnsweringService) -> None:
         self._service, self.heard_at = service, time.monotonic()
         self._stop = threading.Event()
         self._thread = threading.Thread(

@@ -73,7 +73,7 @@ def outset_of_folder(campaign: Campaign, bed: ServedFolder) -> Outset:
     return outset(
         campaign.policy,
         marking.units,
-        marking.ruler,
+        marking.pgr_scale,
         agents=campaign.researchers,
         bundles=bundles,
         fleets=0,  # the simulation is of answers that are right or wrong

@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from aarlab.fleet.pulse import Asked, Pulse
+from aarlab.fleet.pulse import AnsweringService, Pulse
 
 
-class Watched(Asked, Protocol):
+class Watched(AnsweringService, Protocol):
     """A service of the lab, as a process."""
 
     pid: int | None

@@ -39,7 +39,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Desk:
+class MemberServices:
     """All that a member can reach."""
 
     models: ModelApi
@@ -52,13 +52,13 @@ class Desk:
         await self.lab.close()
 
 
-def member_app(member: Member, desk: Desk) -> Any:
+def member_app(member: Member, services: MemberServices) -> Any:
     """The ASGI application of one socket."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         client = Client(scope, receive, send)
         try:
-            await _route(member, desk, client)
+            await _route(member, services, client)
         except AarError as error:
             await _refuse(client, error)
         except asyncio.CancelledError:  # the gateway ends, and has hung up
@@ -69,12 +69,12 @@ def member_app(member: Member, desk: Desk) -> Any:
     return app
 
 
-async def _route(member: Member, desk: Desk, client: Client) -> None:
+async def _route(member: Member, services: MemberServices, client: Client) -> None:
     if lab_module.is_open(client.method, client.path):
-        await desk.lab.serve(member.token, client, member.room)
+        await services.lab.serve(member.token, client, member.room)
     elif client.path == "/usage" and client.method == "GET":
-        await client.answer_json(200, await _usage(member.name, desk.till))
-    elif not await desk.models.serve(member.name, client, member.room):
+        await client.answer_json(200, await _usage(member.name, services.till))
+    elif not await services.models.serve(member.name, client, member.room):
         await client.answer_json(
             404,
             error_body(

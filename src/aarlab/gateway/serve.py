@@ -26,7 +26,7 @@ from aarlab.core.settings import gateway_keys
 from aarlab.gateway.async_journal import Till
 from aarlab.gateway.config import GatewayConfig, read_config
 from aarlab.gateway.control import control_app
-from aarlab.gateway.gateway_app import Desk, member_app
+from aarlab.gateway.gateway_app import MemberServices, member_app
 from aarlab.gateway.journal import Journal
 from aarlab.gateway.lab_proxy import Lab
 from aarlab.gateway.members import Members
@@ -96,15 +96,15 @@ async def serve(
             )
         till = Till(journal, config)
         models = ModelApi(config.providers, keys, prices(config), till)
-        desk = Desk(models, Lab(CampaignFolder(place.campaign).server.address), till)
+        services = MemberServices(models, Lab(CampaignFolder(place.campaign).server.address), till)
         place.sockets.mkdir(parents=True, exist_ok=True)
         place.sockets.chmod(0o711)
         members = Members(
-            place.files.members, place.sockets, lambda member: member_app(member, desk)
+            place.files.members, place.sockets, lambda member: member_app(member, services)
         )
         control = UnixServer(control_app(members, till), place.sockets / "control.sock")
         await _until_told(place, members, control, lifeline)
-        await desk.close()
+        await services.close()
         till.close()
         journal.recover()  # calls of which nothing was known when they were cancelled
     finally:

@@ -20,10 +20,10 @@ from aarlab.core.evaluator_socket import (
     Code,
     Nothing,
     Outcome,
+    ReleasedEntries,
+    ReleasedKind,
     Request,
     Snapshot,
-    ToldEntries,
-    ToldKind,
     error_in,
     packed,
     read,
@@ -158,11 +158,11 @@ def _lost() -> Transient:
     )
 
 
-class ToldRecord:
+class ReleasedRecord:
     """The entries of one kind as the evaluator releases them, kept, so that each is asked for
     once."""
 
-    def __init__(self, client: EvaluatorClient, kind: ToldKind) -> None:
+    def __init__(self, client: EvaluatorClient, kind: ReleasedKind) -> None:
         self._client, self._kind = client, kind
         self.upto, self.behind = 0, True  # what is read; whether there may be more
         self._entries: list[Entry] = []
@@ -178,10 +178,10 @@ class ToldRecord:
             page = await self._client.ask(
                 "told", After(after=self.upto, kind=self._kind, limit=PAGE)
             )
-            assert isinstance(page, ToldEntries)
+            assert isinstance(page, ReleasedEntries)
             self.take(page)
 
-    def take(self, page: ToldEntries) -> None:
+    def take(self, page: ReleasedEntries) -> None:
         """Keep a page that the evaluator released of this kind."""
         # another request may have been faster
         self._entries += [e for e in page.entries if e.seq > self.upto]
@@ -195,21 +195,21 @@ class ToldRecord:
         return self._entries[first : None if limit < 0 else first + limit]
 
 
-class ToldPages:
+class ReleasedPages:
     """What the evaluator releases of code, submissions and findings, page by page and not kept. For
     a thread beside the event loop."""
 
     def __init__(self, client: EvaluatorClient) -> None:
         self._client = client
 
-    def after(self, seq: int, limit: int) -> ToldEntries:
+    def after(self, seq: int, limit: int) -> ReleasedEntries:
         """Up to `limit` entries, of which some are not released, with a number above `seq`.
 
         Raises:
             Transient: the evaluator does not run.
         """
         page = self._client.ask_from_thread("told", After(after=seq, limit=limit))
-        assert isinstance(page, ToldEntries)
+        assert isinstance(page, ReleasedEntries)
         return page
 
     def code(self, snapshot: str) -> dict[str, str]:

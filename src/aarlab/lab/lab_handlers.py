@@ -18,11 +18,11 @@ from aarlab.core import operation_records as records
 from aarlab.core.callers import Identity, require_role
 from aarlab.core.errors import InvalidSubmission, Unauthorised
 from aarlab.core.evaluator_socket import LOCAL
-from aarlab.core.findings import Findings
+from aarlab.core.findings import FindingsView
 from aarlab.core.operation import Operation
 from aarlab.core.operations import OPERATOR
 from aarlab.core.records import Finding
-from aarlab.lab.evaluator_client import EvaluatorClient, ToldPages, ToldRecord
+from aarlab.lab.evaluator_client import EvaluatorClient, ReleasedPages, ReleasedRecord
 from aarlab.lab.pace import Grid
 from aarlab.lab.present import Present
 from aarlab.lab.sent import Sent
@@ -39,8 +39,8 @@ class Handlers:
     """The functions of the operations that are done here; `do` does any."""
 
     def __init__(self, client: EvaluatorClient) -> None:
-        self._client, self._record = client, ToldRecord(client, "finding")
-        self._findings, self._similars = Findings(self._record), Similars(ToldPages(client))
+        self._client, self._record = client, ReleasedRecord(client, "finding")
+        self._findings, self._similars = FindingsView(self._record), Similars(ReleasedPages(client))
         self._local: dict[str, Callable[..., BaseModel]] = {
             name: getattr(self, name) for name in LOCAL
         }

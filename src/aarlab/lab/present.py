@@ -10,7 +10,7 @@ from collections.abc import Callable
 from aarlab.core.callers import REFUSED, Identity
 from aarlab.core.errors import Unauthorised
 from aarlab.core.evaluator_socket import Asked, Now
-from aarlab.lab.evaluator_client import EvaluatorClient, ToldRecord
+from aarlab.lab.evaluator_client import EvaluatorClient, ReleasedRecord
 
 MOST = 200  # requests that share a question
 KNOWN = 4096  # tokens that are remembered
@@ -22,7 +22,7 @@ class Present:
     def __init__(
         self,
         client: EvaluatorClient,
-        findings: ToldRecord,
+        findings: ReleasedRecord,
         hide: Callable[[list[str]], None] = lambda _: None,
     ) -> None:
         """`hide` is given the ids of the findings that an operator hid."""

@@ -17,7 +17,7 @@ from aarlab.core.records import Entry
 from aarlab.core.snapshot import snapshot_hash
 from aarlab.diversity.similar import Index, Rows, text_features
 from aarlab.diversity.source import joined, shingles
-from aarlab.lab.evaluator_client import ToldPages
+from aarlab.lab.evaluator_client import ReleasedPages
 
 SHOWN = 3
 LEAST_CODE, LEAST_TEXT = 0.5, 0.15  # similarity: below, the nearest is not near
@@ -44,7 +44,7 @@ class _Code:
 class Similars:
     """The index of one campaign."""
 
-    def __init__(self, told: ToldPages) -> None:
+    def __init__(self, told: ReleasedPages) -> None:
         self._told = told
         self._lock, self._seq, self._closed = threading.Lock(), 0, False
         self.hidden: Collection[str] = ()  # findings that an operator hid: nothing shows them

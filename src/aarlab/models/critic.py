@@ -2,23 +2,25 @@
 Without torch.
 
 A job's folder holds all of it: what was asked, the log, what is done so far, and last the file that
-says that it is done. A job that was killed goes on from there; one that is done is not done again.
+says that it is done. A job that was killed resumes there; one that is done is not done again.
 Legend: N items.
 """
 
+import argparse
 import importlib.util
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field
 
 from aarlab.core.errors import Misconfigured, Transient
 from aarlab.core.files import write_whole
 from aarlab.core.layout import CriticFolder
+from aarlab.core.lifeline import end_when_cut
 from aarlab.core.process import Child
 from aarlab.core.records import Record
 from aarlab.core.strict_json import read_json_lines
@@ -26,6 +28,7 @@ from aarlab.models.preset import CriticRecipe
 from aarlab.models.results import key
 from aarlab.models.student_contract import Question
 
+JobKind = TypeVar("JobKind", bound=Record)
 Heard = Callable[[int, int], None]  # (done, of)
 LOOK_S = 1.0
 IN_PROCESS = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}  # vLLM starts no process of its own
@@ -105,7 +108,7 @@ class CriticProcess:
 
         Raises:
             Misconfigured: TRL is not installed, or the models and the recipe do not fit each other.
-            Transient: the process ended; `folder`/critic.log says why. Ask again: it goes on from
+            Transient: the process ended; `folder`/critic.log says why. Ask again: it resumes at
                 its last checkpoint.
         """
         if not CriticFolder(folder).trained.exists():
@@ -226,13 +229,29 @@ def _steps(path: Path) -> tuple[int, int]:
     return said["step"], said["of"]
 
 
+def run_job(kind: type[JobKind], run: Callable[[JobKind], object], description: str | None) -> None:
+    """The command of a critic's process: `run` the job of the file --config."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument(
+        "--config", type=Path, required=True, help=f"a file with a {kind.__name__}, as JSON"
+    )
+    parser.add_argument("--lifeline", type=int, help="a file descriptor: end when it does")
+    a = parser.parse_args()
+    if a.lifeline is not None:
+        end_when_cut(a.lifeline)
+    try:
+        run(kind.model_validate_json(a.config.read_bytes()))
+    except Misconfigured as error:
+        parser.exit(MISCONFIGURED, f"{error}\n")
+
+
 def _check(child: Child, code: int) -> None:
     """Raise where a process ended with an error."""
     last = child.last_words()[:500]
     if code == MISCONFIGURED:
         raise Misconfigured(last)
     if code != 0:
-        words = f"The {child.name} ended with {code}; its last words: {last}."
+        words = f"The {child.name} ended with {code}; its last output: {last}."
         raise Transient(f"{words} See {child.log}; ask again: it resumes.")
 
 

@@ -20,7 +20,7 @@ WORD = rf"(?u)[{UNSPACED}]|\b[^\W{UNSPACED}][^\W{UNSPACED}]+\b"
 
 
 def static_vectors(
-    corpus: Sequence[str], texts: Sequence[str], seed: int = 0, *, characters: bool = False
+    corpus: Sequence[str], texts: Sequence[str], *, characters: bool = False
 ) -> NDArray[np.float32]:
     """Vectors (T, K) of `texts`: TF-IDF of words, or of their `characters` (2 to 4 in a row),
     reduced by a truncated SVD that was fitted on `corpus`. In scripts without spaces between words
@@ -43,5 +43,5 @@ def static_vectors(
         )
     counter.set_params(min_df=SHARED)
     counts = counter.fit_transform(corpus)
-    reducer = TruncatedSVD(min(DIMENSIONS, counts.shape[1] - 1), random_state=seed).fit(counts)
+    reducer = TruncatedSVD(min(DIMENSIONS, counts.shape[1] - 1), random_state=0).fit(counts)
     return reducer.transform(counter.transform(texts)).astype(np.float32)

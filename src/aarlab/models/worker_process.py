@@ -30,7 +30,7 @@ class WorkerProcess:
     log: Path
     jobs: int = 0
     """Under way, as its users count them."""
-    doors: dict[str, Message] = field(default_factory=dict)
+    sockets: dict[str, Message] = field(default_factory=dict)
     decks: dict[str, Message] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -82,7 +82,7 @@ class WorkerProcess:
 
     def tell(self, standing: dict[str, Message], name: str, message: Message) -> None:
         """Say what is to hold from now on, also for a worker that is started again (`standing`: its
-        decks or its doors)."""
+        decks or its sockets)."""
         standing[name] = message
         if self.started:
             self.ask(message)
@@ -153,11 +153,11 @@ class WorkerProcess:
         self._child.wait_until(self._answers, START_S, given_up=self._closed.is_set)
         for message in [*self.decks.values()]:
             self._at_once(message)
-        for name, message in [*self.doors.items()]:
+        for name, message in [*self.sockets.items()]:
             try:
                 self._at_once(message)
             except Misconfigured:  # says the worker: its folder is gone, and who was behind it
-                self.doors.pop(name, None)
+                self.sockets.pop(name, None)
 
     def _answers(self) -> bool:
         with contextlib.suppress(Lost):

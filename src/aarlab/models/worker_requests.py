@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aarlab.core.errors import InvalidSubmission
-from aarlab.core.own_code import Code, code_of, stamped
+from aarlab.core.own_code import CodeRecord, code_of, stamped
 from aarlab.models.head_training import Array
 from aarlab.models.item_batches import ItemBatch
 from aarlab.models.preset import Preset
@@ -108,7 +108,7 @@ class States:
         return key(**COUNTED, op="states", dtype=preset.hardware.dtype, **facts)
 
 
-def worker_code() -> Code:
+def worker_code() -> CodeRecord:
     """What decides the numbers of a worker's answers."""
     return code_of("aarlab.models.tuned.worker_operations")
 

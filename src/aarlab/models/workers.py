@@ -354,7 +354,7 @@ class Workers:
         path = folder.resolve() / SOCKET
         check_path(path)
         with self._lock:
-            process = min(self.processes, key=lambda p: len(p.doors))
+            process = min(self.processes, key=lambda p: len(p.sockets))
             request: Message = {
                 "v": VERSION,
                 "op": "open",
@@ -363,14 +363,14 @@ class Workers:
                 **splits,
                 **({} if meter is None else {"meter": meter.message}),
             }
-            process.doors[str(path)] = request
+            process.sockets[str(path)] = request
         try:
             process.ask(request)
             self._open[path] = process, process.life
             yield path
         finally:
             self._open.pop(path, None)
-            process.doors.pop(str(path), None)
+            process.sockets.pop(str(path), None)
             with contextlib.suppress(AarError):  # a worker that is gone has no socket
                 process.ask({"v": VERSION, "op": "shut", "path": str(path)})
             path.unlink(missing_ok=True)

@@ -20,7 +20,7 @@ from aarlab.redteam.system import HELD, NOT_HELD
 QUERIES = (100, 1_000, 10_000, 100_000)
 
 
-class Scale(NamedTuple):
+class AttackedScale(NamedTuple):
     """What is attacked: see `RedTeam`."""
 
     n: int
@@ -68,7 +68,7 @@ def attack_all(
     """Every attack on each policy, with the same hidden labels for all that share a seed."""
     stops = tuple(sorted(set(queries)))
     pairs = [(policy, attack) for policy in policies for attack in [*ATTACKS, *SHARED]]
-    scale = Scale(n, start, gap)
+    scale = AttackedScale(n, start, gap)
     jobs = [(POLICIES[policy], attack, scale, seeds, stops) for policy, attack in pairs]
     labels = [f"{policy}, {attack}" for policy, attack in pairs]
     cells: list[Cell] = []
@@ -80,13 +80,13 @@ def attack_all(
 
 
 def _runs(
-    policy: Policy, attack: str, scale: "Scale", seeds: int, stops: tuple[int, ...]
+    policy: Policy, attack: str, scale: "AttackedScale", seeds: int, stops: tuple[int, ...]
 ) -> list[list[Point]]:
     return [_points(policy, attack, scale, seed=seed, stops=stops) for seed in range(seeds)]
 
 
 def _points(
-    policy: Policy, attack: str, scale: "Scale", *, seed: int, stops: tuple[int, ...]
+    policy: Policy, attack: str, scale: "AttackedScale", *, seed: int, stops: tuple[int, ...]
 ) -> list[Point]:
     each, how = SHARED.get(attack, (1, attack))
     rng = np.random.default_rng([seed, scale.n])

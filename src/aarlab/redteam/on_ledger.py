@@ -46,7 +46,7 @@ def hashes(folder: Path, scale: Scale) -> Row:
             e.seq: e.read(SubmissionBody).exact_accuracy
             for e in evaluator.ledger.entries("submission")
         }
-        pgr = evaluator.ruler.pgr
+        pgr = evaluator.pgr_scale.pgr
         scores = [k / (SEEDS * scale.items) for k in range(SEEDS * scale.items + 1)]
     files, read = Files(campaign, problem), 0
     key, rows = (

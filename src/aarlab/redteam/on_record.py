@@ -33,7 +33,7 @@ TURNS = 3
 
 
 @dataclass(frozen=True)
-class Spent:
+class SpentLabels:
     """A label set about which bits were released: its state after kill -9, and an older copy of
     the meter."""
 
@@ -41,11 +41,11 @@ class Spent:
     older: Path
     items: int
 
-    def copy(self, number: int) -> "Spent":
+    def copy(self, number: int) -> "SpentLabels":
         """The same to try something on."""
         made = self.folder.with_name(f"copy-{number}")
         shutil.copytree(self.folder, made)
-        return Spent(made, self.older, self.items)
+        return SpentLabels(made, self.older, self.items)
 
     @property
     def meter(self) -> Path:
@@ -59,7 +59,7 @@ class Spent:
         shutil.copytree(self.older / name, place)
 
 
-def _spent(folder: Path, scale: Scale) -> Spent:
+def _spent(folder: Path, scale: Scale) -> SpentLabels:
     labels_M, rng = random_labels(scale), np.random.default_rng(scale.seed)
     live, older = folder / "live", folder / "older"
     problem, campaign = write_problem(live / "problem", labels_M), live / "campaign"
@@ -71,11 +71,11 @@ def _spent(folder: Path, scale: Scale) -> Spent:
         for share in LATE:
             send(evaluator, "eve-2", flipped(labels_M, share, rng))
         shutil.copytree(live, folder / "killed")
-    return Spent(folder / "killed", older, scale.items)
+    return SpentLabels(folder / "killed", older, scale.items)
 
 
 def _served_bits(
-    spent: Spent, campaign: str = "campaign", *, read_only: bool = False
+    spent: SpentLabels, campaign: str = "campaign", *, read_only: bool = False
 ) -> float | str:
     """What an evaluator that is started now says was released; or the words with which it
     refuses."""
@@ -88,7 +88,7 @@ def _served_bits(
         return str(error)
 
 
-def _alone_bits(spent: Spent) -> float | None:
+def _alone_bits(spent: SpentLabels) -> float | None:
     """What the meter by itself would serve, without the ledger's word against it; None where it
     does not open."""
     try:
@@ -102,7 +102,7 @@ def _alone_bits(spent: Spent) -> float | None:
 
 
 def _tried(
-    folder: Path, scale: Scale, ways: dict[str, Callable[[Spent], str | None]]
+    folder: Path, scale: Scale, ways: dict[str, Callable[[SpentLabels], str | None]]
 ) -> tuple[dict, dict, float]:
     """(what a started evaluator says, what the meter alone would serve) by way, and the bits that
     were spent. A way changes the files, and may name another campaign to start."""
@@ -120,7 +120,7 @@ def _tried(
 
 
 def _row(
-    attack: str, folder: Path, scale: Scale, ways: dict[str, Callable[[Spent], str | None]]
+    attack: str, folder: Path, scale: Scale, ways: dict[str, Callable[[SpentLabels], str | None]]
 ) -> Row:
     said, alone, whole = _tried(folder, scale, ways)
     served = {name: bits for name, bits in said.items() if not isinstance(bits, str)}
@@ -140,21 +140,21 @@ def _row(
     )
 
 
-def _delete(spent: Spent) -> None:
+def _delete(spent: SpentLabels) -> None:
     shutil.rmtree(spent.meter.parent)
 
 
-def _delete_file(spent: Spent) -> None:
+def _delete_file(spent: SpentLabels) -> None:
     for path in spent.meter.parent.glob(f"{spent.meter.name}*"):
         path.unlink()
 
 
-def _delete_and_rename(spent: Spent) -> str:
+def _delete_and_rename(spent: SpentLabels) -> str:
     _delete(spent)
     return "another-campaign"
 
 
-def _empty(spent: Spent) -> None:
+def _empty(spent: SpentLabels) -> None:
     _delete_file(spent)
     spent.meter.touch()
 
@@ -172,21 +172,21 @@ def reset(folder: Path, scale: Scale) -> Row:
     return _row("reset meter", folder, scale, ways)
 
 
-def _older(spent: Spent) -> None:
+def _older(spent: SpentLabels) -> None:
     spent.restore("meter")
 
 
-def _older_for_another(spent: Spent) -> str:
+def _older_for_another(spent: SpentLabels) -> str:
     spent.restore("meter")
     return "another-campaign"
 
 
-def _without_wal(spent: Spent) -> None:
+def _without_wal(spent: SpentLabels) -> None:
     for end in ("-wal", "-shm"):
         spent.meter.with_name(spent.meter.name + end).unlink(missing_ok=True)
 
 
-def _noise(spent: Spent) -> None:
+def _noise(spent: SpentLabels) -> None:
     """Noise over the pages that hold the answers, once the log was written into them."""
     meter = Meter(spent.meter, POLICIES[DEFAULT_POLICY], baseline=0.55, n=spent.items)
     meter.close()

@@ -72,41 +72,6 @@ def write_problem(folder: Path, labels_M: NDArray[np.bool_]) -> Path:
     return folder
 
 
-def attack_system(
-    folder: Path,
-    scale: Scale,
-    names: Iterable[str] | None = None,
-    *,
-    progress: Callable[[str], None] = lambda words: None,
-) -> list[Row]:
-    """Every attack (or those named), each in a folder of its own; `say` hears which is at work."""
-    from aarlab.redteam import (  # noqa: F401 - they register themselves
-        on_confirmation,
-        on_evaluator,
-        on_grader,
-        on_lab,
-        on_ledger,
-        on_record,
-        on_server,
-        on_stall,
-        on_verdict,
-        side_channels,
-    )
-
-    chosen = list(SYSTEM) if names is None else list(names)
-    rows = []
-    for number, name in enumerate(chosen):
-        progress(name)
-        rows.append(SYSTEM[name](_own(folder, number), scale))
-    return rows
-
-
-def _own(folder: Path, number: int) -> Path:
-    made = folder / f"attack-{number}"
-    made.mkdir(parents=True)
-    return made
-
-
 def summary(
     rows: Iterable[Row], title: str = "Red team of the whole system", caption: str | None = None
 ) -> Table:

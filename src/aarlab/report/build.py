@@ -217,7 +217,7 @@ def _few_seeds(testbed: Testbed) -> tuple[str, ...]:
 
 def _troubles(campaign: Campaign, anchors: AnchorScores, evaluator: Evaluator) -> tuple[str, ...]:
     """Sentences that say why figures of this report carry no information."""
-    small = outset(campaign.policy, evaluator.units, evaluator.ruler, fleets=0).trouble
+    small = outset(campaign.policy, evaluator.units, evaluator.pgr_scale, fleets=0).trouble
     return (*anchors.troubles, *([small] if small else []))
 
 

@@ -232,7 +232,7 @@ def released_rows(evaluator: Evaluator, on_final: Sized) -> tuple[ReleasedRow, .
 
 def _in_pgr(evaluator: Evaluator, accuracy: float) -> Measure | None:
     """A difference of accuracies on `feedback` in PGR; None if the anchors leave no gap."""
-    anchors = evaluator.ruler
+    anchors = evaluator.pgr_scale
     if anchors.ceiling <= anchors.weak:
         return None
     return statistic(anchors.pgr_of_difference(accuracy), len(evaluator.ids))

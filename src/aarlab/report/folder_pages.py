@@ -1,29 +1,21 @@
 """A `FolderReport` as files and in the terminal. Every number comes from the record."""
 
-import json
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from aarlab.core.layout import ReportFolder
 from aarlab.core.printable import printable
 from aarlab.report.figure_words import interval, p_value
 from aarlab.report.folder_report import FolderClaim, FolderReport
-from aarlab.report.pages import Linked, environment
+from aarlab.report.pages import Linked, environment, write_pages
 
 
 def write_folder_report(report: FolderReport, folder: Path) -> Path:
     """Write report.json, its JSON Schema, report.md and report.html; returns the path of the
     HTML."""
-    folder.mkdir(parents=True, exist_ok=True)
-    made = ReportFolder(folder)
-    made.record.write_text(report.model_dump_json(indent=1))
-    made.schema.write_text(json.dumps(FolderReport.model_json_schema(), indent=1))
-    made.markdown.write_text(_rendered("md", report))
-    made.html.write_text(_rendered("html", report))
-    return made.html
+    return write_pages(report, folder, _rendered("md", report), _rendered("html", report))
 
 
 def folder_html(report: FolderReport, linked: Linked | None = None) -> str:

@@ -11,7 +11,7 @@ from aarlab.core.layout import ReportFolder
 from aarlab.core.markdown import code, escaped
 from aarlab.core.pgr import pgr_words
 from aarlab.core.printable import printable
-from aarlab.core.records import Measure
+from aarlab.core.records import Measure, Record
 from aarlab.report.figure_words import (
     accuracy,
     e_value,
@@ -81,12 +81,18 @@ def _in_markdown(value: object) -> object:
 def write(report: Report, folder: Path) -> Path:
     """Write report.json, its JSON Schema, report.md and report.html; returns the path of the
     HTML."""
+    return write_pages(report, folder, _rendered("md", report), _rendered("html", report))
+
+
+def write_pages(record: Record, folder: Path, markdown: str, html: str) -> Path:
+    """Write a report's record, the record's JSON Schema and the two pages; returns the path of the
+    HTML."""
     folder.mkdir(parents=True, exist_ok=True)
     made = ReportFolder(folder)
-    made.record.write_text(report.model_dump_json(indent=1))
-    made.schema.write_text(json.dumps(Report.model_json_schema(), indent=1))
-    made.markdown.write_text(_rendered("md", report))
-    made.html.write_text(html(report))
+    made.record.write_text(record.model_dump_json(indent=1))
+    made.schema.write_text(json.dumps(type(record).model_json_schema(), indent=1))
+    made.markdown.write_text(markdown)
+    made.html.write_text(html)
     return made.html
 
 

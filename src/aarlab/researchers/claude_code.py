@@ -106,11 +106,7 @@ class ClaudeCode:
 
     def prepare(self, folder: Path, brief: Brief) -> None:
         """The prompts, and the configuration of the lab's tools."""
-        made = BriefFolder(folder)
-        made.brief.write_text(brief.model_dump_json(indent=1))
-        made.prompt.write_text(brief.prompt or brief.direction)
-        made.go_on.write_text(brief.go_on or GO_ON)
-        made.mcp.write_text(json.dumps({"mcpServers": bridge_server()}, indent=1))
+        made = write_brief(folder, brief)
         made.settings.write_text(json.dumps(SETTINGS))
 
     def launch(self, inside: Inside, life: Life) -> Launch:
@@ -181,6 +177,17 @@ class Scripted(ClaudeCode):
 
 RESEARCHERS.add("claude_code")(ClaudeCode)
 RESEARCHERS.add("scripted")(Scripted)
+
+
+def write_brief(folder: Path, brief: Brief) -> BriefFolder:
+    """What any agent CLI is given: the brief, the two prompts, and an MCP configuration in the
+    usual form."""
+    made = BriefFolder(folder)
+    made.brief.write_text(brief.model_dump_json(indent=1))
+    made.prompt.write_text(brief.prompt or brief.direction)
+    made.go_on.write_text(brief.go_on or GO_ON)
+    made.mcp.write_text(json.dumps({"mcpServers": bridge_server()}, indent=1))
+    return made
 
 
 def inside_env(inside: Inside) -> dict[str, str]:

@@ -5,7 +5,6 @@ The presets are the YAML files in presets/. Each was tested with the real progra
 that `TESTED` names, against a scripted model API (`make test-agents`).
 """
 
-import json
 import re
 import sys
 from collections.abc import Mapping
@@ -17,8 +16,7 @@ from aarlab.core.errors import Misconfigured
 from aarlab.core.layout import BriefFolder
 from aarlab.core.settings import expanded
 from aarlab.core.strict_yaml import read_record
-from aarlab.researchers.bridge_config import bridge_server
-from aarlab.researchers.claude_code import GO_ON, NOTES, inside_env
+from aarlab.researchers.claude_code import NOTES, inside_env, write_brief
 from aarlab.researchers.program_files import ProgramFiles, program_files
 from aarlab.researchers.researcher import (
     BRIEF,
@@ -160,11 +158,7 @@ class Command:
 
     def prepare(self, folder: Path, brief: Brief) -> None:
         """The prompts, an MCP configuration in the usual form, and the template's own files."""
-        made = BriefFolder(folder)
-        made.brief.write_text(brief.model_dump_json(indent=1))
-        made.prompt.write_text(brief.prompt or brief.direction)
-        made.go_on.write_text(brief.go_on or GO_ON)
-        made.mcp.write_text(json.dumps({"mcpServers": bridge_server()}, indent=1))
+        made = write_brief(folder, brief)
         self._write(self.template.files, folder)
         self._write(self.template.home_files, made.home)
 

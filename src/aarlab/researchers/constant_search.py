@@ -19,10 +19,10 @@ from aarlab.core.layout import PublicFolder
 from aarlab.core.operation_records import families_of
 from aarlab.core.records import Family
 from aarlab.core.strict_json import is_finite, read_json
+from aarlab.researchers.code_files import METHOD
 from aarlab.researchers.lab_client import Lab
 from aarlab.researchers.researcher import Brief
 
-METHOD = "method.py"
 SPREADS = (0.7, 0.7, 2.0)  # of the logarithm by which a number is multiplied, one by chance
 LINE_END = re.compile(rb"\r\n|\r|\n")  # as Python counts them
 FIXED = (0, 1, -1)  # numbers that say something else than how much, most of the time

@@ -6,10 +6,11 @@ takes and releases `turn`, then holds `room` shared. An exclusive run holds `tur
 run starts, and then holds `room` exclusively, once all other runs have ended.
 """
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from aarlab.core.hold import file_lock
 
 TURN, ROOM = ".turn.lock", ".room.lock"
 
@@ -17,22 +18,14 @@ TURN, ROOM = ".turn.lock", ".room.lock"
 @contextmanager
 def beside_others(folder: Path) -> Iterator[None]:
     """Run concurrently with others; waits while an exclusive run is running or waiting."""
-    with _held(folder / TURN, fcntl.LOCK_SH):
+    with file_lock(folder / TURN, shared=True):
         pass
-    with _held(folder / ROOM, fcntl.LOCK_SH):
+    with file_lock(folder / ROOM, shared=True):
         yield
 
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Run exclusively; waits until all other runs have ended."""
-    with _held(folder / TURN, fcntl.LOCK_EX), _held(folder / ROOM, fcntl.LOCK_EX):
-        yield
-
-
-@contextmanager
-def _held(path: Path, how: int) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as lock:
-        fcntl.flock(lock, how)
+    with file_lock(folder / TURN), file_lock(folder / ROOM):
         yield

@@ -1,7 +1,6 @@
 """A folder of data as bytes, so that it travels to a node once, by the hash of all that it holds,
 and is checked when it arrives."""
 
-import fcntl
 import hashlib
 import shutil
 import tempfile
@@ -12,6 +11,7 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 
 from aarlab.core.errors import Misconfigured, Transient
+from aarlab.core.hold import file_lock
 from aarlab.core.records import Record
 
 MAX_FILES, MAX_BYTES = 10_000, 8 << 30
@@ -73,9 +73,7 @@ def unpack(folder: Path, name: str, data: bytes) -> Path:
     if hash_of(data) != name:
         raise Transient(f"The data {name[:12]} arrived changed. They are not used; try again.")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / ".lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with file_lock(folder / ".lock"):
             return kept(folder, name) or _written(folder, name, data)
     except OSError as error:
         raise Transient(

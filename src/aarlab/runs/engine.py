@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from aarlab.core.answers import by_seed
 from aarlab.core.errors import CouldNotBeRun, InvalidSubmission, Misconfigured
 from aarlab.core.layout import RunFolder
-from aarlab.core.own_code import Code, again, code_of_files, remember, stamped, whole_code
+from aarlab.core.own_code import CodeRecord, again, code_of_files, remember, stamped, whole_code
 from aarlab.core.records import Failure, Record, SplitName
 from aarlab.core.snapshot import snapshot_hash
 from aarlab.models.device_meter import OPERATOR, DeviceMeter
@@ -256,7 +256,7 @@ class LocalEngine:
         self.engine.close()
 
 
-def code_of_run(testbed: Testbed, files: Mapping[str, str]) -> Code:
+def code_of_run(testbed: Testbed, files: Mapping[str, str]) -> CodeRecord:
     """The code of this package that a run of these files can import: what runs them, what they
     name, the worker that they may ask, and this module, which passes the files and reads the
     answers."""

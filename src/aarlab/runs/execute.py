@@ -6,7 +6,6 @@ the output says what the method's author must change.
 """
 
 import argparse
-import importlib.util
 import json
 import sys
 import traceback
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from aarlab.core.errors import OUT_OF_MEMORY, InvalidSubmission
 from aarlab.core.files import write_whole
+from aarlab.core.python_file import load_file
 from aarlab.core.records import SplitName
 from aarlab.methods.method import RunMethod, check_output
 from aarlab.testbeds.task_data import load_task
@@ -25,12 +25,7 @@ def load_method(path: Path) -> RunMethod:
     Raises:
         InvalidSubmission: the file has no such function.
     """
-    specification = importlib.util.spec_from_file_location("submitted_method", path)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    run = getattr(module, "run", None)
+    run = getattr(load_file(path, "submitted_method"), "run", None)
     if not callable(run):
         raise InvalidSubmission(f"{path.name} must define a function run(task, seed).")
     return run

@@ -13,17 +13,20 @@ from aarlab.core.settings import home
 from aarlab.models.smollm_weights import ensure_weights
 from aarlab.problems.folder.folder_problem import Contract, Resources
 from aarlab.runs.endings import Around, Processors
+from aarlab.runs.own_folders import require_own_folders
 from aarlab.sandbox.disk_usage import scratch
 from aarlab.sandbox.sandbox import (
     GIB,
     Completed,
     Limits,
+    MakeSandbox,
     Mount,
     Sandbox,
     SandboxSpec,
     Standing,
 )
 
+METHOD = "method.py"  # the file of submitted code that is called
 BEGUN = ".begun"  # written when the code was loaded and is called
 _ENV = {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/tmp"}
 
@@ -45,13 +48,35 @@ def sandbox_of(
 
 
 @contextlib.contextmanager
-def own_folders(resources: Resources) -> Iterator[tuple[Mount, ...]]:
-    """Mounts of the empty folders that the contract names, for one run."""
+def folder_sandbox(
+    make_sandbox: MakeSandbox,
+    name: str,
+    contract: Contract,
+    resources: Resources,
+    *mounts: Mount,
+    workdir: str = "/tmp",
+) -> Iterator[Sandbox]:
+    """A sandbox for one run of a problem's code, or of a submission to it: with these mounts, the
+    model that the contract names, and empty folders where `resources` wants them. Its user closes
+    it.
+
+    Raises:
+        Transient, Misconfigured: see `weights_of` and `require_own_folders`.
+    """
+    weights = weights_of(contract)
     with scratch() as place:
-        mounts = tuple(Mount(place / f[1:], f, writable=True) for f in resources.folders)
-        for mount in mounts:
+        own = tuple(Mount(place / f[1:], f, writable=True) for f in resources.folders)
+        for mount in own:
             mount.source.mkdir()
-        yield mounts
+        spec = sandbox_of(name, resources, *mounts, *weights, *own, workdir=workdir)
+        sandbox = make_sandbox(spec)
+        require_own_folders(sandbox, resources.folders)
+        yield sandbox
+
+
+def weights_words(contract: Contract, sandbox: Sandbox) -> list[str]:
+    """The arguments that say where the problem's model is inside."""
+    return ["--weights", sandbox.inside(str(WEIGHTS))] if contract.weights else []
 
 
 def weights_of(contract: Contract) -> tuple[Mount, ...]:

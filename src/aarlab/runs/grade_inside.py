@@ -6,7 +6,6 @@ It writes {"scores": {objective: {unit: value}}}, {"valid": true}, {"invalid": w
 """
 
 import argparse
-import importlib.util
 import json
 import math
 import socket
@@ -18,6 +17,7 @@ from typing import Any
 
 from aarlab.core import author
 from aarlab.core.author import Invalid, ProgramFailed
+from aarlab.core.python_file import load_file
 
 WORDS = 1000  # characters of a reason
 LINE = 1 << 20  # bytes of one request to a program, or of one answer, at most
@@ -75,12 +75,7 @@ def _finite(text: str) -> float:
 def load(path: Path) -> ModuleType:
     """The author's file as a module; its folder is where it can import others from."""
     sys.path.insert(0, str(path.parent))
-    specification = importlib.util.spec_from_file_location("grade", path)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return load_file(path, "grade")
 
 
 def outcome(grader: Path, submission: Any, secret: Path | None, trial: int) -> dict[str, Any]:

@@ -24,15 +24,7 @@ from aarlab.problems.folder.folder_problem import FolderProblem
 from aarlab.problems.folder.predictions import Predictions, read_ids, read_predictions
 from aarlab.runs.endings import Around, ending_of
 from aarlab.runs.engine_contract import Engine
-from aarlab.runs.folder_run import (
-    BEGUN,
-    limits_of,
-    own_folders,
-    run_once,
-    sandbox_of,
-    weights_of,
-)
-from aarlab.runs.own_folders import require_own_folders
+from aarlab.runs.folder_run import BEGUN, folder_sandbox, limits_of, run_once, weights_words
 from aarlab.runs.plain_files import copy_plain, read_plain
 from aarlab.runs.program_relay import ASKED, PROGRAM, Asked, program
 from aarlab.sandbox.disk_usage import scratch
@@ -159,13 +151,9 @@ class Grader:
     def _run(self, submission: Path, secret: Path | None, trial: int) -> Any:
         """What the author's code wrote, as plain JSON; or why it wrote nothing."""
         limits = self.problem.contract.grading
-        with (
-            scratch() as place,
-            self._program(submission, secret) as asked,
-            own_folders(limits) as own,
-        ):
+        with scratch() as place, self._program(submission, secret) as asked:
             out, folder = GradingFolder(place), asked.folder if asked else None
-            done, around = self._in_sandbox(submission, secret, folder, place, trial, own)
+            done, around = self._in_sandbox(submission, secret, folder, place, trial)
             if asked and asked.machine:
                 return NotGraded(f"the submitted program: {asked.machine}", secret=True)
             if done.returncode == 0 and out.result.is_symlink() is False and out.result.exists():
@@ -195,26 +183,24 @@ class Grader:
         asked: Path | None,
         place: Path,
         trial: int,
-        own: tuple[Mount, ...],
     ) -> tuple[Completed, Around]:
-        limits = self.problem.contract.grading
+        contract, limits = self.problem.contract, self.problem.contract.grading
         at = {"/problem": self.problem.folder.root, "/public": self.prepared.public}
         at |= {"/program": asked} if asked else {"/submission": submission}
         at |= {"/secret": secret} if secret else {}
-        weights = weights_of(self.problem.contract)
-        mounts = (*(Mount(p, t) for t, p in at.items()), *weights, *own)
-        mounts = (*mounts, Mount(place, "/out", writable=True))
-        sandbox = self._make_sandbox(sandbox_of("grading", limits, *mounts, workdir="/out"))
-        require_own_folders(sandbox, limits.folders)
-        inside, out = sandbox.inside, GradingFolder(Path(sandbox.inside("/out")))
-        argv = [sys.executable, "-m", INSIDE, "--out", str(out.result), "--trial", str(trial)]
-        argv += ["--grader", f"{inside('/problem')}/{self.problem.folder.grade.name}"]
-        argv += ["--submission", inside("/submission"), "--begun", str(out.root / BEGUN)]
-        argv += ["--public", inside("/public")]
-        argv += ["--secret", inside("/secret")] if secret else []
-        argv += [part for m in weights for part in ("--weights", inside(m.target))]
-        argv += ["--program", f"{inside('/program')}/{ASKED}"] if "/program" in at else []
-        return run_once(sandbox, argv, limits, place / BEGUN)
+        mounts = [*(Mount(p, t) for t, p in at.items()), Mount(place, "/out", writable=True)]
+        with folder_sandbox(
+            self._make_sandbox, "grading", contract, limits, *mounts, workdir="/out"
+        ) as sandbox:
+            inside, out = sandbox.inside, GradingFolder(Path(sandbox.inside("/out")))
+            argv = [sys.executable, "-m", INSIDE, "--out", str(out.result), "--trial", str(trial)]
+            argv += ["--grader", f"{inside('/problem')}/{self.problem.folder.grade.name}"]
+            argv += ["--submission", inside("/submission"), "--begun", str(out.root / BEGUN)]
+            argv += ["--public", inside("/public")]
+            argv += ["--secret", inside("/secret")] if secret else []
+            argv += weights_words(contract, sandbox)
+            argv += ["--program", f"{inside('/program')}/{ASKED}"] if "/program" in at else []
+            return run_once(sandbox, argv, limits, place / BEGUN)
 
     def _scores(self, found: Any, split: str) -> Outcome:
         """What the author's code measured, checked against the contract and the units."""

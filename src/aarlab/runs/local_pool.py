@@ -57,10 +57,13 @@ class Waiting:
             del self._jobs[key]
             return future
 
-    def all(self) -> list[tuple[str, Future[bytes]]]:
-        """Every job that somebody waits for."""
+    def give_up(self) -> None:
+        """The engine was closed: whoever waits gets an error that says so."""
         with self._mutex:
-            return [(key, future) for key, (future, _) in self._jobs.items()]
+            futures = [future for future, _ in self._jobs.values()]
+        for future in futures:
+            if not future.done():
+                future.set_exception(Transient("The engine was closed. Submit the job again."))
 
 
 class LocalPool:

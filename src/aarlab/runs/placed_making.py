@@ -15,7 +15,7 @@ from aarlab.problems.folder.folder_problem import FolderProblem
 from aarlab.runs.data_pack import hash_of, pack, write_files
 from aarlab.runs.endings import Around, ending_of
 from aarlab.runs.engine_contract import Engine, ended
-from aarlab.runs.folder_run import BEGUN, limits_of, sandbox_of, weights_of
+from aarlab.runs.folder_run import BEGUN, METHOD, limits_of, sandbox_of, weights_of
 from aarlab.runs.make_inside import PREDICTIONS
 from aarlab.runs.run_jobs import MAX_RESULT_BYTES, Head, Job, JobLimits, Resources, key_of, opened
 from aarlab.sandbox.disk_usage import scratch
@@ -47,15 +47,13 @@ class PlacedMaking:
         split: str,
         seed: int,
         engine: Engine,
-        *,
-        entry: str,
     ) -> None:
         """Raises Transient, Misconfigured: see `Engine.submit`."""
         self._problem, self._engine, self._split = problem, engine, split
         self._kept = contextlib.ExitStack()
         try:
             inputs = self._kept.enter_context(_inputs(problem, prepared, split))
-            job = _job(problem, prepared, dict(files), inputs, seed, entry)
+            job = _job(problem, prepared, dict(files), inputs, seed)
             self._key: str | None = engine.submit(job, Resources(cpus=problem.contract.run.cpus))
         except BaseException:
             self._kept.close()
@@ -131,12 +129,11 @@ def _job(
     files: dict[str, str],
     inputs: Path | None,
     seed: int,
-    entry: str,
 ) -> Job:
     contract, code = problem.contract, whole_code().digest
     spec = sandbox_of(f"made-{contract.name}", contract.run)
     in_folder = contract.submission.kind != "predictions"
-    argv = ["@python", "-m", INSIDE, "--seed", str(seed), "--code", f"@/code/{entry}"]
+    argv = ["@python", "-m", INSIDE, "--seed", str(seed), "--code", f"@/code/{METHOD}"]
     argv += ["--begun", f"@/out/{BEGUN}", "--public", "@/public"]
     argv += ["--out", f"@/out/{MADE}" if in_folder else "@/out"]
     folders = {"/public": prepared.public}

@@ -18,15 +18,14 @@ from aarlab.problems.secret_seed import secret_seed
 from aarlab.runs.endings import Ending, ending_of
 from aarlab.runs.folder_run import (
     BEGUN,
+    METHOD,
+    folder_sandbox,
     limits_of,
-    own_folders,
     run_once,
-    sandbox_of,
-    weights_of,
+    weights_words,
 )
 from aarlab.runs.grading import read_units
 from aarlab.runs.make_inside import PREDICTIONS
-from aarlab.runs.own_folders import require_own_folders
 from aarlab.runs.written_code import write_code
 from aarlab.sandbox.disk_usage import scratch
 from aarlab.sandbox.sandbox import MakeSandbox, Mount
@@ -218,8 +217,6 @@ def submission(
     split: str,
     seed: int,
     make_sandbox: MakeSandbox,
-    *,
-    entry: str = "method.py",
 ) -> Iterator[Path]:
     """What code submits for a split: a file with predictions, or a folder. It sees `public` and the
     split's inputs alone.
@@ -235,7 +232,7 @@ def submission(
         seen = {"public": prepared.public}
         if problem.contract.submission.kind == "predictions":
             seen["inputs"] = prepared.inputs(split)
-        ended = _run(problem, code, entry, seed, seen, {"out": out})(
+        ended = _run(problem, code, METHOD, seed, seen, {"out": out})(
             make_sandbox, problem.contract.run
         )
         if ended is not None:
@@ -264,24 +261,27 @@ def _run(
     function gets, by argument; `more`: further arguments of `make_inside`."""
 
     def run(make_sandbox: MakeSandbox, limits: Resources) -> Ending | None:
-        weights = weights_of(problem.contract)
-        with scratch() as place, own_folders(limits) as own:
-            spec = sandbox_of(
-                f"made-{problem.contract.name}",
+        contract = problem.contract
+        mounts = [
+            Mount(code, "/code"),
+            *(Mount(path, f"/{name}") for name, path in read.items()),
+            *(Mount(path, f"/{name}", writable=True) for name, path in write.items()),
+        ]
+        with (
+            scratch() as place,
+            folder_sandbox(
+                make_sandbox,
+                f"made-{contract.name}",
+                contract,
                 limits,
-                Mount(code, "/code"),
+                *mounts,
                 Mount(place, "/begun", writable=True),
-                *weights,
-                *(Mount(path, f"/{name}") for name, path in read.items()),
-                *(Mount(path, f"/{name}", writable=True) for name, path in write.items()),
-                *own,
-            )
-            sandbox = make_sandbox(spec)
-            require_own_folders(sandbox, limits.folders)
+            ) as sandbox,
+        ):
             argv = [sys.executable, "-m", INSIDE, "--seed", str(seed), *more]
             argv += ["--code", f"{sandbox.inside('/code')}/{entry}"]
             argv += ["--begun", f"{sandbox.inside('/begun')}/{BEGUN}"]
-            argv += [part for m in weights for part in ("--weights", sandbox.inside(m.target))]
+            argv += weights_words(contract, sandbox)
             for name in (*read, *write):
                 argv += [f"--{name}", sandbox.inside(f"/{name}")]
             done, around = run_once(sandbox, argv, limits, place / BEGUN)

@@ -16,13 +16,8 @@ from pathlib import Path
 
 from aarlab.problems.folder.folder_problem import FolderProblem, Submission
 from aarlab.runs.endings import ENOUGH, Processors
-from aarlab.runs.folder_run import (
-    own_folders,
-    sandbox_of,
-    weights_of,
-)
+from aarlab.runs.folder_run import folder_sandbox
 from aarlab.runs.grade_inside import LINE
-from aarlab.runs.own_folders import require_own_folders
 from aarlab.sandbox.disk_usage import scratch
 from aarlab.sandbox.sandbox import MakeSandbox, Mount, Sandbox
 from aarlab.sandbox.usage_watch import below, stopped
@@ -48,23 +43,24 @@ class Asked:
 @contextlib.contextmanager
 def program(problem: FolderProblem, code: Path, make_sandbox: MakeSandbox) -> Iterator[Asked]:
     """The program of the folder `code`, ready to be asked once by one grader."""
-    limits = problem.contract.run
-    with scratch() as place, own_folders(limits) as own:
+    contract = problem.contract
+    with scratch() as place:
         ask, answer = place / "ask", place / "answer"
         for folder in (ask, answer):
             folder.mkdir()
             folder.chmod(0o711)
-        with _listening(ask / ASKED) as asked, _listening(answer / ANSWERS) as answers:
-            mounts = (Mount(code, "/code"), Mount(answer, "/answer"), *own)
-            mounts = (*mounts, *weights_of(problem.contract))
-            sandbox = make_sandbox(sandbox_of("program", limits, *mounts))
-            require_own_folders(sandbox, limits.folders)
+        mounts = (Mount(code, "/code"), Mount(answer, "/answer"))
+        with (
+            _listening(ask / ASKED) as asked,
+            _listening(answer / ANSWERS) as answers,
+            folder_sandbox(make_sandbox, "program", contract, contract.run, *mounts) as sandbox,
+        ):
             try:
                 argv = [sys.executable, "-m", "aarlab.runs.program_inside"]
                 argv += ["--program", f"{sandbox.inside('/code')}/{PROGRAM}"]
                 argv += ["--socket", f"{sandbox.inside('/answer')}/{ANSWERS}"]
                 process = sandbox.start(argv, place / "log")
-                relay = _Relay(sandbox, process, problem.contract.submission)
+                relay = _Relay(sandbox, process, contract.submission)
                 thread = threading.Thread(target=relay.run, args=(asked, answers), daemon=True)
                 thread.start()
                 try:

@@ -194,7 +194,6 @@ class RayEngine:
         """Under the mutex."""
         placed = self._placed[key]
         packs = {target: self._data(folder) for target, folder in placed.job.folders.items()}
-        bare = placed.job.model_copy(update={"folders": dict.fromkeys(packs, Path("/"))})
         frame = Frame(
             what="submit",
             key=key,
@@ -204,7 +203,7 @@ class RayEngine:
             only=placed.only,
             packs=packs,
         )
-        self._pipe.send(frame, bare.model_dump_json().encode())
+        self._pipe.send(frame, placed.job.without_folders.model_dump_json().encode())
 
     def _data(self, folder: Path) -> str:
         """The hash of a folder's data, which the driver has then."""
@@ -244,9 +243,7 @@ class RayEngine:
                 process.stdin.close()
                 process.wait(STOP_S)
             _end(process)
-        for _, future in self._waiting.all():
-            if not future.done():
-                future.set_exception(Transient("The engine was closed. Submit the job again."))
+        self._waiting.give_up()
 
 
 def _end(process: subprocess.Popen) -> None:

@@ -74,6 +74,11 @@ class Job(Record):
     own: tuple[str, ...] = ()
     image: str | None = None
 
+    @property
+    def without_folders(self) -> "Job":
+        """The job as it travels: a node has the folders' data by their hash."""
+        return self.model_copy(update={"folders": dict.fromkeys(self.folders, Path("/"))})
+
 
 class Resources(Record):
     """What a job needs of a node; its sandbox holds it to its limits, whatever the scheduler

@@ -145,8 +145,7 @@ class SlurmEngine:
     def _send(self, key: str, placed: _Placed) -> None:
         """Let a job wait for a worker. Raises OSError."""
         packs = {target: self._data(folder) for target, folder in placed.job.folders.items()}
-        bare = placed.job.model_copy(update={"folders": dict.fromkeys(packs, Path("/"))})
-        order = Order(key=key, sandbox=self._sandbox, packs=packs, job=bare)
+        order = Order(key=key, sandbox=self._sandbox, packs=packs, job=placed.job.without_folders)
         put(self.folder, placed.size, order)
 
     def _data(self, folder: Path) -> str:
@@ -192,9 +191,7 @@ class SlurmEngine:
         for thread in self._threads:
             thread.join(WITHIN_S)
         shutil.rmtree(self.folder.root, ignore_errors=True)
-        for _, future in self._waiting.all():
-            if not future.done():
-                future.set_exception(Transient("The engine was closed. Submit the job again."))
+        self._waiting.give_up()
 
     def answered_by(self, key: str) -> str | None:
         """See `NodeEngine`."""

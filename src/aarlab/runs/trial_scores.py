@@ -15,20 +15,14 @@ from aarlab.core.records import Failure
 from aarlab.core.strict_json import read_text
 from aarlab.evaluation.scoring.unit_scores import Measured, unit_scores
 from aarlab.problems.folder.folder_problem import FolderProblem
-from aarlab.runs.grading import (
-    Fault,
-    Grader,
-    NotGraded,
-    Refused,
-    Scores,
-)
+from aarlab.runs.folder_run import METHOD
+from aarlab.runs.grading import Fault, Grader, NotGraded, Refused, Scores
 from aarlab.runs.placed_making import PlacedMaking
 from aarlab.runs.plain_files import plain_files, read_plain
 from aarlab.runs.prepared import submission
 from aarlab.sandbox.sandbox import MakeSandbox
 
 NoScore = Refused | Fault | NotGraded
-METHOD = "method.py"
 SEEDS = (1, 2, 3)  # of baselines
 Say = Callable[[str, int, int], None]
 
@@ -118,7 +112,7 @@ def _makings(
         if grader.engine is None:
             made.append(submission(*where, seed, make_sandbox))
         else:
-            making = PlacedMaking(*where, seed, grader.engine, entry=METHOD)
+            making = PlacedMaking(*where, seed, grader.engine)
             begun.callback(making.drop)
             made.append(making)
     return made

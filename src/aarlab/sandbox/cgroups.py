@@ -32,7 +32,7 @@ _numbers = itertools.count(1)
 
 
 @dataclass(frozen=True)
-class Place:
+class CgroupPlace:
     """Where this process may make groups."""
 
     version: int
@@ -87,7 +87,7 @@ class Cgroup(Group):
         OSError: the kernel refuses it.
     """
 
-    def __init__(self, place: Place, standing: Standing) -> None:
+    def __init__(self, place: CgroupPlace, standing: Standing) -> None:
         name = f"aar-{os.getpid()}-{started(os.getpid())}-{next(_numbers)}"
         super().__init__(
             place.version,
@@ -157,7 +157,7 @@ def limits(version: int, standing: Standing) -> Iterator[tuple[str, str, str]]:
 
 
 @cache
-def place() -> Place | None:
+def place() -> CgroupPlace | None:
     """The place where groups can be created, found by creating one; None if there is none.
     Removes groups of dead makers."""
     mounts, own = hierarchies(_read(Path("/proc/self/mountinfo"))), _read(Path("/proc/self/cgroup"))
@@ -166,13 +166,15 @@ def place() -> Place | None:
             continue
         for root in {mount for mount, _ in mounts.values()}:
             sweep(root)
-        usable = {c: f for c, f in found.folders.items() if _works(Place(found.version, {c: f}))}
+        usable = {
+            c: f for c, f in found.folders.items() if _works(CgroupPlace(found.version, {c: f}))
+        }
         if "memory" in usable:
-            return Place(found.version, usable)
+            return CgroupPlace(found.version, usable)
     return None
 
 
-def _works(found: Place) -> bool:
+def _works(found: CgroupPlace) -> bool:
     try:
         Cgroup(found, PROBE).close()
     except OSError:
@@ -196,7 +198,7 @@ def hierarchies(mountinfo: str) -> dict[str, tuple[Path, str]]:
     return found
 
 
-def version_1(mounts: dict[str, tuple[Path, str]], own: str) -> Place | None:
+def version_1(mounts: dict[str, tuple[Path, str]], own: str) -> CgroupPlace | None:
     """The folders of this process's own groups of version 1."""
     groups = {
         c: path
@@ -205,10 +207,10 @@ def version_1(mounts: dict[str, tuple[Path, str]], own: str) -> Place | None:
         for c in cs.split(",")
     }
     folders = {c: _below(*mounts[c], groups[c]) for c in V1 if c in mounts and c in groups}
-    return Place(1, folders) if "memory" in folders else None
+    return CgroupPlace(1, folders) if "memory" in folders else None
 
 
-def version_2(mounts: dict[str, tuple[Path, str]], own: str) -> Place | None:
+def version_2(mounts: dict[str, tuple[Path, str]], own: str) -> CgroupPlace | None:
     """The nearest group, from this process's own upwards, that may have limited children: it hands
     the controllers on."""
     path = next(
@@ -221,7 +223,7 @@ def version_2(mounts: dict[str, tuple[Path, str]], own: str) -> Place | None:
     for group in [folder, *(p for p in folder.parents if p.is_relative_to(top))]:
         handed_on = set(_read(group / "cgroup.subtree_control").split())
         if {"memory", "pids"} <= handed_on and os.access(group, os.W_OK):
-            return Place(2, {c: group for c in ("memory", "pids", "cpu") if c in handed_on})
+            return CgroupPlace(2, {c: group for c in ("memory", "pids", "cpu") if c in handed_on})
     return None
 
 

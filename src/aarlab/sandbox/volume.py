@@ -10,7 +10,6 @@ volume first turns the mounted folders of dead processes back into plain folders
 
 import atexit
 import contextlib
-import fcntl
 import os
 import re
 import shutil
@@ -22,6 +21,7 @@ from functools import cache
 from pathlib import Path
 
 from aarlab.core.errors import Misconfigured
+from aarlab.core.hold import lock_now
 from aarlab.sandbox.disk_usage import FILE_BYTES, GRACE_BYTES, du, remove
 from aarlab.sandbox.sandbox import MIB
 
@@ -78,15 +78,12 @@ class Volume:
 
     def _lock(self, path: Path, create: int = 0) -> int:
         fd = os.open(path, os.O_RDWR | create | os.O_NOFOLLOW, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not lock_now(fd):
             os.close(fd)
-            words = (
+            raise Misconfigured(
                 f"{self.folder} is the writable folder of a sandbox of another process. Stop that "
                 "process first."
             )
-            raise Misconfigured(words) from error
         return fd
 
     def _make(self, limit: int) -> None:
@@ -251,9 +248,7 @@ def _held(image: Path) -> bool:
     with contextlib.suppress(FileNotFoundError):
         fd = os.open(image, os.O_RDONLY | os.O_NOFOLLOW)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+            return not lock_now(fd)
         finally:
             os.close(fd)
     return False

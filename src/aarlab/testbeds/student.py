@@ -22,6 +22,7 @@ from aarlab.core.settings import Home
 from aarlab.models import double, minilm, smollm, smollm_weights
 from aarlab.models.count_lm import CountLM
 from aarlab.models.device_meter import DeviceMeter
+from aarlab.models.feature_store import Features
 from aarlab.models.vectors import static_vectors
 from aarlab.problems.problem import Problem
 from aarlab.testbeds.anchors import Labelled
@@ -121,16 +122,8 @@ def smollm2(home: Home, workers: int, *, random_weights: bool = False) -> Studen
             features = smollm.read_choices(
                 _asked(items), among=_asked(among), example=problem.example, **shared
             )
-        return Reading(
-            hidden={
-                layer: _by_item(h, items)
-                for layer, h in zip(smollm.LAYERS, features.hidden_LTD, strict=False)
-            },
-            profile_NCP=_by_item(features.profile_TP, items),
-            zero_shot_logit_NC=_by_item(features.zero_shot_logit_T, items),
-            teacher_NCE=_by_item(teacher_TE, items),
-            fingerprint=f"{name} {hashlib.sha256(features.hidden_LTD.tobytes()).hexdigest()[:12]}",
-        )
+        layers = smollm.LAYERS[: len(features.hidden_LTD)]  # nothing above is read of snippets
+        return _reading(name, items, layers, features, teacher_TE)
 
     size = "SmolLM2-135M with random weights" if random_weights else "SmolLM2-135M-Instruct"
     return Student(
@@ -206,16 +199,7 @@ def minilm_l6(home: Home) -> Student:
         features = minilm.read_snippets(
             texts, weights=weights, cache=home.cache, progress=texts_done, heard=heard
         )
-        return Reading(
-            hidden={
-                layer: _by_item(h, items)
-                for layer, h in zip(minilm.BLOCK_OF, features.hidden_LTD, strict=True)
-            },
-            profile_NCP=_by_item(features.profile_TP, items),
-            zero_shot_logit_NC=_by_item(features.zero_shot_logit_T, items),
-            teacher_NCE=_by_item(teacher_TE, items),
-            fingerprint=f"minilm {hashlib.sha256(features.hidden_LTD.tobytes()).hexdigest()[:12]}",
-        )
+        return _reading("minilm", items, tuple(minilm.BLOCK_OF), features, teacher_TE)
 
     return Student("minilm", read, "all-MiniLM-L6-v2 (22 M); teacher: character vectors")
 
@@ -253,6 +237,24 @@ _OTHER = Student(
 )
 # milliseconds, no download
 COUNTING = Student("double", _counting, "the double; teacher: its first layer", pair=_OTHER)
+
+
+def _reading(
+    name: str,
+    items: Sequence[AnyItem],
+    layers: Sequence[int],
+    features: Features,
+    teacher_TE: NDArray[np.float32],
+) -> Reading:
+    return Reading(
+        hidden={
+            layer: _by_item(h, items) for layer, h in zip(layers, features.hidden_LTD, strict=True)
+        },
+        profile_NCP=_by_item(features.profile_TP, items),
+        zero_shot_logit_NC=_by_item(features.zero_shot_logit_T, items),
+        teacher_NCE=_by_item(teacher_TE, items),
+        fingerprint=f"{name} {hashlib.sha256(features.hidden_LTD.tobytes()).hexdigest()[:12]}",
+    )
 
 
 def _by_item(values_T: NDArray, items: Sequence[AnyItem]) -> NDArray:

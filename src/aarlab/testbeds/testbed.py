@@ -22,7 +22,7 @@ from aarlab.core.files import open_whole, write_whole
 from aarlab.core.hold import Hold, holder
 from aarlab.core.label_set import METERS, same_labels
 from aarlab.core.layout import PublicFolder, TestbedFolder
-from aarlab.core.own_code import DIGITS, Build, Code, code_of, this_build
+from aarlab.core.own_code import DIGITS, Build, CodeRecord, code_of, this_build
 from aarlab.core.progress_callback import Progress
 from aarlab.core.records import SPLITS, AnyItem, SplitName
 from aarlab.core.settings import Home
@@ -115,10 +115,10 @@ class Testbed(TestbedFolder):
             )
 
     @property
-    def code(self) -> Code | None:
+    def code(self) -> CodeRecord | None:
         """The code that made it; None where an older version did, which did not record its code."""
         found = self.facts.get("code")
-        return None if found is None else Code.model_validate(found)
+        return None if found is None else CodeRecord.model_validate(found)
 
     @property
     def build(self) -> Build | None:
@@ -203,7 +203,7 @@ class SetUp:
     student: Student
     bed: Testbed
     drawn_by: int  # the data seed, or the secret one
-    code: Code  # the present one
+    code: CodeRecord  # the present one
     progress: Progress
 
     def first(self, cache: Path, data_seed: int, of_name: Testbed) -> Reading:
@@ -305,7 +305,7 @@ class SetUp:
         )
 
 
-def code_for(problem: str, student: Student) -> Code:
+def code_for(problem: str, student: Student) -> CodeRecord:
     """The code that decides a testbed: this module, the problem's module and the student's. A
     problem of an operator's own file has the file's digest in its version."""
     built_by = PROBLEMS[problem].build.__module__
@@ -313,7 +313,7 @@ def code_for(problem: str, student: Student) -> Code:
     return code_of(__name__, ours, student.module, alone=REGISTRIES)
 
 
-def _found(first: Testbed, code: Code, begun: str | None) -> Testbed:
+def _found(first: Testbed, code: CodeRecord, begun: str | None) -> Testbed:
     """The testbed that a campaign uses, also one of an earlier version of the problem, or the one
     that this code makes; it may not exist yet."""
     if begun is not None and (used := Testbed(first.folder.with_name(begun), True)).begun:

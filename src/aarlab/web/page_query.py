@@ -55,14 +55,11 @@ class PageQuery:
         kept = {n: v for n, v in fields.items() if v and not (n in changes and changes[n] is None)}
         return f"?{urlencode(kept, errors='replace')}"
 
-    def paged(
-        self, rows: Sequence[T], size: int, *, last: bool = False
-    ) -> tuple[Sequence[T], dict[str, Any]]:
-        """The rows of the page that is asked for, and where one goes from it. `last`: the default
-        is the last page."""
+    def paged(self, rows: Sequence[T], size: int) -> tuple[Sequence[T], dict[str, Any]]:
+        """The rows of the page that is asked for, and where one goes from it."""
         size = max(1, len(rows)) if self.whole else size
         pages = max(1, -(-len(rows) // size))
-        at = min(self.number("page", pages if last else 1), pages)
+        at = min(self.number("page", 1), pages)
         return rows[(at - 1) * size : at * size], self.pager(at, pages, len(rows))
 
     def pager(self, at: int, pages: int, rows: int) -> dict[str, Any]:

@@ -257,7 +257,7 @@ def running(tmp_path, name, *argv):
 def test_failed_process_is_reported_and_ends_the_others(tmp_path):
     slow = running(tmp_path, "slow", "-c", "import time; time.sleep(60)")
     fails = running(tmp_path, "fails", "-m", "aarlab.no_such_module")
-    with pytest.raises(Transient, match=r"with 1; its last words: .*no_such_module.*fails\.log"):
+    with pytest.raises(Transient, match=r"with 1; its last output: .*no_such_module.*fails\.log"):
         critic._wait([fails, slow], lambda: None)
     assert slow.join(0) == -signal.SIGTERM
 

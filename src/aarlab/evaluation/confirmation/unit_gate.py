@@ -39,7 +39,7 @@ from aarlab.evaluation.issued_seeds import SEEDS
 from aarlab.evaluation.scoring.graded_units import GradedUnits, graded_units
 from aarlab.evaluation.scoring.marking import UnitMarking
 from aarlab.evaluation.scoring.served_problem import ServedProblem
-from aarlab.evaluation.scoring.tries import CAP, Try
+from aarlab.evaluation.scoring.tries import Try
 from aarlab.evaluation.scoring.unit_scores import Measured, Scale
 
 FINAL = "final"
@@ -73,13 +73,13 @@ class Shown:
 class UnitConfirmations(Confirmations):
     """The confirmations of one campaign on a problem in a folder."""
 
-    def __init__(self, evaluator: Evaluator, *, cap: int = CAP) -> None:
+    def __init__(self, evaluator: Evaluator) -> None:
         """Raises Misconfigured where the campaign is on no such problem."""
         if not isinstance(evaluator.marking, UnitMarking):
             raise Misconfigured(
                 f"{evaluator.problem} is no problem in a folder. Use Confirmations."
             )
-        super().__init__(evaluator, cap=cap)
+        super().__init__(evaluator)
         self.problem: ServedProblem = evaluator.marking.problem
 
     @property

@@ -32,17 +32,13 @@ def certified_at_least(
     *,
     least: float | None = None,
     slack_bits: float = 0.0,
-    delta: float = DELTA,
 ) -> float:
     """The least true accuracy that a reported level leaves possible: the smallest p <= level with m
-    kl(level || p) <= b ln 2 + ln(1/delta), m = n if `least` is not given (Chernoff-Hoeffding; for m
+    kl(level || p) <= b ln 2 + ln(1/DELTA), m = n if `least` is not given (Chernoff-Hoeffding; for m
     = n sharper than `inflation_bound`), or what `inflation_bound` leaves, whichever is more: for a
     fixed p both are one threshold."""
-    allowed = ((bits + slack_bits) * math.log(2) + math.log(1 / delta)) / (least or n)
-    low, high = (
-        max(0.0, level - inflation_bound(bits, n, slack_bits=slack_bits, delta=delta)),
-        level,
-    )
+    allowed = ((bits + slack_bits) * math.log(2) + math.log(1 / DELTA)) / (least or n)
+    low, high = max(0.0, level - inflation_bound(bits, n, slack_bits=slack_bits)), level
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if binary_kl(level, middle) > allowed else (low, middle)

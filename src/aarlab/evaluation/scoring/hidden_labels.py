@@ -152,7 +152,7 @@ def _strata(path: Path, split: str) -> dict[str, tuple[str, int]]:
 
 
 @dataclass(frozen=True)
-class Ruler:
+class PgrScale:
     """What turns accuracy on `feedback` into PGR, and where the reported level starts."""
 
     weak: float
@@ -163,7 +163,7 @@ class Ruler:
     # True: a score of several objectives, and no accuracy; PGR is that score between 0 and 1
     combined: bool = False
 
-    def told(self, n: int) -> "Ruler":
+    def released(self, n: int) -> "PgrScale":
         """The one scale of a label set of n items, for submitters and operator alike. What it
         consists of is reported to submitters, and was measured on the hidden labels: so each number
         is one of those that `set_up_bits` counts, which means over 1, 2, 5 or 10 seeds are already.
@@ -174,7 +174,7 @@ class Ruler:
         )
         gap = ceiling > weak
         top = ceiling if gap else weak + standard_error(n)
-        return Ruler(weak, top, start, gap, self.combined)
+        return PgrScale(weak, top, start, gap, self.combined)
 
     def pgr(self, accuracy: float) -> float:
         """An accuracy on `feedback` as PGR."""
@@ -189,7 +189,7 @@ class Ruler:
         return self.pgr(accuracy) if self.gap else None
 
 
-def load_ruler(problem: Path) -> Ruler:
+def load_pgr_scale(problem: Path) -> PgrScale:
     """Mean anchors on `feedback`: from set-up's arrays, or from private/ruler.json where another
     harness wrote it.
 
@@ -212,17 +212,18 @@ def load_ruler(problem: Path) -> Ruler:
             "start} (accuracies)."
         )
         raise Misconfigured(f"{problem} has no anchors or baselines ({error}). {words}") from error
-    return Ruler(weak, ceiling, start)
+    return PgrScale(weak, ceiling, start)
 
 
-def _stated(fields: Any) -> Ruler:
-    ruler = Ruler(**fields)
+def _stated(fields: Any) -> PgrScale:
+    pgr_scale = PgrScale(**fields)
     if not all(
-        type(x) in (int, float) and 0 <= x <= 1 for x in (ruler.weak, ruler.ceiling, ruler.start)
+        type(x) in (int, float) and 0 <= x <= 1
+        for x in (pgr_scale.weak, pgr_scale.ceiling, pgr_scale.start)
     ):
         raise ValueError("private/ruler.json must hold accuracies between 0 and 1")
-    performance_gap_recovered(ruler.start, weak=ruler.weak, ceiling=ruler.ceiling)
-    return ruler
+    performance_gap_recovered(pgr_scale.start, weak=pgr_scale.weak, ceiling=pgr_scale.ceiling)
+    return pgr_scale
 
 
 def load_naive_answers(problem: Path, truth_M: NDArray[np.bool_]) -> NDArray[np.bool_] | None:

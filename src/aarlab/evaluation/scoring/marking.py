@@ -18,10 +18,10 @@ from aarlab.evaluation.scoring.diagnostics import Diagnosis, UnitDiagnosis
 from aarlab.evaluation.scoring.grade import takes_strings
 from aarlab.evaluation.scoring.graded_units import GradedUnits, graded_units
 from aarlab.evaluation.scoring.hidden_labels import (
-    Ruler,
+    PgrScale,
     load_answers,
     load_naive_answers,
-    load_ruler,
+    load_pgr_scale,
     load_units,
     published_ids,
 )
@@ -38,7 +38,7 @@ class Marking(Protocol):
 
     ids: list[str]  # of the feedback items or units
     units: Units
-    ruler: Ruler
+    pgr_scale: PgrScale
 
     def exact(self, handed: Handed) -> float:
         """The exact score on the meter's scale, over units and seeds."""
@@ -57,7 +57,7 @@ class LabelMarking:
         self.answers = load_answers(problem, "feedback")
         self.ids = sorted(self.answers["feedback"])
         self.units = load_units(problem, "feedback", self.ids)
-        self.ruler = load_ruler(problem).told(self.units.items)
+        self.pgr_scale = load_pgr_scale(problem).released(self.units.items)
         hidden = list(self.answers["feedback"])
         self.strings = takes_strings(hidden, published_ids(problem, "feedback") or hidden)
         self._truth_M = np.array([self.answers["feedback"][i] == 1 for i in self.ids])
@@ -96,7 +96,7 @@ class UnitMarking:
         self.ids = list(units)
         self.units = self.problem.counted("feedback")
         gap = self._gap(list(units.values()))
-        self.ruler = Ruler(0.0, gap, 0.0, combined=True).told(self.units.items)
+        self.pgr_scale = PgrScale(0.0, gap, 0.0, combined=True).released(self.units.items)
 
     def _gap(self, clusters: list[str]) -> float:
         climbed = [o for o in self.problem.objectives if o.role == "climb"]
@@ -136,7 +136,7 @@ class UnitMarking:
 
     def exact(self, handed: Handed) -> float:
         """See `Marking`."""
-        return float(self.ruler.ceiling * self.score(handed))
+        return float(self.pgr_scale.ceiling * self.score(handed))
 
     def diagnosis(self) -> UnitDiagnosis:
         """See `Marking`."""

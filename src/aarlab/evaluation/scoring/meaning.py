@@ -4,7 +4,7 @@ says anyway."""
 from functools import partial
 
 from aarlab.core.records import Receipt
-from aarlab.evaluation.scoring.hidden_labels import Ruler
+from aarlab.evaluation.scoring.hidden_labels import PgrScale
 from aarlab.evaluation.scoring.policies import Answer
 
 NO_GAP = (
@@ -14,14 +14,14 @@ NO_GAP = (
 )
 
 
-def meaning(receipt: Receipt, answer: Answer, ruler: Ruler) -> str:
+def meaning(receipt: Receipt, answer: Answer, pgr_scale: PgrScale) -> str:
     """What `improved` says about this submission, and what it does not say.
 
     `answer`: as the meter keeps it. One that releases no bit and gives up no share of the code was
     the same for every score.
     """
-    words = _meaning(receipt, answer, combined=ruler.combined)
-    return words if ruler.gap else f"{words} {NO_GAP}"
+    words = _meaning(receipt, answer, combined=pgr_scale.combined)
+    return words if pgr_scale.gap else f"{words} {NO_GAP}"
 
 
 def _meaning(receipt: Receipt, answer: Answer, *, combined: bool) -> str:

@@ -75,7 +75,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Told:
+class ReportedAnswer:
     """An answer, and where it leaves the channel."""
 
     answer: Answer
@@ -230,13 +230,13 @@ class Meter:
         self.channel.record(question.who, answer)
         self._last = question.key
 
-    def tell(self, questions: Sequence[Question]) -> list[Told]:
+    def tell(self, questions: Sequence[Question]) -> list[ReportedAnswer]:
         """Answer in order; all answers are on disk when this returns. As `answers`."""
         with self.answers(questions) as told:
             return told
 
     @contextmanager
-    def answers(self, questions: Sequence[Question]) -> Iterator[list[Told]]:
+    def answers(self, questions: Sequence[Question]) -> Iterator[list[ReportedAnswer]]:
         """Answers in order. They are on disk, and charged, when the block has ended; where it or a
         policy raises anything, nothing was answered. Threads take turns; the block must not ask the
         meter.
@@ -277,7 +277,7 @@ class Meter:
         rows: list[tuple[Any, ...]],
         new: dict[str, Answer],
         connection: Connection,
-    ) -> Told:
+    ) -> ReportedAnswer:
         """`rows` and `new`: what this turn adds to the store, and by question."""
         if (known := new.get(question.key) or known_answer(connection, question.key)) is not None:
             return self._told(question.who, known, repeated=True)
@@ -288,10 +288,10 @@ class Meter:
         rows.append((*asked, answer.improved, answer.level, answer.bits, answer.mass))
         return self._told(question.who, answer, repeated=False)
 
-    def _told(self, who: str, answer: Answer, *, repeated: bool) -> Told:
+    def _told(self, who: str, answer: Answer, *, repeated: bool) -> ReportedAnswer:
         outlook, channel = plain_outlook(self._policy.outlook(self.channel, who)), self.channel
         cap, slack = outlook.cap_bits, outlook.slack_bits
-        return Told(
+        return ReportedAnswer(
             answer=answer,
             outlook=outlook,
             level=channel.level,
@@ -343,7 +343,7 @@ class Meter:
             "improvements": self.channel.yes.total(),
         }
 
-    def now(self, who: str) -> Told:
+    def now(self, who: str) -> ReportedAnswer:
         """Where the channel stands for `who`, as if reported after a "no" that nobody asked for.
 
         Raises:

@@ -1,5 +1,5 @@
 """Listening on a unix socket, a bounded number of connections at a time: who comes in too often
-waits at the door."""
+waits in its backlog."""
 
 import asyncio
 import socket
@@ -17,9 +17,9 @@ MOST_CONNECTIONS = 8  # of one sandbox
 BETWEEN_S, REFUSED_S = 0.005, 0.5
 
 
-class Door:
+class BoundedListener:
     """Open from the start, in the running event loop. `serve` handles one connection; what it
-    raises is told to the caller.
+    raises is the caller's answer.
 
     Raises:
         Misconfigured: there can be no socket at this path.

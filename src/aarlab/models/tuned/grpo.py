@@ -7,7 +7,6 @@ arXiv:2407.00215). Texts are written by vLLM in this process where it is install
 this was written), else by transformers. Legend: N items, b critiques of a step.
 """
 
-import argparse
 import contextlib
 import importlib.util
 import json
@@ -23,11 +22,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import log_expit
 
-from aarlab.core.errors import Misconfigured
 from aarlab.core.files import write_whole
 from aarlab.core.layout import CriticFolder
-from aarlab.core.lifeline import end_when_cut
-from aarlab.models.critic import MISCONFIGURED, TrainJob, read_items
+from aarlab.models.critic import TrainJob, read_items, run_job
 from aarlab.models.head_training import Array
 from aarlab.models.preset import Hardware
 from aarlab.models.student_contract import Question
@@ -129,7 +126,7 @@ def _trainer(job: TrainJob) -> "GRPOTrainer":
     from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
     from trl import GRPOTrainer
 
-    class Told(TrainerCallback):
+    class StepReport(TrainerCallback):
         """Says after each step how far the training is."""
 
         def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
@@ -153,7 +150,7 @@ def _trainer(job: TrainJob) -> "GRPOTrainer":
         args=_arguments(job, len(questions)),
         train_dataset=Dataset.from_list([{"prompt": p, "row": r} for r, p in enumerate(prompts)]),
         processing_class=tokenizer,
-        callbacks=[Told()],
+        callbacks=[StepReport()],
         peft_config=LoraConfig(
             r=recipe.rank,
             lora_alpha=recipe.alpha,
@@ -210,19 +207,8 @@ def _arguments(job: TrainJob, items: int) -> "GRPOConfig":
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--config", type=Path, required=True, help="a file with a TrainJob, as JSON"
-    )
-    parser.add_argument("--lifeline", type=int, help="a file descriptor: end when it does")
-    a = parser.parse_args()
-    if a.lifeline is not None:
-        end_when_cut(a.lifeline)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    try:
-        train(TrainJob.model_validate_json(a.config.read_bytes()))
-    except Misconfigured as error:
-        parser.exit(MISCONFIGURED, f"{error}\n")
+    run_job(TrainJob, train, __doc__)
 
 
 if __name__ == "__main__":

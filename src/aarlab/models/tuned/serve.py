@@ -29,7 +29,7 @@ from aarlab.core.lifeline import when_cut
 from aarlab.models.device_meter import BEAT_S, DeviceMeter, Gauge
 from aarlab.models.item_batches import ItemBatch, read_item_batch
 from aarlab.models.preset import Preset
-from aarlab.models.tuned.bounded_listener import Door
+from aarlab.models.tuned.bounded_listener import BoundedListener
 from aarlab.models.tuned.link import Gone, Link
 from aarlab.models.tuned.turns import MOST_WAITING, Turns
 from aarlab.models.tuned.worker_operations import OPERATIONS, Loaded, Operation, Place
@@ -41,7 +41,7 @@ log = logging.getLogger("aarlab.worker")
 
 
 @dataclass(eq=False)
-class Job:
+class WorkerJob:
     """One request, read, and its last line once there is one. `source`: its socket; `whose`: who
     takes turns; `gauge`: what counts its time on the device."""
 
@@ -60,12 +60,12 @@ class Worker:
     """The event loop's side: connections, turns, sandboxes' sockets."""
 
     def __init__(self, loaded: Loaded) -> None:
-        self._loaded, self._turns = loaded, Turns[Job]()
+        self._loaded, self._turns = loaded, Turns[WorkerJob]()
         self._item_batches: dict[str, ItemBatch] = {}
-        self._doors: dict[str, Door] = {}
-        self._faults: dict[str, str] = {}  # by door: see `_failed`
-        self._gauges: dict[str, Gauge] = {}  # by door
-        self._now: Job | None = None  # at the device
+        self._listeners: dict[str, BoundedListener] = {}
+        self._faults: dict[str, str] = {}  # by socket: see `_failed`
+        self._gauges: dict[str, Gauge] = {}  # by socket
+        self._now: WorkerJob | None = None  # at the device
         self._at_once = {
             "hello": self._hello,
             "deck": self._item_batch,
@@ -76,12 +76,12 @@ class Worker:
 
     async def run(self, path: Path, told: asyncio.Event) -> None:
         """Serve requests until a request stops the worker."""
-        operator = Door(path, 0o600, self._operator, OPERATOR_CONNECTIONS, LINE)
+        operator = BoundedListener(path, 0o600, self._operator, OPERATOR_CONNECTIONS, LINE)
         work = asyncio.create_task(self._work())
         ended, beat = asyncio.create_task(told.wait()), asyncio.create_task(self._beat())
         await asyncio.wait([work, ended, beat], return_when=asyncio.FIRST_COMPLETED)
-        for door in (operator, *self._doors.values()):
-            door.shut()
+        for listener in (operator, *self._listeners.values()):
+            listener.shut()
         for task in (work, beat):
             if task.done():
                 task.result()
@@ -104,7 +104,7 @@ class Worker:
                 job.last.set_result(last)
 
     async def _metered(
-        self, job: Job, run: Callable[[], Awaitable[Message | None]]
+        self, job: WorkerJob, run: Callable[[], Awaitable[Message | None]]
     ) -> Message | None:
         """Run a job if its budget allows it, and count its time on the device."""
         if job.gauge is None:
@@ -129,7 +129,7 @@ class Worker:
                     if self._now is not None and self._now.gauge is gauge:
                         self._now.link.refuse(error)
 
-    def _done(self, job: Job) -> Message | None:
+    def _done(self, job: WorkerJob) -> Message | None:
         """The last line; None where nobody waits for it."""
         try:
             return {"is": "done", **job.operation.run(self._loaded, job.asked, job.link)}
@@ -156,7 +156,9 @@ class Worker:
         it."""
         gauge = self._gauges.get(source)
         whose = source if gauge is None else gauge.meter.who
-        job = Job(source, whose, gauge, operation, operation.read(message, item_batches), link)
+        job = WorkerJob(
+            source, whose, gauge, operation, operation.read(message, item_batches), link
+        )
         self._turns.put(whose, job, None if link.keeps else MOST_WAITING)
         listening = asyncio.create_task(link.listen())
         try:
@@ -219,7 +221,7 @@ class Worker:
         path = Path(message["path"])
         if (meter := message.get("meter")) is not None:
             self._gauges[message["path"]] = Gauge(DeviceMeter.of(meter))
-        self._doors[message["path"]] = Door(
+        self._listeners[message["path"]] = BoundedListener(
             path, 0o666, self._sandbox(str(path), seen), line=DOOR_LINE
         )
         return {}
@@ -227,8 +229,8 @@ class Worker:
     def _shut(self, message: Message) -> Message:
         """Close a socket and its connections."""
         self._faults.pop(message["path"], None)
-        if door := self._doors.pop(message["path"], None):
-            door.shut()
+        if listener := self._listeners.pop(message["path"], None):
+            listener.shut()
         if gauge := self._gauges.pop(message["path"], None):
             gauge.close()
         return {}

@@ -7,7 +7,6 @@ layers, D width.
 """
 
 import contextlib
-import fcntl
 import gc
 import io
 import itertools
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 
 from aarlab.core.errors import InvalidSubmission, Misconfigured
 from aarlab.core.files import write_whole
+from aarlab.core.hold import lock_now
 from aarlab.models.head_training import Array
 from aarlab.models.item_batches import ItemBatch
 from aarlab.models.preset import Preset
@@ -170,12 +170,10 @@ def _lock(folder: Path) -> int | None:
         lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR)
     except FileNotFoundError:  # its holder has just deleted it
         return None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        return None
-    return lock
+    if lock_now(lock):
+        return lock
+    os.close(lock)
+    return None
 
 
 @dataclass(frozen=True)

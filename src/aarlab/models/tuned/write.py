@@ -1,15 +1,12 @@
 """`python -m aarlab.models.tuned.write --config FILE`: write the critiques of a `WriteJob`, and
 keep each batch at once."""
 
-import argparse
 import json
 import os
 from pathlib import Path
 
-from aarlab.core.errors import Misconfigured
 from aarlab.core.files import write_whole
-from aarlab.core.lifeline import end_when_cut
-from aarlab.models.critic import MISCONFIGURED, WriteJob, read_items, texts
+from aarlab.models.critic import WriteJob, read_items, run_job, texts
 from aarlab.models.tuned.critique import critique_prompts
 from aarlab.models.tuned.generation import writer
 
@@ -57,18 +54,7 @@ def _end_at_a_line(path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--config", type=Path, required=True, help="a file with a WriteJob, as JSON"
-    )
-    parser.add_argument("--lifeline", type=int, help="a file descriptor: end when it does")
-    a = parser.parse_args()
-    if a.lifeline is not None:
-        end_when_cut(a.lifeline)
-    try:
-        write(WriteJob.model_validate_json(a.config.read_bytes()))
-    except Misconfigured as error:
-        parser.exit(MISCONFIGURED, f"{error}\n")
+    run_job(WriteJob, write, __doc__)
 
 
 if __name__ == "__main__":

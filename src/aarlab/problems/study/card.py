@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from aarlab.core.hub import Snapshot, Source
+from aarlab.core.hub import HubSnapshot, Source
 from aarlab.core.markdown import code, escaped, table
 from aarlab.core.records import SPLITS, AnyItem, PartName, Record, SplitName
 from aarlab.problems.length_control import LengthRow, length_control
@@ -89,7 +89,7 @@ class DataCard(Record):
     length_control: tuple[LengthRow, ...] = ()
 
 
-def origin(source: Source, snapshot: Snapshot) -> Origin:
+def origin(source: Source, snapshot: HubSnapshot) -> Origin:
     return Origin(
         name=source.name,
         revision=source.revision,

@@ -46,7 +46,7 @@ Groups = list[list[Draft]]  # drafts of one prompt stand together: a prompt is o
 
 
 @dataclass(frozen=True)
-class Sizes:
+class ChatSizes:
     """Pairs; the study's by default. `final` wants as many as `feedback`, of other prompts."""
 
     teacher: int = 2_245
@@ -222,7 +222,7 @@ def alternating(groups: Groups) -> Groups:
 SPARE = 1.05
 
 
-def wanted(pools: Pools, sizes: Sizes) -> list[Wanted[Draft]]:
+def wanted(pools: Pools, sizes: ChatSizes) -> list[Wanted[Draft]]:
     """Who gets which candidates. HelpSteer2's validation split is hardly larger than feedback:
     held-out prompts of its train split make up what final lacks."""
     tested = {
@@ -254,7 +254,7 @@ def _read(draft: Draft) -> Kinds:
     return {"question": [draft.prompt], "answer": [draft.better, draft.worse]}
 
 
-def assemble(cache: Path, data_seed: int, sizes: Sizes = Sizes()) -> Built:
+def assemble(cache: Path, data_seed: int, sizes: ChatSizes = ChatSizes()) -> Built:
     """All pairs, drawn by the data seed, with where they are from.
 
     Raises:

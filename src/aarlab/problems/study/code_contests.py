@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from aarlab.core.errors import Misconfigured
-from aarlab.core.hub import Snapshot, Source
+from aarlab.core.hub import HubSnapshot, Source
 
 # 7.5 GB
 CODE_CONTESTS = Source("deepmind/code_contests", "802411c3", "CC-BY-4.0", ("data/train-*.parquet",))
@@ -37,7 +37,7 @@ class Contest(NamedTuple):
     wrong: tuple[str, ...]
 
 
-def contests(snapshot: Snapshot, dropped: Dropped) -> Iterator[Contest]:
+def contests(snapshot: HubSnapshot, dropped: Dropped) -> Iterator[Contest]:
     """The problems of the two judges with Python programs, read a few at a time; of a row, only
     what is needed.
 

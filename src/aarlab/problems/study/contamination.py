@@ -49,8 +49,7 @@ def words(text: str) -> list[str]:
 class Screen:
     """Texts of a split that others may not repeat. Memory: 16 bytes a distinct 5-gram of a text."""
 
-    def __init__(self, threshold: float = THRESHOLD) -> None:
-        self.threshold = threshold
+    def __init__(self) -> None:
         self._whole: set[tuple[str, bytes]] = set()
         self._grams: dict[str, list[Hashes]] = {}  # by kind: the distinct 5-grams of each text
         self._indices: dict[str, _Index] = {}  # by kind, made when it is asked
@@ -71,7 +70,7 @@ class Screen:
             return "exact"
         return (
             "near"
-            if any(self._nearest(kind, grams) >= self.threshold for kind, _, grams in found)
+            if any(self._nearest(kind, grams) >= THRESHOLD for kind, _, grams in found)
             else None
         )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aarlab.core.errors import Misconfigured
-from aarlab.core.hub import Snapshot
+from aarlab.core.hub import HubSnapshot
 from aarlab.core.strict_json import json_lines, read_json
 
 AGAIN = "Download it again."
@@ -80,7 +80,7 @@ def _sayable(text: str) -> str:
     return text.encode("utf-8", "replace").decode().strip()
 
 
-def read_rows(snapshot: Snapshot, suffix: str) -> Iterator[Row]:
+def read_rows(snapshot: HubSnapshot, suffix: str) -> Iterator[Row]:
     """The rows of all files of the snapshot whose path ends so: .jsonl, .jsonl.gz, .json (one list)
     or .parquet.
 

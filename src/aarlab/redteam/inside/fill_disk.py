@@ -34,8 +34,8 @@ def _files(hints: Hints, kind: str) -> Iterator[int]:
         yield os.open(f"{hints['home']}/{kind}-{n}", os.O_CREAT | os.O_RDWR, 0o600)
 
 
-def _fill(fd: int, mib: int = FILE_MIB) -> None:
-    for _ in range(mib):
+def _fill(fd: int) -> None:
+    for _ in range(FILE_MIB):
         view = memoryview(BLOCK)
         while view:
             view = view[os.write(fd, view) :]
