@@ -12,7 +12,7 @@ How a run ends and how long it takes can depend on items, not on labels: no labe
 
 import subprocess
 from collections.abc import Callable, Container
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, Protocol
 
 from aarlab.core.errors import CouldNotBeRun, InvalidSubmission, Transient
@@ -136,13 +136,24 @@ class CodeWorker:
         return one["ticket"] not in self._running and one["who"] not in spent
 
     def finish(self, say: Callable[[str], object] = lambda _: None) -> None:
-        """Let end what runs and hand it back; what has not started waits in the ledger. Each second
-        `say` is called with words for the operator."""
+        """Let end what runs, and hand back each as it ends; what has not started waits in the
+        ledger. Each second `say` is called with words for the operator.
+
+        Raises:
+            Transient: as `step`, once all have ended.
+        """
         self._running = {ticket: job for ticket, job in self._running.items() if not job.cancel()}
-        running: set[Future[Outcome]] = set(self._running.values())
-        while running := wait(running, timeout=1).not_done:
-            say(f"all researchers have ended; submitted in time, and still run: {len(running)}")
-        self._hand_back()
+        trouble: Transient | None = None
+        while self._running:
+            wait(self._running.values(), timeout=1, return_when=FIRST_COMPLETED)
+            try:
+                self._hand_back()
+            except Transient as error:
+                trouble = error
+            if left := len(self._running):
+                say(f"all researchers have ended; submitted in time, and still run: {left}")
+        if trouble:
+            raise trouble
 
     def _hand_back(self) -> None:
         for ticket, job in list(self._running.items()):
