@@ -19,8 +19,8 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
+import scipy  # scipy.special takes half a second to import, and loads when it is first used
 from numpy.typing import NDArray
-from scipy.special import stdtr, stdtrit
 
 from aarlab.core.errors import Misconfigured
 from aarlab.core.records import Measure
@@ -111,7 +111,7 @@ class Crossed:
     def measure(self, contrast_C: Array) -> Measure:
         """The estimate with its 95 % interval, not outside what accuracies allow."""
         estimate, (error, freedom) = self.estimate(contrast_C), self.error(contrast_C)
-        half = float(stdtrit(freedom, LEVEL)) * error if error else 0.0
+        half = float(scipy.special.stdtrit(freedom, LEVEL)) * error if error else 0.0
         least, most = float(contrast_C[contrast_C < 0].sum()), float(contrast_C.clip(0).sum())
         return Measure(
             estimate=estimate,
@@ -130,7 +130,7 @@ class Crossed:
         top, bottom = self.estimate(top_C), self.estimate(bottom_C)
         estimate = top / bottom
         error, freedom = self.error(top_C - estimate * bottom_C)
-        t = float(stdtrit(freedom, LEVEL))
+        t = float(scipy.special.stdtrit(freedom, LEVEL))
         of = self.covariance(np.stack([top_C, bottom_C])) if self.units > 1 else np.eye(2)
         square, middle = bottom**2 - t**2 * of[1, 1], top * bottom - t**2 * of[0, 1]
         if square > 0:
@@ -153,7 +153,7 @@ class Crossed:
         and the p-value is that of the sign-flip test."""
         estimate, (error, freedom) = self.estimate(contrast_C), self.error(contrast_C)
         if error:
-            return float(stdtr(freedom, -estimate / error))
+            return float(scipy.special.stdtr(freedom, -estimate / error))
         return 0.5**self.units if estimate > NOTHING_VARIES else 1.0
 
     def p_apart(self, contrast_C: Array) -> float:
