@@ -38,7 +38,7 @@ def aar_doctor(tmp_path, *words: str, **env: str) -> subprocess.CompletedProcess
         capture_output=True,
         text=True,
         check=False,
-        timeout=100,
+        timeout=280,
     )
 
 

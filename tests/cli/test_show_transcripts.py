@@ -124,7 +124,7 @@ def test_the_command_asks_for_a_name_or_words(campaign, tmp_path):
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=200,
     )
     assert (done.returncode, "Name a researcher" in done.stderr) == (2, True)
     done = subprocess.run(
@@ -133,6 +133,6 @@ def test_the_command_asks_for_a_name_or_words(campaign, tmp_path):
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=200,
     )
     assert done.stdout.strip().endswith("2 steps")

@@ -38,7 +38,7 @@ def aar(home, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
     }
     argv = [sys.executable, "-c", code, "families", *words]
     return subprocess.run(
-        argv, env=clean | env, capture_output=True, text=True, check=False, timeout=100
+        argv, env=clean | env, capture_output=True, text=True, check=False, timeout=280
     )
 
 

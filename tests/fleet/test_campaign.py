@@ -32,7 +32,7 @@ SMALL = ["problem=generated-chat", "student=double", "experiments=2", "ablate_co
 def aar(home: Path, *words: str, **more) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "AAR_HOME": str(home), "COLUMNS": "200"}
     return subprocess.run(
-        [*AAR, *words], env=env, capture_output=True, text=True, check=False, timeout=110, **more
+        [*AAR, *words], env=env, capture_output=True, text=True, check=False, timeout=280, **more
     )
 
 

@@ -31,7 +31,7 @@ def aar(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
     clean = {k: v for k, v in os.environ.items() if not k.startswith("ANTHROPIC")}
     argv = [sys.executable, "-c", code, "directions", *words]
     return subprocess.run(
-        argv, env=clean | env, capture_output=True, text=True, check=False, timeout=60
+        argv, env=clean | env, capture_output=True, text=True, check=False, timeout=200
     )
 
 

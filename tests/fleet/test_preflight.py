@@ -142,7 +142,7 @@ def test_invalid_campaign_file_leaves_no_campaign_folder(tmp_path):
     env = os.environ | {"AAR_HOME": str(tmp_path / "home"), "COLUMNS": "200"}
     path.write_text("{name: slip, problem: generated-chat, student: double, kind: serch}")
     done = subprocess.run(
-        [*AAR, "run", str(path)], env=env, capture_output=True, text=True, check=False, timeout=60
+        [*AAR, "run", str(path)], env=env, capture_output=True, text=True, check=False, timeout=200
     )
     assert done.returncode == 2
     assert "no researcher kind named 'serch'" in done.stderr

@@ -355,7 +355,7 @@ def test_a_hundred_megabytes_are_read_in_bounded_memory(tmp_path):
         capture_output=True,
         text=True,
         check=True,
-        timeout=100,
+        timeout=280,
     )
     grown_kib, count, words = done.stdout.split(maxsplit=2)
     assert int(grown_kib) < 64 << 10

@@ -23,7 +23,7 @@ AAR = Path(sys.executable).with_name("aar")
 def aar(*words: object, home: Path) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "AAR_HOME": str(home)}
     return subprocess.run(
-        [AAR, *map(str, words)], env=env, capture_output=True, text=True, check=False, timeout=60
+        [AAR, *map(str, words)], env=env, capture_output=True, text=True, check=False, timeout=200
     )
 
 

@@ -304,7 +304,7 @@ def test_the_bridge_brings_neither_the_laboratory_nor_numbers():
 def aar(gate, *words: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "AAR_GATE_SOCKET": str(gate.socket), "COLUMNS": "200"}
     return subprocess.run(
-        [AAR, "lab", *words], env=env, capture_output=True, text=True, check=False, timeout=60
+        [AAR, "lab", *words], env=env, capture_output=True, text=True, check=False, timeout=200
     )
 
 
