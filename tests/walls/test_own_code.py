@@ -208,9 +208,8 @@ def test_every_data_file_of_the_package_is_part_of_the_code_that_reads_it():
 
 
 def test_nothing_of_ours_imports_by_a_name_that_is_computed():
-    """A closure is read from the text. The registry, `execute` and `grade_inside`
-    load a user's own file; the package itself loads `aarlab.task`, which no run of
-    ours calls."""
+    """A closure is read from the text. The registry and `python_file` load a user's own file; the
+    package itself loads `aarlab.task`, which no run of ours calls."""
     by_name = {"import_module", "__import__", "run_path", "run_module", "spec_from_file_location"}
     found = {
         path.relative_to(ROOT).as_posix()
@@ -219,8 +218,7 @@ def test_nothing_of_ours_imports_by_a_name_that_is_computed():
         if isinstance(node, ast.Call)
         and getattr(node.func, "attr", getattr(node.func, "id", "")) in by_name
     }
-    known = {"core/registry.py", "runs/execute.py", "runs/grade_inside.py"}
-    assert found == {"__init__.py", *known}
+    assert found == {"__init__.py", "core/registry.py", "core/python_file.py"}
 
 
 @pytest.mark.process
