@@ -81,6 +81,7 @@ def test_a_home_that_arrives_after_its_incarnation_was_released_leaves_nothing(
         wire = await wire_of(lab, alpha)
         asks = StoreHome(who=who, sha256=hashlib.sha256(data).hexdigest(), size=len(data))
         assert (await joining.asked(wire, asks)).wanted
+        until(lambda: homes.root.exists() and [*homes.root.iterdir()])
         (arriving,) = homes.root.iterdir()  # as the next hub finds it, if this one is killed
         assert arriving in homes.root.glob(homes.arriving("*").name)
         made.send(Release(who=who))
