@@ -15,6 +15,7 @@ from functools import partial
 import pytest
 
 from aarlab.core.entries import EventBody, FindingBody, SpendBody, SubmissionBody
+from aarlab.core.layout import ReportFolder
 from aarlab.core.store import Store
 from aarlab.gateway.journal import Journal
 from aarlab.gateway.journal_rows import POSTED
@@ -148,8 +149,8 @@ def whole(scene):
     each_researchers_log_is_the_ledgers(scene, submissions)
     each_row_of_the_journal_is_there_once(scene, entries)
     assert any(e.kind == "confirmation" for e in entries)
-    report = scene.lab.folder_of(scene.name).report
-    assert json.loads(report.record.read_text())
+    report = ReportFolder(scene.lab.folder_of(scene.name).report)
+    assert json.loads(report.record.read_text())["claims"]
     assert report.html.exists()
     until(lambda: gone(scene.seen), ENDED_S)
 
