@@ -313,6 +313,25 @@ def test_each_refusal_is_kept_with_its_cause_until_a_call_goes_well(tmp_path: Pa
         run(tmp_path, upstream, act)
 
 
+def test_a_client_that_does_not_read_makes_no_model_api_seem_to_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its time would be charged to nobody."""
+    monkeypatch.setattr(model_api, "SILENT_S", 0.1)
+    much = text("x" * 8_000_000)
+
+    async def act(inside: httpx.AsyncClient, journal: Journal, door: UnixServer) -> None:
+        async with inside.stream("POST", "/v1/messages", json=STREAM) as answer:
+            for _ in range(60):
+                await asyncio.sleep(0.01)
+                assert journal.failing_since("ann") is None
+            assert len(await answer.aread()) > 8_000_000
+        assert journal.troubles() == []
+
+    with Upstream(lambda request: events(start(plain=1), much, *finish(1))) as upstream:
+        run(tmp_path, upstream, act)
+
+
 @pytest.mark.parametrize("asked", [ASK, STREAM])
 def test_a_model_api_that_hangs_is_seen_as_failing_until_it_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: dict

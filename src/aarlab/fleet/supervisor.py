@@ -69,7 +69,7 @@ class Fleet:
         self._call_alarms = CallAlarms(self._campaign_event)
 
     def run(self, seconds: float, watch: Watch, worker: CodeWorker | None = None) -> str:
-        """Run all for at most `seconds`; why it ended, in words. An interrupt loses nothing."""
+        """Run all for at most `seconds`; return why it ended. An interrupt loses nothing."""
         self._heeding.clock.start(seconds)
         self._services.start()
         try:

@@ -25,7 +25,7 @@ from aarlab.gateway.client import Client, Room
 from aarlab.gateway.config import Provider, ProviderName
 from aarlab.gateway.pricing import Price
 from aarlab.gateway.provider_answer import (
-    Heard,
+    Silence,
     TooLarge,
     compressed,
     decodable,
@@ -194,12 +194,12 @@ class ModelApi:
     ) -> None:
         """Send it on and bring the answer back. `exchange` is None for what costs nothing."""
         beside: list[asyncio.Task[None]] = []
-        heard = Heard()
+        silence = Silence()
         try:
             async with asyncio.timeout(None) as patience:
                 beside.append(asyncio.create_task(_shorten(patience, client.gone)))
-                beside.append(asyncio.create_task(self._note_silence(who, ask, heard)))
-                await self._relay(who, ask, client, exchange, heard)
+                beside.append(asyncio.create_task(self._note_silence(who, ask, silence)))
+                await self._relay(who, ask, client, exchange, silence)
         except TimeoutError:
             _mark_failed(exchange)
             log.warning(
@@ -226,18 +226,18 @@ class ModelApi:
             for task in beside:
                 task.cancel()
 
-    async def _note_silence(self, who: str, ask: Ask, heard: "Heard") -> None:
+    async def _note_silence(self, who: str, ask: Ask, silence: "Silence") -> None:
         """A model API that sends nothing for long is seen as failing until it answers: its time is
         charged to nobody."""
         limit_s = SILENT_S if ask.stream else WHOLE_S
         while True:
             await asyncio.sleep(limit_s / 4)
-            if (silent_s := heard.silent_s) >= limit_s:
+            if (silent_s := silence.seconds) >= limit_s:
                 words = f"{ask.provider} takes calls and has sent nothing for {silent_s:.0f} s"
                 await self._till.trouble(who, "failed", words, failing=True)
 
     async def _relay(
-        self, who: str, ask: Ask, client: Client, exchange: _Exchange | None, heard: "Heard"
+        self, who: str, ask: Ask, client: Client, exchange: _Exchange | None, silence: "Silence"
     ) -> None:
         http = self._http[ask.provider]
         request = http.build_request(
@@ -252,9 +252,10 @@ class ModelApi:
                 and decodable(answer)
                 and "text/event-stream" in answer.headers.get("content-type", "")
             ):
-                await self._pass_stream(answer, client, exchange, heard)
+                await self._pass_stream(answer, client, exchange, silence)
             else:
                 body = await whole(answer)
+                silence.ends()
                 if exchange is not None and decodable(answer):
                     exchange.meter.whole(body)
                 elif exchange is not None:
@@ -269,18 +270,20 @@ class ModelApi:
             await answer.aclose()
 
     async def _pass_stream(
-        self, answer: httpx.Response, client: Client, exchange: _Exchange, heard: "Heard"
+        self, answer: httpx.Response, client: Client, exchange: _Exchange, silence: "Silence"
     ) -> None:
         await client.start(answer.status_code, self._kept(answer))
         meter, noted = exchange.meter, -PROGRESS_S
         clock = asyncio.get_running_loop().time
         async for chunk in decoded(answer):
-            heard.now()
+            silence.ends()
             meter.feed(chunk)
             if clock() - noted >= PROGRESS_S and (known := meter.known()) is not None:
                 await self._till.progress(exchange.call, known)
                 noted = clock()
             await client.write(chunk)
+            silence.begins()
+        silence.ends()
         meter.end()
         exchange.interrupted = meter.failed and not meter.finished
         await self._settle(exchange)

@@ -14,20 +14,24 @@ MOST_BYTES = 64 << 20  # of an answer that is no stream, without its compression
 IDLE_S = 60.0  # a connection to the provider is kept so long for the next call
 
 
-class Heard:
-    """When a provider was last heard."""
+class Silence:
+    """For how long a provider that is waited for has sent nothing."""
 
     def __init__(self) -> None:
-        self.now()
+        self.begins()
 
-    def now(self) -> None:
-        """It is heard."""
-        self._at = asyncio.get_running_loop().time()
+    def begins(self) -> None:
+        """It is waited for from now on."""
+        self._since: float | None = asyncio.get_running_loop().time()
+
+    def ends(self) -> None:
+        """It was heard; whoever is waited for now, it is not the provider."""
+        self._since = None
 
     @property
-    def silent_s(self) -> float:
-        """Seconds since then."""
-        return asyncio.get_running_loop().time() - self._at
+    def seconds(self) -> float:
+        """Seconds for which it has been waited for."""
+        return 0.0 if self._since is None else asyncio.get_running_loop().time() - self._since
 
 
 def _encodings(answer: httpx.Response) -> set[str]:
