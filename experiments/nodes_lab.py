@@ -162,6 +162,27 @@ class NodesLab:
         return Supervisor(self, campaign, homes)
 
 
+def begin_of(who: Incarnation) -> Begin:
+    """An incarnation with nothing to start."""
+    return Begin(
+        who=who,
+        researcher_kind="search",
+        options=Options(),
+        session="s",
+        begun=False,
+        ended=None,
+        sandbox="bubblewrap",
+        limits=Limited(memory_bytes=None, pids=None, cpus=None, disk_bytes=None),
+        data="0" * 64,
+        brief="0" * 64,
+        home=None,
+        before=0,
+        lineage="0" * 32,
+        grace_s=60.0,
+        keep_home_s=600.0,
+    )
+
+
 class Supervisor:
     """The connection of a fleet's supervisor to the hub, by hand."""
 
@@ -177,24 +198,7 @@ class Supervisor:
     def assign(self, node: str, researcher: str, number: int, gate: Path) -> Incarnation:
         """Without anything to start there: the node has no agent in such a test."""
         who = Incarnation(campaign=self.campaign, researcher=researcher, number=number)
-        begin = Begin(
-            who=who,
-            researcher_kind="search",
-            options=Options(),
-            session="s",
-            begun=False,
-            ended=None,
-            sandbox="bubblewrap",
-            limits=Limited(memory_bytes=None, pids=None, cpus=None, disk_bytes=None),
-            data="0" * 64,
-            brief="0" * 64,
-            home=None,
-            before=0,
-            lineage="0" * 32,
-            grace_s=60.0,
-            keep_home_s=600.0,
-        )
-        self.send(Assign(node=node, gate=str(gate), files={}, begin=begin))
+        self.send(Assign(node=node, gate=str(gate), files={}, begin=begin_of(who)))
         return who
 
     def close(self) -> None:

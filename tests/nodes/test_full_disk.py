@@ -13,19 +13,17 @@ from aarlab.nodes.kept_homes import KeptHomes
 from aarlab.nodes.messages import (
     Ack,
     Assign,
-    Begin,
     Begun,
     HomeKept,
     Incarnation,
-    Limited,
     Output,
     Release,
     encoded,
     line_of,
 )
 from aarlab.nodes.node_client import NodeClient
-from aarlab.researchers.researcher import Options
 from aarlab.sandbox.output import CappedLog
+from experiments.nodes_lab import begin_of
 
 WHO = Incarnation(campaign="c", researcher="researcher-1", number=1)
 
@@ -63,24 +61,7 @@ def client(tmp_path):
 
 @pytest.fixture
 def remote(client, tmp_path):
-    begin = Begin(
-        who=WHO,
-        researcher_kind="search",
-        options=Options(),
-        session="s",
-        begun=False,
-        ended=None,
-        sandbox="bubblewrap",
-        limits=Limited(memory_bytes=None, pids=None, cpus=None, disk_bytes=None),
-        data="0" * 64,
-        brief="0" * 64,
-        home=None,
-        before=0,
-        lineage="0" * 32,
-        grace_s=60.0,
-        keep_home_s=600.0,
-    )
-    assign = Assign(node="alpha", gate=str(tmp_path), files={}, begin=begin)
+    assign = Assign(node="alpha", gate=str(tmp_path), files={}, begin=begin_of(WHO))
     made = client.begin(assign, tmp_path / "001.jsonl")
     client.sent.clear()
     yield made

@@ -315,14 +315,13 @@ class CampaignFolder(Folder):
 
 
 class KeptHomesFolder(Folder):
-    """Homes as they were when they were last kept, by their hash."""
+    """Homes as last kept, by their hash; and what the hub receives and the supervisor packs."""
 
     places = At("places.json")  # by researcher: where it was last, and which home was kept
 
     def archive(self, digest: str) -> Path:
         return self.root / f"{digest}.home"
 
-    # before they are whole: what the hub receives, and what the supervisor packs
     def arriving(self, token: str) -> Path:
         return self.archive(f"arriving-{token}")
 

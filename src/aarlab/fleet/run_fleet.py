@@ -134,9 +134,8 @@ def run_members(
         with strong(members, devices), show.fleet(folder) as view:
             sandbox = make_sandbox(campaign)
             with hosts_of(campaign, folder, members, data, sandbox) as hosts:
-                placed = partial(Fleet, hosts=hosts, devices=devices)
-                fleet = placed(campaign, folder, data, sandbox, members, parts)
-                why = fleet.run(left_s, view, worker)
+                given = campaign, folder, data, sandbox, members, parts
+                why = Fleet(*given, hosts=hosts, devices=devices).run(left_s, view, worker)
         devices.step(campaign)  # what was used until the sockets closed
         parts.journal.release()
     _event(parts, "fleet finished", why)
