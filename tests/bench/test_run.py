@@ -124,6 +124,7 @@ def test_a_second_call_runs_nothing_again(made, where):
     assert len(before) == 4, "two methods on two problems, each one run of all seeds"
 
 
+@pytest.mark.long
 def test_finished_runs_of_an_interrupted_bench_are_kept(bed, tmp_path):
     class Interrupted(Exception):
         pass

@@ -115,6 +115,7 @@ def test_whoever_runs_a_campaign_is_stopped_and_waited_for(one):
         assert process.wait() == 143
 
 
+@pytest.mark.long
 @pytest.mark.process
 def test_a_detached_run_outlives_its_starter_and_writes_what_it_says_to_a_log(tmp_path):
     fields = [f"-s{field}" for field in ("student=double", "problem=generated-chat")]

@@ -236,6 +236,7 @@ def aar(*words):
     return subprocess.run([AAR, *map(str, words)], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.long
 @pytest.mark.process
 def test_the_command_line(files, tmp_path):
     good = aar("ledger", "verify", files.campaign, "--key", files.key)

@@ -146,6 +146,7 @@ def rerun(rng, *, patched=0, best_of=1, items=2000):
     )
 
 
+@pytest.mark.long
 def test_false_irreproducible_rate_is_at_most_2_percent():
     """Stated: 0.01 for each test. 600 draws have a standard error of 0.006."""
     found = [rerun(np.random.default_rng(n), items=500) for n in range(600)]

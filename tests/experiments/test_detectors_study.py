@@ -87,6 +87,7 @@ def test_the_probing_rows_are_every_attack_in_every_disguise():
     assert (hidden.flagged, hidden.after, hidden.when, hidden.by) == (0, None, "misses made 8", "")
 
 
+@pytest.mark.long
 def test_the_other_hacks_are_caught_but_for_two():
     rows = {(row.what, row.how): row for row in hack_rows(n=N, seeds=1, say=quiet, limit=40)}
     missed = {what for (what, _), row in rows.items() if not row.flagged}

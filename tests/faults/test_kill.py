@@ -65,6 +65,7 @@ def check(bed, campaign: Path, rounds: list[dict]) -> None:
     assert made.covered == made.entries
 
 
+@pytest.mark.long
 def test_killed_at_lines_all_over_a_submission(bed, tmp_path):
     rounds = lives(bed, tmp_path / "campaign", 47)
     assert len(rounds) > 20

@@ -84,6 +84,7 @@ def nothing_lost_or_doubled(campaign, bed, told):
     assert len({receipt["id"] for receipt in told}) == len(told)
 
 
+@pytest.mark.long
 def test_postgresql_is_killed_and_comes_back(bed, tmp_path, answers, own_postgres):
     campaign = tmp_path / "campaign"
     begin(campaign, own_postgres.url(), None)

@@ -77,6 +77,7 @@ class Clients:
         return self.told
 
 
+@pytest.mark.long
 def test_what_a_killed_server_has_told_is_there_when_it_is_back(bed, tmp_path, answers):
     assert len(answers["feedback"]) == 300
     campaign, told = tmp_path / "campaign", {}
@@ -98,6 +99,7 @@ def test_what_a_killed_server_has_told_is_there_when_it_is_back(bed, tmp_path, a
     assert made.graded >= len(told)
 
 
+@pytest.mark.long
 def test_a_torn_record_beside_the_ledger_is_named(bed, tmp_path):
     """What is not written whole is the operator's to restore; it is never taken for an empty
     one."""

@@ -121,6 +121,7 @@ def test_figures_are_made_again_and_an_edited_one_is_found(finished, tmp_path):
     assert "no figure 'nothing'" in unknown.stderr
 
 
+@pytest.mark.long
 def test_a_finished_campaign_is_a_site_of_files(finished, tmp_path):
     folder, _ = finished
     done = aar(folder.parents[1], "report", "whole", "--site", str(tmp_path / "site"))
@@ -147,6 +148,7 @@ def test_every_number_of_the_report_is_a_measure(finished):
     assert report["isolation"].startswith("bubblewrap")
 
 
+@pytest.mark.long
 def test_the_same_command_again_takes_all_from_the_ledger(finished, module_home):
     folder, _ = finished
     before = (folder / "server" / "ledger.sqlite").stat().st_mtime

@@ -381,6 +381,7 @@ def test_run_killed_by_the_machine_is_reported_without_its_output(engines, bed):
     assert not [needle for needle in needles(bed) if needle in found["log"]]
 
 
+@pytest.mark.long
 @pytest.mark.process
 def test_a_method_that_hangs_has_timed_out(bed, tmp_path):
     slow = [
@@ -483,6 +484,7 @@ class Killed:
         return answer
 
 
+@pytest.mark.long
 def test_killed_server_and_new_worker_resume(bed, tmp_path, short, engines):
     """kill -9 of the server while a request runs; the worker is thrown away, too."""
     socket, campaign = short / "ann.sock", tmp_path / "campaign"

@@ -32,6 +32,7 @@ from tests.evaluation.board_page import told_board
 
 pytestmark = [
     pytest.mark.process,
+    pytest.mark.long,
     pytest.mark.timeout(900),
 ]  # some sixty sandboxed runs, on a machine that may be busy
 CAMPAIGN = Campaign(name="gate", problem="generated-chat", student="double", confirm=5)

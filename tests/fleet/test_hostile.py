@@ -186,6 +186,7 @@ def test_row_refused_by_the_ledger_does_not_block_later_rows(fleet):
     )
 
 
+@pytest.mark.long
 def test_a_start_that_fails_is_tried_again_and_ends_nobody_else(fleet):
     class Fails(Directory):
         left = 2
@@ -258,6 +259,7 @@ def test_one_failed_call_does_not_make_the_hours_after_it_free(fleet):
     assert events(entries)[-1] == "spent"
 
 
+@pytest.mark.long
 def test_unwritable_journal_loses_no_charge_and_ends_nobody(fleet, monkeypatch):
     real, full, seen = Journal.charge, [], []
 

@@ -87,6 +87,7 @@ def test_one_that_is_down_is_named() -> None:
         ask(url)
 
 
+@pytest.mark.long
 def test_tls_where_there_is_none_is_named() -> None:
     with serving(LISTED) as upstream, pytest.raises(Misconfigured, match="http://"):
         ask(upstream.url.replace("http:", "https:"))

@@ -43,6 +43,7 @@ def meanwhile(tmp_path, monkeypatch):
     return made
 
 
+@pytest.mark.long
 @pytest.mark.process
 def test_it_reads_the_final_items_and_ends(meanwhile):
     assert meanwhile("double")[0] == ""

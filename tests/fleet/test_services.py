@@ -113,6 +113,7 @@ STARTS = (
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("works_s", "sleeps_s", "starts"), [("0.9", "0", True), ("0", "600", False)]
 )
@@ -138,6 +139,7 @@ SPINS = f"import os; os.sched_setaffinity(0, {{{min(os.sched_getaffinity(0))}}})
 STARVED = f"import os; os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))\n{SPINS}"
 
 
+@pytest.mark.long
 def test_a_process_that_others_keep_from_the_processor_is_seen_to_work(tmp_path):
     others = subprocess.Popen([sys.executable, "-c", SPINS])
     made = Child("starved", [sys.executable, "-c", STARVED], log=tmp_path / "log")

@@ -112,6 +112,7 @@ def test_a_session_that_is_refused_twice_alike_is_left_for_another_in_the_same_h
     assert "gave up after 6 restarts: its model calls were refused, anthropic refuses" in second
 
 
+@pytest.mark.long
 def test_fleet_wide_crashes_open_the_breaker_uncharged(fleet):
     _, entries, folder = fleet("crasher", seconds=3, researchers=4)
     assert "circuit breaker opened" in [e.body["event"] for e in entries if e.kind == "campaign"]
@@ -174,6 +175,7 @@ def test_a_budget_that_the_gateway_refused_ends_it(fleet):
     assert events(entries) == ["enrolled", "running", "ended: spent", "spent"]
 
 
+@pytest.mark.long
 def test_one_that_stalls_is_started_again(fleet):
     _, entries, _ = fleet("sleeper", seconds=4, researchers=1, stall_minutes=1 / 60)
     assert "stalled" in events(entries)
@@ -204,6 +206,7 @@ def test_a_spent_researcher_is_not_started_again_in_the_next_run(fleet):
     assert events(entries).count("enrolled") == 1
 
 
+@pytest.mark.long
 def test_killed_server_and_gateway_lose_and_double_charge_nothing(fleet):
     killed = []
 

@@ -287,6 +287,7 @@ def test_lines_that_are_too_long_are_left_out_and_the_next_is_whole(monkeypatch)
     assert list(lines(file, partial=True)) == [(b"cut", 3)]
 
 
+@pytest.mark.long
 @settings(deadline=None)  # it writes files
 @given(
     st.binary(max_size=400).map(lambda b: b.replace(b"\xff", b"\n")), st.lists(st.integers(0, 400))

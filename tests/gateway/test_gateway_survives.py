@@ -160,6 +160,7 @@ def test_told_to_end_it_lets_calls_finish(tmp_path: Path, number: int) -> None:
         assert row.body["call"]["interrupted"] is False
 
 
+@pytest.mark.long
 def test_told_to_end_it_cuts_off_what_does_not_and_settles_it(tmp_path: Path) -> None:
     with Upstream() as upstream, Running(tmp_path, upstream.url) as gateway:
         upstream.play = lambda request: events(start(plain=100), text("four"), HANG)
@@ -177,6 +178,7 @@ def test_told_to_end_it_cuts_off_what_does_not_and_settles_it(tmp_path: Path) ->
         assert "Traceback" not in gateway.log
 
 
+@pytest.mark.long
 def test_two_gateways_never_serve_one_campaign(tmp_path: Path) -> None:
     """The second waits for the first to end, since it settles whatever that left open."""
     with Upstream() as upstream, Running(tmp_path, upstream.url) as gateway:
@@ -386,6 +388,7 @@ def test_status_tells_no_token(tmp_path: Path) -> None:
         assert told.json()["members"]["ann"]["incarnation"] == 1
 
 
+@pytest.mark.long
 def test_a_folder_too_long_for_a_socket_is_the_operators_move(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     argv = [

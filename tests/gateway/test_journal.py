@@ -62,6 +62,7 @@ def test_what_the_machine_cost_adds_up_by_researcher_and_campaign(journal: Journ
     )
 
 
+@pytest.mark.long
 def test_days_of_charges_are_one_row_each_ten_minutes(path: Path, journal: Journal) -> None:
     for _ in range(2 * 6 * 60):  # two hours, charged every ten seconds
         journal.charge("ann", wall_s=10.0, cpu_s=2.5, usd=0.01)

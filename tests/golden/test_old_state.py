@@ -127,6 +127,7 @@ def test_an_old_proof_is_read_and_an_old_score_is_not_proved_again(files):
         prove(files, load_key(files.key), find(files, "r-000003"))
 
 
+@pytest.mark.long
 def test_no_proof_holds_the_hash_of_an_old_score(files):
     """It would be found by trying: an old row's hash has no salt. What stands beside no old score
     is proved."""

@@ -49,6 +49,7 @@ def client(url: str, token: str) -> httpx.Client:
     )
 
 
+@pytest.mark.long
 @pytest.mark.process
 def test_a_harness_of_ones_own_in_three_commands(tmp_path):
     # of 60, nothing would ever be told: the cap is a share of the items

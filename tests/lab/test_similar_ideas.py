@@ -88,6 +88,7 @@ def test_what_is_on_the_forum_is_shown_to_all_with_its_verdict(server):
     assert commit(bob, SOLO)["similar"] == [], "other code is not like it"
 
 
+@pytest.mark.long
 def test_what_is_on_the_board_is_shown_to_all(tmp_path):
     with Alone(tmp_path, items=600) as server:
         ann, bob = server.client("ann"), server.client("bob")

@@ -210,6 +210,7 @@ def test_coherent_labels_beat_their_zero_shot_start(chat):
     assert np.mean(found) > zero_shot.mean()
 
 
+@pytest.mark.long
 def test_a_method_that_trains_on_them_passes_the_examination(chat):
     task, _ = chat
     check_method(

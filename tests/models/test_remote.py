@@ -124,6 +124,7 @@ def test_a_remote_fine_tuning_is_the_operators_of_the_tasks_rows(scene):
     assert remote.fine_tune(TARGETS_N, seed=1).student_logits_N is None
 
 
+@pytest.mark.long
 def test_own_loss_is_called_once_a_step_and_equals_the_named_loss(scene):
     seen = []
 
@@ -365,6 +366,7 @@ def test_a_caller_that_hangs_up_ends_its_job_within_a_step(scene, same_process, 
     )
 
 
+@pytest.mark.long
 def test_a_caller_that_never_answers_loses_its_job_alone(scene, same_process):
     with Line(scene.mine) as line:
         line.say(own_job(2))

@@ -99,6 +99,7 @@ def test_a_fine_tuning_is_the_models_own_and_says_how_far_it_is(scene, said):
     assert said[-1][0].endswith(" tokens/s")
 
 
+@pytest.mark.long
 def test_what_was_computed_is_not_computed_again_even_without_a_process(scene, said):
     first = scene.workers.fine_tune(job(1, weights=np.linspace(1, 2, N)))
     assert said
@@ -350,6 +351,7 @@ def process(folder: Path, code: str) -> WorkerProcess:
     )
 
 
+@pytest.mark.long
 def test_a_job_that_always_ends_the_worker_is_given_up_with_its_last_words(tmp_path):
     worker = process(tmp_path, DIES)
     with pytest.raises(

@@ -222,6 +222,7 @@ def test_what_is_no_file_is_refused(tmp_path):
             import_harbor(package, tmp_path / "made")
 
 
+@pytest.mark.long
 def test_sizes_are_looked_at_before_anything_is_read(tmp_path):
     package = write_package(tmp_path / "p", GUESSING)
     with (package / "tests" / "huge").open("wb") as file:

@@ -55,6 +55,7 @@ def test_items_are_those_that_testbeds_were_made_of(tmp_path, seed):
     assert hashlib.sha256(json.dumps(found).encode()).hexdigest() == DIGESTS[seed]
 
 
+@pytest.mark.long
 def test_the_data_seed_decides_everything(tmp_path, items, texts):
     assert build(tmp_path, 3) == items
     assert len({i.id for i in build(tmp_path, 4)} & {i.id for i in items}) < 0.01 * len(items)

@@ -69,6 +69,7 @@ def test_where_the_ceiling_is_below_the_start_nothing_is_simulated():
     assert outset("default", 2_000, PgrScale(0.6, 0.62, 0.65)).loss is None
 
 
+@pytest.mark.long
 @pytest.mark.process
 def test_the_command_that_is_named_simulates_the_same_loss():
     """The same climb and fleet: `aar simulate` says of it what was said before anybody started."""

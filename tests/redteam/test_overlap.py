@@ -89,6 +89,7 @@ def test_the_cheapest_identity_is_the_cheapest():
         cheapest.asked(name, improved=answer.improved)
 
 
+@pytest.mark.long
 def test_nine_cheap_identities_pay_less_for_the_same_climb_than_one():
     """Bits for each step that was told, over 8 label sets."""
     spent = {}
@@ -111,6 +112,7 @@ def test_each_identity_of_the_relay_spends_at_most_its_half():
     assert asked.channel.bits <= 70
 
 
+@pytest.mark.long
 def test_what_is_reckoned_at_a_cap_is_what_is_measured_under_it():
     """A cap of 24 bits ends the climb within some hundred questions: mean over 30 label sets, to
     half a step."""

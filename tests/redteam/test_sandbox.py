@@ -55,7 +55,17 @@ def scene():
             yield made
 
 
-@pytest.mark.parametrize("name", list(ATTACK))
+LONG = {  # each some seconds of a processor, a disk or memory
+    "names, links and attributes", "empty files", "fork bomb", "filling what is not its home",
+    "holes that are filled later", "files without a name", "files that never had a name",
+    "deleted files in memory maps", "deleted files of single threads", "what nobody may look at",
+    "deleted files of a process without its first thread",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long if name in LONG else ()) for name in ATTACK]
+)
 def test_the_sandbox_holds(name, scene):
     if name in GROUPED and cgroups.place() is None:
         pytest.skip("no control group can be made here; limits_held says so")

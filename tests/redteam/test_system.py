@@ -160,6 +160,7 @@ def test_a_salt_that_a_proof_shows_is_no_salt(tmp_path, monkeypatch):
     assert not SYSTEM["hashes of exact scores"](tmp_path, SMALL).held
 
 
+@pytest.mark.long
 def test_without_the_secret_draw_a_generator_gives_every_answer(tmp_path):
     assert on_confirmation.rebuilt(tmp_path, in_secret=False) == 1
 

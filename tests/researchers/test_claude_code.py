@@ -24,6 +24,7 @@ WHOLE = [LAB + "list_findings", LAB + "my_budget", "Bash", LAB + "commit_code", 
 WHOLE += [LAB + "submit_predictions", LAB + "share_finding"]
 
 
+@pytest.mark.long
 def test_agent_reads_forum_and_shares_findings_across_restarts(bed, tmp_path):
     with World(bed, tmp_path, default_script()) as world:
         assert world.live() == (0, "again")

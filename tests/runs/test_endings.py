@@ -105,6 +105,7 @@ def test_code_that_ends_itself_has_two_tries_and_no_result(engine, tmp_path, bod
     assert caught.value.facts["failure"] == failure
 
 
+@pytest.mark.long
 @pytest.mark.process
 def test_memory_kill_is_reported_when_the_code_ends_with_an_error():
     """Children hold more than all may together; the kernel, or the watch, kills for it."""

@@ -85,6 +85,7 @@ class Broken(LocalPool):
         """Nothing."""
 
 
+@pytest.mark.long
 def test_the_examination_finds_what_is_wrong(tmp_path, monkeypatch):
     monkeypatch.setattr("aarlab.runs.engine_contract.AT_MOST_S", 5.0)
     broken = Broken(Bubblewrap, tmp_path, workers=8)

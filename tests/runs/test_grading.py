@@ -109,6 +109,7 @@ def test_a_grader_may_print_and_fork_and_still_grades(tmp_path):
     assert isinstance(found, Scores)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("body", "words"),
     [
@@ -124,6 +125,7 @@ def test_memory_and_disk_are_limited(tmp_path, body, words):
     assert words in found.words
 
 
+@pytest.mark.long
 def test_check_refuses_in_its_own_words_and_sees_no_secret(tmp_path):
     made = grader(tmp_path, grade=GRADE + CHECK)
     assert made.grade(answers(tmp_path, **{"feedback-0": 1}), "feedback") == Refused(
@@ -192,6 +194,7 @@ ODD = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("words", ODD)
 def test_a_folder_that_no_grader_takes_is_refused_before_it_is_read(tmp_path, words):
     folder = tmp_path / "odd"

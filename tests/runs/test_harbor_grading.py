@@ -103,33 +103,38 @@ def test_an_empty_submission_is_invalid_and_has_the_worst_reward(guessing, tmp_p
     assert found.values_M["reward"].tolist() == [0.0]
 
 
+REWARDS = [
+    ("echo 0.5 > /logs/verifier/reward.txt", 0.5),
+    ("echo 0.1 > /logs/verifier/reward.txt; echo '{\"reward\": 0.75}' > $R", 0.75),
+    ('echo \'{"reward": 0.9, "invalid": 1}\' > $R', 0.0),
+    ("echo '{\"reward\": NaN}' > $R", 0.0),
+    ("ln -s /tests/test.sh $R; ln -s /proc/self/environ /logs/verifier/reward.txt", 0.0),
+    ("mkfifo $R /logs/verifier/reward.txt", 0.0),
+    (
+        "(sleep 1; echo 1 > /logs/verifier/reward.txt) & echo 0.5 > /logs/verifier/reward.txt",
+        0.5,
+    ),
+]  # (what a verifier does, the reward that is read)
+MORE_REWARDS = [
+    ("printf '\\n 0.5 \\n' > /logs/verifier/reward.txt", 0.5),
+    ("echo '{\"reward\": 1e999}' > $R", 0.0),
+    ('echo \'{"reward": 0.5, "metric": "1"}\' > $R', 0.0),
+    ("echo '[1.0]' > $R", 0.0),
+    ("echo '{}' > $R", 0.0),
+    ("echo nan > /logs/verifier/reward.txt", 0.0),
+    ("python -c \"print('['*10**5)\" > $R", 0.0),
+    ("head -c 20000000 /dev/zero > $R", 0.0),
+    ("mkdir $R", 0.0),
+    ("exit 3", 0.0),
+    ("kill -9 $PPID", 0.0),
+    ("head -c 50000000 /dev/urandom; echo 0.5 > /logs/verifier/reward.txt", 0.5),
+    ("echo 0.5 > /logs/verifier/reward.txt; (sleep 99999 &) ", 0.5),
+]
+
+
 @pytest.mark.parametrize(
     ("script", "reward"),
-    [
-        ("echo 0.5 > /logs/verifier/reward.txt", 0.5),
-        ("printf '\\n 0.5 \\n' > /logs/verifier/reward.txt", 0.5),
-        ("echo 0.1 > /logs/verifier/reward.txt; echo '{\"reward\": 0.75}' > $R", 0.75),
-        ('echo \'{"reward": 0.9, "invalid": 1}\' > $R', 0.0),
-        ("echo '{\"reward\": NaN}' > $R", 0.0),
-        ("echo '{\"reward\": 1e999}' > $R", 0.0),
-        ('echo \'{"reward": 0.5, "metric": "1"}\' > $R', 0.0),
-        ("echo '[1.0]' > $R", 0.0),
-        ("echo '{}' > $R", 0.0),
-        ("echo nan > /logs/verifier/reward.txt", 0.0),
-        ("python -c \"print('['*10**5)\" > $R", 0.0),
-        ("head -c 20000000 /dev/zero > $R", 0.0),
-        ("ln -s /tests/test.sh $R; ln -s /proc/self/environ /logs/verifier/reward.txt", 0.0),
-        ("mkfifo $R /logs/verifier/reward.txt", 0.0),
-        ("mkdir $R", 0.0),
-        ("exit 3", 0.0),
-        ("kill -9 $PPID", 0.0),
-        ("head -c 50000000 /dev/urandom; echo 0.5 > /logs/verifier/reward.txt", 0.5),
-        (
-            "(sleep 1; echo 1 > /logs/verifier/reward.txt) & echo 0.5 > /logs/verifier/reward.txt",
-            0.5,
-        ),
-        ("echo 0.5 > /logs/verifier/reward.txt; (sleep 99999 &) ", 0.5),
-    ],
+    [*REWARDS, *(pytest.param(*more, marks=pytest.mark.long) for more in MORE_REWARDS)],
 )
 def test_a_reward_is_read_with_care(obeying, tmp_path, script, reward):
     """`reward.json` counts before `reward.txt`, as in Harbor; what Harbor could not read is the

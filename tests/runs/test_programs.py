@@ -197,6 +197,7 @@ def test_a_program_stands_still_between_its_calls(problem, tmp_path):
         assert used().cpu_s - before > 0.1
 
 
+@pytest.mark.long
 def test_all_calls_together_have_a_limit(problem, tmp_path, monkeypatch):
     idle(monkeypatch)
     text = "import time\ndef answer(request):\n    time.sleep(0.7)\n"

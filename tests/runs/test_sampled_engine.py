@@ -93,6 +93,7 @@ def one(engine, words, name):
     return opened(finished(engine, shell(words, name)))[1]
 
 
+@pytest.mark.long
 def test_it_is_an_engine_like_any_other(sampled):
     engine, said = sampled(["a", "b"], share=0.5)
     assert check_engine(engine) == []

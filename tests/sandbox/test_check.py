@@ -24,6 +24,7 @@ class Boaster(Directory):
     isolates = Bubblewrap.isolates
 
 
+@pytest.mark.long
 def test_a_sandbox_that_only_says_that_it_isolates_is_found_out(monkeypatch):
     monkeypatch.setenv("AAR_NOISE", "1")
     with pytest.raises(Misconfigured) as caught:
@@ -67,6 +68,7 @@ def test_check_finds_a_sandbox_that_neither_stops_nor_counts():
         check_sandbox(Deaf)
 
 
+@pytest.mark.long
 def test_a_wall_taken_down_is_found_out(monkeypatch):
     honest = bubblewrap._options
 
@@ -90,6 +92,7 @@ class Lingering(Directory):
         Lingering.left += tuple(self._processes._all)
 
 
+@pytest.mark.long
 def test_one_that_lets_commands_outlive_it_is_found_out(monkeypatch):
     monkeypatch.setattr("aarlab.sandbox.examination.WAIT_S", 2.0)
     try:

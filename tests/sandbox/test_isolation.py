@@ -136,6 +136,7 @@ def test_what_is_not_its_own_cannot_be_written(place, target):
     assert python(place, f"open({target!r}, 'w').write('x')").returncode != 0
 
 
+@pytest.mark.long
 def test_all_that_can_be_written_beside_its_own_has_a_size(place):
     """/dev of bwrap's is a file system of half the machine's memory."""
     walk = """

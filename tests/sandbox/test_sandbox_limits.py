@@ -74,6 +74,7 @@ def test_shared_memory_and_tmp_count_as_memory():
     assert "written" in run(code, Standing(memory_bytes=GIB))
 
 
+@pytest.mark.long
 @pytest.mark.process
 @grouped
 def test_processor_time_is_limited_by_the_kernel(tmp_path):

@@ -59,6 +59,7 @@ def test_closing_stdin_asks_a_command_to_stop(make, tmp_path, kind):
     until(lambda: (tmp_path / "log").read_text() == "up\nasked to stop\n")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", [Bubblewrap, Directory])
 def test_what_it_uses_is_counted(make, tmp_path, kind):
     box = make(kind)
@@ -273,6 +274,7 @@ def test_limit_is_held_after_the_log_was_removed(make, tmp_path, watched):
             thread.join(10)  # an exception in it fails this test
 
 
+@pytest.mark.long
 def test_who_cannot_be_looked_at_is_ended_and_the_watch_goes_on(make, tmp_path, watched):
     (tmp_path / "gone").mkdir()
     lost = Bubblewrap(

@@ -153,6 +153,7 @@ def test_the_campaign_keeps_its_testbed_and_labels_their_meter_also_without_fina
     assert json.loads(whole.ready.read_text())["final_code"] == facts["code"], "of this code"
 
 
+@pytest.mark.long
 def test_a_campaign_goes_on_with_an_earlier_version_of_its_problem(tmp_path, monkeypatch):
     home = Home(tmp_path)
     older = set_up(home, whole=True)

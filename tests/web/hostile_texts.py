@@ -28,6 +28,7 @@ HOSTILE = (
     '=HYPERLINK("http://evil.example")',
     "@SUM(1+1)*cmd|' /C calc'!A0",
 )
+FIVES = tuple(HOSTILE[n::4] for n in range(4))  # each test of many pages takes five
 LONG = "x" * 1_000_000
 
 

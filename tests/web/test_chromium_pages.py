@@ -146,6 +146,7 @@ def test_a_live_page_shows_what_is_new_and_keeps_what_was_opened(tab, place):
     )
 
 
+@pytest.mark.long
 def test_the_slider_leads_to_the_page_as_it_was(tab):
     page = tab.visit("/campaign/golden/live")
     page.locator("#choose-at").fill("10")

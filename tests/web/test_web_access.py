@@ -158,6 +158,7 @@ def test_what_is_no_request_gets_no_answer(browser):
     asyncio.run(browser.app({"type": "websocket"}, None, None))
 
 
+@pytest.mark.long
 @pytest.mark.process
 def test_the_command_prints_a_link_that_works_and_ends_when_it_is_asked_to(tmp_path):
     campaign_folder(tmp_path / "campaigns", fleet())

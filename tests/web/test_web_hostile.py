@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import pytest
 
 from aarlab.web.shown_text import BLOCK, BLOCK_LINE, LINE, block, code, line
-from tests.web.hostile_texts import HOSTILE, LONG, written
+from tests.web.hostile_texts import FIVES, HOSTILE, LONG, written
 from tests.web.scenes import DATA, addresses, small
 
 ALLOWED = re.compile(r"/|\?|#")
@@ -40,20 +40,20 @@ def quiet(tmp_path_factory):
     return _shown(tmp_path_factory.mktemp("quiet"), "words")
 
 
-def _shown(home, words: str) -> dict[str, str]:
-    """Every page of a campaign in which everybody writes `words` wherever anybody can."""
+def _shown(home, *texts: str) -> dict[str, str]:
+    """Every page of a campaign in which everybody writes these texts wherever anybody can."""
     browser = small(home)
-    written(home, words)
+    written(home, *texts)
     found = {path: browser.get(path) for path in addresses(browser, "small")}
     assert len(found) > 10
     assert {answer.status_code for answer in found.values()} == {200}
     return {path: answer.text for path, answer in found.items()}
 
 
-@pytest.mark.parametrize("words", HOSTILE, ids=range(len(HOSTILE)))
-def test_hostile_text_is_text_on_every_page(tmp_path, quiet, words):
+@pytest.mark.parametrize("texts", FIVES, ids=range(len(FIVES)))
+def test_hostile_text_is_text_on_every_page(tmp_path, quiet, texts):
     usual = Tags("".join(text for path, text in quiet.items() if not _is_data(path)))
-    for path, text in _shown(tmp_path, words).items():
+    for path, text in _shown(tmp_path, *texts).items():
         assert not DECEIVING.search(text), path
         if ".json" in path:
             json.loads(text)

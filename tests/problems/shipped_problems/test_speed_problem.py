@@ -63,8 +63,8 @@ def test_the_reference_is_at_the_floor_and_the_matrix_product_is_faster(speed, s
     "text",
     [
         "def answer(request):\n    return {'checksum': 0}",
-        "def answer(request):\n    return None",
-        "def answer(request):\n    raise ValueError",
+        pytest.param("def answer(request):\n    return None", marks=pytest.mark.long),
+        pytest.param("def answer(request):\n    raise ValueError", marks=pytest.mark.long),
         "import os\ndef answer(request):\n    os._exit(1)",
         # what an earlier call had
         REFERENCE + "known = []\ndef answer(request):\n    known.append(known or right(request))\n"
