@@ -16,7 +16,7 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import t as student_t
+import scipy  # its parts take half a second to import, and load when they are first used
 
 from aarlab.diversity.entropy import effective, grassberger_bits
 
@@ -76,7 +76,7 @@ def _far_below(now: float, past: Sequence[float]) -> bool:
 
 @cache
 def _quantile(freedom: int) -> float:
-    return float(student_t.ppf(1 - ALPHA, freedom))
+    return float(scipy.stats.t.ppf(1 - ALPHA, freedom))
 
 
 def collapse_alarm(families_in_order: Sequence[str]) -> str | None:

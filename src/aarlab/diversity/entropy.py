@@ -16,8 +16,8 @@ from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
+import scipy  # scipy.optimize takes half a second to import, and loads when it is first used
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 from scipy.special import gammaln, psi, xlogy
 
 from aarlab.core.records import STUDY_FAMILIES, Measure
@@ -71,7 +71,7 @@ def _concentrations(k: int) -> NDArray[np.float64]:
         return float(psi(k * beta + 1) - psi(beta + 1) - wanted)
 
     evenly_G = (np.arange(GRID) + 0.5) / GRID * np.log(k)
-    return np.exp([brentq(short, -20, 20, args=(wanted,)) for wanted in evenly_G])
+    return np.exp([scipy.optimize.brentq(short, -20, 20, args=(wanted,)) for wanted in evenly_G])
 
 
 @lru_cache(maxsize=4_096)

@@ -20,9 +20,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import scipy  # its parts take half a second to import, and load when they are first used
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, csr_array
-from scipy.sparse.csgraph import connected_components
 
 from aarlab.core.records import AnyItem
 from aarlab.problems.study.contamination import LEAST_SHARED, THRESHOLD, hashed, words
@@ -74,8 +73,8 @@ def _open(edges: Edges, stated_N: NDArray[np.bool_]) -> Edges:
 
 def _components(count: int, edges: Sequence[Edges]) -> NDArray[np.int32]:
     one, other = (np.concatenate([e[side] for e in edges]) for side in (0, 1))
-    graph = coo_array((np.ones(len(one), np.int8), (one, other)), shape=(count, count))
-    return connected_components(graph, directed=False)[1]
+    graph = scipy.sparse.coo_array((np.ones(len(one), np.int8), (one, other)), shape=(count, count))
+    return scipy.sparse.csgraph.connected_components(graph, directed=False)[1]
 
 
 def _near(items: Sequence[AnyItem]) -> Iterator[Edges]:
@@ -92,7 +91,7 @@ def _near(items: Sequence[AnyItem]) -> Iterator[Edges]:
             whole = whole.multiply(alike[1][:, count:]) + alike[0][:, count:].multiply(
                 alike[1][:, :count]
             )
-        found = coo_array(questions.alike(rows).multiply(whole))
+        found = scipy.sparse.coo_array(questions.alike(rows).multiply(whole))
         yield found.coords[0] + start, found.coords[1]
 
 
@@ -112,16 +111,16 @@ class _Texts:
             len(texts),
         )
 
-    def alike(self, rows: NDArray[np.intp]) -> csr_array:
+    def alike(self, rows: NDArray[np.intp]) -> "scipy.sparse.csr_array":
         """(rows, T): is the text the same, or does it share enough 5-grams?"""
-        shared = coo_array(self.grams[rows] @ self.grams.T)
+        shared = scipy.sparse.coo_array(self.grams[rows] @ self.grams.T)
         one, other = shared.coords
         least = np.minimum(self.sizes_T[rows[one]], self.sizes_T[other])
         near = (shared.data >= LEAST_SHARED) & (shared.data >= THRESHOLD * least)
         same = self.whole[rows] @ self.whole.T
         return (
-            csr_array(
-                coo_array(
+            scipy.sparse.csr_array(
+                scipy.sparse.coo_array(
                     (np.ones(near.sum(), np.int32), (one[near], other[near])), shape=shared.shape
                 )
             )
@@ -131,6 +130,6 @@ class _Texts:
 
 def _incidence(
     rows: NDArray[np.intp], columns: NDArray[np.intp], count: int | None = None
-) -> csr_array:
+) -> "scipy.sparse.csr_array":
     shape = (len(rows) if count is None else count, int(columns.max(initial=0)) + 1)
-    return csr_array((np.ones(len(rows), np.int32), (rows, columns)), shape=shape)
+    return scipy.sparse.csr_array((np.ones(len(rows), np.int32), (rows, columns)), shape=shape)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
+import scipy  # its parts take half a second to import, and load when they are first used
 
 from aarlab.core.errors import Misconfigured
 from aarlab.core.records import Choice, PartName, SplitName
@@ -86,7 +86,8 @@ def nearest(
         apart_RW > math.log(most_ratio), TOO_FAR, apart_RW + OTHER_QUESTION * other_RW
     )
     found = sorted(
-        (cost_RW[r, w], r, w) for r, w in zip(*linear_sum_assignment(cost_RW), strict=True)
+        (cost_RW[r, w], r, w)
+        for r, w in zip(*scipy.optimize.linear_sum_assignment(cost_RW), strict=True)
     )
     return [(rights[r], wrongs[w]) for cost, r, w in found if cost < TOO_FAR]
 
