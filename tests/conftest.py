@@ -1,8 +1,14 @@
 """Fixtures: a testbed of generated words with the double as its student, set up once a test
 process."""
 
-import json
 import os
+
+# Tests share two cores, and threads that wait for each other there keep them busy: one thread each,
+# in this process and in those that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import json
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager

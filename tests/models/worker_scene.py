@@ -1,23 +1,17 @@
 """Tiny models, a deck of pairs and a preset, for tests of workers: every process here is a real
 one."""
 
-import os
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models on shared cores, in the workers too
-
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from aarlab.core.hub import ModelSource
 from aarlab.models.preset import Hardware, Preset, Recipe
 from aarlab.models.student_contract import Question
 from tests.models.tiny_models import make_tiny
 
-torch.set_num_threads(1)
 WORDS = ["red", "blue", "green", "tea", "sun", "rain", "good", "bad", "long", "short"]
 RECIPE = Recipe(batch=8, epochs=2, rank=4, max_tokens=512)
 N, M = 40, 12
