@@ -15,12 +15,12 @@ demo: $(READY)
 quick: $(READY) style
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m "not process and not slow and not real_model" $(TORCH:%=--ignore=tests/%)
 
-# All tests that need no download of weights and take less than five seconds each (see test-long), with all their set-up.
+# All tests that need no download of weights and take less than three seconds each (see test-long), with all their set-up.
 test: $(READY) style
 	$(VENV)/bin/python -m pytest -n 3 --hypothesis-profile=same --dist loadscope --no-loadscope-reorder \
 		-m "not real_model and not schemathesis and not kill and not agents and not long and not cluster"
 
-# Tests that take long: nine agents, kills, whole studies, sets of items and trainings made from nothing. About twenty minutes.
+# Tests that take long: nine agents, kills, whole studies, sets of items and trainings made from nothing. Half an hour.
 test-long: $(READY)
 	$(VENV)/bin/python -m pytest -n 2 --dist loadscope -m "long and not real_model" --timeout=600
 
