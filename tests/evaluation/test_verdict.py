@@ -83,6 +83,7 @@ def test_the_same_method_has_no_effect():
         paired_effect(correct, correct[:, 1:])
 
 
+@pytest.mark.long
 def test_level_without_seed_luck():
     (p, p_items) = rates(lambda rng: paired_effect(*two_methods(rng)), 1500, "p", "p_items")
     assert 0.025 <= p <= 0.06  # at most ALPHA: 1,500 draws have a standard error of 0.0056

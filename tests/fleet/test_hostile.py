@@ -73,6 +73,7 @@ def test_last_action_is_found_by_reading_few_lines(tmp_path, monkeypatch):
     assert 0 < len(read) <= 2 * transcripts._TAIL_LINES
 
 
+@pytest.mark.long
 @pytest.mark.process
 def test_a_line_that_one_prints_does_not_end_the_fleet(bed, tmp_path, monkeypatch):
     quicken(monkeypatch)
@@ -245,6 +246,7 @@ def test_clock_change_charges_nothing_and_stalls_nobody(fleet, monkeypatch, step
     assert min(charged) >= 0
 
 
+@pytest.mark.long
 def test_one_failed_call_does_not_make_the_hours_after_it_free(fleet):
     def failed_long_ago(state, parts, running):
         with parts.journal._transaction() as db:
@@ -283,6 +285,7 @@ def test_unwritable_journal_loses_no_charge_and_ends_nobody(fleet, monkeypatch):
     assert charged == pytest.approx(lived[1] - lived[0], abs=0.5)
 
 
+@pytest.mark.long
 def test_a_state_that_cannot_be_written_ends_nobody(fleet, monkeypatch):
     def full(self, folder):
         raise OSError(28, "No space left on device")

@@ -224,6 +224,7 @@ def test_a_fleet_that_was_paused_stays_so_when_it_is_started_again(fleet):
     assert "running" in seen
 
 
+@pytest.mark.long
 @pytest.mark.process
 def test_limits_are_raised_while_a_fleet_runs(fleet):
     """Who had finished goes on; the gateway, the lab's clock and the saved campaign know it."""

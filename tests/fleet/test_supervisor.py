@@ -47,6 +47,7 @@ def fleet(bed, tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.long
 def test_what_was_told_is_in_the_ledger_before_the_first_life(fleet):
     why, entries, _ = fleet("done", researchers=3)
     assert why == "all have ended"
@@ -59,6 +60,7 @@ def test_what_was_told_is_in_the_ledger_before_the_first_life(fleet):
     ]
 
 
+@pytest.mark.long
 def test_who_crashes_again_and_again_is_given_up(fleet):
     why, entries, folder = fleet("crasher", researchers=1)
     assert why == "all have ended"
@@ -161,6 +163,7 @@ def test_an_outage_that_nobody_else_saw_is_a_crash(fleet):
     assert events(entries)[-1] == "gave up"
 
 
+@pytest.mark.long
 def test_who_floods_its_transcripts_is_given_up(fleet, monkeypatch):
     monkeypatch.setattr(supervisor, "MOST_TRANSCRIPT_BYTES", 50)
     why, entries, _ = fleet("talker", researchers=1)
@@ -182,6 +185,7 @@ def test_one_that_stalls_is_started_again(fleet):
     assert events(entries).count("restarted") >= 1
 
 
+@pytest.mark.long
 def test_hours_that_are_spent_stop_it_in_order(fleet):
     why, entries, folder = fleet("heeder", researchers=1, budget=Budget(hours=1 / 3600))
     assert why == "all have ended"
@@ -191,6 +195,7 @@ def test_hours_that_are_spent_stop_it_in_order(fleet):
     assert wall_s >= 1
 
 
+@pytest.mark.long
 def test_the_campaigns_budget_stops_all(fleet):
     why, entries, _ = fleet("heeder", researchers=3, campaign_budget=Budget(hours=2 / 3600))
     assert why == "budget of 0.000555556 hours is spent"

@@ -594,6 +594,7 @@ def test_google(gateway: Running, upstream: Upstream) -> None:
     )
 
 
+@pytest.mark.long
 @pytest.mark.process
 def test_a_provider_through_a_proxy_and_one_that_is_down(upstream: Upstream, tmp_path) -> None:
     with Running(tmp_path / "c", "http://model.invalid", proxy=upstream.url) as gateway:

@@ -1,6 +1,8 @@
 """The real server process, over TCP and a unix socket, with the real MCP client."""
 
 import asyncio
+import contextlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -17,14 +19,28 @@ pytestmark = pytest.mark.process
 NAMES = ("ann", "bob", "eve")
 
 
+@contextlib.contextmanager
+def served(bed, place):
+    sockets = [place / f"{n}.sock" for n in NAMES]
+    with EvaluatorProcess(
+        bed.folder, place / "campaign", policy="ladder", sockets=sockets
+    ) as process:
+        enrol(process, place, *NAMES)
+        yield process
+
+
 @pytest.fixture
 def server(bed, tmp_path):
-    sockets = [tmp_path / f"{n}.sock" for n in NAMES]
-    with EvaluatorProcess(
-        bed.folder, tmp_path / "campaign", policy="ladder", sockets=sockets
-    ) as process:
-        enrol(process, tmp_path, *NAMES)
+    with served(bed, tmp_path) as process:
         yield process
+
+
+@pytest.fixture(scope="module")
+def refusing(module_bed, tmp_path_factory):
+    """(server, folder of its sockets) for tests of what it refuses."""
+    place = tmp_path_factory.mktemp("refusing")
+    with served(module_bed, place) as process:
+        yield process, place
 
 
 def enrol(process: EvaluatorProcess, tmp_path: Path, *names: str) -> None:
@@ -107,9 +123,12 @@ def test_three_researchers_at_once_walk_the_whole_path(server, tmp_path, answers
         (lambda b: dict(list(b.items())[1:]), "issued seeds"),
     ],
 )
-def test_bad_submissions_get_words_and_the_server_goes_on(server, tmp_path, answers, change, words):
+def test_bad_submissions_get_words_and_the_server_goes_on(refusing, module_bed, change, words):
+    server, place = refusing
+    answers = json.loads((module_bed.private / "answers.json").read_text())
+
     async def attempt():
-        async with lab(tmp_path, "ann") as mine:
+        async with lab(place, "ann") as mine:
             code = await mine.call("commit_code", files={"method.py": "#"}, family="other")
             sent = change(bundle(code["seeds"], answers["feedback"], 0.9))
             with pytest.raises(InvalidSubmission, match=words):
@@ -135,10 +154,10 @@ def test_bad_submissions_get_words_and_the_server_goes_on(server, tmp_path, answ
         ({"kind": "boast"}, "kind"),
     ],
 )
-def test_findings_cannot_cite_what_does_not_exist(server, tmp_path, changed, words):
+def test_findings_cannot_cite_what_does_not_exist(refusing, changed, words):
     async def attempt():
         given = {"kind": "insight", "title": "t", "text": "x", "family": "other", "receipts": []}
-        async with lab(tmp_path, "ann") as mine:
+        async with lab(refusing[1], "ann") as mine:
             with pytest.raises(InvalidSubmission, match=words):
                 await mine.call("share_finding", **(given | changed))
 

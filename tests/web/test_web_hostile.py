@@ -77,6 +77,7 @@ def test_words_that_look_like_markup_are_readable(tmp_path):
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in pages["/campaign/small/forum"]
 
 
+@pytest.mark.long
 def test_long_text_is_cut_and_said_to_be(tmp_path):
     pages = _shown(tmp_path, LONG)
     for path, text in pages.items():

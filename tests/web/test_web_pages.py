@@ -423,6 +423,7 @@ def test_a_confirmed_claim_counts_and_has_its_rounding(tmp_path):
     assert browser.json("/campaign/small/live.json")["headline"]["confirmed"] == 1
 
 
+@pytest.mark.long
 def test_who_looks_on_does_not_keep_the_ledger_open(tmp_path):
     """A ledger that was closed in order is one file, which can be copied."""
     browser, ledger = small(tmp_path), ledger_of(tmp_path)

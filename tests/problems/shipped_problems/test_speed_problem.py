@@ -82,6 +82,7 @@ def test_what_is_not_computed_counts_the_least(speed, tmp_path, text):
     assert means(found) == {"speedup": -1.0, "correct": 0.0}
 
 
+@pytest.mark.long
 def test_one_wrong_shape_is_below_the_gate(speed, tmp_path):
     text = (
         REFERENCE + "first = []\ndef answer(request):\n    shape = request['n'], request['d']\n"
