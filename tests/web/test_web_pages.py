@@ -394,9 +394,12 @@ def test_a_campaign_that_is_set_up_or_damaged_hides_no_other(tmp_path):
     rows = {row["name"]: row for row in browser.json("/campaigns.json")["campaigns"]}
     assert set(rows) == {"small", "new", "bad"}
     assert rows["bad"]["state"].startswith("damaged")
-    assert browser.get("/campaign/new/board").status_code == 404
-    assert "being set up" in browser.get("/campaign/new/board").text
-    assert "This page follows it" in browser.text("/campaign/new/live")
+    assert "This page follows the campaign" in browser.text("/campaign/new/live")
+    board = browser.text("/campaign/new/board")
+    assert 'data-events="/campaign/new/events"' in board, "it becomes the board by itself"
+    assert '"/campaign/new/board" aria-current="page"' in board
+    assert "being set up" in browser.get("/campaign/new/board.csv").text
+    assert browser.get("/campaign/new/board.csv").status_code == 404
     assert browser.json("/campaign/new/live.json")["seq"] == 0
     (tmp_path / "campaigns" / "new" / "server").mkdir()
     ledger_of(tmp_path, "new").append("campaign", "operator", {"event": "started"})

@@ -84,14 +84,13 @@ def _transcript(
             absent=True,
         )
     wanted = query.number("page", 0) or None
-    steps, at, count, before = pages.page(found[number], wanted)
-    shown = folded(steps, before)
+    at = pages.page(found[number], wanted)
     return {
         "incarnations": sorted(found),
         "incarnation": number,
         "only": only,
-        "steps": [s for s in shown if not only or only in {s["kind"], *_kinds(s)}],
-        "pager": query.pager(at, count, before + len(steps)),
+        "steps": [s for s in folded(at.steps) if not only or only in {s["kind"], *_kinds(s)}],
+        "pager": query.pager(at.page, at.pages, at.lines),
     }
 
 

@@ -29,7 +29,7 @@ from aarlab.web.csv_table import UNKNOWN, as_csv
 from aarlab.web.forum_view import forum_page
 from aarlab.web.integrity_view import integrity_page
 from aarlab.web.live_events import Watched, events, number_in
-from aarlab.web.live_view import campaigns_page, live_page
+from aarlab.web.live_view import being_set_up, campaigns_page, live_page
 from aarlab.web.open_campaigns import OpenCampaigns, Stamp
 from aarlab.web.page_query import PageQuery
 from aarlab.web.problem_view import problem_page
@@ -50,6 +50,7 @@ OF_CAMPAIGN = (
     *("live", "board", "confirmations", "forum", "integrity", "runs", "costs"),
     *("problem", "compare", "submission", "researcher"),
 )
+UNRECORDED = ("live", "compare")  # pages that say themselves that nothing was recorded yet
 FILES = {"proof": "submission/{receipt}/proof", "checkpoints": "checkpoints", "key": "key"}
 TABLES: dict[str, Callable[[Page], bytes]] = {  # pages that are a table, too
     "board": lambda page: as_csv(page["rows"]),
@@ -123,6 +124,8 @@ class Pages:
             return campaigns_page(self.campaigns) | {"seq": None}
         campaign = self.campaigns.get(asked["campaign"])
         seq, _ = campaign.stamp()
+        if form != "csv" and kind not in UNRECORDED and not campaign.has_ledger:
+            return {"campaign": campaign.name, "seq": seq} | being_set_up(campaign)
         makers: dict[str, Callable[[], Page]] = {
             "live": lambda: live_page(campaign, query),
             "board": lambda: board_page(campaign, query),
@@ -157,7 +160,8 @@ class Pages:
 
     def _rendered(self, kind: str, given: dict[str, Any], status: int = 200) -> Response:
         """A page as HTML."""
-        template = self._templates.get_template(f"{kind}.html.jinja")
+        shows = "live" if given["page"].get("ready") is False else kind
+        template = self._templates.get_template(f"{shows}.html.jinja")
         html = template.render({"acts": self.resume is not None} | given)
         return Response(html, status, media_type="text/html; charset=utf-8")
 
@@ -228,6 +232,8 @@ class Pages:
         if request.url.path.endswith(".json"):
             return Response(as_json(body), status, media_type="application/json")
         page = {"title": "Not shown", "words": body["error"], "seq": None}
+        if (name := request.path_params.get("campaign")) in self.campaigns.names():
+            page["campaign"] = name
         given = {"page": page, "kind": "refusal", "path": request.url.path}
         given |= {"json_address": None, "csv_address": None}
         return self._rendered(
