@@ -114,7 +114,7 @@ def _now(campaign: OpenCampaign, query: PageQuery) -> dict[str, Any]:
     running = words.startswith("running")
     after = state is not None and ended(state) and f"(process {state.pid})" in words
     with campaign.book.reading() as book:
-        axis = _axis(book, query, now if running else book.last_s)
+        axis = _axis(book, query, now if running and not after else book.worked_s)
         return {
             **_shown(campaign, book, query),
             **_of_fleet(book, state, now),

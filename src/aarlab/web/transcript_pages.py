@@ -1,8 +1,10 @@
 """A transcript in pages of as many lines. Where each page begins is found without a look at what
 the lines say, so that a long one is opened in milliseconds."""
 
+import sys
 import threading
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,6 +65,21 @@ class TranscriptPages:
             lines = _to_the_end(path, marks)
             number = min(wanted or len(marks), len(marks))
             return Shown(_read(path, marks, number), number, len(marks), lines)
+
+    def find(self, path: Path, after: int, wanted: Callable[[Step], bool]) -> int | None:
+        """The first line after line `after` with such a step; None where none comes.
+
+        Raises:
+            FileNotFoundError: there is no such transcript.
+        """
+        with self._mutex:
+            marks = self._known(path)
+            _to_the_end(path, marks)
+            page = min(after // LINES, len(marks) - 1)
+            at = marks[page]
+        reader = Reader(path, offset=at.offset, part=at.part)
+        reader.parser = numbered = Numbered(page * LINES, after, sys.maxsize)
+        return next((numbered.lines for step in reader.new(whole=False) if wanted(step)), None)
 
     def _known(self, path: Path) -> list[Mark]:
         if len(self._marks) > MOST:

@@ -35,7 +35,7 @@ from aarlab.web.page_query import PageQuery
 from aarlab.web.problem_view import problem_page
 from aarlab.web.receipt_view import known, receipt_page
 from aarlab.web.rendering import as_json, environment
-from aarlab.web.researcher_view import researcher_page
+from aarlab.web.researcher_view import jump, researcher_page
 from aarlab.web.runs_view import runs_page, runs_table
 from aarlab.web.shown_text import line
 from aarlab.web.signed_files import checkpoints, proof, public_key
@@ -165,6 +165,13 @@ class Pages:
         html = template.render({"acts": self.resume is not None} | given)
         return Response(html, status, media_type="text/html; charset=utf-8")
 
+    def jump(self, request: Request) -> Response:
+        """To the next error or submission of a transcript."""
+        campaign = self.campaigns.get(request.path_params["campaign"])
+        query = PageQuery(request.query_params)
+        end = jump(campaign, request.path_params["who"], query, self._transcripts)
+        return RedirectResponse(f"{request.url.path.removesuffix('next')}steps{end}", 303)
+
     def file(self, request: Request, kind: str) -> Response:
         """A file to keep, by which others can check a receipt."""
         campaign = self.campaigns.get(request.path_params["campaign"])
@@ -252,6 +259,7 @@ def application(pages: Pages) -> Starlette:
         Route("/", lambda _: RedirectResponse("/campaigns", 303)),
         Route("/static/{name}", _static),
         Route("/campaign/{campaign}/events", pages.stream),
+        Route("/campaign/{campaign}/researcher/{who}/next", pages.jump),
     ]
     for kind, end in FILES.items():
         routes.append(Route(f"/campaign/{{campaign}}/{end}", partial(_file, pages, kind)))
