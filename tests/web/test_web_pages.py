@@ -186,14 +186,14 @@ def test_submission_page_says_that_no_score_can_pass_a_step_above_all():
     assert why_no_more(above.model_copy(update={"improved": True})).endswith(f"labels. {words}")
 
 
-def test_words_of_baselines_that_are_near_stand_apart_and_on_no_line_of_their_own():
+def test_words_of_baselines_that_are_near_stand_apart_at_the_end_of_their_lines():
     lines = [{"name": n, "kind": "baseline", "pgr": v} for n, v in (("a", 0.61), ("b", 0.59))]
     chart = {"lines": [*lines, {"name": "c", "kind": "ceiling", "pgr": 1.0}]}
     rows = _known(chart["lines"], Axis(0.0, 1.0, 300.0, 0.0))
     assert [(row["of"]["name"], row["y"], row["words_y"]) for row in rows] == [
-        ("c", 0.0, -4.0),
-        ("a", 117.0, 113.0),
-        ("b", 123.0, 135.0),
+        ("c", 0.0, 4.0),
+        ("a", 117.0, 121.0),
+        ("b", 123.0, 134.0),
     ]
 
 

@@ -89,7 +89,7 @@ def live_page(campaign: OpenCampaign, query: PageQuery) -> dict[str, Any]:
             "after_fleet": False,
             "step": None,
             "researchers": [as_shown(row, book) for row in page["researchers"]],
-            "chart": chart(book, _axis(book, query, book.last_s), (), campaign.k_families()),
+            "chart": chart(book, _axis(book, query, book.worked_s), (), campaign.k_families()),
         }
 
 
