@@ -20,15 +20,16 @@ from aarlab.core.settings import home
 from experiments.browser import ARGUMENTS, NONE, Watched, chromium, served
 
 COLOURS = 64  # of a picture: the pages have few
-WIDE, PHONE = {"width": 1120, "height": 760}, {"width": 390, "height": 760}
+WIDE, TALL = {"width": 1120, "height": 760}, {"width": 1120, "height": 940}
+PHONE = {"width": 390, "height": 940}
 OUT = Path(__file__).parents[1] / "docs" / "pages"
 OLD = Path(__file__).parents[1] / "tests" / "golden" / "campaign-0.1.0.tar.xz"
 SHOTS = (  # name, page, viewport, colour scheme
-    ("live", "live", WIDE, "light"),
-    ("live-dark", "live", WIDE, "dark"),
+    ("live", "live", TALL, "light"),
+    ("live-dark", "live", TALL, "dark"),
     ("live-phone", "live", PHONE, "light"),
-    ("replay", "replay", WIDE, "light"),
-    ("hours", "hours", WIDE, "light"),
+    ("replay", "replay", TALL, "light"),
+    ("hours", "hours", TALL, "light"),
     ("board", "board", WIDE, "light"),
     ("confirmations", "confirmations", WIDE, "light"),
     ("confirmations-dark", "confirmations", WIDE, "dark"),
