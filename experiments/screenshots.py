@@ -21,7 +21,7 @@ from experiments.browser import ARGUMENTS, NONE, Watched, chromium, served
 
 COLOURS = 64  # of a picture: the pages have few
 WIDE, TALL = {"width": 1120, "height": 760}, {"width": 1120, "height": 940}
-PHONE = {"width": 390, "height": 940}
+PHONE = {"width": 390, "height": 1240}
 OUT = Path(__file__).parents[1] / "docs" / "pages"
 OLD = Path(__file__).parents[1] / "tests" / "golden" / "campaign-0.1.0.tar.xz"
 SHOTS = (  # name, page, viewport, colour scheme
