@@ -1,4 +1,5 @@
-"""Screenshots of the pages of a campaign, for docs/pages: light and dark, wide and on a phone.
+"""Screenshots of the pages of a campaign, for docs/pages: light and dark, wide and on a phone; and
+of the first screen of its report, beside that of version 0.1.0.
 
 Run: `python -m experiments.screenshots NAME`. It needs what `experiments.browser` names. It fails
 where the browser reports an error of a script or a violation of the content security policy.
@@ -6,22 +7,29 @@ where the browser reports an error of a script or a violation of the content sec
 
 import argparse
 import re
+import tarfile
+import tempfile
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
 
+from aarlab.core.layout import CampaignFolder, ReportFolder
+from aarlab.core.settings import home
 from experiments.browser import ARGUMENTS, NONE, Watched, chromium, served
 
 COLOURS = 64  # of a picture: the pages have few
-WIDE, PHONE = {"width": 1120, "height": 760}, {"width": 390, "height": 760}
+WIDE, TALL = {"width": 1120, "height": 760}, {"width": 1120, "height": 940}
+PHONE = {"width": 390, "height": 1240}
 OUT = Path(__file__).parents[1] / "docs" / "pages"
+OLD = Path(__file__).parents[1] / "tests" / "golden" / "campaign-0.1.0.tar.xz"
 SHOTS = (  # name, page, viewport, colour scheme
-    ("live", "live", WIDE, "light"),
-    ("live-dark", "live", WIDE, "dark"),
+    ("live", "live", TALL, "light"),
+    ("live-dark", "live", TALL, "dark"),
     ("live-phone", "live", PHONE, "light"),
-    ("replay", "replay", WIDE, "light"),
-    ("hours", "hours", WIDE, "light"),
+    ("replay", "replay", TALL, "light"),
+    ("hours", "hours", TALL, "light"),
     ("board", "board", WIDE, "light"),
     ("confirmations", "confirmations", WIDE, "light"),
     ("confirmations-dark", "confirmations", WIDE, "dark"),
@@ -65,6 +73,21 @@ def addresses(live: str, browse: object, at: int) -> dict[str, str]:
     return found
 
 
+def reports(name: str, folder: Path) -> Iterator[tuple[str, Path]]:
+    """The campaign's report, and that of a campaign of version 0.1.0, unpacked into a folder."""
+    yield "report", ReportFolder(CampaignFolder(home().campaigns / name).report).html
+    with tarfile.open(OLD) as archive:
+        archive.extractall(folder, filter="data")
+    yield "report-0.1.0", next(folder.rglob("report.html"))
+
+
+def keep(page: object, path: Path) -> None:
+    """What the browser shows, as a small picture."""
+    taken = Image.open(BytesIO(page.screenshot()))  # type: ignore[attr-defined]
+    taken.convert("RGB").quantize(COLOURS).save(path, optimize=True)
+    print(path)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", help="a campaign")
@@ -87,9 +110,12 @@ def main() -> None:
             page.set_viewport_size(viewport)
             page.emulate_media(color_scheme=scheme)
             page.goto(where[at])
-            taken = Image.open(BytesIO(page.screenshot()))
-            taken.convert("RGB").quantize(COLOURS).save(a.out / f"{name}.png", optimize=True)
-            print(a.out / f"{name}.png")
+            keep(page, a.out / f"{name}.png")
+        page.set_viewport_size(WIDE)
+        with tempfile.TemporaryDirectory() as folder:
+            for name, path in reports(a.name, Path(folder)):
+                page.goto(path.as_uri())
+                keep(page, a.out / f"{name}.png")
         browser.close()
     if watched.wrong:
         raise SystemExit("\n".join(watched.wrong))

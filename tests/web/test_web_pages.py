@@ -6,6 +6,7 @@ import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from jinja2 import UndefinedError
@@ -16,6 +17,7 @@ from aarlab.web.chart_shapes import Axis, _known
 from aarlab.web.page_query import PageQuery
 from aarlab.web.receipt_view import why_no_more
 from aarlab.web.rendering import environment
+from aarlab.web.scatter_shapes import scatter_shapes
 from tests.fleet.fleets import confirmation, fleet, member, submission
 from tests.web.scenes import GOLDEN, Browser, addresses, golden, ledger_of, small, with_code
 
@@ -184,15 +186,37 @@ def test_submission_page_says_that_no_score_can_pass_a_step_above_all():
     assert why_no_more(above.model_copy(update={"improved": True})).endswith(f"labels. {words}")
 
 
-def test_words_of_baselines_that_are_near_stand_apart_and_on_no_line_of_their_own():
+def test_words_of_baselines_that_are_near_stand_apart_at_the_end_of_their_lines():
     lines = [{"name": n, "kind": "baseline", "pgr": v} for n, v in (("a", 0.61), ("b", 0.59))]
     chart = {"lines": [*lines, {"name": "c", "kind": "ceiling", "pgr": 1.0}]}
     rows = _known(chart["lines"], Axis(0.0, 1.0, 300.0, 0.0))
     assert [(row["of"]["name"], row["y"], row["words_y"]) for row in rows] == [
-        ("c", 0.0, -4.0),
-        ("a", 117.0, 113.0),
-        ("b", 123.0, 135.0),
+        ("c", 0.0, 4.0),
+        ("a", 117.0, 121.0),
+        ("b", 123.0, 134.0),
     ]
+
+
+def test_a_claim_lies_on_the_line_where_final_agrees_with_it_and_below_where_it_is_lower(old):
+    page = old.json(f"{GOLDEN}/integrity.json")
+    rows = {row["receipt"]: row for row in old.json(f"{GOLDEN}/board.json")["rows"]}
+    assert page["claims"], "the golden campaign confirmed some"
+    for claim in page["claims"]:
+        assert claim["final"] == rows[claim["receipt"]]["confirmed"]
+        assert (claim["claimed"]["kind"], claim["claimed"]["unit"]) == ("reported", "accuracy")
+    claim = page["claims"][0]
+    value = claim["claimed"]["value"]
+    same, less = (
+        {"value": value - d, "lower": value - 0.1, "upper": value + 0.1} for d in (0, 0.04)
+    )
+    shapes = scatter_shapes([claim | {"final": found} for found in (same, less)])
+    on, below = shapes["points"]
+    wide, high = shapes["right"] - shapes["left"], shapes["bottom"] - shapes["top"]
+    assert (on["x"] - shapes["left"]) / wide == pytest.approx(
+        (shapes["bottom"] - on["y"]) / high, abs=1e-3
+    )
+    assert (on["x"], on["upper"], on["lower"]) == (below["x"], below["upper"], below["lower"])
+    assert below["y"] - on["y"] == pytest.approx(0.04 / 0.24 * high, abs=0.2)
 
 
 def test_services_are_shown_while_the_campaign_runs_alone(now, monkeypatch):
@@ -243,6 +267,33 @@ def test_researcher_page_folds_calls_with_their_outputs(tmp_path):
     assert {s["outputs"][0]["kind"] for s in failed["transcript"]["steps"]} == {"fails"}
     text = browser.text(f"/campaign/small/{STEPS}?page=2")
     assert "<details" in text
+
+
+def test_researcher_page_leads_to_the_next_error_and_the_next_submission(tmp_path):
+    browser = small(tmp_path)
+    folder = tmp_path / "campaigns" / "small" / "transcripts" / "researcher-1"
+    folder.mkdir(parents=True)
+    (folder / "1.jsonl").write_text("".join(_session(110)) + "r-000007 improved\n")
+
+    def after(line: int, to: str) -> tuple[str, dict[str, str], str]:
+        given = f"?to={to}" + (f"&after={line}" if line else "")
+        link = browser.get(f"/campaign/small/{STEPS[:-5]}next{given}").headers["location"]
+        found = urlsplit(link)
+        assert found.path == f"/campaign/small/{STEPS}"
+        return link, dict(parse_qsl(found.query)), found.fragment
+
+    def at(page: str, after: str) -> dict[str, str]:
+        return {"incarnation": "1", "page": page, "after": after}
+
+    assert after(0, "error")[1:] == (at("1", "16"), "step-16")
+    assert after(16, "error")[1:] == (at("2", "116"), "step-116")
+    assert after(0, "submission")[1:] == (at("3", "221"), "step-221")
+    link, *none = after(216, "error")
+    assert none == [at("3", "216") | {"none": "error"}, "transcript"]
+    assert "No error comes after line 216" in browser.text(link)
+    assert 'id="step-221"' in browser.text(link)
+    nobody = browser.get("/campaign/small/researcher/nobody/next?to=error")
+    assert (nobody.status_code, "It has: none" in nobody.text) == (404, True)
     assert browser.get(f"/campaign/small/{STEPS}?incarnation=9").status_code == 404
 
 
@@ -399,9 +450,12 @@ def test_a_campaign_that_is_set_up_or_damaged_hides_no_other(tmp_path):
     rows = {row["name"]: row for row in browser.json("/campaigns.json")["campaigns"]}
     assert set(rows) == {"small", "new", "bad"}
     assert rows["bad"]["state"].startswith("damaged")
-    assert browser.get("/campaign/new/board").status_code == 404
-    assert "being set up" in browser.get("/campaign/new/board").text
-    assert "This page follows it" in browser.text("/campaign/new/live")
+    assert "This page follows the campaign" in browser.text("/campaign/new/live")
+    board = browser.text("/campaign/new/board")
+    assert 'data-events="/campaign/new/events"' in board, "it becomes the board by itself"
+    assert '"/campaign/new/board" aria-current="page"' in board
+    assert "being set up" in browser.get("/campaign/new/board.csv").text
+    assert browser.get("/campaign/new/board.csv").status_code == 404
     assert browser.json("/campaign/new/live.json")["seq"] == 0
     (tmp_path / "campaigns" / "new" / "server").mkdir()
     ledger_of(tmp_path, "new").append("campaign", "operator", {"event": "started"})

@@ -3,12 +3,13 @@ that a ledger which ended there gives."""
 
 import shutil
 import sqlite3
+from types import SimpleNamespace
 
 import pytest
 
 from aarlab.core.layout import CampaignFolder
 from aarlab.web import milestones
-from aarlab.web.chart_axis import spent_at, ticks
+from aarlab.web.chart_axis import added_up, spent_at, ticks
 from tests.fleet.fleets import call, confirmation, submission
 from tests.web.scenes import GOLDEN, Browser, golden, ledger_of, small
 
@@ -159,6 +160,17 @@ def test_what_was_spent_at_a_moment_is_what_was_recorded_until_then():
     assert found == [0.0, 0.0, 0.5, 1.0, 1.25, 1.75, 1.75]
 
 
+def test_spends_of_one_time_that_are_recorded_together_are_spread_over_their_own_seconds():
+    book = SimpleNamespace(began_s=0.0, spends=[(100.0, 90 / 3600, 1.0)] * 9 + [(50.0, 0.0, 0.5)])
+    hours, dollars = added_up(book, 1), added_up(book, 2)
+    assert spent_at(hours, 10.0) == 0.0
+    assert spent_at(hours, 55.0) == pytest.approx(9 * 45 / 3600)
+    assert hours[-1] == (100.0, pytest.approx(9 * 90 / 3600))
+    assert [spent_at(dollars, at) for at in (49.0, 50.0, 100.0)] == pytest.approx(
+        [9 * 39 / 90, 9 * 40 / 90 + 0.5, 9.5]
+    )
+
+
 def test_a_spend_counts_at_the_time_that_it_reports(tmp_path):
     """It may reach the ledger later, and behind another."""
     browser, ledger = small(tmp_path), ledger_of(tmp_path)
@@ -175,7 +187,9 @@ def test_a_spend_counts_at_the_time_that_it_reports(tmp_path):
 def test_marks_are_few_and_have_their_units():
     assert ticks("dollars", 7.3, 4) == [(0.0, "$0"), (2.0, "$2"), (4.0, "$4"), (6.0, "$6")]
     assert [words for _, words in ticks("hours", 0.0135, 4)] == ["0 h", "0.005 h", "0.01 h"]
-    assert [words for _, words in ticks("time", 200, 4)] == ["0 s", "60 s", "2 m", "3 m"]
+    assert [words for _, words in ticks("time", 200, 4)] == ["0 m", "1 m", "2 m", "3 m"]
+    assert [words for _, words in ticks("time", 115, 9)][-2:] == ["90 s", "105 s"], "no 2 m twice"
+    assert [words for _, words in ticks("time", 7200, 4)][:2] == ["0 h", "0.5 h"]
     assert all(len(ticks("dollars", 10.0**n, 9)) <= 11 for n in range(-4, 8))
 
 

@@ -41,7 +41,7 @@ def test_each_claim_has_its_verdict_and_a_figure_for_each_target(old):
         ("r-000024", "confirmed"),
         ("r-000003", "not reproducible"),
     ]
-    assert [t["name"] for t in page["targets"]] == ["feedback", "final"]
+    assert [t["name"] for t in page["targets"]] == ["final", "feedback"]
     assert [t["name"] for t in page["ablations"]] == ["teacherless", "ablated", "ablated-feedback"]
     last = page["claims"][-1]
     assert (last["claimed"]["kind"], last["claimed"]["value"]) == ("reported", 0.9526)

@@ -10,6 +10,7 @@ from aarlab.fleet.lease import lease
 from aarlab.fleet.operator_orders import submitted
 from aarlab.fleet.prepare import prepared
 from aarlab.fleet.run_folder import confirmed_in_folder, served
+from aarlab.fleet.step_note import Noted
 from aarlab.problems import PROBLEMS
 from aarlab.report.verified import AnyReport, reported
 
@@ -34,7 +35,7 @@ def confirm(
         bed = served(campaign, home, show)
         whole = campaign.model_copy(update={"confirm_on_fresh": True})
         with lease(folder):
-            confirmed_in_folder(whole, bed, home, show, snapshot=snapshot)
+            confirmed_in_folder(whole, bed, home, Noted(show, folder), snapshot=snapshot)
         return reported(campaign, bed, folder)
     bed = prepared(campaign, home, show)
     problem = PROBLEMS[campaign.problem]
@@ -46,5 +47,5 @@ def confirm(
     }
     whole = campaign.model_copy(update=all_of_it)
     with lease(folder):
-        confirmed(whole, bed, home, show, snapshot=snapshot)
+        confirmed(whole, bed, home, Noted(show, folder), snapshot=snapshot)
     return reported(campaign, bed, folder)

@@ -280,6 +280,7 @@ class CampaignFolder(Folder):
 
     settings = At("campaign.yaml")
     fleet = At("fleet.json")
+    step = At("step.json")  # which step goes on, where one does
     lock = At("lock")
     work = At("work")
     briefs = At("briefs")
@@ -330,8 +331,7 @@ class KeptHomesFolder(Folder):
 
 
 class TranscriptsFolder(Folder):
-    """One folder for each researcher, with a file for each incarnation; and an index that can be
-    made again."""
+    """A folder for each researcher, a file for each incarnation; an index that can be remade."""
 
     index = At("index.sqlite")
 

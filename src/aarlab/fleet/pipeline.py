@@ -19,6 +19,7 @@ from aarlab.fleet.prepare import completed, prepared
 from aarlab.fleet.read_ahead import reading_ahead
 from aarlab.fleet.run_fleet import run_fleet
 from aarlab.fleet.run_folder import as_code, run_folder_campaign
+from aarlab.fleet.step_note import Noted
 from aarlab.runs.served_folder import ServedFolder
 from aarlab.testbeds.testbed import Testbed
 
@@ -45,6 +46,7 @@ def run_campaign(
     campaign = as_code(campaign)
     campaign.require_same(folder)
     with lease(folder):
+        show = Noted(show, folder)
         campaign = as_asked(campaign, folder)
         # another server of it is refused now, and not after the set-up
         hold_server(folder, wait_s=TAKEOVER_S).release()

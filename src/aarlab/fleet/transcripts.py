@@ -64,6 +64,11 @@ def step(kind: Kind, text: str) -> Step:
     return Step(kind, printable(text[:STEP_CHARACTERS]).strip("\n") + end)
 
 
+def comes_whole_later(line: bytes) -> bool:
+    """Whether a line is a part of a message that is printed whole after its parts."""
+    return line.startswith(_PART)
+
+
 class Parser:
     """Lines of one incarnation -> steps. Blocks that an agent prints again (whole after parts, or
     once more) are steps once."""
@@ -75,7 +80,7 @@ class Parser:
     def steps(self, line: bytes) -> list[Step]:
         """What one line says; nothing for an empty one and for parts of a message that comes whole
         later."""
-        if line.startswith(_PART):
+        if comes_whole_later(line):
             return []
         text = line.decode(errors="replace").strip()
         if not text:
@@ -287,7 +292,7 @@ def _last_words(path: Path, size: int, mtime_ns: int) -> str:
 
 def _last(rows: Sequence[bytes]) -> str | None:
     parser = Parser()
-    read = (row for row in reversed(rows) if row and not row.startswith(_PART))
+    read = (row for row in reversed(rows) if row and not comes_whole_later(row))
     for row in islice(read, _TAIL_LINES):
         for one in reversed(parser.steps(row)):
             if one.kind not in {"gets", "begins", "thinks"} and one.text:

@@ -27,6 +27,7 @@ from aarlab.web.milestones import Milestones
 from aarlab.web.shown_text import block, line
 
 WITHHELD = "The evidence may hold exact scores: it is in the report, which is the operator's."
+AFTERWARDS = {"confirmation", "flag", "campaign", "spend"}  # may follow the fleet's end
 
 
 class HandedIn(NamedTuple):
@@ -165,6 +166,7 @@ class CampaignBook(Progress):
         self.orders = Orders(NoEntries())  # what operators asked so far
         self.began_s: float | None = None
         self.last_s = 0.0
+        self.worked_s = 0.0  # of the last entry that is of the fleet's work
 
     @property
     def seq(self) -> int:
@@ -206,6 +208,8 @@ class CampaignBook(Progress):
         at_s = datetime.fromisoformat(entry.at).timestamp()
         self.began_s = at_s if self.began_s is None else self.began_s
         self.last_s = max(self.last_s, at_s)
+        if entry.kind not in AFTERWARDS:
+            self.worked_s = max(self.worked_s, at_s)
         super()._take(entry)
         if entry.kind == "code":
             self._commit(entry)

@@ -2,15 +2,15 @@
 
 from bisect import bisect_right
 from collections.abc import Callable
-from itertools import accumulate
 from typing import NamedTuple
 
-from aarlab.core.amounts import duration
 from aarlab.web.campaign_book import CampaignBook, Steps
 
 AXES = ("time", "hours", "dollars")
 NAMES = {"time": "time", "hours": "hours of researchers", "dollars": "dollars"}
 NICE_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
+# of time: from which step between ticks on, its seconds, its name
+UNITS = ((86400, 86400, "d"), (1800, 3600, "h"), (60, 60, "m"))
 MOST_TICKS = 200
 
 
@@ -35,16 +35,27 @@ def along(book: CampaignBook, name: str, ends_s: float) -> Along:
 
 
 def added_up(book: CampaignBook, field: int) -> Steps:
-    """What was spent until each moment of which a spend is reported."""
+    """What was spent until each moment at which a spend begins or ends: each spend evenly over its
+    own seconds, up to the time that it reports; a model call, at that time."""
     began_s = book.began_s or 0.0
-    sums = accumulate(spend[field] for spend in book.spends)
-    times = (max(began_s, spend[0]) for spend in book.spends)
-    return [(began_s, 0.0), *zip(times, sums, strict=True)]
+    changes: list[tuple[float, float, float]] = []  # when, of the rate a second, at once
+    for spend in book.spends:
+        start, end = (max(began_s, at) for at in (spend[0] - 3600 * spend[1], spend[0]))
+        if start == end:
+            changes.append((end, 0.0, spend[field]))
+        else:
+            rate = spend[field] / (end - start)
+            changes += [(start, rate, 0.0), (end, -rate, 0.0)]
+    steps, total, rate = [(began_s, 0.0)], 0.0, 0.0
+    for at_s, change, at_once in sorted(changes):
+        total += rate * (at_s - steps[-1][0])
+        steps += [(at_s, total), *([(at_s, total + at_once)] if at_once else [])]
+        total, rate = total + at_once, rate + change
+    return steps
 
 
 def spent_at(steps: Steps, at_s: float) -> float:
-    """What was spent until a moment. A spend is reported at its end, so what lies between two of
-    them is spread evenly."""
+    """What was spent until a moment; what lies between two steps is spread evenly."""
     place = bisect_right(steps, at_s, key=lambda step: step[0])
     if place in (0, len(steps)):
         return steps[place - 1][1] if place else 0.0
@@ -66,7 +77,7 @@ def ticks(name: str, length: float, most: int) -> list[tuple[float, str]]:
     """Places of at most about `most` marks, from 0, and their words."""
     step = _step(name, length, most)
     places = [step * n for n in range(min(int(length / step) + 1, MOST_TICKS))]
-    return [(place, _words(name, place)) for place in places]
+    return [(place, _words(name, place, step)) for place in places]
 
 
 def _step(name: str, length: float, most: int) -> float:
@@ -80,7 +91,8 @@ def _step(name: str, length: float, most: int) -> float:
         size *= 10
 
 
-def _words(name: str, place: float) -> str:
+def _words(name: str, place: float, step: float) -> str:
     if name == "time":
-        return duration(place)
+        unit_s, unit = next(((u, w) for least, u, w in UNITS if step >= least), (1, "s"))
+        return f"{place / unit_s:g} {unit}"
     return f"${place:.4g}" if name == "dollars" else f"{place:.4g} h"

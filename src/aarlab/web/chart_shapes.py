@@ -7,10 +7,10 @@ from typing import Any
 
 from aarlab.web.chart_axis import ticks
 
-LEFT, RIGHT, TOP = 40.0, 12.0, 10.0
+LEFT, RIGHT, TOP = 40.0, 40.0, 10.0
 LANE, STRIP, GAP, WORDS = 12.0, 40.0, 24.0, 13.0  # heights
 SHORT = 5  # characters of a name beside its lane
-ABOVE, BELOW = 4.0, 12.0  # from a line to the foot of its words
+MIDDLE = 4.0  # from the middle of words to their foot
 WIDE, NARROW = 960.0, 380.0
 
 
@@ -99,13 +99,12 @@ def _band(chart: dict[str, Any], x: Axis, y: Axis) -> str:
 
 
 def _known(lines: Sequence[dict[str, Any]], y: Axis) -> list[dict[str, Any]]:
-    """The lines of what is known, from the top; their words stand WORDS apart at least, and below
-    their line where there is no place above it."""
+    """The lines of what is known, from the top; their words stand at their right end, WORDS apart
+    at least."""
     rows, last = [], float("-inf")
     for found in sorted(lines, key=lambda one: -one["pgr"]):
         at = y(found["pgr"])
-        fits = at - ABOVE >= last + WORDS
-        last = at - ABOVE if fits else max(at + BELOW, last + WORDS)
+        last = max(at + MIDDLE, last + WORDS)
         rows.append({"y": at, "words_y": round(last, 1), "of": found})
     return rows
 

@@ -9,7 +9,7 @@ from aarlab.web.campaign_book import CampaignBook, RanOn, Settled
 from aarlab.web.open_campaigns import OpenCampaign
 from aarlab.web.shown_text import line
 
-ORDER = ("feedback", "final", "fresh", "pair", "transfer", *ABLATED)
+ORDER = ("final", "feedback", "fresh", "pair", "transfer", *ABLATED)
 COMPONENT = "component"  # the kind of target without one component of the code
 SHADES = 6
 CHANCE = 0.5  # accuracy: the lightest shade

@@ -23,6 +23,7 @@ def costs_page(campaign: OpenCampaign, query: PageQuery) -> dict[str, Any]:
         hours, pager = query.paged(sorted(book.by_hour.items()), ROWS)
         return {
             "title": "Costs",
+            "running": campaign.standing().startswith("running"),
             "total": _row("all", book.tally),
             "budget": [row for row in budget if row["limit"] is not None],
             "researchers": [_row(name, mine.tally) for name, mine in _spenders(book)],

@@ -3,10 +3,11 @@
 from typing import Any
 
 from aarlab.web.chart_axis import ticks
-from aarlab.web.chart_shapes import LEFT, NARROW, RIGHT, Axis, short_names
+from aarlab.web.chart_shapes import LEFT, NARROW, Axis, short_names
 
 TOP, LANE, BAR, THIN, WORDS = 6.0, 26.0, 12.0, 6.0, 18.0  # heights
 LEAST = 1.5  # width of a bar
+RIGHT = 12.0  # beside the picture
 
 
 def gantt_shapes(gantt: dict[str, Any], width: float) -> dict[str, Any]:

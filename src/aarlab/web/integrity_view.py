@@ -4,6 +4,7 @@ from typing import Any
 
 from aarlab.core.errors import AarError
 from aarlab.core.layout import SignedFolder
+from aarlab.web import shown_score
 from aarlab.web.campaign_book import CampaignBook, Raised
 from aarlab.web.live_view import released
 from aarlab.web.open_campaigns import OpenCampaign
@@ -24,6 +25,7 @@ def integrity_page(campaign: OpenCampaign, query: PageQuery) -> dict[str, Any]:
             "bits_by": bits_by(book),
             "flags": [_flag(book, raised) for raised in flags],
             "pager": pager,
+            "claims": claims(book),
             "detectors_aside": [line(words, 500) for words in book.aside.values()],
             "entries": book.seq,
         }
@@ -51,6 +53,23 @@ def bits_by(book: CampaignBook) -> list[dict[str, Any]]:
             "improvements": works[name].improvements if name in works else None,
         }
         for name, found in sorted(bits.items(), key=lambda pair: -pair[1])
+    ]
+
+
+def claims(book: CampaignBook) -> list[dict[str, Any]]:
+    """What was reported to the submitter of each claim that was put to confirmation, and what the
+    evaluator's own run on final came to, in one unit."""
+    found = [(book.submission(s.receipt), s) for s in book.settled.values() if s.score]
+    return [
+        {
+            "receipt": made.receipt.id,
+            "researcher": line(made.who),
+            "claimed": shown_score.reported_accuracy(made.receipt),
+            "final": settled.score,
+            "verdict": line(settled.verdict),
+        }
+        for made, settled in found
+        if made is not None and settled.score and settled.score["lower"] is not None
     ]
 
 

@@ -11,6 +11,7 @@ from aarlab.fleet.alarms import alarms, ended
 from aarlab.fleet.campaign_list import rows
 from aarlab.fleet.progress import Work
 from aarlab.fleet.state import FleetState, MemberState
+from aarlab.fleet.step_note import step_of
 from aarlab.nodes.messages import HERE
 from aarlab.web import shown_score
 from aarlab.web.campaign_book import CampaignBook
@@ -74,7 +75,7 @@ def live_page(campaign: OpenCampaign, query: PageQuery) -> dict[str, Any]:
     """A campaign as it is now, or as it was after an entry of its ledger (`at`); of one that is
     being set up, what is known already."""
     if not campaign.has_ledger:
-        return {"title": campaign.name, "state": line(campaign.standing()), "ready": False}
+        return being_set_up(campaign)
     with campaign.book.reading() as book:
         found = replay(book, query)
     if found["at"] is None:
@@ -85,22 +86,42 @@ def live_page(campaign: OpenCampaign, query: PageQuery) -> dict[str, Any]:
         return page | {
             "state": f"as it was after entry {book.seq} of {found['last']}",
             "running": False,
+            "after_fleet": False,
+            "step": None,
             "researchers": [as_shown(row, book) for row in page["researchers"]],
-            "chart": chart(book, _axis(book, query, book.last_s), (), campaign.k_families()),
+            "chart": chart(book, _axis(book, query, book.worked_s), (), campaign.k_families()),
         }
 
 
+def being_set_up(campaign: OpenCampaign) -> dict[str, Any]:
+    """What is known before anything was recorded."""
+    page = {"title": campaign.name, "state": line(campaign.standing()), "ready": False}
+    return page | {"step": _step(campaign, time.time())}
+
+
+def _step(campaign: OpenCampaign, now: float) -> dict[str, Any] | None:
+    """The step that goes on, where the campaign's process has said which."""
+    step = step_of(campaign.folder)
+    if step is None:
+        return None
+    counts = {"what": line(step.what), "done": step.done, "of": step.of}
+    return counts | {"for": duration(max(0.0, now - step.began_at))}
+
+
 def _now(campaign: OpenCampaign, query: PageQuery) -> dict[str, Any]:
-    """As it is now."""
+    """As it is now. The process that ran the fleet confirms once that has ended."""
     state, words, now = campaign.state(), line(campaign.standing()), time.time()
     running = words.startswith("running")
+    after = state is not None and ended(state) and f"(process {state.pid})" in words
     with campaign.book.reading() as book:
-        axis = _axis(book, query, now if running else book.last_s)
+        axis = _axis(book, query, now if running and not after else book.worked_s)
         return {
             **_shown(campaign, book, query),
             **_of_fleet(book, state, now),
-            "state": words,
+            "state": words.replace("running", "confirming", 1) if after else words,
             "running": running,
+            "after_fleet": after,
+            "step": _step(campaign, now) if running else None,
             "chart": chart(
                 book, axis, [] if running else campaign.baselines(), campaign.k_families()
             ),

@@ -23,7 +23,7 @@ from aarlab.web.milestones import Milestones
 from aarlab.web.shown_score import ShownScore, baseline
 
 EARLIER = 4  # books of a campaign as it was that are kept
-Stamp = tuple[int, int]  # number of the ledger's last entry, and when the fleet's state was written
+Stamp = tuple[int, int]  # number of the ledger's last entry, and when what runs spoke last
 
 
 class OpenCampaign:
@@ -114,8 +114,7 @@ class OpenCampaign:
 
     def stamp(self) -> Stamp:
         """What changes when there is something new to show."""
-        fleet = self.place.fleet
-        written = fleet.stat().st_mtime_ns if fleet.exists() else 0
+        written = max(map(_written, (self.place.fleet, self.place.step)))
         if not self.has_ledger:
             return 0, written
         with self.book.reading() as book:
@@ -221,6 +220,13 @@ class OpenCampaigns:
         """Close every ledger."""
         for campaign in self._open.values():
             campaign.close()
+
+
+def _written(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def _existing(place: CampaignFolder) -> Path:

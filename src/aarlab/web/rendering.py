@@ -12,6 +12,7 @@ from aarlab.core.amounts import duration
 from aarlab.core.printable import printable
 from aarlab.web.chart_shapes import NARROW, WIDE, shapes
 from aarlab.web.gantt_shapes import gantt_shapes
+from aarlab.web.scatter_shapes import scatter_shapes
 from aarlab.web.shown_score import MEANING
 
 
@@ -27,6 +28,7 @@ def environment() -> Environment:
     )
     made.filters |= {"when": when, "part": part, "percent": percent, "duration": duration}
     made.globals |= {"shapes": shapes, "gantt_shapes": gantt_shapes}
+    made.globals |= {"scatter_shapes": scatter_shapes}
     made.globals |= {"WIDE": WIDE, "NARROW": NARROW, "MEANING": MEANING}
     return made
 

@@ -27,7 +27,7 @@ def runs_page(campaign: OpenCampaign, query: PageQuery) -> dict[str, Any]:
     """What was run for the campaign, and by whom."""
     running, settings = campaign.standing().startswith("running"), campaign.settings()
     with campaign.book.reading() as book:
-        began_s, ends_s = book.began_s or 0.0, time.time() if running else book.last_s
+        began_s, ends_s = book.began_s or 0.0, time.time() if running else book.worked_s
         lives = sorted(
             (one for name in book.researchers for one in incarnations(book, name, running)),
             key=lambda one: one["from_s"],

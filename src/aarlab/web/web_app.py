@@ -29,13 +29,13 @@ from aarlab.web.csv_table import UNKNOWN, as_csv
 from aarlab.web.forum_view import forum_page
 from aarlab.web.integrity_view import integrity_page
 from aarlab.web.live_events import Watched, events, number_in
-from aarlab.web.live_view import campaigns_page, live_page
+from aarlab.web.live_view import being_set_up, campaigns_page, live_page
 from aarlab.web.open_campaigns import OpenCampaigns, Stamp
 from aarlab.web.page_query import PageQuery
 from aarlab.web.problem_view import problem_page
 from aarlab.web.receipt_view import known, receipt_page
 from aarlab.web.rendering import as_json, environment
-from aarlab.web.researcher_view import researcher_page
+from aarlab.web.researcher_view import jump, researcher_page
 from aarlab.web.runs_view import runs_page, runs_table
 from aarlab.web.shown_text import line
 from aarlab.web.signed_files import checkpoints, proof, public_key
@@ -50,6 +50,7 @@ OF_CAMPAIGN = (
     *("live", "board", "confirmations", "forum", "integrity", "runs", "costs"),
     *("problem", "compare", "submission", "researcher"),
 )
+UNRECORDED = ("live", "compare")  # pages that say themselves that nothing was recorded yet
 FILES = {"proof": "submission/{receipt}/proof", "checkpoints": "checkpoints", "key": "key"}
 TABLES: dict[str, Callable[[Page], bytes]] = {  # pages that are a table, too
     "board": lambda page: as_csv(page["rows"]),
@@ -123,6 +124,8 @@ class Pages:
             return campaigns_page(self.campaigns) | {"seq": None}
         campaign = self.campaigns.get(asked["campaign"])
         seq, _ = campaign.stamp()
+        if form != "csv" and kind not in UNRECORDED and not campaign.has_ledger:
+            return {"campaign": campaign.name, "seq": seq} | being_set_up(campaign)
         makers: dict[str, Callable[[], Page]] = {
             "live": lambda: live_page(campaign, query),
             "board": lambda: board_page(campaign, query),
@@ -157,9 +160,17 @@ class Pages:
 
     def _rendered(self, kind: str, given: dict[str, Any], status: int = 200) -> Response:
         """A page as HTML."""
-        template = self._templates.get_template(f"{kind}.html.jinja")
+        shows = "live" if given["page"].get("ready") is False else kind
+        template = self._templates.get_template(f"{shows}.html.jinja")
         html = template.render({"acts": self.resume is not None} | given)
         return Response(html, status, media_type="text/html; charset=utf-8")
+
+    def jump(self, request: Request) -> Response:
+        """To the next error or submission of a transcript."""
+        campaign = self.campaigns.get(request.path_params["campaign"])
+        query = PageQuery(request.query_params)
+        end = jump(campaign, request.path_params["who"], query, self._transcripts)
+        return RedirectResponse(f"{request.url.path.removesuffix('next')}steps{end}", 303)
 
     def file(self, request: Request, kind: str) -> Response:
         """A file to keep, by which others can check a receipt."""
@@ -228,6 +239,8 @@ class Pages:
         if request.url.path.endswith(".json"):
             return Response(as_json(body), status, media_type="application/json")
         page = {"title": "Not shown", "words": body["error"], "seq": None}
+        if (name := request.path_params.get("campaign")) in self.campaigns.names():
+            page["campaign"] = name
         given = {"page": page, "kind": "refusal", "path": request.url.path}
         given |= {"json_address": None, "csv_address": None}
         return self._rendered(
@@ -246,6 +259,7 @@ def application(pages: Pages) -> Starlette:
         Route("/", lambda _: RedirectResponse("/campaigns", 303)),
         Route("/static/{name}", _static),
         Route("/campaign/{campaign}/events", pages.stream),
+        Route("/campaign/{campaign}/researcher/{who}/next", pages.jump),
     ]
     for kind, end in FILES.items():
         routes.append(Route(f"/campaign/{{campaign}}/{end}", partial(_file, pages, kind)))

@@ -4,6 +4,8 @@
 
 const main = document.querySelector("main[data-events]");
 const said = document.querySelector("#live-state");
+const GONE =
+  "The server of this page does not answer. One that a run has started ends with it: aar web shows the campaign again. If it comes back, the page goes on by itself.";
 const LEAST_MS = 2000; // between two fetches
 let source = null;
 let seq = main ? Number(main.dataset.seq) : 0;
@@ -68,7 +70,7 @@ async function refresh() {
       say(`Up to date with entry ${seq} of the ledger. Latest change at ${new Date().toLocaleTimeString()}.`);
     }
   } catch {
-    say("aar web does not answer. The page goes on by itself once it does.");
+    say(GONE);
     wanted = true;
   } finally {
     fetching = false;
@@ -87,7 +89,7 @@ function listen() {
   });
   source.addEventListener("open", () => say(`Up to date with entry ${seq} of the ledger.`));
   source.addEventListener("error", () => {
-    say("aar web does not answer. The page goes on by itself once it does.");
+    say(GONE);
     if (source.readyState === EventSource.CLOSED) {
       source = null;
       setTimeout(listen, 5000);
