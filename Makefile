@@ -97,8 +97,10 @@ select: $(READY)
 $(READY): pyproject.toml constraints.txt
 	$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PY=python3.12")'
 	test -x $(VENV)/bin/python || $(PY) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[claude,models,dev]'
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[claude,models,dev]'
 	$(VENV)/bin/python -m compileall -q src
+	@# On all cores, which pip does not. Some packages carry files for other Pythons, which are no failure here.
+	@$(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib || true
 	mkdir -p .aar
 	@touch $@
 
