@@ -1,7 +1,9 @@
 """The supervisor on real processes: the server, the gateway, and small programs as researchers."""
 
+import errno
 import os
 import signal
+import threading
 import time
 from collections import Counter
 
@@ -11,6 +13,7 @@ from aarlab.core.budget import Budget
 from aarlab.fleet import patience, supervisor
 from aarlab.fleet.state import read_state
 from aarlab.gateway.admission import Reserve
+from aarlab.sandbox.output import CappedLog
 from tests.fleet.programs import Program, events, quicken, run_fleet
 
 pytestmark = pytest.mark.process
@@ -20,6 +23,7 @@ HEEDS = (
     "import time\nprint('here', flush=True)\ntry:\n  while True: time.sleep(0.05)\n"
     "except KeyboardInterrupt: print('in order', flush=True)"
 )
+PRINTED = 300_000  # characters, more than wait in a pipe
 KINDS = {
     "crasher": Program("raise SystemExit(3)", "crashed"),
     "sleeper": Program(SLEEPS, "crashed"),
@@ -29,6 +33,7 @@ KINDS = {
     "outage": Program("pass", "outage"),
     "talker": Program("print('x' * 100)", "again"),
     "spent": Program("pass", "spent"),
+    "printer": Program(f"import sys; sys.stdout.write('x' * {PRINTED})", "finished"),
     "mixed": Program(
         "import os; raise SystemExit(int(os.environ['LIFE']) < 3)",
         lambda code, _: "crashed" if code else "finished",
@@ -178,6 +183,34 @@ def test_one_that_stalls_is_started_again(fleet):
     _, entries, _ = fleet("sleeper", seconds=4, researchers=1, stall_minutes=1 / 60)
     assert "stalled" in events(entries)
     assert events(entries).count("restarted") >= 1
+
+
+def test_a_full_disk_ends_nobody_and_is_charged_to_nobody(fleet, monkeypatch):
+    """What it prints waits for room, longer than it may be quiet."""
+    full, shown, write = threading.Event(), [], CappedLog.write
+    full.set()
+
+    def written(log, chunk):
+        if full.is_set():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(log, chunk)
+
+    def act(state, *_):
+        shown.extend(words for words in state.alarms if "cannot be written" in words)
+        if len(shown) >= 15:  # 0.1 s each
+            full.clear()
+
+    monkeypatch.setattr(CappedLog, "write", written)
+    _, entries, folder = fleet("printer", researchers=1, stall_minutes=1 / 60, act=act)
+    assert events(entries) == ["enrolled", "running", "ended: finished", "finished"]
+    assert shown[0] == (
+        "what researcher-1 prints cannot be written (No space left on device): it waits, and "
+        "nothing is lost. Make room on this disk"
+    )
+    (log,) = (folder / "transcripts" / "researcher-1").glob("*.jsonl")
+    assert log.read_text() == "x" * PRINTED
+    (ended,) = (e.body for e in entries if e.body.get("event") == "ended: finished")
+    assert ended["lost_s"] > 0.5
 
 
 def test_hours_that_are_spent_stop_it_in_order(fleet):
