@@ -15,7 +15,7 @@ from tests.ray_cluster import RayCluster
 from tests.runs.test_engines import running, waited_for
 
 pytestmark = [pytest.mark.process, pytest.mark.cluster, pytest.mark.timeout(300)]
-JOBS = 6
+JOBS = 4
 
 
 @pytest.fixture
@@ -38,13 +38,26 @@ def engine(two):
     made.close()
 
 
+def on_each(engine):
+    """A run on each of two nodes, so that each has a worker; their names."""
+    first = engine.submit(shell("true", "on one"), Resources())
+    assert engine.poll(first, 100)
+    one = engine.answered_by(first)
+    apart = engine.submit_apart(shell("true", "on the other"), Resources(), one)
+    assert engine.poll(apart, 100)
+    other = engine.answered_by(apart)
+    assert other not in (one, None)
+    return one, other
+
+
 def jobs(mark):
     return [shell(f"{mark}; printf {n} > result", f"job {n}", timeout_s=100) for n in range(JOBS)]
 
 
 @pytest.mark.parametrize("what", ["raylet", "ray::aar run", ""])
 def test_a_node_whose_processes_are_killed_loses_no_job(two, engine, what):
-    mark = f"sleep 3.{os.getpid()}"
+    mark = f"sleep 5.{os.getpid()}"
+    on_each(engine)
     with ThreadPoolExecutor(JOBS) as pool:
         running_all = [pool.submit(finished, engine, job) for job in jobs(mark)]
         waited_for(lambda: len(running(mark)) == 2)
