@@ -11,6 +11,7 @@ import pytest
 
 from aarlab.core.budget import Budget
 from aarlab.fleet import patience, supervisor
+from aarlab.fleet.device_hours import DeviceHours
 from aarlab.fleet.state import read_state
 from aarlab.gateway.admission import Reserve
 from aarlab.sandbox.output import CappedLog
@@ -211,6 +212,29 @@ def test_a_full_disk_ends_nobody_and_is_charged_to_nobody(fleet, monkeypatch):
     assert log.read_text() == "x" * PRINTED
     (ended,) = (e.body for e in entries if e.body.get("event") == "ended: finished")
     assert ended["lost_s"] > 0.5
+
+
+class LastRun:
+    """A worker of code whose last run ends after all researchers. `looks` at device hours."""
+
+    def __init__(self, looks):
+        self.looks, self.seen = looks, 0
+
+    def step(self, spent):
+        pass
+
+    def finish(self, say):
+        before = len(self.looks)
+        say("all researchers have ended; still run: 1")
+        self.seen = len(self.looks) - before
+
+
+def test_device_hours_are_looked_at_while_the_last_runs_of_code_end(fleet, monkeypatch):
+    looks = []
+    monkeypatch.setattr(DeviceHours, "look", lambda _, campaign: looks.append(campaign))
+    worker = LastRun(looks)
+    fleet("done", researchers=1, worker=worker)
+    assert worker.seen == 1
 
 
 def test_hours_that_are_spent_stop_it_in_order(fleet):

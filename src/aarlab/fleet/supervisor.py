@@ -79,7 +79,6 @@ class Fleet:
                 self.hosts.step(self.campaign)
                 for member in self.members:
                     self._attempt(self._tend, member)
-                self._attempt(self._devices.look, self.campaign)
                 if worker:
                     self._attempt(worker.step, self._devices.spent)
                 self._attempt(self._posting.step)
@@ -360,6 +359,7 @@ class Fleet:
     # --- what others see --------------------------------------------------------------------------
 
     def _show(self, watch: Watch, *alarms: str, at_once: bool = False) -> None:
+        self._attempt(self._devices.look, self.campaign)  # also while code ends after the last tick
         self._hindrances.update(dict.fromkeys(alarms))
         if not at_once and time.monotonic() - self._shown_at < SHOW_EVERY_S:
             return
