@@ -2,6 +2,7 @@
 nothing is doubled in what counts, and no process is left after a minute."""
 
 import os
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,7 +16,7 @@ from tests.ray_cluster import RayCluster
 from tests.runs.test_engines import running, waited_for
 
 pytestmark = [pytest.mark.process, pytest.mark.cluster, pytest.mark.timeout(300)]
-JOBS = 4
+JOBS, FROZEN_S = 4, 15.0
 
 
 @pytest.fixture
@@ -62,6 +63,38 @@ def test_a_node_whose_processes_are_killed_loses_no_job(two, engine, what):
         running_all = [pool.submit(finished, engine, job) for job in jobs(mark)]
         waited_for(lambda: len(running(mark)) == 2)
         assert two.kill(1, what) >= 1
+        found = [opened(one.result(200))[1] for one in running_all]
+    assert found == [str(n).encode() for n in range(JOBS)]
+    waited_for(lambda: not running(mark), within_s=60)
+
+
+def test_a_node_whose_raylet_is_frozen_loses_no_job(two, engine):
+    """It is given up, what it had runs on the other node, and awake it ends what it still has."""
+    mark = f"sleep 5.{os.getpid()}"
+    on_each(engine)
+    with ThreadPoolExecutor(JOBS) as pool:
+        running_all = [pool.submit(finished, engine, job) for job in jobs(mark)]
+        waited_for(lambda: len(running(mark)) == 2)
+        (raylet,) = two.pids(1, "/raylet ")
+        os.kill(raylet, signal.SIGSTOP)
+        try:
+            found = [opened(one.result(200))[1] for one in running_all]
+        finally:
+            os.kill(raylet, signal.SIGCONT)
+    assert found == [str(n).encode() for n in range(JOBS)]
+    waited_for(lambda: not running(mark), within_s=60)
+
+
+def test_a_head_that_is_frozen_for_a_while_loses_no_job(two, engine):
+    mark = f"sleep 5.{os.getpid()}"
+    on_each(engine)
+    (head,) = two.pids(0, "/gcs_server ")
+    with ThreadPoolExecutor(JOBS) as pool:
+        running_all = [pool.submit(finished, engine, job) for job in jobs(mark)]
+        waited_for(lambda: running(mark))
+        os.kill(head, signal.SIGSTOP)
+        time.sleep(FROZEN_S)
+        os.kill(head, signal.SIGCONT)
         found = [opened(one.result(200))[1] for one in running_all]
     assert found == [str(n).encode() for n in range(JOBS)]
     waited_for(lambda: not running(mark), within_s=60)
