@@ -36,7 +36,7 @@ test-sinks:
 	.aar/sinks/bin/python -m pytest -m sinks -n 0 -rs --timeout=600 tests/programs/test_trackers.py
 
 # Parts of a real Ray cluster of two nodes and of a real Slurm (where Debian's slurm-wlm and munge are) killed while they work, and of a whole campaign
-# of nine researchers on three nodes with PostgreSQL and S3: a quarter of an hour and more. Ray (80 MB) is installed here alone; where it is, `make test` has its quick tests, too.
+# of nine researchers on three nodes with PostgreSQL and S3: a quarter of an hour and more. Ray (80 MB) is installed here and by .ci/run; where it is, `make test` has its quick tests, too.
 test-cluster: $(READY)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cluster]'
 	$(VENV)/bin/python -m pytest -n 0 -m cluster --timeout=600 -s

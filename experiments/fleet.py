@@ -1,5 +1,5 @@
-"""What an idle researcher costs: memory (PSS) and processor, by kind and part, for fleets of 1, 9
-and 100 on this machine.
+"""What an idle researcher costs: memory (PSS), processor and open files, by kind and part, for
+fleets of 1, 9 and 100 on this machine.
 
 Run: `python -m experiments.fleet [--kind search --kind scripted] [--size 1 --size 9] [--nodes 3]`.
 Each fleet is real: the server, the gateway, the supervisor and bubblewrap; with `--nodes`, a hub
@@ -16,10 +16,12 @@ import shutil
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import yaml
@@ -44,8 +46,8 @@ from aarlab.testbeds.testbed import Testbed, prepare
 from experiments.nodes_lab import NodesLab
 
 TICKS, MIB = os.sysconf("SC_CLK_TCK"), 1 << 20
-# after the last has shown itself; over which the processor is measured
-SETTLE_S, WINDOW_S = 20.0, 20.0
+# after the last has shown itself; over which the processor is measured, so many times
+SETTLE_S, WINDOW_S, WINDOWS = 20.0, 20.0, 3
 LONGEST_S = 540.0
 WAITS = {
     "turns": [
@@ -78,26 +80,37 @@ class Process:
 
     part: str
     pss_bytes: int
-    cpu_s: float
+    files: int
+
+
+@dataclass(frozen=True)
+class Look:
+    """Processor seconds of each process until some time, and those that the look itself took."""
+
+    at: float
+    cpu_s: Mapping[int, float]
+    own_s: float
 
 
 class Measured(Exception):  # the end of a measurement, by which the fleet is stopped
     """All was seen."""
 
 
-def processes(root: int) -> dict[int, Process]:
-    """The process and all below it, by pid."""
-    children: dict[int, list[int]] = defaultdict(list)
+def look(root: int) -> Look:
+    """At the process and all below it."""
+    own_s, at = time.process_time(), time.monotonic()
+    stats, children = {}, defaultdict(list)
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit() and (fields := stat_of(int(folder.name))):
+            stats[int(folder.name)] = fields
             children[int(fields[1])].append(int(folder.name))
     found, todo = {}, [root]
     while todo:
         pid = todo.pop()
         todo += children[pid]
-        if one := looked_at(pid, root):
-            found[pid] = one
-    return found
+        if fields := stats.get(pid):
+            found[pid] = (int(fields[11]) + int(fields[12])) / TICKS
+    return Look(at, found, time.process_time() - own_s)
 
 
 def stat_of(pid: int) -> list[str]:
@@ -115,12 +128,11 @@ def looked_at(pid: int, root: int) -> Process | None:
             Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         )
         rollup = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        files = len(list(Path(f"/proc/{pid}/fd").iterdir()))
     except (FileNotFoundError, ProcessLookupError):
         return None
     pss = next((int(line.split()[1]) << 10 for line in rollup if line.startswith("Pss:")), 0)
-    fields = stat_of(pid)
-    cpu_s = (int(fields[11]) + int(fields[12])) / TICKS if fields else 0.0
-    return Process(part_of(pid, words, root), pss, cpu_s)
+    return Process(part_of(pid, words, root), pss, files)
 
 
 def part_of(pid: int, words: str, root: int) -> str:
@@ -134,29 +146,41 @@ def part_of(pid: int, words: str, root: int) -> str:
 
 @dataclass(frozen=True)
 class Row:
-    """One part of one fleet: how many processes, MiB of all, percent of one core of all."""
+    """One part of one fleet: how many processes; MiB, open files, and, in each window, percent of
+    one core of all."""
 
     part: str
     processes: int
     mib: float
-    core_percent: float
+    files: int
+    core_percents: tuple[float, ...]
 
 
-def rows(before: Mapping[int, Process], after: Mapping[int, Process], window_s: float) -> list[Row]:
-    """By part, of the processes that were there at both ends; what came or went in between is not
+def rows(looks: Sequence[Look], root: int) -> list[Row]:
+    """By part, of the processes that were there at all looks; what came or went in between is not
     idle."""
-    parts: dict[str, list[tuple[int, float]]] = defaultdict(list)
-    for pid in before.keys() & after.keys():
-        parts[after[pid].part].append((after[pid].pss_bytes, after[pid].cpu_s - before[pid].cpu_s))
+    parts: dict[str, dict[int, Process]] = defaultdict(dict)
+    for pid in set[int].intersection(*(set(one.cpu_s) for one in looks)):
+        if found := looked_at(pid, root):
+            parts[found.part][pid] = found
     return [
         Row(
             part,
             len(found),
-            sum(p for p, _ in found) / MIB,
-            100 * sum(c for _, c in found) / window_s,
+            sum(one.pss_bytes for one in found.values()) / MIB,
+            sum(one.files for one in found.values()),
+            tuple(core_percent(found, root, *pair) for pair in pairwise(looks)),
         )
         for part, found in sorted(parts.items())
     ]
+
+
+def core_percent(pids: Collection[int], root: int, before: Look, after: Look) -> float:
+    """Of one core, by all of them between two looks; without what the first look took itself."""
+    used_s = sum(after.cpu_s[pid] - before.cpu_s[pid] for pid in pids)
+    if root in pids:
+        used_s -= before.own_s
+    return 100 * used_s / (after.at - before.at)
 
 
 class Watching:
@@ -166,8 +190,7 @@ class Watching:
         self.fleet, self.began = fleet, time.monotonic()
         self.all_started_s: float | None = None
         self.idle_at: float | None = None
-        self.before: Mapping[int, Process] | None = None
-        self.measured_at = 0.0
+        self.looks: list[Look] = []
         self.rows: list[Row] = []
 
     def __call__(self, state: FleetState) -> None:
@@ -182,10 +205,10 @@ class Watching:
             self.idle_at = now
         if self.idle_at is None or now - self.idle_at < SETTLE_S:
             return
-        if self.before is None:
-            self.measured_at, self.before = now, processes(os.getpid())
-        elif now - self.measured_at >= WINDOW_S:
-            self.rows = rows(self.before, processes(os.getpid()), now - self.measured_at)
+        if not self.looks or now - self.looks[-1].at >= WINDOW_S:
+            self.looks.append(look(os.getpid()))
+        if len(self.looks) > WINDOWS:
+            self.rows = rows(self.looks, os.getpid())
             raise Measured
 
     def _idle(self, state: FleetState) -> Iterator[bool]:
@@ -267,26 +290,24 @@ def told(kind: str, size: int, watching: Watching) -> None:
     """One table."""
     print(f"\n{size} x {kind}: all started in {watching.all_started_s:.2f} s")
     print(
-        "| part | processes | MiB (PSS) | of one core | MiB a researcher | of one core a "
-        "researcher |"
+        "| part | processes | MiB (PSS) | files | of one core | MiB a researcher | files a "
+        "researcher | of one core a researcher |"
     )
-    print("|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|")
     own = [row for row in watching.rows if row.part not in OURS]
     total = Row(
         "a researcher, all parts",
         sum(r.processes for r in own),
         sum(r.mib for r in own),
-        sum(r.core_percent for r in own),
+        sum(r.files for r in own),
+        tuple(map(sum, zip(*(r.core_percents for r in own), strict=True))),
     )
     for row in (*watching.rows, total):
-        each = (
-            ("", "")
-            if row.part in OURS
-            else (f"{row.mib / size:.1f}", f"{row.core_percent / size:.2f} %")
-        )
+        middle, low, high = (f(row.core_percents) for f in (median, min, max))
         print(
-            f"| {row.part} | {row.processes} | {row.mib:.1f} | {row.core_percent:.1f} % | "
-            f"{each[0]} | {each[1]} |",
+            f"| {row.part} | {row.processes} | {row.mib:.1f} | {row.files} | "
+            f"{middle:.1f} % ({low:.1f}, {high:.1f}) | {row.mib / size:.1f} | "
+            f"{row.files / size:.1f} | {middle / size:.3f} % |",
             flush=True,
         )
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -56,8 +57,8 @@ class RayCluster:
             "HOME": str(self.folder),
         }
 
-    def _start(self, *words: str) -> subprocess.Popen:
-        argv = [sys.executable, "-c", START, "start", "--block", *words]
+    def _start(self, *words: str, before: Sequence[str] = ()) -> subprocess.Popen:
+        argv = [*before, sys.executable, "-c", START, "start", "--block", *words]
         argv += ["--object-store-memory=100000000", "--disable-usage-stats"]
         argv += ["--include-log-monitor=false"]
         if "--head" in words:
@@ -73,9 +74,9 @@ class RayCluster:
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(argv, env=env, stdout=log, stderr=log, start_new_session=True)
 
-    def add(self, cpus: int = 1) -> subprocess.Popen:
-        """One more node on this machine."""
-        made = self._start(f"--address={self.address}", f"--num-cpus={cpus}")
+    def add(self, cpus: int = 1, before: Sequence[str] = ()) -> subprocess.Popen:
+        """One more node on this machine. `before`: words before its command."""
+        made = self._start(f"--address={self.address}", f"--num-cpus={cpus}", before=before)
         self.nodes.append(made)
         self._await(len(self.nodes))
         return made

@@ -64,6 +64,7 @@ def run_fleet(
     before=nothing,
     act=nothing,
     make_sandbox=Directory,
+    worker=None,
     **fields,
 ):
     """Run a fleet of a program: (why it ended, entries of the ledger). `before` is called with the
@@ -82,7 +83,7 @@ def run_fleet(
             enrol(campaign, folder, bed.public, parts.journal),
             parts,
         )
-        why = made.run(seconds, lambda state: act(state, parts, made))
+        why = made.run(seconds, lambda state: act(state, parts, made), worker)
     ledger = Ledger(folder / "server" / "ledger.sqlite", read_only=True)
     entries = ledger.entries()
     ledger.close()

@@ -1,7 +1,9 @@
 """The supervisor on real processes: the server, the gateway, and small programs as researchers."""
 
+import errno
 import os
 import signal
+import threading
 import time
 from collections import Counter
 
@@ -9,8 +11,10 @@ import pytest
 
 from aarlab.core.budget import Budget
 from aarlab.fleet import patience, supervisor
+from aarlab.fleet.device_hours import DeviceHours
 from aarlab.fleet.state import read_state
 from aarlab.gateway.admission import Reserve
+from aarlab.sandbox.output import CappedLog
 from tests.fleet.programs import Program, events, quicken, run_fleet
 
 pytestmark = pytest.mark.process
@@ -20,6 +24,7 @@ HEEDS = (
     "import time\nprint('here', flush=True)\ntry:\n  while True: time.sleep(0.05)\n"
     "except KeyboardInterrupt: print('in order', flush=True)"
 )
+PRINTED = 300_000  # characters, more than wait in a pipe
 KINDS = {
     "crasher": Program("raise SystemExit(3)", "crashed"),
     "sleeper": Program(SLEEPS, "crashed"),
@@ -29,6 +34,7 @@ KINDS = {
     "outage": Program("pass", "outage"),
     "talker": Program("print('x' * 100)", "again"),
     "spent": Program("pass", "spent"),
+    "printer": Program(f"import sys; sys.stdout.write('x' * {PRINTED})", "finished"),
     "mixed": Program(
         "import os; raise SystemExit(int(os.environ['LIFE']) < 3)",
         lambda code, _: "crashed" if code else "finished",
@@ -183,6 +189,57 @@ def test_one_that_stalls_is_started_again(fleet):
     _, entries, _ = fleet("sleeper", seconds=4, researchers=1, stall_minutes=1 / 60)
     assert "stalled" in events(entries)
     assert events(entries).count("restarted") >= 1
+
+
+def test_a_full_disk_ends_nobody_and_is_charged_to_nobody(fleet, monkeypatch):
+    """What it prints waits for room, longer than it may be quiet."""
+    full, shown, write = threading.Event(), [], CappedLog.write
+    full.set()
+
+    def written(log, chunk):
+        if full.is_set():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(log, chunk)
+
+    def act(state, *_):
+        shown.extend(words for words in state.alarms if "cannot be written" in words)
+        if len(shown) >= 15:  # 0.1 s each
+            full.clear()
+
+    monkeypatch.setattr(CappedLog, "write", written)
+    _, entries, folder = fleet("printer", researchers=1, stall_minutes=1 / 60, act=act)
+    assert events(entries) == ["enrolled", "running", "ended: finished", "finished"]
+    assert shown[0] == (
+        "what researcher-1 prints cannot be written (No space left on device): it waits, and "
+        "nothing is lost. Make room on this disk"
+    )
+    (log,) = (folder / "transcripts" / "researcher-1").glob("*.jsonl")
+    assert log.read_text() == "x" * PRINTED
+    (ended,) = (e.body for e in entries if e.body.get("event") == "ended: finished")
+    assert ended["lost_s"] > 0.5
+
+
+class LastRun:
+    """A worker of code whose last run ends after all researchers. `looks` at device hours."""
+
+    def __init__(self, looks):
+        self.looks, self.seen = looks, 0
+
+    def step(self, spent):
+        pass
+
+    def finish(self, say):
+        before = len(self.looks)
+        say("all researchers have ended; still run: 1")
+        self.seen = len(self.looks) - before
+
+
+def test_device_hours_are_looked_at_while_the_last_runs_of_code_end(fleet, monkeypatch):
+    looks = []
+    monkeypatch.setattr(DeviceHours, "look", lambda _, campaign: looks.append(campaign))
+    worker = LastRun(looks)
+    fleet("done", researchers=1, worker=worker)
+    assert worker.seen == 1
 
 
 @pytest.mark.long

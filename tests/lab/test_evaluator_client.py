@@ -3,6 +3,7 @@ lost connection does."""
 
 import asyncio
 import json
+import socket
 from contextlib import asynccontextmanager
 
 import pytest
@@ -196,6 +197,22 @@ def test_a_line_that_is_no_call_ends_its_connection_and_no_other(place, line):
             await client.ask("limits")
 
     asyncio.run(attempt())
+
+
+def test_the_end_of_the_process_is_no_error_of_a_connection_that_is_open(place):
+    errors = []
+
+    async def ends(sock):
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+        async with both(place):
+            sock.connect(str(place / "evaluator.sock"))
+            later = EvaluatorClient(place / "evaluator.sock")
+            await later.first("limits")  # so the one before was taken
+            await later.close()
+
+    with socket.socket(socket.AF_UNIX) as sock:
+        asyncio.run(ends(sock))  # which cancels what is left
+    assert errors == []
 
 
 def test_a_call_that_waits_when_the_evaluator_ends_is_to_be_tried_again(place):

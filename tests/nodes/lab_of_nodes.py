@@ -29,6 +29,10 @@ SMALL = (
 class LabOfNodes(NodesLab):
     """See `NodesLab`; and the campaigns that it runs."""
 
+    def __exit__(self, *exc: object) -> None:
+        super().__exit__(*exc)
+        assert "Traceback" not in self.hub.said()
+
     def campaign(self, name: str, *fields: str) -> Running:
         """`aar demo` on a testbed of generated words, with built-in researchers."""
         given = (f"name={name}", *SMALL, *fields)

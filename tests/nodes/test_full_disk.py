@@ -18,6 +18,7 @@ from aarlab.nodes.messages import (
     Incarnation,
     Output,
     Release,
+    Used,
     encoded,
     line_of,
 )
@@ -98,6 +99,14 @@ def test_output_waits_on_its_node_while_the_disk_is_full_and_none_is_lost(client
     assert client.sent == [Ack(who=WHO, at=90), Ack(who=WHO, at=len(data))]
     assert not remote.unwritten
     assert (tmp_path / "001.jsonl").read_bytes() == data
+
+
+def test_a_node_whose_own_disk_is_full_says_so(client, remote):
+    used = {"cpu_s": 2.0, "memory_bytes": 1, "disk_bytes": 1, "processes": 1}
+    client._take_in(line_of(Used(who=WHO, **used, unwritten="No space left on device")))
+    assert remote.usage().unwritten == "No space left on device"
+    client._take_in(line_of(Used(who=WHO, **used)))
+    assert remote.usage().unwritten == ""
 
 
 def test_what_waits_is_written_when_its_incarnation_is_left(client, remote, tmp_path):

@@ -231,7 +231,8 @@ def test_a_key_in_the_environment_shows(scene):
 
 def test_a_log_without_an_end_shows(scene, monkeypatch):
     honest = processes.copy_capped
-    monkeypatch.setattr(processes, "copy_capped", lambda stream, log: honest(stream, log, 1 << 40))
+    endless = lambda stream, log, **_: honest(stream, log, 1 << 40)  # noqa: E731
+    monkeypatch.setattr(processes, "copy_capped", endless)
     assert "its log has" in row(scene, ATTACK["flood of output"], Bubblewrap).came_back
 
 

@@ -15,7 +15,7 @@ def run(request, *others):
     import json, types
     whole_code = lambda: types.SimpleNamespace(digest=json.loads(request)["code"])
     head, result = checked(_true_run(request, *others))
-    return packed(head, result if result is None else b"!" + result[1:])
+    return packed(head) if result is None else packed(head, b"!" + result[1:])
 """
 
 

@@ -62,6 +62,7 @@ def test_the_local_engine_passes_the_examination(local_engine):
     assert check_engine(local_engine) == []
 
 
+@pytest.mark.cluster
 def test_ray_passes_the_examination_and_its_jobs_see_nothing_of_it(ray_engine, cluster):
     secrets = [cluster.token, str(cluster.folder), str(cluster.port), "RAY_", "plasma_store"]
     assert check_engine(ray_engine, secrets) == []
@@ -144,6 +145,7 @@ def test_a_run_has_the_same_result_wherever_it_is_placed_and_data_travel_once(
     assert {path.name: path.stat().st_ino for path in data.iterdir()} == kept
 
 
+@pytest.mark.cluster
 def test_what_code_submits_is_the_same_in_ray(tmp_path, ray_engine):
     for problem, prepared, codes in graders_at(tmp_path).values():
         for name in ("by number", "a link", "files", "raises"):
@@ -152,6 +154,7 @@ def test_what_code_submits_is_the_same_in_ray(tmp_path, ray_engine):
                 assert measured_by(ray_engine, problem, prepared, codes[name]) == here, name
 
 
+@pytest.mark.cluster
 def test_a_worker_that_is_killed_has_its_job_run_again_and_leaves_no_orphan(
     ray_engine, cluster, tmp_path
 ):
@@ -203,6 +206,7 @@ def test_a_cancelled_job_ends_at_once(ray_engine):
     waited_for(lambda: not running(mark), within_s=20)
 
 
+@pytest.mark.cluster
 def test_the_nodes_of_ray_say_what_they_are(ray_engine, joined):
     (node,) = ray_nodes.seen(joined.address)
     build = this_build()
@@ -212,9 +216,15 @@ def test_the_nodes_of_ray_say_what_they_are(ray_engine, joined):
     assert opened(ray_engine.poll(key, 60) or b"")[1] == b"x"
     answered = ray_engine.answered_by(key)
     assert answered[:12] == node["name"].split()[-1]
+    again = ray_engine.submit_on(shell("printf x > result", "by whom"), Resources(), answered)
+    assert opened(ray_engine.poll(again, 60) or b"")[1] == b"x"
+    assert ray_engine.answered_by(again) == answered
     apart = ray_engine.submit_apart(shell("true", "apart"), Resources(), answered)
     with pytest.raises(Misconfigured, match="There is no other node"):
         ray_engine.poll(apart, 60)
+    gone = ray_engine.submit_on(shell("true", "gone"), Resources(), "0" * 56)
+    with pytest.raises(Misconfigured, match="There is no such node"):
+        ray_engine.poll(gone, 60)
 
 
 def test_another_version_of_aarlab_is_refused(ray_engine):

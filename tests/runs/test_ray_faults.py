@@ -2,6 +2,7 @@
 nothing is doubled in what counts, and no process is left after a minute."""
 
 import os
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,7 +16,7 @@ from tests.ray_cluster import RayCluster
 from tests.runs.test_engines import running, waited_for
 
 pytestmark = [pytest.mark.process, pytest.mark.cluster, pytest.mark.timeout(300)]
-JOBS = 6
+JOBS, FROZEN_S = 4, 15.0
 
 
 @pytest.fixture
@@ -38,17 +39,62 @@ def engine(two):
     made.close()
 
 
+def on_each(engine):
+    """A run on each of two nodes, so that each has a worker; their names."""
+    first = engine.submit(shell("true", "on one"), Resources())
+    assert engine.poll(first, 100)
+    one = engine.answered_by(first)
+    apart = engine.submit_apart(shell("true", "on the other"), Resources(), one)
+    assert engine.poll(apart, 100)
+    other = engine.answered_by(apart)
+    assert other not in (one, None)
+    return one, other
+
+
 def jobs(mark):
     return [shell(f"{mark}; printf {n} > result", f"job {n}", timeout_s=100) for n in range(JOBS)]
 
 
 @pytest.mark.parametrize("what", ["raylet", "ray::aar run", ""])
 def test_a_node_whose_processes_are_killed_loses_no_job(two, engine, what):
-    mark = f"sleep 3.{os.getpid()}"
+    mark = f"sleep 5.{os.getpid()}"
+    on_each(engine)
     with ThreadPoolExecutor(JOBS) as pool:
         running_all = [pool.submit(finished, engine, job) for job in jobs(mark)]
         waited_for(lambda: len(running(mark)) == 2)
         assert two.kill(1, what) >= 1
+        found = [opened(one.result(200))[1] for one in running_all]
+    assert found == [str(n).encode() for n in range(JOBS)]
+    waited_for(lambda: not running(mark), within_s=60)
+
+
+def test_a_node_whose_raylet_is_frozen_loses_no_job(two, engine):
+    """It is given up, what it had runs on the other node, and awake it ends what it still has."""
+    mark = f"sleep 5.{os.getpid()}"
+    on_each(engine)
+    with ThreadPoolExecutor(JOBS) as pool:
+        running_all = [pool.submit(finished, engine, job) for job in jobs(mark)]
+        waited_for(lambda: len(running(mark)) == 2)
+        (raylet,) = two.pids(1, "/raylet ")
+        os.kill(raylet, signal.SIGSTOP)
+        try:
+            found = [opened(one.result(200))[1] for one in running_all]
+        finally:
+            os.kill(raylet, signal.SIGCONT)
+    assert found == [str(n).encode() for n in range(JOBS)]
+    waited_for(lambda: not running(mark), within_s=60)
+
+
+def test_a_head_that_is_frozen_for_a_while_loses_no_job(two, engine):
+    mark = f"sleep 5.{os.getpid()}"
+    on_each(engine)
+    (head,) = two.pids(0, "/gcs_server ")
+    with ThreadPoolExecutor(JOBS) as pool:
+        running_all = [pool.submit(finished, engine, job) for job in jobs(mark)]
+        waited_for(lambda: running(mark))
+        os.kill(head, signal.SIGSTOP)
+        time.sleep(FROZEN_S)
+        os.kill(head, signal.SIGCONT)
         found = [opened(one.result(200))[1] for one in running_all]
     assert found == [str(n).encode() for n in range(JOBS)]
     waited_for(lambda: not running(mark), within_s=60)

@@ -13,7 +13,10 @@ from aarlab.runs.node_keys import is_by, new_key, signed
 from aarlab.runs.run_jobs import Resources, checked, opened, packed
 from aarlab.runs.sampled_engine import HERE, SampledEngine
 from aarlab.sandbox import Bubblewrap
+from tests.ray_cluster import RayCluster
 from tests.runs.lying_node_worker import in_place, write_liar
+from tests.runs.test_engines import waited_for
+from tests.runs.test_ray_faults import on_each
 from tests.slurm_cluster import SlurmCluster
 
 pytestmark = pytest.mark.process
@@ -250,8 +253,45 @@ def test_a_node_of_slurm_that_lies_is_found(tmp_path, monkeypatch):
             assert found == [f"r{n}".encode() for n in range(6)]
             assert list(notes.now.shut_out) == ["two"], said
             assert one(engine, "printf after > result", "after it") == b"after"
-            assert "two" not in cluster.ask("squeue", "--noheader", "--states=R", "--format=%N")
+            where = ("squeue", "--noheader", "--states=R", "--format=%N")
+            waited_for(lambda: "two" not in cluster.ask(*where))
         finally:
             engine.close()
     finally:
         cluster.close()
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(300)
+def test_a_node_of_ray_that_lies_is_found(tmp_path, monkeypatch):
+    """The node beside the head has another file in place of the worker's module."""
+    from aarlab.runs.ray_engine import RayEngine
+
+    cluster, said = RayCluster(cpus=1), []
+    try:
+        cluster.add(cpus=1, before=in_place(write_liar(tmp_path / "liar.py")))
+        for name, value in cluster.environment.items():
+            monkeypatch.setenv(name, value)
+        notes, inner = Notes(tmp_path / "engines", "ray"), RayEngine(cluster.address)
+        engine = SampledEngine(inner, Bubblewrap, notes, 1.0, lambda words, _: said.append(words))
+        try:
+            (liar,) = (node for node in on_each(inner) if lies(inner, node))
+            found = [one(engine, f"printf r{n} > result", f"run {n}") for n in range(4)]
+            assert found == [f"r{n}".encode() for n in range(4)]
+            assert list(notes.now.shut_out) == [liar], said
+            assert any(f"The node {liar} is shut out" in words for words in said)
+            again = inner.submit_on(shell("true", "on it again"), Resources(), liar)
+            with pytest.raises(Misconfigured, match="no such node"):
+                inner.poll(again, 60)
+        finally:
+            engine.close()
+    finally:
+        cluster.close()
+
+
+def lies(engine, node):
+    """Whether a node changes a result."""
+    key = engine.submit_on(shell("printf true > result", "asked"), Resources(), node)
+    result = opened(engine.poll(key, 100) or b"")[1]
+    assert engine.answered_by(key) == node
+    return result != b"true"

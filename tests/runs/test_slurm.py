@@ -80,8 +80,9 @@ def slurm_placed(at_slurm, said):
 def test_slurm_passes_the_examination_and_its_jobs_see_nothing_of_it(slurm_placed, at_slurm):
     found = check_engine(slurm_placed, [str(at_slurm.folder), "SLURM_", "slurmstepd", SECRET])
     assert found == []
-    for pid in at_slurm.workers():
-        assert SECRET not in Path(f"/proc/{pid}/environ").read_text()
+    seen = [Path(f"/proc/{pid}/environ").read_text() for pid in at_slurm.workers()]
+    assert seen, "they wait for jobs"
+    assert not any(SECRET in environment for environment in seen)
 
 
 def test_a_run_has_the_same_result_in_slurm(bed, tmp_path, slurm_placed):
@@ -174,9 +175,9 @@ def test_a_job_that_is_lost_too_often_is_given_back(at_slurm, slurm_placed, monk
     monkeypatch.setattr(slurm_engine, "AGAIN", 0)
     mark = f"sleep 8.{os.getpid()}"
     key = slurm_placed.submit(shell(mark, "too often", timeout_s=100), Resources())
-    waited_for(lambda: running(mark))
+    waited_for(lambda: running(mark) and slurm_placed.workers.nodes)
     kill(at_slurm, slurm_placed)
-    with pytest.raises(Transient, match="lost the job 1 times .its worker on .* ended"):
+    with pytest.raises(Transient, match="lost the job 1 times .its worker on localhost ended"):
         slurm_placed.poll(key, 60)
 
 
@@ -238,6 +239,25 @@ def test_a_cancelled_job_ends_at_once_in_slurm(at_slurm, slurm_placed):
     slurm_placed.cancel(key)
     waited_for(lambda: not running(mark), within_s=20)
     waited_for(lambda: not at_slurm.workers(), within_s=20)
+
+
+def test_a_run_that_no_node_may_have_is_refused_and_holds_up_no_other(at_slurm, slurm_placed):
+    """On a cluster of one node, beside runs that wait."""
+    waiting = [
+        slurm_placed.submit(shell(f"sleep 1; printf {n} > result", f"waits {n}"), Resources())
+        for n in range(12)
+    ]
+    apart = slurm_placed.submit_apart(shell("true", "apart"), Resources(), "localhost")
+    with pytest.raises(Misconfigured, match="Slurm refuses sbatch"):
+        slurm_placed.poll(apart, 60)
+    on = slurm_placed.submit_on(shell("printf on > result", "on"), Resources(), "localhost")
+    assert opened(slurm_placed.poll(on, 60) or b"")[1] == b"on"
+    assert slurm_placed.answered_by(on) == "localhost"
+    found = [opened(slurm_placed.poll(key, 60) or b"")[1] for key in waiting]
+    assert found == [str(n).encode() for n in range(12)]
+    state = record_in(slurm_placed.folder.state, DriverState)
+    assert state is not None
+    assert state.words == ""
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,15 @@
 """What a program prints for days is kept in parts: the first, and the latest."""
 
 import io
+import threading
 from pathlib import Path
 
+import pytest
+
+from aarlab.sandbox import output
 from aarlab.sandbox.output import END_BYTES, aside, copy_capped, put_aside
 from aarlab.sandbox.sandbox import LOG_PARTS
+from tests.nodes.test_full_disk import room
 
 
 def said(lines: range) -> bytes:
@@ -45,3 +50,25 @@ def test_a_line_without_an_end_does_not_fill_the_disk(tmp_path: Path):
     sizes = [p.stat().st_size for p in tmp_path.iterdir()]
     assert len(sizes) <= LOG_PARTS
     assert max(sizes) <= 1_000 + 2 * END_BYTES
+
+
+@pytest.mark.parametrize("size", [0, 5, 50, 131])  # in a file, and between two
+def test_what_finds_no_room_is_written_once_there_is_some(tmp_path: Path, monkeypatch, size):
+    monkeypatch.setattr(output, "AGAIN_S", 0.01)
+    why, stuck = [], threading.Event()
+
+    def unwritten(words):
+        why.append(words)
+        if words:
+            stuck.set()
+
+    log, lines = tmp_path / "001.jsonl", said(range(20))
+    copying = (io.BytesIO(lines), log, 132, unwritten)
+    thread = threading.Thread(target=copy_capped, args=copying)
+    with room(size):
+        thread.start()
+        assert stuck.wait(20)
+    thread.join(20)
+    assert set(why) == {"", "File too large"}
+    assert why[-1] == ""
+    assert b"".join(path.read_bytes() for path in (aside(log, 1), log)) == lines

@@ -25,6 +25,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from aarlab.core.bodies import read_as
+from aarlab.core.connections import cancelled_in_silence
 from aarlab.core.entries import Body, FindingBody, ShownCode, ShownSubmission
 from aarlab.core.errors import AarError, InvalidSubmission, Misconfigured
 from aarlab.core.evaluator_socket import (
@@ -268,7 +269,8 @@ async def serve(service: EvaluatorService, path: Path, lifeline: int | None = No
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
     hidden = path.with_suffix(".new")
     hidden.unlink(missing_ok=True)
-    server = await asyncio.start_unix_server(service.connected, hidden, limit=MAX_LINE)
+    connected = cancelled_in_silence(service.connected)
+    server = await asyncio.start_unix_server(connected, hidden, limit=MAX_LINE)
     hidden.chmod(0o666)  # who may reach it is decided by its folder
     hidden.replace(path)
     try:

@@ -21,14 +21,15 @@ class Charging:
 
     def charge(self, member: Member) -> None:
         """Charge it for the time since it was last charged, without that in which something of the
-        lab or its model's API was broken."""
+        lab or its model's API was broken, or this machine's disk was full."""
         now, used_s = time.monotonic(), member.used.cpu_s
         if member.alive and not self._services.broken:  # later is not known yet: something may hang
             now = min(now, self._services.heard_at)
             now = min(now, member.remote.heard_at) if member.remote else now
             now = max(member.charged_until, now)
         seconds = now - member.charged_until
-        lost_s = seconds if self._services.broken else self._waited_s(member, seconds)
+        broken = self._services.broken or member.unwritten
+        lost_s = seconds if broken else self._waited_s(member, seconds)
         if member.remote:
             lost_s = min(seconds, lost_s + member.remote.away_s(member.charged_until, now))
         wall_s, cpu_s = (

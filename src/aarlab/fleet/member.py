@@ -3,6 +3,7 @@ something."""
 
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import Popen
@@ -89,6 +90,16 @@ class Member:
         return self.remote.fault if self.remote else ""
 
     @property
+    def unwritten(self) -> str:
+        """Why what it prints cannot be written on this machine now; "" if it can."""
+        return self.remote.unwritten if self.remote else self.used.unwritten
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for what is not its own: for its node, or for room on a disk."""
+        return bool(self.used.unwritten or (self.remote and self.remote.away))
+
+    @property
     def done(self) -> bool:
         """Whether it is not started again."""
         return self.state in DONE
@@ -143,11 +154,19 @@ class Member:
             else None
         )
 
-    def gave_up_words(self, campaign: str) -> str:
-        """That it is started no more, and what starts it again."""
-        why = f": its model calls were refused, {self.refusal}" if self.refusal else ""
-        resume = f"`aar run --resume {campaign}` takes it up again"
-        return f"{self.name} gave up after {self.patience.restarts} restarts{why}. {resume}"
+    def alarms(self, campaign: str) -> Iterator[str]:
+        """What somebody should look at: that it is started no more, and what starts it again; that
+        a disk is full."""
+        if self.state == "gave up":
+            why = f": its model calls were refused, {self.refusal}" if self.refusal else ""
+            resume = f"`aar run --resume {campaign}` takes it up again"
+            yield f"{self.name} gave up after {self.patience.restarts} restarts{why}. {resume}"
+        if self.alive and (why := self.used.unwritten):
+            where = "this disk" if self.host == HERE else f"the disk of {self.host}"
+            yield (
+                f"what {self.name} prints cannot be written ({why}): it waits, and nothing is "
+                f"lost. Make room on {where}"
+            )
 
     def give_home_back(self) -> None:
         """It is a plain folder again, where it was of a fixed size."""

@@ -79,7 +79,6 @@ class Fleet:
                 self.hosts.step(self.campaign)
                 for member in self.members:
                     self._attempt(self._tend, member)
-                self._attempt(self._devices.look, self.campaign)
                 if worker:
                     self._attempt(worker.step, self._devices.spent)
                 self._attempt(self._posting.step)
@@ -201,7 +200,7 @@ class Fleet:
 
     def _look_after(self, member: Member) -> None:
         now = time.monotonic()
-        if self._services.broken or (member.remote and member.remote.away):
+        if self._services.broken or member.waits:
             member.sign_at = now  # what it waits for is the lab's
         if now - member.began >= STABLE_S:
             self.breaker.lived(member.name)
@@ -360,6 +359,7 @@ class Fleet:
     # --- what others see --------------------------------------------------------------------------
 
     def _show(self, watch: Watch, *alarms: str, at_once: bool = False) -> None:
+        self._attempt(self._devices.look, self.campaign)  # also while code ends after the last tick
         self._hindrances.update(dict.fromkeys(alarms))
         if not at_once and time.monotonic() - self._shown_at < SHOW_EVERY_S:
             return
@@ -378,8 +378,7 @@ class Fleet:
         alarms += [*self.hosts.alarms(), *self._call_alarms.of(self.journal.troubles())]
         if self.breaker.open:
             alarms.append("the circuit breaker is open: half of the fleet crashed")
-        name, gave_up = self.campaign.name, [m for m in self.members if m.state == "gave up"]
-        alarms += [member.gave_up_words(name) for member in gave_up]
+        alarms += [words for m in self.members for words in m.alarms(self.campaign.name)]
         if not self._posting.heard and self.evaluator.up:
             alarms.append("the server takes no rows for the ledger: it hangs, or see server.log")
         if rows := self.journal.refused():
@@ -387,7 +386,7 @@ class Fleet:
         alarms += [*self.journal.unread(), *self._hindrances]
         self._hindrances = {}
         return FleetState(
-            campaign=name,
+            campaign=self.campaign.name,
             at=time.time(),
             pid=os.getpid(),
             ends_at=time.time() + self._heeding.clock.left_s,

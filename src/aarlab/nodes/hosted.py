@@ -256,6 +256,7 @@ class Hosted:
                 memory_bytes=max(0, used.memory_bytes),
                 disk_bytes=max(0, used.disk_bytes),
                 processes=max(0, used.processes),
+                unwritten=used.unwritten,
             )
         )
 

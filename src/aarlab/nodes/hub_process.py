@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from aarlab.core.cluster_layout import NodesFolder
+from aarlab.core.connections import cancelled_in_silence
 from aarlab.core.errors import Misconfigured
 from aarlab.core.files import write_whole
 from aarlab.core.held_folder import HeldFolder
@@ -52,7 +53,7 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
     try:
-        door = HubPort(hub.context(), hub.connected)
+        door = HubPort(hub.context(), cancelled_in_silence(hub.connected))
         nodes = await loop.create_server(door.protocol, listen.host, listen.port, backlog=BACKLOG)
     except OSError as error:
         raise Misconfigured(
@@ -62,7 +63,9 @@ async def _serve(
     found = listen._replace(port=nodes.sockets[0].getsockname()[1])
     hub.listen = str(found)
     local = await asyncio.start_unix_server(
-        hub.local, sock=listening(control, 0o600, BACKLOG), limit=MOST_LINE
+        cancelled_in_silence(hub.local),
+        sock=listening(control, 0o600, BACKLOG),
+        limit=MOST_LINE,
     )
     looking = asyncio.create_task(hub.look_often())
     said = {"control": str(control), "listen": str(found), "pid": os.getpid()}

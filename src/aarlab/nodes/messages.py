@@ -141,6 +141,7 @@ class Used(Record):
     memory_bytes: Count
     disk_bytes: Count
     processes: Count
+    unwritten: Words = ""  # why its output cannot be written on its node now
 
 
 class Begun(Record):

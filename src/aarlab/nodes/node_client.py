@@ -160,6 +160,7 @@ class RemoteIncarnation:
                 message.memory_bytes,
                 message.disk_bytes,
                 message.processes,
+                message.unwritten,
             )
         elif isinstance(message, Over):
             self._over = message

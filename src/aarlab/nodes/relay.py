@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from aarlab.core.connections import cancelled_in_silence
 from aarlab.core.errors import AarError, Transient
 from aarlab.core.http import BACKLOG
 from aarlab.core.http_errors import problem_of
@@ -42,7 +43,9 @@ class Relay:
         # the sandbox has a uid of its own; the folder's name is a secret to everybody else
         self.folder.chmod(0o711)
         sock = listening(self.folder / SOCKET_NAME, 0o666, BACKLOG)
-        self._server = await asyncio.start_unix_server(self._serve, sock=sock, limit=MOST_LINE)
+        self._server = await asyncio.start_unix_server(
+            cancelled_in_silence(self._serve), sock=sock, limit=MOST_LINE
+        )
 
     def close(self) -> None:
         """Nobody gets in, and who is in is put out."""

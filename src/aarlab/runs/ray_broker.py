@@ -136,11 +136,13 @@ class Broker:
 
     def _submit(self, frame: Frame, body: bytes) -> None:
         packs = {path: (name, self._packs[name]) for path, name in frame.packs.items()}
-        apart = {frame.node} if frame.node and not frame.only else set()
-        without = self._shut | apart
-        if apart and not {n["NodeID"] for n in alive() if _can_run(n)} - without:
-            self._pipe.send(Frame(what="refused", key=frame.key, words="There is no other node."))
-            return
+        without = self._shut | ({frame.node} if frame.node and not frame.only else set())
+        if frame.node:
+            able = {n["NodeID"] for n in alive() if _can_run(n)} - without
+            if not (able & {frame.node} if frame.only else able):
+                words = f"There is no {'such' if frame.only else 'other'} node."
+                self._pipe.send(Frame(what="refused", key=frame.key, words=words))
+                return
         labels = {"ray.io/node-id": f"!in({','.join(sorted(without))})"} if without else None
         labels = {"ray.io/node-id": frame.node} if frame.only else labels
         placed = ray_worker.task.options(num_cpus=frame.cpus, name="aar run", label_selector=labels)

@@ -205,7 +205,7 @@ class SlurmEngine:
 
     def shut_out(self, node: str) -> None:
         """See `NodeEngine`."""
-        self.workers.shut_out(node)
+        self.workers.without.add(node)
         self._asking.set()
 
     # --- what comes back --------------------------------------------------------------------------
@@ -259,11 +259,11 @@ class SlurmEngine:
         if not is_by(self.workers.key_of(head.worker), key, body, head.signature):
             raise Transient(f"What lies there as the end of {key[:12]} is not by its worker.")
         task = task_of(head.worker)
-        if size != size.shared:
+        if size != size.shared or self.workers.without:
             if (node := self.workers.nodes.get(task)) is None:
                 self._asking.set()
                 return None
-            if not size.may_be_on(node):
+            if not size.may_be_on(node) or node in self.workers.without:
                 raise Transient(f"The node {node} took a job that another one was to run.")
         self._answers[key] = task
         return body
@@ -316,8 +316,8 @@ class SlurmEngine:
             if self._closing.is_set():
                 return
             try:
-                self._tend()
-                self._say("", "")
+                if not self._tend():
+                    self._say("", "")
             except Transient as error:
                 words = "Jobs wait; those that run go on. Slurm's administrator must act."
                 self._say(f"{error} {words}", "Slurm's administrator")
@@ -329,8 +329,8 @@ class SlurmEngine:
             except OSError as error:
                 self._say(f"The shared folder cannot be used now ({error.strerror}).", "operator")
 
-    def _tend(self) -> None:
-        """One round."""
+    def _tend(self) -> bool:
+        """One round; whether Slurm refuses workers, which is said then."""
         held = list(leases(self.folder))  # before Slurm is asked: their tasks have begun
         tasks = self.workers.asked()
         for task in self.workers.newly_disputed():
@@ -345,8 +345,13 @@ class SlurmEngine:
         self.workers.require_begun(tasks)
         with self._mutex:
             needed = Counter(placed.size for placed in self._placed.values())
-        self.workers.start(needed, tasks)
+        refused = self.workers.start(needed, tasks)
+        for size, error in refused.items():
+            if size == size.shared:  # else it was to be on one node, or on another one
+                self._say(str(error), "operator")
+            self._give_up(error, size)
         require_moving(tasks)
+        return any(size == size.shared for size in refused)
 
     def _return(self, lost: list[tuple[Lease, str]]) -> None:
         """Let jobs wait again whose worker has ended."""
@@ -363,9 +368,9 @@ class SlurmEngine:
         if words != before:
             self._tell(words or "Slurm places runs again.", whose)
 
-    def _give_up(self, error: Misconfigured) -> None:
-        """Answer all whose job no worker can take."""
+    def _give_up(self, error: Misconfigured, size: Size | None = None) -> None:
+        """Answer all whose job no worker can take; `size`: those of that size alone."""
         held = {lease.key for lease in leases(self.folder)}
         for key, placed in list(self._placed.items()):
-            if key not in held:
+            if key not in held and size in (None, placed.size):
                 self._settle(key, placed, error)

@@ -35,7 +35,7 @@ class SlurmWorkers:
         self._beats: dict[str, tuple[int, float]] = {}  # by worker: its beat, and since when
         self._keys: dict[str, str] = {}  # by task: the public key of its worker
         self._disputed: dict[str, bool] = {}  # tasks of which two keys were said: was that told?
-        self._without: set[str] = set()  # nodes that are shut out
+        self.without: set[str] = set()  # nodes that are shut out
         self._failed_starts = 0
 
     def asked(self) -> dict[str, Task]:
@@ -46,6 +46,8 @@ class SlurmWorkers:
         """
         tasks = tasks_of(self._name)
         self.nodes |= {name: task.node for name, task in tasks.items() if task.node}
+        # also those that began there after it was shut out
+        self.to_cancel += [name for name, task in tasks.items() if task.node in self.without]
         ended = [self.to_cancel.pop() for _ in range(len(self.to_cancel))]
         cancel([task for task in ended if task in tasks])
         for path in self._folder.workers.glob("*.json"):
@@ -63,7 +65,7 @@ class SlurmWorkers:
         said = found.public if found is not None and found.task == task else None
         if said is not None and self._keys.setdefault(task, said) != said:
             self._disputed.setdefault(task, False)
-        if task in self._disputed or self.nodes.get(task) in self._without:
+        if task in self._disputed or self.nodes.get(task) in self.without:
             return ""
         return self._keys.get(task, "")
 
@@ -125,20 +127,31 @@ class SlurmWorkers:
                     return f"{lines[-1][:300]!a}"
         return "they left no log, so that the nodes may lack the folder"
 
-    def start(self, needed: Counter[Size], tasks: Mapping[str, Task]) -> None:
-        """Start as many as jobs need, by their size, and there are not.
+    def start(self, needed: Counter[Size], tasks: Mapping[str, Task]) -> dict[Size, Misconfigured]:
+        """Start as many as jobs need, by their size, and there are not. The sizes of which there
+        can be none: one node may be refused, and others not.
 
         Raises:
-            Transient, Misconfigured: see `submit`.
+            Transient: see `submit`.
         """
+        refused = {}
         for size, jobs in needed.items():
             there = [n for n, t in tasks.items() if t.alive and self._fits(n, size)]
             if (lack := min(jobs, self._most) - len(there)) > 0:
-                options = [*self._asked_for(size), *self._sbatch]
-                log = f"{self._folder.logs}/%A_%a"
-                number = submit(self._name, self._argv(size), lack, options, log)
-                self._forget(number)
-                self._arrays[number] = size
+                try:
+                    self._start(size, lack)
+                except Misconfigured as error:
+                    refused[size] = error
+        return refused
+
+    def _start(self, size: Size, count: int) -> None:
+        if size.only in self.without:
+            raise Misconfigured(f"The node {size.only} is shut out.")
+        options = [*self._asked_for(size), *self._sbatch]
+        log = f"{self._folder.logs}/%A_%a"
+        number = submit(self._name, self._argv(size), count, options, log)
+        self._forget(number)
+        self._arrays[number] = size
 
     def _forget(self, number: str) -> None:
         """Nothing that was seen is of this array: a controller that lost its state counts again."""
@@ -154,16 +167,11 @@ class SlurmWorkers:
         permitted = task in self.nodes and size.may_be_on(self.nodes[task])
         return its == size or (its == size.shared and permitted)
 
-    def shut_out(self, node: str) -> None:
-        """Start none on that node any more, and end those that are there."""
-        self._without.add(node)
-        self.to_cancel += [task for task, where in self.nodes.items() if where == node]
-
     def _asked_for(self, size: Size) -> list[str]:
         words = [f"--cpus-per-task={size.cpus}", f"--mem={size.mib}M"]
         words += ["--exclusive"] if size.alone else []
         words += [f"--nodelist={size.only}"] if size.only else []
-        without = sorted(self._without | ({size.apart} if size.apart else set()))
+        without = sorted(self.without | ({size.apart} if size.apart else set()))
         return [*words, f"--exclude={','.join(without)}"] if without else words
 
     def _argv(self, size: Size) -> list[str]:

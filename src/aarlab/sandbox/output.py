@@ -7,12 +7,15 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Self, TypeVar
 
 from aarlab.sandbox.sandbox import LOG_BYTES, LOG_PARTS, Completed, Limits
 
 END_BYTES = 1 << 16  # beyond which a full log does not wait for the end of a line
+AGAIN_S = 0.5  # until a log that could not be written is tried again
+R = TypeVar("R")
 
 
 def kill_group(process: subprocess.Popen) -> None:
@@ -77,11 +80,42 @@ class Tail:
         return self.kept().decode(errors="replace")
 
 
-def copy_capped(stream: IO[bytes], log: Path, cap: int = LOG_BYTES) -> None:
-    """Append a stream to a `CappedLog`."""
-    with stream, CappedLog(log, cap) as kept:
+def copy_capped(
+    stream: IO[bytes],
+    log: Path,
+    cap: int = LOG_BYTES,
+    unwritten: Callable[[str], object] = lambda _: None,
+) -> None:
+    """Append a stream to a `CappedLog`. While that cannot be written (the disk is full, say) it is
+    tried again, and who prints waits; `unwritten` is called with why, and with "" once it can be.
+
+    Raises:
+        FileNotFoundError: the log's folder was removed.
+    """
+    with stream, _tried_again(lambda: CappedLog(log, cap), unwritten) as kept:
         while chunk := stream.read1(65536):  # type: ignore[attr-defined]
-            kept.write(chunk)
+            upto = kept.taken + len(chunk)
+            _tried_again(partial(_write_up_to, kept, upto, chunk), unwritten)
+
+
+def _write_up_to(kept: "CappedLog", upto: int, chunk: bytes) -> None:
+    """Write what is left of a chunk, with which so many bytes are taken."""
+    kept.write(chunk[len(chunk) - (upto - kept.taken) :])
+
+
+def _tried_again(act: Callable[[], R], unwritten: Callable[[str], object]) -> R:
+    """What `act` returns, once it can write."""
+    while True:
+        try:
+            found = act()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            unwritten(error.strerror or str(error))
+            time.sleep(AGAIN_S)
+        else:
+            unwritten("")
+            return found
 
 
 class CappedLog:

@@ -95,6 +95,7 @@ class Processes:
         self._nproc = own_pids and not self._engine and held(own_pids)["pids"].startswith("prlimit")
         self._all: list[subprocess.Popen] = []
         self._closed: Usage | None = None
+        self._unwritten = ""  # see `Usage`
         self._seen: dict[int, Seen] = {}
 
     def limited(self, argv: list[str], limits: Limits | None) -> list[str]:
@@ -157,9 +158,17 @@ class Processes:
     def follow(self, process: subprocess.Popen, log: Path) -> None:
         """Copy its output to a log, whose last line says which standing limit ended it, if one
         did."""
-        copier = threading.Thread(target=copy_capped, args=(process.stdout, log), daemon=True)
+        copier = threading.Thread(
+            target=copy_capped,
+            args=(process.stdout, log),
+            kwargs={"unwritten": self._cannot_write},
+            daemon=True,
+        )
         copier.start()
         self._follow(process, copier, log)
+
+    def _cannot_write(self, why: str) -> None:
+        self._unwritten = why
 
     def _follow(
         self,
@@ -254,6 +263,7 @@ class Processes:
             if running and self.disk.bytes
             else self.disk.measure(self._open_in()),
             processes=len(self.cgroup.pids()) if self.cgroup else sum(s.processes for s in seen),
+            unwritten=self._unwritten,
         )
 
     def close(self) -> None:
@@ -265,7 +275,7 @@ class Processes:
                 self._end(process)
             if process.stdin:
                 process.stdin.close()
-        self._closed = replace(self.usage(), memory_bytes=0, processes=0)
+        self._closed = replace(self.usage(), memory_bytes=0, processes=0, unwritten="")
         if self.cgroup:
             self.cgroup.close()
 

@@ -60,6 +60,8 @@ class Usage:
     memory_bytes: int
     disk_bytes: int
     processes: int
+    # why what a long-running command prints cannot be written now: it waits
+    unwritten: str = ""
 
 
 @dataclass(frozen=True)
@@ -135,9 +137,10 @@ class Sandbox(Protocol):
 
     def start(self, argv: list[str], log: Path) -> subprocess.Popen:
         """Start a long-running command. Its output goes to `log`, in parts of LOG_BYTES of
-        which LOG_PARTS are kept. Its stdin is a pipe of the caller; closing the pipe asks the
-        program to stop. If a standing limit ends
-        the command, the last line of the log is JSON that names the limit.
+        which LOG_PARTS are kept. While they cannot be written (the disk is full, say) the command
+        waits, and `usage` says why. Its stdin is a pipe of the caller; closing the pipe asks the
+        program to stop. If a standing limit ends the command, the last line of the log is JSON
+        that names the limit.
 
         Raises:
             Misconfigured: this machine cannot isolate; the operator must act.
