@@ -17,7 +17,7 @@ from rich.console import Console
 from aarlab.cli.confirm_command import confirm
 from aarlab.cli.run_command import campaign_of
 from aarlab.cli.show import Show
-from aarlab.core.errors import InvalidSubmission, Misconfigured
+from aarlab.core.errors import Misconfigured
 from aarlab.core.records import VERDICTS, validated
 from aarlab.evaluation.ledger.ledger import Ledger
 from aarlab.evaluation.ledger.signed import verify_record
@@ -185,7 +185,7 @@ def test_finished_campaign_is_confirmed_again_from_cached_runs(finished, module_
     row = next(c for c in report.claims if c.snapshot == further)
     assert row.m.estimate == 4
     assert {c.m_now.estimate for c in report.claims} == {4}
-    with pytest.raises(InvalidSubmission, match="begin with"):
+    with pytest.raises(Misconfigured, match="No submitted snapshot begins with 'nothing'"):
         confirm("whole", module_home, show, snapshot="nothing")
 
 
