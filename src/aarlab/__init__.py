@@ -1,11 +1,12 @@
 """AAR Lab. `aarlab.task(...)` is what a method is written against, `aarlab.open(...)` reads a
-campaign."""
+campaign, `aarlab.connect(...)` submits to a lab that runs."""
 
 import importlib
 from typing import Any
 
 _PLACES = {
     "task": ("testbeds.local_task", "task"),
+    "connect": ("programs.connected_lab", "connect"),
     "open": ("programs.campaign_reader", "open_campaign"),
 }
 

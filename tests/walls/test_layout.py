@@ -15,7 +15,7 @@ ELSEWHERE = {  # names of the layout that others give to files of theirs
     # of a model, as the hub has it
     "config.json": {"models", "core/hub.py", "cli/doctor_preset.py"},
     # in a researcher's home; a name that an attacker guesses
-    "answers.json": {"researchers/search.py", "redteam"},
+    "answers.json": {"researchers/code_run.py", "redteam"},
     "progress.json": {"researchers/search.py"},  # in a researcher's home
     "operator.token": {"redteam/inside"},  # what attackers look for inside a sandbox
     "brief.json": {"redteam/inside"},

@@ -168,7 +168,8 @@ KEYED_BY_CONTENT = {
     "researchers/presets/mini-swe-agent.yaml",
     "researchers/scripts/experiment.yaml",
     "researchers/scripts/folder-experiment.yaml",
-    "report/templates/report.html.jinja",  # decide no figure
+    "report/templates/curve.jinja",  # decide no figure
+    "report/templates/report.html.jinja",
     "report/templates/folder.html.jinja",
     "report/templates/folder.md.jinja",
     "report/templates/report.md.jinja",

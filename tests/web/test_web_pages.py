@@ -11,9 +11,9 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from jinja2 import UndefinedError
 
+from aarlab.core.chart_lines import Axis, known_lines
 from aarlab.core.entries import ConfirmationBody, Flag, SubmissionBody
 from aarlab.fleet.campaign import Campaign
-from aarlab.web.chart_shapes import Axis, _known
 from aarlab.web.page_query import PageQuery
 from aarlab.web.receipt_view import why_no_more
 from aarlab.web.rendering import environment
@@ -189,7 +189,7 @@ def test_submission_page_says_that_no_score_can_pass_a_step_above_all():
 def test_words_of_baselines_that_are_near_stand_apart_at_the_end_of_their_lines():
     lines = [{"name": n, "kind": "baseline", "pgr": v} for n, v in (("a", 0.61), ("b", 0.59))]
     chart = {"lines": [*lines, {"name": "c", "kind": "ceiling", "pgr": 1.0}]}
-    rows = _known(chart["lines"], Axis(0.0, 1.0, 300.0, 0.0))
+    rows = known_lines(chart["lines"], Axis(0.0, 1.0, 300.0, 0.0))
     assert [(row["of"]["name"], row["y"], row["words_y"]) for row in rows] == [
         ("c", 0.0, 4.0),
         ("a", 117.0, 121.0),

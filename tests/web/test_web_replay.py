@@ -7,9 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from aarlab.core.chart_lines import ticks
 from aarlab.core.layout import CampaignFolder
 from aarlab.web import milestones
-from aarlab.web.chart_axis import added_up, spent_at, ticks
+from aarlab.web.chart_axis import added_up, spent_at
 from tests.fleet.fleets import call, confirmation, submission
 from tests.web.scenes import GOLDEN, Browser, golden, ledger_of, small
 

@@ -12,6 +12,8 @@ from aarlab.evaluation.ledger.ledger import Ledger
 from aarlab.evaluation.ledger.views import aside_in, flags_in
 from aarlab.fleet.spends import Tally
 
+AFTERWARDS = {"confirmation", "flag", "campaign", "spend"}  # may follow the fleet's end
+
 
 @dataclass
 class Work:

@@ -28,8 +28,18 @@ from aarlab.runs.served_folder import ServedFolder
 # parts of a report that hold figures, of either kind of problem
 PARTS = (
     *("anchors_feedback", "anchors_final", "comparator", "baselines", "lengths", "claims"),
-    *("winner", "released", "told", "diversity", "researchers", "flags", "totals", "costs"),
-    *("finished", "ledger_root"),
+    *(
+        "winner",
+        "released",
+        "told",
+        "curve",
+        "diversity",
+        "researchers",
+        "flags",
+        "totals",
+        "costs",
+    ),
+    *("costs", "finished", "ledger_root"),
 )
 # fields by one of which, or by two together, the rows of a table are named
 KEYS = (
@@ -122,7 +132,8 @@ def campaign_of(report: AnyReport) -> str:
 def figures(report: AnyReport) -> dict[str, Any]:
     """Every figure by its name, in the report's order."""
     plain = report.model_dump(mode="json")
-    parts = [part for part in PARTS if part in plain]
+    # an older report has no curve
+    parts = [p for p in PARTS if p in plain and (p != "curve" or plain[p] is not None)]
     return {name: value for part in parts for name, value in _walk(part, plain[part])}
 
 

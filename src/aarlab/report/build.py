@@ -32,6 +32,7 @@ from aarlab.problems.publish import read_private_items
 from aarlab.report.builds import code_notes, code_rows
 from aarlab.report.claims import claim_rows, released_rows
 from aarlab.report.costs import costs
+from aarlab.report.curve import curve_of
 from aarlab.report.diversity import diversity_rows
 from aarlab.report.inputs import input_rows
 from aarlab.report.report_record import (
@@ -101,6 +102,7 @@ def build(
         cannot=cannot,
         winner=winner(claims, of["finding"], evaluator),
         told=told_rows(of["submission"]),
+        curve=curve_of(entries),
         released=released_rows(evaluator, evaluator.answers["final"]),
         diversity=diversity_rows(of["submission"], of["finding"], evaluator.code),
         researchers=research_rows(entries),

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from aarlab.core.printable import printable
+from aarlab.report.curve_picture import picture_of
 from aarlab.report.figure_words import interval, p_value
 from aarlab.report.folder_report import FolderClaim, FolderReport
 from aarlab.report.pages import Linked, environment, write_pages
@@ -25,8 +26,9 @@ def folder_html(report: FolderReport, linked: Linked | None = None) -> str:
 
 def _rendered(kind: str, report: FolderReport, linked: Linked | None = None) -> str:
     words = {"found": found_words(report), "beside": beside_words(report)}
+    picture = picture_of(report)
     template = environment(kind).get_template(f"folder.{kind}.jinja")
-    return template.render(r=report, verdict=verdict_words, linked=linked, **words)
+    return template.render(r=report, verdict=verdict_words, linked=linked, picture=picture, **words)
 
 
 def found_words(report: FolderReport) -> str:

@@ -27,6 +27,8 @@ from aarlab.report.build import research_rows, told_rows, totals_of, unrun_notes
 from aarlab.report.builds import folder_code_rows
 from aarlab.report.claims import evidence_of, released_rows
 from aarlab.report.costs import costs
+from aarlab.report.curve import curve_of
+from aarlab.report.curve_record import Curve
 from aarlab.report.diversity import folder_diversity
 from aarlab.report.diversity_record import FolderDiversity
 from aarlab.report.inputs import folder_inputs
@@ -94,6 +96,7 @@ class FolderReport(Record):
     baselines: dict[str, dict[str, BaselineScores]]  # by name and split
     claims: tuple[FolderClaim, ...]
     told: tuple[ToldRow, ...]
+    curve: Curve | None = None  # None: nothing was submitted, or an older report
     released: tuple[ReleasedRow, ...]
     researchers: tuple[ResearcherRow, ...]
     totals: Totals
@@ -143,6 +146,7 @@ def build_folder(
         baselines=bed.baselines(),
         claims=claims,
         told=told_rows(of["submission"]),
+        curve=curve_of(entries),
         released=released_rows(evaluator, _marking(evaluator).problem.units["final"]),
         researchers=research_rows(entries),
         totals=totals_of(entries),

@@ -12,6 +12,7 @@ from aarlab.core.markdown import code, escaped
 from aarlab.core.pgr import pgr_words
 from aarlab.core.printable import printable
 from aarlab.core.records import Measure, Record
+from aarlab.report.curve_picture import NARROW, WIDE, picture_of, shapes
 from aarlab.report.figure_words import (
     accuracy,
     e_value,
@@ -46,6 +47,7 @@ def environment(kind: str) -> Environment:
         keep_trailing_newline=True,
         finalize=_harmless if kind == "html" else _in_markdown,
     )
+    made.globals |= {"shapes": shapes, "WIDE": WIDE, "NARROW": NARROW}
     made.filters |= {"interval": interval, "accuracy": accuracy, "code": code}
     made.filters |= {
         "score": score,
@@ -104,6 +106,7 @@ def html(report: Report, linked: Linked | None = None) -> str:
 def _rendered(kind: str, report: Report, linked: Linked | None = None) -> str:
     template = environment(kind).get_template(f"report.{kind}.jinja")
     top, shown = headline(report), {"bars": bars(report), "ends": ends(report)}
+    shown |= {"picture": picture_of(report)}
     return template.render(r=report, top=top, linked=linked, **shown)
 
 

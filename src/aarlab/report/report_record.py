@@ -9,6 +9,7 @@ from typing import Literal
 
 from aarlab.core.records import Measure, Record, Verdict
 from aarlab.problems.length_control import LengthRow
+from aarlab.report.curve_record import Curve
 from aarlab.report.diversity_record import DiversityRows
 from aarlab.testbeds.gap import Anchors as Anchors
 from aarlab.testbeds.gap import Score as Score
@@ -353,6 +354,7 @@ class Report(Record):
     naive_tuned_setting: str
     claims: tuple[ClaimRow, ...]
     told: tuple[ToldRow, ...]
+    curve: Curve | None = None  # None: nothing was submitted, or an older report
     released: tuple[ReleasedRow, ...]
     diversity: DiversityRows
     researchers: tuple[ResearcherRow, ...]

@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from aarlab.core.errors import Transient
+from aarlab.core.errors import InvalidSubmission, Transient
 from aarlab.core.http_errors import error_of
 from aarlab.core.operations import OPERATIONS
 
@@ -35,6 +36,14 @@ class Lab:
     def __init__(self, path: Path, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self._path, self._sleep = path, sleep
 
+    def _connection(self) -> http.client.HTTPConnection:
+        """A new one, for one request."""
+        return _Connection(self._path)
+
+    def _headers(self) -> dict[str, str]:
+        """Of each request."""
+        return {"Content-Type": "application/json"}
+
     def call(self, operation: str, **fields: Any) -> Any:
         """Call one operation once and return its answer.
 
@@ -54,11 +63,9 @@ class Lab:
     def request(self, verb: str, target: str, body: Any = None) -> Any:
         """Send one request and return the JSON of its answer. Raises as `call`."""
         sent = None if body is None else json.dumps(body).encode()
-        connection = _Connection(self._path)
+        connection = self._connection()
         try:
-            connection.request(
-                verb, target, body=sent, headers={"Content-Type": "application/json"}
-            )
+            connection.request(verb, target, body=sent, headers=self._headers())
             answer = connection.getresponse()
             status, content = answer.status, answer.read()
         except (OSError, http.client.HTTPException) as error:
@@ -96,3 +103,36 @@ class Lab:
                     raise
             self._sleep(pause_s * random.uniform(0.75, 1.25))
             waited_s, pause_s = waited_s + pause_s, min(MOST_PAUSE_S, 2 * pause_s)
+
+
+class LabAt(Lab):
+    """The lab at an address, for whoever has a researcher's token."""
+
+    def __init__(
+        self, address: str, token: str, *, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        """`address`: `http://127.0.0.1:8000`, as `aar evaluator` prints it.
+
+        Raises:
+            InvalidSubmission: that is no address, or no token.
+        """
+        parts = urlsplit(address)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise InvalidSubmission(
+                f"'{address[:80]}' is no address of a lab. Give the one that `aar evaluator` "
+                "prints, such as http://127.0.0.1:8000."
+            )
+        if not token.strip() or not token.strip().isascii():
+            raise InvalidSubmission(
+                "The token is no token. `aar token NAME` prints a researcher's."
+            )
+        super().__init__(Path(parts.netloc), sleep=sleep)
+        self._parts, self._token = parts, token.strip()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        secure = self._parts.scheme == "https"
+        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+        return kind(self._parts.hostname or "", self._parts.port, timeout=TIMEOUT_S)
+
+    def _headers(self) -> dict[str, str]:
+        return super()._headers() | {"Authorization": f"Bearer {self._token}"}

@@ -10,9 +10,7 @@ import argparse
 import json
 import math
 import random
-import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,8 +20,10 @@ from typing import Any, NamedTuple
 from aarlab.core.errors import CouldNotBeRun, InvalidSubmission
 from aarlab.core.layout import BriefFolder, PublicFolder
 from aarlab.core.operation_records import IN_FOLDER
-from aarlab.core.records import NO_RESULT, Family
+from aarlab.core.records import Family
 from aarlab.core.strict_json import read_json
+from aarlab.researchers.code_files import METHOD
+from aarlab.researchers.code_run import receipt_of
 from aarlab.researchers.constant_search import ConstantSearch
 from aarlab.researchers.lab_client import Lab
 from aarlab.researchers.recipe import (
@@ -42,11 +42,8 @@ from aarlab.researchers.researcher import RESEARCHERS, Brief, Ended, Inside, Lau
 from aarlab.researchers.surrogate import Seen, draw
 from aarlab.sandbox.sandbox import Mount
 
-RUN_TIMEOUT_S = 120
-POLL_S = 0.5  # between two reads of a ticket
 CANDIDATES = 150  # recipes of which the next one is chosen
 SPENT = 3  # exit status: the campaign's time ended before the experiments were done
-ANSWERS, METHOD = "answers.json", "method.py"
 
 
 class Improved(NamedTuple):
@@ -173,72 +170,10 @@ def _learn_from(lab: Lab, memory: Memory, finding: dict[str, Any]) -> None:
             memory.learn(recipe, receipt, finding["author"])
 
 
-def run_method(method: Path, data: str, seeds: list[int]) -> dict[str, dict[str, int]]:
-    """Run a method file as a child process on the issued seeds; run it again once if a signal ended
-    it.
-
-    Raises:
-        InvalidSubmission: it failed or took longer than RUN_TIMEOUT_S; the message has its last
-            output.
-        CouldNotBeRun: a signal ended it twice, which is not evidence against the method.
-    """
-    out = method.with_name(ANSWERS)
-    out.unlink(missing_ok=True)
-    argv = [
-        sys.executable,
-        "-m",
-        "aarlab.runs.execute",
-        "--method",
-        str(method),
-        "--public",
-        data,
-        "--test",
-        data,
-    ]
-    argv += ["--seeds", ",".join(map(str, seeds)), "--out", str(out)]
-    for last in (False, True):
-        try:
-            done = subprocess.run(
-                argv, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False
-            )
-        except subprocess.TimeoutExpired as error:
-            raise InvalidSubmission(
-                f"The method did not finish within {RUN_TIMEOUT_S} s."
-            ) from error
-        if done.returncode >= 0:
-            break
-        if last:
-            raise CouldNotBeRun(
-                f"Signal {-done.returncode} ended the method twice.", failure="ended by the machine"
-            )
-    if done.returncode:
-        raise InvalidSubmission(
-            done.stderr.strip().splitlines()[-1][:300] if done.stderr.strip() else "no output"
-        )
-    return json.loads(out.read_text())
-
-
 def graded(lab: Lab, brief: Brief, data: str, code: dict[str, Any]) -> dict[str, Any]:
-    """The receipt of the method file that was committed as `code`. It is run here and its answers
-    are submitted; in code mode the lab runs it.
-
-    Raises:
-        InvalidSubmission: the method failed, or the lab refused its answers.
-        CouldNotBeRun: the machine ended the run, here or in the lab.
-    """
-    named = {"snapshot": code["snapshot"], "family": code["family"]}
-    if brief.mode == "predictions":
-        answers = run_method(Path.cwd() / METHOD, data, code["seeds"])
-        return lab.insist("submit_predictions", **named, predictions=answers)
-    ticket = lab.insist("submit_code", **named)
-    while ticket["state"] == "waiting":
-        time.sleep(POLL_S)
-        ticket = lab.insist("read_ticket", ticket=ticket["id"])
-    if ticket.get("failure") in NO_RESULT:
-        raise CouldNotBeRun(f"The lab could not run it: {ticket['log']}", failure=ticket["failure"])
-    if ticket["state"] == "failed":
-        raise InvalidSubmission(f"The lab ran it: {ticket['failure']}. {ticket['log'] or ''}")
-    return ticket["receipt"]
+    """The receipt of the method file that was committed as `code`; raises as `receipt_of`."""
+    method = Path.cwd() / METHOD if brief.mode == "predictions" else None
+    return receipt_of(lab, code, method, data)
 
 
 def experiment(lab: Lab, memory: Memory, brief: Brief, data: str, recipe: Recipe) -> None:

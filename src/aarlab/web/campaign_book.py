@@ -20,14 +20,13 @@ from aarlab.core.orders import NoEntries, Orders
 from aarlab.core.records import Entry, Receipt
 from aarlab.evaluation.ledger.ledger import Ledger
 from aarlab.evaluation.ledger.views import flags_in
-from aarlab.fleet.progress import Progress
+from aarlab.fleet.progress import AFTERWARDS, Progress
 from aarlab.fleet.spends import Tally
 from aarlab.web import shown_score
 from aarlab.web.milestones import Milestones
 from aarlab.web.shown_text import block, line
 
 WITHHELD = "The evidence may hold exact scores: it is in the report, which is the operator's."
-AFTERWARDS = {"confirmation", "flag", "campaign", "spend"}  # may follow the fleet's end
 
 
 class HandedIn(NamedTuple):

@@ -8,10 +8,6 @@ from aarlab.web.campaign_book import CampaignBook, Steps
 
 AXES = ("time", "hours", "dollars")
 NAMES = {"time": "time", "hours": "hours of researchers", "dollars": "dollars"}
-NICE_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
-# of time: from which step between ticks on, its seconds, its name
-UNITS = ((86400, 86400, "d"), (1800, 3600, "h"), (60, 60, "m"))
-MOST_TICKS = 200
 
 
 class Along(NamedTuple):
@@ -71,28 +67,3 @@ def trouble(book: CampaignBook, axis: Along) -> str:
     if axis.name == "dollars" and (left_out := book.tally.unknown):
         return f"These are the known dollars: {' and '.join(left_out)} have no known price."
     return ""
-
-
-def ticks(name: str, length: float, most: int) -> list[tuple[float, str]]:
-    """Places of at most about `most` marks, from 0, and their words."""
-    step = _step(name, length, most)
-    places = [step * n for n in range(min(int(length / step) + 1, MOST_TICKS))]
-    return [(place, _words(name, place, step)) for place in places]
-
-
-def _step(name: str, length: float, most: int) -> float:
-    if name == "time":
-        return next((s for s in NICE_S if length / s <= most), 7 * 86400)
-    size = 10.0**-6
-    while True:
-        for step in (size, 2 * size, 5 * size):
-            if length / step <= most:
-                return step
-        size *= 10
-
-
-def _words(name: str, place: float, step: float) -> str:
-    if name == "time":
-        unit_s, unit = next(((u, w) for least, u, w in UNITS if step >= least), (1, "s"))
-        return f"{place / unit_s:g} {unit}"
-    return f"${place:.4g}" if name == "dollars" else f"{place:.4g} h"

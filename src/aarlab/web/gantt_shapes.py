@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from aarlab.web.chart_axis import ticks
-from aarlab.web.chart_shapes import LEFT, NARROW, Axis, short_names
+from aarlab.core.chart_lines import Axis, ticks
+from aarlab.web.chart_shapes import LEFT, NARROW, short_names
 
 TOP, LANE, BAR, THIN, WORDS = 6.0, 26.0, 12.0, 6.0, 18.0  # heights
 LEAST = 1.5  # width of a bar

@@ -4,7 +4,7 @@ the same, a point lies on the line."""
 from collections.abc import Sequence
 from typing import Any
 
-from aarlab.web.chart_shapes import Axis
+from aarlab.core.chart_lines import Axis
 
 SIZE, LEFT, BELOW, EDGE = 380.0, 44.0, 40.0, 10.0
 STEPS = (0.02, 0.05, 0.1, 0.2, 0.5)  # between two ticks
