@@ -2,6 +2,8 @@
 them: on this machine, and in a real Ray cluster with token authentication."""
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -265,3 +267,14 @@ def test_those_who_share_an_engine_close_it_together(tmp_path):
     again = Shared.of("one", make)
     assert len(made) == 2
     again.close()
+
+
+def test_a_worker_that_is_frozen_is_killed_beyond_its_limit():
+    words = (
+        "import os, signal\nfrom aarlab.runs.node_worker import killed_after\n"
+        "with killed_after(60):\n    print('done', flush=True)\n"
+        "with killed_after(0.3):\n    os.kill(os.getpid(), signal.SIGSTOP)\n"
+    )
+    argv = [sys.executable, "-c", words]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (-9, "done\n"), done.stderr

@@ -5,11 +5,12 @@ import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from aarlab.core.errors import Misconfigured, Transient
-from aarlab.runs.engine_contract import finished, shell
+from aarlab.runs.engine_contract import ended, finished, shell
 from aarlab.runs.ray_engine import RayEngine
 from aarlab.runs.run_jobs import Resources, opened
 from tests.ray_cluster import RayCluster
@@ -82,6 +83,21 @@ def test_a_node_whose_raylet_is_frozen_loses_no_job(two, engine):
         finally:
             os.kill(raylet, signal.SIGCONT)
     assert found == [str(n).encode() for n in range(JOBS)]
+    waited_for(lambda: not running(mark), within_s=60)
+
+
+def test_a_worker_that_is_frozen_is_killed_beyond_its_limit_and_its_job_run_again(two, engine):
+    mark = f"sleep 5.{os.getpid()}"
+    on_each(engine)
+    with ThreadPoolExecutor(2) as pool:
+        two_jobs = [shell(f"{mark}; printf {n} > result", f"frozen {n}", 10) for n in range(2)]
+        both = [pool.submit(ended, engine, engine.submit(job, Resources())) for job in two_jobs]
+        waited_for(lambda: len(running(mark)) == 2)
+        (worker,) = two.pids(1, "ray::aar run")
+        os.kill(worker, signal.SIGSTOP)
+        found = [opened(one.result(200))[1] for one in both]
+    assert found == [b"0", b"1"]
+    waited_for(lambda: not Path(f"/proc/{worker}").exists())
     waited_for(lambda: not running(mark), within_s=60)
 
 

@@ -34,6 +34,7 @@ from aarlab.models.preset import FROZEN
 from aarlab.problems import PROBLEMS
 from aarlab.problems.problem import SELECTION_SEED, require_items
 from aarlab.runs.engine import METHOD_FILE, LocalEngine, code_of_run
+from aarlab.runs.placing import engine_by
 from aarlab.sandbox import SANDBOXES
 from aarlab.sandbox.sandbox import MakeSandbox
 from aarlab.testbeds import student
@@ -104,7 +105,7 @@ def run(spec: Bench, home: Home, show: Display) -> tuple[BenchReport, Path]:
     ):
         beds = prepare_all(spec, home, show.say, reader)
         _say_gaps(beds, show)
-        make_engine = partial(_engine, spec, home, sandbox, reader)
+        make_engine = partial(_engine, spec, home, sandbox, reader, show)
         every = [bed for some in beds.values() for bed in some]
         found, failed = measure(
             every, methods, SPLIT, spec.run_seeds, make_engine=make_engine, say=show.say
@@ -126,11 +127,23 @@ def run(spec: Bench, home: Home, show: Display) -> tuple[BenchReport, Path]:
 
 
 def _engine(
-    spec: Bench, home: Home, sandbox: MakeSandbox, reader: student.Student, bed: Testbed
+    spec: Bench,
+    home: Home,
+    sandbox: MakeSandbox,
+    reader: student.Student,
+    show: Display,
+    bed: Testbed,
 ) -> LocalEngine:
     """Runs of a testbed, cached under AAR_HOME/runs with those of campaigns."""
-    given = partial(LocalEngine, bed, home.runs, sandbox, open_socket=reader.open_socket)
-    return given(workers=spec.workers, timeout_s=spec.run_timeout_s)
+    return LocalEngine(
+        bed,
+        home.runs,
+        sandbox,
+        workers=spec.workers,
+        timeout_s=spec.run_timeout_s,
+        open_socket=reader.open_socket,
+        engine=engine_by(spec, home, lambda words: show.line(f"  cluster: {words}")),
+    )
 
 
 def _leave(folder: BenchFolder, rows: Sequence[ControlRow]) -> Path:
@@ -280,6 +293,9 @@ def command_of(spec: Bench) -> str:
         words += [word for value in values for word in (flag, str(value))]
     words += [] if spec.sandbox == "bubblewrap" else ["--sandbox", spec.sandbox]
     words += [] if spec.run_timeout_s is None else ["--run-timeout-s", f"{spec.run_timeout_s:g}"]
+    words += [] if spec.engine == "local" else ["--engine", spec.engine]
+    if options := spec.slurm.model_dump(mode="json", exclude_defaults=True):
+        words += ["--slurm", json.dumps(options)]
     return shlex.join([*words, *(["--selection"] if spec.selection else [])])
 
 

@@ -7,6 +7,8 @@ from pydantic import ConfigDict, Field, model_validator
 from aarlab.core.records import Record
 from aarlab.methods.baselines import FIRST_SEED
 from aarlab.problems.problem import SELECTION_SEED
+from aarlab.runs.placing import EngineName
+from aarlab.runs.slurm_commands import SlurmOptions
 
 TASKS = ("small-chat", "small-math", "small-code")
 
@@ -36,6 +38,14 @@ class Bench(Record):
     run_timeout_s: Annotated[float, Field(gt=0)] | None = None
     """Seconds that one method may take on all seeds of a testbed: two minutes if not given, twelve
     hours where the student is fine-tuned."""
+    engine: EngineName = "local"
+    """Where runs of methods are placed: on this machine, by the Ray cluster of RAY_ADDRESS, or by
+    Slurm."""
+    slurm: SlurmOptions = SlurmOptions()
+    """Of engine=slurm, what sbatch gets: partition, account, minutes (of each worker), args."""
+    run_twice: Annotated[float, Field(ge=0, le=1)] = 0.02
+    """Share of the runs on a cluster that are run on another node as well, so that one that lies is
+    found."""
     selection: bool = False
     """Look at the selection seed (0), where hyper-parameters are chosen, and at nothing else."""
 

@@ -11,6 +11,7 @@ from aarlab.cli.path_type import path
 from aarlab.core.records import validated
 from aarlab.core.settings import home, set_data_from
 from aarlab.core.standard_output import only_showing
+from aarlab.core.strict_yaml import parse_yaml
 
 console = Console(highlight=False)
 From = Annotated[
@@ -59,6 +60,12 @@ def bench(  # noqa: PLR0913 - each a flag
         float | None,
         typer.Option(help="seconds for one method on all seeds [120; fine-tuned 43200]"),
     ] = None,
+    engine: Annotated[
+        str, typer.Option(help="what places the runs: local, ray (of RAY_ADDRESS), or slurm")
+    ] = "local",
+    slurm: Annotated[
+        str | None, typer.Option(help="of --engine slurm, as in a campaign: '{partition: main}'")
+    ] = None,
     from_: From = None,
 ) -> None:
     """Measure methods on problems: table, forest plot, transfer heat map, JSON. Run it again to
@@ -81,7 +88,8 @@ def bench(  # noqa: PLR0913 - each a flag
         "workers": workers,
         "selection": selection,
     }
-    given |= {"sandbox": sandbox, "run_timeout_s": run_timeout_s}
+    given |= {"sandbox": sandbox, "run_timeout_s": run_timeout_s, "engine": engine}
+    given |= {} if slurm is None else {"slurm": parse_yaml(slurm, "--slurm")}
     given |= {"data_seeds": tuple(data_seed or ([SELECTION_SEED] if selection else [1]))}
     given |= ({"tasks": tuple(task)} if task else {}) | (
         {"methods": tuple(method)} if method else {}

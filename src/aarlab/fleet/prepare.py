@@ -1,14 +1,14 @@
 """A campaign's testbed, student, sandbox and engine; what its researchers can expect is said before
 anybody is paid."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache, partial
 
 from rich.markup import escape
 
 from aarlab.core.errors import Misconfigured
 from aarlab.core.layout import CampaignFolder
-from aarlab.core.settings import Home, ray_address
+from aarlab.core.settings import Home
 from aarlab.evaluation.begun_on import begun_on
 from aarlab.evaluation.scoring.hidden_labels import load_answers, load_pgr_scale, load_units
 from aarlab.fleet.campaign import Campaign
@@ -18,9 +18,7 @@ from aarlab.fleet.measure_baselines import measure_baselines, why_again
 from aarlab.fleet.outset import BUNDLES, Outset, outset
 from aarlab.runs.engine import LocalEngine
 from aarlab.runs.engine_contract import Engine
-from aarlab.runs.engine_note import Notes
-from aarlab.runs.sampled_engine import NodeEngine, SampledEngine
-from aarlab.runs.shared_engine import Shared
+from aarlab.runs.placing import engine_by
 from aarlab.sandbox import SANDBOXES
 from aarlab.sandbox.processes import LIMITED
 from aarlab.sandbox.sandbox import MakeSandbox
@@ -196,30 +194,6 @@ def placed_by(campaign: Campaign, home: Home, show: Display) -> Engine | None:
     Raises:
         Misconfigured: the cluster cannot be joined, or its runs cannot be placed there.
     """
-    if campaign.engine == "local":
-        return None
-    box = make_sandbox(campaign)
-
-    def make() -> Engine:
-        notes = Notes(home.engines, campaign.engine)
-
-        def say(words: str, whose: str = "operator") -> None:
-            notes.wrong(words if whose else "", whose)  # "": it is well again
-            show.line(f"  [bold]cluster[/bold]: {escape(words)}")
-
-        inner = _on_cluster(campaign, home, say)
-        return SampledEngine(inner, box, notes, campaign.run_twice, say)
-
-    where = ray_address() if campaign.engine == "ray" else str(home.slurm)
-    return Shared.of((campaign.engine, where, campaign.slurm, campaign.workers), make)
-
-
-def _on_cluster(campaign: Campaign, home: Home, say: Callable[[str, str], None]) -> NodeEngine:
-    if campaign.engine == "ray":
-        from aarlab.runs.ray_engine import RayEngine
-
-        return RayEngine(ray_address(), campaign.sandbox)
-    from aarlab.runs.slurm_engine import SlurmEngine
-
-    workers, options = campaign.workers, campaign.slurm
-    return SlurmEngine(home.slurm, options, campaign.sandbox, workers=workers, say=say)
+    return engine_by(
+        campaign, home, lambda words: show.line(f"  [bold]cluster[/bold]: {escape(words)}")
+    )

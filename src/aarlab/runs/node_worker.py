@@ -3,8 +3,9 @@ their hash, bytes out. Nothing from inside the sandbox is unpickled, and the san
 the worker's environment, nor its network, nor its files."""
 
 import platform
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -15,6 +16,25 @@ from aarlab.runs.data_pack import kept, unpack
 from aarlab.runs.run_jobs import Job, refusal
 from aarlab.runs.run_worker import work
 from aarlab.sandbox import SANDBOXES
+
+MARGIN_S = 60.0  # beyond a job's limit, to make its sandbox and to read what it left
+# `cat` ends with the process whose pipe it reads, or where that closes it
+WATCH = 'timeout "$1" cat; if [ $? -eq 124 ]; then kill -9 "$PPID"; fi'
+
+
+@contextmanager
+def killed_after(limit_s: float) -> Iterator[None]:
+    """Have this process killed if what is done meanwhile takes longer, as in a process that is
+    frozen: its scheduler sees the end of a worker, and has the job run again."""
+    argv = ["/bin/sh", "-c", WATCH, "watch", f"{limit_s:g}"]
+    with subprocess.Popen(
+        argv,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        env={"PATH": "/usr/bin:/bin"},
+        start_new_session=True,
+    ):
+        yield
 
 
 def run(
@@ -43,7 +63,7 @@ def run(
             target: kept(data, name) or unpack(data, name, fetched(name))
             for target, name in packs.items()
         }
-        with beside:
+        with beside, killed_after(job.limits.timeout_s + MARGIN_S):
             return work(job, folders, kind)
     except ValidationError as error:
         return refusal(

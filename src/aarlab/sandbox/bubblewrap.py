@@ -36,8 +36,9 @@ ENV = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}  # of the commands by which a sa
 REMEDY = (
     "Allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1; on Ubuntu "
     "also kernel.apparmor_restrict_unprivileged_userns=0; in a container, run it with "
-    "--security-opt seccomp=unconfined), or ask explicitly for the sandbox that isolates "
-    "nothing: --set sandbox=directory."
+    "--security-opt seccomp=unconfined --security-opt systempaths=unconfined; in a pod, see "
+    "docs/cluster.md), or ask explicitly for the sandbox that isolates nothing: --set "
+    "sandbox=directory."
 )
 
 
