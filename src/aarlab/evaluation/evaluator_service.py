@@ -42,6 +42,7 @@ from aarlab.core.evaluator_socket import (
     Now,
     Outbox,
     Outcome,
+    Reading,
     ReleasedEntries,
     Request,
     Snapshot,
@@ -187,6 +188,9 @@ class EvaluatorService:
                 )
             case Snapshot(snapshot=snapshot):
                 return Code(files=self._evaluator.code(snapshot))
+            case Reading():
+                self._handlers.reading(given)
+                return Nothing()
             case Address(url=url):
                 for path in self._addresses:
                     write_whole(path, json.dumps({"url": url, "pid": pid}))
