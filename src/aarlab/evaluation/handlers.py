@@ -30,8 +30,8 @@ from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.forum import Forum
 from aarlab.evaluation.identity import Tokens
 from aarlab.evaluation.leaderboard import Board
-from aarlab.evaluation.ledger.views import Receipts
 from aarlab.evaluation.ledger.reads import Reads
+from aarlab.evaluation.ledger.views import Receipts
 from aarlab.evaluation.operator_handlers import OperatorHandlers
 from aarlab.evaluation.receipts import Pending, released_of
 from aarlab.evaluation.snapshots import check_files
