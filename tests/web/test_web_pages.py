@@ -363,7 +363,7 @@ def test_forum_shows_who_read_and_downloaded_what_and_unknown_where_it_is_not_re
     assert [found[f"f-{one.seq:06d}"]["all"] for one in (early, late)] == [False, True]
     assert [code["snapshot"] for code in page["other_code"]] == ["b" * 64]
     said = browser.text("/campaign/small/forum")
-    assert 'Read by: <span class="none">nobody</span>' in said
+    assert 'Opened by: <span class="none">nobody</span>' in said
     assert "earlier ones are unknown" in said
 
 

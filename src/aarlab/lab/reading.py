@@ -7,10 +7,12 @@ from aarlab.core.evaluator_socket import Reading
 from aarlab.core.records import Finding
 from aarlab.lab.evaluator_client import EvaluatorClient
 
+MOST = 2_000  # findings of one reader that are remembered
+
 
 class Readings:
-    """Asks for the record of what each researcher reads for the first time; what this process knows
-    to be recorded it does not ask for again."""
+    """Asks for the record of what each researcher reads for the first time; what this process
+    remembers as recorded it does not ask for again."""
 
     def __init__(self, client: EvaluatorClient) -> None:
         self._client = client
@@ -32,4 +34,7 @@ class Readings:
         if new:
             await self._client.ask("reading", Reading(token=token, findings=new, listed=listed))
             for how in {listed, True}:  # who opened one needs no list of it any more
-                self._known.setdefault((me.name, how), set()).update(new)
+                remembered = self._known.setdefault((me.name, how), set())
+                if len(remembered) > MOST:
+                    remembered.clear()
+                remembered.update(new)

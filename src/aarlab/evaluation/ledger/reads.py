@@ -16,7 +16,8 @@ How = Literal["opened", "listed", "downloaded"]
 
 
 class Reads(View):
-    """What each researcher has read so far, its own findings and code among it."""
+    """What each researcher has read so far, its own findings and code among it: a bit for each
+    finding and snapshot, for there may be millions of pairs."""
 
     LIVE = View.LIVE | {"_ledger", "_turns"}
 
@@ -24,29 +25,33 @@ class Reads(View):
         super().__init__(ledger)
         self._ledger = ledger
         self._turns: dict[str, threading.Lock] = {}  # by researcher
-        self._posted: set[str] = set()  # ids of findings
-        # (who, id of a finding or snapshot); who opened a finding needs no list of it any more
-        self._whole: set[tuple[str, str]] = set()
-        self._listed: set[tuple[str, str]] = set()
+        self._places: dict[str, int] = {}  # of each finding, by its id, and of each snapshot
+        self._whole: dict[str, int] = {}  # by researcher; bit n: the one at place n
+        self._listed: dict[str, int] = {}  # those in a list, and whole
 
     def _take(self, entry: Entry) -> None:
         if entry.kind == "finding":
-            finding = f"f-{entry.seq:06d}"
-            self._posted.add(finding)
-            self._whole.add((entry.who, finding))
+            self._know(entry.who, [f"f-{entry.seq:06d}"])
         elif entry.kind == "code":
-            self._whole.add((entry.who, entry.read(CodeBody).snapshot))
+            self._know(entry.who, [entry.read(CodeBody).snapshot])
         elif entry.kind == "read":
             body = entry.read(ReadBody)
-            into = self._listed if body.how == "listed" else self._whole
-            into.update((entry.who, one) for one in body.what)
+            self._know(entry.who, body.what, listed=body.how == "listed")
+
+    def _know(self, who: str, what: Sequence[str], *, listed: bool = False) -> None:
+        bits = 0
+        for one in what:
+            bits |= 1 << self._places.setdefault(one, len(self._places))
+        self._listed[who] = self._listed.get(who, 0) | bits
+        if not listed:  # who opened a finding needs no list of it any more
+            self._whole[who] = self._whole.get(who, 0) | bits
 
     def add(self, me: Identity, how: How, what: Sequence[str]) -> None:
         """Record that a researcher is sent this, as far as it is the first time and another's.
         `what`: ids of findings, or a snapshot that was committed.
 
         Raises:
-            InvalidSubmission: there is no finding of that id.
+            InvalidSubmission: there is none of that id.
             Transient: the store could not take it; send nothing.
         """
         if me.role != "researcher":
@@ -57,9 +62,7 @@ class Reads(View):
 
     def _new(self, who: str, how: How, what: Sequence[str]) -> tuple[str, ...]:
         with self._current():
-            if how != "downloaded" and (absent := set(what) - self._posted):
-                raise InvalidSubmission(f"There is no finding {min(absent)}.", absent=True)
-            known = (self._whole, self._listed) if how == "listed" else (self._whole,)
-            return tuple(
-                one for one in dict.fromkeys(what) if not any((who, one) in some for some in known)
-            )
+            if absent := set(what) - self._places.keys():
+                raise InvalidSubmission(f"There is no {min(absent)}.", absent=True)
+            known = (self._listed if how == "listed" else self._whole).get(who, 0)
+            return tuple(one for one in dict.fromkeys(what) if not known >> self._places[one] & 1)
