@@ -188,8 +188,9 @@ class EvaluatorService:
                 )
             case Snapshot(snapshot=snapshot):
                 return Code(files=self._evaluator.code(snapshot))
-            case Reading():
-                self._handlers.reading(given)
+            case Reading(token=token, findings=findings, listed=listed):
+                me = self._tokens.who(token)
+                self._handlers.reads.add(me, "listed" if listed else "opened", findings)
                 return Nothing()
             case Address(url=url):
                 for path in self._addresses:

@@ -17,7 +17,7 @@ from aarlab.core.bodies import read_as
 from aarlab.core.boot_clock import read_left
 from aarlab.core.callers import Identity, require_role
 from aarlab.core.errors import InvalidSubmission, Misconfigured
-from aarlab.core.evaluator_socket import LOCAL, Reading
+from aarlab.core.evaluator_socket import LOCAL
 from aarlab.core.layout import PublicFolder, ServerFolder, TestbedFolder
 from aarlab.core.operations import OPERATIONS, OPERATOR
 from aarlab.core.orders import Orders
@@ -51,7 +51,7 @@ class Handlers:
         self._forum = evaluator.view("forum", Forum(evaluator, self.orders))
         self._board = evaluator.view("board", Board(evaluator.ledger))
         self._requests = evaluator.view("requests", Requests(evaluator))
-        self._reads = evaluator.view("reads", Reads(evaluator.ledger))
+        self.reads = evaluator.view("reads", Reads(evaluator.ledger))
         self._receipts = Receipts(evaluator.ledger)
         self._turns: dict[str, threading.Lock] = {}  # by caller
         operators = OperatorHandlers(evaluator, self._board, self._requests, tokens)
@@ -106,15 +106,6 @@ class Handlers:
         self._requests.refuse_predictions()
         return self.evaluator.pending(me.name, new.snapshot, new.predictions, new.family)
 
-    def reading(self, given: Reading) -> None:
-        """Record what the lab is about to send to the owner of a token.
-
-        Raises:
-            As `do`.
-        """
-        how = "listed" if given.listed else "opened"
-        self._reads.add(self._tokens.who(given.token), how, given.findings)
-
     def _fitting(self, taken: T) -> T:
         """What was sent.
 
@@ -139,7 +130,7 @@ class Handlers:
 
     def download_code(self, me: Identity, *, snapshot: str) -> records.Code:
         files = self.evaluator.code(snapshot)
-        self._reads.add(me, "downloaded", [snapshot])  # before it leaves
+        self.reads.add(me, "downloaded", [snapshot])  # before it leaves
         return records.Code(files=files)
 
     def submit_predictions(self, me: Identity, new: records.Submission) -> Receipt:

@@ -25,7 +25,7 @@ class WhoRead:
         self.readers: dict[str, tuple[Reader, ...]] = {}  # by finding or snapshot
 
     def take(self, entry: Entry) -> None:
-        """Take up an entry of any kind."""
+        """Add what an entry of any kind says."""
         if entry.kind == "read":
             self._begin(entry)
             body = entry.read(ReadBody)
