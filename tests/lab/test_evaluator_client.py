@@ -93,8 +93,8 @@ def test_the_evaluator_itself_finds_out_who_calls_and_refuses_other_roles(place)
     asyncio.run(attempt())
 
 
-def test_there_are_the_operations_and_five_calls_and_nothing_else(place, monkeypatch):
-    assert CALLS.keys() == {"limits", "now", "told", "code", "serving"}
+def test_there_are_the_operations_and_six_calls_and_nothing_else(place, monkeypatch):
+    assert CALLS.keys() == {"limits", "now", "told", "code", "reading", "serving"}
 
     async def attempt():
         async with both(place) as (_, client):

@@ -324,6 +324,49 @@ def test_forum_citations_lead_to_receipts_and_unknown_ones_are_no_link(tmp_path)
     assert "r-000777, which is no receipt of this campaign" in text
 
 
+def test_forum_shows_who_read_and_downloaded_what_and_unknown_where_it_is_not_recorded(
+    old, tmp_path
+):
+    finding = old.json(f"{GOLDEN}/forum.json")["findings"][0]
+    assert finding["read"] == {"opened": [], "listed": [], "downloaded": [], "all": False}
+    said = old.text(f"{GOLDEN}/forum")
+    assert "who read what is unknown" in said
+    assert "nobody" not in said
+
+    browser, ledger = small(tmp_path), ledger_of(tmp_path)
+    body = {"kind": "result", "title": "t", "text": "x", "family": "ensemble", "receipts": []}
+    for event in ({"event": "server started"}, {"event": "server started", "reads": True}):
+        early = ledger.append("finding", "researcher-1", body | {"snapshot": "a" * 64})
+        ledger.append("campaign", "evaluator", event)
+    late = ledger.append("finding", "researcher-1", body)
+    for who, how, what in (
+        ("researcher-2", "listed", f"f-{early.seq:06d}"),
+        ("researcher-2", "opened", f"f-{early.seq:06d}"),
+        ("researcher-3", "listed", f"f-{early.seq:06d}"),
+        ("researcher-3", "downloaded", "a" * 64),
+        ("researcher-3", "downloaded", "b" * 64),
+    ):
+        ledger.append("read", who, {"how": how, "what": [what]})
+    ledger.close()
+    page = browser.json("/campaign/small/forum.json")
+    found = {f["id"]: f["read"] for f in page["findings"]}
+    names = {
+        how: [one["researcher"] for one in some]
+        for how, some in found[f"f-{early.seq:06d}"].items()
+        if how != "all"
+    }
+    assert names == {
+        "opened": ["researcher-2"],
+        "listed": ["researcher-3"],
+        "downloaded": ["researcher-3"],
+    }
+    assert [found[f"f-{one.seq:06d}"]["all"] for one in (early, late)] == [False, True]
+    assert [code["snapshot"] for code in page["other_code"]] == ["b" * 64]
+    said = browser.text("/campaign/small/forum")
+    assert 'Opened by: <span class="none">nobody</span>' in said
+    assert "earlier ones are unknown" in said
+
+
 def test_integrity_page_adds_up_bits_by_submitter_and_checks_the_signature(old):
     page = old.json(f"{GOLDEN}/integrity.json")
     assert sum(row["bits"] for row in page["bits_by"]) == pytest.approx(

@@ -173,6 +173,8 @@ def in_words(entry: Entry) -> str:
             | bodies.OutcomeBody(ticket=what)
         ):
             return what
+        case bodies.ReadBody(how=how, what=read):
+            return f"{how} {', '.join(one[:12] for one in read)}"
     raise AssertionError(entry.kind)
 
 

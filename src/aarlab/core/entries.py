@@ -51,6 +51,7 @@ class EventBody(Event, Body):
     snapshot: str | None = None  # of a confirmation that could not be run, and whose it is
     researcher: str | None = None
     detector: str | None = None  # that was set aside, or works again
+    reads: bool = False  # from here on it is recorded who reads what; see `ReadBody`
 
 
 class CodeBody(Body):
@@ -208,6 +209,16 @@ class OutcomeBody(Body):
         return receipt and receipt.model_dump(mode="json")
 
 
+class ReadBody(Body):
+    """What others wrote and a researcher was sent whole, for the first time: findings that it
+    opened, or that were in a list; or code that it downloaded."""
+
+    KINDS: ClassVar[tuple[EntryKind, ...]] = ("read",)
+
+    how: Literal["opened", "listed", "downloaded"]
+    what: tuple[str, ...]  # ids of findings, or one snapshot
+
+
 BODIES: dict[EntryKind, type[Body]] = {
     kind: body
     for body in (
@@ -220,6 +231,7 @@ BODIES: dict[EntryKind, type[Body]] = {
         ConfirmationBody,
         RequestBody,
         OutcomeBody,
+        ReadBody,
     )
     for kind in body.KINDS
 }

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from aarlab.core.errors import AarError, InvalidSubmission, Misconfigured, Transient, Unauthorised
-from aarlab.core.operation_records import Code, Role, SnapshotId
+from aarlab.core.operation_records import Code, FindingId, Role, SnapshotId
 from aarlab.core.records import Entry, Record
 
 MAX_LINE, MAX_BYTES = 16 << 10, 64 << 20  # bytes of the line and of what follows it
@@ -46,10 +46,13 @@ class Limits(Record):
     answers: int  # values in the largest submission: seeds times items
 
 
+TokenHash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]  # SHA-256
+
+
 class Asked(Record):
     """SHA-256 of tokens, and the number after which findings are released."""
 
-    tokens: list[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = Field(max_length=500)
+    tokens: list[TokenHash] = Field(max_length=500)
     after: int = Field(ge=0)
 
 
@@ -93,6 +96,14 @@ class Snapshot(Record):
     snapshot: SnapshotId
 
 
+class Reading(Record):
+    """Findings that the owner of a token is sent whole; `listed`: many at once, in a list."""
+
+    token: TokenHash
+    findings: list[FindingId] = Field(max_length=100)
+    listed: bool
+
+
 class Address(Record):
     """Where the lab takes requests, on loopback."""
 
@@ -111,6 +122,7 @@ CALLS: dict[str, Call] = {
     "now": Call(Asked, Now),
     "told": Call(After, ReleasedEntries),
     "code": Call(Snapshot, Code),
+    "reading": Call(Reading, Nothing),
     "serving": Call(Address, Nothing),
 }
 

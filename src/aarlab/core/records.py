@@ -321,6 +321,7 @@ EntryKind = Literal[
     "confirmation",
     "request",
     "outcome",
+    "read",
 ]
 
 

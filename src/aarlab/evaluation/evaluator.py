@@ -387,7 +387,7 @@ class Evaluator:
     def note_build(self, event: str) -> None:
         """Record which aarlab this is; the hashes of its modules are kept in server/code."""
         remember(self.folder, whole_code())
-        body = EventBody(event=event, build=this_build())
+        body = EventBody(event=event, build=this_build(), reads=True)
         self.ledger.append("campaign", "evaluator", body.plain())
 
     def predictions(self, stored: str) -> dict[int, dict[str, int]]:

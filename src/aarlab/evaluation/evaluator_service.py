@@ -43,6 +43,7 @@ from aarlab.core.evaluator_socket import (
     Now,
     Outbox,
     Outcome,
+    Reading,
     ReleasedEntries,
     Request,
     Snapshot,
@@ -188,6 +189,10 @@ class EvaluatorService:
                 )
             case Snapshot(snapshot=snapshot):
                 return Code(files=self._evaluator.code(snapshot))
+            case Reading(token=token, findings=findings, listed=listed):
+                me = self._tokens.who(token)
+                self._handlers.reads.add(me, "listed" if listed else "opened", findings)
+                return Nothing()
             case Address(url=url):
                 for path in self._addresses:
                     write_whole(path, json.dumps({"url": url, "pid": pid}))

@@ -30,6 +30,7 @@ from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.forum import Forum
 from aarlab.evaluation.identity import Tokens
 from aarlab.evaluation.leaderboard import Board
+from aarlab.evaluation.ledger.reads import Reads
 from aarlab.evaluation.ledger.views import Receipts
 from aarlab.evaluation.operator_handlers import OperatorHandlers
 from aarlab.evaluation.receipts import Pending, released_of
@@ -50,6 +51,7 @@ class Handlers:
         self._forum = evaluator.view("forum", Forum(evaluator, self.orders))
         self._board = evaluator.view("board", Board(evaluator.ledger))
         self._requests = evaluator.view("requests", Requests(evaluator))
+        self.reads = evaluator.view("reads", Reads(evaluator.ledger))
         self._receipts = Receipts(evaluator.ledger)
         self._turns: dict[str, threading.Lock] = {}  # by caller
         operators = OperatorHandlers(evaluator, self._board, self._requests, tokens)
@@ -126,8 +128,10 @@ class Handlers:
         self._board.require_room_for_code(me.name, hashlib.sha256(packed).hexdigest(), len(packed))
         return records.Committed(**self.evaluator.commit_code(me.name, new.files, new.family))
 
-    def download_code(self, _: Identity, *, snapshot: str) -> records.Code:
-        return records.Code(files=self.evaluator.code(snapshot))
+    def download_code(self, me: Identity, *, snapshot: str) -> records.Code:
+        files = self.evaluator.code(snapshot)
+        self.reads.add(me, "downloaded", [snapshot])  # before it leaves
+        return records.Code(files=files)
 
     def submit_predictions(self, me: Identity, new: records.Submission) -> Receipt:
         self._requests.refuse_predictions()

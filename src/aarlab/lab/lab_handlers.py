@@ -25,6 +25,7 @@ from aarlab.core.records import Finding
 from aarlab.lab.evaluator_client import EvaluatorClient, ReleasedPages, ReleasedRecord
 from aarlab.lab.pace import Grid
 from aarlab.lab.present import Present
+from aarlab.lab.reading import Readings
 from aarlab.lab.sent import Sent
 from aarlab.lab.similar_ideas import Similars
 
@@ -44,6 +45,7 @@ class Handlers:
         self._local: dict[str, Callable[..., BaseModel]] = {
             name: getattr(self, name) for name in LOCAL
         }
+        self._readings = Readings(client)
         self._present, self._grid = Present(client, self._record, self._hide), Grid()
         self._pages: dict[tuple[str, str], bytes] = {}  # of findings, by the first and the last
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="lab")
@@ -103,6 +105,7 @@ class Handlers:
         if self._record.behind:
             await self._record.refresh()
         found = self._findings.since(after, limit)
+        await self._readings.record(CALLER.get(), TOKEN.get(), found, listed=True)
         key = (found[0].id, found[-1].id) if found else ("", "")
         if key not in self._pages:
             page = records.Findings(findings=found)
@@ -127,7 +130,9 @@ class Handlers:
             if operation.name == "commit_code":
                 return await self._commit(operation, me, sent)
             if operation.name in LOCAL:
-                return await self._in_thread(self._done, operation, sent, ids)
+                answer = await self._in_thread(self._done, operation, sent, ids)
+                await self._record_reading(me, answer)
+                return answer
             return await self._asked(operation, sent, ids)
 
     def _asked(
@@ -147,6 +152,13 @@ class Handlers:
         )
         answer = await self._asked(operation, sent, {})
         return answer.model_copy(update={"similar": similar})
+
+    async def _record_reading(self, me: Identity, answer: BaseModel) -> None:
+        """Have it recorded that the caller is sent these findings, before it is."""
+        if isinstance(answer, records.Findings):
+            await self._readings.record(me, TOKEN.get(), answer.findings, listed=True)
+        elif isinstance(answer, Finding):
+            await self._readings.record(me, TOKEN.get(), [answer], listed=False)
 
     def _in_thread(self, act: Callable[..., Any], *given: Any) -> Awaitable[Any]:
         return asyncio.get_running_loop().run_in_executor(self._pool, act, *given)

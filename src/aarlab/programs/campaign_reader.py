@@ -80,6 +80,10 @@ class CampaignReader:
         """One row a post of the forum."""
         return self._frame("findings")
 
+    def reads(self) -> "DataFrame":
+        """One row for each finding that a researcher read, or code that it downloaded, first."""
+        return self._frame("reads")
+
     def spends(self) -> "DataFrame":
         """One row a spend; a price that is not known is missing, not 0."""
         return self._frame("spends")

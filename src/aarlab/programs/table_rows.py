@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from aarlab.core.entries import CodeBody, ConfirmationBody, SpendBody, SubmissionBody
+from aarlab.core.entries import CodeBody, ConfirmationBody, ReadBody, SpendBody, SubmissionBody
 from aarlab.core.records import Diagnostics, Entry, Receipt, Released
 from aarlab.evaluation.ledger.ledger import Ledger
 from aarlab.web import shown_score
@@ -52,6 +52,18 @@ def findings(ledger: Ledger) -> Iterator[Row]:
         body = entry.body
         row = _placed(entry, "id", f"f-{entry.seq:06d}")
         yield row | {name: body.get(name) for name in _FINDING}
+
+
+def reads(ledger: Ledger) -> Iterator[Row]:
+    """One row for each finding that a researcher was sent whole for the first time (`opened`, or
+    `listed` with others), and for code that it downloaded. Ledgers of versions that did not record
+    it have no row."""
+    for entry in ledger.each("read"):
+        body = entry.read(ReadBody)
+        for what in body.what:
+            named = (None, what) if body.how == "downloaded" else (what, None)
+            row = dict(zip(("finding", "snapshot"), named, strict=True))
+            yield _placed(entry) | {"how": body.how} | row
 
 
 def spends(ledger: Ledger) -> Iterator[Row]:
@@ -135,6 +147,7 @@ TABLES: dict[str, Callable[[Ledger], Iterator[Row]]] = {
     "receipts": receipts,
     "experiments": experiments,
     "findings": findings,
+    "reads": reads,
     "spends": spends,
     "confirmations": confirmations,
 }
@@ -159,6 +172,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {  # also of a table that has no row yet
         *("reported_level_pgr", "verdict", "confirmed_accuracy"),
     ),
     "findings": ("id", *_PLACE, *_FINDING),
+    "reads": (*_PLACE, "how", "finding", "snapshot"),
     "spends": (*_PLACE, "wall_s", "cpu_s", "usd", *_CALL),
     "confirmations": (
         *(*_PLACE, "snapshot", "receipt", "verdict"),

@@ -25,6 +25,7 @@ from aarlab.fleet.spends import Tally
 from aarlab.web import shown_score
 from aarlab.web.milestones import Milestones
 from aarlab.web.shown_text import block, line
+from aarlab.web.who_read import WhoRead
 
 WITHHELD = "The evidence may hold exact scores: it is in the report, which is the operator's."
 
@@ -163,6 +164,7 @@ class CampaignBook(Progress):
         self.by_hour: dict[int, Tally] = {}  # hours since the first entry, from 0
         self.asked: dict[str, Asked] = {}  # code that was handed in to be run, by ticket
         self.orders = Orders(NoEntries())  # what operators asked so far
+        self.reads = WhoRead()
         self.began_s: float | None = None
         self.last_s = 0.0
         self.worked_s = 0.0  # of the last entry that is of the fleet's work
@@ -210,6 +212,7 @@ class CampaignBook(Progress):
         if entry.kind not in AFTERWARDS:
             self.worked_s = max(self.worked_s, at_s)
         super()._take(entry)
+        self.reads.take(entry)
         if entry.kind == "code":
             self._commit(entry)
         elif entry.kind == "finding":

@@ -26,12 +26,15 @@ def forum_page(campaign: OpenCampaign, query: PageQuery) -> dict[str, Any]:
         shown, pager = query.paged(found, ROWS)
         pages = _pages(book, found)
         rows = [_finding(campaign, book, p, pages) for p in shown]
+        since, other_code = book.reads.since, _other_code(book)
     return {
         "title": "Forum",
         "chosen": chosen,
         "choices": {"researcher": who, "family": families, "kind": KINDS},
         "pager": pager,
         "findings": rows,
+        "reads_since": since,
+        "other_code": other_code,
     }
 
 
@@ -67,8 +70,24 @@ def _finding(
         "parent": posted.parent,
         "parent_page": pages.get(posted.parent or ""),
         "hidden": book.orders.hidden.get(posted.id),
+        "read": _read(book, posted),
         "citations": [_citation(book, receipt) for receipt in posted.receipts[:50]],
     }
+
+
+def _read(book: CampaignBook, posted: Posted) -> dict[str, Any]:
+    """Who read a finding, and who downloaded its code; `all`: nobody else did, from the start."""
+    found = book.reads.of(posted.id)
+    code = book.reads.of(posted.snapshot)["downloaded"] if posted.snapshot else []
+    return found | {"downloaded": code, "all": book.reads.all_of(posted.seq)}
+
+
+def _other_code(book: CampaignBook) -> list[dict[str, Any]]:
+    """Code that no finding cites and that somebody else downloaded; the latest."""
+    cited = {p.snapshot for p in book.posted}
+    found = ((what, book.reads.of(what)["downloaded"]) for what in book.reads.readers)
+    rows = [{"snapshot": what, "downloaded": who} for what, who in found if who]
+    return [row for row in rows if row["snapshot"] not in cited][: -ROWS - 1 : -1]
 
 
 def _citation(book: CampaignBook, receipt: str) -> dict[str, Any]:
