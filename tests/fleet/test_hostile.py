@@ -12,7 +12,7 @@ import pytest
 
 from aarlab.core.budget import Budget
 from aarlab.core.errors import Misconfigured, Transient
-from aarlab.fleet import outbox, pulse, supervisor, transcripts
+from aarlab.fleet import charging, outbox, pulse, supervisor, transcripts
 from aarlab.fleet.charging import RETRY_S
 from aarlab.fleet.code_mode import CodeWorker, EngineRuns
 from aarlab.fleet.state import FleetState, read_state
@@ -236,6 +236,7 @@ def test_clock_change_charges_nothing_and_stalls_nobody(fleet, monkeypatch, step
             call_health.went(db, "researcher-1", well=False)
         moved.append(step_s)
 
+    monkeypatch.setattr(charging, "RETRY_S", 0.5)
     monkeypatch.setattr(time, "time", lambda: real() + sum(moved))
     why, entries, _ = fleet(SLEEPS, seconds=4, act=once(failing_and_set), researchers=1)
     assert moved

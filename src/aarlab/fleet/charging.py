@@ -18,6 +18,8 @@ class Charging:
         self, journal: Journal, services: ServicesWatch, usd_per_hour: float | None
     ) -> None:
         self._journal, self._services, self._usd_per_hour = journal, services, usd_per_hour
+        # of each member, its last call as the journal has it, and when that was first seen
+        self._called: dict[str, tuple[float, float]] = {}
 
     def charge(self, member: Member) -> None:
         """Charge it for the time since it was last charged, without that in which something of the
@@ -49,14 +51,17 @@ class Charging:
 
     def _waited_s(self, member: Member, seconds: float) -> float:
         """Of the last `seconds`, those for which its model's API was failing and it went on trying.
-        The journal's times are of a clock that may be adjusted."""
+        The journal's times are of a clock that may be set: where it was set back, a call is as old
+        as it has been known here."""
         failing_since, last_call = (
             self._journal.failing_since(member.name),
             self._journal.last_call(member.name),
         )
         if failing_since is None or last_call is None:
             return 0.0
-        now = time.time()
-        failing_since = failing_since if failing_since <= now else 0.0  # the clock was set back
-        lost_s = min(now, last_call + RETRY_S) - max(now - seconds, failing_since)
-        return min(seconds, max(0.0, lost_s))
+        now, here = time.time(), time.monotonic()
+        if self._called.get(member.name, (None, 0.0))[0] != last_call:
+            self._called[member.name] = last_call, here
+        age_s = max(now - last_call, here - self._called[member.name][1])
+        failing_s = now - failing_since if failing_since <= now else seconds  # it was set back
+        return max(0.0, min(seconds, failing_s) - max(0.0, age_s - RETRY_S))
