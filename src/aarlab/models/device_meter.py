@@ -85,7 +85,10 @@ class Gauge:
 
     @property
     def seconds(self) -> float:
-        """Counted so far, a job under way included."""
+        """Counted so far, a job under way included, to the millisecond, as the file has it."""
+        return round(self._exact_s(), 3)
+
+    def _exact_s(self) -> float:
         return self._before + (0.0 if self._began is None else time.monotonic() - self._began)
 
     def begin(self) -> None:
@@ -101,7 +104,7 @@ class Gauge:
 
     def end(self) -> None:
         """The job is over."""
-        self._before, self._began = self.seconds, None
+        self._before, self._began = self._exact_s(), None
         if self._closing:
             self._write()
 
@@ -133,5 +136,5 @@ class Gauge:
 
     def _write(self) -> None:
         self._noted = self._began is not None
-        now = Counted(who=self.meter.who, seconds=round(self.seconds, 3), running=self._noted)
+        now = Counted(who=self.meter.who, seconds=self.seconds, running=self._noted)
         write_whole(self.meter.counted, now.model_dump_json())
