@@ -35,7 +35,7 @@ Workers = Annotated[int, typer.Option(help="number of processes, each with one t
 
 @only_showing()
 @shows_progress
-def bench(  # noqa: PLR0913 - each a flag
+def bench(  # noqa: PLR0913 - long: each parameter is an option with its help
     *,
     task: Tasks = None,
     method: Annotated[

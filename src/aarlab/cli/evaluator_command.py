@@ -26,7 +26,7 @@ ALONE = "campaign"  # the campaign's folder inside the served folder
 
 
 @only_showing()
-def evaluator(
+def evaluator(  # long: each parameter is an option with its help
     folder: Annotated[
         Path,
         typer.Argument(

@@ -19,7 +19,7 @@ from aarlab.core.entries import (
 )
 from aarlab.core.errors import Misconfigured
 from aarlab.core.layout import PublicFolder
-from aarlab.core.records import Entry
+from aarlab.core.records import Entry, EntryKind
 from aarlab.evaluation.confirmation.gate import COULD_NOT
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.ledger.views import aside_in, flags_in
@@ -62,6 +62,9 @@ def baseline_rows(testbed: Testbed) -> tuple[BaselineRow, ...]:
     )
 
 
+KINDS: tuple[EntryKind, ...] = ("submission", "finding", "campaign")
+
+
 def build(
     campaign: Campaign,
     testbed: Testbed,
@@ -80,10 +83,7 @@ def build(
     """
     evaluator.ledger.verify()
     entries = evaluator.ledger.entries(limit=-1 if upto is None else upto)
-    of = {
-        kind: [e for e in entries if e.kind == kind]
-        for kind in ("submission", "finding", "spend", "campaign")
-    }
+    of = {kind: [e for e in entries if e.kind == kind] for kind in KINDS}
     testbed.require_whole()
     anchors = AnchorScores(testbed)
     claims, cannot = claim_rows(evaluator, entries, anchors), _cannot(campaign)
