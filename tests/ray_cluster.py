@@ -30,14 +30,15 @@ main()
 
 
 class RayCluster:
-    """A head, which is a node with `cpus` processors; further nodes are added by `add`."""
+    """A head, which is a node with `cpus` processors; further nodes are added by `add`. `home`:
+    AAR_HOME of all of them."""
 
-    def __init__(self, cpus: int = 2, *, token: bool = True) -> None:
+    def __init__(self, cpus: int = 2, *, token: bool = True, home: Path | None = None) -> None:
         pytest.importorskip("ray", reason="needs Ray (pip install 'aarlab[cluster]')")
         self.folder = Path(tempfile.mkdtemp(prefix="aar-ray-"))
         self.port, self.token = free_port(), secrets.token_hex(32)
         self.address = f"127.0.0.1:{self.port}"
-        self.home = self.folder / "aar"
+        self.home = home or self.folder / "aar"
         self._token, self.nodes = token, []
         self.nodes.append(self._start("--head", f"--port={self.port}", f"--num-cpus={cpus}"))
         try:

@@ -60,13 +60,14 @@ PROGRAMS = {"munged": "munge", "slurmctld": "slurm-wlm", "slurmd": "slurm-wlm"}
 class SlurmCluster:
     """Nodes with `cpus` processors each, whatever this machine has. `folder` is where everything of
     it lies, and `shared` what its jobs share with who submits. `before`: by node, words before its
-    command."""
+    command. `gpu`: each has one, on paper."""
 
     def __init__(
         self,
         cpus: int = 4,
         nodes: Sequence[str] = ("localhost",),
         before: Mapping[str, Sequence[str]] | None = None,
+        gpu: bool = False,
     ) -> None:
         for program, package in PROGRAMS.items():
             if shutil.which(program) is None:
@@ -89,10 +90,14 @@ class SlurmCluster:
                 user="root",
                 nodes="\n".join(
                     NODE.format(node, platform.node().partition(".")[0], free_port(), cpus)
+                    + (" Gres=gpu:1" if gpu else "")
                     for node in nodes
                 ),
             )
         )
+        if gpu:
+            self.config.write_text(f"GresTypes=gpu\n{self.config.read_text()}")
+            (self.folder / "gres.conf").write_text("Name=gpu File=/dev/null\n")
         try:
             self._start_munge()
             self.start("slurmctld")

@@ -2,89 +2,23 @@
 are fine-tuned: the whole real path (worker processes, GRPO, doors, table) at a tiny shape."""
 
 import json
-import random
 import time
 
 import numpy as np
 import pytest
-import yaml
 from typer.testing import CliRunner
 
 from aarlab.core.errors import Misconfigured
-from aarlab.models.student_contract import Question
-from aarlab.problems.generated_chat import _snippet
-from aarlab.problems.small_chat_easy import make_items
+from tests.tuned_scene import OWN_LOSS, tuned_scene
 
 pytestmark = [pytest.mark.process, pytest.mark.long]
 
 torch = pytest.importorskip("torch")
 
-SIZES = {
-    ("teacher", "id"): 48,
-    ("student", "id"): 48,
-    ("feedback", "id"): 24,
-    ("final", "id"): 60,
-    ("final", "ood"): 60,
-}
-
-
-OWN_LOSS = """
-from scipy.special import expit
-from aarlab.methods.loss_function import reverse_kl_loss
-
-
-def run(task, seed):
-    labels = expit(task.strong.judge("student"))
-    tuned = task.strong.fine_tune(labels, seed=seed, loss=reverse_kl_loss)
-    return expit(task.strong.judge("test") + tuned.test_logits_M)
-"""
-
-
-def generated(seed, sizes):
-    rng = random.Random(seed)
-    sources = ["movieReviewSnippets"] * 1600 + ["tweets"] * 700
-    return make_items([_snippet(rng, source, i) for i, source in enumerate(sources)], seed, sizes)
-
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """Items in a file, a weak and a strong model that know the language to a different degree, and
-    a preset of both."""
-    from tests.models.tiny_models import make_tiny, teach_language
-
-    torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("tuned")
-    items = generated(1, SIZES)
-    (folder / "mine.jsonl").write_text("".join(f"{i.model_dump_json()}\n" for i in items))
-    lessons = generated(2, {("student", "id"): 600})
-    questions = [Question(i.prompt, i.choices) for i in lessons]
-    labels = np.array([i.label for i in lessons])
-    texts = [text for q in questions for text in (q.question, *q.choices)]
-    strong = make_tiny(folder / "strong", seed=0, layers=2, width=32, texts=texts)
-    weak = make_tiny(
-        folder / "weak", seed=1, layers=1, width=16, texts=texts, kind="qwen2", chat=True
-    )
-    teach_language(strong, questions, labels, seed=0, epochs=6, rate=4e-3)
-    teach_language(weak, questions[:300], labels[:300], seed=0, epochs=3, rate=4e-3)
-    recipe = {"rank": 4, "alpha": 4, "batch": 8, "epochs": 2, "rate": 2e-3, "max_tokens": 256}
-    preset = {
-        "name": "tiny",
-        "weak": {"name": "tiny-weak", "folder": str(weak)},
-        "strong": {"name": "tiny-strong", "folder": str(strong)},
-        "recipe": recipe,
-        "seeds": 2,
-        "critic_recipe": {
-            "prompts": 2,
-            "group": 2,
-            "micro": 2,
-            "most_steps": 1,
-            "rank": 4,
-            "new_tokens": 4,
-        },
-        "hardware": {"dtype": "float32", "devices": ["cpu"], "pack_tokens": 4096},
-    }
-    (folder / "tiny.yaml").write_text(yaml.safe_dump(preset))
-    return folder
+    return tuned_scene(tmp_path_factory.mktemp("tuned"))
 
 
 def bench(place, monkeypatch, *words):
@@ -147,7 +81,7 @@ def test_a_sandboxed_run_asks_the_strong_model_through_its_door(place, monkeypat
     student = tuned(preset(str(place / "tiny.yaml")), home, quiet)
     bed = prepare(str(place / "mine.jsonl"), 1, home=home, student=student, progress=quiet)
     truth = json.loads((bed.private / "answers.json").read_text())["final"]
-    with pytest.raises(Misconfigured, match="give the engine its socket"):
+    with pytest.raises(Misconfigured, match="give it to the engine"):
         LocalEngine(bed, tmp_path / "runs", Bubblewrap, workers=1, timeout_s=60)
     shares = {}
     for name, where in (("whole", bed), ("ablated", ablate(bed, "ablated"))):
@@ -157,7 +91,7 @@ def test_a_sandboxed_run_asks_the_strong_model_through_its_door(place, monkeypat
             Bubblewrap,
             workers=1,
             timeout_s=200,
-            open_socket=student.open_socket,
+            student=student,
         )
         answers = engine.run({METHOD_FILE: OWN_LOSS}, "final", (1,)).answers["1"]
         shares[name] = np.mean([answers[i] == label for i, label in truth.items()])
@@ -197,7 +131,7 @@ def test_a_run_is_charged_to_who_asked_and_refused_without_a_budget(place, tmp_p
         Bubblewrap,
         workers=1,
         timeout_s=200,
-        open_socket=student.open_socket,
+        student=student,
         meters=lambda who: hours.open(asked["campaign"], who),
     )
     try:

@@ -47,8 +47,9 @@ def test_what_fails_behind_the_door_is_no_result_of_the_method(bed, tmp_path, fa
     def strong_socket(testbed, split, folder, meter):
         yield lambda: failed
 
+    student = Student("fails", read=None, open_socket=strong_socket)
     engine = LocalEngine(
-        bed, tmp_path / "runs", Bubblewrap, workers=1, timeout_s=20, open_socket=strong_socket
+        bed, tmp_path / "runs", Bubblewrap, workers=1, timeout_s=20, student=student
     )
     with pytest.raises(InvalidSubmission if failed is None else type(failed)):
         engine.run({"method.py": "def run(task, seed):\n    raise ValueError"}, "feedback", (1,))

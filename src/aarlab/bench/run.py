@@ -141,7 +141,7 @@ def _engine(
         sandbox,
         workers=spec.workers,
         timeout_s=spec.run_timeout_s,
-        open_socket=reader.open_socket,
+        student=reader,
         engine=engine_by(spec, home, lambda words: show.line(f"  cluster: {words}")),
     )
 

@@ -17,6 +17,11 @@ class SlurmFolder(Folder):
     workers = At("workers")
     logs = At("logs")
 
+    @property
+    def home(self) -> Path:
+        """The state folder in which it is (`Home.slurm`)."""
+        return self.root.parent.parent
+
     def waiting(self, size: str) -> Path:
         return self.root / "waiting" / size
 
@@ -25,6 +30,9 @@ class SlurmFolder(Folder):
 
     def worker(self, name: str) -> Path:
         return self.workers / f"{name}.json"
+
+    def allowance(self, key: str) -> Path:
+        return self.root / "allowed" / f"{key}.json"
 
 
 class NodesFolder(Folder):

@@ -1,6 +1,7 @@
 """The only module that reads the environment."""
 
 import os
+import re
 from functools import cache
 from pathlib import Path
 
@@ -180,6 +181,12 @@ def slurm_task() -> str:
 def slurm_node() -> str:
     """In a task of Slurm: its node's name there."""
     return _said("SLURMD_NODENAME")
+
+
+def visible_gpus() -> str:
+    """Which GPUs the scheduler gave this process, as a part of a file's name; "" if it said
+    nothing."""
+    return re.sub(r"[^A-Za-z0-9,-]", "-", _said("CUDA_VISIBLE_DEVICES"))[:100]
 
 
 def docker_image() -> str:

@@ -80,6 +80,7 @@ class Terms(Record):
     data: str = "/data"
     brief: str = "/brief"
     strong: str = ""  # the socket of the strong model, where it can be fine-tuned
+    tuned: bool = False  # whether it can be fine-tuned where submitted code runs
 
     def limits(self) -> list[str]:
         """What may be spent, a sentence a line without its full stop."""

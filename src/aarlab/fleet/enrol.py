@@ -25,9 +25,12 @@ from aarlab.researchers.kinds import RESEARCHERS
 from aarlab.researchers.researcher import STRONG, Brief, Researcher
 
 
-def enrol(campaign: Campaign, folder: Path, public: Path, journal: Journal) -> list[Member]:
+def enrol(
+    campaign: Campaign, folder: Path, public: Path, journal: Journal, *, door: bool = True
+) -> list[Member]:
     """The researchers of a campaign, as their earlier incarnations left them. Their brief is
     written, and the full text of it is noted for the ledger before each one's first incarnation.
+    `door`: their sandboxes have the strong model's socket, where it can be fine-tuned.
 
     Raises:
         Misconfigured: what the kind of researcher needs is missing, or the file of directions
@@ -40,7 +43,9 @@ def enrol(campaign: Campaign, folder: Path, public: Path, journal: Journal) -> l
     members, kind = [], card.get("kind")
     for number in range(campaign.researchers):
         start = direction(number, directed=campaign.directed, directions=directions, kind=kind)
-        member = _member(campaign, folder, researcher, _brief(campaign, public, number, start))
+        member = _member(
+            campaign, folder, researcher, _brief(campaign, public, number, start, door)
+        )
         member.incarnation = journal.incarnation(member.name)
         number, after = journal.session(member.name)
         member.session = session_of(campaign.name, member.name, number)
@@ -59,7 +64,8 @@ def enrol(campaign: Campaign, folder: Path, public: Path, journal: Journal) -> l
     return members
 
 
-def _brief(campaign: Campaign, public: Path, number: int, start: Direction) -> Brief:
+def _brief(campaign: Campaign, public: Path, number: int, start: Direction, door: bool) -> Brief:
+    tuned = PublicFolder(public).strong.exists()
     name, card = f"researcher-{number + 1}", json.loads(PublicFolder(public).card.read_text())
     terms = Terms(
         name=name,
@@ -72,7 +78,8 @@ def _brief(campaign: Campaign, public: Path, number: int, start: Direction) -> B
         campaign_budget=campaign.campaign_budget,
         sandbox=_sandbox_words(campaign),
         model_api=campaign.calls_a_model,
-        strong=f"{STRONG}/{SOCKET}" if PublicFolder(public).strong.exists() else "",
+        strong=f"{STRONG}/{SOCKET}" if tuned and door else "",
+        tuned=tuned,
     )
     return Brief(
         name=name,

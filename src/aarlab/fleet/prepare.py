@@ -175,16 +175,20 @@ def engine_of(campaign: Campaign, bed: Testbed, home: Home, show: Display) -> Lo
     """Runs of this campaign, cached under AAR_HOME/runs."""
     cache, campaign_folder = home.runs, home.campaigns / campaign.name
     sandbox = make_sandbox(campaign)
-    socket = reader_of(campaign, home, show).open_socket
+    student, placed = reader_of(campaign, home, show), placed_by(campaign, home, show)
+    if placed is not None:
+        student.park()  # set-up may have used a device that is the cluster's, too
     return LocalEngine(
         bed,
         cache,
         sandbox,
         workers=campaign.workers,
         timeout_s=campaign.run_timeout_s,
-        open_socket=socket,
-        engine=placed_by(campaign, home, show),
-        meters=None if socket is None else partial(meter_in, meters_of(campaign_folder)),
+        student=student,
+        engine=placed,
+        meters=(
+            None if student.open_socket is None else partial(meter_in, meters_of(campaign_folder))
+        ),
     )
 
 

@@ -37,12 +37,16 @@ def run_fleet(campaign: Campaign, bed: Testbed, home: Home, show: Display) -> No
     Raises:
         Misconfigured: a part cannot be started; the message says which and why.
     """
-    folder, open_socket = (
-        home.campaigns / campaign.name,
-        reader_of(campaign, home, show).open_socket,
-    )
+    folder, student = home.campaigns / campaign.name, reader_of(campaign, home, show)
     shown = blind(bed) if campaign.mode == "code" else bed
-    strong = partial(_strong_sockets, campaign, shown, open_socket=open_socket)
+    strong = None
+    if student.open_socket is not None and (campaign.engine == "local" or student.has_device()):
+        strong = partial(_strong_sockets, campaign, shown, student.open_socket)
+    elif student.open_socket is not None:
+        show.line(
+            "  This machine has no GPU: researchers have the strong model where the cluster runs "
+            "their code, and its frozen states in their sandboxes."
+        )
     with (
         standing(campaign, folder, bed.folder) as parts,
         _worker(campaign, bed, home, parts.evaluator, show) as worker,
@@ -71,14 +75,6 @@ def _worker(
 StrongSockets = Callable[[Sequence[Member], DeviceHours], AbstractContextManager[None]]
 
 
-def no_strong_sockets(
-    members: Sequence[Member], devices: DeviceHours
-) -> AbstractContextManager[None]:
-    """Where no model can be fine-tuned."""
-    del members, devices
-    return nullcontext()
-
-
 def run_members(
     campaign: Campaign,
     folder: Path,
@@ -88,7 +84,7 @@ def run_members(
     *,
     card: Path,
     data: Path,
-    strong: StrongSockets = no_strong_sockets,
+    strong: StrongSockets | None = None,
 ) -> None:
     """Run the fleet until its time, its work or a budget of the campaign is spent. `card`: the
     public folder whose card the prompts state; `data`: the one that researchers see."""
@@ -100,7 +96,7 @@ def run_members(
     show.line(f"[bold]2 campaign[/bold] {campaign.name}: {campaign.researchers} x {campaign.kind}")
     if words := preflight.overcommitted(campaign):
         show.line(f"  {words}: lower limits.disk_gib")
-    members = enrol(campaign, folder, card, parts.journal)
+    members = enrol(campaign, folder, card, parts.journal, door=strong is not None)
     spent_s = max(parts.journal.spent(m.name).wall_s for m in members)
     left_s = campaign.minutes * 60 - spent_s
     limits = {
@@ -131,7 +127,8 @@ def run_members(
     _event(parts, "resumed" if begun else "started", campaign.limits_in_words)
     why = campaign.out_of_time
     if left_s > 0:
-        with strong(members, devices), show.fleet(folder) as view:
+        sockets = nullcontext() if strong is None else strong(members, devices)
+        with sockets, show.fleet(folder) as view:
             sandbox = make_sandbox(campaign)
             with hosts_of(campaign, folder, members, data, sandbox) as hosts:
                 given = campaign, folder, data, sandbox, members, parts
@@ -169,27 +166,25 @@ def asked_before(board: Mapping[str, Any]) -> str | None:
 def _strong_sockets(
     campaign: Campaign,
     shown: Testbed,
+    open_socket: OpenSocket,
     members: Sequence[Member],
     devices: DeviceHours,
-    *,
-    open_socket: OpenSocket | None,
 ) -> Iterator[None]:
     """Each researcher's own socket to the strong model, where it can be fine-tuned: it may ask
     about what it is shown."""
     with ExitStack() as stack:
-        if open_socket is not None:
-            place = stack.enter_context(HeldFolder(0o755)).path
-            for number, member in enumerate(members):
-                member.strong = place / str(number)
-                member.strong.mkdir()
-                stack.enter_context(
-                    open_socket(
-                        shown,
-                        "student" if campaign.mode == "code" else "feedback",
-                        member.strong,
-                        devices.open(campaign, member.name, member.name),
-                    )
+        place = stack.enter_context(HeldFolder(0o755)).path
+        for number, member in enumerate(members):
+            member.strong = place / str(number)
+            member.strong.mkdir()
+            stack.enter_context(
+                open_socket(
+                    shown,
+                    "student" if campaign.mode == "code" else "feedback",
+                    member.strong,
+                    devices.open(campaign, member.name, member.name),
                 )
+            )
         yield
 
 

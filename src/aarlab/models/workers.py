@@ -99,12 +99,19 @@ class Workers:
     """
 
     def __init__(
-        self, preset: Preset, home: Home, *, progress: Progress, answer_s: float = ANSWER_S
+        self,
+        preset: Preset,
+        home: Home,
+        *,
+        progress: Progress,
+        answer_s: float = ANSWER_S,
+        place: Path | None = None,
     ) -> None:
         """`answer_s`: seconds that a sandbox's own loss may take for one step; five times as
-        long for a whole job."""
+        long for a whole job. `place`: has their logs; `home` if not given."""
         self.preset, self._home, self._progress, self._answer_s = preset, home, progress, answer_s
-        self._folder, self._cache = home.root.resolve() / "workers", home.cache.resolve() / "tuned"
+        self._folder = (place or home.root).resolve() / "workers"
+        self._cache = home.cache.resolve() / "tuned"
         self._results = Results(self._cache / "results")
         self._item_batches: dict[str, ItemBatch] = {}
         self._lock, self._saying = threading.RLock(), threading.Lock()
@@ -163,24 +170,15 @@ class Workers:
         text = self.preset.model_dump_json().encode()
         preset = self._folder / "presets" / f"{hashlib.sha256(text).hexdigest()}.json"
         write_whole(preset, text)
-        argv = [
-            sys.executable,
-            "-P",
-            "-m",
-            MODULE,
-            "--cache",
-            str(self._cache),
-            "--preset",
-            str(preset),
-        ]
-        argv += [
-            "--weak",
-            str(self.folders["weak"]),
-            "--strong",
-            str(self.folders["strong"]),
-            "--answer-s",
-            str(self._answer_s),
-        ]
+        options = {
+            "cache": self._cache,
+            "preset": preset,
+            "weak": self.folders["weak"],
+            "strong": self.folders["strong"],
+            "answer-s": self._answer_s,
+        }
+        argv = [sys.executable, "-P", "-m", MODULE]
+        argv += [word for name, value in options.items() for word in (f"--{name}", str(value))]
         keys = set(KEYS.values())
         env = {name: value for name, value in environment().items() if name not in keys} | {
             "HF_HUB_OFFLINE": "1"
@@ -326,9 +324,14 @@ class Workers:
 
     def park(self) -> None:
         """Let every worker release its device's memory; the next request loads the model again."""
-        for process in self.processes:
+        for process in self._made:
             if process.started:
                 process.ask({"v": VERSION, "op": "park"})
+
+    @property
+    def has_device(self) -> bool:
+        """Whether this machine has what the preset names, or a GPU where it names nothing."""
+        return bool(self.preset.hardware.devices) or self.devices != ("cpu",)
 
     @contextmanager
     def open_socket(

@@ -52,7 +52,7 @@ def fresh_engine(
             make_sandbox(campaign),
             workers=campaign.workers,
             timeout_s=campaign.run_timeout_s,
-            open_socket=reader_of(campaign, home, show).open_socket,
+            student=reader_of(campaign, home, show),
         )
         try:
             yield engine

@@ -22,10 +22,19 @@ from aarlab.core.snapshot import snapshot_hash
 from aarlab.models.device_meter import OPERATOR, DeviceMeter
 from aarlab.models.student_contract import SOCKET
 from aarlab.runs import written_code
+from aarlab.runs.device_charge import beside_a_device, ended_and_charged
 from aarlab.runs.endings import Around, Ending, Processors, ending_of
-from aarlab.runs.engine_contract import Engine, ended
+from aarlab.runs.engine_contract import DeviceEngine, Engine, ended
 from aarlab.runs.local_pool import LocalPool
-from aarlab.runs.run_jobs import MAX_RESULT_BYTES, Job, JobLimits, Resources, key_of, opened
+from aarlab.runs.run_jobs import (
+    MAX_RESULT_BYTES,
+    STRONG,
+    Job,
+    JobLimits,
+    Resources,
+    key_of,
+    opened,
+)
 from aarlab.runs.run_worker import read_regular
 from aarlab.sandbox.disk_usage import scratch
 from aarlab.sandbox.sandbox import (
@@ -34,7 +43,7 @@ from aarlab.sandbox.sandbox import (
     MakeSandbox,
     Standing,
 )
-from aarlab.testbeds.student import Failed, OpenSocket
+from aarlab.testbeds.student import Failed, Student
 from aarlab.testbeds.testbed import Testbed
 
 Meters = Callable[[str], DeviceMeter]
@@ -96,35 +105,33 @@ class LocalEngine:
         *,
         workers: int,
         timeout_s: float | None = None,
-        open_socket: OpenSocket | None = None,
+        student: Student | None = None,
         engine: Engine | None = None,
         meters: Meters | None = None,
     ) -> None:
         """`timeout_s`: of one run; None is two minutes, twelve hours where the student is
-        fine-tuned. `open_socket`: of the student of the testbed, where it can be fine-tuned.
-        `engine`: what places the runs; threads of this process if not given. `meters`: a new meter
-        of someone's device time; nobody's is counted if not given."""
+        fine-tuned. `student`: of the testbed; needed where it can be fine-tuned. `engine`: what
+        places the runs; threads of this process if not given. `meters`: a new meter of someone's
+        device time; nobody's is counted if not given."""
         if timeout_s is None:
             timeout_s = FROZEN_RUN_S if testbed.preset is None else TUNED_RUN_S
-        if testbed.preset is not None and open_socket is None:
+        self.strong = None if student is None or student.open_socket is None else student
+        if testbed.preset is not None and self.strong is None:
             raise Misconfigured(
-                f"{testbed.folder.name} has a student that is fine-tuned: give the engine its "
-                "socket."
+                f"{testbed.folder.name} has a student that is fine-tuned: give it to the engine."
             )
-        self.testbed, self.cache, self.make_sandbox, self.open_socket = (
-            testbed,
-            cache,
-            make_sandbox,
-            open_socket,
-        )
+        self.testbed, self.cache, self.make_sandbox = testbed, cache, make_sandbox
         self._meters = meters
         self.limits = Limits(timeout_s=timeout_s)
         self.pool = ThreadPoolExecutor(workers)
-        if engine is not None and open_socket is not None:
-            raise Misconfigured(
-                f"{testbed.folder.name} has a student that is fine-tuned by a worker of this "
-                "machine, so its runs stay here. Leave engine out."
-            )
+        self._devices: DeviceEngine | None = None  # whose devices fine-tune, if not those from here
+        if engine is not None and self.strong is not None:
+            if not isinstance(engine, DeviceEngine):
+                raise Misconfigured(
+                    f"{testbed.folder.name} has a student that is fine-tuned, and this engine "
+                    "places nothing on devices. Leave engine out."
+                )
+            self._devices = engine
         self.engine = engine or LocalPool(
             make_sandbox, cache, workers=workers, processors=lambda: self.processors()
         )
@@ -194,55 +201,80 @@ class LocalEngine:
         self, spec: RunSpec, files: Mapping[str, str], resources: Resources, who: str
     ) -> RunResult | Ending:
         """Execute once; return the result, or how the machine ended the run."""
-        with self._socket(spec, who) as (strong_socket, failed):
-            head, result = opened(self._placed(self._job(spec, files, strong_socket), resources))
-            done = head.completed
-            if done.returncode or done.limit or (result is None and not head.misshapen):
-                if (error := failed()) is not None:  # no result of the method's
-                    raise error
-                around = Around(head.begun, head.free_bytes, head.left, Standing().memory_bytes)
-                ending = ending_of(done, self.limits, around)
-                if ending.by_machine:
-                    return ending
-                raise InvalidSubmission(ending.message, log=done.output, failure=ending.failure)
+        job = self._job(spec, files)
+        if self.strong is None:
+            return self._read(self._placed(job, resources))
+        meter = None if self._meters is None else self._meters(who)
+        if self._devices is not None:
+            return self._read(self._on_a_node(job, spec.split, resources, who, meter))
+        with self._socket(spec, meter) as (folder, failed):
+            beside = {"folders": {**job.folders, STRONG: folder}, "key": key_of(job.key, folder)}
+            return self._read(self._placed(job.model_copy(update=beside), resources), failed)
+
+    def _read(self, end: bytes, failed: Failed = lambda: None) -> RunResult | Ending:
+        """The result in a job's end, or how the machine ended it. `failed`: whether the strong
+        model's worker did meanwhile."""
+        head, result = opened(end)
+        done = head.completed
+        if done.returncode or done.limit or (result is None and not head.misshapen):
+            if (error := failed()) is not None:  # no result of the method's
+                raise error
+            around = Around(head.begun, head.free_bytes, head.left, Standing().memory_bytes)
+            ending = ending_of(done, self.limits, around)
+            if ending.by_machine:
+                return ending
+            raise InvalidSubmission(ending.message, log=done.output, failure=ending.failure)
         return RunResult(answers_of(result), done.output, done.wall_s, from_cache=False)
 
     def _placed(self, job: Job, resources: Resources) -> bytes:
         """Have a job run, and wait for it."""
         return ended(self.engine, self.engine.submit(job, resources))
 
+    def _on_a_node(
+        self,
+        job: Job,
+        split: SplitName,
+        resources: Resources,
+        who: str,
+        meter: DeviceMeter | None,
+    ) -> bytes:
+        """Have a job run beside a device that an engine places it on, and wait for it."""
+        assert self.strong is not None
+        assert self.strong.elsewhere is not None
+        assert self._devices is not None
+        offered = self.strong.elsewhere(self.testbed, split)
+        placed = beside_a_device(job, offered, who)
+        return ended_and_charged(self._devices, placed, resources, meter)
+
     @contextlib.contextmanager
-    def _socket(self, spec: RunSpec, who: str) -> Iterator[tuple[Path | None, Failed]]:
+    def _socket(self, spec: RunSpec, meter: DeviceMeter | None) -> Iterator[tuple[Path, Failed]]:
         """The folder with the strong model's socket, open during the run, and the worker's last
-        failure. No folder if the student is frozen."""
-        if self.open_socket is None:
-            yield None, lambda: None
-            return
+        failure."""
+        assert self.strong is not None
+        assert self.strong.open_socket is not None
         with scratch() as place:
             folder = place / "socket"
             folder.mkdir()
-            meter = None if self._meters is None else self._meters(who)
-            with self.open_socket(self.testbed, spec.split, folder, meter) as failed:
+            with self.strong.open_socket(self.testbed, spec.split, folder, meter) as failed:
                 yield folder, failed
 
-    def _job(self, spec: RunSpec, files: Mapping[str, str], strong_socket: Path | None) -> Job:
-        """The run as any engine takes it."""
+    def _job(self, spec: RunSpec, files: Mapping[str, str]) -> Job:
+        """The run as any engine takes it; its socket, if it has one, is in STRONG."""
         test = self.testbed.sealed if spec.split == "final" else self.testbed.public
         answers = RunFolder(Path("@/out")).answers
         argv = ["@python", "-m", EXECUTE, "--method", f"@/code/{METHOD_FILE}"]
         argv += ["--public", "@/data", "--test", "@/test", "--split", spec.split]
         argv += ["--seeds", ",".join(map(str, spec.seeds)), "--out", str(answers)]
         argv += ["--begun", f"@/out/{BEGUN}"]
-        argv += [] if strong_socket is None else ["--door", f"@/strong/{SOCKET}"]
-        strong = {} if strong_socket is None else {"/strong": strong_socket}
+        argv += [] if self.strong is None else ["--door", f"@{STRONG}/{SOCKET}"]
         limits = JobLimits.of(self.limits, STANDING)
         code = whole_code().digest
         return Job(
             name=f"run-{spec.key}",
-            key=key_of(spec.key, code, limits.model_dump(), str(strong_socket)),
+            key=key_of(spec.key, code, limits.model_dump()),
             code=code,
             files=dict(files),
-            folders={"/data": self.testbed.public, "/test": test, **strong},
+            folders={"/data": self.testbed.public, "/test": test},
             argv=tuple(argv),
             env=dict(ENV),
             limits=limits,

@@ -6,11 +6,11 @@ trust: the sandbox is.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from aarlab.core.errors import AarError, InvalidSubmission, Transient
 from aarlab.core.own_code import whole_code
-from aarlab.runs.run_jobs import Job, JobLimits, Resources, key_of, opened
+from aarlab.runs.run_jobs import DeviceCount, Job, JobLimits, Resources, key_of, opened
 from aarlab.sandbox.sandbox import MIB
 
 AT_MOST_S = 60.0  # for each job of the examination
@@ -44,6 +44,20 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """End all that runs."""
+        ...
+
+
+@runtime_checkable
+class DeviceEngine(Engine, Protocol):
+    """An engine that runs jobs with `strong` beside a device, which one worker owns for many of
+    them."""
+
+    def counted(self, key: str) -> DeviceCount | None:
+        """What the job's latest attempt has used of a device; None where nothing is known."""
+        ...
+
+    def allow(self, key: str, attempt: str, seconds: float | None) -> None:
+        """How much that attempt may use; None: there is no limit."""
         ...
 
 

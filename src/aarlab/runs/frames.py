@@ -7,15 +7,20 @@ from typing import IO, Literal
 from pydantic import Field, ValidationError
 
 from aarlab.core.records import Record
+from aarlab.runs.run_jobs import DeviceCount
 
 _SIZES = struct.Struct(">IQ")
 MAX_HEAD, MAX_BODY = 1 << 20, 8 << 30
-What = Literal["ready", "refused", "pack", "submit", "cancel", "done", "lost", "shut"]
+What = Literal[
+    "ready", "refused", "pack", "submit", "cancel", "done", "lost", "shut", "counted", "allow"
+]
 
 
 class Frame(Record):
     """`key`: of the job; of a pack, its hash. `packs`: of a job, the hash of its data by path.
-    `node`: that answered; that a job must not run on, or, with `only`, must; that is shut out."""
+    `node`: that answered; that a job must not run on, or, with `only`, must; that is shut out.
+    `gpus`: of a job that runs beside a device. `count`: what it has used; `seconds`: that its
+    `attempt` may use, None: there is no limit."""
 
     what: What
     key: str = ""
@@ -26,6 +31,10 @@ class Frame(Record):
     only: bool = False
     packs: dict[str, str] = Field(default_factory=dict)
     nodes: int = 0
+    gpus: int | None = None
+    count: DeviceCount | None = None
+    attempt: str = ""
+    seconds: float | None = None
 
 
 class Pipe:

@@ -16,7 +16,9 @@ from aarlab.runs.data_pack import kept, unpack
 from aarlab.runs.run_jobs import Job, refusal
 from aarlab.runs.run_worker import work
 from aarlab.sandbox import SANDBOXES
+from aarlab.sandbox.sandbox import MakeSandbox
 
+JobOnDevice = Callable[[Job, Mapping[str, Path], MakeSandbox], bytes]
 MARGIN_S = 60.0  # beyond a job's limit, to make its sandbox and to read what it left
 # `cat` ends with the process whose pipe it reads, or where that closes it
 WATCH = 'timeout "$1" cat; if [ $? -eq 124 ]; then kill -9 "$PPID"; fi'
@@ -44,11 +46,13 @@ def run(
     fetched: Callable[[str], bytes],
     data: Path,
     beside: AbstractContextManager[None],
+    device: JobOnDevice | None = None,
 ) -> bytes:
     """A job's end, as `run_jobs.opened` reads it.
 
     `packs`: by path inside, the hash of its data. They are kept in the folder `data`, and `fetched`
-    where they are not there yet. `beside`: is held while the job runs.
+    where they are not there yet. `beside`: is held while the job runs. `device`: runs a job that
+    asks for one.
     """
     try:
         job = Job.model_validate_json(request)
@@ -64,7 +68,11 @@ def run(
             for target, name in packs.items()
         }
         with beside, killed_after(job.limits.timeout_s + MARGIN_S):
-            return work(job, folders, kind)
+            if job.strong is None:
+                return work(job, folders, kind)
+            if device is None:
+                raise Transient(f"The worker on {platform.node()} has no device. Try again.")
+            return device(job, folders, kind)
     except ValidationError as error:
         return refusal(
             Transient(f"The node was sent what is no job: {error.error_count()} faults.")

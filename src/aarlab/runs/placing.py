@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Literal, Protocol
 
 from aarlab.core.settings import Home, ray_address
-from aarlab.runs.engine_contract import Engine
+from aarlab.runs.engine_contract import DeviceEngine, Engine
 from aarlab.runs.engine_note import Notes
 from aarlab.runs.sampled_engine import NodeEngine, SampledEngine
 from aarlab.runs.shared_engine import Shared
@@ -45,7 +45,7 @@ def engine_by(given: Placement, home: Home, line: Callable[[str], None]) -> Engi
     box = SANDBOXES[given.sandbox]
     box.require()
 
-    def make() -> Engine:
+    def make() -> DeviceEngine:
         notes = Notes(home.engines, given.engine)
 
         def say(words: str, whose: str = "operator") -> None:

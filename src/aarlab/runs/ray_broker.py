@@ -10,6 +10,8 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -24,6 +26,7 @@ from aarlab.core.settings import environment, without_ray_token
 from aarlab.runs import ray_worker
 from aarlab.runs.frames import Frame, Pipe
 from aarlab.runs.node_keys import is_by
+from aarlab.runs.ray_device import RayDevices
 from aarlab.runs.ray_worker import EndHead, NodeRecord
 
 PROBE = """
@@ -38,6 +41,7 @@ sys.exit(0)
 """
 REFUSES, OPEN = 7, 0
 CONNECT_S, PROBE_S, ASK_S = 5.0, 60.0, 60.0
+BEAT_S = 2.0  # between two looks at what jobs use of devices
 REMEDY = (
     "Anyone who reaches its port runs code on it. Start it with RAY_AUTH_MODE=token and a token "
     "(ray get-auth-token --generate), the same on every node."
@@ -110,6 +114,7 @@ class Broker:
         self._running: dict[str, Any] = {}
         self._nodes: dict[str, NodeRecord] = {}  # by name, as each said when it was asked by it
         self._shut: set[str] = set()
+        self._devices = RayDevices()
         self._asking = ThreadPoolExecutor(1)
         self._asking.submit(self._learn)  # while the first job runs
 
@@ -118,6 +123,7 @@ class Broker:
 
     def serve(self) -> None:
         """Take frames until the other end is gone."""
+        threading.Thread(target=self._count, daemon=True).start()
         while True:
             try:
                 frame, body = self._pipe.receive()
@@ -130,12 +136,41 @@ class Broker:
                     self._submit(frame, body)
                 case "cancel":
                     if (ref := self._running.pop(frame.key, None)) is not None:
-                        ray.cancel(ref, force=True)
+                        self._cancel(frame.key, ref)
+                case "allow":
+                    self._devices.allow(frame.key, frame.attempt, frame.seconds)
                 case "shut":
                     self._shut.add(frame.node)
 
+    def _count(self) -> None:
+        """Say what jobs use of devices, until the other end is gone."""
+        while True:
+            time.sleep(BEAT_S)
+            try:
+                for key, count in self._devices.counts():
+                    self._pipe.send(Frame(what="counted", key=key, count=count))
+            except RayError:
+                continue  # a cluster that is lost ends this process
+            except OSError:
+                return
+
+    def _cancel(self, key: str, ref: Any) -> None:
+        if self._devices.cancel(key):
+            ray.cancel(ref)  # one that waits; its device goes on for others
+        else:
+            ray.cancel(ref, force=True)
+
     def _submit(self, frame: Frame, body: bytes) -> None:
         packs = {path: (name, self._packs[name]) for path, name in frame.packs.items()}
+        if frame.gpus is not None:
+            asked = (frame.key, body, self._sandbox, frame.alone, packs)
+            try:
+                ref = self._devices.submit(frame.key, frame.gpus, alive(), asked)
+            except Misconfigured as error:
+                self._pipe.send(Frame(what="refused", key=frame.key, words=str(error)))
+                return
+            self._watch(frame, body, ref)
+            return
         without = self._shut | ({frame.node} if frame.node and not frame.only else set())
         if frame.node:
             able = {n["NodeID"] for n in alive() if _can_run(n)} - without
@@ -147,6 +182,9 @@ class Broker:
         labels = {"ray.io/node-id": frame.node} if frame.only else labels
         placed = ray_worker.task.options(num_cpus=frame.cpus, name="aar run", label_selector=labels)
         ref = placed.remote(frame.key, body, self._sandbox, frame.alone, packs)
+        self._watch(frame, body, ref)
+
+    def _watch(self, frame: Frame, body: bytes, ref: Any) -> None:
         self._running[frame.key] = ref
         ref.future().add_done_callback(
             lambda future: self._asking.submit(self._ended, frame, body, ref, future)
@@ -156,6 +194,7 @@ class Broker:
         key = frame.key
         if self._running.get(key) is ref:
             del self._running[key]
+        self._devices.ended(key)
         error = future.exception()
         try:
             if isinstance(error, TaskCancelledError):

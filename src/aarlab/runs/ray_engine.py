@@ -18,7 +18,7 @@ from aarlab.core.settings import ray_environment
 from aarlab.runs.data_pack import hash_of, pack
 from aarlab.runs.frames import Frame, Pipe
 from aarlab.runs.local_pool import Waiting, key_with
-from aarlab.runs.run_jobs import Job, Resources
+from aarlab.runs.run_jobs import DeviceCount, Job, Resources
 
 STARTS = 3  # of the driver, when it was lost
 PAUSE_S = 2.0
@@ -59,6 +59,7 @@ class RayEngine:
         self._hashes: dict[Path, str] = {}
         self._sent: set[str] = set()  # packs that the driver has
         self._answers: dict[str, str] = {}  # by job: the node that answered
+        self._counts: dict[str, DeviceCount] = {}
         self._shut_out: set[str] = set()
         self._closing = False
         self._env = ray_environment()  # with the token, also for a driver that is started again
@@ -105,8 +106,13 @@ class RayEngine:
                 frame, body = pipe.receive()
             except EOFError:
                 break
+            if frame.what == "counted":
+                if frame.count is not None and frame.key in self._placed:
+                    self._counts[frame.key] = frame.count
+                continue
             with self._mutex:
                 placed = self._placed.pop(frame.key, None)
+            self._counts.pop(frame.key, None)
             if placed is None or placed.future.done():
                 continue
             if frame.what == "done":
@@ -202,6 +208,7 @@ class RayEngine:
             node=placed.node,
             only=placed.only,
             packs=packs,
+            gpus=None if placed.job.strong is None else placed.job.strong.gpus,
         )
         self._pipe.send(frame, placed.job.without_folders.model_dump_json().encode())
 
@@ -219,6 +226,17 @@ class RayEngine:
     def poll(self, key: str, wait_s: float = 0.0) -> bytes | None:
         """See `Engine`."""
         return self._waiting.poll(key, wait_s)
+
+    def counted(self, key: str) -> DeviceCount | None:
+        """See `DeviceEngine`."""
+        return self._counts.get(key)
+
+    def allow(self, key: str, attempt: str, seconds: float | None) -> None:
+        """See `DeviceEngine`."""
+        with self._mutex:
+            if self._process is not None:
+                with suppress(OSError):  # the next attempt is told again
+                    self._pipe.send(Frame(what="allow", key=key, attempt=attempt, seconds=seconds))
 
     def cancel(self, key: str) -> None:
         """See `Engine`. The worker is killed, and its sandbox with it."""

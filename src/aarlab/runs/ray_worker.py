@@ -3,6 +3,8 @@ with the key of its node."""
 
 import os
 import platform
+from functools import partial
+from typing import TYPE_CHECKING
 
 import ray
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -15,6 +17,9 @@ from aarlab.core.settings import home
 from aarlab.runs import node_worker
 from aarlab.runs.alone import alone, beside_others
 from aarlab.runs.node_keys import new_key, public_of, signed
+
+if TYPE_CHECKING:  # imports what only a device needs
+    from aarlab.runs.node_device import NodeDevice
 
 AGAIN = 3  # times that Ray runs a job again whose worker or node has died
 
@@ -43,14 +48,23 @@ def run(
     sandbox: str,
     exclusive: bool,
     packs: dict[str, tuple[str, "ray.ObjectRef"]],
+    device: "NodeDevice | None" = None,
 ) -> bytes:
     """A job's end, signed. `packs`: by path inside, the hash of its data and where they can be
-    had."""
+    had. `device`: that this process owns."""
     refs = dict(packs.values())
     names = {target: name for target, (name, _) in packs.items()}
     beside = (alone if exclusive else beside_others)(home().node)
     data = home().node_data
-    body = node_worker.run(request, sandbox, names, lambda name: _fetched(refs[name]), data, beside)
+    body = node_worker.run(
+        request,
+        sandbox,
+        names,
+        lambda name: _fetched(refs[name]),
+        data,
+        beside,
+        None if device is None else partial(device.run, key),
+    )
     head = EndHead(node=_node(), signature=signed(_key(), key, body))
     return head.model_dump_json().encode() + b"\n" + body
 

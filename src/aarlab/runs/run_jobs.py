@@ -18,6 +18,7 @@ from aarlab.sandbox.sandbox import Completed, Limits, Standing
 
 MAX_RESULT_BYTES = 64 << 20  # of the file that a job leaves
 MAX_HEAD_BYTES = 16 << 20
+STRONG, ITEMS = "/strong", "/items"  # see `Job.strong`
 _HEAD = struct.Struct(">I")
 _ERRORS: dict[str, type[AarError]] = {
     kind.__name__: kind for kind in (InvalidSubmission, Misconfigured, Transient)
@@ -52,11 +53,36 @@ class JobLimits(Record):
         return Limits(self.timeout_s, self.memory_bytes, self.file_bytes, self.output_bytes)
 
 
+class StrongNeed(Record):
+    """The strong model that a run asks, on a device of the node on which it runs. `preset`: a
+    `Preset`, as JSON; `models`: of weak and strong, the fingerprint of their files; `splits`: of
+    the item batch in ITEMS, student and test; `who`: takes turns, and is charged; `gpus`: 0 where
+    the preset says that a processor is the device; `model_bytes`: of both models' files;
+    `allowed_s`: seconds of the device that it may use at first, None: there is no limit."""
+
+    preset: str
+    models: dict[str, str]
+    splits: dict[str, str]
+    who: str
+    gpus: Annotated[int, Field(ge=0, le=1)] = 1
+    model_bytes: Annotated[int, Field(ge=0)] = 0
+    allowed_s: float | None = None
+
+
+class DeviceCount(Record):
+    """Seconds of a device that one attempt to run a job took. A job that is run again is another
+    attempt, which counts from 0."""
+
+    attempt: str
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
 class Job(Record):
     """One command. In `argv` a word that begins with "@/" is a path inside the sandbox, and
     "@python" is the node's Python. `folders`: by their path inside, the local folder, which is
     mounted read-only. Code is in /code, and /out may be written. `own`: top folders that are there,
-    empty and writable. `image`: of a docker engine."""
+    empty and writable. `image`: of a docker engine. `strong`: what it asks of a device; its socket
+    is in STRONG, and what `folders` has under ITEMS is for the device and not mounted."""
 
     name: str
     key: str  # of all that decides the result
@@ -73,6 +99,7 @@ class Job(Record):
     folder_bytes: Annotated[int, Field(ge=0, le=MAX_RESULT_BYTES)] | None = None
     own: tuple[str, ...] = ()
     image: str | None = None
+    strong: StrongNeed | None = None
 
     @property
     def without_folders(self) -> "Job":
@@ -100,6 +127,7 @@ class Head(Record):
     free_bytes: int = 0
     left: float = 0.0
     size: Annotated[int, Field(ge=0, le=MAX_RESULT_BYTES)] | None = None
+    device: DeviceCount | None = None  # of a job with `strong`
     misshapen: bool = False  # it left something that is no plain file of that size
     error: str | None = None  # one of _ERRORS: it was not run
     words: str = ""  # why; or what is wrong with what it left

@@ -17,10 +17,10 @@ from typing import NamedTuple, Protocol
 
 from aarlab.core.errors import AarError, Transient
 from aarlab.runs.endings import SIGNALS
-from aarlab.runs.engine_contract import Engine, ended
+from aarlab.runs.engine_contract import DeviceEngine, ended
 from aarlab.runs.engine_note import Notes, kind_of
 from aarlab.runs.local_pool import Waiting, key_with
-from aarlab.runs.run_jobs import Job, Resources, checked
+from aarlab.runs.run_jobs import DeviceCount, Job, Resources, checked
 from aarlab.runs.run_worker import work
 from aarlab.sandbox.sandbox import MakeSandbox
 
@@ -31,7 +31,7 @@ AGAIN_S = 600.0  # that a node may take to begin a run again
 Say = Callable[[str, str], None]  # words, and whose move it is
 
 
-class NodeEngine(Engine, Protocol):
+class NodeEngine(DeviceEngine, Protocol):
     """An engine that knows which node answered."""
 
     def submit_apart(self, job: Job, resources: Resources, node: str) -> str:
@@ -92,6 +92,19 @@ class SampledEngine:
         if inner is not None:
             self._engine.cancel(inner)
 
+    def counted(self, key: str) -> DeviceCount | None:
+        """See `DeviceEngine`."""
+        with self._mutex:
+            inner = self._inner.get(key)
+        return None if inner is None else self._engine.counted(inner)
+
+    def allow(self, key: str, attempt: str, seconds: float | None) -> None:
+        """See `DeviceEngine`."""
+        with self._mutex:
+            inner = self._inner.get(key)
+        if inner is not None:
+            self._engine.allow(inner, attempt, seconds)
+
     def close(self) -> None:
         """See `Engine`."""
         self._engine.close()
@@ -110,7 +123,7 @@ class SampledEngine:
             if node is not None:
                 with self._mutex:
                     self._results[node] = self._results.get(node, 0) + 1
-                if self.chosen(key):
+                if job.strong is None and self.chosen(key):
                     found = self._compared(job, resources, key, found, node)
             kind = kind_of(found)
             return found

@@ -3,8 +3,8 @@
 import threading
 from collections.abc import Callable, Hashable, Mapping
 
-from aarlab.runs.engine_contract import Engine
-from aarlab.runs.run_jobs import Job, Resources
+from aarlab.runs.engine_contract import DeviceEngine
+from aarlab.runs.run_jobs import DeviceCount, Job, Resources
 
 
 class Shared:
@@ -13,11 +13,11 @@ class Shared:
     _open: Mapping[Hashable, "Shared"] = {}
     _mutex = threading.Lock()
 
-    def __init__(self, key: Hashable, engine: Engine) -> None:
+    def __init__(self, key: Hashable, engine: DeviceEngine) -> None:
         self._key, self._engine, self._users = key, engine, 0
 
     @classmethod
-    def of(cls, key: Hashable, make: Callable[[], Engine]) -> "Shared":
+    def of(cls, key: Hashable, make: Callable[[], DeviceEngine]) -> "Shared":
         """The engine of that key, which `make` makes where nobody uses it yet.
 
         Raises:
@@ -40,6 +40,14 @@ class Shared:
     def cancel(self, key: str) -> None:
         """See `Engine`."""
         self._engine.cancel(key)
+
+    def counted(self, key: str) -> DeviceCount | None:
+        """See `DeviceEngine`."""
+        return self._engine.counted(key)
+
+    def allow(self, key: str, attempt: str, seconds: float | None) -> None:
+        """See `DeviceEngine`."""
+        self._engine.allow(key, attempt, seconds)
 
     def close(self) -> None:
         """One uses it no more."""

@@ -19,17 +19,20 @@ from aarlab.core.files import OWNER_ONLY, write_whole
 from aarlab.runs.data_pack import hash_of, pack
 from aarlab.runs.local_pool import Waiting, key_with
 from aarlab.runs.node_keys import is_by
-from aarlab.runs.run_jobs import Job, Resources, checked
+from aarlab.runs.run_jobs import DeviceCount, Job, Resources, checked
 from aarlab.runs.slurm_commands import WITHIN_S, SlurmOptions, cancel, require_slurm
 from aarlab.runs.slurm_folder import (
+    Allowance,
     DriverState,
     Lease,
     Order,
     Size,
+    WorkerRecord,
     leases,
     make_folder,
     put,
     read_end,
+    record_in,
     remove,
 )
 from aarlab.runs.slurm_worker import MARGIN_S
@@ -179,6 +182,20 @@ class SlurmEngine:
                 self.workers.to_cancel.append(task_of(lease.worker))
         self._asking.set()
 
+    def counted(self, key: str) -> DeviceCount | None:
+        """See `DeviceEngine`."""
+        for lease in leases(self.folder):
+            if lease.key == key:
+                found = record_in(self.folder.worker(lease.worker), WorkerRecord)
+                return found.count if found is not None and found.running == key else None
+        return None
+
+    def allow(self, key: str, attempt: str, seconds: float | None) -> None:
+        """See `DeviceEngine`."""
+        text = Allowance(attempt=attempt, seconds=seconds).model_dump_json()
+        with suppress(OSError):  # a disk that is away for a moment
+            write_whole(self.folder.allowance(key), text, mode=OWNER_ONLY)
+
     def close(self) -> None:
         """See `Engine`."""
         self._closing.set()
@@ -277,6 +294,7 @@ class SlurmEngine:
             count = {"lost": self._state.lost + 1} if isinstance(found, AarError) else {}
             self._state = self._state.model_copy(update=count or {"done": self._state.done + 1})
         (self.folder.waiting(str(placed.size)) / key).unlink(missing_ok=True)
+        self.folder.allowance(key).unlink(missing_ok=True)
         if isinstance(found, AarError):
             placed.future.set_exception(found)
         else:

@@ -23,12 +23,20 @@ from aarlab.core.cluster_layout import SlurmFolder
 from aarlab.core.errors import Misconfigured, Transient
 from aarlab.core.files import OWNER_ONLY, write_whole
 from aarlab.core.records import Record
-from aarlab.runs.run_jobs import MAX_HEAD_BYTES, MAX_RESULT_BYTES, Job, Resources, key_of
+from aarlab.runs.run_jobs import (
+    MAX_HEAD_BYTES,
+    MAX_RESULT_BYTES,
+    DeviceCount,
+    Job,
+    Resources,
+    key_of,
+)
 from aarlab.sandbox.sandbox import GIB, MIB
 
 KEY = re.compile(r"[0-9a-f]{16,64}(-alone)?(-apart|-on)?")
 NOT, ON = "-not-", "-on-"
 WORKER_BYTES, ROUND_MIB = 512 * MIB, 256  # a worker's own memory; sizes are multiples of that
+MODELS_BYTES = 2 * GIB  # of a model worker, beside its models
 MAX_END_BYTES = MAX_RESULT_BYTES + MAX_HEAD_BYTES + MIB
 MAX_RECORD_BYTES = 64 * MIB
 OLD_S = 86_400.0  # from which on a folder whose process is silent is removed
@@ -36,26 +44,33 @@ R = TypeVar("R", bound=Record)
 
 
 class Size(NamedTuple):
-    """What a worker has of its node; a job goes to a worker of its size. `apart`: the node on which
-    it must not be; `only`: the one on which it must be."""
+    """What a worker has of its node; a job goes to a worker of its size. `gpus`: None of a worker
+    without a device; 0 where a processor is its device. `apart`: the node on which it must not be;
+    `only`: the one on which it must be."""
 
     cpus: int
     mib: int
     alone: bool
+    gpus: int | None = None
     apart: str = ""
     only: str = ""
 
     @classmethod
     def of(cls, job: Job, resources: Resources) -> "Size":
-        """The memory of a job's sandbox, and of the worker."""
+        """The memory of a job's sandbox, and of the worker; of a model worker, too, which reads
+        its models' files into memory before they are on the device."""
         most = (job.limits.together_bytes or 4 * GIB) + WORKER_BYTES
+        if job.strong is not None:
+            most += MODELS_BYTES + 2 * job.strong.model_bytes
         mib = ROUND_MIB * math.ceil(most / MIB / ROUND_MIB)
-        return cls(math.ceil(resources.cpus), mib, resources.alone)
+        gpus = None if job.strong is None else job.strong.gpus
+        return cls(math.ceil(resources.cpus), mib, resources.alone, gpus)
 
     def __str__(self) -> str:
         apart = f"{NOT}{named(self.apart)}" if self.apart else ""
         only = f"{ON}{named(self.only)}" if self.only else ""
-        return f"c{self.cpus}-m{self.mib}{'-alone' if self.alone else ''}{apart}{only}"
+        device = "" if self.gpus is None else f"-d{self.gpus}"
+        return f"c{self.cpus}-m{self.mib}{device}{'-alone' if self.alone else ''}{apart}{only}"
 
     @property
     def shared(self) -> "Size":
@@ -115,7 +130,15 @@ class WorkerRecord(Record):
     python: str
     beat: int
     running: str | None = None
+    count: DeviceCount | None = None  # what that has used of the device
     done: int = 0
+
+
+class Allowance(Record):
+    """How much of a device an attempt to run a job may use; None: there is no limit."""
+
+    attempt: str
+    seconds: float | None
 
 
 class DriverState(Record):

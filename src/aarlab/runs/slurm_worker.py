@@ -11,21 +11,24 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aarlab.core.cluster_layout import SlurmFolder
 from aarlab.core.errors import Misconfigured, Transient
 from aarlab.core.files import OWNER_ONLY, write_whole
 from aarlab.core.held_folder import HeldFolder
 from aarlab.core.own_code import this_build
-from aarlab.core.settings import slurm_node, slurm_task
+from aarlab.core.settings import Home, slurm_node, slurm_task
 from aarlab.runs import node_worker
 from aarlab.runs.data_pack import MAX_BYTES
 from aarlab.runs.node_keys import new_key, signed
-from aarlab.runs.run_jobs import refusal
+from aarlab.runs.run_jobs import Job, refusal
 from aarlab.runs.slurm_folder import (
     MAX_RECORD_BYTES,
+    Allowance,
     DriverState,
     EndHead,
     Lease,
@@ -39,6 +42,10 @@ from aarlab.runs.slurm_folder import (
     take,
     write_end,
 )
+from aarlab.sandbox.sandbox import MakeSandbox
+
+if TYPE_CHECKING:
+    from aarlab.runs.node_device import NodeDevice
 
 BEAT_S = 3.0
 QUICK_S, SLOW_S = 0.05, 1.0  # between two looks for a job, doubled while there is none
@@ -52,6 +59,7 @@ class Worker:
         self, folder: SlurmFolder, size: str, *, idle_s: float, gone_s: float, minutes: float | None
     ) -> None:
         self._folder, self._idle_s, self._gone_s = folder, idle_s, gone_s
+        self._device: NodeDevice | None = None  # made for the first job that asks for one
         self._until = None if minutes is None else time.monotonic() + 60 * minutes
         self._mutex, self._ended = threading.Lock(), threading.Event()
         task, build = slurm_task(), this_build()
@@ -89,6 +97,8 @@ class Worker:
                     idle_since, pause = time.monotonic(), QUICK_S
         finally:
             self._ended.set()
+            if self._device is not None:
+                self._device.close()
 
     def _over(self) -> bool:
         return self._folder.closed.exists() or not self._folder.root.exists()
@@ -111,13 +121,32 @@ class Worker:
                     self._fetched,
                     data,
                     contextlib.nullcontext(),  # Slurm gives a node to one that runs alone
+                    partial(self._beside_a_device, lease.key),
                 )
             signature = signed(self._key, lease.key, body)
             head = EndHead(key=lease.key, worker=self._record.name, signature=signature)
             write_end(self._folder, head, body)
         lease.path.unlink(missing_ok=True)
-        self._say(running=None, done=self._record.done + 1)
+        self._say(running=None, count=None, done=self._record.done + 1)
         return True
+
+    def _beside_a_device(
+        self, key: str, job: Job, folders: Mapping[str, Path], make_sandbox: MakeSandbox
+    ) -> bytes:
+        from aarlab.runs.node_device import NodeDevice  # imports what only a device needs
+
+        if self._device is None:
+            self._device = NodeDevice(Home(self._folder.home))
+        return self._device.run(key, job, folders, make_sandbox)
+
+    def _count(self) -> None:
+        """Say what the job uses of the device, and pass on how much it may."""
+        key = self._record.running
+        if self._device is None or key is None:
+            return
+        self._record = self._record.model_copy(update={"count": self._device.counts().get(key)})
+        if (found := record_in(self._folder.allowance(key), Allowance)) is not None:
+            self._device.allow(key, found.attempt, found.seconds)
 
     def _has_time(self, order: Order) -> bool:
         left = float("inf") if self._until is None else self._until - time.monotonic()
@@ -145,6 +174,7 @@ class Worker:
         """Say that this worker works, and end it when nobody waits for it any more."""
         seen, since = -1, time.monotonic()
         while not self._ended.wait(BEAT_S):
+            self._count()
             self._say(beat=self._record.beat + 1)
             state = record_in(self._folder.state, DriverState)
             if state is not None and state.beat != seen:

@@ -16,6 +16,7 @@ from aarlab.runs.slurm_folder import Lease, Size, WorkerRecord, record_in, remov
 STARTS = 3  # arrays in a row of which no worker began
 LOST_S = 120.0  # of a silent worker; a shared disk may show its beats a minute late
 IDLE_S, GONE_S = 20.0, 180.0  # of workers: without a job; without who submits
+DEVICE_IDLE_S = 120.0  # of one that has models on a device
 WORKER = "aarlab.runs.slurm_worker"
 
 
@@ -170,6 +171,7 @@ class SlurmWorkers:
     def _asked_for(self, size: Size) -> list[str]:
         words = [f"--cpus-per-task={size.cpus}", f"--mem={size.mib}M"]
         words += ["--exclusive"] if size.alone else []
+        words += ["--gres=gpu:1"] if size.gpus else []
         words += [f"--nodelist={size.only}"] if size.only else []
         without = sorted(self.without | ({size.apart} if size.apart else set()))
         return [*words, f"--exclude={','.join(without)}"] if without else words
@@ -177,7 +179,8 @@ class SlurmWorkers:
     def _argv(self, size: Size) -> list[str]:
         argv = ["env", f"PYTHONPATH={ROOT.parent}", sys.executable, "-m", WORKER]
         argv += ["--folder", str(self._folder.root)]
-        argv += ["--size", str(size), "--idle-s", str(self._idle_s), "--gone-s", str(GONE_S)]
+        idle_s = self._idle_s if size.gpus is None else max(self._idle_s, DEVICE_IDLE_S)
+        argv += ["--size", str(size), "--idle-s", str(idle_s), "--gone-s", str(GONE_S)]
         return argv if self._minutes is None else [*argv, "--minutes", str(self._minutes)]
 
 

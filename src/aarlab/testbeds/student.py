@@ -23,6 +23,7 @@ from aarlab.models import double, minilm, smollm, smollm_weights
 from aarlab.models.count_lm import CountLM
 from aarlab.models.device_meter import DeviceMeter
 from aarlab.models.feature_store import Features
+from aarlab.models.preset import Preset
 from aarlab.models.vectors import static_vectors
 from aarlab.problems.problem import Problem
 from aarlab.testbeds.anchors import Labelled
@@ -36,6 +37,22 @@ OpenSocket = Callable[
 ]
 """(testbed, test split, folder, meter): a context in which the folder holds the strong model's
 socket. It answers about the student split and that test split; the meter counts what it takes."""
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """What another machine needs to open such a socket: the preset, the fingerprints of both
+    models' files (weak, strong) and their bytes, and a folder with one file, the item batch of the
+    splits that are called student and test."""
+
+    preset: Preset
+    models: dict[str, str]
+    model_bytes: int
+    items: Path
+    splits: dict[str, str]
+
+
+OfferElsewhere = Callable[["Testbed", SplitName], Elsewhere]
 
 
 @dataclass(frozen=True)
@@ -72,8 +89,10 @@ class Student:
     also a part of it, so that another process may read what is needed later.
 
     Only for a fine-tuned student: `label` trains teachers and ceilings; `open_socket` lets a run
-    use the strong model; `published` is written to public/strong.json; `identity` identifies the
-    models by their files; `close` stops its workers. `module` is the root of its code."""
+    use the strong model here, and `elsewhere` says what another machine needs for that; `published`
+    is written to public/strong.json; `identity` identifies the models by their files; `has_device`:
+    whether a device for it is here; `park` frees that, and `close` stops its workers. `module` is
+    the root of its code."""
 
     name: str
     read: Read
@@ -82,9 +101,12 @@ class Student:
     reads_ahead: bool = False
     label: Callable[[Sequence[AnyItem], Progress], Labelled] | None = None
     open_socket: OpenSocket | None = None
+    elsewhere: OfferElsewhere | None = None
     published: Mapping[str, object] = field(default_factory=dict)
     module: str = __name__
     identity: Callable[[], str] = lambda: ""
+    has_device: Callable[[], bool] = lambda: True
+    park: Callable[[], None] = lambda: None
     close: Callable[[], None] = lambda: None
 
 

@@ -16,8 +16,9 @@ from aarlab.core.progress_callback import Progress
 from aarlab.core.records import AnyItem, SplitName
 from aarlab.core.settings import Home
 from aarlab.models.device_meter import DeviceMeter
+from aarlab.models.item_batches import item_batch_of, write_item_batch
 from aarlab.models.preset import Preset
-from aarlab.models.results import fingerprint
+from aarlab.models.results import fingerprint, key
 from aarlab.models.smollm import LAYERS
 from aarlab.models.student_contract import Question
 from aarlab.models.worker_requests import COUNTED
@@ -25,7 +26,7 @@ from aarlab.models.workers import Workers
 from aarlab.problems.problem import Problem
 from aarlab.testbeds.anchors import Labelled
 from aarlab.testbeds.critiques import question_of
-from aarlab.testbeds.student import Failed, Reading, Student
+from aarlab.testbeds.student import Elsewhere, Failed, Reading, Student
 from aarlab.testbeds.task_data import questions_of
 from aarlab.testbeds.testbed import Testbed
 from aarlab.testbeds.tuned_labels import by_split, label
@@ -41,6 +42,7 @@ class _Tuned:
         self.preset, self.home = preset, home
         self.workers = Workers(preset, home, progress=progress)
         self._held: dict[tuple[Path, SplitName], str] = {}
+        self._offered: dict[tuple[Path, SplitName], Elsewhere] = {}
 
     @property
     def student(self) -> Student:
@@ -60,9 +62,12 @@ class _Tuned:
             ),
             label=self._label,
             open_socket=self._socket,
+            elsewhere=self._elsewhere,
             published=published,
             module=__name__,
             identity=self._identity,
+            has_device=lambda: self.workers.has_device,
+            park=self.workers.park,
             close=self.workers.close,
         )
 
@@ -155,6 +160,29 @@ class _Tuned:
             self._held[bed.folder, split], {"student": "student", "test": split}, folder, meter
         ) as path:
             yield lambda: self.workers.failed(path)
+
+    def _elsewhere(self, bed: Testbed, split: SplitName) -> Elsewhere:
+        if (bed.folder, split) not in self._offered:
+            self._offered[bed.folder, split] = self._offer(bed, split)
+        return self._offered[bed.folder, split]
+
+    def _offer(self, bed: Testbed, split: SplitName) -> Elsewhere:
+        batch = item_batch_of(_questions(bed, split))
+        name = key(**batch.digests)[:24]
+        folder = self.home.root / "workers" / "sent" / name
+        write_item_batch(batch, folder)
+        folders = self.workers.folders
+        return Elsewhere(
+            preset=self.preset,
+            models={w: fingerprint(f, self.home.cache / "tuned") for w, f in folders.items()},
+            model_bytes=sum(_bytes(folder) for folder in folders.values()),
+            items=folder,
+            splits={"student": "student", "test": split},
+        )
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _questions(bed: Testbed, split: SplitName) -> dict[SplitName, list[Question]]:
