@@ -10,8 +10,11 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any
 
 import ray
@@ -38,6 +41,9 @@ sys.exit(0)
 """
 REFUSES, OPEN = 7, 0
 CONNECT_S, PROBE_S, ASK_S = 5.0, 60.0, 60.0
+# a job that no worker has begun by then is submitted again: it waits for a processor, or its worker
+# is frozen
+BEGIN_S, LOOK_S = 60.0, 5.0
 REMEDY = (
     "Anyone who reaches its port runs code on it. Start it with RAY_AUTH_MODE=token and a token "
     "(ray get-auth-token --generate), the same on every node."
@@ -101,17 +107,28 @@ def join(address: str) -> int:
         ) from error
 
 
+@dataclass(frozen=True, eq=False)
+class _Running:
+    """A job that Ray has. `ends`: that it begins, and its end."""
+
+    frame: Frame
+    body: bytes
+    ends: Any
+    since: float = field(default_factory=time.monotonic)
+
+
 class Broker:
     """Serves one pipe until it ends."""
 
     def __init__(self, pipe: Pipe, sandbox: str) -> None:
         self._pipe, self._sandbox = pipe, sandbox
         self._packs: dict[str, Any] = {}
-        self._running: dict[str, Any] = {}
+        self._running: dict[str, _Running] = {}
         self._nodes: dict[str, NodeRecord] = {}  # by name, as each said when it was asked by it
         self._shut: set[str] = set()
         self._asking = ThreadPoolExecutor(1)
         self._asking.submit(self._learn)  # while the first job runs
+        threading.Thread(target=self._look, daemon=True).start()
 
     def _learn(self) -> None:
         self._nodes |= identified([node["NodeID"] for node in alive()])
@@ -129,8 +146,8 @@ class Broker:
                 case "submit":
                     self._submit(frame, body)
                 case "cancel":
-                    if (ref := self._running.pop(frame.key, None)) is not None:
-                        ray.cancel(ref, force=True)
+                    if (one := self._running.pop(frame.key, None)) is not None:
+                        ray.cancel(one.ends, force=True)
                 case "shut":
                     self._shut.add(frame.node)
 
@@ -146,16 +163,39 @@ class Broker:
         labels = {"ray.io/node-id": f"!in({','.join(sorted(without))})"} if without else None
         labels = {"ray.io/node-id": frame.node} if frame.only else labels
         placed = ray_worker.task.options(num_cpus=frame.cpus, name="aar run", label_selector=labels)
-        ref = placed.remote(frame.key, body, self._sandbox, frame.alone, packs)
-        self._running[frame.key] = ref
-        ref.future().add_done_callback(
-            lambda future: self._asking.submit(self._ended, frame, body, ref, future)
+        ends = placed.remote(frame.key, body, self._sandbox, frame.alone, packs)
+        one = self._running[frame.key] = _Running(frame, body, ends)
+        ends.completed().future().add_done_callback(
+            lambda done: self._asking.submit(self._completed, one, done)
         )
 
-    def _ended(self, frame: Frame, body: bytes, ref: Any, future: "Future[Any]") -> None:
-        key = frame.key
-        if self._running.get(key) is ref:
-            del self._running[key]
+    def _look(self) -> None:
+        """Submit again what no worker has begun: Ray ends a frozen worker whose job is cancelled,
+        and takes no other notice of it."""
+        while True:
+            time.sleep(LOOK_S)
+            for key, one in list(self._running.items()):
+                late = time.monotonic() - one.since > BEGIN_S
+                if late and not ray.wait([one.ends], timeout=0)[0]:
+                    if self._running.get(key) is one:
+                        self._submit(one.frame, one.body)
+                    ray.cancel(one.ends, force=True)
+
+    def _completed(self, one: _Running, done: "Future[Any]") -> None:
+        """Ray has the last of what a job gave, or knows why there is none."""
+        refs = [] if done.exception() else list(one.ends)
+        if not refs:
+            self._ended(one, done)
+            return
+        refs[-1].future().add_done_callback(
+            lambda future: self._asking.submit(self._ended, one, future)
+        )
+
+    def _ended(self, one: _Running, future: "Future[Any]") -> None:
+        key = one.frame.key
+        if self._running.get(key) is not one:
+            return  # it was cancelled, or submitted again
+        del self._running[key]
         error = future.exception()
         try:
             if isinstance(error, TaskCancelledError):
@@ -166,7 +206,7 @@ class Broker:
                 return
             node, end = self._signed(key, future.result())
             if node in self._shut:
-                self._submit(frame, body)
+                self._submit(one.frame, one.body)
             else:
                 self._pipe.send(Frame(what="done", key=key, node=node), end)
         except Transient as error:

@@ -3,6 +3,7 @@ with the key of its node."""
 
 import os
 import platform
+from collections.abc import Iterator
 
 import ray
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -16,6 +17,7 @@ from aarlab.runs import node_worker
 from aarlab.runs.alone import alone, beside_others
 from aarlab.runs.node_keys import new_key, public_of, signed
 
+BEGINS = b""
 AGAIN = 3  # times that Ray runs a job again whose worker or node has died
 
 
@@ -43,16 +45,17 @@ def run(
     sandbox: str,
     exclusive: bool,
     packs: dict[str, tuple[str, "ray.ObjectRef"]],
-) -> bytes:
-    """A job's end, signed. `packs`: by path inside, the hash of its data and where they can be
-    had."""
+) -> Iterator[bytes]:
+    """That the job begins, and its end, signed. `packs`: by path inside, the hash of its data and
+    where they can be had."""
+    yield BEGINS
     refs = dict(packs.values())
     names = {target: name for target, (name, _) in packs.items()}
     beside = (alone if exclusive else beside_others)(home().node)
     data = home().node_data
     body = node_worker.run(request, sandbox, names, lambda name: _fetched(refs[name]), data, beside)
     head = EndHead(node=_node(), signature=signed(_key(), key, body))
-    return head.model_dump_json().encode() + b"\n" + body
+    yield head.model_dump_json().encode() + b"\n" + body
 
 
 def identify() -> bytes:
