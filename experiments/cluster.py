@@ -1,6 +1,7 @@
 """What a cluster's parts cost beside this machine's own: milliseconds a run, and runs a second,
 through Ray and Slurm beside the local pool; milliseconds an append and appends a second in
-PostgreSQL (beside SQLite). Measured in turns, with a 95 % interval of the median by the bootstrap.
+PostgreSQL (beside SQLite), and the forum's first answer from either. Measured in turns, with a 95 %
+interval of the median by the bootstrap.
 
 Run: RAY_ADDRESS=HOST:PORT python -m experiments.cluster --slurm SHARED --store
 postgresql://aar@HOST:PORT/aar (each part alone without the others' settings). Hypothesis: under 50
@@ -18,6 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
+from aarlab.core.findings import FindingsView
+from aarlab.evaluation.ledger.drafts import Draft
 from aarlab.evaluation.ledger.ledger import Ledger
 from aarlab.evaluation.ledger.places import Places, note_places
 from aarlab.runs.engine_contract import Engine, shell
@@ -28,7 +31,7 @@ from aarlab.runs.run_worker import work
 from aarlab.runs.sampled_engine import NodeEngine, SampledEngine
 from aarlab.sandbox import Bubblewrap
 
-WORKERS, THREADS, BURST = 2, 16, 800
+WORKERS, THREADS, BURST, POSTS = 2, 16, 800, 10_000
 JOBS, TURNS = 40, 3
 
 
@@ -161,6 +164,37 @@ def stores(rounds: int, url: str) -> None:
             ledger.close()
 
 
+def forum(rounds: int, url: str) -> None:
+    """A first answer of the forum after a start: its index is made from the ledger's entries."""
+    with tempfile.TemporaryDirectory() as place:
+        folders = {name: Path(place) / name for name in ("SQLite", "PostgreSQL")}
+        for name, folder in folders.items():
+            folder.mkdir()
+            if name == "PostgreSQL":
+                note_places(folder, Places(ledger=url, log=f"experiment-{time.time_ns()}"))
+            body = {"kind": "insight", "family": "other", "receipts": [], "snapshot": None}
+            texts = [{"title": f"finding {n}", "text": f"words {n} " * 60} for n in range(POSTS)]
+            made = [Draft("finding", "a", body | text | {"parent": None}) for text in texts]
+            with closing(Ledger(folder / "ledger.sqlite", alone=True)) as ledger:
+                for at in range(0, POSTS, BURST):
+                    ledger.append_many(made[at : at + BURST])
+        times: dict[str, list[float]] = {name: [] for name in folders}
+        for _ in range(rounds):
+            for name, folder in folders.items():
+                times[name].append(timed(lambda folder=folder: listed(folder)))
+        for name, found in times.items():
+            print(shown(f"{POSTS:,} posts in {name}, to a first list and search", found))
+        print(f"load: {os.getloadavg()[0]:.1f}")
+
+
+def listed(folder: Path) -> None:
+    """As a process does it that starts with nothing but the ledger."""
+    with closing(Ledger(folder / "ledger.sqlite", read_only=True)) as ledger:
+        view = FindingsView(ledger)
+        assert len(view.since(0, 20)) == 20
+        assert len(view.search("words 17")) == 20
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=60)
@@ -169,6 +203,7 @@ def main() -> None:
     a = parser.parse_args()
     if a.store:
         stores(5 * a.rounds, a.store)
+        forum(max(1, a.rounds // 3), a.store)
     if (address := os.environ.get("RAY_ADDRESS")) or a.slurm:
         engines(a.rounds, address, a.slurm)
 
