@@ -1,8 +1,10 @@
 """A bench whose methods run where an engine places them: the same tables as on this machine."""
 
 import pytest
+from typer.testing import CliRunner
 
 from aarlab.bench.run import command_of, run
+from aarlab.cli.main import app
 from aarlab.core.errors import Misconfigured
 from aarlab.core.settings import Home
 from aarlab.runs import placing
@@ -10,6 +12,7 @@ from aarlab.runs.local_pool import LocalPool
 from aarlab.sandbox import Bubblewrap
 from tests.bench.test_run import Silent, spec
 from tests.ray_cluster import RayCluster
+from tests.slurm_cluster import SlurmCluster
 
 pytestmark = pytest.mark.process
 SMALL = {"tasks": ("generated-chat",), "methods": ("naive", "critic"), "seeds": 2}
@@ -64,6 +67,12 @@ def test_a_bench_on_ray_says_that_its_address_is_missing(tmp_path, monkeypatch):
         run(spec(**SMALL, engine="ray"), Home(tmp_path), Silent())
 
 
+def test_options_of_slurm_that_name_no_field_are_refused():
+    done = CliRunner().invoke(app, ["bench", "--engine", "slurm", "--slurm", "main"])
+    assert isinstance(done.exception, Misconfigured)
+    assert "--slurm is 'main', which names no field. Write '{partition:" in str(done.exception)
+
+
 @pytest.mark.cluster
 def test_a_bench_on_a_real_ray_has_the_same_tables(tmp_path, monkeypatch):
     cluster = RayCluster()
@@ -71,6 +80,20 @@ def test_a_bench_on_a_real_ray_has_the_same_tables(tmp_path, monkeypatch):
         for name, value in cluster.environment.items():
             monkeypatch.setenv(name, value)
         there, _ = run(spec(**SMALL, engine="ray"), Home(tmp_path / "there"), Silent())
+    finally:
+        cluster.close()
+    here, _ = run(spec(**SMALL), Home(tmp_path / "here"), Silent())
+    assert scores(there) == scores(here)
+
+
+@pytest.mark.cluster
+def test_a_bench_on_a_real_slurm_has_the_same_tables(tmp_path, monkeypatch):
+    cluster = SlurmCluster()
+    try:
+        for name, value in cluster.environment.items():
+            monkeypatch.setenv(name, value)
+        placed = spec(**SMALL, engine="slurm", slurm={"partition": "main"})
+        there, _ = run(placed, Home(cluster.folder / "home"), Silent())
     finally:
         cluster.close()
     here, _ = run(spec(**SMALL), Home(tmp_path / "here"), Silent())

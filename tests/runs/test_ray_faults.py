@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,36 @@ def test_a_worker_that_is_frozen_is_killed_beyond_its_limit_and_its_job_run_agai
     assert found == [b"0", b"1"]
     waited_for(lambda: not Path(f"/proc/{worker}").exists())
     waited_for(lambda: not running(mark), within_s=60)
+
+
+def test_a_worker_that_is_frozen_before_its_run_begins_is_killed_and_the_job_run_again(two, engine):
+    """Ray gives a job to whichever worker is idle, and does not see that it is frozen."""
+    on_each(engine)
+    idle = waited_for(lambda: [p for n in (0, 1) for p in two.pids(n, "ray::IDLE")])
+    for pid in idle:
+        os.kill(pid, signal.SIGSTOP)
+    key = engine.submit(shell("printf x > result", "frozen first", timeout_s=5), Resources())
+    waited_for(lambda: not all(Path(f"/proc/{pid}").exists() for pid in idle), within_s=150)
+    for pid in idle:  # else the job may be given to the next of them
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+    assert opened(ended(engine, key))[1] == b"x"
+
+
+def test_jobs_that_wait_for_a_processor_are_all_run_once(two, engine):
+    """They wait for longer than a frozen worker would be given, and the first is not run again."""
+    mark, hold = f"sleep 5.{os.getpid()}", f"sleep 90.{os.getpid()}"
+    on_each(engine)
+    with ThreadPoolExecutor(JOBS + 2) as pool:
+        held = [shell(f"{hold}; printf x > result", f"holds {n}", timeout_s=200) for n in range(2)]
+        first = [pool.submit(ended, engine, engine.submit(job, Resources())) for job in held]
+        before = waited_for(lambda: len(running(hold)) == 2 and running(hold))
+        keys = [engine.submit(job, Resources()) for job in jobs(mark)]
+        later = [pool.submit(ended, engine, key) for key in keys]
+        assert [opened(one.result(200))[1] for one in first] == [b"x", b"x"]
+        assert not running(hold) - before
+        found = [opened(one.result(200))[1] for one in later]
+    assert found == [str(n).encode() for n in range(JOBS)]
 
 
 def test_a_head_that_is_frozen_for_a_while_loses_no_job(two, engine):

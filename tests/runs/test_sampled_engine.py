@@ -1,6 +1,7 @@
 """A few runs of a cluster are run again elsewhere: a node that lies is found and shut out, and code
 that goes by chance blames none."""
 
+import os
 import time
 
 import pytest
@@ -15,7 +16,7 @@ from aarlab.runs.sampled_engine import HERE, SampledEngine
 from aarlab.sandbox import Bubblewrap
 from tests.ray_cluster import RayCluster
 from tests.runs.lying_node_worker import in_place, write_liar
-from tests.runs.test_engines import waited_for
+from tests.runs.test_engines import running, waited_for
 from tests.runs.test_ray_faults import on_each
 from tests.slurm_cluster import SlurmCluster
 
@@ -198,6 +199,19 @@ def test_the_share_of_runs_that_are_run_again_is_drawn_in_secret(sampled):
     assert set(chosen) != {key for key in keys if other.chosen(key)}
     none, _ = sampled(["a"], share=0.0)
     assert not any(none.chosen(key) for key in keys)
+
+
+def test_a_run_of_this_machine_ends_with_the_engine_and_blames_nobody(sampled):
+    engine, said = sampled(["a"])
+    mark = f"sleep 2.{os.getpid()}"
+    key = engine.submit(shell(mark, "closed", timeout_s=100), Resources())
+    on_the_node = waited_for(lambda: running(mark))
+    waited_for(lambda: running(mark) - on_the_node)
+    engine.close()
+    assert not running(mark)
+    with pytest.raises(Transient, match="has no result"):
+        engine.poll(key, 30)
+    assert said == []
 
 
 def test_a_cancelled_job_is_taken_back(sampled):

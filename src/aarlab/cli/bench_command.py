@@ -1,13 +1,14 @@
 """`aar bench` and `aar controls`. What takes long to import is imported by the command."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from aarlab.cli.detail import shows_progress
 from aarlab.cli.path_type import path
+from aarlab.core.errors import Misconfigured
 from aarlab.core.records import validated
 from aarlab.core.settings import home, set_data_from
 from aarlab.core.standard_output import only_showing
@@ -89,7 +90,7 @@ def bench(  # noqa: PLR0913 - long: each parameter is an option with its help
         "selection": selection,
     }
     given |= {"sandbox": sandbox, "run_timeout_s": run_timeout_s, "engine": engine}
-    given |= {} if slurm is None else {"slurm": parse_yaml(slurm, "--slurm")}
+    given |= {} if slurm is None else {"slurm": _options(slurm)}
     given |= {"data_seeds": tuple(data_seed or ([SELECTION_SEED] if selection else [1]))}
     given |= ({"tasks": tuple(task)} if task else {}) | (
         {"methods": tuple(method)} if method else {}
@@ -99,6 +100,14 @@ def bench(  # noqa: PLR0913 - long: each parameter is an option with its help
     print(f"bench: {folder}")
     if made.failures:
         raise typer.Exit(1)
+
+
+def _options(text: str) -> dict[str, Any]:
+    found = parse_yaml(text, "--slurm")
+    if not isinstance(found, dict):
+        words = f"--slurm is {text!r:.80}, which names no field. Write '{{partition: main}}', say."
+        raise Misconfigured(words)
+    return found
 
 
 @only_showing()

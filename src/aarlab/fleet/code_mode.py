@@ -45,6 +45,10 @@ class Runs(Protocol):
         """
         ...
 
+    def stop(self) -> None:
+        """End all that runs: its `outcome` raises Transient."""
+        ...
+
 
 class EngineRuns:
     """Runs on the feedback items of a testbed; where code fails there, on its student items."""
@@ -61,6 +65,11 @@ class EngineRuns:
         """See `Runs`."""
         del ticket
         return outcome_of(self._on_feedback, self._on_student, files, seeds, who)
+
+    def stop(self) -> None:
+        """See `Runs`."""
+        self._on_feedback.engine.close()
+        self._on_student.engine.close()
 
 
 def outcome_of(
@@ -134,6 +143,10 @@ class CodeWorker:
 
     def _may_start(self, one: dict[str, Any], spent: Container[str]) -> bool:
         return one["ticket"] not in self._running and one["who"] not in spent
+
+    def stop(self) -> None:
+        """End what runs, without an outcome: it waits in the ledger."""
+        self._runs.stop()
 
     def finish(self, say: Callable[[str], object] = lambda _: None) -> None:
         """Let end what runs, and hand back each as it ends; what has not started waits in the

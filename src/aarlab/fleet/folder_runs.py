@@ -21,6 +21,7 @@ from aarlab.runs.engine_contract import Engine
 from aarlab.runs.grading import Fault, Grader, NotGraded, Refused, read_units
 from aarlab.runs.served_folder import ServedFolder
 from aarlab.runs.trial_scores import Made, NoScore, measure_files
+from aarlab.sandbox.endable import Endable
 from aarlab.sandbox.sandbox import MakeSandbox
 
 # whether a grader fails, or is ended by the machine (its memory is spent on some secrets, its time
@@ -48,8 +49,8 @@ class FolderRuns:
         workers: int,
         engine: Engine | None = None,
     ) -> None:
-        self._grader = Grader(served.problem, served.prepared, make_sandbox, engine)
-        self._make_sandbox = make_sandbox
+        self._make_sandbox, self._engine = Endable(make_sandbox), engine
+        self._grader = Grader(served.problem, served.prepared, self._make_sandbox, engine)
         self._gradings = GradingsFolder(CampaignFolder(folder).server.gradings)
         self.at_once = 1 if served.problem.contract.trials > 1 else workers
         self.pool = ThreadPoolExecutor(self.at_once, thread_name_prefix="gradings")
@@ -115,6 +116,12 @@ class FolderRuns:
                 f"give it less to do. {path} has how."
             )
         return f"The grader could not grade {ticket}; correct the problem. {path} has what it said."
+
+    def stop(self) -> None:
+        """See `Runs`."""
+        self._make_sandbox.end()
+        if self._engine is not None:
+            self._engine.close()
 
     def close(self) -> None:
         """Drop what has not begun."""

@@ -86,6 +86,10 @@ class Fleet:
                 if why := self._over():
                     return why
                 time.sleep(TICK_S)
+        except (KeyboardInterrupt, SystemExit):  # the operator does not wait for runs
+            if worker:
+                worker.stop()
+            raise
         finally:
             self._services.stop()
             self._stop_all()
@@ -334,23 +338,20 @@ class Fleet:
 
     # --- the end ----------------------------------------------------------------------------------
 
-    def _stop(self, *members: Member) -> None:
+    def _stop_all(self) -> None:
         """Ask them to stop, all at once, and after GRACE_S end them."""
-        running = [m for m in members if m.alive]
+        running = [m for m in self.members if m.alive]
         for member in running:
             member.ask_to_stop()
         until = time.monotonic() + GRACE_S
         while any(m.alive for m in running) and time.monotonic() < until:
             time.sleep(0.05)
-        for member in members:
+        for member in self.members:
             if member.process is not None:
                 member.measure()
                 self._attempt(self._charging.charge, member)
                 member.leave(None)
         self._attempt(self.journal.release)
-
-    def _stop_all(self) -> None:
-        self._stop(*self.members)
         for member in self.members:
             member.give_home_back()
             if not member.done:

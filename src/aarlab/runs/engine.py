@@ -283,9 +283,11 @@ class LocalEngine:
         )
 
     def close(self) -> None:
-        """Wait for running runs, drop those that have not begun, and stop the pool."""
-        self.pool.shutdown(cancel_futures=True)
+        """End all runs, also those that have begun; who waits for one is informed that it may be
+        run again."""
+        self.pool.shutdown(wait=False, cancel_futures=True)
         self.engine.close()
+        self.pool.shutdown()
 
 
 def code_of_run(testbed: Testbed, files: Mapping[str, str]) -> CodeRecord:

@@ -6,6 +6,7 @@ trust: the sandbox is.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Protocol, runtime_checkable
 
 from aarlab.core.errors import AarError, InvalidSubmission, Transient
@@ -14,6 +15,7 @@ from aarlab.runs.run_jobs import DeviceCount, Job, JobLimits, Resources, key_of,
 from aarlab.sandbox.sandbox import MIB
 
 AT_MOST_S = 60.0  # for each job of the examination
+MANY, BEGINS_S = 8, 1.0  # jobs that are cancelled, once some have begun
 LOOK_S = 5.0  # between two looks at whether a job has ended; its end is seen at once
 
 
@@ -127,14 +129,15 @@ def check_engine(engine: Engine, secrets: Sequence[str] = ()) -> list[str]:
         ("limit", _holds_the_wall_limit),
         ("link", _reads_no_link),
         ("twice", _answers_both),
-        ("cancel", _cancels),
         ("refusal", _passes_refusals_on),
+        ("sight", lambda engine: _sees_nothing(engine, secrets)),
+        ("cancel", _cancels),
     ):
         try:
             faults += [f"{name}: {words}" for words in check(engine)]
         except Transient as error:
             faults.append(f"{name}: {error}")
-    return faults + [f"sight: {words}" for words in _sees_nothing(engine, secrets)]
+    return faults
 
 
 def _gives_bytes_back(engine: Engine) -> list[str]:
@@ -174,13 +177,17 @@ def _answers_both(engine: Engine) -> list[str]:
 
 
 def _cancels(engine: Engine) -> list[str]:
-    key = engine.submit(shell("sleep 300", "cancelled", timeout_s=10.0), Resources())
-    engine.cancel(key)
-    try:
-        found = engine.poll(key, 1.0)
-    except Transient:
-        return []
-    return [f"a cancelled job came back as {found!r:.60}"]
+    jobs = [shell("sleep 300", f"cancelled {n}", 2 * AT_MOST_S) for n in range(MANY)]
+    keys = [engine.submit(job, Resources()) for job in jobs]
+    engine.poll(keys[0], BEGINS_S)
+    faults = []
+    for key in keys:
+        engine.cancel(key)
+        with suppress(Transient):
+            faults = [f"a cancelled job came back as {engine.poll(key, 0.1)!r:.60}"]
+    # those that go on to their limit, in an engine of at most as many at once, keep it out
+    finished(engine, shell("true", "after those that were cancelled", 5.0))
+    return faults
 
 
 def _passes_refusals_on(engine: Engine) -> list[str]:

@@ -10,6 +10,7 @@ from aarlab.runs.alone import alone, beside_others
 from aarlab.runs.endings import Processors
 from aarlab.runs.run_jobs import Job, Resources
 from aarlab.runs.run_worker import work
+from aarlab.sandbox.endable import Endable
 from aarlab.sandbox.sandbox import MakeSandbox
 
 
@@ -81,28 +82,44 @@ class LocalPool:
         self._make, self._folder, self._processors = make_sandbox, folder, processors
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="run")
         self._waiting = Waiting()
+        self._sandboxes: dict[Future[bytes], Endable] = {}  # of each job
 
     def submit(self, job: Job, resources: Resources) -> str:
         """See `Engine`."""
-        key = key_with(job, resources)
-        return self._waiting.join(key, lambda: self._pool.submit(self._run, job, resources))
 
-    def _run(self, job: Job, resources: Resources) -> bytes:
+        def start() -> "Future[bytes]":
+            made = Endable(self._make)
+            try:
+                future = self._pool.submit(self._run, job, resources, made)
+            except RuntimeError as error:
+                raise Transient("The engine was closed. Nothing is run any more.") from error
+            self._sandboxes[future] = made
+            future.add_done_callback(lambda ended: self._sandboxes.pop(ended, None))
+            return future
+
+        return self._waiting.join(key_with(job, resources), start)
+
+    def _run(self, job: Job, resources: Resources, make: MakeSandbox) -> bytes:
         with (alone if resources.alone else beside_others)(self._folder):
-            return work(job, job.folders, self._make, self._processors)
+            return work(job, job.folders, make, self._processors)
 
     def poll(self, key: str, wait_s: float = 0.0) -> bytes | None:
         """See `Engine`."""
         return self._waiting.poll(key, wait_s)
 
     def cancel(self, key: str) -> None:
-        """See `Engine`. One that has begun ends at its own limit."""
+        """See `Engine`. Its sandbox is closed, and its end says that it may be run again."""
         if future := self._waiting.leave(key):
             future.cancel()
+            if made := self._sandboxes.get(future):
+                made.end()
 
     def close(self) -> None:
-        """Let end what runs; drop what has not begun."""
-        self._pool.shutdown(cancel_futures=True)
+        """See `Engine`."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for made in list(self._sandboxes.values()):
+            made.end()
+        self._pool.shutdown()
 
 
 def key_with(job: Job, resources: Resources) -> str:

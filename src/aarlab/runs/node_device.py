@@ -34,6 +34,7 @@ from aarlab.runs.run_jobs import (
 )
 from aarlab.runs.run_worker import work
 from aarlab.sandbox.disk_usage import scratch
+from aarlab.sandbox.endable import Endable
 from aarlab.sandbox.sandbox import MakeSandbox
 
 CPU, GPU = "cpu", "cuda:0"  # the only one that this process sees
@@ -44,6 +45,7 @@ LAST_BEAT_S = 10.0  # within which a job that was given up stops at the device
 class _Attempt:
     name: str
     meter: DeviceMeter
+    sandbox: Endable
 
 
 class NodeDevice:
@@ -70,13 +72,17 @@ class NodeDevice:
         assert job.strong is not None
         need, items = job.strong, _only_file(folders[ITEMS])
         mounted = {target: path for target, path in folders.items() if target != ITEMS}
-        with self._models(need) as workers, scratch() as place, self._counting(key, need) as meter:
+        with (
+            self._models(need) as workers,
+            scratch() as place,
+            self._attempt(key, need, make_sandbox) as meter,
+        ):
             socket = place / "socket"
             socket.mkdir()
             try:
                 workers.add_item_batch(items.stem, read_item_batch(items).splits)
                 with workers.open_socket(items.stem, need.splits, socket, meter) as path:
-                    body = work(job, {**mounted, STRONG: socket}, make_sandbox)
+                    body = work(job, {**mounted, STRONG: socket}, self._attempts[key].sandbox)
                     failed = workers.failed(path)
             except Misconfigured:  # the worker cannot start: who comes next tries another one
                 self._forget(workers)
@@ -97,11 +103,11 @@ class NodeDevice:
             write_whole(found.meter.allowed, Allowed(seconds=seconds).model_dump_json())
 
     def cancel(self, key: str) -> None:
-        """End a job that runs: it gets no more of the device."""
+        """End a job that runs: its sandbox is closed, and with it what it asked of the device."""
         with self._changed:
             found = self._attempts.get(key)
         if found is not None:
-            self.allow(key, found.name, 0.0)
+            found.sandbox.end()
 
     def close(self) -> None:
         """Stop the worker."""
@@ -162,14 +168,16 @@ class NodeDevice:
     # --- what is counted --------------------------------------------------------------------------
 
     @contextmanager
-    def _counting(self, key: str, need: StrongNeed) -> Iterator[DeviceMeter]:
+    def _attempt(
+        self, key: str, need: StrongNeed, make_sandbox: MakeSandbox
+    ) -> Iterator[DeviceMeter]:
         with scratch() as place:
             name = secrets.token_hex(8)
             folder = DeviceFolder(place)
             meter = DeviceMeter(need.who, folder.counted(name), folder.allowed(name))
             write_whole(meter.allowed, Allowed(seconds=need.allowed_s).model_dump_json())
             with self._changed:
-                self._attempts[key] = _Attempt(name, meter)
+                self._attempts[key] = _Attempt(name, meter, Endable(make_sandbox))
             try:
                 yield meter
             finally:

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any
 
 import ray
@@ -42,6 +43,9 @@ sys.exit(0)
 REFUSES, OPEN = 7, 0
 CONNECT_S, PROBE_S, ASK_S = 5.0, 60.0, 60.0
 BEAT_S = 2.0  # between two looks at what jobs use of devices
+# a job that no worker has begun by then is submitted again: it waits for a processor, or its worker
+# is frozen
+BEGIN_S, LOOK_S = 60.0, 5.0
 REMEDY = (
     "Anyone who reaches its port runs code on it. Start it with RAY_AUTH_MODE=token and a token "
     "(ray get-auth-token --generate), the same on every node."
@@ -105,18 +109,29 @@ def join(address: str) -> int:
         ) from error
 
 
+@dataclass(frozen=True, eq=False)
+class _Running:
+    """A job that Ray has. `ends`: that it begins, and its end; of a device, its end alone."""
+
+    frame: Frame
+    body: bytes
+    ends: Any
+    since: float = field(default_factory=time.monotonic)
+
+
 class Broker:
     """Serves one pipe until it ends."""
 
     def __init__(self, pipe: Pipe, sandbox: str) -> None:
         self._pipe, self._sandbox = pipe, sandbox
         self._packs: dict[str, Any] = {}
-        self._running: dict[str, Any] = {}
+        self._running: dict[str, _Running] = {}
         self._nodes: dict[str, NodeRecord] = {}  # by name, as each said when it was asked by it
         self._shut: set[str] = set()
         self._devices = RayDevices()
         self._asking = ThreadPoolExecutor(1)
         self._asking.submit(self._learn)  # while the first job runs
+        threading.Thread(target=self._look, daemon=True).start()
 
     def _learn(self) -> None:
         self._nodes |= identified([node["NodeID"] for node in alive()])
@@ -135,8 +150,8 @@ class Broker:
                 case "submit":
                     self._submit(frame, body)
                 case "cancel":
-                    if (ref := self._running.pop(frame.key, None)) is not None:
-                        self._cancel(frame.key, ref)
+                    if (one := self._running.pop(frame.key, None)) is not None:
+                        self._cancel(one)
                 case "allow":
                     self._devices.allow(frame.key, frame.attempt, frame.seconds)
                 case "shut":
@@ -154,22 +169,16 @@ class Broker:
             except OSError:
                 return
 
-    def _cancel(self, key: str, ref: Any) -> None:
-        if self._devices.cancel(key):
-            ray.cancel(ref)  # one that waits; its device goes on for others
+    def _cancel(self, one: _Running) -> None:
+        if self._devices.cancel(one.frame.key):
+            ray.cancel(one.ends)  # one that waits; its device goes on for others
         else:
-            ray.cancel(ref, force=True)
+            ray.cancel(one.ends, force=True)
 
     def _submit(self, frame: Frame, body: bytes) -> None:
         packs = {path: (name, self._packs[name]) for path, name in frame.packs.items()}
         if frame.gpus is not None:
-            asked = (frame.key, body, self._sandbox, frame.alone, packs)
-            try:
-                ref = self._devices.submit(frame.key, frame.gpus, alive(), asked)
-            except Misconfigured as error:
-                self._pipe.send(Frame(what="refused", key=frame.key, words=str(error)))
-                return
-            self._watch(frame, body, ref)
+            self._to_a_device(frame, body, frame.gpus, packs)
             return
         without = self._shut | ({frame.node} if frame.node and not frame.only else set())
         if frame.node:
@@ -181,19 +190,49 @@ class Broker:
         labels = {"ray.io/node-id": f"!in({','.join(sorted(without))})"} if without else None
         labels = {"ray.io/node-id": frame.node} if frame.only else labels
         placed = ray_worker.task.options(num_cpus=frame.cpus, name="aar run", label_selector=labels)
-        ref = placed.remote(frame.key, body, self._sandbox, frame.alone, packs)
-        self._watch(frame, body, ref)
-
-    def _watch(self, frame: Frame, body: bytes, ref: Any) -> None:
-        self._running[frame.key] = ref
-        ref.future().add_done_callback(
-            lambda future: self._asking.submit(self._ended, frame, body, ref, future)
+        ends = placed.remote(frame.key, body, self._sandbox, frame.alone, packs)
+        one = self._running[frame.key] = _Running(frame, body, ends)
+        ends.completed().future().add_done_callback(
+            lambda done: self._asking.submit(self._completed, one, done)
         )
 
-    def _ended(self, frame: Frame, body: bytes, ref: Any, future: "Future[Any]") -> None:
-        key = frame.key
-        if self._running.get(key) is ref:
-            del self._running[key]
+    def _to_a_device(self, frame: Frame, body: bytes, gpus: int, packs: dict[str, Any]) -> None:
+        asked = (frame.key, body, self._sandbox, frame.alone, packs)
+        try:
+            end = self._devices.submit(frame.key, gpus, alive(), asked)
+        except Misconfigured as error:
+            self._pipe.send(Frame(what="refused", key=frame.key, words=str(error)))
+            return
+        one = self._running[frame.key] = _Running(frame, body, end)
+        end.future().add_done_callback(lambda done: self._asking.submit(self._ended, one, done))
+
+    def _look(self) -> None:
+        """Submit again what no worker has begun: Ray ends a frozen worker whose job is cancelled,
+        and takes no other notice of it."""
+        while True:
+            time.sleep(LOOK_S)
+            for key, one in list(self._running.items()):
+                late = one.frame.gpus is None and time.monotonic() - one.since > BEGIN_S
+                if late and not ray.wait([one.ends], timeout=0)[0]:
+                    if self._running.get(key) is one:
+                        self._submit(one.frame, one.body)
+                    ray.cancel(one.ends, force=True)
+
+    def _completed(self, one: _Running, done: "Future[Any]") -> None:
+        """Ray has the last of what a job gave, or knows why there is none."""
+        refs = [] if done.exception() else list(one.ends)
+        if not refs:
+            self._ended(one, done)
+            return
+        refs[-1].future().add_done_callback(
+            lambda future: self._asking.submit(self._ended, one, future)
+        )
+
+    def _ended(self, one: _Running, future: "Future[Any]") -> None:
+        key = one.frame.key
+        if self._running.get(key) is not one:
+            return  # it was cancelled, or submitted again
+        del self._running[key]
         self._devices.ended(key)
         error = future.exception()
         try:
@@ -205,7 +244,7 @@ class Broker:
                 return
             node, end = self._signed(key, future.result())
             if node in self._shut:
-                self._submit(frame, body)
+                self._submit(one.frame, one.body)
             else:
                 self._pipe.send(Frame(what="done", key=key, node=node), end)
         except Transient as error:

@@ -29,8 +29,8 @@ class DeviceActor:
         self._device = NodeDevice(home())
 
     def run(self, *asked: Any) -> bytes:
-        """See `ray_worker.run`."""
-        return ray_worker.run(*asked, device=self._device)
+        """See `ray_worker.end_of`."""
+        return ray_worker.end_of(*asked, device=self._device)
 
     def counts(self) -> bytes:
         """JSON: of each job that runs here, by its key, a `DeviceCount`."""

@@ -3,6 +3,7 @@ with the key of its node."""
 
 import os
 import platform
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from aarlab.runs.node_keys import new_key, public_of, signed
 if TYPE_CHECKING:  # imports what only a device needs
     from aarlab.runs.node_device import NodeDevice
 
+BEGINS = b""
 AGAIN = 3  # times that Ray runs a job again whose worker or node has died
 
 
@@ -48,10 +50,22 @@ def run(
     sandbox: str,
     exclusive: bool,
     packs: dict[str, tuple[str, "ray.ObjectRef"]],
+) -> Iterator[bytes]:
+    """That the job begins, and its end. `packs`: by path inside, the hash of its data and where
+    they can be had."""
+    yield BEGINS
+    yield end_of(key, request, sandbox, exclusive, packs)
+
+
+def end_of(
+    key: str,
+    request: bytes,
+    sandbox: str,
+    exclusive: bool,
+    packs: dict[str, tuple[str, "ray.ObjectRef"]],
     device: "NodeDevice | None" = None,
 ) -> bytes:
-    """A job's end, signed. `packs`: by path inside, the hash of its data and where they can be
-    had. `device`: that this process owns."""
+    """A job's end, signed; see `run`. `device`: that this process owns."""
     refs = dict(packs.values())
     names = {target: name for target, (name, _) in packs.items()}
     beside = (alone if exclusive else beside_others)(home().node)

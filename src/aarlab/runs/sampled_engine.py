@@ -22,6 +22,7 @@ from aarlab.runs.engine_note import Notes, kind_of
 from aarlab.runs.local_pool import Waiting, key_with
 from aarlab.runs.run_jobs import DeviceCount, Job, Resources, checked
 from aarlab.runs.run_worker import work
+from aarlab.sandbox.endable import Endable
 from aarlab.sandbox.sandbox import MakeSandbox
 
 AT_ONCE = 512  # jobs that are waited for
@@ -62,7 +63,7 @@ class SampledEngine:
     def __init__(
         self, engine: NodeEngine, make_sandbox: MakeSandbox, notes: Notes, share: float, say: Say
     ) -> None:
-        self._engine, self._make, self.notes = engine, make_sandbox, notes
+        self._engine, self._here, self.notes = engine, Endable(make_sandbox), notes
         self._share, self._tell = share, say
         self._secret = secrets.token_bytes(32)
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="placed")
@@ -107,8 +108,10 @@ class SampledEngine:
 
     def close(self) -> None:
         """See `Engine`."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._here.end()
         self._engine.close()
-        self._pool.shutdown(cancel_futures=True)
+        self._pool.shutdown()
         self.notes.close()
 
     # --- a run, and its second one ----------------------------------------------------------------
@@ -166,7 +169,9 @@ class SampledEngine:
         return self._judged(_Differing(job, resources, {node: first, other: second}), here)
 
     def _run_here(self, job: Job) -> bytes:
-        return work(job, job.folders, self._make)
+        found = work(job, job.folders, self._here)
+        self._here.require_going_on()  # else it was ended, which says nothing about a node
+        return found
 
     def _judged(self, run: "_Differing", here: list[bytes]) -> bytes:
         """The answer that is believed, where two nodes, or a node and this machine, differ.

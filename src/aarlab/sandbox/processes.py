@@ -95,6 +95,7 @@ class Processes:
         self._nproc = own_pids and not self._engine and held(own_pids)["pids"].startswith("prlimit")
         self._all: list[subprocess.Popen] = []
         self._closed: Usage | None = None
+        self._over = False  # it is being closed
         self._unwritten = ""  # see `Usage`
         self._seen: dict[int, Seen] = {}
 
@@ -179,6 +180,8 @@ class Processes:
         """Watch a process. In the list, which limit ended it."""
         watched = _Command(self, process, self.disk.allowed(self.standing.disk_bytes), copier, log)
         WATCH.add(watched)
+        if self._over:  # another thread closes it, and may not have seen this process
+            self._end(process)
         return watched.ended
 
     def pids(self, process: subprocess.Popen) -> list[int]:
@@ -268,6 +271,7 @@ class Processes:
 
     def close(self) -> None:
         """Kill all running processes. `usage` then returns the totals."""
+        self._over = True
         if self._closed is not None:
             return
         for process in self._all:

@@ -159,7 +159,8 @@ class Sandbox(Protocol):
         DISK_EVERY_S old."""
 
     def close(self) -> None:
-        """Kill all processes of the sandbox and release its resources."""
+        """Kill all processes of the sandbox and release its resources. Another thread may do it
+        while `exec` runs, which then returns or raises an OSError; what is started later ends."""
 
 
 MakeSandbox = Callable[[SandboxSpec], Sandbox]
