@@ -5,7 +5,6 @@ import random
 from pathlib import Path
 
 import numpy as np
-import torch
 import yaml
 
 from aarlab.models.student_contract import Question
@@ -40,6 +39,8 @@ def generated(seed, sizes):
 
 def tuned_scene(folder: Path) -> Path:
     """The folder, with mine.jsonl and tiny.yaml."""
+    import torch
+
     from tests.models.tiny_models import make_tiny, teach_language
 
     torch.set_num_threads(1)

@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 
 from aarlab.core.budget import Budget
-from aarlab.core.errors import InvalidSubmission, Misconfigured
+from aarlab.core.errors import InvalidSubmission, Misconfigured, Transient
 from aarlab.core.layout import CampaignFolder
 from aarlab.core.settings import Home
 from aarlab.fleet.campaign import Campaign
@@ -29,8 +29,6 @@ from tests.ray_cluster import RayCluster
 from tests.runs.test_engines import waited_for
 from tests.slurm_cluster import SlurmCluster
 from tests.tuned_scene import OWN_LOSS, tuned_scene
-
-pytest.importorskip("torch")
 
 pytestmark = [pytest.mark.process, pytest.mark.long, pytest.mark.timeout(600)]
 
@@ -54,6 +52,7 @@ def quiet(what, done, of):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
+    pytest.importorskip("torch")
     return tuned_scene(tmp_path_factory.mktemp("devices"))
 
 
@@ -240,6 +239,19 @@ def test_a_budget_that_is_spent_meanwhile_ends_the_job_at_the_device(
     engine.pool.shutdown()
 
 
+def test_a_cancelled_run_ends_at_once_and_its_device_goes_on(tuned_bed, student, node, tmp_path):
+    engine = engine_on(tuned_bed, student, tmp_path / "runs", node)
+    run = engine.pool.submit(engine.run, {METHOD_FILE: SLOW}, "feedback", (9,))
+    (key,) = waited_for(lambda: [k for k, c in node.device.counts().items() if c.seconds > 0.5])
+    worker = node.device._workers.processes[0].pid
+    node.cancel(key)
+    with pytest.raises(Transient, match="was stopped before its end"):
+        run.result(20)
+    assert engine.run({METHOD_FILE: OWN_LOSS}, "feedback", (3,)).answers
+    assert node.device._workers.processes[0].pid == worker
+    engine.pool.shutdown()
+
+
 # --- Ray ------------------------------------------------------------------------------------------
 
 
@@ -298,6 +310,20 @@ def test_a_device_that_is_killed_has_its_run_again_and_each_attempt_is_charged(
     assert read_counted(meters[0].counted).seconds > before + 2.0, "the second attempt is counted"
     hours.step(campaign)
     assert journal.spent("ann").device_s == read_counted(meters[0].counted).seconds
+    engine.pool.shutdown()
+
+
+@pytest.mark.cluster
+def test_a_cancelled_run_leaves_rays_device_to_others(tuned_bed, student, on_ray, two, tmp_path):
+    engine = engine_on(tuned_bed, student, tmp_path / "runs", on_ray)
+    first = engine.pool.submit(engine.run, {METHOD_FILE: SLOW}, "feedback", (9,))
+    (key,) = waited_for(lambda: list(on_ray._counts))
+    actors = [pid for n in range(2) for pid in two.pids(n, "ray::DeviceActor")]
+    on_ray.cancel(key)
+    with pytest.raises(Transient, match="Nobody waits for this job"):
+        first.result(20)
+    assert engine.run({METHOD_FILE: OWN_LOSS}, "feedback", (3,)).answers
+    assert [pid for n in range(2) for pid in two.pids(n, "ray::DeviceActor")] == actors
     engine.pool.shutdown()
 
 
