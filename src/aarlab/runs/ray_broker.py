@@ -289,7 +289,9 @@ def identified(nodes: Sequence[str]) -> dict[str, NodeRecord]:
     for node in nodes:
         there = NodeAffinitySchedulingStrategy(node, soft=False)
         refs[ray_worker.identity.options(scheduling_strategy=there).remote()] = node
-    done, _ = ray.wait(list(refs), num_returns=len(refs), timeout=ASK_S)
+    done, silent = ray.wait(list(refs), num_returns=len(refs), timeout=ASK_S)
+    for ref in silent:  # a frozen worker ends so
+        ray.cancel(ref, force=True)
     found = {}
     for ref in done:
         try:
