@@ -291,6 +291,7 @@ def play(labels_n, seed):
     return tuple(told), beyond, base_n, channel
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_both_theorems_on_every_labelling(seed):
     """Theorem 1: the share of labellings on which any level runs ahead is at most delta. Theorem 2:
