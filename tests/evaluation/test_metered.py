@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aarlab.evaluation.scoring.bounds import inflation_bound
-from aarlab.evaluation.scoring.metered_ladder import NEVER, RISE, TAIL, MeteredLadder
+from aarlab.evaluation.scoring.default_policy import NEVER, RISE, TAIL, MeteredLadder
 from aarlab.evaluation.scoring.policies import POLICIES, grid_bits, set_up_bits, start, told_once
 
 DEFAULT = POLICIES["default"]
