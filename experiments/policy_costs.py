@@ -28,7 +28,7 @@ from aarlab.core.intervals import mean_measure
 from aarlab.core.markdown import escaped, table
 from aarlab.core.records import Measure, Record
 from aarlab.evaluation.scoring.bounds import inflation_bound
-from aarlab.evaluation.scoring.metered_ladder import MeteredLadder
+from aarlab.evaluation.scoring.default_policy import MeteredLadder
 from aarlab.evaluation.scoring.policies import POLICIES, start
 from aarlab.evaluation.scoring.tries import FEEDBACK_BITS
 from aarlab.fleet.honest import START, Habits, Outcome, Plan, percent, ratio, simulate

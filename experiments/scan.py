@@ -17,7 +17,7 @@ from aarlab.cli.out import write
 from aarlab.core.markdown import table
 from aarlab.core.records import Measure, Record
 from aarlab.evaluation.scoring.bounds import inflation_bound
-from aarlab.evaluation.scoring.metered_ladder import MeteredLadder
+from aarlab.evaluation.scoring.default_policy import MeteredLadder
 from aarlab.evaluation.scoring.policies import POLICIES, Policy, start
 from aarlab.fleet.honest import LIMIT, START, Habits, Outcome, Plan, percent, simulate
 from aarlab.redteam.jobs import Progress, in_order, silent

@@ -8,6 +8,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import gc
 import json
 import shutil
 from collections.abc import Callable
@@ -36,7 +37,15 @@ settings.register_profile(
 )
 # `make test`: whether a commit passes depends on the commit alone. All else draws new examples.
 settings.register_profile("same", settings.get_profile("busy"), derandomize=True, database=None)
+# `make quick`: tests that state no number of examples of their own draw a fifth of them.
+settings.register_profile("quick", settings.get_profile("busy"), max_examples=20)
 settings.load_profile("busy")
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: the garbage collector need not look at it again after each test."""
+    gc.collect()
+    gc.freeze()
 
 
 def quiet(what: str, done: int, of: int) -> None:

@@ -95,6 +95,7 @@ def test_holm_by_hand():
     assert holm([0.9, 0.8]) == pytest.approx([1.0, 1.0])
 
 
+@pytest.mark.slow
 def test_transfer_of_one_ranking_to_itself_and_to_its_reverse():
     levels = dict(zip(sorted(METHODS)[:5], (0.62, 0.66, 0.7, 0.74, 0.78), strict=True))
     back = dict(zip(levels, reversed(levels.values()), strict=True))

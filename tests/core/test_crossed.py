@@ -107,6 +107,7 @@ def test_a_ratio_has_fiellers_interval():
     assert "without an end" in doubtful.resampled
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "setting",
     [
@@ -125,6 +126,7 @@ def test_intervals_cover_and_equal_methods_are_told_apart_at_the_stated_rate(set
     assert found["claim"] <= 0.08
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("luck", [0.0, 0.05, 0.3])
 def test_the_family_error_of_a_confirmation_is_at_most_what_it_says(luck):
     """Eight claims that are no better than naive, in 250 worlds: a rate of 0.05 has a standard

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aarlab.core.objectives import (
@@ -77,6 +77,7 @@ def test_combinations_by_hand(how, value):
 
 
 @given(st.sampled_from(HOW), SCORES)
+@example("harmonic", [1e-308] * 3)
 def test_a_combination_lies_between_the_least_and_the_largest(how, scores):
     inside = [min(max(x, 0.0), 1.0) for x in scores]
     low = LEAST if how == "geometric" else 0.0

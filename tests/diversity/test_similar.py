@@ -39,6 +39,7 @@ def test_similarity_is_weighted_jaccard(ideas, asked):
         assert alike == pytest.approx(weighted_jaccard(asked | ideas[0], ideas[number], ideas))
 
 
+@pytest.mark.slow
 @given(SETS)
 def test_an_idea_is_most_like_itself(ideas):
     index = Index()
@@ -50,6 +51,7 @@ def test_an_idea_is_most_like_itself(ideas):
         assert ideas[key] == idea
 
 
+@pytest.mark.slow
 def test_the_nearest_of_a_thousand_are_those_of_an_exhaustive_search():
     rng = random.Random(0)
     features = [

@@ -11,6 +11,7 @@ import typer
 from aarlab.cli.main import app
 
 ROOT = Path(__file__).parents[2]
+AAR_COMMAND = typer.main.get_command(app)
 WRITTEN = [
     ROOT / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
@@ -52,7 +53,7 @@ def code(text: str) -> list[str]:
 
 def wrong_command(words: list[str]) -> str | None:
     """What is wrong with `aar WORDS`: no such command, or no such option of it. None: nothing."""
-    command, named = typer.main.get_command(app), ["aar"]
+    command, named = AAR_COMMAND, ["aar"]
     for word in words:
         inside = getattr(command, "commands", None)
         if inside is not None and not word.startswith("-"):

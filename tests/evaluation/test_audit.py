@@ -134,6 +134,7 @@ def test_a_tail_that_was_cut_off_is_found(files):
     )
 
 
+@pytest.mark.slow
 def test_a_history_that_was_signed_anew_does_not_fit_an_older_copy(files, tmp_path, bed):
     witness = shutil.copy(files.checkpoints, tmp_path / "witness.txt")
     change(files.database, "UPDATE entries SET who = 'bob'")

@@ -63,6 +63,7 @@ def test_a_shortcut_is_seen_turned_round_too_and_chance_is_not(seed):
     assert student_free_p(np.arange(1000)[None] % 2 == turned_S1) > ALPHA
 
 
+@pytest.mark.slow
 def test_false_alarms_of_shortcuts_stay_below_their_level():
     rng = np.random.default_rng(3)
     p = np.array([student_free_p(rng.random((5, 60)) < 0.5) for _ in range(400)])
@@ -97,6 +98,7 @@ def history(seed: int, count: int) -> tuple[Crowd, list[Submitted]]:
     return crowd, [*made, *(flipped(crowd, base, n) for n in range(15))]
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 10**6), cut=st.integers(0, 74))
 def test_replaying_a_ledger_gives_the_same_flags_and_none_twice(seed, cut):
@@ -248,6 +250,7 @@ def test_the_public_folder_gives_texts_in_the_order_of_ids(bed, tmp_path):
         read_context(tmp_path, ids, None, lambda _: {})
 
 
+@pytest.mark.slow
 @settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 10**6))
 def test_honest_fleet_has_flags_only_for_sweeps_of_an_unused_constant(seed):
@@ -266,6 +269,7 @@ def test_honest_fleet_has_flags_only_for_sweeps_of_an_unused_constant(seed):
     assert {f.submitter for f in flags} <= {"sweeper of an idle constant"}
 
 
+@pytest.mark.slow
 def test_the_crowd_disagrees_as_it_says():
     crowd = Crowd(20_000, np.random.default_rng(0))
     ideas = [crowd.idea() for _ in range(4)]

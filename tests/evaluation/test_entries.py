@@ -3,7 +3,6 @@ byte for byte."""
 
 import json
 import sqlite3
-import tarfile
 from contextlib import closing
 
 import pytest
@@ -28,7 +27,7 @@ from aarlab.evaluation.audit import Files, audit, load_key
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.ledger.chain import Row
 from tests.fleet.fleets import confirmation, submission
-from tests.golden.test_old_state import ARCHIVE
+from tests.golden.golden_archive import unpack
 
 RECEIPT = SubmissionBody.model_validate_json(
     json.dumps(submission(1, improved=True, level=0.4))
@@ -156,8 +155,7 @@ def test_a_confirmation_is_written_as_it_is_read():
 
 
 def old_entries(tmp_path):
-    with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(tmp_path, filter="data")
+    unpack(tmp_path)
     with closing(
         sqlite3.connect(tmp_path / "campaigns" / "golden" / "server" / "ledger.sqlite")
     ) as raw:

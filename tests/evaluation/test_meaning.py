@@ -71,6 +71,7 @@ def test_a_no_that_no_score_could_change_says_so(bed, tmp_path, answers):
         assert receipt.meaning.startswith("No score would have been reported as an improvement")
 
 
+@pytest.mark.slow
 def test_repeat_in_another_campaign_names_no_current_threshold(bed, tmp_path, answers):
     for name in ("one", "two"):
         with Evaluator(bed.folder, tmp_path / name) as evaluator:

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aarlab.core.errors import Misconfigured, Transient
+from aarlab.evaluation.scoring.default_policy import NEVER
 from aarlab.evaluation.scoring.hidden_labels import PgrScale
 from aarlab.evaluation.scoring.meter import Meter, Question
-from aarlab.evaluation.scoring.metered_ladder import NEVER
 from aarlab.evaluation.scoring.policies import POLICIES, set_up_bits, start
 from aarlab.evaluation.scoring.units import Units
 
@@ -88,7 +88,7 @@ def test_a_generous_policy_uses_up_the_default_ones_budget(tmp_path):
 def test_processes_at_once_lose_no_answer_and_agree(tmp_path):
     program = (
         "import sys; from pathlib import Path; from aarlab.evaluation.scoring.meter import *\n"
-        "import aarlab.evaluation.scoring.metered_ladder\n"
+        "import aarlab.evaluation.scoring.default_policy\n"
         "from aarlab.evaluation.scoring.policies import POLICIES\n"
         "m = Meter(Path(sys.argv[1]) / 'meter' / 'feedback.sqlite', POLICIES['default'], "
         f"baseline=0.5, n={N})\n"

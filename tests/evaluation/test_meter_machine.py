@@ -10,8 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from aarlab.evaluation.scoring.default_policy import NEVER, MeteredLadder
 from aarlab.evaluation.scoring.meter import Meter, Question
-from aarlab.evaluation.scoring.metered_ladder import NEVER, MeteredLadder
 from aarlab.evaluation.scoring.policies import start
 
 N, BASELINE = 400, 0.5

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aarlab.evaluation.scoring.bounds import inflation_bound
-from aarlab.evaluation.scoring.metered_ladder import NEVER, RISE, TAIL, MeteredLadder
+from aarlab.evaluation.scoring.default_policy import NEVER, RISE, TAIL, MeteredLadder
 from aarlab.evaluation.scoring.policies import POLICIES, grid_bits, set_up_bits, start, told_once
 
 DEFAULT = POLICIES["default"]
@@ -291,6 +291,7 @@ def play(labels_n, seed):
     return tuple(told), beyond, base_n, channel
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_both_theorems_on_every_labelling(seed):
     """Theorem 1: the share of labellings on which any level runs ahead is at most delta. Theorem 2:

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from aarlab.core.errors import Misconfigured
-from aarlab.evaluation.scoring import metered_ladder as metered
+from aarlab.evaluation.scoring import default_policy as metered
 from aarlab.evaluation.scoring.policies import (
     POLICIES,
     plain_answer,

@@ -12,6 +12,7 @@ from aarlab.core.store import NotNow, Store, StoreError, connect
 OWNERS, ROUNDS = 6, 30
 
 
+@pytest.mark.slow
 def test_many_may_open_a_new_store_at_the_same_moment(tmp_path):
     for number in range(ROUNDS):
         together = threading.Barrier(OWNERS)

@@ -129,6 +129,7 @@ def test_gradings_of_other_seeds_are_refused(gate):
         gate.settle(order.token, on_final(order.seeds, 0.8), beside)
 
 
+@pytest.mark.slow
 def test_the_level_of_the_test_holds_where_there_is_no_difference(tmp_path):
     """Methods that are equal to the baseline but for noise of units and seeds."""
     problem = served(tmp_path / "p", units=UNITS)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from aarlab.core.errors import Misconfigured
 from aarlab.evaluation.scoring.bounds import binary_kl, certified_at_least, inflation_bound
+from aarlab.evaluation.scoring.default_policy import NEVER, MeteredLadder
 from aarlab.evaluation.scoring.hidden_labels import load_units
-from aarlab.evaluation.scoring.metered_ladder import NEVER, MeteredLadder
 from aarlab.evaluation.scoring.policies import POLICIES, set_up_bits, start
 from aarlab.evaluation.scoring.tries import FEEDBACK_BITS
 from aarlab.evaluation.scoring.units import Units, units_of

@@ -90,6 +90,7 @@ def test_level_without_seed_luck():
     assert 0.025 <= p_items <= 0.065
 
 
+@pytest.mark.slow
 def test_primary_test_rejects_seed_luck_that_the_item_test_accepts():
     """Why the crossed test is primary: equal methods, with seeds that favour now one, now the
     other."""
@@ -100,6 +101,7 @@ def test_primary_test_rejects_seed_luck_that_the_item_test_accepts():
     assert p <= 0.06
 
 
+@pytest.mark.slow
 def test_items_that_share_a_label_are_one_unit():
     """600 items in 75 groups that hang together: counted as items they would be told apart by
     chance."""
@@ -119,6 +121,7 @@ def test_items_that_share_a_label_are_one_unit():
     assert "75 groups" in found[0].difference.resampled
 
 
+@pytest.mark.slow
 def test_power_for_a_true_gain():
     (p,) = rates(lambda rng: paired_effect(*two_methods(rng, gain=0.08, items=2000)), 200, "p")
     assert p > 0.95
@@ -156,6 +159,7 @@ def test_false_irreproducible_rate_is_at_most_2_percent():
     assert np.mean([not f.reproduced for f in found]) <= 0.04
 
 
+@pytest.mark.slow
 def test_nor_is_the_luckiest_of_many_honest_submissions():
     found = [rerun(np.random.default_rng(n), best_of=60, items=400) for n in range(150)]
     assert np.mean([not f.reproduced for f in found]) <= 0.05
@@ -163,6 +167,7 @@ def test_nor_is_the_luckiest_of_many_honest_submissions():
     assert np.mean([f.p_gain <= RERUN_ALPHA for f in found]) > 0.08
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("patched", "least"), [(12, 0.6), (25, 0.95), (50, 1.0), (100, 1.0)])
 def test_answers_that_the_code_cannot_make_are_noticed(patched, least):
     """The figures of power: 12, 25, 50 and 100 of 2,000 answers looked up instead of computed."""
@@ -250,6 +255,7 @@ def test_what_the_issued_seeds_say():
     assert found(claimed, error) == "equal"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("best_of", [1, 30])
 def test_no_honest_claim_is_accused_whatever_the_luck_of_its_seeds(best_of):
     """600 honest claims, those that the tests on fresh seeds doubt among them; before, each of

@@ -53,6 +53,7 @@ def test_a_share_has_the_exact_interval():
     assert share(0, 20, "attackers").upper == pytest.approx(1 - 0.025 ** (1 / 20))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "attack",
     ["single flips", "hill climbing, 100", "a fresh identity each time", "boosting, whole set"],
@@ -71,6 +72,7 @@ def test_decoys_hide_no_single_flips():
     assert caught.flag.detector == "label probing"
 
 
+@pytest.mark.slow
 def test_the_probing_rows_are_every_attack_in_every_disguise():
     rows = list(probe_rows(n=200, seeds=2, say=quiet, probes=["single flips"], limit=8))
     assert [row.how for row in rows] == list(DISGUISES.values())
@@ -141,6 +143,7 @@ def test_shortcuts_are_flagged_the_stronger_the_more_often():
     assert rows[-1].flagged == 12
 
 
+@pytest.mark.slow
 def test_planted_overlap_is_found_while_it_is_near():
     rows = list(overlap_rows(seeds=1))
     assert len(rows) == len(EDITS)
@@ -148,6 +151,7 @@ def test_planted_overlap_is_found_while_it_is_near():
     assert rows[-1].flagged == 0
 
 
+@pytest.mark.slow
 def test_honest_researchers_are_counted_by_habit():
     rows, milliseconds = honest_rows(n=N, fleets=2, say=quiet, each=25)
     assert [row.what for row in rows[:-1]] == list(HABITS)

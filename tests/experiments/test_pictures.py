@@ -1,7 +1,6 @@
 """The README's pictures: dots are the report's figures, and texts stay in their boxes."""
 
 import json
-import tarfile
 from collections import Counter
 from pathlib import Path
 
@@ -12,8 +11,8 @@ from matplotlib.transforms import Bbox
 from aarlab.core.errors import Misconfigured
 from aarlab.report.report_record import Report
 from experiments import pictures
+from tests.golden.golden_archive import unpack
 
-ARCHIVE = Path(__file__).parents[1] / "golden" / "campaign-0.1.0.tar.xz"
 REPORT = "./campaigns/golden/report/report.json"
 
 
@@ -21,8 +20,7 @@ REPORT = "./campaigns/golden/report/report.json"
 def written(tmp_path_factory) -> Path:
     """The report of a finished campaign: two claims confirmed, one not reproducible."""
     folder = tmp_path_factory.mktemp("golden")
-    with tarfile.open(ARCHIVE) as archive:
-        archive.extract(REPORT, folder, filter="data")
+    unpack(folder)
     return folder / REPORT
 
 
@@ -78,6 +76,7 @@ def _area(one: Bbox, other: Bbox) -> float:
     return 0.0 if shared is None else shared.width * shared.height
 
 
+@pytest.mark.slow
 def test_pictures_are_written_the_same_twice(written, tmp_path):
     made = []
     for name in ("one", "two"):

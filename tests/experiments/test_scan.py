@@ -8,6 +8,7 @@ from experiments import scan as scanning
 from experiments.policy_costs import protection
 
 
+@pytest.mark.slow
 def test_the_scan_is_of_the_shipped_default(monkeypatch):
     monkeypatch.setattr(scanning, "NUMBERS", {"cap": (70, 140), "never": (1 / 16,)})
     monkeypatch.setattr(scanning, "HABITS", {"the model's": scanning.Habits()})

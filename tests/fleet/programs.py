@@ -4,7 +4,7 @@ they do in earnest."""
 import sys
 
 from aarlab.evaluation.ledger.ledger import Ledger
-from aarlab.fleet import member, patience, supervisor
+from aarlab.fleet import member, restarts, supervisor
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.enrol import enrol
 from aarlab.fleet.launch import standing
@@ -46,7 +46,7 @@ def quicken(monkeypatch):
     monkeypatch.setattr(supervisor, "TICK_S", 0.02)
     monkeypatch.setattr(supervisor, "CHARGE_EVERY_S", 0.3)
     monkeypatch.setattr(supervisor, "SHOW_EVERY_S", 0.1)
-    monkeypatch.setattr(patience, "MOST_CRASH_S", 0.02)
+    monkeypatch.setattr(restarts, "MOST_CRASH_S", 0.02)
     monkeypatch.setattr(member, "DRAIN_S", 0.05)
     monkeypatch.setattr(supervisor, "DRAIN_S", 0.05)
 

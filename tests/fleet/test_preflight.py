@@ -208,6 +208,7 @@ def test_own_items_that_no_campaign_can_use_are_refused_at_once(tmp_path):
         require(own("single.jsonl", ("teacher", "student", "feedback", "final")))
 
 
+@pytest.mark.slow
 def test_a_fleet_is_not_started_where_the_anchors_leave_no_gap(tmp_path):
     """Nothing tells the labels of these items, so that teacher and ceiling are chance."""
     lines = [

@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 
 from aarlab.core.budget import Budget
-from aarlab.fleet import patience, supervisor
+from aarlab.fleet import restarts, supervisor
 from aarlab.fleet.device_hours import DeviceHours
 from aarlab.fleet.state import read_state
 from aarlab.gateway.admission import Reserve
@@ -70,7 +70,7 @@ def test_what_was_told_is_in_the_ledger_before_the_first_life(fleet):
 def test_who_crashes_again_and_again_is_given_up(fleet):
     why, entries, folder = fleet("crasher", researchers=1)
     assert why == "all have ended"
-    assert events(entries).count("restarted") == patience.MAX_RESTARTS
+    assert events(entries).count("restarted") == restarts.MAX_RESTARTS
     assert events(entries)[-1] == "gave up"
     assert [e.body["returncode"] for e in entries if e.body.get("event") == "ended: crashed"] == [
         3
@@ -143,7 +143,7 @@ def test_a_crash_or_two_is_forgotten(fleet):
 def test_who_ends_in_order_without_doing_anything_is_finished(fleet):
     why, entries, _ = fleet("turns", researchers=1)
     assert why == "all have ended"
-    assert events(entries).count("ended: again") == patience.IDLE_LIVES
+    assert events(entries).count("ended: again") == restarts.IDLE_LIVES
 
 
 def call_that_fails(parts):

@@ -8,9 +8,7 @@ report), its testbed, and the proof of a receipt. Absolute paths in it stand as 
 import json
 import shutil
 import sqlite3
-import tarfile
 from contextlib import closing, suppress
-from pathlib import Path
 
 import pytest
 
@@ -28,15 +26,14 @@ from aarlab.evaluation.ledger.views import flags_in
 from aarlab.evaluation.proofs import check_proof, find, prove
 from aarlab.testbeds import student
 from aarlab.testbeds.testbed import prepare
+from tests.golden.golden_archive import unpack
 
-ARCHIVE = Path(__file__).with_name("campaign-0.1.0.tar.xz")
 ENTRIES, SUBMISSIONS, FINDINGS, CONFIRMATIONS = 224, 67, 67, 3
 
 
 @pytest.fixture
 def files(tmp_path):
-    with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(tmp_path, filter="data")
+    unpack(tmp_path)
     campaign = tmp_path / "campaigns" / "golden"
     for name in ("problem.txt", "targets.json"):
         note = campaign / "server" / name
@@ -81,6 +78,7 @@ def test_an_old_campaign_goes_on_and_verifies(files):
     assert files.checkpoints.read_bytes().startswith(before)
 
 
+@pytest.mark.slow
 def test_new_testbed_of_old_labels_continues_the_old_meter(files, tmp_path):
     """A field that a new version adds to items is no new label: else an upgrade would give the
     budget a second time."""

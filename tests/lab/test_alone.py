@@ -100,6 +100,7 @@ def test_a_harness_of_ones_own_in_three_commands(tmp_path):
     assert "operator (operator)\n" in listed
 
 
+@pytest.mark.slow
 def test_what_submitters_can_expect_is_said_at_the_start(tmp_path):
     line = (
         "75 bits in all, an improvement is reported from accuracy 0.570 (PGR 0.18), in steps of "

@@ -84,6 +84,7 @@ class Unsound:
         return Outlook(channel.level, 1.0, "open", None)
 
 
+@pytest.mark.slow
 def test_the_words_of_an_error_that_is_the_operators_reach_no_researcher(
     tmp_path, monkeypatch, caplog
 ):

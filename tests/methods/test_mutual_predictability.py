@@ -131,6 +131,7 @@ def test_no_item_is_shown_itself_and_labels_are_shown_in_equal_numbers():
         assert all(row not in [j for j, _ in d] for row, d in zip(rows, shown, strict=True))
 
 
+@pytest.mark.slow
 @given(st.integers(0, 1000), st.integers(6, 24), st.integers(1, 6))
 @settings(max_examples=15, deadline=None)
 def test_a_swapped_form_in_the_pool_always_has_the_opposite_label(seed, half, shots):
@@ -201,6 +202,7 @@ def chat(tmp_path_factory):
 SMALL = Search(asks=1500, pool=96, start=8, shots=8)
 
 
+@pytest.mark.slow
 def test_coherent_labels_beat_their_zero_shot_start(chat):
     task, labels = chat
     zero_shot = (

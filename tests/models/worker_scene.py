@@ -10,7 +10,6 @@ import numpy as np
 from aarlab.core.hub import ModelSource
 from aarlab.models.preset import Hardware, Preset, Recipe
 from aarlab.models.student_contract import Question
-from tests.models.tiny_models import make_tiny
 
 WORDS = ["red", "blue", "green", "tea", "sun", "rain", "good", "bad", "long", "short"]
 RECIPE = Recipe(batch=8, epochs=2, rank=4, max_tokens=512)
@@ -35,6 +34,8 @@ DECK = {"student": STUDENT, "feedback": TEST}
 
 def models(folder: Path) -> Path:
     """Two tiny models in folder/weak and folder/strong."""
+    from tests.models.tiny_models import make_tiny  # imports torch: 3 s for who collects tests
+
     texts = [t for q in STUDENT for t in (q.question, *q.choices)]
     for seed, name in enumerate(("weak", "strong")):
         make_tiny(folder / name, seed=seed, layers=2, width=32, texts=texts)

@@ -104,6 +104,7 @@ def test_a_deep_tree_is_cut_and_a_large_home_is_refused(home, tmp_path):
     assert not (tmp_path / "b").exists()
 
 
+@pytest.mark.slow
 def test_a_home_that_changes_while_it_is_packed_leads_to_no_file_of_others(home, tmp_path):
     secret = tmp_path / "secret"
     secret.mkdir()

@@ -127,6 +127,7 @@ def wanted(rng, known):
     return made
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10**6))
 def test_splits_do_not_resemble_each_other_and_removals_are_counted(seed):
     asked = wanted(random.Random(seed), [])

@@ -162,6 +162,7 @@ def test_any_text_survives(tmp_path_factory, texts):
     assert {(i.question, i.choice) for i in found} == {(r["question"], r["choice"]) for r in rows}
 
 
+@pytest.mark.slow
 def test_a_testbed_is_made_of_a_file_and_another_one_of_the_changed_file(tmp_path):
     rng = random.Random(0)
 

@@ -143,6 +143,7 @@ def test_own_items_carry_their_groups_to_the_private_side(home, tmp_path):
     assert json.loads((bed.private / "groups.json").read_text()) == groups
 
 
+@pytest.mark.slow
 def test_generated_problems_say_which_items_are_of_one_question(tmp_path):
     items = [i for i in PROBLEMS["small-math"].build(tmp_path, 3) if i.split == "final"]
     assert len(groups_of(items)) < 0.01 * len(items)

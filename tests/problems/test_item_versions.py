@@ -7,6 +7,7 @@ from aarlab.problems.problem import PROBLEMS, SELECTION_SEED
 from tests.problems.item_digest import versioned
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "version", "digest"),
     [

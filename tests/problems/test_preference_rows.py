@@ -1,7 +1,6 @@
 """Preference data in the forms in which they are published."""
 
 import pytest
-from trl.data_utils import maybe_extract_prompt
 
 from aarlab.problems.preference_rows import NO_PROMPT, Preference, preference_of
 
@@ -105,6 +104,7 @@ def test_what_is_no_text_is_named(row, words):
         preference_of(row)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "row",
     [
@@ -114,6 +114,8 @@ def test_what_is_no_text_is_named(row, words):
     ],
 )
 def test_conversations_are_cut_where_trl_cuts_them(row):
+    from trl.data_utils import maybe_extract_prompt  # imports torch
+
     theirs, ours = maybe_extract_prompt(row), preference_of(row)
     assert ours.chosen == "".join(m["content"] for m in theirs["chosen"])
     assert ours.rejected == "".join(m["content"] for m in theirs["rejected"])

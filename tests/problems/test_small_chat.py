@@ -102,6 +102,7 @@ def judged(snippets, logits):
     return ((gap > 0) == (logits[a] > logits[b]))[abs(gap) >= 1.2].mean()
 
 
+@pytest.mark.slow
 def test_no_snippet_is_in_feedback_under_one_data_seed_and_in_final_under_another():
     snippets, logits = rated(6_000)
     sizes = {k: n // 10 // 6 * 6 for k, n in small_chat.PAIRS.items()}
@@ -121,6 +122,7 @@ def test_no_snippet_is_in_feedback_under_one_data_seed_and_in_final_under_anothe
             assert all(texts.isdisjoint(of[other, s]) for s in range(3))
 
 
+@pytest.mark.slow
 def test_pairs_of_which_the_judgement_says_something_are_refused():
     snippets, logits = rated(6_000)
     sizes = {k: n // 6 // 6 * 6 for k, n in small_chat.PAIRS.items()}
@@ -136,6 +138,7 @@ def test_logits_of_other_snippets_are_refused():
         small_chat.zero_shot_logits(rated(10)[0])
 
 
+@pytest.mark.slow
 def test_data_seeds_draw_different_pairs(tmp_path, items):
     other = build(tmp_path, 4)
     assert {i.id for i in items}.isdisjoint({i.id for i in other})

@@ -162,6 +162,7 @@ def test_every_description_has_two_functions_of_both_lengths():
         assert {length(f) for f in functions} == {"short", "long"}, description.text
 
 
+@pytest.mark.slow
 def test_the_catalogues_functions_agree_with_each_other():
     for description in CATALOGUE:
         functions = [compiled(f) for f in description.functions]
@@ -240,6 +241,7 @@ def test_equivalent_and_nearly_equivalent_mutants_are_discarded():
     assert pool.right == pool.wrong == {"short": [], "long": []}
 
 
+@pytest.mark.slow
 def test_mutants_differ_on_one_line_and_restyled_functions_agree():
     rng = random.Random(0)
     for description in CATALOGUE:

@@ -33,6 +33,7 @@ def texts():
     return corpus(3, 3_000)
 
 
+@pytest.mark.slow
 def test_every_split_has_its_size_and_every_cell_is_balanced(items):
     check_problem(items)
     assert Counter((i.split, i.part) for i in items) == SIZES
@@ -49,6 +50,7 @@ def test_each_question_stands_once(items):
     assert len({i.question for i in items}) == len({i.id for i in items}) == len(items)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", DIGESTS)
 def test_items_are_those_that_testbeds_were_made_of(tmp_path, seed):
     found = [i.model_dump(mode="json") for i in build(tmp_path, seed)]
@@ -125,6 +127,7 @@ def test_answers_look_alike_under_both_labels(items, part, statistic):
         )
 
 
+@pytest.mark.slow
 def test_corpus_is_right_in_distribution_and_apart_from_the_items(items, texts):
     questions = {t.split("\n")[0] for t in texts}
     assert len(questions) == len(texts) == 3_000

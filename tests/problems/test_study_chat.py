@@ -114,6 +114,7 @@ def test_levels_are_the_strength_of_preference_and_the_styles(build, rows):
     assert seen == {1, 2, 3}
 
 
+@pytest.mark.slow
 def test_the_data_seed_draws_and_the_same_one_draws_the_same(build, rows):
     first, again, other = build(rows), build(rows), build(rows, seed=2)
     assert list(first) == list(again)
@@ -235,6 +236,7 @@ def test_sources_without_a_part_are_refused(build, rows):
         build(rows)
 
 
+@pytest.mark.slow
 def test_the_published_card_says_all_but_the_labels(build, rows, tmp_path):
     items = build(rows)
     publish(PROBLEMS["qwen-chat"], items, tmp_path / "out", data_seed=1)

@@ -71,6 +71,7 @@ def pages(folder):
     return found
 
 
+@pytest.mark.slow
 def test_every_link_leads_to_a_file_of_the_site(golden_site):
     folder, count = golden_site
     found = pages(folder)
@@ -95,6 +96,7 @@ def test_every_link_leads_to_a_file_of_the_site(golden_site):
     assert {p.stem for p in (folder / "submission").iterdir()} == receipts
 
 
+@pytest.mark.slow
 def test_a_page_runs_nothing_and_asks_for_nothing(golden_site):
     folder, _ = golden_site
     for path, page in pages(folder).items():
@@ -111,6 +113,7 @@ def test_a_page_runs_nothing_and_asks_for_nothing(golden_site):
         assert path.read_text().index("Content-Security-Policy") < 200 or path.name == "index.html"
 
 
+@pytest.mark.slow
 def test_pages_lead_to_the_report_and_the_report_to_the_pages(golden_site):
     folder, _ = golden_site
     submission = (folder / "submission" / "r-000001.html").read_text()
@@ -120,6 +123,7 @@ def test_pages_lead_to_the_report_and_the_report_to_the_pages(golden_site):
     assert '<a href="live.html">Level over time</a>' in (folder / "index.html").read_text()
 
 
+@pytest.mark.slow
 def test_long_tables_are_several_files(tmp_path):
     browser = small(tmp_path)
     with_code(tmp_path, "researcher-1", *(f"a = {n}\n" for n in range(60)))
@@ -137,6 +141,7 @@ def test_long_tables_are_several_files(tmp_path):
     assert len(set(shown)) == 63
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("texts", FIVES, ids=range(len(FIVES)))
 def test_hostile_text_is_text_on_every_page(tmp_path, texts):
     small(tmp_path).pages.close()
@@ -174,6 +179,7 @@ def test_a_running_campaign_and_a_folder_that_is_there_are_refused(tmp_path):
     assert not list((tmp_path / "site").iterdir())
 
 
+@pytest.mark.slow
 def test_no_exact_score_is_on_any_page_but_the_report(tmp_path):
     small(tmp_path).pages.close()
     ledger = ledger_of(tmp_path, read_only=True)
@@ -187,6 +193,7 @@ def test_no_exact_score_is_on_any_page_but_the_report(tmp_path):
         assert not [value for value in exact if value[:5] in path.read_text()], path
 
 
+@pytest.mark.slow
 def test_a_long_transcript_begins_with_its_end_and_has_all_steps(tmp_path):
     small(tmp_path).pages.close()
     place = CampaignFolder(tmp_path / "campaigns" / "small").transcripts / "researcher-1"

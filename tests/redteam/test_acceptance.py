@@ -6,7 +6,7 @@ import zlib
 import numpy as np
 import pytest
 
-from aarlab.evaluation.scoring.metered_ladder import NEVER
+from aarlab.evaluation.scoring.default_policy import NEVER
 from aarlab.evaluation.scoring.policies import POLICIES
 from aarlab.redteam.attack_table import attack_all
 from aarlab.redteam.attacks import ATTACKS, SHARED, run_attack

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aarlab.evaluation.scoring import metered_ladder as metered
+from aarlab.evaluation.scoring import default_policy as metered
 from aarlab.evaluation.scoring.policies import POLICIES
 from aarlab.redteam.channel import ACCURACY, Line, Spent, World
 

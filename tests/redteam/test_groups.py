@@ -15,6 +15,7 @@ def test_the_matrix_of_order_two_by_hand():
     assert matrix_RC[:, 3].tolist() == [1, 1, 0, 0]
 
 
+@pytest.mark.slow
 @given(k=st.integers(1, 6), data=st.data())
 def test_counts_give_every_item(k, data):
     matrix_RC = detecting_matrix(k)

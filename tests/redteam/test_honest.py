@@ -78,6 +78,7 @@ def test_the_level_starts_at_the_baselines_measured_accuracy():
         assert made.channel.level == pytest.approx(made.best.score, abs=0.05 / 1_263 + 1e-9)
 
 
+@pytest.mark.slow
 def test_exact_scores_give_most_and_the_order_of_caps_is_the_order_of_ends():
     found = {name: ends(name).mean() for name in ("exact", "roomy", "default", "strict", None)}
     assert list(found.values()) == sorted(found.values(), reverse=True)
@@ -94,6 +95,7 @@ def test_no_fleet_outgrows_the_ceiling_or_the_cap():
         assert 0 <= run.noticed <= run.tries
 
 
+@pytest.mark.slow
 def test_habits_do_what_they_say():
     base = ends("default").mean()
     assert ends("default", habits=Habits(screens=1.0)) == pytest.approx(
@@ -112,6 +114,7 @@ def test_agents_share_answers_and_drop_stacks_without_porting():
         assert [len(stack) for stack in made._stacks] == [0] + [int(ports)] * 8
 
 
+@pytest.mark.slow
 def test_the_proxys_probability_is_bayes_rule():
     made = fleet()
     changes = [made._change() for _ in range(20_000)]

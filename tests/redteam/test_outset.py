@@ -15,6 +15,7 @@ from aarlab.fleet.outset import advice, outset
 STUDY = PgrScale(0.528, 0.7325, 0.55)
 
 
+@pytest.mark.slow
 def test_enough_items_are_said_to_cost_little_and_to_bound_what_is_told():
     made = outset("default", 1_263, STUDY)
     assert made.trouble is None
@@ -24,6 +25,7 @@ def test_enough_items_are_said_to_cost_little_and_to_bound_what_is_told():
     assert "That is much" not in made.words
 
 
+@pytest.mark.slow
 def test_few_items_are_said_to_cost_most_of_the_climb():
     made = outset("default", 300, STUDY)
     assert made.loss.lower > 0.3
@@ -41,11 +43,13 @@ def test_too_few_items_for_two_improvements_is_reported_with_remedy(policy, n):
     assert outset(policy, more, STUDY, fleets=0).trouble is None
 
 
+@pytest.mark.slow
 def test_gap_under_two_steps_is_not_mended_by_more_items():
     made = outset("default", 5_000, PgrScale(0.6, 0.63, 0.61), fleets=0)
     assert "No number of items fixes that" in made.trouble
 
 
+@pytest.mark.slow
 def test_of_unit_scores_the_remedy_is_a_narrower_range():
     few, narrow = PgrScale(0.0, 0.5, 0.0, combined=True), PgrScale(0.0, 1e-6, 0.0, combined=True)
     made = outset("default", 20, few, fleets=0).trouble

@@ -63,6 +63,7 @@ def test_the_target_is_the_least_excess_that_is_told():
     assert (asked.channel.level - ACCURACY) * N <= enough + 1
 
 
+@pytest.mark.slow
 def test_what_is_believed_of_the_base_is_about_right():
     """Mean over 30 label sets of the believed and the true excess after 300 questions."""
     believed, true = [], []
@@ -104,6 +105,7 @@ def test_nine_cheap_identities_pay_less_for_the_same_climb_than_one():
     assert spent["best overlap, cheapest of nine"] < spent["hill climbing, 100"]
 
 
+@pytest.mark.slow
 def test_each_identity_of_the_relay_spends_at_most_its_half():
     asked = run_attack(
         "half the cap each, in turn", line("strict", stops=(5_000,)), np.random.default_rng(0)

@@ -16,7 +16,7 @@ from aarlab.report.pages import html
 from aarlab.report.report_record import Score
 from aarlab.runs.served_folder import BaselineScores
 from tests.evaluation.test_confirmation import submit
-from tests.report.test_claims import measure, row
+from tests.report.test_ranked_claims import measure, row
 from tests.web.test_web_pages import all_spelled, on_page
 
 EXACT = 0.7123456789

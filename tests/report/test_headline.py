@@ -9,7 +9,7 @@ from aarlab.report.headline import claim_words, first_confirmed, headline
 from aarlab.report.pages import bars, ends, write
 from aarlab.report.report_record import AblationRow, ElsewhereRow, Score
 from aarlab.report.report_record import count as exact
-from tests.report.test_claims import measure, row
+from tests.report.test_ranked_claims import measure, row
 
 
 def pgr(value, half=0.01):

@@ -75,6 +75,7 @@ class Tags(HTMLParser):
         self.found.add(tag)
 
 
+@pytest.mark.slow
 def test_a_report_shows_hostile_text_as_words(tmp_path):
     report = changed(made(Report), problem=PROBLEM, campaign={"name": HOSTILE})
     for faults in ((HOSTILE,), None, ()):

@@ -18,9 +18,9 @@ from aarlab.report.winner import (
     explained,
     nearest_baseline,
 )
-from tests.report.test_claims import measure, row
 from tests.report.test_headline import exact, pgr, with_claims
 from tests.report.test_headline import report as report
+from tests.report.test_ranked_claims import measure, row
 
 ELICITED = """from aarlab.methods import parts
 

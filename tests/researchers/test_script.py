@@ -122,6 +122,7 @@ def test_words_about_an_interruption_are_no_interruption():
     assert len(messages) == 6
 
 
+@pytest.mark.slow
 @given(st.lists(st.text(max_size=5), min_size=9, max_size=9, unique=True))
 def test_an_agents_choice_stays_and_agents_differ(names):
     made = script(choose={"who": [str(n) for n in range(97)]})

@@ -121,6 +121,7 @@ def test_a_finding_that_cites_a_receipt_of_other_code_teaches_nothing(of, learne
     assert memory.last_finding == 1
 
 
+@pytest.mark.slow
 def test_it_learns_from_receipts():
     """Options that improved are proposed far more often than ones that did not."""
     memory, rng = Memory(), random.Random(0)

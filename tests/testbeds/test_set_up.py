@@ -63,6 +63,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
 def test_two_steps_make_the_same_testbed_as_one(part, at_once, tmp_path):
     assert not part.whole
     before = contents(part.folder)
@@ -108,6 +109,7 @@ def test_a_run_on_final_waits_for_final_and_one_on_feedback_is_kept(part, tmp_pa
     engine.close()
 
 
+@pytest.mark.slow
 def test_a_second_step_that_was_killed_is_done_again(part, at_once, tmp_path, monkeypatch):
     class Killed(BaseException):
         """As by a signal."""
@@ -138,6 +140,7 @@ def test_final_is_not_added_where_the_other_items_are_read_differently(part, tmp
     assert not part.whole
 
 
+@pytest.mark.slow
 def test_the_campaign_keeps_its_testbed_and_labels_their_meter_also_without_final(part, tmp_path):
     facts = json.loads(part.part_ready.read_text())
     modules = facts["code"]["modules"] | {"aarlab.testbeds.testbed": "of another version"}

@@ -131,6 +131,7 @@ def test_no_two_test_files_share_a_name():
     assert twice([path.name for path in (ROOT / "tests").rglob("*.py")]) - {"conftest.py"} == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path", sorted((ROOT / "experiments").glob("*.py")), ids=lambda path: path.stem
 )

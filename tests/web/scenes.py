@@ -1,7 +1,6 @@
 """State folders with campaigns, and a browser that is logged in, for the tests of the pages."""
 
 import re
-import tarfile
 from pathlib import Path
 
 from starlette.testclient import TestClient
@@ -14,8 +13,8 @@ from aarlab.web.access import Access, Sessions
 from aarlab.web.actions_view import Resume
 from aarlab.web.web_app import Pages, application
 from tests.fleet.fleets import campaign_folder, fleet, submission
+from tests.golden.golden_archive import unpack
 
-ARCHIVE = Path(__file__).parents[1] / "golden" / "campaign-0.1.0.tar.xz"
 GOLDEN = "/campaign/golden"
 HOST = "http://127.0.0.1"
 
@@ -52,8 +51,7 @@ class Browser:
 
 def golden(home: Path) -> Browser:
     """With the finished campaign that version 0.1.0 wrote."""
-    with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(home, filter="data")
+    unpack(home)
     return Browser(home).log_in()
 
 

@@ -50,6 +50,7 @@ def _shown(home, *texts: str) -> dict[str, str]:
     return {path: answer.text for path, answer in found.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("texts", FIVES, ids=range(len(FIVES)))
 def test_hostile_text_is_text_on_every_page(tmp_path, quiet, texts):
     usual = Tags("".join(text for path, text in quiet.items() if not _is_data(path)))
@@ -72,6 +73,7 @@ def _is_data(path: str) -> bool:
     return any(end in path for end in DATA)
 
 
+@pytest.mark.slow
 def test_words_that_look_like_markup_are_readable(tmp_path):
     pages = _shown(tmp_path, HOSTILE[0])
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in pages["/campaign/small/forum"]

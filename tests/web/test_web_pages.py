@@ -436,6 +436,7 @@ def all_spelled(scores: list[float]) -> set[str]:
     return {way for score in scores for way in spelled(score)}
 
 
+@pytest.mark.slow
 def test_no_exact_score_is_on_any_page(old):
     home = old.pages.campaigns.folder.parent
     scores, known = exact_scores(home, "golden"), released_of(home, "golden")

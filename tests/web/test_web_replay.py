@@ -207,6 +207,7 @@ def test_a_receipt_from_memory_does_not_lower_the_level(tmp_path):
     assert page["chart"]["envelope"][-1][1] == 0.7
 
 
+@pytest.mark.slow
 def test_the_page_is_the_same_from_wherever_it_is_made(tmp_path, old, monkeypatch):
     """Kept states of a campaign, few and thinned out, change nothing; nothing changes them."""
     monkeypatch.setattr(milestones, "EVERY", 7)

@@ -115,7 +115,8 @@ def combined(how: Combine, scores: Sequence[float]) -> float:
         return min(inside)
     if how == "geometric":
         return math.exp(math.fsum(math.log(max(x, LEAST)) for x in inside) / len(inside))
-    return 0.0 if min(inside) == 0 else len(inside) / math.fsum(1 / x for x in inside)
+    # below, a sum of 1 / x is no float
+    return 0.0 if min(inside) < 1e-300 else len(inside) / math.fsum(1 / x for x in inside)
 
 
 def gradient(how: Combine, scores: Sequence[float]) -> list[float]:

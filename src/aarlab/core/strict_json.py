@@ -100,13 +100,10 @@ def parse_json(
         except UnicodeDecodeError as error:
             raise Misconfigured(f"{where} is no UTF-8 text. Save it as UTF-8.") from error
     # an escaped backslash is no beginning of an escape
-    escape = None if halves else _HALF.search(text.replace("\\\\", "  "))
+    looked_for = not halves and "\\u" in text
+    escape = _HALF.search(text.replace("\\\\", "  ")) if looked_for else None
     try:
-        found = json.loads(
-            text.removeprefix("\ufeff"),
-            object_pairs_hook=_once,
-            parse_constant=float if constants else _no_constant,
-        )
+        found = (_WITH_CONSTANTS if constants else _STRICT).decode(text.removeprefix("\ufeff"))
         half = escape and half_of_pair(found)
     except json.JSONDecodeError as error:
         at = f"line {error.lineno}, column {error.colno}"
@@ -166,6 +163,10 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no number of JSON")
+
+
+_STRICT = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_constant)
+_WITH_CONSTANTS = json.JSONDecoder(object_pairs_hook=_once, parse_constant=float)
 
 
 def _line_of_second(text: str) -> str:

@@ -59,7 +59,7 @@ from aarlab.evaluation.scoring.packed import Packed, unpack
 from aarlab.evaluation.scoring.policies import DEFAULT_POLICY, POLICIES, Policy
 from aarlab.evaluation.scoring.tries import tries_of
 from aarlab.evaluation.server_hold import hold_server, require_kept
-from aarlab.evaluation.snapshots import check_files
+from aarlab.evaluation.snapshot_rules import check_files
 
 V = TypeVar("V", bound=View)
 Bools = NDArray[np.bool_]

@@ -34,7 +34,7 @@ from aarlab.evaluation.ledger.reads import Reads
 from aarlab.evaluation.ledger.views import Receipts
 from aarlab.evaluation.operator_handlers import OperatorHandlers
 from aarlab.evaluation.receipts import Pending, released_of
-from aarlab.evaluation.snapshots import check_files
+from aarlab.evaluation.snapshot_rules import check_files
 
 # what looks at what its caller has recorded, and then records: one at a time of one caller's
 T = TypeVar("T", bound=BaseModel)

@@ -9,7 +9,7 @@ from pathlib import Path
 from subprocess import Popen
 
 from aarlab.core.budget import Spent
-from aarlab.fleet.patience import Patience
+from aarlab.fleet.restarts import Restarts
 from aarlab.fleet.state import MemberState, State
 from aarlab.fleet.transcripts import last_action
 from aarlab.nodes.messages import HERE
@@ -46,7 +46,7 @@ class Member:
     # latest
     refused_for: str | None = None
     refusal: str | None = None
-    patience: Patience = field(default_factory=Patience)
+    restarts: Restarts = field(default_factory=Restarts)
     not_before: float = 0.0
     sandbox: Sandbox | RemoteIncarnation | None = None
     process: Popen | RemoteIncarnation | None = None
@@ -160,7 +160,7 @@ class Member:
         if self.state == "gave up":
             why = f": its model calls were refused, {self.refusal}" if self.refusal else ""
             resume = f"`aar run --resume {campaign}` takes it up again"
-            yield f"{self.name} gave up after {self.patience.restarts} restarts{why}. {resume}"
+            yield f"{self.name} gave up after {self.restarts.count} restarts{why}. {resume}"
         if self.alive and (why := self.used.unwritten):
             where = "this disk" if self.host == HERE else f"the disk of {self.host}"
             yield (
@@ -247,7 +247,7 @@ class Member:
             started_at=self.started_at,
             last_action_at=acted_at,
             last_action=action[1] if action else "",
-            restarts=self.patience.restarts,
+            restarts=self.restarts.count,
             spent=spent,
             memory_bytes=self.used.memory_bytes,
             disk_bytes=self.used.disk_bytes,

@@ -23,8 +23,8 @@ from aarlab.fleet.heeding import Heeding
 from aarlab.fleet.hosts import Here
 from aarlab.fleet.member import DRAIN_S, Member
 from aarlab.fleet.outbox import Posting, post_all
-from aarlab.fleet.patience import STABLE_S, Breaker
 from aarlab.fleet.refused_calls import CallAlarms, refusal_of
+from aarlab.fleet.restarts import STABLE_S, Breaker
 from aarlab.fleet.services_watch import ServicesWatch
 from aarlab.fleet.state import FleetState, State
 from aarlab.researchers.researcher import Ended
@@ -182,7 +182,7 @@ class Fleet:
         member.leave(member.before)
         self.breaker.left(member.name)
         member.state = "held"
-        member.not_before = time.monotonic() + member.patience.outage(0.0)
+        member.not_before = time.monotonic() + member.restarts.outage(0.0)
         if isinstance(error, Transient):  # server or gateway went just now
             return
         if not any(m.started_at for m in self.members):
@@ -278,13 +278,13 @@ class Fleet:
             self._end(member, "spent", limit)
             return
         self._leave_a_refused_session(member, ended)
-        after = member.patience.after(ended, lived_s=lived_s, acted=acted)
+        after = member.restarts.after(ended, lived_s=lived_s, acted=acted)
         if ended != "crashed":
             self.breaker.lived(member.name)
         elif lived_s < STABLE_S:
             was_open = self.breaker.open
             if self.breaker.crashed(member.name, now):
-                member.patience.forgive()
+                member.restarts.forgive()
                 after = 0.0
                 if not was_open:
                     words = "half of the fleet crashed within a minute"

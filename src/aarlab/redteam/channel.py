@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aarlab.evaluation.scoring.bounds import inflation_bound
-from aarlab.evaluation.scoring.metered_ladder import MeteredLadder
+from aarlab.evaluation.scoring.default_policy import MeteredLadder
 from aarlab.evaluation.scoring.policies import Answer, Policy, start
 from aarlab.evaluation.scoring.units import Units
 

@@ -30,11 +30,11 @@ from aarlab.problems import PROBLEMS
 from aarlab.problems.length_control import length_control
 from aarlab.problems.publish import read_private_items
 from aarlab.report.builds import code_notes, code_rows
-from aarlab.report.claims import claim_rows, released_rows
 from aarlab.report.costs import costs
 from aarlab.report.curve import curve_of
 from aarlab.report.diversity import diversity_rows
 from aarlab.report.inputs import input_rows
+from aarlab.report.ranked_claims import claim_rows, released_rows
 from aarlab.report.report_record import (
     BaselineRow,
     ClaimRow,

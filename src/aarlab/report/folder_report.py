@@ -25,13 +25,13 @@ from aarlab.evaluation.scoring.unit_scores import Gate, Measured
 from aarlab.fleet.campaign import Campaign
 from aarlab.report.build import research_rows, told_rows, totals_of, unrun_notes
 from aarlab.report.builds import folder_code_rows
-from aarlab.report.claims import evidence_of, released_rows
 from aarlab.report.costs import costs
 from aarlab.report.curve import curve_of
 from aarlab.report.curve_record import Curve
 from aarlab.report.diversity import folder_diversity
 from aarlab.report.diversity_record import FolderDiversity
 from aarlab.report.inputs import folder_inputs
+from aarlab.report.ranked_claims import evidence_of, released_rows
 from aarlab.report.report_record import (
     CodeRow,
     Costs,

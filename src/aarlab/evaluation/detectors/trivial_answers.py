@@ -26,6 +26,7 @@ from aarlab.evaluation.detectors.contract import (
 )
 
 AGREEMENT = 0.9  # honest methods that use the most common answer as one input stay below
+PUNCTUATION = re.compile(r"[^\w\s]|_")
 FEATURES: dict[str, Callable[[str], float]] = {
     "the longer choice": len,
     "the choice of more words": lambda text: len(text.split()),
@@ -33,9 +34,7 @@ FEATURES: dict[str, Callable[[str], float]] = {
     "the choice of more lines": lambda text: text.count("\n"),
     "the choice of more digits": lambda text: sum(map(str.isdigit, text)),
     "the choice of more capitals": lambda text: sum(map(str.isupper, text)),
-    "the choice of more punctuation": lambda text: sum(
-        not c.isalnum() and not c.isspace() for c in text
-    ),
+    "the choice of more punctuation": lambda text: len(PUNCTUATION.findall(text)),
     "the choice of more exclamation marks": lambda text: text.count("!"),
     "the choice of more distinct words": lambda text: len(set(text.split())),
     "the choice of the larger last number": lambda text: float(_last_number(text)[:15] or 0),

@@ -3,7 +3,7 @@ compared with.
 
 A policy sees the exact score; what it answers is the only thing about the hidden labels that leaves
 the evaluator. What it knows is the `Channel`: everything it has said so far about one label set, to
-anybody. The default is in metered_ladder.py.
+anybody. The default is in default_policy.py.
 """
 
 import math
@@ -93,7 +93,7 @@ class Policy(Protocol):
 
 
 POLICIES: Registry[Policy] = Registry("policy")
-DEFAULT_POLICY = "default"  # see metered_ladder.py
+DEFAULT_POLICY = "default"  # see default_policy.py
 FINE = 10  # the accuracies that set-up releases are multiples of 1 / (FINE n)
 
 

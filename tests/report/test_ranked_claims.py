@@ -9,8 +9,8 @@ from aarlab.evaluation.confirmation.confirmation_record import (
     TargetResult,
 )
 from aarlab.evaluation.confirmation.verdict import Remainder
-from aarlab.report.claims import _ablation, _beside
 from aarlab.report.figure_words import elsewhere, left
+from aarlab.report.ranked_claims import _ablation, _beside
 from aarlab.report.report_record import AblationRow, ClaimRow, ElsewhereRow, Score, count, statistic
 
 

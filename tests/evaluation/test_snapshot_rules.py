@@ -7,7 +7,7 @@ from aarlab.core.errors import InvalidSubmission
 from aarlab.core.records import Family
 from aarlab.core.snapshot import snapshot_hash
 from aarlab.evaluation.issued_seeds import SEEDS, IssuedSeeds
-from aarlab.evaluation.snapshots import MAX_DEPTH, MAX_PATH_BYTES, check_files
+from aarlab.evaluation.snapshot_rules import MAX_DEPTH, MAX_PATH_BYTES, check_files
 
 FILES = {
     "method.py": "def run(task, seed): ...\n",

@@ -19,13 +19,13 @@ STAND_BACK_S = 10.0  # who has failed a trial lets others be tried first
 
 
 @dataclass
-class Patience:
+class Restarts:
     """What to do about one researcher after each of its incarnations."""
 
     crashes: int = 0  # in a row
     outages: int = 0  # in a row
     idle: int = 0  # in a row
-    restarts: int = 0  # in all, by its own fault
+    count: int = 0  # in all, by its own fault
 
     def after(self, ended: Ended, *, lived_s: float, acted: bool) -> float | str:
         """Seconds to wait until the next incarnation, or the state in which it stays ("finished",
@@ -42,7 +42,7 @@ class Patience:
             self.crashes, self.idle = 0, 0 if acted else self.idle + 1
             return "finished" if self.idle >= IDLE_LIVES else 0.0
         self.crashes = 1 if lived_s >= STABLE_S else self.crashes + 1
-        self.restarts += 1
+        self.count += 1
         return (
             "gave up"
             if self.crashes > MAX_RESTARTS
@@ -56,7 +56,7 @@ class Patience:
 
     def forgive(self) -> None:
         """The last crash was not its own fault after all."""
-        self.crashes, self.restarts = max(0, self.crashes - 1), max(0, self.restarts - 1)
+        self.crashes, self.count = max(0, self.crashes - 1), max(0, self.count - 1)
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aarlab.fleet.patience import (
+from aarlab.fleet.restarts import (
     IDLE_LIVES,
     MAX_RESTARTS,
     MOST_OPEN_S,
@@ -12,44 +12,44 @@ from aarlab.fleet.patience import (
     STABLE_S,
     STAND_BACK_S,
     Breaker,
-    Patience,
+    Restarts,
 )
 
 SHORT = {"lived_s": 1.0, "acted": False}
 
 
 def test_crashes_in_a_row_wait_longer_and_end_in_giving_up():
-    patience = Patience()
-    waits = [patience.after("crashed", **SHORT) for _ in range(MAX_RESTARTS + 1)]
+    restarts = Restarts()
+    waits = [restarts.after("crashed", **SHORT) for _ in range(MAX_RESTARTS + 1)]
     assert waits == [1.0, 2.0, 4.0, 8.0, 16.0, "gave up"]
 
 
 def test_a_long_life_forgives_the_crashes_before_it():
-    patience = Patience()
+    restarts = Restarts()
     for _ in range(50):
-        assert patience.after("crashed", lived_s=STABLE_S, acted=False) == 1.0
-    assert patience.restarts == 50
+        assert restarts.after("crashed", lived_s=STABLE_S, acted=False) == 1.0
+    assert restarts.count == 50
 
 
 def test_an_outage_is_waited_out_for_ever_and_counts_as_no_crash():
-    patience = Patience()
-    waits = [patience.after("outage", **SHORT) for _ in range(20)]
+    restarts = Restarts()
+    waits = [restarts.after("outage", **SHORT) for _ in range(20)]
     assert waits[:4] == [1.0, 2.0, 4.0, 8.0]
     assert waits[-1] == MOST_OUTAGE_S
-    assert (patience.crashes, patience.restarts) == (0, 0)
-    assert patience.after("crashed", **SHORT) == 1.0
+    assert (restarts.crashes, restarts.count) == (0, 0)
+    assert restarts.after("crashed", **SHORT) == 1.0
 
 
 def test_who_ends_in_order_goes_on_until_it_has_nothing_to_do():
-    patience = Patience()
-    assert [patience.after("again", lived_s=9, acted=True) for _ in range(9)] == [0.0] * 9
-    ends = [patience.after("again", lived_s=9, acted=False) for _ in range(IDLE_LIVES)]
+    restarts = Restarts()
+    assert [restarts.after("again", lived_s=9, acted=True) for _ in range(9)] == [0.0] * 9
+    ends = [restarts.after("again", lived_s=9, acted=False) for _ in range(IDLE_LIVES)]
     assert ends == [0.0] * (IDLE_LIVES - 1) + ["finished"]
 
 
 def test_budget_and_finish_are_final():
-    assert Patience().after("spent", **SHORT) == "spent"
-    assert Patience().after("finished", **SHORT) == "finished"
+    assert Restarts().after("spent", **SHORT) == "spent"
+    assert Restarts().after("finished", **SHORT) == "finished"
 
 
 def test_breaker_opens_at_half_of_the_fleet_and_closes_on_success():
@@ -114,8 +114,8 @@ def test_breaker_trial_passes_to_next_member():
 
 
 def test_weeks_of_failures_are_no_overflow():
-    patience, breaker = Patience(), opened()
-    assert {patience.after("outage", **SHORT) for _ in range(5000)} >= {1.0, MOST_OUTAGE_S}
+    restarts, breaker = Restarts(), opened()
+    assert {restarts.after("outage", **SHORT) for _ in range(5000)} >= {1.0, MOST_OUTAGE_S}
     now = 0.0
     for _ in range(2000):
         now += MOST_OPEN_S + STAND_BACK_S
@@ -124,9 +124,9 @@ def test_weeks_of_failures_are_no_overflow():
 
 
 def test_backoff_restarts_after_a_long_run():
-    patience = Patience()
-    assert [patience.after("outage", **SHORT) for _ in range(3)] == [1.0, 2.0, 4.0]
-    assert patience.after("outage", lived_s=STABLE_S, acted=True) == 1.0
+    restarts = Restarts()
+    assert [restarts.after("outage", **SHORT) for _ in range(3)] == [1.0, 2.0, 4.0]
+    assert restarts.after("outage", lived_s=STABLE_S, acted=True) == 1.0
 
 
 def test_crashes_far_apart_or_of_one_alone_open_nothing():
@@ -139,10 +139,10 @@ def test_crashes_far_apart_or_of_one_alone_open_nothing():
 
 @given(st.lists(st.sampled_from(["crashed", "outage", "again"]), max_size=60))
 def test_backoff_is_bounded_and_outages_end_nobody(ends):
-    patience = Patience()
+    restarts = Restarts()
     for ended in ends:
-        wait = patience.after(ended, lived_s=1.0, acted=True)
+        wait = restarts.after(ended, lived_s=1.0, acted=True)
         assert wait == "gave up" or 0 <= wait <= MOST_OUTAGE_S
         if wait == "gave up":
-            assert patience.crashes > MAX_RESTARTS
+            assert restarts.crashes > MAX_RESTARTS
             break
