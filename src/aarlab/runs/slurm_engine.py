@@ -187,7 +187,7 @@ class SlurmEngine:
         for lease in leases(self.folder):
             if lease.key == key:
                 found = record_in(self.folder.worker(lease.worker), WorkerRecord)
-                return found.count if found is not None and found.running == key else None
+                return None if found is None else found.counts.get(key)
         return None
 
     def allow(self, key: str, attempt: str, seconds: float | None) -> None:

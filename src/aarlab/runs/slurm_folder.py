@@ -130,7 +130,7 @@ class WorkerRecord(Record):
     python: str
     beat: int
     running: str | None = None
-    count: DeviceCount | None = None  # what that has used of the device
+    counts: dict[str, DeviceCount] = Field(default_factory=dict)  # by key: of the device
     done: int = 0
 
 

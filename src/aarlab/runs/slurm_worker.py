@@ -25,7 +25,7 @@ from aarlab.core.settings import Home, slurm_node, slurm_task
 from aarlab.runs import node_worker
 from aarlab.runs.data_pack import MAX_BYTES
 from aarlab.runs.node_keys import new_key, signed
-from aarlab.runs.run_jobs import Job, refusal
+from aarlab.runs.run_jobs import DeviceCount, Job, refusal
 from aarlab.runs.slurm_folder import (
     MAX_RECORD_BYTES,
     Allowance,
@@ -127,7 +127,7 @@ class Worker:
             head = EndHead(key=lease.key, worker=self._record.name, signature=signature)
             write_end(self._folder, head, body)
         lease.path.unlink(missing_ok=True)
-        self._say(running=None, count=None, done=self._record.done + 1)
+        self._say(running=None, done=self._record.done + 1)
         return True
 
     def _beside_a_device(
@@ -139,14 +139,15 @@ class Worker:
             self._device = NodeDevice(Home(self._folder.home))
         return self._device.run(key, job, folders, make_sandbox)
 
-    def _count(self) -> None:
-        """Say what the job uses of the device, and pass on how much it may."""
-        key = self._record.running
-        if self._device is None or key is None:
-            return
-        self._record = self._record.model_copy(update={"count": self._device.counts().get(key)})
-        if (found := record_in(self._folder.allowance(key), Allowance)) is not None:
-            self._device.allow(key, found.attempt, found.seconds)
+    def _counts(self) -> dict[str, DeviceCount]:
+        """What jobs have used of the device; how much they may is passed on to it."""
+        if self._device is None:
+            return {}
+        counts = self._device.counts()
+        for key in counts:
+            if (found := record_in(self._folder.allowance(key), Allowance)) is not None:
+                self._device.allow(key, found.attempt, found.seconds)
+        return counts
 
     def _has_time(self, order: Order) -> bool:
         left = float("inf") if self._until is None else self._until - time.monotonic()
@@ -174,8 +175,7 @@ class Worker:
         """Say that this worker works, and end it when nobody waits for it any more."""
         seen, since = -1, time.monotonic()
         while not self._ended.wait(BEAT_S):
-            self._count()
-            self._say(beat=self._record.beat + 1)
+            self._say(beat=self._record.beat + 1, counts=self._counts())
             state = record_in(self._folder.state, DriverState)
             if state is not None and state.beat != seen:
                 seen, since = state.beat, time.monotonic()
