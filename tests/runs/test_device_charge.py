@@ -112,4 +112,5 @@ def test_slurm_is_asked_for_a_gpu_and_for_memory_of_the_models(tmp_path):
     assert len({str(size) for size in sizes}) == 3, "a worker takes jobs of its size alone"
     assert sizes[1].mib - sizes[0].mib >= 2000 + MODELS_BYTES // MIB
     workers = SlurmWorkers(SlurmFolder(tmp_path), "aar", SlurmOptions(), 1, 20.0)
+    assert all("OMP_NUM_THREADS=1" in workers._argv(size) for size in sizes)
     assert ["--gres=gpu:1" in workers._asked_for(size) for size in sizes] == [False, True, False]

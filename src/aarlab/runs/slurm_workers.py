@@ -177,7 +177,9 @@ class SlurmWorkers:
         return [*words, f"--exclude={','.join(without)}"] if without else words
 
     def _argv(self, size: Size) -> list[str]:
-        argv = ["env", f"PYTHONPATH={ROOT.parent}", sys.executable, "-m", WORKER]
+        # without cgroups a model worker sees all processors of its node, and would take them
+        env = [f"PYTHONPATH={ROOT.parent}", f"OMP_NUM_THREADS={size.cpus}"]
+        argv = ["env", *env, sys.executable, "-m", WORKER]
         argv += ["--folder", str(self._folder.root)]
         idle_s = self._idle_s if size.gpus is None else max(self._idle_s, DEVICE_IDLE_S)
         argv += ["--size", str(size), "--idle-s", str(idle_s), "--gone-s", str(GONE_S)]
