@@ -3,7 +3,7 @@ items changes both."""
 
 import hashlib
 
-from aarlab.problems.problem import PROBLEMS
+from aarlab.problems.registered import PROBLEMS
 
 
 def versioned(name, items):

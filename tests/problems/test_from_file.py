@@ -10,8 +10,9 @@ from aarlab.core.errors import Misconfigured
 from aarlab.core.records import Choice, Pair
 from aarlab.core.settings import Home
 from aarlab.problems.from_file import from_file
-from aarlab.problems.problem import PROBLEMS, check_problem, require_items
+from aarlab.problems.problem import check_problem, require_items
 from aarlab.problems.publish import publish, read_private_items
+from aarlab.problems.registered import PROBLEMS
 from aarlab.testbeds import student
 from aarlab.testbeds.testbed import prepare
 

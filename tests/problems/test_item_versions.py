@@ -3,7 +3,8 @@ version, and enters both here. (small-code and the problems of files: in their o
 
 import pytest
 
-from aarlab.problems.problem import PROBLEMS, SELECTION_SEED
+from aarlab.problems.problem import SELECTION_SEED
+from aarlab.problems.registered import PROBLEMS
 from tests.problems.item_digest import versioned
 
 

@@ -7,8 +7,8 @@ import pytest
 from aarlab.core.download import from_package_index
 from aarlab.core.errors import Misconfigured
 from aarlab.core.records import Choice, Pair
-from aarlab.problems.problem import PROBLEMS
 from aarlab.problems.publish import publish, read_private_items
+from aarlab.problems.registered import PROBLEMS
 
 
 def published_rows(bed):

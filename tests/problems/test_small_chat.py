@@ -8,8 +8,9 @@ from aarlab.core.errors import Misconfigured
 from aarlab.problems import small_chat, small_chat_easy
 from aarlab.problems.generated_chat import SIZES, build
 from aarlab.problems.generated_checks import build as build_checks
-from aarlab.problems.problem import PROBLEMS, check_problem
+from aarlab.problems.problem import check_problem
 from aarlab.problems.rated_snippets import LEVELS, SOURCES, Snippet
+from aarlab.problems.registered import PROBLEMS
 from aarlab.problems.small_chat_easy import pair_up
 from aarlab.testbeds.student import COUNTING
 from aarlab.testbeds.testbed import prepare

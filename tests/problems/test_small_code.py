@@ -14,7 +14,8 @@ from aarlab.problems import small_code
 from aarlab.problems.code_catalogue.catalogue import catalogue
 from aarlab.problems.code_catalogue.mutations import mutants
 from aarlab.problems.code_catalogue.styles import restyled
-from aarlab.problems.problem import PROBLEMS, check_problem
+from aarlab.problems.problem import check_problem
+from aarlab.problems.registered import PROBLEMS
 from aarlab.problems.small_code import (
     LEVEL_SHARES,
     SIZES,

@@ -6,7 +6,8 @@ from collections import Counter
 import pytest
 
 from aarlab.problems.math_situations import CONSTANTS, SITUATIONS
-from aarlab.problems.problem import PROBLEMS, check_problem
+from aarlab.problems.problem import check_problem
+from aarlab.problems.registered import PROBLEMS
 from aarlab.problems.small_math import SIZES, build, corpus
 
 EQUATION = re.compile(r"(\d+) ([-+*/]) (\d+) = (\d+)\.")

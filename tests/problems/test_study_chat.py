@@ -5,8 +5,9 @@ from collections import Counter, defaultdict
 import pytest
 
 from aarlab.core.errors import Misconfigured, Transient
-from aarlab.problems.problem import PROBLEMS, check_problem
+from aarlab.problems.problem import check_problem
 from aarlab.problems.publish import publish
+from aarlab.problems.registered import PROBLEMS
 from aarlab.problems.study.card import Provenance
 from aarlab.problems.study.chat import SOURCES, ChatSizes, assemble, spelled_out
 from aarlab.problems.study.contamination import words

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aarlab.core.errors import Misconfigured
-from aarlab.problems.problem import PROBLEMS, check_problem
+from aarlab.problems.problem import check_problem
 from aarlab.problems.publish import publish, read_private_items
+from aarlab.problems.registered import PROBLEMS
 from aarlab.problems.study import math
 from aarlab.problems.study.contamination import Screen
 from aarlab.problems.study.final_answers import normalised, same_answer

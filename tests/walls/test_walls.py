@@ -5,6 +5,7 @@ import re
 import tomllib
 from collections import Counter
 from copy import deepcopy
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import grimp
@@ -117,6 +118,22 @@ def test_rooms_import_each_other_in_one_direction(graph):
 def twice(names: list[str]) -> set[str]:
     """Names that more than one module has, and may not."""
     return {name for name, count in Counter(names).items() if count > 1} - SHARED_NAMES
+
+
+def ordered(graph: grimp.ImportGraph) -> TopologicalSorter:
+    """Raises CycleError where modules import each other in a circle."""
+    made = TopologicalSorter({m: graph.find_modules_directly_imported_by(m) for m in graph.modules})
+    made.prepare()
+    return made
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    """Inside functions neither; what only annotations name does not count."""
+    graph = grimp.build_graph("aarlab", exclude_type_checking_imports=True, cache_dir=None)
+    assert ordered(graph).is_active()
+    graph.add_import(importer="aarlab.core.plain_text", imported="aarlab.core.strict_json")
+    with pytest.raises(CycleError, match="aarlab.core.plain_text"):
+        ordered(graph)
 
 
 def test_no_two_modules_share_a_name():

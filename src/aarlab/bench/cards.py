@@ -14,8 +14,8 @@ from aarlab.core.pgr import pgr_words
 from aarlab.core.records import SPLITS, AnyItem
 from aarlab.methods.library import METHODS
 from aarlab.problems.length_control import length_control
-from aarlab.problems.problem import PROBLEMS
 from aarlab.problems.publish import read_private_items
+from aarlab.problems.registered import PROBLEMS
 from aarlab.testbeds.testbed import Testbed
 
 

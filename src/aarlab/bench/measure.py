@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aarlab.core.errors import InvalidSubmission
+from aarlab.core.plain_text import read_text
 from aarlab.core.records import SplitName
 from aarlab.core.settings import expanded
-from aarlab.core.strict_json import read_text
 from aarlab.evaluation.scoring.grade import answer_matrix
 from aarlab.evaluation.scoring.hidden_labels import load_answers
 from aarlab.methods.baselines import source_of

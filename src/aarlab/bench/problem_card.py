@@ -10,9 +10,9 @@ from rich.text import Text
 
 from aarlab.core.errors import Misconfigured
 from aarlab.core.objectives import Direction, Role
+from aarlab.core.plain_text import read_text
 from aarlab.core.printable import one_line
 from aarlab.core.records import Measure, Record
-from aarlab.core.strict_json import read_text
 from aarlab.problems.folder.folder_problem import Contract, FolderProblem
 
 Split = Literal["feedback", "final"]

@@ -17,8 +17,8 @@ import yaml
 from pydantic import ValidationError
 
 from aarlab.core.errors import Misconfigured
+from aarlab.core.plain_text import half_of_pair, read_text
 from aarlab.core.records import Record, validated
-from aarlab.core.strict_json import half_of_pair, read_text
 
 R = TypeVar("R", bound=Record)
 Loc = tuple[int | str, ...]
@@ -239,6 +239,3 @@ def read_record(
     """
     text = read_text(path, remedy, what)
     return record_of(kind, Document(text, str(path)), str(path), shape=shape)
-
-
-# --- JSON -----------------------------------------------------------------------------------------

@@ -14,8 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple, cast
 
+from aarlab.core.plain_text import read_text
 from aarlab.core.records import Family, Record
-from aarlab.core.strict_json import read_text
 from aarlab.core.strict_yaml import parse_yaml
 from aarlab.diversity import source
 

@@ -25,8 +25,8 @@ from aarlab.core.entries import (
 )
 from aarlab.core.errors import AarError, InvalidSubmission, Misconfigured
 from aarlab.core.layout import CampaignFolder, TestbedFolder
+from aarlab.core.plain_text import read_text
 from aarlab.core.records import Entry, Record
-from aarlab.core.strict_json import read_text
 from aarlab.evaluation.agreement import lost_tries, read_book, submissions
 from aarlab.evaluation.confirmation.confirmation_record import record_of
 from aarlab.evaluation.ledger.chain import Row, walk

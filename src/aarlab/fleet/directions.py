@@ -18,8 +18,8 @@ from aarlab.core import quotas
 from aarlab.core.budget import Budget
 from aarlab.core.errors import Misconfigured
 from aarlab.core.operation_records import IN_FOLDER, families_of
+from aarlab.core.plain_text import read_text
 from aarlab.core.records import STUDY_FAMILIES, FamilyName, Record
-from aarlab.core.strict_json import read_text
 from aarlab.core.strict_yaml import Document, record_of
 
 PROMPTS = Path(__file__).parent / "prompts"

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 
 from aarlab.core.errors import AarError, Misconfigured, Transient
 from aarlab.core.layout import PreparedFolder
+from aarlab.core.plain_text import read_text
 from aarlab.core.settings import Home
-from aarlab.core.strict_json import read_text
 from aarlab.evaluation.confirmation.run_order import CodeFailed, NotRun
 from aarlab.evaluation.confirmation.unit_gate import FINAL, Shown, UnitOrder
 from aarlab.evaluation.scoring.graded_units import GradedUnits

@@ -13,9 +13,9 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from aarlab.core.errors import Misconfigured
 from aarlab.core.hub import ModelSource
+from aarlab.core.plain_text import decoded
 from aarlab.core.records import Record
 from aarlab.core.settings import expanded
-from aarlab.core.strict_json import decoded
 from aarlab.core.strict_yaml import Document, record_of
 
 Depth = Annotated[float, Field(gt=0, le=1)]

@@ -7,7 +7,7 @@ from aarlab.problems import small_chat as small_chat
 from aarlab.problems import small_chat_easy as small_chat_easy
 from aarlab.problems import small_code as small_code
 from aarlab.problems import small_math as small_math
-from aarlab.problems.problem import PROBLEMS as PROBLEMS
+from aarlab.problems.registered import PROBLEMS as PROBLEMS
 from aarlab.problems.study import chat as chat
 from aarlab.problems.study import code as code
 from aarlab.problems.study import math as math

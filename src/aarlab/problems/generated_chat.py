@@ -9,8 +9,9 @@ import random
 from pathlib import Path
 
 from aarlab.core.records import Pair
-from aarlab.problems.problem import PROBLEMS, Problem
+from aarlab.problems.problem import Problem
 from aarlab.problems.rated_snippets import Snippet
+from aarlab.problems.registered import PROBLEMS
 from aarlab.problems.small_chat_easy import make_items
 
 SIZES = {

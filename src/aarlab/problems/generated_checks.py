@@ -8,7 +8,8 @@ import random
 from pathlib import Path
 
 from aarlab.core.records import Choice, PartName, SplitName
-from aarlab.problems.problem import PROBLEMS, Problem
+from aarlab.problems.problem import Problem
+from aarlab.problems.registered import PROBLEMS
 
 SIZES: dict[tuple[SplitName, PartName], int] = {
     ("teacher", "id"): 60,

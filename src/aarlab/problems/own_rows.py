@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from aarlab.core.errors import Misconfigured
-from aarlab.core.strict_json import decoded, json_lines, parse_json, read_bytes
+from aarlab.core.plain_text import decoded, read_bytes
+from aarlab.core.strict_json import json_lines, parse_json
 from aarlab.problems.study.rows import parquet_rows
 
 Row = dict[str, Any]

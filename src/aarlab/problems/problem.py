@@ -1,17 +1,14 @@
 """The contract of a problem: a name, a card, and items with hidden labels; and the checks of a
 problem."""
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aarlab.core.errors import Misconfigured
 from aarlab.core.records import AnyItem, Choice, Pair
-from aarlab.core.registry import Registry
-from aarlab.core.settings import expanded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,47 +55,6 @@ class Problem:
     worded: bool = False
     zero_shot: KnownLogits | None = None  # of problems whose texts are read each alone
     transfer_only: bool = False  # never published to researchers; methods are only confirmed on it
-
-
-# one is meant by such a name
-FILES = (".json", ".csv", ".tsv", ".txt", ".parquet", ".gz", ".zip", ".zst", ".xlsx", ".jsonl")
-
-
-class Problems(Registry[Problem]):
-    """Problems by name; a name that ends in .jsonl is the path of a user's own items
-    (`from_file`), one that ends in .py of a file that registers a problem. The version of such a
-    problem has a digest of its file."""
-
-    def __getitem__(self, name: str) -> Problem:
-        if name.endswith(".py"):
-            found, text = super().__getitem__(name), expanded(name, "the problem").read_bytes()
-            digest = hashlib.sha256(text).hexdigest()[:8]
-            return replace(found, version=f"{found.version}-{digest}")
-        if not name.endswith(".jsonl"):
-            if Path(name).expanduser().is_dir():
-                from aarlab.problems.folder.folder_problem import no_problem
-
-                raise Misconfigured(no_problem(Path(name).expanduser()))
-            if name.lower().endswith(FILES) or "/" in name:
-                raise Misconfigured(
-                    f"{name} is not a .jsonl file. Write your own items as JSON lines (one object "
-                    "on each line) in a file whose name ends in .jsonl, or name a problem: "
-                    f"{', '.join(sorted(self))}."
-                )
-            return super().__getitem__(name)
-        from aarlab.problems.from_file import from_file
-
-        found = from_file(name)
-        if found.name in self:
-            raise Misconfigured(
-                f"The file {name} has the same name as the problem '{found.name}'. Rename the "
-                "file.",
-                name=name,
-            )
-        return found
-
-
-PROBLEMS = Problems("problem")
 
 
 def check_problem(items: Sequence[AnyItem]) -> None:

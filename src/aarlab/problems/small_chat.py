@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from aarlab.core.errors import Misconfigured
 from aarlab.core.records import Pair, PartName, SplitName
-from aarlab.problems.problem import PROBLEMS, KnownLogits, Problem
+from aarlab.problems.problem import KnownLogits, Problem
 from aarlab.problems.rated_snippets import LEVELS, SOURCES, Snippet, fetch, pair_of, untested
+from aarlab.problems.registered import PROBLEMS
 
 ZERO_SHOT = Path(__file__).with_name("zero_shot.npz")
 # what is drawn together, with the upper end of its share of the hashes of texts

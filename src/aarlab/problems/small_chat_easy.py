@@ -8,7 +8,7 @@ import random
 from pathlib import Path
 
 from aarlab.core.records import Pair, PartName, SplitName
-from aarlab.problems.problem import PROBLEMS, Problem
+from aarlab.problems.problem import Problem
 from aarlab.problems.rated_snippets import (
     LEVELS,
     SOURCES,
@@ -18,6 +18,7 @@ from aarlab.problems.rated_snippets import (
     pair_of,
     untested,
 )
+from aarlab.problems.registered import PROBLEMS
 from aarlab.problems.small_chat import CARD, ID_SOURCE, OOD_SOURCE
 
 PAIRS: dict[tuple[SplitName, PartName], int] = {  # each divisible by 2 labels x 3 levels

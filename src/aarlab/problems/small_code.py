@@ -25,7 +25,8 @@ from aarlab.problems.code_catalogue.catalogue import catalogue
 from aarlab.problems.code_catalogue.matching import matched
 from aarlab.problems.code_catalogue.mutations import mutants
 from aarlab.problems.code_catalogue.styles import restyled
-from aarlab.problems.problem import PROBLEMS, Problem
+from aarlab.problems.problem import Problem
+from aarlab.problems.registered import PROBLEMS
 from aarlab.sandbox.bubblewrap import Bubblewrap
 from aarlab.sandbox.sandbox import MIB, Limits, Mount, SandboxSpec
 

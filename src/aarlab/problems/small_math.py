@@ -18,7 +18,8 @@ from typing import Literal, NamedTuple
 
 from aarlab.core.records import Choice, PartName, SplitName
 from aarlab.problems.math_situations import CONSTANTS, RANGES, SITUATIONS, WORDS
-from aarlab.problems.problem import PROBLEMS, Problem
+from aarlab.problems.problem import Problem
+from aarlab.problems.registered import PROBLEMS
 
 SIZES: dict[tuple[SplitName, PartName], int] = {  # each divisible by 2 labels x 3 levels
     ("teacher", "id"): 300,

@@ -18,7 +18,8 @@ from typing import Any
 
 from aarlab.core.answers import by_seed
 from aarlab.core.errors import InvalidSubmission, Misconfigured
-from aarlab.core.strict_json import decoded, parse_json
+from aarlab.core.plain_text import decoded
+from aarlab.core.strict_json import parse_json
 
 MAX_BYTES = 64 << 20
 Answers = dict[str, dict[str, int] | str]  # by seed

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from aarlab.core.errors import CouldNotBeRun, InvalidSubmission, Misconfigured, Transient
+from aarlab.core.plain_text import read_text
 from aarlab.core.records import Failure
-from aarlab.core.strict_json import read_text
 from aarlab.evaluation.scoring.unit_scores import Measured, unit_scores
 from aarlab.problems.folder.folder_problem import FolderProblem
 from aarlab.runs.folder_run import METHOD

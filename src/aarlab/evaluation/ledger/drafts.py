@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Any, get_args
 
 from aarlab.core.errors import InvalidSubmission
+from aarlab.core.plain_text import half_of_pair
 from aarlab.core.records import Entry, EntryKind
-from aarlab.core.strict_json import half_of_pair
 from aarlab.evaluation.ledger.chain import Row, new_salt, parted
 from aarlab.evaluation.ledger.merkle import leaf_hash
 

@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from aarlab.core.errors import Misconfigured
-from aarlab.core.strict_json import read_json, read_text
+from aarlab.core.plain_text import read_text
+from aarlab.core.strict_json import read_json
 
 _RAW = serialization.Encoding.Raw, serialization.PublicFormat.Raw
 

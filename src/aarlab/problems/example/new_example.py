@@ -6,7 +6,7 @@ from pathlib import Path
 from aarlab.core.errors import Misconfigured
 from aarlab.core.files import write_whole
 from aarlab.core.layout import ExampleFolder
-from aarlab.core.strict_json import read_text
+from aarlab.core.plain_text import read_text
 from aarlab.problems.example.sentences import sentences
 
 ROWS = 2000

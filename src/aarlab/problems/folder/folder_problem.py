@@ -15,8 +15,8 @@ from pydantic import Field, field_validator, model_validator
 from aarlab.core.errors import Misconfigured
 from aarlab.core.layout import HarborPackage, ProblemFolder
 from aarlab.core.objectives import Combine, Objective
+from aarlab.core.plain_text import read_text
 from aarlab.core.records import STUDY_FAMILIES, FamilyName, Record
-from aarlab.core.strict_json import read_text
 from aarlab.core.strict_yaml import Document, record_of
 
 Kind = Literal["predictions", "program", "artifact"]

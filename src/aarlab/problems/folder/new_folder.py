@@ -5,8 +5,8 @@ from pathlib import Path
 from aarlab.core.errors import Misconfigured
 from aarlab.core.files import write_whole
 from aarlab.core.layout import ProblemFolder
+from aarlab.core.plain_text import read_text
 from aarlab.core.records import Record
-from aarlab.core.strict_json import read_text
 from aarlab.problems.folder.folder_problem import PROBLEM_NAME, Kind
 
 TEMPLATES: dict[Kind, tuple[str, ...]] = {  # contract, prepare, grade, and baselines

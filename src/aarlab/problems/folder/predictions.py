@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from aarlab.core.errors import InvalidSubmission, Misconfigured
-from aarlab.core.strict_json import decoded, is_finite, parse_json, read_json_lines
+from aarlab.core.plain_text import decoded
+from aarlab.core.strict_json import is_finite, parse_json, read_json_lines
 from aarlab.problems.folder.folder_problem import Submission
 
 Predictions = Mapping[str, Any]  # by item id

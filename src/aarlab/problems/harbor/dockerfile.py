@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from aarlab.core.errors import Misconfigured
-from aarlab.core.strict_json import read_text
+from aarlab.core.plain_text import read_text
 from aarlab.problems.folder.folder_problem import FOLDER, TAKEN
 
 FILE_BYTES = 1 << 20

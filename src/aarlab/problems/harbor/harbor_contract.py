@@ -11,7 +11,7 @@ import yaml
 
 from aarlab.core.errors import Misconfigured
 from aarlab.core.layout import HarborPackage
-from aarlab.core.strict_json import read_text
+from aarlab.core.plain_text import read_text
 from aarlab.problems.folder.folder_problem import FOLDER, TAKEN
 from aarlab.problems.harbor.dockerfile import Plan, top
 from aarlab.problems.harbor.task_file import Environment, TaskFile

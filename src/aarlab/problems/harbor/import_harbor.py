@@ -16,7 +16,7 @@ from pathlib import Path
 from aarlab.core.errors import Misconfigured
 from aarlab.core.files import write_whole
 from aarlab.core.layout import HarborPackage, ImportedFolder
-from aarlab.core.strict_json import read_bytes, read_text
+from aarlab.core.plain_text import read_bytes, read_text
 from aarlab.problems.folder.folder_problem import read_problem
 from aarlab.problems.harbor import images
 from aarlab.problems.harbor.dockerfile import Plan, read_dockerfile, script_needs

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from aarlab.core.errors import Misconfigured
+from aarlab.core.plain_text import read_text
 from aarlab.core.records import Record, validated
-from aarlab.core.strict_json import read_text
 
 FILE_BYTES = 1 << 20
 MIB_OF = {"K": 1 / 1024, "M": 1.0, "G": 1024.0}

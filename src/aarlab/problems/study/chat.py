@@ -19,7 +19,8 @@ from pathlib import Path
 from aarlab.core.errors import Misconfigured
 from aarlab.core.hub import Source, dataset
 from aarlab.core.records import PartName, SplitName
-from aarlab.problems.problem import PROBLEMS, Problem
+from aarlab.problems.problem import Problem
+from aarlab.problems.registered import PROBLEMS
 from aarlab.problems.study.balance import Draft, ordered
 from aarlab.problems.study.card import Built, Provenance, left_out, origin
 from aarlab.problems.study.contamination import Kinds, words

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aarlab.core.hub import dataset
-from aarlab.problems.problem import PROBLEMS, Problem
+from aarlab.problems.problem import Problem
+from aarlab.problems.registered import PROBLEMS
 from aarlab.problems.study.card import Built, Provenance, left_out, origin
 from aarlab.problems.study.code_contests import (
     CODE_CONTESTS,

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from aarlab.core.hub import Source, dataset
-from aarlab.problems.problem import PROBLEMS, Problem
+from aarlab.problems.problem import Problem
+from aarlab.problems.registered import PROBLEMS
 from aarlab.problems.study.card import Built, Provenance, left_out, origin
 from aarlab.problems.study.final_answers import same_answer
 from aarlab.problems.study.pairing import (
