@@ -68,6 +68,7 @@ class RayCluster:
         env |= self.environment | {
             "AAR_HOME": str(self.home),
             "RAY_process_group_cleanup_enabled": "1",
+            "RAY_worker_niceness": "0",
             "RAY_gcs_rpc_server_reconnect_timeout_s": "20",
         }
         if "--head" in words:

@@ -11,9 +11,9 @@ import pytest
 
 from aarlab.core.errors import InvalidSubmission, Misconfigured, Transient
 from aarlab.core.own_code import this_build
-from aarlab.core.settings import ray_address
+from aarlab.core.settings import Home, ray_address
 from aarlab.methods.baselines import source_of
-from aarlab.runs import ray_nodes
+from aarlab.runs import cluster_status, ray_nodes
 from aarlab.runs.engine import LocalEngine
 from aarlab.runs.engine_contract import check_engine, finished, shell
 from aarlab.runs.local_pool import LocalPool
@@ -214,6 +214,7 @@ def test_the_nodes_of_ray_say_what_they_are(ray_engine, joined):
     build = this_build()
     assert (node["state"], node["cpus"]) == ("alive", 2.0)
     assert node["aarlab"] == (f"{build.version} {build.source[:12]}",)
+    assert node["nice"] == os.getpriority(os.PRIO_PROCESS, 0)
     key = ray_engine.submit(shell("printf x > result", "by whom"), Resources())
     assert opened(ray_engine.poll(key, 60) or b"")[1] == b"x"
     answered = ray_engine.answered_by(key)
@@ -227,6 +228,20 @@ def test_the_nodes_of_ray_say_what_they_are(ray_engine, joined):
     gone = ray_engine.submit_on(shell("true", "gone"), Resources(), "0" * 56)
     with pytest.raises(Misconfigured, match="There is no such node"):
         ray_engine.poll(gone, 60)
+
+
+def test_a_node_of_ray_whose_runs_come_behind_all_else_is_said(tmp_path, monkeypatch):
+    """As Ray has it if nobody says otherwise. A head without processors runs none."""
+    nodes = [
+        cluster_status.NodeSeen(engine="ray", name=name, state="alive", cpus=cpus, nice=nice)
+        for name, cpus, nice in (("head", 0.0, 15), ("one", 2.0, 0), ("two", 2.0, 15))
+    ]
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    monkeypatch.setattr(cluster_status, "_ray", lambda: nodes)
+    found = cluster_status.cluster_status(Home(tmp_path)).troubles
+    (said,) = [one.words for one in found if "nice" in one.words]
+    assert said.startswith("two runs at nice 15, behind all else")
+    assert "RAY_worker_niceness=0" in said
 
 
 def test_another_version_of_aarlab_is_refused(ray_engine):

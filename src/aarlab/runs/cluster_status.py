@@ -36,6 +36,7 @@ class NodeSeen(Record):
     workers: int = 0
     aarlab: tuple[str, ...] = ()  # version and the first digits of its code's digest
     python: tuple[str, ...] = ()
+    nice: int = 0  # the priority of what its workers run
 
 
 class QueueSeen(Record):
@@ -88,7 +89,7 @@ def cluster_status(home: Home) -> ClusterStatus:
             troubles.append(Trouble(words=str(error), whose="operator"))
     ours = this_build().source[:12]
     for node in nodes:
-        troubles += _other_code(node, ours)
+        troubles += [*_other_code(node, ours), *_behind_others(node)]
     return ClusterStatus(
         nodes=tuple(nodes), notes=tuple(notes), queues=tuple(queues), troubles=tuple(troubles)
     )
@@ -99,6 +100,16 @@ def _other_code(node: NodeSeen, ours: str) -> Iterator[Trouble]:
         yield Trouble(
             words=f"{node.name} has another aarlab than this machine ({', '.join(node.aarlab)}; "
             f"here {ours}): it runs nothing. Install the same",
+            whose="operator",
+        )
+
+
+def _behind_others(node: NodeSeen) -> Iterator[Trouble]:
+    if node.cpus and node.nice > 0:
+        yield Trouble(
+            words=f"{node.name} runs at nice {node.nice}, behind all else that works there: runs "
+            "may take many times as long, and come to their limit. Set RAY_worker_niceness=0 "
+            "before `ray start`",
             whose="operator",
         )
 

@@ -54,6 +54,7 @@ def _asked(address: str) -> list[dict[str, Any]]:
                 "gpus": f"{has['GPU']:g}" if has.get("GPU") else "",
                 "aarlab": [f"{one.aarlab} {one.code[:12]}"] if one else [],
                 "python": [one.python] if one else [],
+                "nice": one.nice if one else 0,
             }
         )
     ray.shutdown()

@@ -35,6 +35,7 @@ class NodeRecord(Record):
     aarlab: str
     code: str
     python: str
+    nice: int  # of its workers, and of what they run
 
 
 class EndHead(Record):
@@ -94,6 +95,7 @@ def identify() -> bytes:
             aarlab=build.version,
             code=build.source,
             python=platform.python_version(),
+            nice=os.getpriority(os.PRIO_PROCESS, 0),
         )
         .model_dump_json()
         .encode()
