@@ -22,7 +22,7 @@ from aarlab.evaluation.ledger.ledger import Ledger
 from aarlab.evaluation.ledger.places import Places, note_places
 from aarlab.runs.engine_contract import Engine, finished, shell
 from aarlab.runs.local_pool import LocalPool
-from aarlab.runs.run_jobs import Resources
+from aarlab.runs.run_jobs import JobResources
 from aarlab.sandbox import Bubblewrap
 
 WORKERS, THREADS, BURST = 2, 16, 800
@@ -82,7 +82,7 @@ def jobs_a_second(engine: Engine, about: str) -> float:
     """Of JOBS small ones that are submitted at once."""
     began = time.perf_counter()
     jobs = [shell("printf x > result", f"{about} {n}") for n in range(JOBS)]
-    for key in [engine.submit(job, Resources()) for job in jobs]:
+    for key in [engine.submit(job, JobResources()) for job in jobs]:
         while engine.poll(key, 60.0) is None:
             pass
     return JOBS / (time.perf_counter() - began)

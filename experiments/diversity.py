@@ -30,7 +30,7 @@ from aarlab.core.records import Family
 from aarlab.core.settings import home
 from aarlab.diversity.entropy import across_researchers, grassberger_bits
 from aarlab.diversity.families import classified
-from aarlab.diversity.similar import Index
+from aarlab.diversity.similar import IdeaIndex
 from aarlab.diversity.source import joined, shingles
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.forum import Forum
@@ -247,7 +247,7 @@ def shared_bits(ideas: list[set[Family]]) -> float:
 
 def nearest_earlier(codes: list[dict[str, str]]) -> NDArray[np.float64]:
     """For each code its similarity to the nearest earlier one of anybody, 0 for the first."""
-    index: Index[int] = Index()
+    index: IdeaIndex[int] = IdeaIndex()
     near = np.zeros(len(codes))
     for number, code in enumerate(codes):
         features = shingles(joined(code))

@@ -26,9 +26,9 @@ from aarlab.gateway.admission import Reserve
 from aarlab.gateway.async_journal import Till
 from aarlab.gateway.client import Room
 from aarlab.gateway.config import GatewayConfig, Provider
-from aarlab.gateway.gateway_app import Member, MemberServices, member_app
+from aarlab.gateway.gateway_app import GatewayMember, MemberServices, member_app
 from aarlab.gateway.journal import Journal
-from aarlab.gateway.lab_proxy import Lab
+from aarlab.gateway.lab_proxy import LabServer
 from aarlab.gateway.model_api import ModelApi
 from aarlab.gateway.pricing import prices
 from aarlab.gateway.provider_answer import Silence
@@ -50,10 +50,10 @@ async def opened(
     front = Till(journal, config)
     services = MemberServices(
         ModelApi(config.providers, {"anthropic": KEY}, prices(config), front),
-        Lab(place / "none.json"),
+        LabServer(place / "none.json"),
         front,
     )
-    door = UnixServer(member_app(Member("ann", 1, "t"), services), place / "s")
+    door = UnixServer(member_app(GatewayMember("ann", 1, "t"), services), place / "s")
     await door.open(0o600)
     try:
         yield door.path, journal, door

@@ -5,8 +5,8 @@ from rich.table import Table
 
 from aarlab.bench.bench_record import (
     BenchReport,
-    Comparison,
     ControlRow,
+    MethodComparison,
     MethodRow,
     TaskTable,
     Transfer,
@@ -41,7 +41,7 @@ def three(measure: Measure) -> str:
     return f"{measure.estimate:.3f} [{measure.lower:.3f}, {measure.upper:.3f}]"
 
 
-def _against(comparison: Comparison | None) -> str:
+def _against(comparison: MethodComparison | None) -> str:
     if comparison is None:
         return "-"
     found = (

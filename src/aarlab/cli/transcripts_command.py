@@ -11,8 +11,8 @@ from rich.text import Text
 from aarlab.core.errors import Misconfigured
 from aarlab.core.layout import CampaignFolder
 from aarlab.core.printable import one_line
-from aarlab.fleet.transcript_index import BEGIN, END, Hit, Index
-from aarlab.fleet.transcripts import Reader, Step, lives, steps_of
+from aarlab.fleet.transcript_index import BEGIN, END, Hit, TranscriptIndex
+from aarlab.fleet.transcripts import Step, TranscriptReader, lives, steps_of
 
 STYLES = {
     "says": "bold",
@@ -34,7 +34,7 @@ def search(campaign: Path, words: str, console: Console) -> None:
     Raises:
         Misconfigured: there are no transcripts, or no words.
     """
-    index = Index(CampaignFolder(campaign).transcripts)
+    index = TranscriptIndex(CampaignFolder(campaign).transcripts)
     index.update()
     hits = index.search(words)
     for hit in hits:
@@ -90,7 +90,7 @@ def _life(campaign: Path, name: str, life: int | None) -> tuple[int, Path, int]:
 
 def _followed(folder: Path, number: int) -> Iterator[Step]:
     """The last steps of an incarnation, then all new steps."""
-    reader = Reader(lives(folder)[number])
+    reader = TranscriptReader(lives(folder)[number])
     yield from deque(reader.new(whole=False), maxlen=TAIL)
     while True:
         later = [n for n in lives(folder) if n > number]
@@ -98,7 +98,7 @@ def _followed(folder: Path, number: int) -> Iterator[Step]:
         yield from steps
         if later:
             number = later[0]
-            reader = Reader(lives(folder)[number])
+            reader = TranscriptReader(lives(folder)[number])
         elif not steps:
             time.sleep(POLL_S)
 

@@ -57,7 +57,7 @@ class Habits:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunOutcome:
     """One run of the loop."""
 
     final: float  # true accuracy of what is kept
@@ -101,13 +101,13 @@ class SimulatedFleet:
         self._noes = [0] * agents
         self._counts = dict.fromkeys(("told", "real", "tries", "noticed"), 0)
 
-    def run(self, bundles: int) -> Outcome:
+    def run(self, bundles: int) -> RunOutcome:
         """Every agent makes that many bundles, in turn."""
         for _ in range(bundles):
             for who in range(len(self._stacks)):
                 self._bundle(who)
         ends = [self._true(stack) for stack in self._stacks]
-        return Outcome(float(np.mean(ends)), self.channel.released, **self._counts)
+        return RunOutcome(float(np.mean(ends)), self.channel.released, **self._counts)
 
     def _bundle(self, who: int) -> None:
         change = self._change()
@@ -169,7 +169,7 @@ class SimulatedFleet:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SimulationPlan:
     """What is simulated. Runs that share a seed share the fleet's first luck, so that policies are
     compared in pairs."""
 
@@ -180,7 +180,9 @@ class Plan:
     first: int = 0  # seed
 
 
-def simulate(policy: Policy | None, plan: Plan, habits: Habits = Habits()) -> list[Outcome]:
+def simulate(
+    policy: Policy | None, plan: SimulationPlan, habits: Habits = Habits()
+) -> list[RunOutcome]:
     """An outcome for each seed; `policy=None` releases nothing."""
     seeds = range(plan.first, plan.first + plan.repetitions)
     return [
@@ -192,7 +194,7 @@ def simulate(policy: Policy | None, plan: Plan, habits: Habits = Habits()) -> li
 
 
 def loss_of_gift(
-    runs: Sequence[Outcome], exact: Sequence[Outcome], none: Sequence[Outcome]
+    runs: Sequence[RunOutcome], exact: Sequence[RunOutcome], none: Sequence[RunOutcome]
 ) -> Measure:
     """(exact - policy) / (exact - none): what fleets under one policy lose of what exact scores
     would have given them over no answers at all. Resampled: fleets, in pairs.

@@ -205,7 +205,7 @@ def lines(file: BinaryIO, *, partial: bool) -> Iterator[tuple[bytes, int]]:
         yield whole, taken
 
 
-class Reader:
+class TranscriptReader:
     """One incarnation, read as it is written. `part`: how many of its parts, that were put aside,
     were read."""
 
@@ -260,7 +260,7 @@ def steps_of(path: Path) -> Iterator[Step]:
     Raises:
         FileNotFoundError: there is no such file.
     """
-    return Reader(path).new(whole=True)
+    return TranscriptReader(path).new(whole=True)
 
 
 def last_action(path: Path) -> tuple[float, str] | None:

@@ -14,7 +14,7 @@ from aarlab.core.http_errors import headers_of, problem_of, status_of
 from aarlab.gateway import lab_proxy as lab_module
 from aarlab.gateway.async_journal import Till
 from aarlab.gateway.client import Client, Headers, Room
-from aarlab.gateway.lab_proxy import Lab
+from aarlab.gateway.lab_proxy import LabServer
 from aarlab.gateway.model_api import ModelApi, error_body
 
 KINDS = {
@@ -29,7 +29,7 @@ log = logging.getLogger("aarlab.gateway")
 
 
 @dataclass
-class Member:
+class GatewayMember:
     """One incarnation of one researcher. What comes in on its socket is this one's."""
 
     name: str
@@ -43,7 +43,7 @@ class MemberServices:
     """All that a member can reach."""
 
     models: ModelApi
-    lab: Lab
+    lab: LabServer
     till: Till
 
     async def close(self) -> None:
@@ -52,7 +52,7 @@ class MemberServices:
         await self.lab.close()
 
 
-def member_app(member: Member, services: MemberServices) -> Any:
+def member_app(member: GatewayMember, services: MemberServices) -> Any:
     """The ASGI application of one socket."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,7 +69,7 @@ def member_app(member: Member, services: MemberServices) -> Any:
     return app
 
 
-async def _route(member: Member, services: MemberServices, client: Client) -> None:
+async def _route(member: GatewayMember, services: MemberServices, client: Client) -> None:
     if lab_module.is_open(client.method, client.path):
         await services.lab.serve(member.token, client, member.room)
     elif client.path == "/usage" and client.method == "GET":

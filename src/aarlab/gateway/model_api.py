@@ -25,8 +25,8 @@ from aarlab.gateway.client import Client, Room
 from aarlab.gateway.config import Provider, ProviderName
 from aarlab.gateway.pricing import Price
 from aarlab.gateway.provider_answer import (
+    AnswerTooLarge,
     Silence,
-    TooLarge,
     compressed,
     decodable,
     decoded,
@@ -34,8 +34,8 @@ from aarlab.gateway.provider_answer import (
     pool,
     whole,
 )
-from aarlab.gateway.request_checks import Ask
-from aarlab.gateway.usage import Meter
+from aarlab.gateway.request_checks import CheckedRequest
+from aarlab.gateway.usage import UsageMeter
 
 MAX_BODY = 32 << 20  # bytes
 # bytes that are read in the event loop, in a thread; more are read in another process
@@ -66,7 +66,7 @@ class _Exchange:
 
     who: str
     call: int
-    meter: Meter
+    meter: UsageMeter
     interrupted: bool = True  # until the answer is known to be complete
     failed: bool = False
     settled: bool = False
@@ -124,7 +124,7 @@ class ModelApi:
             await self._metered(who, ask, price, client)
         return True
 
-    def _price(self, ask: Ask | None) -> Price | None:
+    def _price(self, ask: CheckedRequest | None) -> Price | None:
         """None where no provider serves such a request.
 
         Raises:
@@ -140,7 +140,7 @@ class ModelApi:
             )
         return price
 
-    async def _read(self, who: str, client: Client, body: bytes) -> Ask | None:
+    async def _read(self, who: str, client: Client, body: bytes) -> CheckedRequest | None:
         """See `read_ask`: what is large is read elsewhere, one at a time of one researcher's."""
         if len(body) <= SMALL:
             return read_ask(client.path, client.query, body)
@@ -153,8 +153,8 @@ class ModelApi:
             finally:
                 self._readers.put_nowait(reader)
 
-    async def _metered(self, who: str, ask: Ask, price: Price, client: Client) -> None:
-        meter = Meter(ask, price)
+    async def _metered(self, who: str, ask: CheckedRequest, price: Price, client: Client) -> None:
+        meter = UsageMeter(ask, price)
         call = await self._till.open(who, ask.model, meter.most, client.gone)
         if call is None:
             return
@@ -190,7 +190,7 @@ class ModelApi:
         exchange.settled = True
 
     async def _exchange(
-        self, who: str, ask: Ask, client: Client, exchange: _Exchange | None
+        self, who: str, ask: CheckedRequest, client: Client, exchange: _Exchange | None
     ) -> None:
         """Send it on and bring the answer back. `exchange` is None for what costs nothing."""
         beside: list[asyncio.Task[None]] = []
@@ -209,7 +209,7 @@ class ModelApi:
             # it did answer, and bills it
             if isinstance(error, httpx.DecodingError) and exchange is not None:
                 odd = "the answer cannot be decompressed"
-                exchange.meter.misread(str(error) if isinstance(error, TooLarge) else odd)
+                exchange.meter.misread(str(error) if isinstance(error, AnswerTooLarge) else odd)
             else:
                 _mark_failed(exchange)
             log.warning("%s did not answer: %s", ask.provider, type(error).__name__)
@@ -226,7 +226,7 @@ class ModelApi:
             for task in beside:
                 task.cancel()
 
-    async def _note_silence(self, who: str, ask: Ask, silence: "Silence") -> None:
+    async def _note_silence(self, who: str, ask: CheckedRequest, silence: "Silence") -> None:
         """A model API that sends nothing for long is seen as failing until it answers: its time is
         charged to nobody."""
         limit_s = SILENT_S if ask.stream else WHOLE_S
@@ -237,7 +237,12 @@ class ModelApi:
                 await self._till.trouble(who, "failed", words, failing=True)
 
     async def _relay(
-        self, who: str, ask: Ask, client: Client, exchange: _Exchange | None, silence: "Silence"
+        self,
+        who: str,
+        ask: CheckedRequest,
+        client: Client,
+        exchange: _Exchange | None,
+        silence: "Silence",
     ) -> None:
         http = self._http[ask.provider]
         request = http.build_request(
@@ -292,7 +297,7 @@ class ModelApi:
     async def _pass_refusal(
         self,
         who: str,
-        ask: Ask,
+        ask: CheckedRequest,
         answer: httpx.Response,
         client: Client,
         exchange: _Exchange | None,
@@ -328,11 +333,11 @@ class ModelApi:
         else:
             await client.answer(status, self._kept(answer), self._without_key(ask, body))
 
-    def _without_key(self, ask: Ask, body: bytes) -> bytes:
+    def _without_key(self, ask: CheckedRequest, body: bytes) -> bytes:
         key = self._keys.get(ask.provider, "").encode()
         return body.replace(key, b"***") if len(key) >= SHORTEST_KEY else body
 
-    def _headers(self, ask: Ask, client: Client) -> dict[str, str]:
+    def _headers(self, ask: CheckedRequest, client: Client) -> dict[str, str]:
         kept = {name: value for name in KEPT_REQUEST if (value := client.header(name)) is not None}
         if betas := allowed_betas(kept.pop(b"anthropic-beta", b"")):
             kept[b"anthropic-beta"] = betas

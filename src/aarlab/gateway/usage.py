@@ -4,7 +4,7 @@ what the call has taken.
 A complete answer is charged by its own usage. One that is cut off is charged by what was known: the
 input as it was reported, or, where nothing was, the most it can have been; the output as it was
 reported, or one token for every byte that came, which no tokeniser exceeds; all that was asked for
-where the model may write what it does not send (`Ask.thinks`).
+where the model may write what it does not send (`CheckedRequest.thinks`).
 
 An answer whose usage cannot be read (none, not whole, negative, beyond what was reserved, of a
 dearer tier, no JSON) is charged what was reserved for it. Nothing is free but what says, and says
@@ -21,7 +21,7 @@ from pydantic_core import from_json
 
 from aarlab.gateway.journal_rows import Taken
 from aarlab.gateway.pricing import Price
-from aarlab.gateway.request_checks import Ask
+from aarlab.gateway.request_checks import CheckedRequest
 
 _OUTPUT = {
     ("anthropic", "default"): "output_tokens",
@@ -38,11 +38,11 @@ _BOM = b"\xef\xbb\xbf"
 MOST_HELD = 64 << 20  # bytes of one event, or of a body that came at once
 
 
-class Meter:
+class UsageMeter:
     """One answer's. `feed` it the body as it comes, a stream of events or JSON, and say when it is
     complete (`end`)."""
 
-    def __init__(self, ask: Ask, price: Price) -> None:
+    def __init__(self, ask: CheckedRequest, price: Price) -> None:
         self._ask, self._price = ask, price
         # what the call reserves, and the most that it is charged
         self.most = price.most(ask.most_input, ask.most_output)

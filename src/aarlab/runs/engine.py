@@ -25,7 +25,7 @@ from aarlab.runs import written_code
 from aarlab.runs.endings import Around, Ending, Processors, ending_of
 from aarlab.runs.engine_contract import Engine, ended
 from aarlab.runs.local_pool import LocalPool
-from aarlab.runs.run_jobs import MAX_RESULT_BYTES, Job, JobLimits, Resources, key_of, opened
+from aarlab.runs.run_jobs import MAX_RESULT_BYTES, Job, JobLimits, JobResources, key_of, opened
 from aarlab.runs.run_worker import read_regular
 from aarlab.sandbox.disk_usage import scratch
 from aarlab.sandbox.sandbox import (
@@ -178,9 +178,9 @@ class LocalEngine:
 
     def _once_more(self, spec: RunSpec, files: Mapping[str, str], who: str) -> RunResult:
         """Execute a run; if the machine ends it, repeat it once, exclusively."""
-        found = self._execute(spec, files, Resources(), who)
+        found = self._execute(spec, files, JobResources(), who)
         if isinstance(found, Ending):
-            first, found = found, self._execute(spec, files, Resources(alone=True), who)
+            first, found = found, self._execute(spec, files, JobResources(alone=True), who)
             if isinstance(found, Ending):
                 raise CouldNotBeRun(
                     f"The machine ended the run twice: {first.message}; then, run alone: "
@@ -191,7 +191,7 @@ class LocalEngine:
         return found
 
     def _execute(
-        self, spec: RunSpec, files: Mapping[str, str], resources: Resources, who: str
+        self, spec: RunSpec, files: Mapping[str, str], resources: JobResources, who: str
     ) -> RunResult | Ending:
         """Execute once; return the result, or how the machine ended the run."""
         with self._socket(spec, who) as (strong_socket, failed):
@@ -207,7 +207,7 @@ class LocalEngine:
                 raise InvalidSubmission(ending.message, log=done.output, failure=ending.failure)
         return RunResult(answers_of(result), done.output, done.wall_s, from_cache=False)
 
-    def _placed(self, job: Job, resources: Resources) -> bytes:
+    def _placed(self, job: Job, resources: JobResources) -> bytes:
         """Have a job run, and wait for it."""
         return ended(self.engine, self.engine.submit(job, resources))
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from aarlab.core.errors import AarError, InvalidSubmission, Transient
 from aarlab.core.own_code import whole_code
-from aarlab.runs.run_jobs import Job, JobLimits, Resources, key_of, opened
+from aarlab.runs.run_jobs import Job, JobLimits, JobResources, key_of, opened
 from aarlab.sandbox.sandbox import MIB
 
 AT_MOST_S = 60.0  # for each job of the examination
@@ -20,7 +20,7 @@ LOOK_S = 5.0  # between two looks at whether a job has ended; its end is seen at
 class Engine(Protocol):
     """Places jobs. Every method may be called from several threads."""
 
-    def submit(self, job: Job, resources: Resources) -> str:
+    def submit(self, job: Job, resources: JobResources) -> str:
         """Have a job run; returns its key. One that is running already is not started twice: each
         that submitted it may poll it.
 
@@ -89,13 +89,13 @@ def ended(engine: Engine, key: str) -> bytes:
     return found
 
 
-def finished(engine: Engine, job: Job, resources: Resources | None = None) -> bytes:
+def finished(engine: Engine, job: Job, resources: JobResources | None = None) -> bytes:
     """Submit a job and wait for its end.
 
     Raises:
         Transient: see `Engine`; or it did not end in AT_MOST_S beyond its own limit.
     """
-    key = engine.submit(job, resources or Resources())
+    key = engine.submit(job, resources or JobResources())
     found = engine.poll(key, job.limits.timeout_s + AT_MOST_S)
     if found is None:
         engine.cancel(key)
@@ -148,7 +148,7 @@ def _reads_no_link(engine: Engine) -> list[str]:
 
 def _answers_both(engine: Engine) -> list[str]:
     job = shell("sleep 1; printf x > result", "twice")
-    keys = [engine.submit(job, Resources()) for _ in range(2)]
+    keys = [engine.submit(job, JobResources()) for _ in range(2)]
     found = [engine.poll(key, AT_MOST_S) for key in keys]
     if keys[0] != keys[1] or None in found:
         return ["two who submitted the same job were not both answered"]
@@ -160,7 +160,7 @@ def _answers_both(engine: Engine) -> list[str]:
 
 
 def _cancels(engine: Engine) -> list[str]:
-    key = engine.submit(shell("sleep 300", "cancelled", timeout_s=10.0), Resources())
+    key = engine.submit(shell("sleep 300", "cancelled", timeout_s=10.0), JobResources())
     engine.cancel(key)
     try:
         found = engine.poll(key, 1.0)

@@ -8,12 +8,12 @@ from pathlib import Path
 from aarlab.core.errors import Transient
 from aarlab.runs.alone import alone, beside_others
 from aarlab.runs.endings import Processors
-from aarlab.runs.run_jobs import Job, Resources
+from aarlab.runs.run_jobs import Job, JobResources
 from aarlab.runs.run_worker import work
 from aarlab.sandbox.sandbox import MakeSandbox
 
 
-class Waiting:
+class WaitingJobs:
     """Jobs that somebody waits for, by key; each who submitted one is answered once."""
 
     def __init__(self) -> None:
@@ -80,14 +80,14 @@ class LocalPool:
     ) -> None:
         self._make, self._folder, self._processors = make_sandbox, folder, processors
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="run")
-        self._waiting = Waiting()
+        self._waiting = WaitingJobs()
 
-    def submit(self, job: Job, resources: Resources) -> str:
+    def submit(self, job: Job, resources: JobResources) -> str:
         """See `Engine`."""
         key = key_with(job, resources)
         return self._waiting.join(key, lambda: self._pool.submit(self._run, job, resources))
 
-    def _run(self, job: Job, resources: Resources) -> bytes:
+    def _run(self, job: Job, resources: JobResources) -> bytes:
         with (alone if resources.alone else beside_others)(self._folder):
             return work(job, job.folders, self._make, self._processors)
 
@@ -105,6 +105,6 @@ class LocalPool:
         self._pool.shutdown(cancel_futures=True)
 
 
-def key_with(job: Job, resources: Resources) -> str:
+def key_with(job: Job, resources: JobResources) -> str:
     """A job that runs alone is another one."""
     return f"{job.key}-alone" if resources.alone else job.key

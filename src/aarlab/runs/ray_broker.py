@@ -24,7 +24,7 @@ from aarlab.core.settings import environment, without_ray_token
 from aarlab.runs import ray_worker
 from aarlab.runs.frames import Frame, Pipe
 from aarlab.runs.node_keys import is_by
-from aarlab.runs.ray_worker import EndHead, NodeRecord
+from aarlab.runs.ray_worker import NodeRecord, RayEndHead
 
 PROBE = """
 import sys
@@ -184,7 +184,7 @@ class Broker:
             raise Transient("its end is no bytes")
         first, _, rest = end.partition(b"\n")
         try:
-            head = EndHead.model_validate_json(first)
+            head = RayEndHead.model_validate_json(first)
         except ValidationError as error:
             raise Transient("its end has no signature") from error
         if head.node not in self._nodes:

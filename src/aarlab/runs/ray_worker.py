@@ -30,7 +30,7 @@ class NodeRecord(Record):
     python: str
 
 
-class EndHead(Record):
+class RayEndHead(Record):
     """The first line of an end; the rest is what `run_jobs.opened` reads."""
 
     node: str
@@ -51,7 +51,7 @@ def run(
     beside = (alone if exclusive else beside_others)(home().node)
     data = home().node_data
     body = node_worker.run(request, sandbox, names, lambda name: _fetched(refs[name]), data, beside)
-    head = EndHead(node=_node(), signature=signed(_key(), key, body))
+    head = RayEndHead(node=_node(), signature=signed(_key(), key, body))
     return head.model_dump_json().encode() + b"\n" + body
 
 

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Hashable, Mapping
 
 from aarlab.runs.engine_contract import Engine
-from aarlab.runs.run_jobs import Job, Resources
+from aarlab.runs.run_jobs import Job, JobResources
 
 
 class Shared:
@@ -29,7 +29,7 @@ class Shared:
             cls._open = {**cls._open, key: found}
             return found
 
-    def submit(self, job: Job, resources: Resources) -> str:
+    def submit(self, job: Job, resources: JobResources) -> str:
         """See `Engine`."""
         return self._engine.submit(job, resources)
 
