@@ -228,7 +228,7 @@ def _reading(made: Scan) -> str:
         f"{', '.join(beyond) or 'nothing'}.** The default is sized for one climb of a fleet that "
         "has time to finish it: the cap pays for some twenty steps. Where the way is longer, the "
         "time shorter, the agents fewer or many more, their own judgement weaker or their "
-        "patience less than some ten noes, exact scores are worth more than is given."
+        "patience less than some ten bundles, exact scores are worth more than is given."
     )
 
 

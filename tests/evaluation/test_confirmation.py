@@ -18,9 +18,9 @@ from aarlab.core.records import VERDICTS, Family, Measure
 from aarlab.evaluation.confirmation.confirmation_record import (
     ConfirmationRecord,
     record_path,
+    reported_bits,
+    reported_step,
     told_accuracy,
-    told_bits,
-    told_step,
 )
 from aarlab.evaluation.confirmation.gate import Confirmations
 from aarlab.evaluation.confirmation.leaders import claims, leaders
@@ -460,8 +460,8 @@ def test_what_is_told_is_charged_before_it_is_told(evaluator, gate, bed):
         told_accuracy(with_accuracy(record, k / items / 5), items) for k in range(5 * items + 1)
     }
     # and whether it is student-free
-    assert 2 ** told_bits(items) == pytest.approx(len(VERDICTS) * (len(shown) + 1) * 2)
-    assert told_step(items) == pytest.approx(2 * 0.5 / items**0.5)
+    assert 2 ** reported_bits(items) == pytest.approx(len(VERDICTS) * (len(shown) + 1) * 2)
+    assert reported_step(items) == pytest.approx(2 * 0.5 / items**0.5)
 
 
 def with_accuracy(record, value):
@@ -501,7 +501,7 @@ def test_the_board_shows_confirmed_first_and_refuted_last(evaluator, gate):
     board = told_board(evaluator, 0)
     assert [row["verdict"] for row in board] == ["confirmed", None, "not reproducible"]
     assert [row["provisional"] for row in board] == [False, True, True]
-    step = told_step(len(evaluator.answers["final"]))
+    step = reported_step(len(evaluator.answers["final"]))
     assert board[0]["final_accuracy"] == pytest.approx(
         round(board[0]["final_accuracy"] / step) * step, abs=1e-4
     )

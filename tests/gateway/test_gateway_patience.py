@@ -19,11 +19,10 @@ from aarlab.core import http
 from aarlab.core.budget import Budget
 from aarlab.core.errors import Transient
 from aarlab.core.http import UnixServer
-from aarlab.gateway import async_journal as till
+from aarlab.gateway import async_journal, model_api
 from aarlab.gateway import client as client_module
-from aarlab.gateway import model_api
 from aarlab.gateway.admission import Reserve
-from aarlab.gateway.async_journal import Till
+from aarlab.gateway.async_journal import AsyncJournal
 from aarlab.gateway.client import Room
 from aarlab.gateway.config import GatewayConfig, Provider
 from aarlab.gateway.gateway_app import GatewayMember, MemberServices, member_app
@@ -47,7 +46,7 @@ async def opened(
         researcher_budget=each,
     )
     journal = Journal(place / "journal.sqlite")
-    front = Till(journal, config)
+    front = AsyncJournal(journal, config)
     services = MemberServices(
         ModelApi(config.providers, {"anthropic": KEY}, prices(config), front),
         LabServer(place / "none.json"),
@@ -91,7 +90,7 @@ async def until(what: Callable[[], object]) -> None:
 def test_long_wait_for_calls_in_flight_ends_in_retry(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(till, "WAIT_S", 0.2)
+    monkeypatch.setattr(async_journal, "WAIT_S", 0.2)
     more = threading.Event()
 
     async def act(inside: httpx.AsyncClient, journal: Journal, door: UnixServer) -> None:
@@ -232,7 +231,7 @@ def test_call_cancelled_while_opening_can_be_recovered(tmp_path: Path) -> None:
     none."""
 
     async def main() -> None:
-        front = Till(journal, GatewayConfig())
+        front = AsyncJournal(journal, GatewayConfig())
         task = asyncio.create_task(front.open("ann", "m", Reserve(1, 0.1), asyncio.Event()))
         await asyncio.sleep(0)
         task.cancel()

@@ -356,7 +356,7 @@ def test_a_job_that_always_ends_the_worker_is_given_up_with_its_last_words(tmp_p
     worker = process(tmp_path, DIES)
     with pytest.raises(
         Transient,
-        match=f"ended {MOST_LOST} times over this request. Its last words: the last of life 3",
+        match=f"ended {MOST_LOST} times over this request. Its last output: the last of life 3",
     ):
         worker.ask({"op": "job"})
     worker.close()

@@ -388,7 +388,7 @@ def require_known(book: Book, path: Path, recorded: RecordedAnswers) -> None:
         )
 
 
-def note_untold(ledger: Ledger, answers: Mapping[str, Mapping[str, Any]]) -> None:
+def note_unreported(ledger: Ledger, answers: Mapping[str, Mapping[str, Any]]) -> None:
     """Record which answers the meter has and the ledger has not: the process ended between the two,
     before it released them. `answers`: those of the meter that the ledger has not, by question."""
     noted = {q for e in ledger.entries("campaign") for q in e.read(EventBody).untold}

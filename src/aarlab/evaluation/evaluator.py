@@ -26,7 +26,7 @@ from aarlab.core.snapshot import canonical
 from aarlab.core.store import writable
 from aarlab.core.view import View
 from aarlab.evaluation import derived
-from aarlab.evaluation.agreement import note_untold, require_agreement
+from aarlab.evaluation.agreement import note_unreported, require_agreement
 from aarlab.evaluation.begun_on import same_problem
 from aarlab.evaluation.detecting import Detecting
 from aarlab.evaluation.detectors import (
@@ -152,7 +152,7 @@ class Evaluator:
         flags = self._derive(kept) if self._derive_from else []
         if not read_only:
             self.detecting.begin(flags)
-            note_untold(self.ledger, self.meter.answers_to(self.campaign, self._asked))
+            note_unreported(self.ledger, self.meter.answers_to(self.campaign, self._asked))
             stack.callback(self.keeping.keep)
 
     @property

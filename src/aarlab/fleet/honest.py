@@ -12,9 +12,9 @@ the start, is 0.068 within and 0.177 between items; held constant). Effects add 
 The agent. It has a weak private proxy of each change: the effect plus Gaussian noise of 0.028. It
 submits the best method that the fleet knows with its own stack of changes and the new one on top.
 After a "no" it keeps the new change in the stack only if, by the proxy, it helps more than it
-harms, and after ten noes in a row it gives the stack up. So it stacks where one change cannot reach
-the next step. When a method is reported as an improvement, every agent goes over to it (the forum)
-and puts its own stack on top. Under exact scores the same agent accepts what scores higher, luck
+harms, and after ten times "no improvement" in a row it gives the stack up. So it stacks where one
+change cannot reach the next step. When a method is reported as an improvement, every agent goes over
+to it (the forum) and puts its own stack on top. Under exact scores the same agent accepts what scores higher, luck
 included. When nothing more is released, agents go on by the proxy alone. What is kept at the end is
 the best known method with an agent's stack, averaged over agents, since nobody can know which is
 best.
@@ -47,7 +47,7 @@ KEPT = 1 - MOVED / (2 * BETWEEN)  # of g by a descendant
 class Habits:
     """How an agent behaves, and how far there is to climb. The defaults are the model's."""
 
-    patience: float = 10  # noes in a row after which the stack is given up
+    patience: float = 10  # "no improvement" in a row after which the stack is given up
     # a change that is less likely than this to be good, by the proxy, is not submitted
     screens: float = 0.0
     ports: bool = True  # puts its stack on another's improvement; else gives it up then

@@ -19,7 +19,7 @@ from aarlab.core.errors import InvalidSubmission
 from aarlab.core.http_errors import error_of
 from aarlab.core.printable import one_line
 from aarlab.gateway.allowed_requests import allowed_betas, read_ask
-from aarlab.gateway.async_journal import Till
+from aarlab.gateway.async_journal import AsyncJournal
 from aarlab.gateway.body_reader import BodyReader
 from aarlab.gateway.client import Client, Room
 from aarlab.gateway.config import Provider, ProviderName
@@ -80,9 +80,9 @@ class ModelApi:
         providers: tuple[Provider, ...],
         keys: Mapping[str, str],
         prices: Mapping[tuple[ProviderName, str], Price],
-        till: Till,
+        journal: AsyncJournal,
     ) -> None:
-        self._keys, self._prices, self._till = dict(keys), prices, till
+        self._keys, self._prices, self._journal = dict(keys), prices, journal
         self._lanes: dict[str, asyncio.Lock] = {}
         self._readers: asyncio.LifoQueue[BodyReader] = asyncio.LifoQueue()
         for _ in range(READERS):
@@ -111,14 +111,14 @@ class ModelApi:
             ask = await self._read(who, client, body)
             price = self._price(ask)
         except InvalidSubmission as error:
-            await self._till.trouble(who, "refused", f"the gateway refuses them: {error}")
+            await self._journal.trouble(who, "refused", f"the gateway refuses them: {error}")
             raise
         if ask is None or price is None:
             words = f"the gateway serves no {client.path[:100]!r}"
-            await self._till.trouble(who, "refused", words)
+            await self._journal.trouble(who, "refused", words)
             return False
         if ask.free:
-            await self._till.refuse_if_spent(who)
+            await self._journal.refuse_if_spent(who)
             await self._exchange(who, ask, client, None)
         else:
             await self._metered(who, ask, price, client)
@@ -155,7 +155,7 @@ class ModelApi:
 
     async def _metered(self, who: str, ask: CheckedRequest, price: Price, client: Client) -> None:
         meter = UsageMeter(ask, price)
-        call = await self._till.open(who, ask.model, meter.most, client.gone)
+        call = await self._journal.open(who, ask.model, meter.most, client.gone)
         if call is None:
             return
         exchange = _Exchange(who, call, meter)
@@ -180,13 +180,13 @@ class ModelApi:
             )
         if known is not None:
             cut = exchange.interrupted
-            await self._till.settle(
+            await self._journal.settle(
                 exchange.call, known, interrupted=cut, failed=failed, unread=unread
             )
         elif failed:
-            await self._till.fail(exchange.call)
+            await self._journal.fail(exchange.call)
         else:
-            await self._till.drop(exchange.call)
+            await self._journal.drop(exchange.call)
         exchange.settled = True
 
     async def _exchange(
@@ -215,7 +215,7 @@ class ModelApi:
             log.warning("%s did not answer: %s", ask.provider, type(error).__name__)
             await self._settle(exchange)
             words = f"{ask.provider} did not answer ({type(error).__name__})"
-            await self._till.trouble(who, "failed", words)
+            await self._journal.trouble(who, "failed", words)
             if client.started:
                 await client.cut()
             else:
@@ -234,7 +234,7 @@ class ModelApi:
             await asyncio.sleep(limit_s / 4)
             if (silent_s := silence.seconds) >= limit_s:
                 words = f"{ask.provider} takes calls and has sent nothing for {silent_s:.0f} s"
-                await self._till.trouble(who, "failed", words, failing=True)
+                await self._journal.trouble(who, "failed", words, failing=True)
 
     async def _relay(
         self,
@@ -284,7 +284,7 @@ class ModelApi:
             silence.ends()
             meter.feed(chunk)
             if clock() - noted >= PROGRESS_S and (known := meter.known()) is not None:
-                await self._till.progress(exchange.call, known)
+                await self._journal.progress(exchange.call, known)
                 noted = clock()
             await client.write(chunk)
             silence.begins()
@@ -319,10 +319,10 @@ class ModelApi:
         if ours or (status < 500 and status not in FAILURES):
             what = "the lab's key or account" if ours else "what was asked"
             refusal = f"{ask.provider} refuses {what} ({status}): {said}"
-            await self._till.trouble(who, "refused", refusal)
+            await self._journal.trouble(who, "refused", refusal)
         else:
             words = f"{ask.provider} cannot answer ({status}): {said}"
-            await self._till.trouble(who, "failed", words)
+            await self._journal.trouble(who, "failed", words)
         if ours:
             log.error("%s refuses the gateway's key or account: %d", ask.provider, status)
             words = (

@@ -23,7 +23,7 @@ from aarlab.core.layout import CampaignFolder, GatewayFolder
 from aarlab.core.lifeline import when_cut
 from aarlab.core.os_errors import ends_in_words
 from aarlab.core.settings import gateway_keys
-from aarlab.gateway.async_journal import Till
+from aarlab.gateway.async_journal import AsyncJournal
 from aarlab.gateway.config import GatewayConfig, read_config
 from aarlab.gateway.control import control_app
 from aarlab.gateway.gateway_app import MemberServices, member_app
@@ -94,20 +94,20 @@ async def serve(
                 "known",
                 left,
             )
-        till = Till(journal, config)
-        models = ModelApi(config.providers, keys, prices(config), till)
+        spending = AsyncJournal(journal, config)
+        models = ModelApi(config.providers, keys, prices(config), spending)
         services = MemberServices(
-            models, LabServer(CampaignFolder(place.campaign).server.address), till
+            models, LabServer(CampaignFolder(place.campaign).server.address), spending
         )
         place.sockets.mkdir(parents=True, exist_ok=True)
         place.sockets.chmod(0o711)
         members = Members(
             place.files.members, place.sockets, lambda member: member_app(member, services)
         )
-        control = UnixServer(control_app(members, till), place.sockets / "control.sock")
+        control = UnixServer(control_app(members, spending), place.sockets / "control.sock")
         await _until_told(place, members, control, lifeline)
         await services.close()
-        till.close()
+        spending.close()
         journal.recover()  # calls of which nothing was known when they were cancelled
     finally:
         journal.close()

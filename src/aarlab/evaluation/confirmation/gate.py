@@ -29,8 +29,8 @@ from aarlab.evaluation.confirmation.confirmation_record import (
     TargetResult,
     record_of,
     record_path,
+    reported_bits,
     told_accuracy,
-    told_bits,
 )
 from aarlab.evaluation.confirmation.leaders import claim_of, claims, leaders, named
 from aarlab.evaluation.confirmation.run_order import (
@@ -364,7 +364,7 @@ class Confirmations:
             m=m,
             verdict=verdict,
             reasons=(*reasons, *(f"{t.name}: {t.failure}" for t in judged.failed)),
-            bits=told_bits(self.final_items),
+            bits=reported_bits(self.final_items),
             build=this_build(),
             ledger_head=entries[-1].hash,
             made_at=datetime.now(UTC).isoformat(timespec="seconds"),

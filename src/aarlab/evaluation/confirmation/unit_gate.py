@@ -27,7 +27,7 @@ from aarlab.core.sign_flip import sign_flip_p_of_reals
 from aarlab.evaluation.confirmation.confirmation_record import (
     ConfirmationRecord,
     TargetResult,
-    told_bits,
+    reported_bits,
 )
 from aarlab.evaluation.confirmation.gate import Confirmations
 from aarlab.evaluation.confirmation.leaders import claim_of, leaders, named
@@ -166,7 +166,7 @@ class UnitConfirmations(Confirmations):
             m=m,
             verdict=verdict,
             reasons=reasons,
-            bits=told_bits(self.final_items),
+            bits=reported_bits(self.final_items),
             build=this_build(),
             ledger_head=self._evaluator.ledger.entries()[-1].hash,
             made_at=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -120,7 +120,7 @@ class Meter:
     The level at the start is that of whoever opened it first: a baseline that is measured again
     releases nothing more. `ends`: of the scale on which PGR is reported, (weak, ceiling). A second
     scale (anchors that other code measured) releases more of the labels, and is charged: two
-    accuracies on the grid of `told_once`. `n`: how many labels, where each stands alone, or how
+    accuracies on the grid of `reported_once`. `n`: how many labels, where each stands alone, or how
     they are dependent. `verdicts`: the bits that verdicts of confirmations have released about them
     by now; they do not count against the cap.
 
