@@ -17,13 +17,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from aarlab.core.strict_json import dicts
 from aarlab.researchers.script import ScriptedCall, Spoken, tokens_in
 from aarlab.researchers.scripted_api import (
     Api,
     Body,
     Messages,
     data,
-    dicts,
     event,
     json_of,
     listed,

@@ -113,7 +113,7 @@ def run(spec: Bench, home: Home, show: BenchDisplay) -> tuple[BenchReport, Path]
     failures = tuple(
         f"{method} on {bed.folder.name}: {why}" for (bed, method), why in failed.items()
     )
-    results = {task: _result(spec, task, some, methods, found) for task, some in beds.items()}
+    results = {task: _result(task, some, methods, found) for task, some in beds.items()}
     if empty := [task for task, (result, _) in results.items() if not result.correct]:
         raise InvalidSubmission(
             f"No method answered every run of {', '.join(empty)}. {failures[0]}"
@@ -215,7 +215,6 @@ def prepare_all(
 
 
 def _result(
-    spec: Bench,
     task: str,
     beds: Sequence[Testbed],
     methods: Sequence[str],

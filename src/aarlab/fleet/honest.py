@@ -13,11 +13,11 @@ The agent. It has a weak private proxy of each change: the effect plus Gaussian 
 submits the best method that the fleet knows with its own stack of changes and the new one on top.
 After a "no" it keeps the new change in the stack only if, by the proxy, it helps more than it
 harms, and after ten times "no improvement" in a row it gives the stack up. So it stacks where one
-change cannot reach the next step. When a method is reported as an improvement, every agent goes over
-to it (the forum) and puts its own stack on top. Under exact scores the same agent accepts what scores higher, luck
-included. When nothing more is released, agents go on by the proxy alone. What is kept at the end is
-the best known method with an agent's stack, averaged over agents, since nobody can know which is
-best.
+change cannot reach the next step. When a method is reported as an improvement, every agent goes
+over to it (the forum) and puts its own stack on top. Under exact scores the same agent accepts what
+scores higher, luck included. When nothing more is released, agents go on by the proxy alone. What
+is kept at the end is the best known method with an agent's stack, averaged over agents, since
+nobody can know which is best.
 """
 
 import math

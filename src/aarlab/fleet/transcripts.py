@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from aarlab.core.printable import one_line, printable
+from aarlab.core.strict_json import dicts
 from aarlab.fleet.transcript_formats import (
     Event,
     Kind,
     at_of,
     call_words,
-    dicts,
     fields,
     read,
     result_text,

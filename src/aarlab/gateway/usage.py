@@ -19,6 +19,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from aarlab.core.strict_json import dicts
 from aarlab.gateway.journal_rows import Taken
 from aarlab.gateway.pricing import Price
 from aarlab.gateway.request_checks import CheckedRequest
@@ -208,13 +209,13 @@ class UsageMeter:
                 if value is not None
             }
         self._tier = self._tier or next((t for t in _tiers(event) if t not in _TIERS), None)
-        candidates = _dicts(event.get("candidates"))
+        candidates = dicts(event.get("candidates"))
         self._written += sum(
             map(_bytes, (event.get("delta"), *(c.get("content") for c in candidates)))
         )
         self._written += sum(
             _bytes(choice.get(name))
-            for choice in _dicts(event.get("choices"))
+            for choice in dicts(event.get("choices"))
             for name in ("delta", "message")
         )
         self._written += (
@@ -245,7 +246,7 @@ def _final(event: dict[str, Any], candidates: list[dict[str, Any]]) -> bool:
     if kind == "message_delta":
         return isinstance(delta, dict) and delta.get("stop_reason") is not None
     if event.get("object") == "chat.completion.chunk":  # some servers count with every chunk
-        choices = _dicts(event.get("choices"))
+        choices = dicts(event.get("choices"))
         return event.get("usage") is not None and (
             not choices or any(c.get("finish_reason") for c in choices)
         )
@@ -270,10 +271,6 @@ def _tiers(event: dict[str, Any]) -> Iterator[str]:
             tier = place.get(name) if isinstance(place, Mapping) else None
             if tier is not None:
                 yield str(tier).lower()[:40]
-
-
-def _dicts(value: Any) -> list[dict[str, Any]]:
-    return [part for part in value if isinstance(part, dict)] if isinstance(value, list) else []
 
 
 def _bytes(value: Any) -> int:

@@ -31,6 +31,7 @@ from starlette.routing import Route
 from aarlab.core.files import write_whole
 from aarlab.core.http import configured, listen, serve
 from aarlab.core.os_errors import ends_in_words
+from aarlab.core.strict_json import dicts
 from aarlab.researchers.script import (
     Script,
     ScriptedFault,
@@ -217,11 +218,6 @@ def listed(body: Body, name: str) -> Messages:
     if not isinstance(body.get(name), list):
         raise ValueError(f"{name} must be a list.")
     return dicts(body[name])
-
-
-def dicts(value: Any) -> Messages:
-    """The objects in a list; none of anything else."""
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 async def _sent(events: Iterator[str]) -> AsyncIterator[str]:
