@@ -26,7 +26,7 @@ from aarlab.evaluation.ledger.places import Places, note_places
 from aarlab.runs.engine_contract import Engine, shell
 from aarlab.runs.engine_note import Notes
 from aarlab.runs.local_pool import LocalPool
-from aarlab.runs.run_jobs import Job, Resources
+from aarlab.runs.run_jobs import Job, JobResources
 from aarlab.runs.run_worker import work
 from aarlab.runs.sampled_engine import NodeEngine, SampledEngine
 from aarlab.sandbox import Bubblewrap
@@ -56,7 +56,7 @@ class Direct:
     def __init__(self) -> None:
         self._ends: dict[str, bytes] = {}
 
-    def submit(self, job: Job, resources: Resources) -> str:
+    def submit(self, job: Job, resources: JobResources) -> str:
         self._ends[job.key] = work(job, job.folders, Bubblewrap)
         return job.key
 
@@ -126,7 +126,7 @@ def costs(all_: Mapping[str, Engine], rounds: int, at_once: int) -> None:
 
 def together(engine: Engine, jobs: Sequence[Job]) -> None:
     """Submit jobs, and wait for the end of all."""
-    for key in [engine.submit(job, Resources()) for job in jobs]:
+    for key in [engine.submit(job, JobResources()) for job in jobs]:
         while engine.poll(key, 60.0) is None:
             pass
 

@@ -30,7 +30,7 @@ from aarlab.core.records import Family
 from aarlab.core.settings import home
 from aarlab.diversity.entropy import across_researchers, grassberger_bits
 from aarlab.diversity.families import classified
-from aarlab.diversity.similar import Index
+from aarlab.diversity.similar import IdeaIndex
 from aarlab.diversity.source import joined, shingles
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.forum import Forum
@@ -92,7 +92,7 @@ class InProcess:
 
 
 def fresh_problem(bed: Testbed, folder: Path) -> Path:
-    """The testbed with a label set about which nothing was told yet."""
+    """The testbed with a label set about which nothing was reported yet."""
     problem = folder / "problem"
     shutil.copytree(
         bed.private, problem / "private", ignore=shutil.ignore_patterns("meter", "confirmations")
@@ -165,8 +165,8 @@ def _briefs(plan: Plan) -> Iterator[Brief]:
 
 
 def on_final(evaluator: Evaluator, bed: Testbed) -> dict[str, Any]:
-    """The latest told improvement, run on `final` and fresh seeds: its PGR there; None where
-    nothing was told."""
+    """The latest reported improvement, run on `final` and fresh seeds: its PGR there; None where
+    nothing was reported."""
     told = [e for e in evaluator.ledger.entries("submission") if e.body["receipt"]["improved"]]
     if not told:
         return {"final_pgr": None}
@@ -221,8 +221,8 @@ def figures(folder: Path) -> dict[str, float]:
         for least in ALIKE
     }
     improved = [e for e in told if e.body["receipt"]["improved"]]
-    out["told improvements"] = len(improved)
-    out["PGR of the best, as told"] = improved[-1].body["receipt"]["level_pgr"]
+    out["reported improvements"] = len(improved)
+    out["PGR of the best, as reported"] = improved[-1].body["receipt"]["level_pgr"]
     out["PGR of the best, exact on feedback"] = improved[-1].body["exact_pgr"]
     out["PGR of the best, on final and fresh seeds"] = json.loads(
         (folder / "leader.json").read_text()
@@ -247,7 +247,7 @@ def shared_bits(ideas: list[set[Family]]) -> float:
 
 def nearest_earlier(codes: list[dict[str, str]]) -> NDArray[np.float64]:
     """For each code its similarity to the nearest earlier one of anybody, 0 for the first."""
-    index: Index[int] = Index()
+    index: IdeaIndex[int] = IdeaIndex()
     near = np.zeros(len(codes))
     for number, code in enumerate(codes):
         features = shingles(joined(code))

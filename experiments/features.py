@@ -50,9 +50,9 @@ def drawn(problem: str, count: int) -> list[tuple[str, str]]:
 def snippets() -> None:
     asked = drawn("small-chat", SNIPPETS)
     weights = smollm_weights.ensure_weights(home().cache)
-    smollm._load(smollm.Reader("states of snippets", weights, 1))
+    smollm._load(smollm.TextReader("states of snippets", weights, 1))
     found = {"logits known": rate(smollm._forward_states, asked, ours(asked))}
-    smollm._load(smollm.Reader("snippets", weights, 1))
+    smollm._load(smollm.TextReader("snippets", weights, 1))
     found["by length (ours)"] = rate(smollm._forward_snippets, asked, ours(asked))
     found["in order"] = rate(smollm._forward_snippets, asked, plain(len(asked)))
     model = smollm._worker["model"]
@@ -67,11 +67,11 @@ def choices() -> None:
     example = PROBLEMS["small-math"].example
     weights = smollm_weights.ensure_weights(home().cache)
     vocabulary = tuple(c for _, c in asked)
-    smollm._load(smollm.Reader("choices", weights, 1, example, vocabulary))
+    smollm._load(smollm.TextReader("choices", weights, 1, example, vocabulary))
     found = {"occurring tokens (ours)": rate(smollm._forward_choices, asked, ours(asked))}
     smollm._worker["occurring"] = torch.arange(len(smollm._worker["model"].lm_head.weight))
     found["whole vocabulary"] = rate(smollm._forward_choices, asked, ours(asked))
-    smollm._load(smollm.Reader("choices", weights, 1, "", vocabulary))
+    smollm._load(smollm.TextReader("choices", weights, 1, "", vocabulary))
     again = [(example + q, c) for q, c in asked]
     found["example read again each time"] = rate(smollm._forward_choices, again, ours(again))
     show("choices a second, small-math", found)

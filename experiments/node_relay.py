@@ -38,7 +38,7 @@ WHO = Incarnation(campaign="c", researcher="researcher-1", number=1)
 def relayed(root: Path, node: NodeFolder, port: int) -> Iterator[Path]:
     """The socket that a sandbox on the node has, served by another thread."""
     loop, context = asyncio.new_event_loop(), context_of(node)
-    hub_at = hub_socket.Address("127.0.0.1", port)
+    hub_at = hub_socket.HubAddress("127.0.0.1", port)
     relay = Relay(WHO, root, lambda: dial(hub_at, context))
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()

@@ -31,7 +31,7 @@ from aarlab.evaluation.scoring.bounds import inflation_bound
 from aarlab.evaluation.scoring.default_policy import MeteredLadder
 from aarlab.evaluation.scoring.policies import POLICIES, start
 from aarlab.evaluation.scoring.tries import FEEDBACK_BITS
-from aarlab.fleet.honest import START, Habits, Outcome, Plan, percent, ratio, simulate
+from aarlab.fleet.honest import START, Habits, RunOutcome, SimulationPlan, percent, ratio, simulate
 from aarlab.fleet.outset import advice
 from aarlab.redteam.attack_table import Cell, attack_all, worst
 from aarlab.redteam.attacks import IDENTITIES
@@ -62,9 +62,9 @@ class Honest(Record):
 
 
 def honest(
-    runs: Sequence[Outcome],
-    exact: Sequence[Outcome],
-    none: Sequence[Outcome],
+    runs: Sequence[RunOutcome],
+    exact: Sequence[RunOutcome],
+    none: Sequence[RunOutcome],
 ) -> Honest:
     """Figures of fleets under one policy, beside the same fleets under exact scores and under none,
     on a climb from START."""
@@ -128,7 +128,7 @@ class Comparison(Record):
 
 def compare(
     policies: Sequence[str],
-    plan: Plan,
+    plan: SimulationPlan,
     *,
     workers: int = 1,
     progress: Progress = silent,
@@ -173,7 +173,7 @@ def compare(
 
 def honest_all(
     policies: Sequence[str],
-    plan: Plan,
+    plan: SimulationPlan,
     *,
     workers: int = 1,
     progress: Progress = silent,
@@ -373,7 +373,7 @@ def main(
         made = [
             compare(
                 OFFERED,
-                Plan(items, repetitions=repetitions),
+                SimulationPlan(items, repetitions=repetitions),
                 workers=workers,
                 progress=status.update,
             )

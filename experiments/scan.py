@@ -19,7 +19,7 @@ from aarlab.core.records import Measure, Record
 from aarlab.evaluation.scoring.bounds import inflation_bound
 from aarlab.evaluation.scoring.default_policy import MeteredLadder
 from aarlab.evaluation.scoring.policies import POLICIES, Policy, start
-from aarlab.fleet.honest import LIMIT, START, Habits, Outcome, Plan, percent, simulate
+from aarlab.fleet.honest import LIMIT, START, Habits, RunOutcome, SimulationPlan, percent, simulate
 from aarlab.redteam.jobs import Progress, in_order, silent
 from experiments.policy_costs import honest
 
@@ -106,9 +106,9 @@ def scan(
     assert isinstance(default, MeteredLadder)
     models = [(name, habits, 9, 60) for name, habits in HABITS.items()]
     models += [(name, Habits(), agents, bundles) for name, (agents, bundles) in FLEETS.items()]
-    plans = [Plan(n, first=CHOSEN_ON, repetitions=repetitions) for n in items]
-    sure = [Plan(n, first=CONFIRMED_ON, repetitions=confirmed_repetitions) for n in items]
-    robust = Plan(items[0], first=CONFIRMED_ON, repetitions=repetitions)
+    plans = [SimulationPlan(n, first=CHOSEN_ON, repetitions=repetitions) for n in items]
+    sure = [SimulationPlan(n, first=CONFIRMED_ON, repetitions=confirmed_repetitions) for n in items]
+    robust = SimulationPlan(items[0], first=CONFIRMED_ON, repetitions=repetitions)
     return Scan(
         default={name: float(value) for name, value in asdict(default).items()},
         repetitions=repetitions,
@@ -122,7 +122,9 @@ def scan(
     )
 
 
-def _tries(default: MeteredLadder, plan: Plan, workers: int, say: Progress) -> Iterator[Try]:
+def _tries(
+    default: MeteredLadder, plan: SimulationPlan, workers: int, say: Progress
+) -> Iterator[Try]:
     codes = [
         (name, value, replace(default, **{name: value}))
         for name, values in NUMBERS.items()
@@ -142,17 +144,17 @@ def _tries(default: MeteredLadder, plan: Plan, workers: int, say: Progress) -> I
 
 def _outcomes(
     policies: Sequence[Policy | None],
-    plan: Plan,
+    plan: SimulationPlan,
     habits: Habits,
     labels: Sequence[str],
     workers: int,
     say: Progress,
-) -> list[list[Outcome]]:
+) -> list[list[RunOutcome]]:
     jobs = [(policy, plan, habits) for policy in policies]
     return list(in_order(simulate, jobs, labels=labels, workers=workers, progress=say))
 
 
-def _robust(name: str, plan: Plan, habits: Habits, workers: int, say: Progress) -> Robust:
+def _robust(name: str, plan: SimulationPlan, habits: Habits, workers: int, say: Progress) -> Robust:
     labels = [f"{plan.n:,} items, {name}, {policy}" for policy in ("default", "exact", "none")]
     runs, exact, none = _outcomes(
         [POLICIES["default"], POLICIES["exact"], None], plan, habits, labels, workers, say
@@ -226,7 +228,7 @@ def _reading(made: Scan) -> str:
         f"{', '.join(beyond) or 'nothing'}.** The default is sized for one climb of a fleet that "
         "has time to finish it: the cap pays for some twenty steps. Where the way is longer, the "
         "time shorter, the agents fewer or many more, their own judgement weaker or their "
-        "patience less than some ten noes, exact scores are worth more than is given."
+        "patience less than some ten bundles, exact scores are worth more than is given."
     )
 
 

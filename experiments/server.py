@@ -210,7 +210,7 @@ def write_problem(folder: Path) -> dict[str, int]:
 
 
 def fill_board(problem: Path, campaign: Path, answers: Mapping[str, int]) -> None:
-    """ROWS told improvements: under `exact`, every answer more that is right is told."""
+    """ROWS reported improvements: under `exact`, every answer more that is right is reported."""
     with Evaluator(problem, campaign, policy="exact") as evaluator:
         code = evaluator.commit_code("ann", {"method.py": ""}, Family.OTHER)
         truth = np.array([answers[i] for i in evaluator.ids])

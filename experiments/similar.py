@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from aarlab.core.records import Family
-from aarlab.diversity.similar import Features, Index, text_features
+from aarlab.diversity.similar import Features, IdeaIndex, text_features
 from aarlab.diversity.source import shingles
 from aarlab.researchers.recipe import PLAIN, Recipe, mutate, source_of
 
@@ -56,7 +56,7 @@ def measured(
     features: Callable[[Recipe], Features], recipes: Sequence[Recipe]
 ) -> tuple[list[float], list[float]]:
     """To take up the first IDEAS, and to ask about the others; features are made in both."""
-    index: Index[int] = Index()
+    index: IdeaIndex[int] = IdeaIndex()
     taken = timed_ms(lambda recipe: index.add(len(index), features(recipe)), recipes[:IDEAS])
     return taken, timed_ms(lambda recipe: index.nearest(features(recipe), 3), recipes[IDEAS:])
 

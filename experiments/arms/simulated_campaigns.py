@@ -57,8 +57,8 @@ ARMS = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """One campaign. PGR of what it claims first: on feedback (exact, which nobody was told under
-    the default policy), there again on fresh seeds, and on final on fresh seeds; and the entropy of
+    """One campaign. PGR of what it claims first: on feedback (exact, which the default policy
+    reports to nobody), there again on fresh seeds, and on final on fresh seeds; and the entropy of
     its recipes' families (bits)."""
 
     reported: float  # the level at its end

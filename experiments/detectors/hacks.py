@@ -15,7 +15,7 @@ from aarlab.core.errors import Misconfigured
 from aarlab.evaluation.detectors import Flag, Submitted, Watch
 from aarlab.evaluation.scoring.policies import POLICIES, Answer
 from aarlab.redteam.attacks import run_attack
-from aarlab.redteam.channel import Items, Line, Spent, World
+from aarlab.redteam.channel import Items, Line, OutOfQuestions, World
 from experiments.detectors.crowd import HABITS, SEEDS, Crowd, Habit, Idea
 
 Disguise = Literal["none", "a run's seeds", "decoys", "seed noise"]
@@ -92,7 +92,7 @@ class _Watched(Line):
         flags = self.scene.show(submitted)
         if flags:
             self.caught.flag = flags[0]
-            raise Spent
+            raise OutOfQuestions
 
 
 def probe(

@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from aarlab.models.preset import Hardware, Recipe
 from aarlab.models.tuned import lean_lora
-from aarlab.models.tuned.job import Job
+from aarlab.models.tuned.job import TrainingJob
 from aarlab.models.tuned.tokens import Tokenised
 from aarlab.models.tuned.training import gradients
 from aarlab.models.tuned.tunable import Tunable
@@ -105,9 +105,9 @@ class Ours:
     def logits(self, deck: Deck) -> NDArray[np.float64]:
         return self.model.logits(_tokenised(deck))
 
-    def _job(self, deck: Deck) -> Job:
+    def _job(self, deck: Deck) -> TrainingJob:
         """The deck's items put so that the order which the seed draws is the deck's."""
-        blank = Job(
+        blank = TrainingJob(
             _tokenised(deck),
             np.zeros(len(deck.ids)),
             np.ones(len(deck.ids)),
@@ -117,7 +117,7 @@ class Ours:
         )
         back = np.argsort(np.concatenate(blank.steps()))
         tokens = blank.tokens.take(back.tolist())
-        return Job(
+        return TrainingJob(
             tokens, deck.labels_N[back].astype(np.float64), blank.weights_N, self.recipe, SEED, None
         )
 

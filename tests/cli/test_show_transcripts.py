@@ -48,28 +48,28 @@ def plain(text: str) -> str:
 
 
 def test_the_latest_life_is_shown_and_any_other_on_request(campaign):
-    latest = plain(printed(transcripts.show, campaign, "researcher-1", life=None, full=False))
+    latest = plain(printed(transcripts.show, campaign, "researcher-1", number=None, full=False))
     assert latest.startswith("researcher-1, incarnation 2 of 2\n")
     assert "17:18:54 calls  Bash: echo hello" in latest
     assert "line 99" in plain(
-        printed(transcripts.show, campaign, "researcher-1", life=1, full=False)
+        printed(transcripts.show, campaign, "researcher-1", number=1, full=False)
     )
 
 
 def test_who_or_what_is_not_there_is_said_with_what_is(campaign):
     with pytest.raises(Misconfigured, match="researcher-1, researcher-2"):
-        printed(transcripts.show, campaign, "../../etc", life=None, full=False)
+        printed(transcripts.show, campaign, "../../etc", number=None, full=False)
     with pytest.raises(Misconfigured, match=r"no incarnation 7. It has: 1, 2"):
-        printed(transcripts.show, campaign, "researcher-1", life=7, full=False)
+        printed(transcripts.show, campaign, "researcher-1", number=7, full=False)
     with pytest.raises(Misconfigured, match="It has: none"):
-        printed(transcripts.tail, campaign, "researcher-2", life=None, full=False)
+        printed(transcripts.tail, campaign, "researcher-2", number=None, full=False)
 
 
 def test_what_stands_in_a_transcript_cannot_harm_the_terminal(campaign):
     path = campaign / "transcripts" / "researcher-2" / "001.jsonl"
     path.write_bytes((HOSTILE + "\n").encode() + b"\xff\x00\x1b[2J\n")
     for text in (
-        printed(transcripts.show, campaign, "researcher-2", life=None, full=True),
+        printed(transcripts.show, campaign, "researcher-2", number=None, full=True),
         printed(transcripts.search, campaign, "red"),
     ):
         assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", plain(text))
@@ -80,10 +80,10 @@ def test_long_steps_are_cut_unless_all_is_asked_for(campaign):
     event = '{"type":"assistant","message":{"content":[{"type":"text","text":"%s"}]}}'
     rows = "\\n".join(f"row {n}" for n in range(40))
     (campaign / "transcripts" / "researcher-2" / "001.jsonl").write_text(event % rows + "\n")
-    short = printed(transcripts.show, campaign, "researcher-2", life=None, full=False)
+    short = printed(transcripts.show, campaign, "researcher-2", number=None, full=False)
     assert "28 more lines (--full)" in short
     assert "row 39" not in short
-    assert "row 39" in printed(transcripts.show, campaign, "researcher-2", life=None, full=True)
+    assert "row 39" in printed(transcripts.show, campaign, "researcher-2", number=None, full=True)
 
 
 def test_a_search_says_who_when_and_shows_the_words(campaign):

@@ -8,7 +8,7 @@ import pytest
 from aarlab.core.answers import by_seed
 from aarlab.core.errors import InvalidSubmission
 from aarlab.core.records import Family
-from aarlab.evaluation.confirmation.run_order import Answered
+from aarlab.evaluation.confirmation.run_order import RunAnswers
 from aarlab.evaluation.confirmation.target_grade import run_answers
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.researchers.answer_files import read_answers as read_file
@@ -48,7 +48,7 @@ def test_of_a_submission(bed, tmp_path):
 
 
 def test_of_a_confirmation_where_the_code_has_then_failed():
-    found = run_answers(Answered(TWICE), ["a"], (7,))
+    found = run_answers(RunAnswers(TWICE), ["a"], (7,))
     assert isinstance(found, tuple)
     assert found[0] == "answers of the wrong shape"
     assert "written plainly" in found[1]

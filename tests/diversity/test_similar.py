@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from aarlab.diversity.similar import CANDIDATES, MAX_FEATURES, Index, text_features
+from aarlab.diversity.similar import CANDIDATES, MAX_FEATURES, IdeaIndex, text_features
 from aarlab.diversity.source import shingles
 from aarlab.researchers.recipe import PLAIN, Family, mutate, source_of
 
@@ -30,7 +30,7 @@ def weighted_jaccard(one, other, ideas):
 
 @given(SETS, st.frozensets(st.integers(0, 2**32 - 1), min_size=1, max_size=30))
 def test_similarity_is_weighted_jaccard(ideas, asked):
-    index = Index()
+    index = IdeaIndex()
     for number, idea in enumerate(ideas):
         index.add(number, idea)
     found = index.nearest(asked | ideas[0], 3)
@@ -42,7 +42,7 @@ def test_similarity_is_weighted_jaccard(ideas, asked):
 @pytest.mark.slow
 @given(SETS)
 def test_an_idea_is_most_like_itself(ideas):
-    index = Index()
+    index = IdeaIndex()
     for number, idea in enumerate(ideas):
         index.add(number, idea)
     for idea in ideas:
@@ -58,7 +58,7 @@ def test_the_nearest_of_a_thousand_are_those_of_an_exhaustive_search():
         shingles(source_of(mutate(PLAIN, {}, rng, extra=4), family=Family.OTHER, author="a"))
         for _ in range(1_000)
     ]
-    index, hits = Index(), 0
+    index, hits = IdeaIndex(), 0
     for number, idea in enumerate(features):
         index.add(number, idea)
     for _ in range(20):
@@ -71,7 +71,7 @@ def test_the_nearest_of_a_thousand_are_those_of_an_exhaustive_search():
 
 
 def test_what_all_share_makes_nobody_alike():
-    common, index = frozenset(range(100)), Index()
+    common, index = frozenset(range(100)), IdeaIndex()
     for number in range(200):
         index.add(number, common | {1_000 + number})
     alike = index.nearest(common | {9_999}, 1)[0][1]
@@ -79,7 +79,7 @@ def test_what_all_share_makes_nobody_alike():
 
 
 def test_the_latest_of_equals_comes_first_and_only_what_may_be_used():
-    index = Index()
+    index = IdeaIndex()
     for number in range(3 * CANDIDATES):
         index.add(number, frozenset({1, 2, 3}))
     assert [key for key, _ in index.nearest(frozenset({1, 2, 3}), 2)] == [
@@ -90,18 +90,18 @@ def test_the_latest_of_equals_comes_first_and_only_what_may_be_used():
 
 
 def test_a_key_stays_as_it_was_and_nothing_is_like_nothing():
-    index = Index()
+    index = IdeaIndex()
     index.add("a", frozenset({1}))
     index.add("a", frozenset({2}))
     index.add("b", frozenset())
     assert len(index) == 1
     assert index.nearest(frozenset({2}), 3) == []
     assert index.nearest(frozenset(), 3) == []
-    assert Index().nearest(frozenset({1}), 3) == []
+    assert IdeaIndex().nearest(frozenset({1}), 3) == []
 
 
 def test_a_giant_idea_costs_no_more_than_the_limit():
-    index = Index()
+    index = IdeaIndex()
     index.add("a", frozenset(range(10 * MAX_FEATURES)))
     assert len(index._features[0]) == MAX_FEATURES
     assert index.nearest(frozenset(range(10 * MAX_FEATURES)), 1) == [("a", pytest.approx(1))]

@@ -8,7 +8,7 @@ import pytest
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = [
     DOCS.parent / "README.md",
-    *(p for p in sorted(DOCS.glob("*.md")) if p.name != "glossary.md"),
+    *(p for p in sorted(DOCS.rglob("*.md")) if p.name != "glossary.md"),
 ]
 BANNED = re.compile(
     r"\b(told|ruler|doors?|decks?|till|trunk|shelf|desk|anew|take up|takes up|taken "
@@ -22,7 +22,7 @@ def found(text: str) -> list[str]:
     return BANNED.findall(re.sub(r"```.*?```|`[^`]*`|\]\([^)]*\)", "", text, flags=re.DOTALL))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS.parent)))
 def test_page_has_no_banned_word(page):
     assert found(page.read_text()) == []
 

@@ -18,7 +18,7 @@ from aarlab.core.records import Family
 from aarlab.evaluation.audit import Files, audit, load_key
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.forum import Forum
-from aarlab.evaluation.ledger.chain import GENESIS, Row
+from aarlab.evaluation.ledger.chain import GENESIS, LedgerRow
 from aarlab.evaluation.proofs import check_proof, find, prove
 
 SUBMISSIONS = 4
@@ -73,7 +73,9 @@ def rechain(path: Path):
     """Compute all hashes again, as somebody who knows how would."""
     with closing(sqlite3.connect(path)) as raw, raw:
         prev = GENESIS
-        for old in map(Row._make, raw.execute("SELECT * FROM entries ORDER BY seq").fetchall()):
+        for old in map(
+            LedgerRow._make, raw.execute("SELECT * FROM entries ORDER BY seq").fetchall()
+        ):
             made = hashlib.sha256(old._replace(prev=prev).canonical).hexdigest()
             raw.execute(
                 "UPDATE entries SET prev = ?, hash = ? WHERE seq = ?", (prev, made, old.seq)

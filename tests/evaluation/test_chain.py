@@ -7,14 +7,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aarlab.evaluation.ledger.chain import GENESIS, SALT_BYTES, TOLD, Row, Shown, new_salt, parted
+from aarlab.evaluation.ledger.chain import (
+    GENESIS,
+    SALT_BYTES,
+    TOLD,
+    LedgerRow,
+    Shown,
+    new_salt,
+    parted,
+)
 
 SALT = "5a" * SALT_BYTES
 
 
 def row(body=None, kind="submission", salt=SALT):
     told, hidden = parted(kind, body or {"receipt": {"id": "r-000001"}, "exact_accuracy": 0.75})
-    return Row(1, "2026-11-28T00:00:00.000+00:00", "ann", kind, told, GENESIS, "", hidden, salt)
+    return LedgerRow(
+        1, "2026-11-28T00:00:00.000+00:00", "ann", kind, told, GENESIS, "", hidden, salt
+    )
 
 
 @pytest.mark.parametrize("kind", TOLD)
@@ -60,7 +70,7 @@ def test_the_mask_and_the_commitment_by_hand():
 
 
 def test_a_row_of_before_there_were_salts_is_hashed_as_it_was():
-    old = Row(1, "t", "ann", "spend", "{}", GENESIS, "")
+    old = LedgerRow(1, "t", "ann", "spend", "{}", GENESIS, "")
     assert old.canonical == f'[1,"t","ann","spend","{{}}","{GENESIS}"]'.encode()
     assert old.shown == Shown(1, "t", "ann", "spend", "{}", GENESIS)
 

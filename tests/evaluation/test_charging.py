@@ -13,7 +13,7 @@ from aarlab.core.errors import Misconfigured, Transient
 from aarlab.core.records import Family
 from aarlab.evaluation.audit import Files, audit, load_key
 from aarlab.evaluation.evaluator import Evaluator
-from aarlab.evaluation.scoring.meter import Meter, Question
+from aarlab.evaluation.scoring.meter import Meter, MeteredSubmission
 from aarlab.evaluation.scoring.policies import POLICIES, Answer, Outlook
 
 N = 400
@@ -39,7 +39,7 @@ def meter(path, policy):
 
 
 def one(made, key="a", accuracy=0.9):
-    return made.tell([Question(key, "one", "ann", accuracy)])[0]
+    return made.tell([MeteredSubmission(key, "one", "ann", accuracy)])[0]
 
 
 def submit(evaluator, answers, right, number=0):
@@ -116,7 +116,9 @@ def test_a_policy_that_fails_in_the_middle_of_a_batch_has_decided_nothing(tmp_pa
 
     made = meter(tmp_path, OfTheTest(answer))
     with pytest.raises(ZeroDivisionError):
-        made.tell([Question("a", "one", "ann", 0.7), Question("b", "one", "ann", 0.8)])
+        made.tell(
+            [MeteredSubmission("a", "one", "ann", 0.7), MeteredSubmission("b", "one", "ann", 0.8)]
+        )
     assert (made.channel.level, made.channel.bits, made.state()["answers"]) == (0.5, 0, 0)
     assert one(made, "a", 0.7).bits == 5
     made.close()
@@ -139,7 +141,7 @@ def test_nobody_sees_a_level_that_was_never_committed(tmp_path, monkeypatch):
         monkeypatch.setattr(made, "_forget", forget_late)
         with (
             pytest.raises(ArithmeticError),
-            made.answers([Question("a", "one", "ann", 0.9)]) as told,
+            made.answers([MeteredSubmission("a", "one", "ann", 0.9)]) as told,
         ):
             assert told[0].level == 0.9
             raise ArithmeticError

@@ -18,13 +18,19 @@ from aarlab.core.records import VERDICTS, Family, Measure
 from aarlab.evaluation.confirmation.confirmation_record import (
     ConfirmationRecord,
     record_path,
+    reported_bits,
+    reported_step,
     told_accuracy,
-    told_bits,
-    told_step,
 )
 from aarlab.evaluation.confirmation.gate import Confirmations
 from aarlab.evaluation.confirmation.leaders import claims, leaders
-from aarlab.evaluation.confirmation.run_order import Answered, CodeFailed, NotRun, NoVerdict, Target
+from aarlab.evaluation.confirmation.run_order import (
+    CodeFailed,
+    NotRun,
+    NoVerdict,
+    RunAnswers,
+    Target,
+)
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.ledger.signed import Signer, canonical, verify_record
 from aarlab.evaluation.ledger.views import flags_in
@@ -55,7 +61,7 @@ def outcomes(evaluator, begun, *, right, naive=0.7, number=0):
     made = {}
     for run in begun.runs:
         labels = evaluator.answers[run.target.split]
-        made[run.target.name] = Answered(
+        made[run.target.name] = RunAnswers(
             rows(labels, run.seeds, right, number), rows(labels, run.seeds, naive, 99)
         )
     return made
@@ -74,7 +80,7 @@ def own(evaluator, snapshot, *, right, number=1, runs=2):
     seeds alone."""
     seeds = evaluator.seeds("feedback", snapshot)
     return [
-        Answered(rows(evaluator.answers["feedback"], seeds, right, number)) for _ in range(runs)
+        RunAnswers(rows(evaluator.answers["feedback"], seeds, right, number)) for _ in range(runs)
     ]
 
 
@@ -281,7 +287,7 @@ def test_code_that_ignores_its_seed_is_not_accused_and_not_confirmed(evaluator, 
     (begun,) = gate.begin(1)
     truth, seeds = evaluator.answers["feedback"], evaluator.seeds("feedback", begun.snapshot)
     noisy = [rows(truth, [s + n for s in seeds], 0.9, n) for n in (5, 6)]
-    renamed = [Answered(dict(zip(map(str, seeds), one.values(), strict=True))) for one in noisy]
+    renamed = [RunAnswers(dict(zip(map(str, seeds), one.values(), strict=True))) for one in noisy]
     body = gate.finish(begun.token, outcomes(evaluator, begun, right=0.9, number=1), renamed)
     assert body.verdict == "not distinguishable from tuned naive"
     assert body.issued.found == "undecided"
@@ -379,7 +385,7 @@ def test_accusation_before_issued_seeds_is_examined_again(evaluator, gate, right
     ("on_issued", "verdict"),
     [
         (RAISED, "not reproducible"),
-        (Answered({}), "not reproducible"),
+        (RunAnswers({}), "not reproducible"),
         (CodeFailed("timed out", "too late"), "not distinguishable from tuned naive"),
         (None, "not distinguishable from tuned naive"),
     ],
@@ -454,8 +460,8 @@ def test_what_is_told_is_charged_before_it_is_told(evaluator, gate, bed):
         told_accuracy(with_accuracy(record, k / items / 5), items) for k in range(5 * items + 1)
     }
     # and whether it is student-free
-    assert 2 ** told_bits(items) == pytest.approx(len(VERDICTS) * (len(shown) + 1) * 2)
-    assert told_step(items) == pytest.approx(2 * 0.5 / items**0.5)
+    assert 2 ** reported_bits(items) == pytest.approx(len(VERDICTS) * (len(shown) + 1) * 2)
+    assert reported_step(items) == pytest.approx(2 * 0.5 / items**0.5)
 
 
 def with_accuracy(record, value):
@@ -495,7 +501,7 @@ def test_the_board_shows_confirmed_first_and_refuted_last(evaluator, gate):
     board = told_board(evaluator, 0)
     assert [row["verdict"] for row in board] == ["confirmed", None, "not reproducible"]
     assert [row["provisional"] for row in board] == [False, True, True]
-    step = told_step(len(evaluator.answers["final"]))
+    step = reported_step(len(evaluator.answers["final"]))
     assert board[0]["final_accuracy"] == pytest.approx(
         round(board[0]["final_accuracy"] / step) * step, abs=1e-4
     )

@@ -28,7 +28,7 @@ from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.evaluator_service import EvaluatorService
 from aarlab.evaluation.forum import Forum
 from aarlab.evaluation.handlers import Handlers
-from aarlab.evaluation.identity import Tokens
+from aarlab.evaluation.identity import TokenStore
 from aarlab.evaluation.kept_state import compare_kept
 from aarlab.evaluation.leaderboard import Board
 from aarlab.evaluation.ledger.ledger import Ledger
@@ -341,7 +341,7 @@ def test_who_watches_is_told_of_a_detector_that_was_set_aside(
 def busy(files):  # noqa: F811
     """More of everything that is kept: findings, flags, spends, a request, repeated answers."""
     with Evaluator(files.problem, files.campaign) as evaluator:
-        handlers = Handlers(evaluator, Tokens(evaluator.folder))
+        handlers = Handlers(evaluator, TokenStore(evaluator.folder))
         for _ in range(2):
             [send(evaluator, n, 0.99, who) for who in ("ann", "bob") for n in range(100, 108)]
         evaluator.ledger.append("spend", "ann", {"wall_s": 1.0, "usd": None, "id": "j-000001"})
@@ -358,7 +358,7 @@ def test_a_state_that_a_server_kept_says_what_the_ledger_says(files):  # noqa: F
     assert compare_kept(files.problem, files.campaign) == ()
     with Evaluator(files.problem, files.campaign) as evaluator:
         assert evaluator.ledger.resumed
-        Handlers(evaluator, Tokens(evaluator.folder))
+        Handlers(evaluator, TokenStore(evaluator.folder))
         [send(evaluator, n, 0.9, "bob") for n in range(300, 304)]
     assert compare_kept(files.problem, files.campaign) == ()
 
@@ -422,7 +422,7 @@ def no_ledger(now):
 def test_a_forged_state_under_the_right_mac_is_found(files, forge):  # noqa: F811
     busy(files)
     with Evaluator(files.problem, files.campaign) as evaluator:
-        Handlers(evaluator, Tokens(evaluator.folder))
+        Handlers(evaluator, TokenStore(evaluator.folder))
         now = evaluator.all_derived()
         forge(now)
         content = derived.packed(now, evaluator._context)

@@ -25,7 +25,7 @@ from aarlab.core.own_code import Build
 from aarlab.core.records import Entry, EntryKind, Family
 from aarlab.evaluation.audit import Files, audit, load_key
 from aarlab.evaluation.evaluator import Evaluator
-from aarlab.evaluation.ledger.chain import Row
+from aarlab.evaluation.ledger.chain import LedgerRow
 from tests.fleet.fleets import confirmation, submission
 from tests.golden.golden_archive import unpack
 
@@ -159,7 +159,7 @@ def old_entries(tmp_path):
     with closing(
         sqlite3.connect(tmp_path / "campaigns" / "golden" / "server" / "ledger.sqlite")
     ) as raw:
-        return [Row(*row).entry for row in raw.execute("SELECT * FROM entries ORDER BY seq")]
+        return [LedgerRow(*row).entry for row in raw.execute("SELECT * FROM entries ORDER BY seq")]
 
 
 def test_every_entry_of_an_old_ledger_is_read_and_says_the_same_when_it_is_written_again(tmp_path):
@@ -226,7 +226,7 @@ def test_a_spend_knows_whether_the_processor_was_measured():
 
 
 def test_hidden_and_told_part_are_one_body():
-    row = Row(1, "t", "ann", "code", '{"a": 1}', "", "", '{"b": 2}', "5a" * 32)
+    row = LedgerRow(1, "t", "ann", "code", '{"a": 1}', "", "", '{"b": 2}', "5a" * 32)
     assert row.entry.body == {"a": 1, "b": 2}
     assert row._replace(body="{}").entry.body == {"b": 2}
     assert row._replace(hidden="{}").entry.body == {"a": 1}

@@ -9,11 +9,11 @@ import pytest
 
 from aarlab.core.callers import REFUSED, Identity, hash_in, token_hash
 from aarlab.core.errors import InvalidSubmission, Misconfigured, Unauthorised
-from aarlab.evaluation.identity import Tokens
+from aarlab.evaluation.identity import TokenStore
 
 
 def test_a_token_stands_for_its_name_and_only_its_hash_is_on_disk(tmp_path):
-    tokens = Tokens(tmp_path)
+    tokens = TokenStore(tmp_path)
     token = tokens.issue("ann", "researcher")
     assert tokens.who(token_hash(token)) == Identity("ann", "researcher")
     # the scheme's case does not matter
@@ -39,7 +39,7 @@ def test_a_token_stands_for_its_name_and_only_its_hash_is_on_disk(tmp_path):
     ],
 )
 def test_anything_else_gets_the_same_words(tmp_path, given):
-    tokens = Tokens(tmp_path)
+    tokens = TokenStore(tmp_path)
     token = tokens.issue("ann", "researcher")
     with pytest.raises(Unauthorised) as caught:
         tokens.who(hash_in(given and given.format(token)))
@@ -47,7 +47,7 @@ def test_anything_else_gets_the_same_words(tmp_path, given):
 
 
 def test_a_new_token_ends_the_old_one_whatever_its_role(tmp_path):
-    tokens = Tokens(tmp_path)
+    tokens = TokenStore(tmp_path)
     old, other = tokens.issue("ann", "researcher"), tokens.issue("bob", "researcher")
     new = tokens.issue("ann", "reader")
     assert tokens.who(token_hash(new)).role == "reader"
@@ -58,12 +58,12 @@ def test_a_new_token_ends_the_old_one_whatever_its_role(tmp_path):
 
 @pytest.mark.process
 def test_another_process_ends_a_token_at_once(tmp_path):
-    tokens = Tokens(tmp_path)
+    tokens = TokenStore(tmp_path)
     token = tokens.issue("ann", "researcher")
     assert tokens.who(token_hash(token)).name == "ann"
     code = (
-        "import sys, pathlib; from aarlab.evaluation.identity import Tokens; "
-        "Tokens(pathlib.Path(sys.argv[1])).revoke('ann')"
+        "import sys, pathlib; from aarlab.evaluation.identity import TokenStore; "
+        "TokenStore(pathlib.Path(sys.argv[1])).revoke('ann')"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
     with pytest.raises(Unauthorised):
@@ -74,22 +74,22 @@ def test_another_process_ends_a_token_at_once(tmp_path):
 @pytest.mark.process
 def test_processes_that_issue_at_the_same_time_lose_nothing(tmp_path):
     code = (
-        "import sys, pathlib; from aarlab.evaluation.identity import Tokens; t = "
-        "Tokens(pathlib.Path(sys.argv[1]))\n"
+        "import sys, pathlib; from aarlab.evaluation.identity import TokenStore; t = "
+        "TokenStore(pathlib.Path(sys.argv[1]))\n"
         "for n in range(20): t.issue(f'{sys.argv[2]}-{n}', 'researcher')"
     )
     started = [
         subprocess.Popen([sys.executable, "-c", code, str(tmp_path), who]) for who in ("a", "b")
     ]
     assert [process.wait() for process in started] == [0, 0]
-    assert {issued.name for issued in Tokens(tmp_path).all()} == {
+    assert {issued.name for issued in TokenStore(tmp_path).all()} == {
         f"{who}-{n}" for who in "ab" for n in range(20)
     }
 
 
 def test_a_token_ends_when_its_time_is_over(tmp_path):
     clock = [1000.0]
-    tokens = Tokens(tmp_path, now=lambda: clock[0])
+    tokens = TokenStore(tmp_path, now=lambda: clock[0])
     token = tokens.issue("ann", "researcher", seconds=60)
     clock[0] = 1059.9
     assert tokens.who(token_hash(token)).name == "ann"
@@ -103,11 +103,11 @@ def test_a_token_ends_when_its_time_is_over(tmp_path):
 )
 def test_names_that_are_ours_or_not_plain_are_refused(tmp_path, name):
     with pytest.raises(InvalidSubmission):
-        Tokens(tmp_path).issue(name, "researcher")
+        TokenStore(tmp_path).issue(name, "researcher")
 
 
 def test_the_operators_token_is_renewed_and_not_revoked(tmp_path):
-    tokens = Tokens(tmp_path)
+    tokens = TokenStore(tmp_path)
     first = tokens.renew_operator().read_text()
     assert (tmp_path / "operator.token").stat().st_mode & 0o077 == 0
     second = tokens.renew_operator().read_text()
@@ -124,4 +124,4 @@ def test_the_operators_token_is_renewed_and_not_revoked(tmp_path):
 def test_a_damaged_file_is_the_operators_to_mend(tmp_path, text):
     (tmp_path / "tokens.json").write_text(text)
     with pytest.raises(Misconfigured, match="damaged"):
-        Tokens(tmp_path).who(token_hash("x"))
+        TokenStore(tmp_path).who(token_hash("x"))

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 )
 
 from aarlab.core.errors import InvalidSubmission
-from aarlab.evaluation.ledger.chain import Row
+from aarlab.evaluation.ledger.chain import LedgerRow
 from aarlab.evaluation.ledger.drafts import Draft
 from aarlab.evaluation.ledger.ledger import open_ledger
 from aarlab.evaluation.ledger.merkle import Tree, leaf_hash
@@ -154,7 +154,7 @@ def test_the_root_is_that_of_the_rows(tmp_path):
         with_rows.append("spend", "a", {"n": number})
     with closing(sqlite3.connect(tmp_path / "server" / "ledger.sqlite")) as raw:
         leaves = [
-            leaf_hash(Row(*row).canonical)
+            leaf_hash(LedgerRow(*row).canonical)
             for row in raw.execute("SELECT * FROM entries ORDER BY seq")
         ]
     assert with_rows.head() == (9, Tree(leaves).root())

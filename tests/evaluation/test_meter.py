@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from aarlab.core.errors import Misconfigured, Transient
 from aarlab.evaluation.scoring.default_policy import NEVER
 from aarlab.evaluation.scoring.hidden_labels import PgrScale
-from aarlab.evaluation.scoring.meter import Meter, Question
+from aarlab.evaluation.scoring.meter import Meter, MeteredSubmission
 from aarlab.evaluation.scoring.policies import POLICIES, set_up_bits, start
 from aarlab.evaluation.scoring.units import Units
 
@@ -25,7 +25,7 @@ def meter(path, policy="default"):
 
 
 def ask(made, key, accuracy, who="ann", campaign="one"):
-    return made.tell([Question(key, campaign, who, accuracy)])[0]
+    return made.tell([MeteredSubmission(key, campaign, who, accuracy)])[0]
 
 
 def test_a_restart_goes_on_from_the_same_level_and_bits(tmp_path):
@@ -92,8 +92,8 @@ def test_processes_at_once_lose_no_answer_and_agree(tmp_path):
         "from aarlab.evaluation.scoring.policies import POLICIES\n"
         "m = Meter(Path(sys.argv[1]) / 'meter' / 'feedback.sqlite', POLICIES['default'], "
         f"baseline=0.5, n={N})\n"
-        "for k in range(40): m.tell([Question(f'{sys.argv[2]}/{k}', sys.argv[2], sys.argv[2], 0.5 "
-        "+ k / 200)])\n"
+        "for k in range(40): m.tell([MeteredSubmission(f'{sys.argv[2]}/{k}', sys.argv[2], "
+        "sys.argv[2], 0.5 + k / 200)])\n"
     )
     meter(tmp_path).close()
     running = [

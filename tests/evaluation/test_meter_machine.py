@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from aarlab.evaluation.scoring.default_policy import NEVER, MeteredLadder
-from aarlab.evaluation.scoring.meter import Meter, Question
+from aarlab.evaluation.scoring.meter import Meter, MeteredSubmission
 from aarlab.evaluation.scoring.policies import start
 
 N, BASELINE = 400, 0.5
@@ -44,7 +44,7 @@ class Metered(RuleBasedStateMachine):
         base = round(self.model.level * N)
         asked = [(who, min(max(base + more, 0), N)) for who, more in sent]
         told = self.meters[which].tell(
-            [Question(str(count), "one", who, count / N) for who, count in asked]
+            [MeteredSubmission(str(count), "one", who, count / N) for who, count in asked]
         )
         for (who, count), got in zip(asked, told, strict=True):
             if (known := self.answers.get(count)) is not None:
@@ -67,7 +67,7 @@ class Metered(RuleBasedStateMachine):
         """Anybody's repeat of anything, at either process, is answered as before and costs
         nothing."""
         for count, known in self.answers.items():
-            got = self.meters[which].tell([Question(str(count), "two", who, count / N)])[0]
+            got = self.meters[which].tell([MeteredSubmission(str(count), "two", who, count / N)])[0]
             assert (got.repeated, got.answer) == (True, known)
             assert got.bits == pytest.approx(self.model.released)
 

@@ -17,7 +17,13 @@ from hypothesis import strategies as st
 
 from aarlab.evaluation.scoring.bounds import inflation_bound
 from aarlab.evaluation.scoring.default_policy import NEVER, RISE, TAIL, MeteredLadder
-from aarlab.evaluation.scoring.policies import POLICIES, grid_bits, set_up_bits, start, told_once
+from aarlab.evaluation.scoring.policies import (
+    POLICIES,
+    grid_bits,
+    reported_once,
+    set_up_bits,
+    start,
+)
 
 DEFAULT = POLICIES["default"]
 N = 1_263
@@ -270,7 +276,7 @@ def play(labels_n, seed):
     rng = np.random.default_rng(seed)
     base_n = rng.random(SMALL_N) < 0.5
     ends = [
-        told_once(float((rows_SM == labels_n).mean()), SMALL_N)
+        reported_once(float((rows_SM == labels_n).mean()), SMALL_N)
         for rows_SM in rng.random((2, 5, SMALL_N)) < 0.5
     ]
     channel = start(float((base_n == labels_n).mean()), SMALL_N)
@@ -326,7 +332,7 @@ def test_set_up_tells_no_more_values_than_it_is_charged_for(n):
     seeds, as it is."""
     for seeds in range(1, 13):
         means = np.arange(seeds * n + 1) / (seeds * n)
-        told = {told_once(float(mean), n) for mean in means}
+        told = {reported_once(float(mean), n) for mean in means}
         assert len(told) <= round(2 ** grid_bits(n))
         if seeds in (1, 2, 5, 10):
             assert told == set(means)

@@ -12,7 +12,7 @@ import pytest
 
 from aarlab.core.errors import Misconfigured, Transient
 from aarlab.evaluation.ledger import postgres_storage
-from aarlab.evaluation.ledger.chain import GENESIS, Row
+from aarlab.evaluation.ledger.chain import GENESIS, LedgerRow
 from aarlab.evaluation.ledger.drafts import Draft
 from aarlab.evaluation.ledger.ledger import Ledger
 from aarlab.evaluation.ledger.places import (
@@ -79,9 +79,11 @@ def test_the_login_may_change_nothing_and_the_owners_triggers_refuse_it_too(
     assert ledger.verify() == 1
 
 
-def forged(seq: int, prev: str, words: str) -> Row:
+def forged(seq: int, prev: str, words: str) -> LedgerRow:
     """A row that hashes right, by somebody who knows the ledger."""
-    row = Row(seq, "2026-01-01T00:00:00.000+00:00", "a", "spend", f'{{"x": "{words}"}}', prev, "")
+    row = LedgerRow(
+        seq, "2026-01-01T00:00:00.000+00:00", "a", "spend", f'{{"x": "{words}"}}', prev, ""
+    )
     return row._replace(hash=hashlib.sha256(row.canonical).hexdigest())
 
 
@@ -189,7 +191,7 @@ def test_what_cannot_be_known_stops_the_appender_and_a_restart_finds_out(
     ledger.when_unsettled = lambda: called.append(1)
     real = ledger._storage._recorded
 
-    def and_down(last: Row) -> bool:
+    def and_down(last: LedgerRow) -> bool:
         through.down()
         return real(last)
 

@@ -13,7 +13,7 @@ from aarlab.core.callers import token_hash
 from aarlab.core.errors import InvalidSubmission
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.handlers import Handlers
-from aarlab.evaluation.identity import Tokens
+from aarlab.evaluation.identity import TokenStore
 from aarlab.evaluation.leaderboard import Board
 from aarlab.evaluation.ledger.ledger import Ledger
 from aarlab.redteam.system import write_problem
@@ -64,7 +64,7 @@ def test_many_at_once_get_no_more_than_one_after_the_other(tmp_path, monkeypatch
     monkeypatch.setattr(quotas, "FINDING_BYTES", 1_400)
     problem = write_problem(tmp_path / "problem", np.arange(40) % 2 == 1)
     with Evaluator(problem, tmp_path / "campaign") as evaluator:
-        tokens = Tokens(evaluator.folder)
+        tokens = TokenStore(evaluator.folder)
         token, handlers = token_hash(tokens.issue("ann", "researcher")), Handlers(evaluator, tokens)
         together, append = threading.Barrier(4), evaluator.ledger.append
 

@@ -12,7 +12,7 @@ from aarlab.core.sign_flip import sign_flip_p, sign_flip_p_of_reals
 from aarlab.evaluation.audit import Files, audit, load_key
 from aarlab.evaluation.confirmation.confirmation_record import record_of
 from aarlab.evaluation.confirmation.run_order import CodeFailed, NotRun, NoVerdict
-from aarlab.evaluation.confirmation.unit_gate import FINAL, Shown, UnitConfirmations
+from aarlab.evaluation.confirmation.unit_gate import FINAL, ShownRun, UnitConfirmations
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.scoring.graded_units import GradedUnits
 from tests.evaluation.test_unit_marking import graded, served
@@ -70,10 +70,10 @@ def test_what_is_shown_beside_decides_nothing_and_is_signed_with_its_own_units(g
     beside = {"b": on_final(order.seeds, 0.6, submitted="b")}
     drawn = {f"g{n}": f"alone: g{n}" for n in range(N)}
     shown = (
-        Shown("fresh", "fresh", "again", drawn, on_final(order.seeds, 0.75, noise=0), beside),
-        Shown("ablated", "ablated", "x", UNITS["final"], CodeFailed("crashed", "no rows"), {}),
-        Shown("late", "ablated", "x", UNITS["final"], NotRun("the machine"), {}),
-        Shown("odd", "fresh", "x", {"g": "alone: g"}, on_final(order.seeds, 0.9), beside),
+        ShownRun("fresh", "fresh", "again", drawn, on_final(order.seeds, 0.75, noise=0), beside),
+        ShownRun("ablated", "ablated", "x", UNITS["final"], CodeFailed("crashed", "no rows"), {}),
+        ShownRun("late", "ablated", "x", UNITS["final"], NotRun("the machine"), {}),
+        ShownRun("odd", "fresh", "x", {"g": "alone: g"}, on_final(order.seeds, 0.9), beside),
     )
     record = gate.settle(order.token, on_final(order.seeds, error=0.6), beside, shown)
     assert record.verdict == "not distinguishable from tuned naive"
@@ -173,7 +173,7 @@ def test_words_of_code_that_no_reader_takes_are_not_recorded(gate):
     (order,) = gate.orders(1)
     beside = {"b": on_final(order.seeds, 0.6, submitted="b")}
     odd = NotRun("prepare.py: '\udcff\udcfe\x1b[31m\0' is no plain file.")
-    shown = (Shown("fresh", "fresh", "again", UNITS["final"], odd, {}),)
+    shown = (ShownRun("fresh", "fresh", "again", UNITS["final"], odd, {}),)
     record = gate.settle(order.token, on_final(order.seeds, error=0.7), beside, shown)
     assert record.targets[1].failure == "prepare.py: '' is no plain file."
     assert record_of(gate._evaluator.ledger.entries("confirmation")[0]) == record
@@ -190,7 +190,7 @@ def test_a_fresh_draw_of_few_units_is_shown(gate, number):
         return GradedUnits(FINAL, whole.seeds, submitted, scores)
 
     drawn = {f"g{n}": f"alone: g{n}" for n in range(number)}
-    one = Shown("fresh", "fresh", "again", drawn, few(0.7, "m"), {"b": few(0.6, "b")})
+    one = ShownRun("fresh", "fresh", "again", drawn, few(0.7, "m"), {"b": few(0.6, "b")})
     record = gate.settle(order.token, on_final(order.seeds, error=0.7), beside, (one,))
     assert record.verdict == "confirmed"
     assert record.targets[1].failure is None

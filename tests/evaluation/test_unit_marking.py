@@ -13,7 +13,7 @@ from aarlab.core.objectives import Objective
 from aarlab.core.records import Family
 from aarlab.evaluation.agreement import require_agreement
 from aarlab.evaluation.audit import Files, audit, load_key
-from aarlab.evaluation.code_requests import CODE_ONLY, Requests
+from aarlab.evaluation.code_requests import CODE_ONLY, CodeRequests
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.ledger.views import flags_of
 from aarlab.evaluation.restore import restore_meter
@@ -228,7 +228,7 @@ def test_answers_to_items_are_refused_with_what_to_call(evaluator):
 def test_a_grading_reaches_the_evaluator_by_a_file_and_as_it_was(evaluator, tmp_path):
     event = {"event": CODE_ONLY}
     evaluator.ledger.append("campaign", "operator", event)
-    requests = evaluator.view("requests", Requests(evaluator))
+    requests = evaluator.view("requests", CodeRequests(evaluator))
     code = evaluator.commit_code("ann", {"method.py": "1"}, Family.OTHER)
     ticket = requests.submit("ann", code["snapshot"], Family.OTHER).id
     path = evaluator.folder / "gradings" / f"{ticket}.graded"

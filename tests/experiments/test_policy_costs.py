@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from aarlab.cli.main import app
 from aarlab.core.errors import Misconfigured
 from aarlab.evaluation.scoring.policies import POLICIES, start
-from aarlab.fleet.honest import LIMIT, START, Outcome, Plan, percent
+from aarlab.fleet.honest import LIMIT, START, RunOutcome, SimulationPlan, percent
 from aarlab.redteam.attack_table import attack_all
 from aarlab.redteam.jobs import in_order, silent
 from experiments.policy_costs import compare, honest, honest_all, markdown, protection
@@ -18,12 +18,14 @@ pytestmark = pytest.mark.slow  # whole attacks, of thousands of questions
 
 
 def outcome(final, *, told=10, real=9, tries=20, noticed=8):
-    return Outcome(final, 100.0, told, real, tries, noticed)
+    return RunOutcome(final, 100.0, told, real, tries, noticed)
 
 
 @pytest.fixture(scope="module")
 def made():
-    return compare(["exact", "default", "none"], Plan(120, agents=3, bundles=12, repetitions=12))
+    return compare(
+        ["exact", "default", "none"], SimulationPlan(120, agents=3, bundles=12, repetitions=12)
+    )
 
 
 def test_losses_by_hand():
@@ -83,7 +85,9 @@ def test_protection_by_hand(name, n, cap):
 def test_the_shipped_default_keeps_within_the_limit():
     """At both sizes, on seeds that it was not chosen on. docs/redteam/scan.md has 3,000 fleets."""
     for n in (1_263, 2_004):
-        found = honest_all(["default"], Plan(n, repetitions=240, first=500_000))["default"]
+        found = honest_all(["default"], SimulationPlan(n, repetitions=240, first=500_000))[
+            "default"
+        ]
         assert found.loss_of_gift.upper <= LIMIT
 
 

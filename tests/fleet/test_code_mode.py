@@ -18,7 +18,7 @@ import pytest
 from aarlab.core.errors import InvalidSubmission, Misconfigured, Transient
 from aarlab.core.layout import PublicFolder
 from aarlab.core.records import Family
-from aarlab.evaluation.code_requests import CODE_ONLY, MOST_WAITING, Requests
+from aarlab.evaluation.code_requests import CODE_ONLY, MOST_WAITING, CodeRequests
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.ledger.ledger import Ledger
 from aarlab.fleet.campaign import Campaign
@@ -402,7 +402,7 @@ def test_a_method_that_hangs_has_timed_out(bed, tmp_path):
 @pytest.fixture
 def requests(evaluator):
     evaluator.ledger.append("campaign", "operator", {"event": CODE_ONLY})
-    return Requests(evaluator)
+    return CodeRequests(evaluator)
 
 
 def ask(evaluator, requests, who, number):
@@ -447,8 +447,8 @@ def test_run_killed_by_the_machine_can_be_retried_on_its_seeds(evaluator, reques
 
 def test_outside_code_mode_code_is_not_taken(evaluator):
     with pytest.raises(InvalidSubmission, match="takes predictions"):
-        Requests(evaluator).submit("ann", "0" * 64, OTHER)
-    Requests(evaluator).refuse_predictions()
+        CodeRequests(evaluator).submit("ann", "0" * 64, OTHER)
+    CodeRequests(evaluator).refuse_predictions()
 
 
 def test_restart_and_cut_delivery_lose_and_repeat_nothing(evaluator, requests, bed, answers):
@@ -459,7 +459,7 @@ def test_restart_and_cut_delivery_lose_and_repeat_nothing(evaluator, requests, b
     receipt = evaluator.submit("ann", waiting["snapshot"], predictions, OTHER)
     evaluator.close()
     with Evaluator(bed.folder, evaluator.folder.parent) as again:
-        after = Requests(again)
+        after = CodeRequests(again)
         assert after.waiting() == [waiting]
         assert after.deliver(ticket, predictions).receipt == receipt.model_copy(
             update={"repeated": True}

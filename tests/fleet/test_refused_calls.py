@@ -1,13 +1,13 @@
 """One alarm for each cause of refused model calls, with its count and whose calls they were."""
 
 from aarlab.fleet.refused_calls import FAILING_S, alarms_of, refusal_of
-from aarlab.gateway.call_health import Refused
+from aarlab.gateway.call_health import RefusedCalls
 
 NOW = 1_000_000.0
 
 
-def trouble(who: str, words: str, *, kind="refused", calls=1, since=NOW, last=NOW) -> Refused:
-    return Refused(who, kind, words, words, calls, since, last)
+def trouble(who: str, words: str, *, kind="refused", calls=1, since=NOW, last=NOW) -> RefusedCalls:
+    return RefusedCalls(who, kind, words, words, calls, since, last)
 
 
 def test_researchers_that_meet_the_same_refusal_are_one_alarm():

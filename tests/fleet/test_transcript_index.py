@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aarlab.core.errors import Misconfigured
 from aarlab.fleet import transcript_index
-from aarlab.fleet.transcript_index import BEGIN, END, Index
+from aarlab.fleet.transcript_index import BEGIN, END, TranscriptIndex
 
 WORDS = st.text("abc", min_size=1, max_size=3)
 
@@ -40,12 +40,12 @@ def folder(tmp_path):
     return tmp_path
 
 
-def found(index: Index, words: str) -> set[tuple[str, int]]:
+def found(index: TranscriptIndex, words: str) -> set[tuple[str, int]]:
     return {(hit.name, hit.life) for hit in index.search(words)}
 
 
 def test_steps_with_all_the_words_are_found_wherever_they_are(folder):
-    index = Index(folder)
+    index = TranscriptIndex(folder)
     assert index.update() == 3
     assert index.update() == 0
     assert found(index, "alpha") == {("researcher-1", 1), ("researcher-1", 2)}
@@ -55,7 +55,7 @@ def test_steps_with_all_the_words_are_found_wherever_they_are(folder):
 
 
 def test_what_is_added_is_taken_up_and_a_line_that_is_not_done_waits(folder):
-    index, path = Index(folder), folder / "r2" / "001.jsonl"
+    index, path = TranscriptIndex(folder), folder / "r2" / "001.jsonl"
     index.update()
     with path.open("a") as file:
         file.write("delta")
@@ -70,7 +70,7 @@ def test_what_is_added_is_taken_up_and_a_line_that_is_not_done_waits(folder):
 
 
 def test_a_file_that_was_written_anew_is_read_anew(folder):
-    index, path = Index(folder), folder / "r2" / "001.jsonl"
+    index, path = TranscriptIndex(folder), folder / "r2" / "001.jsonl"
     index.update()
     path.write_text("eta\n")
     assert index.update() == 1
@@ -94,7 +94,7 @@ def test_a_file_that_was_written_anew_is_read_anew(folder):
     ],
 )
 def test_words_are_words_and_no_query_language(folder, query):
-    index = Index(folder)
+    index = TranscriptIndex(folder)
     index.update()
     assert found(index, query) <= {("researcher-1", 1), ("researcher-1", 2)}
 
@@ -102,9 +102,9 @@ def test_words_are_words_and_no_query_language(folder, query):
 def test_nothing_to_search_for_and_nowhere_are_said(folder, tmp_path):
     for words in ("", "  ", "\x1b"):
         with pytest.raises(Misconfigured, match="at least one word"):
-            Index(folder).search(words)
+            TranscriptIndex(folder).search(words)
     with pytest.raises(Misconfigured, match="no transcripts"):
-        Index(tmp_path / "none").update()
+        TranscriptIndex(tmp_path / "none").update()
 
 
 @pytest.mark.parametrize(
@@ -112,19 +112,19 @@ def test_nothing_to_search_for_and_nowhere_are_said(folder, tmp_path):
     [b"not a database at all, whatever it is called" * 99, b"SQLite format 3\x00" + b"\xff" * 4096],
 )
 def test_a_damaged_index_is_made_anew(folder, damage):
-    Index(folder).update()
+    TranscriptIndex(folder).update()
     (folder / "index.sqlite").write_bytes(damage)
-    assert Index(folder).update() == 3
+    assert TranscriptIndex(folder).update() == 3
 
 
 def test_an_index_of_another_version_is_made_anew(folder, monkeypatch):
-    Index(folder).update()
+    TranscriptIndex(folder).update()
     monkeypatch.setattr(transcript_index, "VERSION", 99)
     monkeypatch.setattr(
         transcript_index, "_SCHEMA", (*transcript_index._SCHEMA[:-1], "PRAGMA user_version = 99")
     )
-    assert Index(folder).update() == 3
-    assert Index(folder).update() == 0
+    assert TranscriptIndex(folder).update() == 3
+    assert TranscriptIndex(folder).update() == 0
 
 
 def test_two_who_index_at_once_take_up_everything_once(folder, monkeypatch):
@@ -132,7 +132,8 @@ def test_two_who_index_at_once_take_up_everything_once(folder, monkeypatch):
     (folder / "r2" / "002.jsonl").write_text("".join(f"word{n}\n" for n in range(200)))
     added: list[int] = []
     threads = [
-        threading.Thread(target=lambda: added.append(Index(folder).update())) for _ in range(3)
+        threading.Thread(target=lambda: added.append(TranscriptIndex(folder).update()))
+        for _ in range(3)
     ]
     for thread in threads:
         thread.start()
@@ -153,6 +154,6 @@ def test_a_search_finds_what_looking_at_every_line_finds(tmp_path_factory, rows,
     folder = tmp_path_factory.mktemp("t")
     (folder / "a").mkdir()
     (folder / "a" / "001.jsonl").write_text("".join(" ".join(row) + "\n" for row in rows))
-    index = Index(folder)
+    index = TranscriptIndex(folder)
     index.update()
     assert len(index.search(wanted, limit=100)) == sum(wanted in row for row in rows)

@@ -17,8 +17,8 @@ from aarlab.fleet import transcripts
 from aarlab.fleet.transcripts import (
     STEP_CHARACTERS,
     Parser,
-    Reader,
     Step,
+    TranscriptReader,
     last_action,
     lines,
     lives,
@@ -295,7 +295,7 @@ def test_lines_that_are_too_long_are_left_out_and_the_next_is_whole(monkeypatch)
 def test_reading_in_pieces_is_reading_at_once(tmp_path_factory, data, cuts):
     path = tmp_path_factory.mktemp("t") / "001.jsonl"
     path.write_bytes(b"")
-    reader, steps = Reader(path), []
+    reader, steps = TranscriptReader(path), []
     for cut in sorted({*cuts, len(data)}):
         path.write_bytes(data[:cut])
         steps += reader.new(whole=False, limit=3)
@@ -309,7 +309,11 @@ def test_reading_in_pieces_is_reading_at_once(tmp_path_factory, data, cuts):
 @pytest.mark.parametrize("limit", [1, 3, None])
 def test_a_life_in_parts_is_read_as_one_while_it_is_put_aside(tmp_path, limit):
     path = tmp_path / "001.jsonl"
-    reader, steps, rows = Reader(path), [], [said(text(f"step {n}")) + b"\n" for n in range(40)]
+    reader, steps, rows = (
+        TranscriptReader(path),
+        [],
+        [said(text(f"step {n}")) + b"\n" for n in range(40)],
+    )
     for n, row in enumerate(rows):
         with path.open("ab") as file:
             file.write(row)

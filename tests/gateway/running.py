@@ -19,7 +19,7 @@ from aarlab.core.budget import Budget
 from aarlab.core.lifeline import Lifeline
 from aarlab.gateway.config import GatewayConfig, Provider, TokenPrices
 from aarlab.gateway.journal import Journal
-from aarlab.gateway.journal_rows import Row
+from aarlab.gateway.journal_rows import JournalRow
 
 KEY = "sk-ant-api03-THE-SECRET-KEY-0123456789"
 FREE = Budget()
@@ -151,7 +151,7 @@ class Running:
     def journal(self) -> Journal:
         return Journal(self.campaign / "gateway" / "journal.sqlite")
 
-    def spends(self, who: str | None = None) -> list[Row]:
+    def spends(self, who: str | None = None) -> list[JournalRow]:
         """What is recorded of model calls."""
         journal = self.journal()
         rows = [

@@ -19,9 +19,9 @@ from aarlab.gateway.config import GatewayConfig, Provider
 from aarlab.gateway.journal_rows import Taken
 from aarlab.gateway.model_api import ModelApi
 from aarlab.gateway.pricing import prices
-from aarlab.gateway.provider_answer import TooLarge, whole
-from aarlab.gateway.request_checks import Ask
-from aarlab.gateway.usage import Meter
+from aarlab.gateway.provider_answer import AnswerTooLarge, whole
+from aarlab.gateway.request_checks import CheckedRequest
+from aarlab.gateway.usage import UsageMeter
 
 NAMES = {"anthropic": "claude-opus-4-6", "openai": "gpt-5.1", "google": "gemini-3.1-pro-preview"}
 KNOWN = prices(
@@ -39,11 +39,11 @@ def meter(
     most_output: int = 1_000,
     most_input: int = 500,
     thinks: bool = False,
-) -> Meter:
-    ask = Ask(
+) -> UsageMeter:
+    ask = CheckedRequest(
         provider, flavor, NAMES[provider], "/", b"", True, most_input, most_output, thinks=thinks
     )
-    return Meter(ask, KNOWN[provider, NAMES[provider]])
+    return UsageMeter(ask, KNOWN[provider, NAMES[provider]])
 
 
 def stream(*sent: dict) -> bytes:
@@ -478,7 +478,7 @@ def test_a_body_that_came_at_once_has_an_end(status: int, monkeypatch: pytest.Mo
 
     async def read() -> None:
         answer = httpx.Response(status, content=body())
-        with pytest.raises(TooLarge, match="more than 10,000 bytes"):
+        with pytest.raises(AnswerTooLarge, match="more than 10,000 bytes"):
             await whole(answer)
 
     asyncio.run(read())

@@ -13,7 +13,7 @@ from aarlab.gateway.allowed_requests import (
     IMAGE,
     MAX_OUTPUT,
     OVERHEAD,
-    Ask,
+    CheckedRequest,
     allowed_betas,
     read_ask,
 )
@@ -22,21 +22,21 @@ HELLO = [{"role": "user", "content": "Hello."}]
 PICTURE = {"type": "base64", "media_type": "image/png", "data": "AAAA"}
 
 
-def asked(path: str, body: object, query: bytes = b"") -> Ask:
+def asked(path: str, body: object, query: bytes = b"") -> CheckedRequest:
     ask = read_ask(path, query, json.dumps(body).encode())
     assert ask is not None
     return ask
 
 
-def messages(**fields: Any) -> Ask:
+def messages(**fields: Any) -> CheckedRequest:
     return asked("/v1/messages", {"model": "m", "max_tokens": 100, "messages": HELLO, **fields})
 
 
-def content(*blocks: dict) -> Ask:
+def content(*blocks: dict) -> CheckedRequest:
     return messages(messages=[{"role": "user", "content": list(blocks)}])
 
 
-def google(act: str = "generateContent", **fields: Any) -> Ask:
+def google(act: str = "generateContent", **fields: Any) -> CheckedRequest:
     parts = fields.pop("parts", [{"text": "Hello."}])
     return asked(
         f"/v1beta/models/gem-1:{act}", {"contents": [{"role": "user", "parts": parts}], **fields}
@@ -226,11 +226,11 @@ def test_paths_and_queries_are_ours() -> None:
 # --- OpenAI ---------------------------------------------------------------------------------------
 
 
-def chat(**fields: Any) -> Ask:
+def chat(**fields: Any) -> CheckedRequest:
     return asked("/v1/chat/completions", {"model": "g", "messages": HELLO, **fields})
 
 
-def responses(**fields: Any) -> Ask:
+def responses(**fields: Any) -> CheckedRequest:
     return asked("/v1/responses", {"model": "g", "input": "Hello.", **fields})
 
 

@@ -19,16 +19,15 @@ from aarlab.core import http
 from aarlab.core.budget import Budget
 from aarlab.core.errors import Transient
 from aarlab.core.http import UnixServer
-from aarlab.gateway import async_journal as till
+from aarlab.gateway import async_journal, model_api
 from aarlab.gateway import client as client_module
-from aarlab.gateway import model_api
 from aarlab.gateway.admission import Reserve
-from aarlab.gateway.async_journal import Till
+from aarlab.gateway.async_journal import AsyncJournal
 from aarlab.gateway.client import Room
 from aarlab.gateway.config import GatewayConfig, Provider
-from aarlab.gateway.gateway_app import Member, MemberServices, member_app
+from aarlab.gateway.gateway_app import GatewayMember, MemberServices, member_app
 from aarlab.gateway.journal import Journal
-from aarlab.gateway.lab_proxy import Lab
+from aarlab.gateway.lab_proxy import LabServer
 from aarlab.gateway.model_api import ModelApi
 from aarlab.gateway.pricing import prices
 from aarlab.gateway.provider_answer import Silence
@@ -47,13 +46,13 @@ async def opened(
         researcher_budget=each,
     )
     journal = Journal(place / "journal.sqlite")
-    front = Till(journal, config)
+    front = AsyncJournal(journal, config)
     services = MemberServices(
         ModelApi(config.providers, {"anthropic": KEY}, prices(config), front),
-        Lab(place / "none.json"),
+        LabServer(place / "none.json"),
         front,
     )
-    door = UnixServer(member_app(Member("ann", 1, "t"), services), place / "s")
+    door = UnixServer(member_app(GatewayMember("ann", 1, "t"), services), place / "s")
     await door.open(0o600)
     try:
         yield door.path, journal, door
@@ -91,7 +90,7 @@ async def until(what: Callable[[], object]) -> None:
 def test_long_wait_for_calls_in_flight_ends_in_retry(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(till, "WAIT_S", 0.2)
+    monkeypatch.setattr(async_journal, "WAIT_S", 0.2)
     more = threading.Event()
 
     async def act(inside: httpx.AsyncClient, journal: Journal, door: UnixServer) -> None:
@@ -232,7 +231,7 @@ def test_call_cancelled_while_opening_can_be_recovered(tmp_path: Path) -> None:
     none."""
 
     async def main() -> None:
-        front = Till(journal, GatewayConfig())
+        front = AsyncJournal(journal, GatewayConfig())
         task = asyncio.create_task(front.open("ann", "m", Reserve(1, 0.1), asyncio.Event()))
         await asyncio.sleep(0)
         task.cancel()

@@ -15,7 +15,7 @@ from aarlab.core.operator_records import NewEvent, NewSpend
 from aarlab.gateway import journal_rows as module
 from aarlab.gateway.admission import Go, InFlight, Never, Reserve, Wait
 from aarlab.gateway.journal import Journal
-from aarlab.gateway.journal_rows import Row, Taken
+from aarlab.gateway.journal_rows import JournalRow, Taken
 
 FREE = Budget()
 TURN = Taken(
@@ -114,7 +114,7 @@ def test_rows_wait_in_order_until_they_are_posted(journal: Journal) -> None:
     assert [row.id for row in journal.unposted(10)] == [first, second]
     (row,) = journal.unposted(1)
     assert abs(row.body.pop("at") - time.time()) < 60, "when it happened, whenever it is posted"
-    assert row == Row(first, "researcher", "ann", {"event": "started", "incarnation": 1})
+    assert row == JournalRow(first, "researcher", "ann", {"event": "started", "incarnation": 1})
     journal.posted([first])
     journal.posted([first])
     assert [row.id for row in journal.unposted(10)] == [second]

@@ -26,7 +26,7 @@ from aarlab.core.operations import OPERATIONS
 from aarlab.core.operator_records import OperatorBoard
 from aarlab.core.records import Receipt
 from aarlab.evaluation.evaluator_service import EvaluatorService, released_entries, serve
-from aarlab.evaluation.identity import Tokens
+from aarlab.evaluation.identity import TokenStore
 from aarlab.lab.evaluator_client import EvaluatorClient, ReleasedRecord
 from tests.lab.alone import FILES, random_rows, write_problem
 
@@ -58,7 +58,7 @@ def place(tmp_path):
 
 
 def token(place, name="ann", role="researcher"):
-    return token_hash(Tokens(place / "campaign" / "server").issue(name, role))
+    return token_hash(TokenStore(place / "campaign" / "server").issue(name, role))
 
 
 async def submitted(client, mine, number):
@@ -86,7 +86,7 @@ def test_the_evaluator_itself_finds_out_who_calls_and_refuses_other_roles(place)
             assert refused.value.facts == {"forbidden": True}
             with pytest.raises(Unauthorised, match="unknown"):
                 await client.operation("operator_board", "0" * 64, {}, b"", OperatorBoard)
-            Tokens(place / "campaign" / "server").revoke("ann")
+            TokenStore(place / "campaign" / "server").revoke("ann")
             with pytest.raises(Unauthorised, match="no longer valid"):
                 await submitted(client, ann, 2)
 

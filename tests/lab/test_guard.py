@@ -13,7 +13,7 @@ from aarlab.core import bodies
 from aarlab.core.callers import Identity
 from aarlab.core.errors import InvalidSubmission
 from aarlab.core.json_size import refuse_many_values
-from aarlab.evaluation.identity import Tokens
+from aarlab.evaluation.identity import TokenStore
 from aarlab.lab import guard
 from aarlab.lab.guard import MAX_BODY, SMALL, Guard, check_json
 from aarlab.lab.lab_handlers import CALLER
@@ -33,7 +33,7 @@ JSONS = st.recursive(
 )
 
 
-def who_of(tokens: Tokens):
+def who_of(tokens: TokenStore):
     """How the guard asks whose a token is, without a socket between."""
 
     async def who(token: str):
@@ -136,7 +136,7 @@ def test_large_bodies_are_looked_at_in_a_worker(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("size", "together"), [(SMALL, 4), (SMALL + 1, 1)])
 def test_of_large_bodies_of_one_identity_one_is_worked_on_at_a_time(tmp_path, size, together):
-    tokens, now, most = Tokens(tmp_path), 0, 0
+    tokens, now, most = TokenStore(tmp_path), 0, 0
     headers = [(b"authorization", f"Bearer {tokens.issue('ann', 'researcher')}".encode())]
     scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers}
 
@@ -183,7 +183,7 @@ class Echo:
 def ask(tmp_path, chunks, *, headers=(), endless=False, path="/", query=b""):
     """Status and body of one request whose body comes in chunks; with `endless` the last one never
     comes."""
-    tokens, echo, said = Tokens(tmp_path), Echo(), []
+    tokens, echo, said = TokenStore(tmp_path), Echo(), []
     token = tokens.issue("ann", "researcher")
     if ("authorization", None) not in headers:
         headers = [("authorization", f"Bearer {token}"), *headers]
@@ -268,7 +268,7 @@ def plain_scope(token):
 
 @pytest.mark.parametrize("body", [b"", b"x" * (MAX_BODY + 1), b"[" * 4000, b"," * 200_000])
 def test_a_token_that_has_ended_is_refused_as_such_whatever_else_is_wrong(tmp_path, body):
-    tokens, said = Tokens(tmp_path), []
+    tokens, said = TokenStore(tmp_path), []
     token = tokens.issue("ann", "researcher")
 
     async def receive():
@@ -287,7 +287,7 @@ def test_a_token_that_has_ended_is_refused_as_such_whatever_else_is_wrong(tmp_pa
 
 
 def test_who_has_a_token_that_was_replaced_is_in_nobodys_way(tmp_path):
-    tokens, said = Tokens(tmp_path), []
+    tokens, said = TokenStore(tmp_path), []
     old = tokens.issue("ann", "researcher")
 
     async def nothing():

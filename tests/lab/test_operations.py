@@ -11,7 +11,7 @@ import typer
 
 from aarlab.cli import lab_command as shell
 from aarlab.core import operations
-from aarlab.core.evaluator_socket import LOCAL, Limits
+from aarlab.core.evaluator_socket import LOCAL, ServingLimits
 from aarlab.core.operation import PREFIX, Operation
 from aarlab.core.operations import ALL, OPERATIONS, OPERATOR, TOOLS, same_tool
 from aarlab.core.records import Receipt
@@ -22,7 +22,7 @@ from aarlab.gateway.lab_proxy import is_open
 from aarlab.lab import mcp_tools
 from aarlab.lab.app import create_app
 from aarlab.lab.evaluator_client import EvaluatorClient
-from aarlab.lab.lab_handlers import Handlers as LabHandlers
+from aarlab.lab.lab_handlers import LabHandlers
 from aarlab.researchers import bridge, lab_tools
 from aarlab.researchers.lab_client import Lab
 from aarlab.researchers.lab_tools import LabTools
@@ -66,7 +66,7 @@ def servers(monkeypatch):
 @pytest.fixture
 def app(tmp_path, servers):
     write_problem(tmp_path / "problem")
-    return create_app(EvaluatorClient(tmp_path / "none.sock"), Limits(answers=305))
+    return create_app(EvaluatorClient(tmp_path / "none.sock"), ServingLimits(answers=305))
 
 
 def test_names_paths_and_words_are_given_once():

@@ -29,7 +29,17 @@ from aarlab.models.item_batches import item_batch_of
 from aarlab.models.remote import Remote
 from aarlab.models.tuned.bounded_listener import MOST_CONNECTIONS
 from aarlab.models.tuned.turns import MOST_WAITING, Turns
-from aarlab.models.wire import DOOR_LINE, VERSION, Line, Lost, ask, decode, encode, packed, unpacked
+from aarlab.models.wire import (
+    DOOR_LINE,
+    VERSION,
+    Lost,
+    WorkerConnection,
+    ask,
+    decode,
+    encode,
+    packed,
+    unpacked,
+)
 from aarlab.models.worker_requests import DOOR, judge_of, through, tune_of
 from aarlab.models.workers import TuneJob, Workers
 from aarlab.sandbox import Bubblewrap
@@ -293,7 +303,7 @@ def test_a_door_is_open_to_all_who_reach_it_and_shut_afterwards(scene, tmp_path)
     with scene.workers.open_socket("deck", SPLITS, tmp_path) as path:
         assert stat.S_IMODE(path.stat().st_mode) == 0o666
         assert Remote(path, ROWS_N).judge("test").shape == (M,)
-        waiting = Line(path)
+        waiting = WorkerConnection(path)
     with waiting, pytest.raises(Lost):
         waiting.hear()
     assert not path.exists()
@@ -356,7 +366,7 @@ def test_a_caller_that_hangs_up_ends_its_job_within_a_step(scene, same_process, 
     named = {key: value for key, value in own_job(1).items() if key != "ticket"} | {
         "loss": "cross_entropy"
     }
-    with Line(scene.mine) as line:
+    with WorkerConnection(scene.mine) as line:
         line.say(own_job(1) if loss == "own" else named)
         assert line.hear()["is"] == ("step" if loss == "own" else "progress")
     before = set(scene.workers._results.folder.rglob("*.npz"))
@@ -368,7 +378,7 @@ def test_a_caller_that_hangs_up_ends_its_job_within_a_step(scene, same_process, 
 
 @pytest.mark.long
 def test_a_caller_that_never_answers_loses_its_job_alone(scene, same_process):
-    with Line(scene.mine) as line:
+    with WorkerConnection(scene.mine) as line:
         line.say(own_job(2))
         assert line.hear()["is"] == "step"
         said = line.hear()
@@ -442,8 +452,8 @@ def test_thousands_of_connections_keep_out_who_makes_them(scene, same_process):
 
 
 def test_doors_take_turns_and_a_door_has_so_many_waiting_jobs(scene, same_process):
-    mine = [Line(scene.mine) for _ in range(MOST_WAITING + 2)]
-    with Line(scene.other) as other:
+    mine = [WorkerConnection(scene.mine) for _ in range(MOST_WAITING + 2)]
+    with WorkerConnection(scene.other) as other:
         mine[0].say(own_job(10))
         assert mine[0].hear()["is"] == "step"  # it is at the model, and the others wait
         for i, line in enumerate(mine[1:]):

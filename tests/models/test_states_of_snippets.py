@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from aarlab.models import smollm
-from aarlab.models.smollm import Reader
+from aarlab.models.smollm import TextReader
 
 pytestmark = pytest.mark.slow
 
@@ -40,7 +40,7 @@ def read(weights, monkeypatch):
     monkeypatch.setattr(smollm, "_worker", {})
 
     def made(kind: str) -> tuple[smollm.Features, int]:
-        smollm._load(Reader(kind, weights, 1))
+        smollm._load(TextReader(kind, weights, 1))
         return smollm.FORWARD[kind](ASKED), len(smollm._worker["model"].model.layers)
 
     return made
@@ -64,7 +64,7 @@ def test_fewer_kept_layers_run_fewer_layers(read, monkeypatch):
 
 def test_a_reading_with_and_without_known_logits_has_keys_of_its_own(weights):
     (weights / "source.json").write_text("{}")
-    keys = {Reader(kind, weights, 1).key(ASKED) for kind in smollm.FORWARD}
+    keys = {TextReader(kind, weights, 1).key(ASKED) for kind in smollm.FORWARD}
     assert len(keys) == len(smollm.FORWARD)
 
 
@@ -77,7 +77,7 @@ def test_known_logits_are_returned_as_they_were_given(weights, tmp_path, monkeyp
         smollm._load(reader)
         return map(smollm.FORWARD[reader.kind], batches)
 
-    monkeypatch.setattr(Reader, "read", here)
+    monkeypatch.setattr(TextReader, "read", here)
     known = np.array([1.0, 2.0, 3.0, 4.0], np.float32)
     for logits in (known, known[::-1]):  # they are no part of what is kept
         found = smollm.read_snippets(

@@ -26,7 +26,7 @@ from aarlab.models.remote import Remote
 from aarlab.models.results import Results, fingerprint
 from aarlab.models.tuned.tokens import tokenise
 from aarlab.models.tuned.tunable import Tunable
-from aarlab.models.tuned.worker_operations import MOST_CHECKPOINTS, Loaded, Place
+from aarlab.models.tuned.worker_operations import MOST_CHECKPOINTS, Loaded, WorkerPlace
 from aarlab.models.worker_process import MOST_LOST, WorkerProcess
 from aarlab.models.workers import TuneJob, Workers
 
@@ -356,7 +356,7 @@ def test_a_job_that_always_ends_the_worker_is_given_up_with_its_last_words(tmp_p
     worker = process(tmp_path, DIES)
     with pytest.raises(
         Transient,
-        match=f"ended {MOST_LOST} times over this request. Its last words: the last of life 3",
+        match=f"ended {MOST_LOST} times over this request. Its last output: the last of life 3",
     ):
         worker.ask({"op": "job"})
     worker.close()
@@ -416,7 +416,7 @@ def test_a_models_fingerprint_is_of_names_and_content(tmp_path):
 
 
 def test_finished_checkpoints_are_shared_and_oldest_removed(tmp_path):
-    place = Place(
+    place = WorkerPlace(
         preset(tmp_path), {"weak": tmp_path, "strong": tmp_path}, "cpu", tmp_path / "cache"
     )
     one, two = Loaded(place), Loaded(place)

@@ -87,7 +87,7 @@ def run(work) -> None:
 
 async def dialled(port: int, context) -> Wire:
     """A connection to what answers there."""
-    _open.append(await joining.dial(hub_socket.Address("127.0.0.1", port), context))
+    _open.append(await joining.dial(hub_socket.HubAddress("127.0.0.1", port), context))
     return _open[-1]
 
 

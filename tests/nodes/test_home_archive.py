@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aarlab.core.errors import Transient
-from aarlab.nodes.home_archive import MOST_DEPTH, TooLarge, pack_home, unpack_home
+from aarlab.nodes.home_archive import MOST_DEPTH, HomeTooLarge, pack_home, unpack_home
 
 MOST = 1 << 20
 
@@ -99,7 +99,7 @@ def test_a_deep_tree_is_cut_and_a_large_home_is_refused(home, tmp_path):
     unpack_home(made.path, tmp_path / "back", MOST)
     with (home / "sparse").open("wb") as file:
         file.truncate(1 << 40)  # no byte on the disk
-    with pytest.raises(TooLarge):
+    with pytest.raises(HomeTooLarge):
         pack_home(home, tmp_path / "b", MOST)
     assert not (tmp_path / "b").exists()
 

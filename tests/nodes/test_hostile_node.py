@@ -21,7 +21,7 @@ from aarlab.nodes import hub_port, joining
 from aarlab.nodes.authority import Authority, new_key, node_context
 from aarlab.nodes.framing import PIECE, Wire, send_file
 from aarlab.nodes.hub_port import HubPort
-from aarlab.nodes.hub_socket import Address
+from aarlab.nodes.hub_socket import HubAddress
 from aarlab.nodes.messages import Alive, Attach, Release, StoreHome, line_of
 from aarlab.nodes.node_table import NodeTable
 from experiments.nodes_lab import until
@@ -99,7 +99,7 @@ def test_a_home_that_arrives_after_its_incarnation_was_released_leaves_nothing(
 @pytest.mark.process
 def test_a_revoked_nodes_connection_does_not_live_on_under_its_successor(lab, tmp_path):
     table = NodeTable(lab.nodes.table)
-    hub, authority = Address("127.0.0.1", lab.port), Authority(lab.nodes)
+    hub, authority = HubAddress("127.0.0.1", lab.port), Authority(lab.nodes)
 
     def joined(place: str) -> NodeFolder:
         folder = NodeFolder(tmp_path / place)
@@ -177,7 +177,7 @@ def test_who_does_not_end_the_handshake_makes_room_and_keeps_nobody_out(tmp_path
             one.settimeout(5)
             with contextlib.suppress(ConnectionResetError):
                 assert await asyncio.to_thread(one.recv, 10) == b""
-        wire = await joining.dial(Address("127.0.0.1", port), node_context(authority.pem))
+        wire = await joining.dial(HubAddress("127.0.0.1", port), node_context(authority.pem))
         await wire.put(b"hello\n" * 2)
         assert await wire.line(5) == b"hello\n"
         for one in silent:

@@ -7,7 +7,7 @@ import signal
 from aarlab.core.layout import CampaignFolder, KeptHomesFolder
 from aarlab.core.settings import Home
 from aarlab.nodes.hub_process import run_hub
-from aarlab.nodes.hub_socket import Address
+from aarlab.nodes.hub_socket import HubAddress
 from aarlab.nodes.kept_homes import KeptHomes
 
 
@@ -30,7 +30,7 @@ def test_what_a_killed_hub_had_not_whole_is_removed_at_the_next_start(tmp_path):
         found.extend(folder.root.iterdir())
         os.kill(os.getpid(), signal.SIGTERM)  # the hub ends in order
 
-    run_hub(home, Address("127.0.0.1", 0), ready)
+    run_hub(home, HubAddress("127.0.0.1", 0), ready)
     assert {*found} == {*others}
 
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aarlab.problems.problem import check_problem
-from aarlab.problems.study.balance import Draft, ordered
+from aarlab.problems.study.balance import UnorderedPreference, ordered
 from aarlab.problems.study.contamination import GRAM, LEAST_SHARED, THRESHOLD, Screen, words
-from aarlab.problems.study.fill import Wanted, fill
+from aarlab.problems.study.fill import WantedItems, fill
 
 RNG = random.Random(0)
 VOCABULARY = [f"{a}{b}{c}" for a in "bcdfghkl" for b in "aeiou" for c in ("n", "rt", "sk", "mp")]
@@ -123,7 +123,7 @@ def wanted(rng, known):
         ]
         rng.shuffle(texts)
         known += texts
-        made.append(Wanted(split, "source", 6, [" ".join(t) for t in texts]))
+        made.append(WantedItems(split, "source", 6, [" ".join(t) for t in texts]))
     return made
 
 
@@ -149,8 +149,8 @@ def test_the_first_split_loses_nothing_to_the_others():
     text = " ".join(draw(RNG))
     filled = fill(
         [
-            Wanted("final", "a", 1, [text]),
-            Wanted("student", "b", 2, [text, text + " more", "else"]),
+            WantedItems("final", "a", 1, [text]),
+            WantedItems("student", "b", 2, [text, text + " more", "else"]),
         ],
         lambda t: {"answer": [t]},
         lambda t: [t],
@@ -170,7 +170,7 @@ CELLS = st.tuples(
 @given(st.lists(CELLS, max_size=60), st.integers(0, 10**6))
 def test_ordered_pairs_are_balanced_and_right_and_lose_at_most_one_a_cell(cells, seed):
     drafts = [
-        (s, Draft("p", f"good {i}", f"bad {i}", part, lv, "x"))
+        (s, UnorderedPreference("p", f"good {i}", f"bad {i}", part, lv, "x"))
         for i, (s, part, lv) in enumerate(cells)
     ]
     items = ordered(drafts, random.Random(seed), "t")
@@ -182,7 +182,10 @@ def test_ordered_pairs_are_balanced_and_right_and_lose_at_most_one_a_cell(cells,
 
 
 def test_an_id_tells_nothing_but_the_texts():
-    draft = [("final", Draft("p", f"good {i}", f"bad {i}", "id", 1, "x")) for i in range(200)]
+    draft = [
+        ("final", UnorderedPreference("p", f"good {i}", f"bad {i}", "id", 1, "x"))
+        for i in range(200)
+    ]
     items = ordered(draft, random.Random(3), "t")
     by_id = [i.label for i in sorted(items, key=lambda i: i.id)]
     assert abs(sum(by_id[:100]) - 50) < 20

@@ -4,7 +4,7 @@ import pytest
 
 from aarlab.core.records import Choice, Pair
 from aarlab.problems.length_control import length_control
-from aarlab.problems.study.balance import Draft
+from aarlab.problems.study.balance import UnorderedPreference
 from aarlab.problems.study.chat import alternating
 
 
@@ -56,7 +56,7 @@ def test_single_answers_are_compared_with_the_median():
 @pytest.mark.parametrize("shorter", [10, 30])
 def test_groups_take_turns_from_the_end(shorter):
     groups = [
-        [Draft(f"p{i}", "b" * (5 if i < shorter else 15), "w" * 10, "id", 1, "s")]
+        [UnorderedPreference(f"p{i}", "b" * (5 if i < shorter else 15), "w" * 10, "id", 1, "s")]
         for i in range(40)
     ]
     last = alternating(groups)[-20:]

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from aarlab.core.errors import Misconfigured
 from aarlab.problems.problem import check_problem
 from aarlab.problems.study.pairing import (
-    Answer,
     Match,
     Sizes,
+    SourceAnswer,
     assemble,
     deal,
     fewest_each,
@@ -23,7 +23,8 @@ from aarlab.problems.study.pairing import (
 )
 
 ANSWERS = st.lists(
-    st.builds(Answer, st.sampled_from("ab"), st.integers(1, 40).map(lambda n: "x" * n)), max_size=5
+    st.builds(SourceAnswer, st.sampled_from("ab"), st.integers(1, 40).map(lambda n: "x" * n)),
+    max_size=5,
 )
 
 
@@ -34,7 +35,11 @@ def words(n):
 
 def group(n, pairs):
     return [
-        Match(Answer(words(n), f"right {n} {i}"), Answer(words(n), f"wrong {n} {i}"), 1 + n % 3)
+        Match(
+            SourceAnswer(words(n), f"right {n} {i}"),
+            SourceAnswer(words(n), f"wrong {n} {i}"),
+            1 + n % 3,
+        )
         for i in range(pairs)
     ]
 

@@ -13,7 +13,7 @@ from aarlab.problems.registered import PROBLEMS
 from aarlab.problems.study import math
 from aarlab.problems.study.contamination import Screen
 from aarlab.problems.study.final_answers import normalised, same_answer
-from aarlab.problems.study.rows import Row
+from aarlab.problems.study.rows import SourceRow
 from aarlab.problems.study.shortcuts import shortcut_accuracy
 from tests.problems.item_digest import versioned
 from tests.problems.study_files import bench_row, jsonl, math_levels, prm_row, sentence, write
@@ -319,6 +319,8 @@ def test_half_of_a_surrogate_pair_is_no_reason_to_fail(folder, tmp_path):
 @pytest.mark.parametrize("level", ["Level ?", "Level 12", "Level 0", "1 2"])
 def test_a_level_that_is_none_of_the_five_is_not_guessed(level):
     dropped = Counter()
-    assert math.levels([Row("f", {"problem": "p", "level": level})], dropped) == {}
+    assert math.levels([SourceRow("f", {"problem": "p", "level": level})], dropped) == {}
     assert dropped["MATH problems without a level"] == 1
-    assert math.levels([Row("f", {"problem": "p  q", "level": "Level 5"})], dropped) == {"p q": 5}
+    assert math.levels([SourceRow("f", {"problem": "p  q", "level": "Level 5"})], dropped) == {
+        "p q": 5
+    }

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from aarlab.evaluation.scoring import default_policy as metered
 from aarlab.evaluation.scoring.policies import POLICIES
-from aarlab.redteam.channel import ACCURACY, Line, Spent, World
+from aarlab.redteam.channel import ACCURACY, Line, OutOfQuestions, World
 
 
 def line(policy="exact", n=200, stops=(50, 400), seed=0):
@@ -69,7 +69,7 @@ def test_inflation_is_what_fresh_data_would_not_show():
 
 def test_questions_are_limited_and_points_are_taken_at_the_stops():
     asked = line(stops=(5, 10))
-    with pytest.raises(Spent):
+    with pytest.raises(OutOfQuestions):
         for item in range(20):
             asked.ask(np.array([item]))
     assert [p.queries for p in asked.finish()] == [5, 10]

@@ -16,12 +16,12 @@ from aarlab.fleet.honest import (
     START,
     WITHIN,
     Habits,
-    Plan,
     SimulatedFleet,
+    SimulationPlan,
     simulate,
 )
 
-PLAN, HABITS = Plan(1_263, repetitions=30), Habits()
+PLAN, HABITS = SimulationPlan(1_263, repetitions=30), Habits()
 
 
 def ends(policy, plan=PLAN, habits=HABITS):
@@ -33,11 +33,11 @@ def fleet(policy="default", *, seed=0, n=1_263, agents=9, habits=HABITS):
 
 
 def test_the_same_seeds_give_the_same_fleets_and_others_do_not():
-    assert simulate(POLICIES["default"], Plan(300, repetitions=3)) == simulate(
-        POLICIES["default"], Plan(300, repetitions=3)
+    assert simulate(POLICIES["default"], SimulationPlan(300, repetitions=3)) == simulate(
+        POLICIES["default"], SimulationPlan(300, repetitions=3)
     )
-    later = simulate(POLICIES["default"], Plan(300, repetitions=2, first=1))
-    assert simulate(POLICIES["default"], Plan(300, repetitions=3))[1:] == later
+    later = simulate(POLICIES["default"], SimulationPlan(300, repetitions=2, first=1))
+    assert simulate(POLICIES["default"], SimulationPlan(300, repetitions=3))[1:] == later
 
 
 def test_without_a_proxy_and_answers_a_stack_is_never_kept():
@@ -49,7 +49,7 @@ def test_without_a_proxy_and_answers_a_stack_is_never_kept():
 def test_with_a_perfect_proxy_and_no_answers_only_good_changes_are_kept():
     """Sixty changes, each good with probability 0.35, each worth 0.010: 0.78 on average; SD 0.037
     of one, 0.012 of nine."""
-    found = ends(None, Plan(1_263, repetitions=200), Habits(proxy_noise=2e-3))
+    found = ends(None, SimulationPlan(1_263, repetitions=200), Habits(proxy_noise=2e-3))
     assert found.mean() == pytest.approx(
         START + 60 * P_GOOD * GAIN, abs=4 * 0.0123 / math.sqrt(200)
     )

@@ -32,7 +32,7 @@ from aarlab.redteam.on_sandbox import (
 )
 from aarlab.redteam.sandbox_page import markdown, summary
 from aarlab.redteam.scene import Scene
-from aarlab.redteam.system import Row
+from aarlab.redteam.system import AttackRow
 from aarlab.sandbox import Bubblewrap, bubblewrap, cgroups, processes, seccomp, volume
 from aarlab.sandbox.disk_usage import Disk, scratch
 from aarlab.sandbox.sandbox import Mount
@@ -268,7 +268,7 @@ def test_a_finding_whose_frame_can_be_guessed_shows(monkeypatch):
 
 
 def test_rows_limits_and_what_did_not_hold_are_on_the_page():
-    bad = Row(attack="a|b", tried="x", came_back="y\nz", held=False, evidence="e")
+    bad = AttackRow(attack="a|b", tried="x", came_back="y\nz", held=False, evidence="e")
     page = markdown([bad], {"memory": "cgroup version 1"}, "aar redteam --sandbox")
     assert "| a\\|b | x | y z | **NO** | e |" in page
     assert "memory: cgroup version 1; pids: NOT HELD" in page
@@ -285,6 +285,6 @@ def test_command_writes_the_table_and_fails_if_an_attack_succeeded(monkeypatch, 
     assert done.exit_code == 0, done.output
     assert [r["held"] for r in json.loads((tmp_path / "sandbox.json").read_text())] == [True, True]
     assert "| inherited files |" in (tmp_path / "sandbox.md").read_text()
-    bad = Row(attack="a", tried="x", came_back="y", held=False, evidence="e")
+    bad = AttackRow(attack="a", tried="x", came_back="y", held=False, evidence="e")
     monkeypatch.setattr(module, "attack_sandbox", lambda folder, progress: [bad])
     assert CliRunner().invoke(app, ["redteam", "--sandbox"]).exit_code == 1

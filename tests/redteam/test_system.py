@@ -11,7 +11,7 @@ from aarlab.core.errors import InvalidSubmission
 from aarlab.core.records import Choice, Pair
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.ledger import chain
-from aarlab.evaluation.ledger.asked import Asked
+from aarlab.evaluation.ledger.asked import AskedBefore
 from aarlab.fleet import evaluator_process
 from aarlab.redteam import on_confirmation, on_evaluator, on_ledger, system
 from aarlab.redteam.on_evaluator import refusal
@@ -20,7 +20,7 @@ from aarlab.redteam.side_channels import rank_test
 from aarlab.redteam.system import (
     SMALL,
     SYSTEM,
-    Row,
+    AttackRow,
     markdown,
     random_labels,
     summary,
@@ -119,7 +119,7 @@ def test_an_answer_that_is_recorded_twice_shows(tmp_path, monkeypatch):
     answer_all = Evaluator._answer_all
 
     def forgetful(self, batch):
-        self._asked = Asked()
+        self._asked = AskedBefore()
         return answer_all(self, batch)
 
     monkeypatch.setattr(Evaluator, "_answer_all", forgetful)
@@ -132,7 +132,7 @@ def test_a_ledger_that_hashes_scores_without_a_salt_shows(tmp_path, monkeypatch)
     def unsalted(row):
         return chain.Shown(*row[:4], json.dumps(row.entry.body, sort_keys=True), row.prev)
 
-    monkeypatch.setattr(chain.Row, "shown", property(unsalted))
+    monkeypatch.setattr(chain.LedgerRow, "shown", property(unsalted))
     row = SYSTEM["hashes of exact scores"](tmp_path, SMALL)
     assert not row.held
     assert row.came_back.startswith(f"{on_ledger.TRIES} of")
@@ -156,7 +156,7 @@ def test_a_salt_that_a_proof_shows_is_no_salt(tmp_path, monkeypatch):
         mask = "00" * 32
         return chain.Shown(*row[:6], mask, hashlib.sha256(row.hidden.encode()).hexdigest())
 
-    monkeypatch.setattr(chain.Row, "shown", property(careless))
+    monkeypatch.setattr(chain.LedgerRow, "shown", property(careless))
     assert not SYSTEM["hashes of exact scores"](tmp_path, SMALL).held
 
 
@@ -202,10 +202,10 @@ def test_texts_are_the_same_but_for_case_spaces_and_numbering():
 
 def test_rows_are_shown_and_one_that_did_not_hold_stands_out(tmp_path):
     rows = attack_system(tmp_path, SMALL, ["another split, seed or baseline"])
-    bad = Row(attack="a|b", tried="x", came_back="y\nz", held=False, evidence="e")
+    bad = AttackRow(attack="a|b", tried="x", came_back="y\nz", held=False, evidence="e")
     page = markdown([*rows, bad], "aar redteam --system")
     assert "| a\\|b | x | y z | **NO** | e |" in page
     assert page.count("\n| ") == 4
     assert summary(rows).row_count == 1
     assert write_problem(tmp_path / "p", random_labels(SMALL)).is_dir()
-    assert system.SMALL.items < system.Scale().items
+    assert system.SMALL.items < system.AttackScale().items

@@ -16,7 +16,7 @@ from aarlab.core.records import Measure
 from aarlab.problems.study.card import DataCard
 from aarlab.problems.study.card import markdown as card_markdown
 from aarlab.redteam.sandbox_page import markdown as sandbox_markdown
-from aarlab.redteam.system import Row
+from aarlab.redteam.system import AttackRow
 from aarlab.redteam.system import markdown as system_markdown
 from aarlab.report.pages import write, write_refusal
 from aarlab.report.report_record import Report
@@ -104,8 +104,8 @@ def test_a_refusal_shows_hostile_text_as_words(tmp_path):
     [
         ("bench", lambda: bench_markdown(changed(made(BenchReport), spec=SPEC))),
         ("data card", lambda: card_markdown(made(DataCard))),
-        ("system", lambda: system_markdown([made(Row)], "aar redteam")),
-        ("sandbox", lambda: sandbox_markdown([made(Row)], {}, "aar redteam")),
+        ("system", lambda: system_markdown([made(AttackRow)], "aar redteam")),
+        ("sandbox", lambda: sandbox_markdown([made(AttackRow)], {}, "aar redteam")),
     ],
 )
 def test_other_pages_show_hostile_text_as_words(kind, page):

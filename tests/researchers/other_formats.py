@@ -17,13 +17,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from aarlab.researchers.script import Call, Spoken, tokens_in
+from aarlab.core.strict_json import dicts
+from aarlab.researchers.script import ScriptedCall, Spoken, tokens_in
 from aarlab.researchers.scripted_api import (
     Api,
     Body,
     Messages,
     data,
-    dicts,
     event,
     json_of,
     listed,
@@ -68,7 +68,7 @@ def calls_of(spoken: Spoken, tools: list[Tool]) -> list[Fitted]:
     return [Fitted(spoken.call_id(n), *_fitted(call, tools)) for n, call in enumerate(spoken.calls)]
 
 
-def _fitted(call: Call, tools: list[Tool]) -> tuple[Tool, dict[str, Any]]:
+def _fitted(call: ScriptedCall, tools: list[Tool]) -> tuple[Tool, dict[str, Any]]:
     """The declared tool that does what the script calls, and its input; the script's own where none
     does."""
     declared = {tool["name"]: tool for tool in tools}

@@ -4,7 +4,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from aarlab.researchers.surrogate import KEPT, Seen, draw
+from aarlab.researchers.surrogate import KEPT, TriedRecipe, draw
 
 EVERY = list(product("ab", "cd", "ef", "gh", "ij"))
 WORTH = {"b": 0.2, "d": 0.1, "f": -0.1, "h": 0.05, "j": 0.0}
@@ -20,7 +20,7 @@ def answered(recipes, step=0.05):
     for recipe in recipes:
         steps = math.floor((worth(recipe) - level) / step + 1e-9)
         level += max(steps, 0) * step
-        seen.append(Seen(recipe, level if steps > 0 else -math.inf, level + step))
+        seen.append(TriedRecipe(recipe, level if steps > 0 else -math.inf, level + step))
     return seen
 
 
@@ -39,14 +39,14 @@ def test_intervals_alone_show_which_options_are_worth_more():
 
 
 def test_what_was_seen_is_believed_within_its_interval():
-    seen = [Seen(EVERY[0], 0.5, 0.55), Seen(EVERY[-1], -math.inf, 0.1)]
+    seen = [TriedRecipe(EVERY[0], 0.5, 0.55), TriedRecipe(EVERY[-1], -math.inf, 0.1)]
     drawn = np.array([draw(seen, [EVERY[0], EVERY[-1]], 0.3, seed) for seed in range(200)])
     assert drawn[:, 0].mean() == pytest.approx(0.52, abs=0.03)
     assert drawn[:, 1].mean() < 0.12
 
 
 def test_a_failure_and_a_sealed_answer_say_nothing():
-    silent = [Seen(recipe, -math.inf, math.inf) for recipe in EVERY[:20]]
+    silent = [TriedRecipe(recipe, -math.inf, math.inf) for recipe in EVERY[:20]]
     drawn = np.array([draw(silent, EVERY[20:], 0.3, seed) for seed in range(300)])
     assert drawn.mean() == pytest.approx(0.3, abs=0.05)
 

@@ -10,7 +10,7 @@ from aarlab.core.errors import Transient
 from aarlab.runs.engine import METHOD_FILE, LocalEngine
 from aarlab.runs.engine_contract import ended, finished, shell
 from aarlab.runs.local_pool import LocalPool
-from aarlab.runs.run_jobs import Resources, opened
+from aarlab.runs.run_jobs import JobResources, opened
 from aarlab.runs.shared_engine import Shared
 from aarlab.sandbox import Bubblewrap
 from aarlab.sandbox.directory import Directory
@@ -31,7 +31,7 @@ def pool(tmp_path):
 
 
 def test_a_run_that_has_begun_ends_when_it_is_cancelled(pool):
-    key = pool.submit(shell(MARK, "begun", timeout_s=400), Resources())
+    key = pool.submit(shell(MARK, "begun", timeout_s=400), JobResources())
     waited_for(lambda: running(MARK))
     pool.cancel(key)
     waited_for(lambda: not running(MARK))
@@ -44,7 +44,7 @@ def test_a_run_that_has_begun_ends_when_it_is_cancelled(pool):
 
 def test_a_run_goes_on_while_another_one_waits_for_it(pool):
     job = shell(MARK, "for two", timeout_s=400)
-    keys = [pool.submit(job, Resources()) for _ in range(2)]
+    keys = [pool.submit(job, JobResources()) for _ in range(2)]
     waited_for(lambda: running(MARK))
     pool.cancel(keys[0])
     assert pool.poll(keys[1], 1.0) is None
@@ -56,7 +56,7 @@ def test_a_run_goes_on_while_another_one_waits_for_it(pool):
 def test_who_waits_is_answered_when_the_pool_is_closed(pool):
     jobs = [shell(MARK, f"closed {n}", timeout_s=400) for n in range(2)]  # the second has to wait
     with ThreadPoolExecutor(2) as waiting:
-        both = [waiting.submit(ended, pool, pool.submit(job, Resources())) for job in jobs]
+        both = [waiting.submit(ended, pool, pool.submit(job, JobResources())) for job in jobs]
         waited_for(lambda: running(MARK))
         pool.close()
         assert not running(MARK)
@@ -65,7 +65,7 @@ def test_who_waits_is_answered_when_the_pool_is_closed(pool):
         with pytest.raises(Transient, match="cancelled"):
             both[1].result(30)
     with pytest.raises(Transient, match="closed"):
-        pool.submit(jobs[0], Resources())
+        pool.submit(jobs[0], JobResources())
 
 
 def test_nothing_is_kept_of_a_run_whose_engine_is_closed(bed, tmp_path):
@@ -87,8 +87,8 @@ def test_who_closes_a_shared_engine_ends_its_own_runs_alone(tmp_path):
 
     first, second = Shared.of("runs", make), Shared.of("runs", make)
     kept = f"{MARK}1"
-    first.submit(shell(MARK, "of the first", timeout_s=400), Resources())
-    other = second.submit(shell(kept, "of the second", timeout_s=400), Resources())
+    first.submit(shell(MARK, "of the first", timeout_s=400), JobResources())
+    other = second.submit(shell(kept, "of the second", timeout_s=400), JobResources())
     waited_for(lambda: running(MARK) and running(kept))
     first.close()
     waited_for(lambda: not running(MARK))

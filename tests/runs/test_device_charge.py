@@ -12,7 +12,7 @@ from aarlab.core.files import write_whole
 from aarlab.models.device_meter import OPERATOR, Allowed, Counted, DeviceMeter, read_counted
 from aarlab.runs.device_charge import DeviceCharge
 from aarlab.runs.engine_contract import shell
-from aarlab.runs.run_jobs import DeviceCount, Resources, StrongNeed
+from aarlab.runs.run_jobs import DeviceCount, JobResources, StrongNeed
 from aarlab.runs.slurm_commands import SlurmOptions
 from aarlab.runs.slurm_folder import MODELS_BYTES, Size
 from aarlab.runs.slurm_workers import SlurmWorkers
@@ -103,10 +103,10 @@ def test_slurm_is_asked_for_a_gpu_and_for_memory_of_the_models(tmp_path):
     plain = shell("true", "plain")
     need = StrongNeed(preset="", models={}, splits={}, who="ann", model_bytes=1000 * MIB)
     sizes = [
-        Size.of(plain, Resources()),
-        Size.of(plain.model_copy(update={"strong": need}), Resources()),
+        Size.of(plain, JobResources()),
+        Size.of(plain.model_copy(update={"strong": need}), JobResources()),
         Size.of(
-            plain.model_copy(update={"strong": need.model_copy(update={"gpus": 0})}), Resources()
+            plain.model_copy(update={"strong": need.model_copy(update={"gpus": 0})}), JobResources()
         ),
     ]
     assert len({str(size) for size in sizes}) == 3, "a worker takes jobs of its size alone"

@@ -21,7 +21,7 @@ from aarlab.models.device_meter import read_counted
 from aarlab.models.preset import preset
 from aarlab.runs import node_worker
 from aarlab.runs.engine import METHOD_FILE, LocalEngine
-from aarlab.runs.local_pool import LocalPool, Waiting
+from aarlab.runs.local_pool import LocalPool, WaitingJobs
 from aarlab.sandbox import Bubblewrap
 from aarlab.testbeds.testbed import prepare
 from aarlab.testbeds.tuned_student import tuned
@@ -80,7 +80,7 @@ class OneNode:
     def __init__(self, home):
         from aarlab.runs.node_device import NodeDevice
 
-        self.device, self._waiting, self._home = NodeDevice(home), Waiting(), home
+        self.device, self._waiting, self._home = NodeDevice(home), WaitingJobs(), home
         self.order = None  # how the last job reached the node
 
     def submit(self, job, resources):

@@ -18,7 +18,7 @@ from aarlab.runs.engine import LocalEngine
 from aarlab.runs.engine_contract import check_engine, finished, shell
 from aarlab.runs.local_pool import LocalPool
 from aarlab.runs.ray_engine import RayEngine
-from aarlab.runs.run_jobs import Head, Resources, opened, packed
+from aarlab.runs.run_jobs import JobHead, JobResources, opened, packed
 from aarlab.runs.shared_engine import Shared
 from aarlab.sandbox import Bubblewrap
 from tests.ray_cluster import RayCluster
@@ -80,7 +80,7 @@ class Broken(LocalPool):
         try:
             head, result = opened(found)
         except InvalidSubmission:
-            return packed(Head(size=0))
+            return packed(JobHead(size=0))
         head = head.model_copy(update={"timed_out": False, "misshapen": False, "size": 3})
         return packed(head, b"tok" if result is None else result[:1] + b"ok")
 
@@ -104,8 +104,8 @@ def test_the_examination_finds_what_is_wrong(tmp_path, monkeypatch):
         b"",
         b"\x00\x00\x00\x05{}",
         b"\xff\xff\xff\xff{}",
-        packed(Head(size=4), b"abc"),
-        packed(Head(), b"abc"),
+        packed(JobHead(size=4), b"abc"),
+        packed(JobHead(), b"abc"),
         b'\x00\x00\x00\x0b{"size": -1}',
         b"\x80\x04\x95\x00cos\nsystem\n",
     ],
@@ -162,7 +162,7 @@ def test_a_worker_that_is_killed_has_its_job_run_again_and_leaves_no_orphan(
 ):
     mark = f"sleep 7.{os.getpid()}"
     job = shell(f"{mark}; printf done > result", "killed", timeout_s=60)
-    key = ray_engine.submit(job, Resources())
+    key = ray_engine.submit(job, JobResources())
     first = waited_for(lambda: running(mark))
     assert cluster.kill(words="ray::aar run") >= 1
     again = waited_for(lambda: running(mark) - first)
@@ -194,7 +194,7 @@ def running(words):
 @pytest.mark.cluster
 def test_a_driver_that_is_killed_is_started_again_and_loses_no_job(ray_engine):
     job = shell("sleep 3; printf x > result", "driver lost", timeout_s=60)
-    key = ray_engine.submit(job, Resources())
+    key = ray_engine.submit(job, JobResources())
     time.sleep(1.0)
     ray_engine._process.kill()
     assert opened(ray_engine.poll(key, 60) or b"")[1] == b"x"
@@ -202,7 +202,7 @@ def test_a_driver_that_is_killed_is_started_again_and_loses_no_job(ray_engine):
 
 def test_a_cancelled_job_ends_at_once(ray_engine):
     mark = f"sleep 99.{os.getpid()}"
-    key = ray_engine.submit(shell(mark, "cancelled soon", timeout_s=200), Resources())
+    key = ray_engine.submit(shell(mark, "cancelled soon", timeout_s=200), JobResources())
     waited_for(lambda: running(mark))
     ray_engine.cancel(key)
     waited_for(lambda: not running(mark), within_s=20)
@@ -215,17 +215,17 @@ def test_the_nodes_of_ray_say_what_they_are(ray_engine, joined):
     assert (node["state"], node["cpus"]) == ("alive", 2.0)
     assert node["aarlab"] == (f"{build.version} {build.source[:12]}",)
     assert node["nice"] == os.getpriority(os.PRIO_PROCESS, 0)
-    key = ray_engine.submit(shell("printf x > result", "by whom"), Resources())
+    key = ray_engine.submit(shell("printf x > result", "by whom"), JobResources())
     assert opened(ray_engine.poll(key, 60) or b"")[1] == b"x"
     answered = ray_engine.answered_by(key)
     assert answered[:12] == node["name"].split()[-1]
-    again = ray_engine.submit_on(shell("printf x > result", "by whom"), Resources(), answered)
+    again = ray_engine.submit_on(shell("printf x > result", "by whom"), JobResources(), answered)
     assert opened(ray_engine.poll(again, 60) or b"")[1] == b"x"
     assert ray_engine.answered_by(again) == answered
-    apart = ray_engine.submit_apart(shell("true", "apart"), Resources(), answered)
+    apart = ray_engine.submit_apart(shell("true", "apart"), JobResources(), answered)
     with pytest.raises(Misconfigured, match="There is no other node"):
         ray_engine.poll(apart, 60)
-    gone = ray_engine.submit_on(shell("true", "gone"), Resources(), "0" * 56)
+    gone = ray_engine.submit_on(shell("true", "gone"), JobResources(), "0" * 56)
     with pytest.raises(Misconfigured, match="There is no such node"):
         ray_engine.poll(gone, 60)
 

@@ -13,7 +13,7 @@ import pytest
 from aarlab.core.errors import Misconfigured, Transient
 from aarlab.runs.engine_contract import ended, finished, shell
 from aarlab.runs.ray_engine import RayEngine
-from aarlab.runs.run_jobs import Resources, opened
+from aarlab.runs.run_jobs import JobResources, opened
 from tests.ray_cluster import RayCluster
 from tests.runs.test_engines import running, waited_for
 
@@ -43,10 +43,10 @@ def engine(two):
 
 def on_each(engine):
     """A run on each of two nodes, so that each has a worker; their names."""
-    first = engine.submit(shell("true", "on one"), Resources())
+    first = engine.submit(shell("true", "on one"), JobResources())
     assert engine.poll(first, 100)
     one = engine.answered_by(first)
-    apart = engine.submit_apart(shell("true", "on the other"), Resources(), one)
+    apart = engine.submit_apart(shell("true", "on the other"), JobResources(), one)
     assert engine.poll(apart, 100)
     other = engine.answered_by(apart)
     assert other not in (one, None)
@@ -92,7 +92,7 @@ def test_a_worker_that_is_frozen_is_killed_beyond_its_limit_and_its_job_run_agai
     on_each(engine)
     with ThreadPoolExecutor(2) as pool:
         two_jobs = [shell(f"{mark}; printf {n} > result", f"frozen {n}", 10) for n in range(2)]
-        both = [pool.submit(ended, engine, engine.submit(job, Resources())) for job in two_jobs]
+        both = [pool.submit(ended, engine, engine.submit(job, JobResources())) for job in two_jobs]
         waited_for(lambda: len(running(mark)) == 2)
         (worker,) = two.pids(1, "ray::aar run")
         os.kill(worker, signal.SIGSTOP)
@@ -108,7 +108,7 @@ def test_a_worker_that_is_frozen_before_its_run_begins_is_killed_and_the_job_run
     idle = waited_for(lambda: [p for n in (0, 1) for p in two.pids(n, "ray::IDLE")])
     for pid in idle:
         os.kill(pid, signal.SIGSTOP)
-    key = engine.submit(shell("printf x > result", "frozen first", timeout_s=5), Resources())
+    key = engine.submit(shell("printf x > result", "frozen first", timeout_s=5), JobResources())
     waited_for(lambda: not all(Path(f"/proc/{pid}").exists() for pid in idle), within_s=150)
     for pid in idle:  # else the job may be given to the next of them
         with suppress(ProcessLookupError):
@@ -122,9 +122,9 @@ def test_jobs_that_wait_for_a_processor_are_all_run_once(two, engine):
     on_each(engine)
     with ThreadPoolExecutor(JOBS + 2) as pool:
         held = [shell(f"{hold}; printf x > result", f"holds {n}", timeout_s=200) for n in range(2)]
-        first = [pool.submit(ended, engine, engine.submit(job, Resources())) for job in held]
+        first = [pool.submit(ended, engine, engine.submit(job, JobResources())) for job in held]
         before = waited_for(lambda: len(running(hold)) == 2 and running(hold))
-        keys = [engine.submit(job, Resources()) for job in jobs(mark)]
+        keys = [engine.submit(job, JobResources()) for job in jobs(mark)]
         later = [pool.submit(ended, engine, key) for key in keys]
         assert [opened(one.result(200))[1] for one in first] == [b"x", b"x"]
         assert not running(hold) - before
@@ -149,7 +149,7 @@ def test_a_head_that_is_frozen_for_a_while_loses_no_job(two, engine):
 
 def test_a_head_that_is_killed_ends_what_runs_and_a_new_one_runs_it_again(two, engine):
     mark = f"sleep 200.{os.getpid()}"
-    key = engine.submit(shell(mark, "with the head", timeout_s=300), Resources())
+    key = engine.submit(shell(mark, "with the head", timeout_s=300), JobResources())
     waited_for(lambda: running(mark))
     two.kill(0)
     began = time.monotonic()
@@ -159,7 +159,7 @@ def test_a_head_that_is_killed_ends_what_runs_and_a_new_one_runs_it_again(two, e
         engine.poll(key, 120)
     print(f"who waits was answered after {time.monotonic() - began:.0f} s")
     with pytest.raises(Transient):
-        engine.submit(shell("true", "no head"), Resources())
+        engine.submit(shell("true", "no head"), JobResources())
 
 
 def test_a_cluster_without_a_token_is_not_joined(monkeypatch):

@@ -11,7 +11,7 @@ from aarlab.runs.engine_contract import check_engine, finished, shell
 from aarlab.runs.engine_note import EngineNote, Notes
 from aarlab.runs.local_pool import LocalPool
 from aarlab.runs.node_keys import is_by, new_key, signed
-from aarlab.runs.run_jobs import Resources, checked, opened, packed
+from aarlab.runs.run_jobs import JobResources, checked, opened, packed
 from aarlab.runs.sampled_engine import HERE, SampledEngine
 from aarlab.sandbox import Bubblewrap
 from tests.ray_cluster import RayCluster
@@ -204,7 +204,7 @@ def test_the_share_of_runs_that_are_run_again_is_drawn_in_secret(sampled):
 def test_a_run_of_this_machine_ends_with_the_engine_and_blames_nobody(sampled):
     engine, said = sampled(["a"])
     mark = f"sleep 2.{os.getpid()}"
-    key = engine.submit(shell(mark, "closed", timeout_s=100), Resources())
+    key = engine.submit(shell(mark, "closed", timeout_s=100), JobResources())
     on_the_node = waited_for(lambda: running(mark))
     waited_for(lambda: running(mark) - on_the_node)
     engine.close()
@@ -217,7 +217,7 @@ def test_a_run_of_this_machine_ends_with_the_engine_and_blames_nobody(sampled):
 def test_a_cancelled_job_is_taken_back(sampled):
     engine, _ = sampled(["a", "b"])
     job = shell("sleep 100; printf x > result", "cancelled", timeout_s=3.0)
-    key = engine.submit(job, Resources())
+    key = engine.submit(job, JobResources())
     time.sleep(0.5)
     engine.cancel(key)
     with pytest.raises(Transient):
@@ -260,7 +260,7 @@ def test_a_node_of_slurm_that_lies_is_found(tmp_path, monkeypatch):
         engine = SampledEngine(inner, Bubblewrap, notes, 1.0, tell)
         try:
             keys = [
-                engine.submit(shell(f"sleep 1; printf r{n} > result", f"run {n}"), Resources())
+                engine.submit(shell(f"sleep 1; printf r{n} > result", f"run {n}"), JobResources())
                 for n in range(6)
             ]
             found = [opened(engine.poll(key, 120) or b"")[1] for key in keys]
@@ -294,7 +294,7 @@ def test_a_node_of_ray_that_lies_is_found(tmp_path, monkeypatch):
             assert found == [f"r{n}".encode() for n in range(4)]
             assert list(notes.now.shut_out) == [liar], said
             assert any(f"The node {liar} is shut out" in words for words in said)
-            again = inner.submit_on(shell("true", "on it again"), Resources(), liar)
+            again = inner.submit_on(shell("true", "on it again"), JobResources(), liar)
             with pytest.raises(Misconfigured, match="no such node"):
                 inner.poll(again, 60)
         finally:
@@ -305,7 +305,7 @@ def test_a_node_of_ray_that_lies_is_found(tmp_path, monkeypatch):
 
 def lies(engine, node):
     """Whether a node changes a result."""
-    key = engine.submit_on(shell("printf true > result", "asked"), Resources(), node)
+    key = engine.submit_on(shell("printf true > result", "asked"), JobResources(), node)
     result = opened(engine.poll(key, 100) or b"")[1]
     assert engine.answered_by(key) == node
     return result != b"true"

@@ -21,12 +21,12 @@ from aarlab.runs.cluster_status import cluster_status
 from aarlab.runs.engine_contract import check_engine, finished, shell
 from aarlab.runs.engine_note import Notes
 from aarlab.runs.local_pool import LocalPool
-from aarlab.runs.run_jobs import JobLimits, Resources, opened
-from aarlab.runs.slurm_commands import SlurmOptions, Task
+from aarlab.runs.run_jobs import JobLimits, JobResources, opened
+from aarlab.runs.slurm_commands import ArrayTask, SlurmOptions
 from aarlab.runs.slurm_engine import SlurmEngine
 from aarlab.runs.slurm_folder import (
     DriverState,
-    Order,
+    JobOrder,
     Size,
     WorkerRecord,
     give_back,
@@ -112,7 +112,7 @@ def test_many_small_jobs_are_one_array_whose_idle_workers_end(at_slurm, monkeypa
     engine = SlurmEngine(at_slurm.shared, workers=2, idle_s=1.0)
     try:
         keys = [
-            engine.submit(shell(f"printf {n} > result", f"small {n}"), Resources())
+            engine.submit(shell(f"printf {n} > result", f"small {n}"), JobResources())
             for n in range(30)
         ]
         found = [opened(engine.poll(key, 60) or b"")[1] for key in keys]
@@ -148,7 +148,7 @@ def node_down(cluster, engine):
 def test_a_worker_that_is_lost_has_its_job_run_again(at_slurm, slurm_placed, lose):
     mark = f"sleep 6.{os.getpid()}"
     job = shell(f"{mark}; printf done > result", f"lost by {lose.__name__}", timeout_s=60)
-    key = slurm_placed.submit(job, Resources())
+    key = slurm_placed.submit(job, JobResources())
     first = waited_for(lambda: running(mark))
     lose(at_slurm, slurm_placed)
     again = waited_for(lambda: running(mark) - first, within_s=60)
@@ -161,7 +161,7 @@ def test_a_worker_that_is_frozen_has_its_job_run_again(at_slurm, slurm_placed, m
     monkeypatch.setattr(slurm_workers, "LOST_S", 6.0)
     mark = f"sleep 5.{os.getpid()}"
     key = slurm_placed.submit(
-        shell(f"{mark}; printf x > result", "frozen", timeout_s=100), Resources()
+        shell(f"{mark}; printf x > result", "frozen", timeout_s=100), JobResources()
     )
     first = waited_for(lambda: running(mark))
     (frozen,) = at_slurm.workers()
@@ -174,7 +174,7 @@ def test_a_worker_that_is_frozen_has_its_job_run_again(at_slurm, slurm_placed, m
 def test_a_job_that_is_lost_too_often_is_given_back(at_slurm, slurm_placed, monkeypatch):
     monkeypatch.setattr(slurm_engine, "AGAIN", 0)
     mark = f"sleep 8.{os.getpid()}"
-    key = slurm_placed.submit(shell(mark, "too often", timeout_s=100), Resources())
+    key = slurm_placed.submit(shell(mark, "too often", timeout_s=100), JobResources())
     waited_for(lambda: running(mark) and slurm_placed.workers.nodes)
     kill(at_slurm, slurm_placed)
     with pytest.raises(Transient, match="lost the job 1 times .its worker on localhost ended"):
@@ -184,10 +184,12 @@ def test_a_job_that_is_lost_too_often_is_given_back(at_slurm, slurm_placed, monk
 def test_while_the_controller_is_down_jobs_wait_and_it_is_said(at_slurm, slurm_placed, said):
     mark = f"sleep 4.{os.getpid()}"
     running_one = shell(f"{mark}; printf a > result", "begun before", timeout_s=60)
-    first = slurm_placed.submit(running_one, Resources())
+    first = slurm_placed.submit(running_one, JobResources())
     waited_for(lambda: running(mark))
     at_slurm.stop("slurmctld")
-    second = slurm_placed.submit(shell("printf b > result", "while it is down"), Resources(cpus=2))
+    second = slurm_placed.submit(
+        shell("printf b > result", "while it is down"), JobResources(cpus=2)
+    )
     assert opened(slurm_placed.poll(first, 60) or b"")[1] == b"a", "its node goes on"
     waited_for(lambda: said, within_s=60)
     assert "Slurm's controller does not answer" in said[0]
@@ -202,7 +204,7 @@ def test_the_status_shows_nodes_workers_and_what_is_wrong(at_slurm, slurm_placed
     monkeypatch.setenv("AAR_HOME", str(at_slurm.shared.parent))
     home = Home(at_slurm.shared.parent)
     mark = f"sleep 96.{os.getpid()}"
-    key = slurm_placed.submit(shell(mark, "seen", timeout_s=100), Resources())
+    key = slurm_placed.submit(shell(mark, "seen", timeout_s=100), JobResources())
     waited_for(lambda: running(mark))
     notes = Notes(home.engines, "slurm")
     notes.shut_out("other", "it lied")
@@ -234,7 +236,7 @@ def test_the_status_shows_nodes_workers_and_what_is_wrong(at_slurm, slurm_placed
 
 def test_a_cancelled_job_ends_at_once_in_slurm(at_slurm, slurm_placed):
     mark = f"sleep 98.{os.getpid()}"
-    key = slurm_placed.submit(shell(mark, "cancelled soon", timeout_s=200), Resources())
+    key = slurm_placed.submit(shell(mark, "cancelled soon", timeout_s=200), JobResources())
     waited_for(lambda: running(mark))
     slurm_placed.cancel(key)
     waited_for(lambda: not running(mark), within_s=20)
@@ -244,13 +246,13 @@ def test_a_cancelled_job_ends_at_once_in_slurm(at_slurm, slurm_placed):
 def test_a_run_that_no_node_may_have_is_refused_and_holds_up_no_other(at_slurm, slurm_placed):
     """On a cluster of one node, beside runs that wait."""
     waiting = [
-        slurm_placed.submit(shell(f"sleep 1; printf {n} > result", f"waits {n}"), Resources())
+        slurm_placed.submit(shell(f"sleep 1; printf {n} > result", f"waits {n}"), JobResources())
         for n in range(12)
     ]
-    apart = slurm_placed.submit_apart(shell("true", "apart"), Resources(), "localhost")
+    apart = slurm_placed.submit_apart(shell("true", "apart"), JobResources(), "localhost")
     with pytest.raises(Misconfigured, match="Slurm refuses sbatch"):
         slurm_placed.poll(apart, 60)
-    on = slurm_placed.submit_on(shell("printf on > result", "on"), Resources(), "localhost")
+    on = slurm_placed.submit_on(shell("printf on > result", "on"), JobResources(), "localhost")
     assert opened(slurm_placed.poll(on, 60) or b"")[1] == b"on"
     assert slurm_placed.answered_by(on) == "localhost"
     found = [opened(slurm_placed.poll(key, 60) or b"")[1] for key in waiting]
@@ -266,7 +268,7 @@ def test_a_run_that_no_node_may_have_is_refused_and_holds_up_no_other(at_slurm, 
 def test_what_is_no_end_is_not_taken(at_slurm, slurm_placed, left, tmp_path):
     mark = f"sleep 3.{os.getpid()}"
     job = shell(f"{mark}; printf true > result", f"beside {left}", timeout_s=60)
-    key = slurm_placed.submit(job, Resources())
+    key = slurm_placed.submit(job, JobResources())
     waited_for(lambda: running(mark))
     head = '{"key":"%s","worker":"1_0-w","signature":"00"}\n'
     path = slurm_placed.folder.ends / key
@@ -292,7 +294,7 @@ def test_what_slurm_never_starts_is_refused(at_slurm, options, resources, words)
     engine = SlurmEngine(at_slurm.shared, SlurmOptions(**options), workers=1)
     try:
         with pytest.raises(Misconfigured, match=words):
-            finished(engine, shell("true", "refused"), Resources(**resources))
+            finished(engine, shell("true", "refused"), JobResources(**resources))
     finally:
         engine.close()
 
@@ -306,7 +308,7 @@ def test_what_cannot_run_there_is_refused_before_it_is_placed(at_slurm, monkeypa
         SlurmEngine(at_slurm.shared, SlurmOptions(args=("mine.sh",)), workers=1)
     engine = SlurmEngine(at_slurm.shared, SlurmOptions(minutes=1), workers=1)
     with pytest.raises(Misconfigured, match="slurm.minutes, 1,"):
-        engine.submit(shell("true", "long", timeout_s=20.0), Resources())
+        engine.submit(shell("true", "long", timeout_s=20.0), JobResources())
     engine.close()
     open_to_all = at_slurm.folder / "open"
     open_to_all.mkdir()
@@ -343,10 +345,10 @@ def test_workers_end_when_who_submits_is_killed(at_slurm):
         "import sys, time; from pathlib import Path\n"
         "from aarlab.runs import slurm_engine as s, slurm_workers\n"
         "from aarlab.runs.engine_contract import shell\n"
-        "from aarlab.runs.run_jobs import Resources\n"
+        "from aarlab.runs.run_jobs import JobResources\n"
         "slurm_workers.GONE_S = 5.0\n"
         "engine = s.SlurmEngine(Path(sys.argv[1]), workers=1)\n"
-        "engine.submit(shell(sys.argv[2], 'orphan', timeout_s=300), Resources())\n"
+        "engine.submit(shell(sys.argv[2], 'orphan', timeout_s=300), JobResources())\n"
         "time.sleep(300)"
     )
     mark = f"sleep 97.{os.getpid()}"
@@ -372,8 +374,8 @@ def alone_folder(tmp_path):
 
 def test_a_job_is_leased_once_and_comes_back(alone_folder):
     job = shell("true", "leased")
-    size = Size.of(job, Resources())
-    put(alone_folder, size, Order(key=job.key, sandbox="bubblewrap", packs={}, job=job))
+    size = Size.of(job, JobResources())
+    put(alone_folder, size, JobOrder(key=job.key, sandbox="bubblewrap", packs={}, job=job))
     lease = take(alone_folder, [str(size)], "1_0-ab")
     assert lease is not None
     assert take(alone_folder, [str(size)], "1_1-cd") is None
@@ -382,7 +384,7 @@ def test_a_job_is_leased_once_and_comes_back(alone_folder):
     assert not give_back(alone_folder, lease)
     second = take(alone_folder, [str(size)], "1_1-cd")
     assert second is not None
-    order = record_in(second.path, Order)
+    order = record_in(second.path, JobOrder)
     assert order is not None
     assert order.job == job
 
@@ -400,8 +402,8 @@ def test_a_folder_in_the_place_of_an_end_holds_up_no_other(alone_folder):
 
 def test_a_worker_takes_jobs_that_another_node_must_not_run(alone_folder):
     job = shell("true", "apart")
-    size = Size.of(job, Resources())._replace(apart="two")
-    put(alone_folder, size, Order(key=job.key, sandbox="bubblewrap", packs={}, job=job))
+    size = Size.of(job, JobResources())._replace(apart="two")
+    put(alone_folder, size, JobOrder(key=job.key, sandbox="bubblewrap", packs={}, job=job))
     own = str(size.shared)
     assert sizes_for(alone_folder, own, named("two")) == []
     assert sizes_for(alone_folder, own, named("one")) == [str(size)]
@@ -410,8 +412,8 @@ def test_a_worker_takes_jobs_that_another_node_must_not_run(alone_folder):
 
 def test_a_worker_takes_jobs_that_its_node_alone_must_run(alone_folder):
     job = shell("true", "on")
-    size = Size.of(job, Resources())._replace(only="two")
-    put(alone_folder, size, Order(key=job.key, sandbox="bubblewrap", packs={}, job=job))
+    size = Size.of(job, JobResources())._replace(only="two")
+    put(alone_folder, size, JobOrder(key=job.key, sandbox="bubblewrap", packs={}, job=job))
     own = str(size.shared)
     assert sizes_for(alone_folder, own, named("one")) == []
     assert sizes_for(alone_folder, own, named("two")) == [str(size)]
@@ -446,14 +448,14 @@ def test_a_worker_of_which_two_keys_were_said_is_believed_no_more(alone_folder, 
 
 def test_a_size_is_what_a_job_and_its_worker_need():
     job = shell("true", "size")
-    assert str(Size.of(job, Resources(cpus=1.5, alone=True))) == "c2-m1024-alone"
+    assert str(Size.of(job, JobResources(cpus=1.5, alone=True))) == "c2-m1024-alone"
     limits = JobLimits(**(vars(job.limits) | {"together_bytes": None}))
-    assert Size.of(job.model_copy(update={"limits": limits}), Resources()).mib == 4096 + 512
+    assert Size.of(job.model_copy(update={"limits": limits}), JobResources()).mib == 4096 + 512
 
 
 def test_which_tasks_will_not_begin():
-    task = Task(name="1_0", state="PENDING", node="", reason="PartitionDown")
+    task = ArrayTask(name="1_0", state="PENDING", node="", reason="PartitionDown")
     assert task.stuck
     assert task.alive
-    assert not task.model_copy(update={"reason": "Resources"}).stuck
+    assert not task.model_copy(update={"reason": "JobResources"}).stuck
     assert not task.model_copy(update={"state": "COMPLETING"}).alive

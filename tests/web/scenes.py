@@ -9,7 +9,7 @@ from aarlab.core.layout import CampaignFolder, Home
 from aarlab.core.snapshot import canonical
 from aarlab.evaluation.ledger.blobs import Blobs
 from aarlab.evaluation.ledger.ledger import Ledger
-from aarlab.web.access import Access, Sessions
+from aarlab.web.access import BrowserSessions, PagesAccess
 from aarlab.web.actions_view import Resume
 from aarlab.web.web_app import Pages, application
 from tests.fleet.fleets import campaign_folder, fleet, submission
@@ -24,10 +24,10 @@ class Browser:
 
     def __init__(self, home: Path, resume: Resume | None = None) -> None:
         self.links: list[str] = []
-        self.sessions = Sessions(self.links.append)
+        self.sessions = BrowserSessions(self.links.append)
         self.pages = Pages(Home(home), resume)
         acts = resume is not None
-        self.app = Access(application(self.pages), self.sessions, 80, acts=acts)
+        self.app = PagesAccess(application(self.pages), self.sessions, 80, acts=acts)
         self.client = TestClient(self.app, base_url=HOST, follow_redirects=False)
         self.sessions.open_link()
 

@@ -6,7 +6,7 @@ import pytest
 
 from aarlab.core.errors import Transient
 from aarlab.web import live_events
-from aarlab.web.live_events import Watched, event, events, number_in
+from aarlab.web.live_events import WatchedCampaign, event, events, number_in
 from tests.fleet.fleets import fleet, submission
 from tests.web.scenes import ledger_of, small
 
@@ -22,7 +22,7 @@ class Followed:
 
     def __init__(self, campaign, seen: int | None) -> None:
         self.over = False
-        self.stream = events(Watched(campaign, lambda: self.over), seen)
+        self.stream = events(WatchedCampaign(campaign, lambda: self.over), seen)
 
     async def next(self) -> bytes:
         return await asyncio.wait_for(anext(self.stream), 30)
@@ -136,7 +136,7 @@ def test_many_pages_look_at_the_ledger_once(tmp_path, monkeypatch):
     monkeypatch.setattr(campaign, "stamp", lambda: looked.append(1) or stamp())
 
     async def follow() -> None:
-        watched = Watched(campaign, lambda: False)
+        watched = WatchedCampaign(campaign, lambda: False)
         streams = [events(watched, 1) for _ in range(20)]
         for stream in streams:
             await anext(stream)
@@ -152,7 +152,7 @@ def test_all_pages_are_told_of_the_same_entry(tmp_path):
     campaign = small(tmp_path).pages.campaigns.get("small")
 
     async def follow() -> None:
-        watched = Watched(campaign, lambda: False)
+        watched = WatchedCampaign(campaign, lambda: False)
         streams = [events(watched, None) for _ in range(20)]
         for stream in streams:
             await anext(stream)
@@ -172,7 +172,7 @@ def test_nobody_looks_once_the_last_page_is_gone(tmp_path, monkeypatch):
     looked, stamp = [], campaign.stamp
 
     async def follow() -> None:
-        watched = Watched(campaign, lambda: False)
+        watched = WatchedCampaign(campaign, lambda: False)
         async with watched.followed():
             assert watched.announced == campaign.stamp()
         await asyncio.wait_for(watched.news.wait(), 30)
@@ -191,7 +191,7 @@ def test_pages_that_were_told_of_the_same_entry_are_made_once(tmp_path, monkeypa
     pages, made = browser.pages, []
     campaign, make = pages.campaigns.get("small"), pages._page
     monkeypatch.setattr(pages, "_page", lambda *asked: made.append(1) or make(*asked))
-    watched = pages._watched["small"] = Watched(campaign, lambda: False)
+    watched = pages._watched["small"] = WatchedCampaign(campaign, lambda: False)
 
     def asked() -> str:
         return browser.get("/campaign/small/live", **{"aar-part": "main"}).text

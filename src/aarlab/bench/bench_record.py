@@ -9,7 +9,7 @@ from aarlab.core.pgr import gap_trouble
 from aarlab.core.records import Family, Measure, Record
 
 
-class Comparison(Record):
+class MethodComparison(Record):
     """PGR minus another method's, paired over items, seeds and anchors (without a gap, accuracy
     minus another's); p-values adjusted by Holm over the task's methods."""
 
@@ -40,8 +40,8 @@ class MethodRow(Record):
     item_error: float | None  # standard error of `pgr` that the sample of items alone brings
     seconds: Measure  # of a run in its sandbox, start and loading included, by seed; over testbeds
     accuracy_by_seed: tuple[float, ...]
-    against_naive: Comparison | None  # None for naive itself
-    against_best: Comparison | None  # None for the best itself
+    against_naive: MethodComparison | None  # None for naive itself
+    against_best: MethodComparison | None  # None for the best itself
 
 
 class TaskTable(Record):

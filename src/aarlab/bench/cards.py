@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aarlab.bench.bench_record import BenchReport, ControlRow, MethodRow, TaskTable
-from aarlab.bench.render import made_by, three, two
+from aarlab.bench.render import made_by, two
 from aarlab.core.markdown import escaped
 from aarlab.core.markdown import table as table_lines
 from aarlab.core.pgr import pgr_words
@@ -51,8 +51,7 @@ def data_card(table: TaskTable, items: Sequence[AnyItem], controls: Sequence[Con
         f"- Shown to researchers: {shown}",
         f"- Fields that may leave the evaluator's side: {', '.join(items[0].PUBLISHED)}",
         f"- Words an item, mean: {words:.0f}",
-        f"- Weak accuracy {three(table.weak)}, ceiling {three(table.ceiling)}, gap "
-        f"{three(table.gap)}",
+        f"- Weak accuracy {table.weak}, ceiling {table.ceiling}, gap {table.gap}",
         "",
         *table_lines(("split", "part", "items", "of label 1", "by level"), _split_rows(items)),
         "",
@@ -64,7 +63,7 @@ def data_card(table: TaskTable, items: Sequence[AnyItem], controls: Sequence[Con
             [
                 "## Controls",
                 "",
-                *(f"- {c.control}: {three(c.accuracy)} (expected: {c.expected})" for c in controls),
+                *(f"- {c.control}: {c.accuracy} (expected: {c.expected})" for c in controls),
                 "",
             ]
         ),
@@ -124,7 +123,7 @@ def _result_cells(table: TaskTable, row: MethodRow) -> tuple[str, ...]:
     return (
         table.task,
         pgr_words(row.pgr, table.gap),
-        three(row.accuracy),
+        str(row.accuracy),
         rank,
         against,
         f"{row.seconds.estimate:.2f}",

@@ -12,7 +12,7 @@ import numpy as np
 from aarlab.bench.leak_checks import leaks
 from aarlab.bench.meter_outlook import meter_words
 from aarlab.bench.problem_card import (
-    Card,
+    AdmissionCard,
     Examined,
     Level,
     ObjectiveRow,
@@ -53,7 +53,7 @@ def admit(
     *,
     data_seed: int = 1,
     seeds: Sequence[int] = SEEDS,
-) -> Card:
+) -> AdmissionCard:
     """The card of a problem, with all reasons for which it is refused.
 
     Raises:
@@ -111,7 +111,7 @@ class _Examination:
             self._repeatable(grader)
         self._submissions(grader, place)
 
-    def card(self) -> Card:
+    def card(self) -> AdmissionCard:
         """All of it as a record."""
         both = {
             name: {
@@ -120,7 +120,7 @@ class _Examination:
             for name in self.contract.baselines
             if self._scales and all(name in self._found[split] for split in SPLITS)
         }
-        return Card(
+        return AdmissionCard(
             problem=self.contract.name,
             version=self.contract.version,
             digest=self.problem.digest,

@@ -73,7 +73,7 @@ class Examined(Record):
     found: str
 
 
-class Card(Record):
+class AdmissionCard(Record):
     """What `aar problem check` found. `digest`: SHA-256 of the folder's files that it was found
     of; `refusals`: why the problem is not admitted, none where it is."""
 
@@ -98,7 +98,7 @@ class Card(Record):
         return not self.refusals
 
 
-def read_card(problem: FolderProblem) -> Card | None:
+def read_card(problem: FolderProblem) -> AdmissionCard | None:
     """The card in a problem's folder, None where there is none or the folder has changed since.
 
     Raises:
@@ -108,7 +108,7 @@ def read_card(problem: FolderProblem) -> Card | None:
     if not path.is_file():
         return None
     try:
-        found = Card.model_validate_json(read_text(path))
+        found = AdmissionCard.model_validate_json(read_text(path))
     except ValidationError as error:
         raise Misconfigured(
             f"{path} is no card that this version of aarlab reads. Run `aar problem check "
@@ -135,7 +135,7 @@ def print_contract(contract: Contract, console: Console) -> None:
     console.print(table)
 
 
-def print_card(card: Card, console: Console) -> None:
+def print_card(card: AdmissionCard, console: Console) -> None:
     """What was measured, what was tried, and the verdict with all its reasons."""
     if card.objectives:
         console.print(_objectives(card))
@@ -161,7 +161,7 @@ def _few(count: int) -> str:
     return " Of two, it only says whether their order is the same." if count == 2 else ""
 
 
-def _objectives(card: Card) -> Table:
+def _objectives(card: AdmissionCard) -> Table:
     table = Table("objective", "split", "role", "floor", "ceiling", "noise", "headroom", box=None)
     for row in card.objectives:
         headroom = "-" if row.headroom is None else f"{row.headroom:.1f} sd"
@@ -170,7 +170,7 @@ def _objectives(card: Card) -> Table:
     return table
 
 
-def _levels(card: Card) -> Table:
+def _levels(card: AdmissionCard) -> Table:
     some = [(row, found) for row in card.objectives for found in row.levels]
     trials = any(found.trial_sd is not None for _, found in some)
     table = Table(box=None, pad_edge=False)

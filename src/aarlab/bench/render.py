@@ -5,8 +5,8 @@ from rich.table import Table
 
 from aarlab.bench.bench_record import (
     BenchReport,
-    Comparison,
     ControlRow,
+    MethodComparison,
     MethodRow,
     TaskTable,
     Transfer,
@@ -36,12 +36,7 @@ def two(measure: Measure) -> str:
     return f"{measure.estimate:.2f} [{measure.lower:.2f}, {measure.upper:.2f}]"
 
 
-def three(measure: Measure) -> str:
-    """`0.812 [0.801, 0.823]`: accuracies need a third decimal."""
-    return f"{measure.estimate:.3f} [{measure.lower:.3f}, {measure.upper:.3f}]"
-
-
-def _against(comparison: Comparison | None) -> str:
+def _against(comparison: MethodComparison | None) -> str:
     if comparison is None:
         return "-"
     found = (
@@ -60,7 +55,7 @@ def _cells(row: MethodRow, gap: Measure) -> tuple[str, ...]:
         row.method,
         row.family.value,
         pgr_words(row.pgr, gap),
-        three(row.accuracy),
+        str(row.accuracy),
         *("no items" if accuracy is None else pgr_words(pgr) for accuracy, pgr in parts),
         _against(row.against_naive),
         f"{row.seconds.estimate:.2f}",
@@ -72,7 +67,7 @@ def _facts(table: TaskTable) -> list[str]:
     first = ", ".join(table.with_winner) or "none"
     return [
         *([table.trouble] if table.trouble else []),
-        f"Weak {three(table.weak)}, ceiling {three(table.ceiling)}, gap {three(table.gap)}, "
+        f"Weak {table.weak}, ceiling {table.ceiling}, gap {table.gap}, "
         f"{table.weak.n} test items (split `{table.split}`).",
         *(
             [
@@ -160,7 +155,7 @@ def control_cells(row: ControlRow) -> tuple[str, ...]:
         row.task,
         row.control,
         row.expected,
-        three(row.accuracy),
+        str(row.accuracy),
         "yes" if row.as_expected else "NO",
     )
 

@@ -47,7 +47,7 @@ RANKED = 3  # methods that a rank correlation takes
 Say = Callable[[str, int, int], None]
 
 
-class Display(Protocol):
+class BenchDisplay(Protocol):
     """What shows progress."""
 
     def steps(self) -> AbstractContextManager[object]: ...
@@ -57,7 +57,7 @@ class Display(Protocol):
     def line(self, text: str) -> None: ...
 
 
-def run_controls(spec: Bench, home: Home, show: Display) -> tuple[list[ControlRow], Path]:
+def run_controls(spec: Bench, home: Home, show: BenchDisplay) -> tuple[list[ControlRow], Path]:
     """Every control on every task of the spec; returns the rows and the file that holds them
     (controls.json).
 
@@ -82,7 +82,7 @@ def run_controls(spec: Bench, home: Home, show: Display) -> tuple[list[ControlRo
     return rows, _leave(BenchFolder(home.benches / spec.name), rows)
 
 
-def run(spec: Bench, home: Home, show: Display) -> tuple[BenchReport, Path]:
+def run(spec: Bench, home: Home, show: BenchDisplay) -> tuple[BenchReport, Path]:
     """Measure what is not measured yet; returns the report and its folder (bench.json, bench.md,
     figures).
 
@@ -113,7 +113,7 @@ def run(spec: Bench, home: Home, show: Display) -> tuple[BenchReport, Path]:
     failures = tuple(
         f"{method} on {bed.folder.name}: {why}" for (bed, method), why in failed.items()
     )
-    results = {task: _result(spec, task, some, methods, found) for task, some in beds.items()}
+    results = {task: _result(task, some, methods, found) for task, some in beds.items()}
     if empty := [task for task, (result, _) in results.items() if not result.correct]:
         raise InvalidSubmission(
             f"No method answered every run of {', '.join(empty)}. {failures[0]}"
@@ -131,7 +131,7 @@ def _engine(
     home: Home,
     sandbox: MakeSandbox,
     reader: student.Student,
-    show: Display,
+    show: BenchDisplay,
     bed: Testbed,
 ) -> LocalEngine:
     """Runs of a testbed, cached under AAR_HOME/runs with those of campaigns."""
@@ -189,7 +189,7 @@ def _require_tasks(spec: Bench) -> None:
             )
 
 
-def _say_gaps(beds: dict[str, list[Testbed]], show: Display) -> None:
+def _say_gaps(beds: dict[str, list[Testbed]], show: BenchDisplay) -> None:
     """Say which tasks leave no gap, before their methods run: their table has accuracies, and no
     PGR to read."""
     for task, some in beds.items():
@@ -215,7 +215,6 @@ def prepare_all(
 
 
 def _result(
-    spec: Bench,
     task: str,
     beds: Sequence[Testbed],
     methods: Sequence[str],

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
-from aarlab.bench.bench_record import Comparison, MethodRow, TaskTable, Transfer
+from aarlab.bench.bench_record import MethodComparison, MethodRow, TaskTable, Transfer
 from aarlab.core.crossed import UnitNumbers, unit_numbers
 from aarlab.core.errors import Misconfigured
 from aarlab.core.intervals import GradedMethods, accuracy_measure, holm, mean_measure
@@ -134,19 +134,22 @@ class TaskResult:
             rows=tuple(rows),
         )
 
-    def _comparisons(self, other: str) -> dict[str, Comparison]:
+    def _comparisons(self, other: str) -> dict[str, MethodComparison]:
         """Every other method against `other`; Holm's adjustment is over all of them."""
         names = [n for n in self.ranked if n != other]
         pairs = [self.graded.difference(n, other) for n in names]
         adjusted = holm([p for _, p in pairs])
         of = "PGR" if self.has_gap else "accuracy"
         return {
-            n: Comparison(other=other, of=of, difference=d, p=p, p_holm=q)
+            n: MethodComparison(other=other, of=of, difference=d, p=p, p_holm=q)
             for n, (d, p), q in zip(names, pairs, adjusted, strict=True)
         }
 
     def _row(
-        self, name: str, seconds: Sequence[float], against: Mapping[str, Mapping[str, Comparison]]
+        self,
+        name: str,
+        seconds: Sequence[float],
+        against: Mapping[str, Mapping[str, MethodComparison]],
     ) -> MethodRow:
         correct = self.correct[name]
         return MethodRow(

@@ -15,7 +15,7 @@ from aarlab.core.layout import CampaignFolder, ProblemFolder, TestbedFolder
 from aarlab.core.operation_records import Role
 from aarlab.core.settings import home
 from aarlab.core.standard_output import only_showing
-from aarlab.evaluation.identity import Tokens
+from aarlab.evaluation.identity import TokenStore
 from aarlab.evaluation.scoring.policies import DEFAULT_POLICY
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def token(
 ) -> None:
     """Issue a token (printed once) or revoke one. A running server applies it at once. A new
     token replaces the old one."""
-    tokens = Tokens(server_folder(campaign))
+    tokens = TokenStore(server_folder(campaign))
     if name is None:
         for issued in tokens.all():
             until = (

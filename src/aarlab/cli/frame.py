@@ -41,7 +41,7 @@ class Seen(NamedTuple):
     at: float  # seconds since 1970
 
 
-class Row(NamedTuple):
+class FrameRow(NamedTuple):
     """One researcher, from fleet.json and the ledger."""
 
     member: MemberState
@@ -50,7 +50,7 @@ class Row(NamedTuple):
     at: float
 
 
-Cell = Callable[[Row], Text]
+Cell = Callable[[FrameRow], Text]
 
 
 def frame(seen: Seen, *, width: int, rows: int | None = None) -> Group:
@@ -65,7 +65,7 @@ def frame(seen: Seen, *, width: int, rows: int | None = None) -> Group:
     shown = state.members[:room]
     table = _table(
         [
-            Row(
+            FrameRow(
                 m,
                 seen.progress.of(m.name) if seen.progress else Work(),
                 state.researcher_budget,
@@ -230,7 +230,7 @@ def _spent_words(spent: Spent, budget: Budget) -> list[str]:
 # --- the table ------------------------------------------------------------------------------------
 
 
-def _table(rows: list[Row], width: int) -> Table:
+def _table(rows: list[FrameRow], width: int) -> Table:
     wide, medium, small = (width >= least for least in (WIDE, MEDIUM, SMALL))
     table = Table(box=None, padding=(0, 1) if small else 0, expand=True, show_edge=False)
     columns: list[tuple[str, Cell, int | None]] = [("researcher", _name, 14 if medium else 13)]
@@ -251,40 +251,40 @@ def _table(rows: list[Row], width: int) -> Table:
     return table
 
 
-def _name(row: Row) -> Text:
+def _name(row: FrameRow) -> Text:
     return Text(one_line(row.member.name, 64))
 
 
-def _state(row: Row) -> Text:
+def _state(row: FrameRow) -> Text:
     member = row.member
     life = f" #{member.incarnation}" if member.incarnation > 1 else ""
     host = f" on {one_line(member.host, 40)}" if member.host != HERE else ""
     return Text(member.state + life + host, style=COLOURS.get(member.state, ""))
 
 
-def _best(row: Row) -> Text:
+def _best(row: FrameRow) -> Text:
     best, at = row.work.best_pgr, row.work.best_at
     return Text("-" if best is None or at is None else f"{best:.2f}, {duration(row.at - at)} ago")
 
 
-def _experiments(row: Row) -> Text:
+def _experiments(row: FrameRow) -> Text:
     return Text(str(row.work.experiments))
 
 
-def _all_spent(row: Row) -> Text:
+def _all_spent(row: FrameRow) -> Text:
     return Text(" ".join(_spent_words(row.member.spent, row.budget)))
 
 
-def _most_spent(row: Row) -> Text:
+def _most_spent(row: FrameRow) -> Text:
     """The spending that is nearest to its limit; dollars if nothing has a limit."""
     return Text(max(_amounts(row.member.spent, row.budget), key=lambda found: found[1])[0])
 
 
-def _held(row: Row) -> Text:
+def _held(row: FrameRow) -> Text:
     return Text(f"{size(row.member.memory_bytes)}/{size(row.member.disk_bytes)}")
 
 
-def _last(row: Row) -> Text:
+def _last(row: FrameRow) -> Text:
     at = row.member.last_action_at
     if at is None:
         return Text("-")

@@ -209,15 +209,15 @@ def watch(
 
 @app.command(
     help=(
-        "Show a researcher's transcript (its latest incarnation, or --life N), or search all "
-        "transcripts."
+        "Show a researcher's transcript (its latest incarnation, or --incarnation N), or search "
+        "all transcripts."
     )
 )
 def transcript(
     name: Annotated[str, typer.Argument(help="the campaign's name")],
     researcher: Annotated[str | None, typer.Argument(help="for example researcher-3")] = None,
     *,
-    life: Annotated[int | None, typer.Option(help="number of the incarnation [the latest]")] = None,
+    incarnation: Annotated[int | None, typer.Option(help="its number [the latest]")] = None,
     tail: Annotated[
         bool, typer.Option("--tail", help="show the last steps, then new ones until Ctrl-C")
     ] = False,
@@ -241,7 +241,7 @@ def transcript(
         )
     else:
         (transcripts.tail if tail else transcripts.show)(
-            folder, researcher, console, life=life, full=full
+            folder, researcher, console, number=incarnation, full=full
         )
 
 

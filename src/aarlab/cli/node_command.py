@@ -19,7 +19,7 @@ from aarlab.core.settings import home
 from aarlab.core.standard_output import only_showing
 
 if TYPE_CHECKING:
-    from aarlab.nodes.hub_socket import Address
+    from aarlab.nodes.hub_socket import HubAddress
     from aarlab.nodes.messages import NodeNow
     from aarlab.nodes.node_table import Node, NodeTable
 
@@ -59,7 +59,7 @@ def hub(
     where = address(listen, "--listen", any_port=True)
     reached = None if dial is None else address(dial, "--dial")
 
-    def ready(found: "Address") -> None:
+    def ready(found: "HubAddress") -> None:
         own = found if found.host not in ANYWHERE else found._replace(host=socket.getfqdn())
         write_whole(_nodes().dial, json.dumps({"dial": str(reached or own)}))
         with only_showing():

@@ -13,7 +13,7 @@ from aarlab.cli.path_type import path
 from aarlab.core.standard_output import only_showing
 
 if TYPE_CHECKING:
-    from aarlab.bench.problem_card import Card
+    from aarlab.bench.problem_card import AdmissionCard
     from aarlab.problems.folder.folder_problem import FolderProblem
 
 console = Console(highlight=False)
@@ -75,7 +75,7 @@ def check(
         raise typer.Exit(1)
 
 
-def _keep(card: "Card", problem: "FolderProblem") -> None:
+def _keep(card: "AdmissionCard", problem: "FolderProblem") -> None:
     from aarlab.core.files import write_whole
 
     try:

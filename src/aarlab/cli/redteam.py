@@ -19,7 +19,7 @@ from aarlab.core.standard_output import only_showing
 
 if TYPE_CHECKING:
     from aarlab.redteam.attack_table import RedTeam
-    from aarlab.redteam.system import Row
+    from aarlab.redteam.system import AttackRow
 
 console = Console(highlight=False)
 SHOWN = ["default", "exact", "strict", "roomy", "rounded", "ladder"]
@@ -91,10 +91,10 @@ def _write_attacks(result: "RedTeam", out: Path) -> None:
 
 def _attack_system(out: Path | None) -> None:
     from aarlab.redteam.on_system import attack_system
-    from aarlab.redteam.system import Scale, markdown, summary
+    from aarlab.redteam.system import AttackScale, markdown, summary
 
     with _progress() as progress, HeldFolder() as held:
-        rows = attack_system(held.path, Scale(), progress=progress)
+        rows = attack_system(held.path, AttackScale(), progress=progress)
     _tell(rows, summary(rows), partial(markdown, rows), "system", out)
 
 
@@ -112,7 +112,7 @@ def _attack_sandbox(out: Path | None) -> None:
 
 
 def _tell(
-    rows: "list[Row]", table: Table, page: Callable[[str], str], name: str, out: Path | None
+    rows: "list[AttackRow]", table: Table, page: Callable[[str], str], name: str, out: Path | None
 ) -> None:
     """Print a table of attacks, and write it as JSON and as a page. Exits with 1 if one
     succeeded."""

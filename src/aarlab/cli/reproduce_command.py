@@ -14,7 +14,7 @@ from aarlab.fleet.campaign import begun
 if TYPE_CHECKING:
     from aarlab.evaluation.evaluator import Evaluator
     from aarlab.fleet.campaign import Campaign
-    from aarlab.programs.reproduce import Compared, Outcome
+    from aarlab.programs.reproduce import ReproducedFigure, ReproduceOutcome
     from aarlab.programs.run_again import RanAgain
     from aarlab.report.verified import AnyReport, Bed
 
@@ -74,7 +74,7 @@ def reproduce(
 
 
 def _run_again(
-    report: "AnyReport", campaign: "Campaign", bed: "Bed", compared: Sequence["Compared"]
+    report: "AnyReport", campaign: "Campaign", bed: "Bed", compared: Sequence["ReproducedFigure"]
 ) -> bool:
     """Whether each answer is the one that was recorded; says so of each piece of code."""
     from aarlab.evaluation.evaluator import Evaluator
@@ -113,7 +113,7 @@ def _runs(
             yield from ran_again(report, names, engine, evaluator)
 
 
-def _print(outcome: "Outcome") -> None:
+def _print(outcome: "ReproduceOutcome") -> None:
     for fault in outcome.faults:
         _say(f"WRONG {fault}")
     for note in outcome.notes:

@@ -11,8 +11,8 @@ from rich.text import Text
 from aarlab.core.errors import Misconfigured
 from aarlab.core.layout import CampaignFolder
 from aarlab.core.printable import one_line
-from aarlab.fleet.transcript_index import BEGIN, END, Hit, Index
-from aarlab.fleet.transcripts import Reader, Step, lives, steps_of
+from aarlab.fleet.transcript_index import BEGIN, END, Hit, TranscriptIndex
+from aarlab.fleet.transcripts import Step, TranscriptReader, lives, steps_of
 
 STYLES = {
     "says": "bold",
@@ -34,7 +34,7 @@ def search(campaign: Path, words: str, console: Console) -> None:
     Raises:
         Misconfigured: there are no transcripts, or no words.
     """
-    index = Index(CampaignFolder(campaign).transcripts)
+    index = TranscriptIndex(CampaignFolder(campaign).transcripts)
     index.update()
     hits = index.search(words)
     for hit in hits:
@@ -44,26 +44,26 @@ def search(campaign: Path, words: str, console: Console) -> None:
     )
 
 
-def show(campaign: Path, name: str, console: Console, *, life: int | None, full: bool) -> None:
+def show(campaign: Path, name: str, console: Console, *, number: int | None, full: bool) -> None:
     """Print the transcript of one incarnation (None: the latest).
 
     Raises:
         Misconfigured: there is no such researcher or incarnation.
     """
-    number, path, latest = _life(campaign, name, life)
+    number, path, latest = _incarnation(campaign, name, number)
     console.print(Text(f"{name}, incarnation {number} of {latest}", style="bold"), soft_wrap=True)
     for step in steps_of(path):
         console.print(_step(step, full=full), soft_wrap=True)
 
 
-def tail(campaign: Path, name: str, console: Console, *, life: int | None, full: bool) -> None:
+def tail(campaign: Path, name: str, console: Console, *, number: int | None, full: bool) -> None:
     """Print the last steps of an incarnation, then new steps, also of later incarnations, until
     Ctrl-C.
 
     Raises:
         Misconfigured: there is no such researcher or incarnation.
     """
-    number, _, _ = _life(campaign, name, life)
+    number, _, _ = _incarnation(campaign, name, number)
     try:
         for step in _followed(CampaignFolder(campaign).transcripts / name, number):
             console.print(_step(step, full=full), soft_wrap=True)
@@ -71,7 +71,7 @@ def tail(campaign: Path, name: str, console: Console, *, life: int | None, full:
         return
 
 
-def _life(campaign: Path, name: str, life: int | None) -> tuple[int, Path, int]:
+def _incarnation(campaign: Path, name: str, number: int | None) -> tuple[int, Path, int]:
     """Number and file of an incarnation, and the number of the latest."""
     root = CampaignFolder(campaign).transcripts
     known = sorted(p.name for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
@@ -80,7 +80,7 @@ def _life(campaign: Path, name: str, life: int | None) -> tuple[int, Path, int]:
             f"There is no transcript of '{name}'. Transcripts: {', '.join(known) or 'none'}."
         )
     found = lives(root / name)
-    number = life if life is not None else max(found, default=0)
+    number = max(found, default=0) if number is None else number
     if number not in found:
         raise Misconfigured(
             f"'{name}' has no incarnation {number}. It has: {', '.join(map(str, found)) or 'none'}."
@@ -90,7 +90,7 @@ def _life(campaign: Path, name: str, life: int | None) -> tuple[int, Path, int]:
 
 def _followed(folder: Path, number: int) -> Iterator[Step]:
     """The last steps of an incarnation, then all new steps."""
-    reader = Reader(lives(folder)[number])
+    reader = TranscriptReader(lives(folder)[number])
     yield from deque(reader.new(whole=False), maxlen=TAIL)
     while True:
         later = [n for n in lives(folder) if n > number]
@@ -98,7 +98,7 @@ def _followed(folder: Path, number: int) -> Iterator[Step]:
         yield from steps
         if later:
             number = later[0]
-            reader = Reader(lives(folder)[number])
+            reader = TranscriptReader(lives(folder)[number])
         elif not steps:
             time.sleep(POLL_S)
 

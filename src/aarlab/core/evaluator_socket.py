@@ -40,7 +40,7 @@ class Nothing(Record):
     """Of a call that takes or gives nothing."""
 
 
-class Limits(Record):
+class ServingLimits(Record):
     """What the lab's process must know before it serves."""
 
     answers: int  # values in the largest submission: seeds times items
@@ -118,7 +118,7 @@ class Call(NamedTuple):
 
 
 CALLS: dict[str, Call] = {
-    "limits": Call(Nothing, Limits),
+    "limits": Call(Nothing, ServingLimits),
     "now": Call(Asked, Now),
     "told": Call(After, ReleasedEntries),
     "code": Call(Snapshot, Code),

@@ -75,6 +75,11 @@ def parse_json(
     return found
 
 
+def dicts(value: Any) -> list[dict[str, Any]]:
+    """The objects in a list; none of anything else."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
 def read_json_lines(path: Path) -> list[Any]:
     """The values of a file of JSON Lines.
 

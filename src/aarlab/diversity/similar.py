@@ -71,7 +71,7 @@ def _stem(word: str) -> str:
     return word
 
 
-class Rows:
+class IdeaRows:
     """Rows of an index, each once, in the order in which they were added."""
 
     def __init__(self) -> None:
@@ -85,13 +85,13 @@ class Rows:
             self._rows.append(row)
 
     @staticmethod
-    def union(*some: "Rows | None") -> NDArray[np.intp]:
+    def union(*some: "IdeaRows | None") -> NDArray[np.intp]:
         """All rows of these, ascending."""
         found = [np.array(rows._rows, np.intp) for rows in some if rows is not None]
         return np.unique(np.concatenate(found)) if found else np.empty(0, np.intp)
 
 
-class Index(Generic[Key]):
+class IdeaIndex(Generic[Key]):
     """Ideas by key. Not safe for several threads at once.
 
     In how many ideas a feature is, is counted in SLOTS places: once there are as many features,

@@ -96,7 +96,7 @@ class Book:
 
 
 @dataclass(frozen=True)
-class Submission:
+class RecordedSubmission:
     """What a ledger records of one submission and the meter must know."""
 
     seq: int  # of the entry
@@ -181,11 +181,11 @@ def _read(connection: sqlite3.Connection, path: Path) -> Book:
     return book
 
 
-def submissions(entries: Iterable[Entry], blobs: Mapping[str, bytes]) -> list[Submission]:
+def submissions(entries: Iterable[Entry], blobs: Mapping[str, bytes]) -> list[RecordedSubmission]:
     """What the meter must know of entries that are submissions. One whose stored answers are gone
     is left out."""
     return [
-        Submission(e.seq, e.who, stored(data).question, body.receipt, body.meter)
+        RecordedSubmission(e.seq, e.who, stored(data).question, body.receipt, body.meter)
         for e, body in read_all(entries, SubmissionBody)
         if (data := blobs.get(body.predictions)) is not None
     ]
@@ -209,17 +209,17 @@ def lost_tries(entries: Iterable[Entry], campaign: str, tries: Path) -> list[int
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedAnswers:
     """What one campaign's ledger records that the label set's stores must know."""
 
     folder: Path
-    submissions: list[Submission]
+    submissions: list[RecordedSubmission]
     # question -> the meter's answer, of those that the process ended before they were released
     untold: dict[str, UntoldAnswer]
     lost_tries: list[int]
 
 
-def read_recorded(folder: Path, problem: Path, after: int = 0) -> Recorded:
+def read_recorded(folder: Path, problem: Path, after: int = 0) -> RecordedAnswers:
     """Of the ledger in a campaign's folder; of submissions, those after entry `after`.
 
     Raises:
@@ -241,7 +241,7 @@ def read_recorded(folder: Path, problem: Path, after: int = 0) -> Recorded:
         for question, row in body.meter.items()
     }
     tries = TestbedFolder(problem).tries
-    return Recorded(
+    return RecordedAnswers(
         folder, submissions(entries, blobs), untold, lost_tries(entries, folder.name, tries)
     )
 
@@ -360,7 +360,7 @@ def _require_one_place(problem: Path) -> None:
             )
 
 
-def _require_tries(recorded: Recorded, path: Path) -> None:
+def _require_tries(recorded: RecordedAnswers, path: Path) -> None:
     if recorded.lost_tries:
         raise Misconfigured(
             f"{path} does not know {len(recorded.lost_tries)} confirmations that the ledger of "
@@ -371,7 +371,7 @@ def _require_tries(recorded: Recorded, path: Path) -> None:
         )
 
 
-def require_known(book: Book, path: Path, recorded: Recorded) -> None:
+def require_known(book: Book, path: Path, recorded: RecordedAnswers) -> None:
     """Raise unless the meter's store at `path` knows every submission that a ledger records.
 
     Raises:
@@ -388,7 +388,7 @@ def require_known(book: Book, path: Path, recorded: Recorded) -> None:
         )
 
 
-def note_untold(ledger: Ledger, answers: Mapping[str, Mapping[str, Any]]) -> None:
+def note_unreported(ledger: Ledger, answers: Mapping[str, Mapping[str, Any]]) -> None:
     """Record which answers the meter has and the ledger has not: the process ended between the two,
     before it released them. `answers`: those of the meter that the ledger has not, by question."""
     noted = {q for e in ledger.entries("campaign") for q in e.read(EventBody).untold}

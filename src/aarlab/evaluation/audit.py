@@ -29,7 +29,7 @@ from aarlab.core.plain_text import read_text
 from aarlab.core.records import Entry, Record
 from aarlab.evaluation.agreement import lost_tries, read_book, submissions
 from aarlab.evaluation.confirmation.confirmation_record import record_of
-from aarlab.evaluation.ledger.chain import Row, walk
+from aarlab.evaluation.ledger.chain import LedgerRow, walk
 from aarlab.evaluation.ledger.checkpoints import Checkpoint, Key, read
 from aarlab.evaluation.ledger.merkle import Tree
 from aarlab.evaluation.ledger.places import has_ledger, places_of, shown, snapshots_at, storage_at
@@ -139,7 +139,7 @@ def audit(files: Files, key: Key, witnesses: Sequence[Path] = ()) -> Audit:
 Whole = Sequence[Entry]  # whose hash is right: they are as they were written
 
 
-def rows_of(files: Files) -> list[Row]:
+def rows_of(files: Files) -> list[LedgerRow]:
     if not has_ledger(files.database):
         raise Misconfigured(f"There is no ledger {files.database}. Give the folder of a campaign.")
     try:
@@ -151,7 +151,7 @@ def rows_of(files: Files) -> list[Row]:
         ) from error
 
 
-def _entries(rows: Sequence[Row]) -> tuple[list[Entry], list[str]]:
+def _entries(rows: Sequence[LedgerRow]) -> tuple[list[Entry], list[str]]:
     """The entries that can be read, and why the others cannot."""
     whole, faults = [], []
     for entry in (row.entry for row in rows):

@@ -23,7 +23,7 @@ CODE_ONLY = "code only"  # the campaign's event that switches the mode on
 MOST_WAITING = 8  # requests of one researcher
 
 
-class Requests(View):
+class CodeRequests(View):
     """The requests of one campaign."""
 
     LIVE = View.LIVE | {"_evaluator"}

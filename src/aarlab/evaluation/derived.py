@@ -32,7 +32,7 @@ from aarlab.core.own_code import whole_code
 from aarlab.core.records import Record
 from aarlab.evaluation.detectors import DETECTORS, Context, Detector, Watch
 from aarlab.evaluation.detectors.chains import Recent
-from aarlab.evaluation.ledger.asked import Asked
+from aarlab.evaluation.ledger.asked import AskedBefore
 from aarlab.evaluation.ledger.ledger import Read
 from aarlab.evaluation.scoring.diagnostics import Diagnosis, UnitDiagnosis
 from aarlab.evaluation.scoring.meter import Reached
@@ -57,7 +57,7 @@ _UNREADABLE = (
 log = logging.getLogger("aarlab.evaluation")
 
 
-class Head(Record):
+class DerivedHead(Record):
     """The first line of the file: how far it goes, and what it was made from and by."""
 
     made_by: str  # see `maker`
@@ -73,7 +73,7 @@ class Derived:
     """All that is kept. `views`: by name, what each holds."""
 
     ledger: Read
-    asked: Asked
+    asked: AskedBefore
     diagnosis: Diagnosis | UnitDiagnosis
     watch: Watch
     views: Mapping[str, dict[str, Any]]
@@ -100,7 +100,7 @@ def _sources() -> Iterable[str]:
         yield "" if path is None else hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
-def head_of(server: Path) -> Head | None:
+def head_of(server: Path) -> DerivedHead | None:
     """Of the file in a campaign's `server` folder; None where there is none that is whole and that
     campaign's."""
     found = _opened(server)
@@ -128,7 +128,7 @@ def write(server: Path, made_by: str, derived: bytes, ledger: Read, meter: Reach
     Raises:
         OSError: it cannot be written; what was there is still there.
     """
-    head = Head(
+    head = DerivedHead(
         made_by=made_by,
         entries=ledger.size,
         ledger=ledger.digest,
@@ -162,14 +162,14 @@ def packed(derived: Derived, context: Context) -> bytes | None:
     return file.getvalue()
 
 
-def _opened(server: Path) -> tuple[Head, bytes] | None:
+def _opened(server: Path) -> tuple[DerivedHead, bytes] | None:
     path, secret = ServerFolder(server).derived, ServerFolder(server).secret
     try:
         with path.open("rb") as file:
             line, mac = file.readline().removesuffix(b"\n"), file.readline().removesuffix(b"\n")
             if not hmac.compare_digest(mac, _mac(secret.read_bytes(), line)):
                 return None
-            head, content = Head.model_validate_json(line), file.read()  # tens of MB, once
+            head, content = DerivedHead.model_validate_json(line), file.read()  # tens of MB, once
     except (OSError, ValueError, ValidationError):
         return None
     return (head, content) if hashlib.sha256(content).hexdigest() == head.content else None

@@ -26,7 +26,7 @@ from aarlab.core.snapshot import canonical
 from aarlab.core.store import writable
 from aarlab.core.view import View
 from aarlab.evaluation import derived
-from aarlab.evaluation.agreement import note_untold, require_agreement
+from aarlab.evaluation.agreement import note_unreported, require_agreement
 from aarlab.evaluation.begun_on import same_problem
 from aarlab.evaluation.detecting import Detecting
 from aarlab.evaluation.detectors import (
@@ -38,7 +38,7 @@ from aarlab.evaluation.detectors import (
 )
 from aarlab.evaluation.issued_seeds import IssuedSeeds
 from aarlab.evaluation.keeping import Keeping, ToKeep
-from aarlab.evaluation.ledger.asked import Asked
+from aarlab.evaluation.ledger.asked import AskedBefore
 from aarlab.evaluation.ledger.drafts import ready
 from aarlab.evaluation.ledger.group_commit import GroupCommit
 from aarlab.evaluation.ledger.ledger import PAGE, Ledger, open_ledger
@@ -54,7 +54,7 @@ from aarlab.evaluation.scoring.marking import (
     marking_of,
     stored,
 )
-from aarlab.evaluation.scoring.meter import Meter, Question
+from aarlab.evaluation.scoring.meter import Meter, MeteredSubmission
 from aarlab.evaluation.scoring.packed import Packed, unpack
 from aarlab.evaluation.scoring.policies import DEFAULT_POLICY, POLICIES, Policy
 from aarlab.evaluation.scoring.tries import tries_of
@@ -152,7 +152,7 @@ class Evaluator:
         flags = self._derive(kept) if self._derive_from else []
         if not read_only:
             self.detecting.begin(flags)
-            note_untold(self.ledger, self.meter.answers_to(self.campaign, self._asked))
+            note_unreported(self.ledger, self.meter.answers_to(self.campaign, self._asked))
             stack.callback(self.keeping.keep)
 
     @property
@@ -176,7 +176,7 @@ class Evaluator:
     def _derive(self, kept: derived.Derived | None) -> list[Flag]:
         """What follows from the ledger's submissions, as far as it was not kept, for those that
         come; returns the flags that they raise."""
-        self._asked = Asked() if kept is None else kept.asked
+        self._asked = AskedBefore() if kept is None else kept.asked
         if kept is None:
             self._diagnosis = self.marking.diagnosis()
             known = (flag.key for _, flag in flags_of(self.ledger))
@@ -344,7 +344,7 @@ class Evaluator:
         diagnoses = [self._diagnosis.of(pending.handed.answers_SM) for pending in new]
         # the ledger's own count: what is recorded keeps its number permanently
         first = self.ledger.count("submission") + 1
-        asked = [Question(p.key, self.campaign, p.who, exact[p.key]) for p in new]
+        asked = [MeteredSubmission(p.key, self.campaign, p.who, exact[p.key]) for p in new]
         receipts, drafts, given = [], [], (self.pgr_scale, self.units.independent)
         with self.meter.answers(asked) as answers:
             found = zip(new, answers, diagnoses, strict=True)

@@ -38,7 +38,6 @@ from aarlab.core.evaluator_socket import (
     After,
     Asked,
     Caller,
-    Limits,
     Nothing,
     Now,
     Outbox,
@@ -46,6 +45,7 @@ from aarlab.core.evaluator_socket import (
     Reading,
     ReleasedEntries,
     Request,
+    ServingLimits,
     Snapshot,
     read,
     refused,
@@ -59,7 +59,7 @@ from aarlab.core.records import Entry
 from aarlab.evaluation.detectors import DETECTORS
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.handlers import Handlers
-from aarlab.evaluation.identity import Tokens
+from aarlab.evaluation.identity import TokenStore
 from aarlab.evaluation.issued_seeds import SEEDS
 from aarlab.evaluation.scoring.policies import DEFAULT_POLICY
 from aarlab.evaluation.submission_queue import LARGEST, SubmissionQueue
@@ -98,7 +98,7 @@ class EvaluatorService:
         """
         self._evaluator = Evaluator(problem, campaign, policy=policy, wait_s=wait_s)
         self._evaluator.ledger.when_unsettled = _end_in_order
-        self._tokens = Tokens(self._evaluator.folder)
+        self._tokens = TokenStore(self._evaluator.folder)
         self._addresses = (ServerFolder(self._evaluator.folder).address, *addresses)
         self._handlers = Handlers(self._evaluator, self._tokens)
         self._evaluator.note_build("server started")
@@ -197,7 +197,7 @@ class EvaluatorService:
                 for path in self._addresses:
                     write_whole(path, json.dumps({"url": url, "pid": pid}))
                 return Nothing()
-        return Limits(answers=SEEDS * (len(self._evaluator.ids) + 1))
+        return ServingLimits(answers=SEEDS * (len(self._evaluator.ids) + 1))
 
     def _now(self, tokens: Sequence[str], after: int) -> Now:
         found = self._tokens.valid(tokens)

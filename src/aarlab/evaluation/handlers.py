@@ -25,10 +25,10 @@ from aarlab.core.quotas import finding_cost
 from aarlab.core.records import EntryKind, Finding, Receipt, Ticket, validated
 from aarlab.core.snapshot import canonical
 from aarlab.core.strict_json import read_json
-from aarlab.evaluation.code_requests import Requests
+from aarlab.evaluation.code_requests import CodeRequests
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.forum import Forum
-from aarlab.evaluation.identity import Tokens
+from aarlab.evaluation.identity import TokenStore
 from aarlab.evaluation.leaderboard import Board
 from aarlab.evaluation.ledger.reads import Reads
 from aarlab.evaluation.ledger.views import Receipts
@@ -45,12 +45,12 @@ class Handlers:
     """The functions of all operations but LOCAL. Each has the caller, what was sent, and the ids of
     the path."""
 
-    def __init__(self, evaluator: Evaluator, tokens: Tokens) -> None:
+    def __init__(self, evaluator: Evaluator, tokens: TokenStore) -> None:
         self.evaluator, self._tokens, self._card = evaluator, tokens, read_card(evaluator.problem)
         self.orders = evaluator.view("orders", Orders(evaluator.ledger))
         self._forum = evaluator.view("forum", Forum(evaluator, self.orders))
         self._board = evaluator.view("board", Board(evaluator.ledger))
-        self._requests = evaluator.view("requests", Requests(evaluator))
+        self._requests = evaluator.view("requests", CodeRequests(evaluator))
         self.reads = evaluator.view("reads", Reads(evaluator.ledger))
         self._receipts = Receipts(evaluator.ledger)
         self._turns: dict[str, threading.Lock] = {}  # by caller

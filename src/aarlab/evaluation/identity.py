@@ -24,7 +24,7 @@ _FILE = TypeAdapter(dict[str, Issued])
 _NAME = TypeAdapter(Name)
 
 
-class Tokens:
+class TokenStore:
     """The tokens of one campaign's `server` folder. Several processes may issue and revoke; each
     request sees the latest.
 

@@ -18,7 +18,7 @@ from aarlab.evaluation.derived import Derived
 from aarlab.evaluation.detectors import DETECTORS, Context, Watch
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.handlers import Handlers
-from aarlab.evaluation.identity import Tokens
+from aarlab.evaluation.identity import TokenStore
 
 # what the use of a state that was never derived may end with
 _UNFIT = (AttributeError, IndexError, KeyError, TypeError, ValueError)
@@ -55,7 +55,7 @@ def _start(problem: Path, campaign: Path, source: Literal["ledger", "kept"]) -> 
     with Evaluator(problem, campaign, read_only=True, derive_from=source) as evaluator:
         if source == "kept" and not evaluator.ledger.resumed:
             return None
-        Handlers(evaluator, Tokens(evaluator.folder))  # has the views of the ledger
+        Handlers(evaluator, TokenStore(evaluator.folder))  # has the views of the ledger
         return evaluator.all_derived()
 
 

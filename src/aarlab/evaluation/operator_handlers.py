@@ -6,9 +6,9 @@ from typing import Any
 from aarlab.core import operator_records
 from aarlab.core.callers import Identity
 from aarlab.core.records import Ticket
-from aarlab.evaluation.code_requests import Requests
+from aarlab.evaluation.code_requests import CodeRequests
 from aarlab.evaluation.evaluator import Evaluator
-from aarlab.evaluation.identity import Tokens
+from aarlab.evaluation.identity import TokenStore
 from aarlab.evaluation.leaderboard import Board, campaign_state
 from aarlab.evaluation.ledger.views import Rows
 from aarlab.evaluation.receipts import released_of
@@ -18,7 +18,7 @@ class OperatorHandlers:
     """The functions of the operator's operations, by the operations' names."""
 
     def __init__(
-        self, evaluator: Evaluator, board: Board, requests: Requests, tokens: Tokens
+        self, evaluator: Evaluator, board: Board, requests: CodeRequests, tokens: TokenStore
     ) -> None:
         self._evaluator, self._board, self._requests, self._tokens = (
             evaluator,

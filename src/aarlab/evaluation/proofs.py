@@ -6,14 +6,14 @@ from typing import Any
 from aarlab.core.entries import SubmissionBody
 from aarlab.core.errors import InvalidSubmission, Misconfigured
 from aarlab.evaluation.audit import Files, fits, rows_of
-from aarlab.evaluation.ledger.chain import TOLD, Row, Shown, walk
+from aarlab.evaluation.ledger.chain import TOLD, LedgerRow, Shown, walk
 from aarlab.evaluation.ledger.checkpoints import Checkpoint, Key, notes, opened
 from aarlab.evaluation.ledger.merkle import includes, leaf_hash
 
 TOO_MANY = 8  # hidden numbers behind one hash, to be tried together
 
 
-def find(files: Files, name: str) -> Row:
+def find(files: Files, name: str) -> LedgerRow:
     """The entry of a receipt (r-000017), a finding (f-000003) or a number.
 
     Raises:
@@ -31,11 +31,11 @@ def find(files: Files, name: str) -> Row:
     )
 
 
-def _receipt(row: Row) -> str | None:
+def _receipt(row: LedgerRow) -> str | None:
     return row.entry.read(SubmissionBody).receipt.id if row.kind == "submission" else None
 
 
-def prove(files: Files, key: Key, row: Row) -> dict[str, Any]:
+def prove(files: Files, key: Key, row: LedgerRow) -> dict[str, Any]:
     """A document by which whoever holds the public key sees that the entry is in the signed ledger,
     without the ledger. It holds what is released of the entry alone.
 
@@ -71,7 +71,7 @@ def prove(files: Files, key: Key, row: Row) -> dict[str, Any]:
     )
 
 
-def _to_be_tried(rows: Sequence[Row]) -> bool:
+def _to_be_tried(rows: Sequence[LedgerRow]) -> bool:
     """Can the hidden numbers of these rows be found from one hash over them, by trying? No row of
     theirs is salted, and so few depend on hidden labels that all combinations of their values can
     be gone through."""

@@ -17,7 +17,7 @@ from aarlab.evaluation.scoring.hidden_labels import PgrScale
 from aarlab.evaluation.scoring.marking import Handed
 from aarlab.evaluation.scoring.meaning import meaning
 from aarlab.evaluation.scoring.meter import ReportedAnswer
-from aarlab.evaluation.scoring.meter_store import Place
+from aarlab.evaluation.scoring.meter_store import MeterPosition
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def draft(
 def _note(told: ReportedAnswer) -> MeterNote:
     """Where the meter stands, and what it keeps of a new answer beside the verdict."""
     answer = told.answer
-    place = {name: getattr(told.place, name) for name in Place.__dataclass_fields__}
+    place = {name: getattr(told.place, name) for name in MeterPosition.__dataclass_fields__}
     if told.repeated:
         return MeterNote(**place)
     return MeterNote(

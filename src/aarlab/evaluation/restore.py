@@ -17,13 +17,13 @@ from aarlab.evaluation.agreement import (
     UNREAD,
     Book,
     MeterRow,
-    Recorded,
+    RecordedAnswers,
     ledgers_of,
     read_book,
     read_recorded,
 )
 from aarlab.evaluation.scoring.marking import marking_of
-from aarlab.evaluation.scoring.meter_store import Place, write_meter
+from aarlab.evaluation.scoring.meter_store import MeterPosition, write_meter
 from aarlab.evaluation.scoring.policies import start
 from aarlab.evaluation.server_hold import hold_server
 
@@ -65,14 +65,14 @@ def restore_meter(problem: Path, campaign: Path) -> tuple[int, Path | None]:
             new,
             *book.begun,
             book.rows,
-            Place(len(book.rows), book.heads[-1], independent, tuple(book.scales)),
+            MeterPosition(len(book.rows), book.heads[-1], independent, tuple(book.scales)),
         )
         replaced = _put_aside(path)
         new.replace(path)
     return len(book.rows), replaced
 
 
-def _book(problem: Path, recorded: Iterable[Recorded]) -> Book:
+def _book(problem: Path, recorded: Iterable[RecordedAnswers]) -> Book:
     """The book that agrees with every ledger."""
     recorded, older = list(recorded), _older(TestbedFolder(problem).meter)
     rows: dict[int, MeterRow] = {row.seq: row for row in older.rows}
@@ -120,7 +120,7 @@ def _older(path: Path) -> Book:
         return Book()
 
 
-def _rows(recorded: Recorded) -> Iterator[MeterRow]:
+def _rows(recorded: RecordedAnswers) -> Iterator[MeterRow]:
     campaign = recorded.folder.name
     for s in recorded.submissions:
         if (note := s.meter) is not None and note.new is not None:

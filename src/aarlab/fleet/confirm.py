@@ -20,13 +20,13 @@ from aarlab.core.settings import Home
 from aarlab.evaluation.confirmation.confirmation_record import ConfirmationRecord, Kind
 from aarlab.evaluation.confirmation.gate import Confirmations
 from aarlab.evaluation.confirmation.run_order import (
-    Answered,
     CodeFailed,
     NotRun,
     NoVerdict,
     Outcome,
     Ran,
     Run,
+    RunAnswers,
     Target,
 )
 from aarlab.evaluation.confirmation.winner_components import WinnerComponents, Without
@@ -56,7 +56,7 @@ Jobs = Sequence[Future[RunResult]]  # of one snapshot on one target, SEEDS seeds
 
 
 @dataclass(frozen=True)
-class Place:
+class TargetTestbed:
     """A target and its testbed."""
 
     target: Target
@@ -65,7 +65,7 @@ class Place:
 
 def plan(
     campaign: Campaign, bed: Testbed, *, home: Home, student: Student, say: Say
-) -> tuple[Place, ...]:
+) -> tuple[TargetTestbed, ...]:
     """Set up what the campaign confirms on beside its own feedback and final: ablations of its own
     testbed always (they cost a second), a fresh draw of its data, another teacher and student on
     its data, and the transfer problems, each as far as asked.
@@ -74,10 +74,10 @@ def plan(
         Misconfigured, Transient: see `testbed.prepare`.
     """
 
-    def place(name: str, kind: Kind, on: Testbed, split: SplitName = "final") -> Place:
-        return Place(Target(name, kind, on.folder, split), on)
+    def place(name: str, kind: Kind, on: Testbed, split: SplitName = "final") -> TargetTestbed:
+        return TargetTestbed(Target(name, kind, on.folder, split), on)
 
-    def one(name: str, kind: Kind, problem: str, data_seed: int, reader: Student) -> Place:
+    def one(name: str, kind: Kind, problem: str, data_seed: int, reader: Student) -> TargetTestbed:
         def of(what: str, done: int, total: int) -> None:
             say(f"{kind}, {problem}: {what}", done, total)
 
@@ -108,7 +108,7 @@ def plan(
 
 @contextmanager
 def engines_of(
-    bed: Testbed, places: Sequence[Place], make: Callable[[Testbed], LocalEngine]
+    bed: Testbed, places: Sequence[TargetTestbed], make: Callable[[Testbed], LocalEngine]
 ) -> Iterator[Engines]:
     """By target's name, what runs code there; one for the campaign's own feedback and final, on
     `bed`."""
@@ -260,12 +260,12 @@ def _ended(jobs: Jobs) -> Outcome:
             return NotRun(str(error))
         except InvalidSubmission as error:
             return CodeFailed(error.facts.get("failure", MISSHAPEN), str(error))
-    return Answered(answers)
+    return RunAnswers(answers)
 
 
 def _outcome(run: Run, method: Jobs, naive: Jobs | None) -> Outcome:
     found = _ended(method)
-    if naive is None or not isinstance(found, Answered):
+    if naive is None or not isinstance(found, RunAnswers):
         return found
     beside = _ended(naive)
     if isinstance(beside, NotRun):
@@ -276,7 +276,7 @@ def _outcome(run: Run, method: Jobs, naive: Jobs | None) -> Outcome:
             "and go on."
         )
         raise Misconfigured(words)
-    return Answered(found.method, beside.method)
+    return RunAnswers(found.method, beside.method)
 
 
 def confirmed(

@@ -11,7 +11,7 @@ from aarlab.core.layout import PreparedFolder
 from aarlab.core.plain_text import read_text
 from aarlab.core.settings import Home
 from aarlab.evaluation.confirmation.run_order import CodeFailed, NotRun
-from aarlab.evaluation.confirmation.unit_gate import FINAL, Shown, UnitOrder
+from aarlab.evaluation.confirmation.unit_gate import FINAL, ShownRun, UnitOrder
 from aarlab.evaluation.scoring.graded_units import GradedUnits
 from aarlab.evaluation.scoring.served_problem import ServedProblem
 from aarlab.runs.engine_contract import Engine
@@ -82,13 +82,13 @@ class OtherData(ExitStack):
         self._draws: dict[tuple[int, ...], PreparedFolder] = {}
         self._beside: dict[tuple[int, ...], Mapping[str, GradedUnits]] = {}
 
-    def runs(self, order: UnitOrder, baselines: Mapping[str, GradedUnits]) -> tuple[Shown, ...]:
+    def runs(self, order: UnitOrder, baselines: Mapping[str, GradedUnits]) -> tuple[ShownRun, ...]:
         """What an order's code scores on them; `baselines`: on `final`, for what is ablated."""
         names = self._served.problem.contract.ablations
         found = [self._ablated(order, name, baselines) for name in names]
         return tuple([self._drawn_again(order), *found] if self._fresh else found)
 
-    def _drawn_again(self, order: UnitOrder) -> Shown:
+    def _drawn_again(self, order: UnitOrder) -> ShownRun:
         about = (FRESH, "fresh", f"{self._scored.name}, drawn again")
         try:
             drawn = self._draw(order)
@@ -98,9 +98,9 @@ class OtherData(ExitStack):
                     grader, self._scored, order, self._box
                 )
             method = on_final(grader, order.files, order, self._box)
-            return Shown(*about, read_units(drawn, FINAL), method, self._beside[order.seeds])
+            return ShownRun(*about, read_units(drawn, FINAL), method, self._beside[order.seeds])
         except FAILURES as error:
-            return Shown(*about, {}, NotRun(str(error)), {})
+            return ShownRun(*about, {}, NotRun(str(error)), {})
 
     def _draw(self, order: UnitOrder) -> PreparedFolder:
         """The data of those that are confirmed together, who share their seeds: no code that is run
@@ -112,7 +112,9 @@ class OtherData(ExitStack):
             show_as_set_up(made, self._served.prepared)
         return self._draws[order.seeds]
 
-    def _ablated(self, order: UnitOrder, name: str, baselines: Mapping[str, GradedUnits]) -> Shown:
+    def _ablated(
+        self, order: UnitOrder, name: str, baselines: Mapping[str, GradedUnits]
+    ) -> ShownRun:
         problem, prepared = self._served.problem, self._served.prepared
         about = (f"without {name}", "ablated", f"{problem.contract.name}, ablation {name}")
         units = self._scored.units[FINAL]
@@ -120,6 +122,6 @@ class OtherData(ExitStack):
             with ablated(problem, prepared, name, order.seeds[0], self._box) as without:
                 grader = Grader(problem, without, self._box, self._engine)
                 method = on_final(grader, order.files, order, self._box)
-            return Shown(*about, units, method, baselines)
+            return ShownRun(*about, units, method, baselines)
         except FAILURES as error:
-            return Shown(*about, units, NotRun(str(error)), {})
+            return ShownRun(*about, units, NotRun(str(error)), {})

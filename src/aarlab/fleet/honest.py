@@ -12,12 +12,12 @@ the start, is 0.068 within and 0.177 between items; held constant). Effects add 
 The agent. It has a weak private proxy of each change: the effect plus Gaussian noise of 0.028. It
 submits the best method that the fleet knows with its own stack of changes and the new one on top.
 After a "no" it keeps the new change in the stack only if, by the proxy, it helps more than it
-harms, and after ten noes in a row it gives the stack up. So it stacks where one change cannot reach
-the next step. When a method is reported as an improvement, every agent goes over to it (the forum)
-and puts its own stack on top. Under exact scores the same agent accepts what scores higher, luck
-included. When nothing more is released, agents go on by the proxy alone. What is kept at the end is
-the best known method with an agent's stack, averaged over agents, since nobody can know which is
-best.
+harms, and after ten times "no improvement" in a row it gives the stack up. So it stacks where one
+change cannot reach the next step. When a method is reported as an improvement, every agent goes
+over to it (the forum) and puts its own stack on top. Under exact scores the same agent accepts what
+scores higher, luck included. When nothing more is released, agents go on by the proxy alone. What
+is kept at the end is the best known method with an agent's stack, averaged over agents, since
+nobody can know which is best.
 """
 
 import math
@@ -47,7 +47,7 @@ KEPT = 1 - MOVED / (2 * BETWEEN)  # of g by a descendant
 class Habits:
     """How an agent behaves, and how far there is to climb. The defaults are the model's."""
 
-    patience: float = 10  # noes in a row after which the stack is given up
+    patience: float = 10  # "no improvement" in a row after which the stack is given up
     # a change that is less likely than this to be good, by the proxy, is not submitted
     screens: float = 0.0
     ports: bool = True  # puts its stack on another's improvement; else gives it up then
@@ -57,7 +57,7 @@ class Habits:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunOutcome:
     """One run of the loop."""
 
     final: float  # true accuracy of what is kept
@@ -101,13 +101,13 @@ class SimulatedFleet:
         self._noes = [0] * agents
         self._counts = dict.fromkeys(("told", "real", "tries", "noticed"), 0)
 
-    def run(self, bundles: int) -> Outcome:
+    def run(self, bundles: int) -> RunOutcome:
         """Every agent makes that many bundles, in turn."""
         for _ in range(bundles):
             for who in range(len(self._stacks)):
                 self._bundle(who)
         ends = [self._true(stack) for stack in self._stacks]
-        return Outcome(float(np.mean(ends)), self.channel.released, **self._counts)
+        return RunOutcome(float(np.mean(ends)), self.channel.released, **self._counts)
 
     def _bundle(self, who: int) -> None:
         change = self._change()
@@ -169,7 +169,7 @@ class SimulatedFleet:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SimulationPlan:
     """What is simulated. Runs that share a seed share the fleet's first luck, so that policies are
     compared in pairs."""
 
@@ -180,7 +180,9 @@ class Plan:
     first: int = 0  # seed
 
 
-def simulate(policy: Policy | None, plan: Plan, habits: Habits = Habits()) -> list[Outcome]:
+def simulate(
+    policy: Policy | None, plan: SimulationPlan, habits: Habits = Habits()
+) -> list[RunOutcome]:
     """An outcome for each seed; `policy=None` releases nothing."""
     seeds = range(plan.first, plan.first + plan.repetitions)
     return [
@@ -192,7 +194,7 @@ def simulate(policy: Policy | None, plan: Plan, habits: Habits = Habits()) -> li
 
 
 def loss_of_gift(
-    runs: Sequence[Outcome], exact: Sequence[Outcome], none: Sequence[Outcome]
+    runs: Sequence[RunOutcome], exact: Sequence[RunOutcome], none: Sequence[RunOutcome]
 ) -> Measure:
     """(exact - policy) / (exact - none): what fleets under one policy lose of what exact scores
     would have given them over no answers at all. Resampled: fleets, in pairs.

@@ -16,7 +16,7 @@ from aarlab.gateway.allowed_requests import read_ask
 from aarlab.gateway.config import ModelServer, Provider, ProviderName
 from aarlab.gateway.pricing import stated_price
 from aarlab.gateway.provider_answer import key_headers, trusted
-from aarlab.gateway.usage import Meter
+from aarlab.gateway.usage import UsageMeter
 
 LIST_S, CALL_S = 10.0, 180.0  # some servers load a model at its first call
 MOST_BYTES = 4 << 20  # that are read of an answer
@@ -162,7 +162,7 @@ def _call(http: httpx.Client, server: ModelServer, model: str, form: Format) -> 
     body = to_json({"model": model, "stream": True, **form.body})
     ask = read_ask(form.path, b"", body)
     assert ask is not None  # a path of FORMATS
-    meter = Meter(ask, stated_price(form.provider, model, server.prices))
+    meter = UsageMeter(ask, stated_price(form.provider, model, server.prices))
     with (
         _reached(server, CALL_S),
         http.stream(
@@ -181,7 +181,7 @@ def _call(http: httpx.Client, server: ModelServer, model: str, form: Format) -> 
     return meter.unread or (None if meter.finished else "the answer ended early")
 
 
-def _feed(meter: Meter, answer: httpx.Response) -> None:
+def _feed(meter: UsageMeter, answer: httpx.Response) -> None:
     read = 0
     for chunk in answer.iter_bytes():
         meter.feed(chunk)

@@ -12,7 +12,7 @@ from aarlab.evaluation.ledger.views import Rows
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.device_hours import DeviceHours
 from aarlab.fleet.launch import opened
-from aarlab.gateway.journal_rows import Row
+from aarlab.gateway.journal_rows import JournalRow
 
 BATCH = 1_000
 _ENTRY: TypeAdapter[NewEntry] = TypeAdapter(NewEntry)
@@ -29,7 +29,7 @@ def charge_operator(campaign: Campaign, folder: Path, evaluator: Evaluator) -> N
                 journal.posted([row.id], refused=not _added(rows, row))
 
 
-def _added(rows: Rows, row: Row) -> bool:
+def _added(rows: Rows, row: JournalRow) -> bool:
     """False where the ledger refuses it for what is in it: it stays in the journal."""
     said = {"kind": row.kind, "who": row.who, "id": row.id, "body": row.body}
     try:

@@ -20,7 +20,7 @@ from aarlab.fleet.campaign import Campaign, load
 from aarlab.fleet.operator_asks import record, running
 
 
-class Scene(NamedTuple):
+class CampaignNow(NamedTuple):
     """A campaign as it is now."""
 
     folder: Path
@@ -28,14 +28,14 @@ class Scene(NamedTuple):
     orders: Orders
 
 
-class Ask(NamedTuple):
+class OrderKind(NamedTuple):
     """One row. `check` refuses an order that cannot be meant, and completes it; `holds` says which
     entry, or what, makes it needless; `done` is what follows."""
 
     event: str
     done: str
-    check: Callable[[Scene, Order], Order] = lambda _, order: order
-    holds: Callable[[Scene, Order], str | None] = lambda _, __: None
+    check: Callable[[CampaignNow, Order], Order] = lambda _, order: order
+    holds: Callable[[CampaignNow, Order], str | None] = lambda _, __: None
 
 
 def ask_for(folder: Path, act: str, given: Mapping[str, str]) -> str:
@@ -89,7 +89,7 @@ def ask(folder: Path, order: Order) -> str:
     with _ledger(folder) as ledger:
         orders = Orders(CampaignEntries(ledger)).now()
     campaign = extended(load(CampaignFolder(folder).settings), orders)
-    scene, row = Scene(folder, campaign, orders), ASKS[order.act]
+    scene, row = CampaignNow(folder, campaign, orders), ASKS[order.act]
     order = row.check(scene, order)
     if known := row.holds(scene, order):
         return f"Nothing to do: {known}."
@@ -112,15 +112,15 @@ def _words(order: Order) -> str:
 # --- the rows -------------------------------------------------------------------------------------
 
 
-def _is_paused(scene: Scene, _: Order) -> str | None:
+def _is_paused(scene: CampaignNow, _: Order) -> str | None:
     return scene.orders.paused and f"it is paused since entry {scene.orders.paused}"
 
 
-def _runs(scene: Scene, _: Order) -> str | None:
+def _runs(scene: CampaignNow, _: Order) -> str | None:
     return None if scene.orders.paused else "it is not paused"
 
 
-def _known_limits(scene: Scene, order: Order) -> Order:
+def _known_limits(scene: CampaignNow, order: Order) -> Order:
     for name, value in order.limits.items():
         now = limit_of(scene.campaign, name)
         if now is None:
@@ -135,12 +135,12 @@ def _known_limits(scene: Scene, order: Order) -> Order:
     return order
 
 
-def _is_extended(scene: Scene, order: Order) -> str | None:
+def _is_extended(scene: CampaignNow, order: Order) -> str | None:
     same = all(value == limit_of(scene.campaign, name) for name, value in order.limits.items())
     return "these are its limits" if same else None
 
 
-def _reader(scene: Scene, order: Order) -> Order:
+def _reader(scene: CampaignNow, order: Order) -> Order:
     campaign = scene.campaign
     if not campaign.calls_a_model:
         raise Misconfigured(
@@ -156,7 +156,7 @@ def _reader(scene: Scene, order: Order) -> Order:
     return order
 
 
-def _finding(scene: Scene, order: Order) -> Order:
+def _finding(scene: CampaignNow, order: Order) -> Order:
     seq = int((order.finding or "f-0")[2:])
     with _ledger(scene.folder) as ledger:
         entry = next(iter(ledger.entries(after=seq - 1, limit=1)), None)
@@ -173,16 +173,16 @@ def _finding(scene: Scene, order: Order) -> Order:
     )
 
 
-def _is_hidden(scene: Scene, order: Order) -> str | None:
+def _is_hidden(scene: CampaignNow, order: Order) -> str | None:
     seq = scene.orders.hidden.get(order.finding or "")
     return seq and f"{order.finding} is hidden since entry {seq}"
 
 
-def _is_shown(scene: Scene, order: Order) -> str | None:
+def _is_shown(scene: CampaignNow, order: Order) -> str | None:
     return None if order.finding in scene.orders.hidden else f"{order.finding} is not hidden"
 
 
-def _is_queued(scene: Scene, order: Order) -> str | None:
+def _is_queued(scene: CampaignNow, order: Order) -> str | None:
     seq = scene.orders.to_confirm.get(order.snapshot or "")
     return seq and f"it waits for its confirmation since entry {seq}"
 
@@ -207,38 +207,38 @@ def _ledger(folder: Path) -> Iterator[Ledger]:
         ledger.close()
 
 
-ASKS: dict[Act, Ask] = {
-    "pause": Ask(
+ASKS: dict[Act, OrderKind] = {
+    "pause": OrderKind(
         "asked to pause",
         "The fleet pauses: researchers end in order within half a minute, and what they "
         "submitted is kept",
         holds=_is_paused,
     ),
-    "continue": Ask("asked to continue", "The fleet goes on", holds=_runs),
-    "extend": Ask(
+    "continue": OrderKind("asked to continue", "The fleet goes on", holds=_runs),
+    "extend": OrderKind(
         "asked to extend",
         "The limits are raised",
         check=_known_limits,
         holds=_is_extended,
     ),
-    "message": Ask(
+    "message": OrderKind(
         "message to researchers",
         "The message stands under the answer of each one's next call of a lab's tool",
         check=_reader,
     ),
-    "hide": Ask(
+    "hide": OrderKind(
         "asked to hide a finding",
         "Researchers no longer see it; the ledger and the pages keep it",
         check=_finding,
         holds=_is_hidden,
     ),
-    "show": Ask(
+    "show": OrderKind(
         "asked to show a finding again",
         "Researchers see it again",
         check=_finding,
         holds=_is_shown,
     ),
-    "confirm": Ask(
+    "confirm": OrderKind(
         "asked to confirm",
         "It is confirmed before the leaders, once the fleet has ended",
         holds=_is_queued,

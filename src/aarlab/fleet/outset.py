@@ -12,7 +12,7 @@ from aarlab.evaluation.scoring.bounds import inflation_bound
 from aarlab.evaluation.scoring.hidden_labels import PgrScale
 from aarlab.evaluation.scoring.policies import POLICIES, start
 from aarlab.evaluation.scoring.units import Units, units_of
-from aarlab.fleet.honest import LIMIT, Habits, Plan, loss_of_gift, percent, simulate
+from aarlab.fleet.honest import LIMIT, Habits, SimulationPlan, loss_of_gift, percent, simulate
 
 LEAST_STEPS = 2  # between the start and the ceiling; with fewer there is no climb to report
 BUNDLES = 60  # of a researcher whose number of submissions nobody knows
@@ -239,7 +239,7 @@ def _loss(
         return None
     fleets = fleets or max(LEAST_FLEETS, min(MOST_FLEETS, WORK // (agents * bundles)))
     plan, habits = (
-        Plan(n, agents, bundles, fleets),
+        SimulationPlan(n, agents, bundles, fleets),
         Habits(start=pgr_scale.start, ceiling=pgr_scale.ceiling),
     )
     runs, exact, none = (

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 from aarlab.core.amounts import duration
-from aarlab.gateway.call_health import Refused
+from aarlab.gateway.call_health import RefusedCalls
 
 FAILING_S = 60.0  # for which calls may fail before that is an alarm: clients try again
 NAMED = 3  # researchers that an alarm names
@@ -20,7 +20,7 @@ class CallAlarms:
         self._note = note
         self._noted: set[tuple[str, str]] = set()  # (kind, cause)
 
-    def of(self, troubles: Sequence[Refused]) -> list[str]:
+    def of(self, troubles: Sequence[RefusedCalls]) -> list[str]:
         """See `alarms_of`, now."""
         for one in troubles:
             words = alarms_of([one], time.time())
@@ -30,9 +30,9 @@ class CallAlarms:
         return alarms_of(troubles, time.time())
 
 
-def alarms_of(troubles: Iterable[Refused], now: float) -> list[str]:
+def alarms_of(troubles: Iterable[RefusedCalls], now: float) -> list[str]:
     """As text, the most frequent first; `now` in seconds since 1970."""
-    by_cause: defaultdict[tuple[str, str], list[Refused]] = defaultdict(list)
+    by_cause: defaultdict[tuple[str, str], list[RefusedCalls]] = defaultdict(list)
     for one in troubles:
         by_cause[one.kind, one.cause].append(one)
     found = []
@@ -48,7 +48,7 @@ def alarms_of(troubles: Iterable[Refused], now: float) -> list[str]:
     return [words for _, words in sorted(found, reverse=True)]
 
 
-def refusal_of(troubles: Sequence[Refused], who: str, since: float) -> Refused | None:
+def refusal_of(troubles: Sequence[RefusedCalls], who: str, since: float) -> RefusedCalls | None:
     """The latest refusal of that researcher's calls from `since` on; None if there was none, or a
     later call went well."""
     mine = [t for t in troubles if t.who == who and t.kind == "refused" and t.last >= since]

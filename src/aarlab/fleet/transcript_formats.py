@@ -6,9 +6,11 @@ An event gives (kind of step, text) pairs; None is another format's. Nothing her
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
+
+from aarlab.core.strict_json import dicts
 
 Kind = Literal["begins", "says", "thinks", "calls", "gets", "fails", "waits", "ends", "prints"]
 Event = Mapping[str, Any]
@@ -184,8 +186,3 @@ def fields(event: Event, name: str) -> Event:
     """The object of that name; empty where there is none."""
     found = event.get(name)
     return found if isinstance(found, dict) else {}
-
-
-def dicts(value: Any) -> Sequence[Event]:
-    """The objects in a list; none of anything else."""
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []

@@ -11,7 +11,7 @@ from aarlab.core.errors import Misconfigured
 from aarlab.core.layout import TranscriptsFolder
 from aarlab.core.printable import printable
 from aarlab.core.store import Connection, StoreError, connect, transaction
-from aarlab.fleet.transcripts import Reader, lives
+from aarlab.fleet.transcripts import TranscriptReader, lives
 from aarlab.sandbox.output import put_aside
 
 VERSION = 2  # of the tables and of how lines are read: another makes the index again
@@ -36,7 +36,7 @@ class Hit(NamedTuple):
     excerpt: str
 
 
-class Index:
+class TranscriptIndex:
     """The index of one campaign's `transcripts` folder."""
 
     def __init__(self, folder: Path) -> None:
@@ -68,7 +68,7 @@ class Index:
             if parts < part or (parts == part and path.stat().st_size < offset):  # written again
                 db.execute("DELETE FROM steps WHERE name = ? AND life = ?", (name, life))
                 part, offset, seen = 0, 0, "{}"
-            reader = Reader(path, offset=offset, part=part, seen=json.loads(seen))
+            reader = TranscriptReader(path, offset=offset, part=part, seen=json.loads(seen))
             before = reader.at
             rows = (
                 (s.text, name, life, s.kind, s.at)

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from aarlab.core.printable import one_line, printable
+from aarlab.core.strict_json import dicts
 from aarlab.fleet.transcript_formats import (
     Event,
     Kind,
     at_of,
     call_words,
-    dicts,
     fields,
     read,
     result_text,
@@ -205,7 +205,7 @@ def lines(file: BinaryIO, *, partial: bool) -> Iterator[tuple[bytes, int]]:
         yield whole, taken
 
 
-class Reader:
+class TranscriptReader:
     """One incarnation, read as it is written. `part`: how many of its parts, that were put aside,
     were read."""
 
@@ -260,7 +260,7 @@ def steps_of(path: Path) -> Iterator[Step]:
     Raises:
         FileNotFoundError: there is no such file.
     """
-    return Reader(path).new(whole=True)
+    return TranscriptReader(path).new(whole=True)
 
 
 def last_action(path: Path) -> tuple[float, str] | None:

@@ -20,7 +20,7 @@ from aarlab.gateway.request_checks import (
     IMAGE,
     MAX_OUTPUT,
     OVERHEAD,
-    Ask,
+    CheckedRequest,
     an_object,
     model_name,
     names,
@@ -85,7 +85,7 @@ def allowed_betas(header: bytes) -> bytes:
     return ",".join(known).encode()
 
 
-def read_ask(path: str, query: bytes, body: bytes) -> Ask | None:
+def read_ask(path: str, query: bytes, body: bytes) -> CheckedRequest | None:
     """The request, checked; None if no model API has this path.
 
     Raises:
@@ -112,7 +112,7 @@ def _parsed(body: bytes) -> dict[str, Any]:
 # --- Anthropic ------------------------------------------------------------------------------------
 
 
-def _anthropic(path: str, query: bytes, body: dict[str, Any]) -> Ask:
+def _anthropic(path: str, query: bytes, body: dict[str, Any]) -> CheckedRequest:
     only(body, _ANTHROPIC)
     _tier(body)
     for tool in objects(body.get("tools"), "tools"):
@@ -137,7 +137,7 @@ def _anthropic(path: str, query: bytes, body: dict[str, Any]) -> Ask:
     free = path.endswith("/count_tokens")
     if not free:
         body["service_tier"] = "standard_only"
-    return Ask(
+    return CheckedRequest(
         "anthropic",
         "default",
         model_name(body.get("model")),
@@ -188,7 +188,7 @@ def _tier(body: dict[str, Any]) -> None:
 # --- OpenAI ---------------------------------------------------------------------------------------
 
 
-def _chat(path: str, query: bytes, body: dict[str, Any]) -> Ask:
+def _chat(path: str, query: bytes, body: dict[str, Any]) -> CheckedRequest:
     del query
     only(body, _CHAT)
     _tier(body)
@@ -212,7 +212,7 @@ def _chat(path: str, query: bytes, body: dict[str, Any]) -> Ask:
     )
 
 
-def _responses(path: str, query: bytes, body: dict[str, Any]) -> Ask:
+def _responses(path: str, query: bytes, body: dict[str, Any]) -> CheckedRequest:
     del query
     only(body, _RESPONSES)
     _tier(body)
@@ -233,11 +233,13 @@ def _responses(path: str, query: bytes, body: dict[str, Any]) -> Ask:
     )
 
 
-def _openai_ask(path: str, flavor: str, body: dict[str, Any], extra: int, most_output: int) -> Ask:
+def _openai_ask(
+    path: str, flavor: str, body: dict[str, Any], extra: int, most_output: int
+) -> CheckedRequest:
     packed = to_json(body | {"service_tier": "default"})
     stream = body.get("stream") is True
     model = model_name(body.get("model"))
-    return Ask(
+    return CheckedRequest(
         "openai", flavor, model, path, packed, stream, len(packed) + extra, most_output, thinks=True
     )
 
@@ -280,7 +282,7 @@ def _openai_part(part: dict[str, Any]) -> int:
     return DOCUMENT if kind == "input_audio" else 0
 
 
-_PATHS: Mapping[str, Callable[[str, bytes, dict[str, Any]], Ask]] = {
+_PATHS: Mapping[str, Callable[[str, bytes, dict[str, Any]], CheckedRequest]] = {
     "/v1/messages": _anthropic,
     "/v1/messages/count_tokens": _anthropic,
     "/v1/chat/completions": _chat,

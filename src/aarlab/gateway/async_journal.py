@@ -21,7 +21,7 @@ T = TypeVar("T")
 log = logging.getLogger("aarlab.gateway")
 
 
-class Till:
+class AsyncJournal:
     """One thread writes the journal, so that a slow disk delays money and nothing else."""
 
     def __init__(self, journal: Journal, config: GatewayConfig) -> None:

@@ -2,8 +2,9 @@
 process of its own: whoever reads JSON holds its interpreter, and the gateway serves everybody.
 
 On standard input and output, per request: a line of JSON with `size`, then so many bytes. A request
-names `path` and `query`; the answer is the fields of an `Ask` with its body as the bytes, null
-where no model API has the path, or a refusal. It is given no key, and ends with its input.
+names `path` and `query`; the answer is the fields of a `CheckedRequest` with its body as the
+bytes, null where no model API has the path, or a refusal. It is given no key, and ends with its
+input.
 """
 
 import argparse
@@ -14,7 +15,8 @@ from dataclasses import asdict
 from typing import Any, BinaryIO
 
 from aarlab.core.errors import InvalidSubmission, Transient
-from aarlab.gateway.allowed_requests import Ask, read_ask
+from aarlab.gateway.allowed_requests import read_ask
+from aarlab.gateway.request_checks import CheckedRequest
 
 LINE = 1 << 20  # bytes of the line before a body, at most
 READ_S = 60.0  # for one request, the process's start included; the largest takes a second
@@ -28,7 +30,7 @@ class BodyReader:
         self._turn = asyncio.Lock()
         self._process: asyncio.subprocess.Process | None = None
 
-    async def read(self, path: str, query: bytes, body: bytes) -> Ask | None:
+    async def read(self, path: str, query: bytes, body: bytes) -> CheckedRequest | None:
         """See `read_ask`.
 
         Raises:
@@ -49,7 +51,7 @@ class BodyReader:
                     await self._end()
         if "refused" in answer:
             raise InvalidSubmission(answer["refused"], **answer["facts"])
-        return None if answer["ask"] is None else Ask(**answer["ask"], body=packed)
+        return None if answer["ask"] is None else CheckedRequest(**answer["ask"], body=packed)
 
     async def _answer(self, path: str, query: bytes, body: bytes) -> tuple[dict[str, Any], bytes]:
         if self._process is None or self._process.returncode is not None:

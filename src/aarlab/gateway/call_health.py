@@ -28,7 +28,7 @@ SCHEMA = (
 )
 
 
-class Refused(NamedTuple):
+class RefusedCalls(NamedTuple):
     """Calls of one researcher that met the same trouble since its last good call."""
 
     who: str
@@ -75,10 +75,10 @@ def trouble(db: Connection, who: str, kind: Trouble, words: str) -> None:
     )
 
 
-def troubles(db: Connection) -> list[Refused]:
+def troubles(db: Connection) -> list[RefusedCalls]:
     """All that are open, the latest last."""
     rows = db.execute("SELECT * FROM troubles ORDER BY last, who, cause").fetchall()
-    return [Refused(*row) for row in rows]
+    return [RefusedCalls(*row) for row in rows]
 
 
 def count_unread(db: Connection, model: str, why: str) -> None:

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from aarlab.core.errors import AarError, InvalidSubmission
 from aarlab.core.http_errors import problem_of, status_of
 from aarlab.core.records import Record
-from aarlab.gateway.async_journal import Till
+from aarlab.gateway.async_journal import AsyncJournal
 from aarlab.gateway.client import Client, Room
 from aarlab.gateway.config import Budgets
 from aarlab.gateway.members import Members
@@ -29,7 +29,7 @@ class NewLife(Record):
     token: Annotated[str, Field(pattern=r"^[!-~]{1,500}$")]
 
 
-def control_app(members: Members, till: Till) -> Any:
+def control_app(members: Members, spending: AsyncJournal) -> Any:
     """The ASGI application: `PUT` and `DELETE /members/NAME`, `PUT /budgets`, `GET /status`."""
     room, started_at = Room(), time.time()
 
@@ -42,10 +42,10 @@ def control_app(members: Members, till: Till) -> Any:
             await members.dismiss(match[1])
             return {}
         if client.path == "/budgets" and client.method == "PUT":
-            till.limit(_sent(Budgets, await client.body(MAX_BODY, room)))
+            spending.limit(_sent(Budgets, await client.body(MAX_BODY, room)))
             return {}
         if client.path == "/status" and client.method == "GET":
-            flying, spent = await till.in_flight(None), await till.spent(None)
+            flying, spent = await spending.in_flight(None), await spending.spent(None)
             calls = {"open": flying.calls, "reserved_usd": flying.usd, "spent_usd": spent.usd}
             return {"started_at": started_at, "calls": calls, "members": members.status()}
         words = "PUT or DELETE /members/NAME, PUT /budgets, or GET /status."

@@ -12,9 +12,9 @@ from aarlab.core.budget import Budget, Spent
 from aarlab.core.errors import AarError, Transient
 from aarlab.core.http_errors import headers_of, problem_of, status_of
 from aarlab.gateway import lab_proxy as lab_module
-from aarlab.gateway.async_journal import Till
+from aarlab.gateway.async_journal import AsyncJournal
 from aarlab.gateway.client import Client, Headers, Room
-from aarlab.gateway.lab_proxy import Lab
+from aarlab.gateway.lab_proxy import LabServer
 from aarlab.gateway.model_api import ModelApi, error_body
 
 KINDS = {
@@ -29,7 +29,7 @@ log = logging.getLogger("aarlab.gateway")
 
 
 @dataclass
-class Member:
+class GatewayMember:
     """One incarnation of one researcher. What comes in on its socket is this one's."""
 
     name: str
@@ -43,8 +43,8 @@ class MemberServices:
     """All that a member can reach."""
 
     models: ModelApi
-    lab: Lab
-    till: Till
+    lab: LabServer
+    spending: AsyncJournal
 
     async def close(self) -> None:
         """Let go of all connections to others."""
@@ -52,7 +52,7 @@ class MemberServices:
         await self.lab.close()
 
 
-def member_app(member: Member, services: MemberServices) -> Any:
+def member_app(member: GatewayMember, services: MemberServices) -> Any:
     """The ASGI application of one socket."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,11 +69,11 @@ def member_app(member: Member, services: MemberServices) -> Any:
     return app
 
 
-async def _route(member: Member, services: MemberServices, client: Client) -> None:
+async def _route(member: GatewayMember, services: MemberServices, client: Client) -> None:
     if lab_module.is_open(client.method, client.path):
         await services.lab.serve(member.token, client, member.room)
     elif client.path == "/usage" and client.method == "GET":
-        await client.answer_json(200, await _usage(member.name, services.till))
+        await client.answer_json(200, await _usage(member.name, services.spending))
     elif not await services.models.serve(member.name, client, member.room):
         await client.answer_json(
             404,
@@ -104,13 +104,13 @@ async def _refuse(client: Client, error: AarError) -> None:
         await client.answer_json(status, error_body(kind, str(error)), headers)
 
 
-async def _usage(name: str, till: Till) -> dict[str, Any]:
+async def _usage(name: str, spending: AsyncJournal) -> dict[str, Any]:
     """What the researcher and the campaign have spent, may spend, and have left; null: no limit."""
-    mine, everybodys = await till.spent(name), await till.spent(None)
+    mine, everybodys = await spending.spent(name), await spending.spent(None)
     return {
         "researcher": name,
-        **_account(till.config.researcher_budget, mine),
-        "campaign": _account(till.config.campaign_budget, everybodys),
+        **_account(spending.config.researcher_budget, mine),
+        "campaign": _account(spending.config.campaign_budget, everybodys),
     }
 
 

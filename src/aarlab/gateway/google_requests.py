@@ -31,7 +31,7 @@ _MODALITIES = ([], ["TEXT"])  # pictures and sound have prices of their own
 _UNDERLINED = re.compile(r"_([a-z0-9])")
 
 
-def google_ask(path: str, model: str, act: str, body: dict[str, Any]) -> checks.Ask:
+def google_ask(path: str, model: str, act: str, body: dict[str, Any]) -> checks.CheckedRequest:
     """The request, checked, for this model and act (generateContent, countTokens, ...).
 
     Raises:
@@ -55,7 +55,7 @@ def google_ask(path: str, model: str, act: str, body: dict[str, Any]) -> checks.
     stream, free = act == "streamGenerateContent", act == "countTokens"
     most = setting.get("maxOutputTokens")
     packed = to_json(body)
-    return checks.Ask(
+    return checks.CheckedRequest(
         "google",
         "default",
         model,

@@ -26,12 +26,12 @@ from aarlab.core.errors import Misconfigured, Transient
 from aarlab.core.store import Connection, NotNow, Store, StoreError
 from aarlab.gateway import call_health
 from aarlab.gateway.admission import Account, Admission, Go, InFlight, Reserve, decide
-from aarlab.gateway.call_health import Refused, Trouble
+from aarlab.gateway.call_health import RefusedCalls, Trouble
 from aarlab.gateway.journal_rows import (
     POSTED,
     REFUSED,
     SCHEMA,
-    Row,
+    JournalRow,
     Taken,
     add,
     calls_of,
@@ -191,13 +191,15 @@ class Journal:
         with self._transaction() as db:
             return self._id(put(db, kind, who, body))
 
-    def unposted(self, limit: int) -> list[Row]:
+    def unposted(self, limit: int) -> list[JournalRow]:
         """The oldest rows that are not known to be in the ledger, in order."""
         with self._reading() as db:
             rows = db.execute(
                 "SELECT * FROM outbox WHERE NOT posted ORDER BY seq LIMIT ?", [limit]
             ).fetchall()
-        return [Row(self._id(r["seq"]), r["kind"], r["who"], json.loads(r["body"])) for r in rows]
+        return [
+            JournalRow(self._id(r["seq"]), r["kind"], r["who"], json.loads(r["body"])) for r in rows
+        ]
 
     def posted(self, ids: Iterable[str], *, refused: bool = False) -> None:
         """These rows are in the ledger, or were refused for what is in them: they are not to be
@@ -295,7 +297,7 @@ class Journal:
             if failing:
                 call_health.went(db, who, well=False)
 
-    def troubles(self) -> list[Refused]:
+    def troubles(self) -> list[RefusedCalls]:
         """See `call_health.troubles`."""
         with self._reading() as db:
             return call_health.troubles(db)

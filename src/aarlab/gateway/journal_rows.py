@@ -41,7 +41,7 @@ SCHEMA = (
 
 
 @dataclass(frozen=True)
-class Row:
+class JournalRow:
     """Something for the ledger. `body` is what the server's entry of that kind takes."""
 
     id: str

@@ -36,7 +36,7 @@ def is_open(method: str, path: str) -> bool:
     )
 
 
-class Lab:
+class LabServer:
     """The lab's server, wherever it is now: its address is read again when a connection fails."""
 
     def __init__(self, address: Path) -> None:

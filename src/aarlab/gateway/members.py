@@ -20,7 +20,7 @@ from aarlab.core.errors import InvalidSubmission, Misconfigured
 from aarlab.core.files import OWNER_ONLY, write_whole
 from aarlab.core.http import UnixServer
 from aarlab.core.records import Record, validated
-from aarlab.gateway.gateway_app import Member
+from aarlab.gateway.gateway_app import GatewayMember
 
 SOCKET_NAME = "lab.sock"
 STOP_S = 3.0  # for calls under way at the end
@@ -41,14 +41,14 @@ _KEPT = TypeAdapter(list[Kept])
 @dataclass
 class _Open:
     kept: Kept
-    member: Member
+    member: GatewayMember
     door: UnixServer
 
 
 class Members:
     """All sockets. `app` makes the application of one member."""
 
-    def __init__(self, file: Path, sockets: Path, app: Callable[[Member], Any]) -> None:
+    def __init__(self, file: Path, sockets: Path, app: Callable[[GatewayMember], Any]) -> None:
         self._file, self._sockets, self._app = file, sockets, app
         self._open: dict[str, _Open] = {}
         self._closing: list[UnixServer] = []  # fenced, with calls that may still be under way
@@ -140,7 +140,7 @@ class Members:
         folder.mkdir(parents=True, exist_ok=True)
         # the sandbox has a uid of its own; the folder's name is a secret to everybody else
         folder.chmod(0o711)
-        member = Member(kept.name, kept.incarnation, kept.token)
+        member = GatewayMember(kept.name, kept.incarnation, kept.token)
         door = UnixServer(self._app(member), folder / SOCKET_NAME)
         await door.open(0o666)
         self._open[kept.name] = _Open(kept, member, door)

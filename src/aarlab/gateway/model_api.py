@@ -19,14 +19,14 @@ from aarlab.core.errors import InvalidSubmission
 from aarlab.core.http_errors import error_of
 from aarlab.core.printable import one_line
 from aarlab.gateway.allowed_requests import allowed_betas, read_ask
-from aarlab.gateway.async_journal import Till
+from aarlab.gateway.async_journal import AsyncJournal
 from aarlab.gateway.body_reader import BodyReader
 from aarlab.gateway.client import Client, Room
 from aarlab.gateway.config import Provider, ProviderName
 from aarlab.gateway.pricing import Price
 from aarlab.gateway.provider_answer import (
+    AnswerTooLarge,
     Silence,
-    TooLarge,
     compressed,
     decodable,
     decoded,
@@ -34,8 +34,8 @@ from aarlab.gateway.provider_answer import (
     pool,
     whole,
 )
-from aarlab.gateway.request_checks import Ask
-from aarlab.gateway.usage import Meter
+from aarlab.gateway.request_checks import CheckedRequest
+from aarlab.gateway.usage import UsageMeter
 
 MAX_BODY = 32 << 20  # bytes
 # bytes that are read in the event loop, in a thread; more are read in another process
@@ -66,7 +66,7 @@ class _Exchange:
 
     who: str
     call: int
-    meter: Meter
+    meter: UsageMeter
     interrupted: bool = True  # until the answer is known to be complete
     failed: bool = False
     settled: bool = False
@@ -80,9 +80,9 @@ class ModelApi:
         providers: tuple[Provider, ...],
         keys: Mapping[str, str],
         prices: Mapping[tuple[ProviderName, str], Price],
-        till: Till,
+        journal: AsyncJournal,
     ) -> None:
-        self._keys, self._prices, self._till = dict(keys), prices, till
+        self._keys, self._prices, self._journal = dict(keys), prices, journal
         self._lanes: dict[str, asyncio.Lock] = {}
         self._readers: asyncio.LifoQueue[BodyReader] = asyncio.LifoQueue()
         for _ in range(READERS):
@@ -111,20 +111,20 @@ class ModelApi:
             ask = await self._read(who, client, body)
             price = self._price(ask)
         except InvalidSubmission as error:
-            await self._till.trouble(who, "refused", f"the gateway refuses them: {error}")
+            await self._journal.trouble(who, "refused", f"the gateway refuses them: {error}")
             raise
         if ask is None or price is None:
             words = f"the gateway serves no {client.path[:100]!r}"
-            await self._till.trouble(who, "refused", words)
+            await self._journal.trouble(who, "refused", words)
             return False
         if ask.free:
-            await self._till.refuse_if_spent(who)
+            await self._journal.refuse_if_spent(who)
             await self._exchange(who, ask, client, None)
         else:
             await self._metered(who, ask, price, client)
         return True
 
-    def _price(self, ask: Ask | None) -> Price | None:
+    def _price(self, ask: CheckedRequest | None) -> Price | None:
         """None where no provider serves such a request.
 
         Raises:
@@ -140,7 +140,7 @@ class ModelApi:
             )
         return price
 
-    async def _read(self, who: str, client: Client, body: bytes) -> Ask | None:
+    async def _read(self, who: str, client: Client, body: bytes) -> CheckedRequest | None:
         """See `read_ask`: what is large is read elsewhere, one at a time of one researcher's."""
         if len(body) <= SMALL:
             return read_ask(client.path, client.query, body)
@@ -153,9 +153,9 @@ class ModelApi:
             finally:
                 self._readers.put_nowait(reader)
 
-    async def _metered(self, who: str, ask: Ask, price: Price, client: Client) -> None:
-        meter = Meter(ask, price)
-        call = await self._till.open(who, ask.model, meter.most, client.gone)
+    async def _metered(self, who: str, ask: CheckedRequest, price: Price, client: Client) -> None:
+        meter = UsageMeter(ask, price)
+        call = await self._journal.open(who, ask.model, meter.most, client.gone)
         if call is None:
             return
         exchange = _Exchange(who, call, meter)
@@ -180,17 +180,17 @@ class ModelApi:
             )
         if known is not None:
             cut = exchange.interrupted
-            await self._till.settle(
+            await self._journal.settle(
                 exchange.call, known, interrupted=cut, failed=failed, unread=unread
             )
         elif failed:
-            await self._till.fail(exchange.call)
+            await self._journal.fail(exchange.call)
         else:
-            await self._till.drop(exchange.call)
+            await self._journal.drop(exchange.call)
         exchange.settled = True
 
     async def _exchange(
-        self, who: str, ask: Ask, client: Client, exchange: _Exchange | None
+        self, who: str, ask: CheckedRequest, client: Client, exchange: _Exchange | None
     ) -> None:
         """Send it on and bring the answer back. `exchange` is None for what costs nothing."""
         beside: list[asyncio.Task[None]] = []
@@ -209,13 +209,13 @@ class ModelApi:
             # it did answer, and bills it
             if isinstance(error, httpx.DecodingError) and exchange is not None:
                 odd = "the answer cannot be decompressed"
-                exchange.meter.misread(str(error) if isinstance(error, TooLarge) else odd)
+                exchange.meter.misread(str(error) if isinstance(error, AnswerTooLarge) else odd)
             else:
                 _mark_failed(exchange)
             log.warning("%s did not answer: %s", ask.provider, type(error).__name__)
             await self._settle(exchange)
             words = f"{ask.provider} did not answer ({type(error).__name__})"
-            await self._till.trouble(who, "failed", words)
+            await self._journal.trouble(who, "failed", words)
             if client.started:
                 await client.cut()
             else:
@@ -226,7 +226,7 @@ class ModelApi:
             for task in beside:
                 task.cancel()
 
-    async def _note_silence(self, who: str, ask: Ask, silence: "Silence") -> None:
+    async def _note_silence(self, who: str, ask: CheckedRequest, silence: "Silence") -> None:
         """A model API that sends nothing for long is seen as failing until it answers: its time is
         charged to nobody."""
         limit_s = SILENT_S if ask.stream else WHOLE_S
@@ -234,10 +234,15 @@ class ModelApi:
             await asyncio.sleep(limit_s / 4)
             if (silent_s := silence.seconds) >= limit_s:
                 words = f"{ask.provider} takes calls and has sent nothing for {silent_s:.0f} s"
-                await self._till.trouble(who, "failed", words, failing=True)
+                await self._journal.trouble(who, "failed", words, failing=True)
 
     async def _relay(
-        self, who: str, ask: Ask, client: Client, exchange: _Exchange | None, silence: "Silence"
+        self,
+        who: str,
+        ask: CheckedRequest,
+        client: Client,
+        exchange: _Exchange | None,
+        silence: "Silence",
     ) -> None:
         http = self._http[ask.provider]
         request = http.build_request(
@@ -279,7 +284,7 @@ class ModelApi:
             silence.ends()
             meter.feed(chunk)
             if clock() - noted >= PROGRESS_S and (known := meter.known()) is not None:
-                await self._till.progress(exchange.call, known)
+                await self._journal.progress(exchange.call, known)
                 noted = clock()
             await client.write(chunk)
             silence.begins()
@@ -292,7 +297,7 @@ class ModelApi:
     async def _pass_refusal(
         self,
         who: str,
-        ask: Ask,
+        ask: CheckedRequest,
         answer: httpx.Response,
         client: Client,
         exchange: _Exchange | None,
@@ -314,10 +319,10 @@ class ModelApi:
         if ours or (status < 500 and status not in FAILURES):
             what = "the lab's key or account" if ours else "what was asked"
             refusal = f"{ask.provider} refuses {what} ({status}): {said}"
-            await self._till.trouble(who, "refused", refusal)
+            await self._journal.trouble(who, "refused", refusal)
         else:
             words = f"{ask.provider} cannot answer ({status}): {said}"
-            await self._till.trouble(who, "failed", words)
+            await self._journal.trouble(who, "failed", words)
         if ours:
             log.error("%s refuses the gateway's key or account: %d", ask.provider, status)
             words = (
@@ -328,11 +333,11 @@ class ModelApi:
         else:
             await client.answer(status, self._kept(answer), self._without_key(ask, body))
 
-    def _without_key(self, ask: Ask, body: bytes) -> bytes:
+    def _without_key(self, ask: CheckedRequest, body: bytes) -> bytes:
         key = self._keys.get(ask.provider, "").encode()
         return body.replace(key, b"***") if len(key) >= SHORTEST_KEY else body
 
-    def _headers(self, ask: Ask, client: Client) -> dict[str, str]:
+    def _headers(self, ask: CheckedRequest, client: Client) -> dict[str, str]:
         kept = {name: value for name in KEPT_REQUEST if (value := client.header(name)) is not None}
         if betas := allowed_betas(kept.pop(b"anthropic-beta", b"")):
             kept[b"anthropic-beta"] = betas

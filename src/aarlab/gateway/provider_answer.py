@@ -54,7 +54,7 @@ def decoded(answer: httpx.Response) -> AsyncIterator[bytes]:
     return answer.aiter_bytes() if decodable(answer) else answer.aiter_raw()
 
 
-class TooLarge(httpx.DecodingError):
+class AnswerTooLarge(httpx.DecodingError):
     """An answer has more than MOST_BYTES."""
 
 
@@ -69,7 +69,7 @@ async def whole(answer: httpx.Response) -> bytes:
     async for chunk in decoded(answer):
         body += chunk
         if len(body) > MOST_BYTES:
-            raise TooLarge(f"the answer has more than {MOST_BYTES:,} bytes")
+            raise AnswerTooLarge(f"the answer has more than {MOST_BYTES:,} bytes")
     return bytes(body)
 
 

@@ -1,5 +1,5 @@
-"""What all model APIs' requests are read with: what a request will be (`Ask`), and checks of its
-fields that raise InvalidSubmission."""
+"""What all model APIs' requests are read with: what a request will be (`CheckedRequest`), and
+checks of its fields that raise InvalidSubmission."""
 
 from collections.abc import Collection, Hashable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ def names(text: str) -> frozenset[str]:
 
 
 @dataclass(frozen=True)
-class Ask:
+class CheckedRequest:
     """A request as it will be sent on. `flavor` names its wire format in genai-prices' words."""
 
     provider: ProviderName

@@ -23,12 +23,12 @@ from aarlab.core.layout import CampaignFolder, GatewayFolder
 from aarlab.core.lifeline import when_cut
 from aarlab.core.os_errors import ends_in_words
 from aarlab.core.settings import gateway_keys
-from aarlab.gateway.async_journal import Till
+from aarlab.gateway.async_journal import AsyncJournal
 from aarlab.gateway.config import GatewayConfig, read_config
 from aarlab.gateway.control import control_app
 from aarlab.gateway.gateway_app import MemberServices, member_app
 from aarlab.gateway.journal import Journal
-from aarlab.gateway.lab_proxy import Lab
+from aarlab.gateway.lab_proxy import LabServer
 from aarlab.gateway.members import Members
 from aarlab.gateway.model_api import ModelApi
 from aarlab.gateway.pricing import prices
@@ -38,7 +38,7 @@ log = logging.getLogger("aarlab.gateway")
 
 
 @dataclass(frozen=True)
-class Place:
+class GatewayPlace:
     """Where one campaign's gateway keeps its files and its sockets."""
 
     campaign: Path
@@ -64,7 +64,7 @@ def check_keys(config: GatewayConfig, keys: Mapping[str, str]) -> None:
             )
 
 
-def alone(place: Place) -> Hold:
+def alone(place: GatewayPlace) -> Hold:
     """Hold the campaign's gateway lock: two gateways would settle each other's calls.
 
     Raises:
@@ -78,7 +78,7 @@ def alone(place: Place) -> Hold:
 
 
 async def serve(
-    place: Place, config: GatewayConfig, keys: Mapping[str, str], lifeline: int | None
+    place: GatewayPlace, config: GatewayConfig, keys: Mapping[str, str], lifeline: int | None
 ) -> None:
     """Take calls until SIGTERM, SIGINT or the end of the lifeline; then end what is under way, and
     settle it.
@@ -94,25 +94,27 @@ async def serve(
                 "known",
                 left,
             )
-        till = Till(journal, config)
-        models = ModelApi(config.providers, keys, prices(config), till)
-        services = MemberServices(models, Lab(CampaignFolder(place.campaign).server.address), till)
+        spending = AsyncJournal(journal, config)
+        models = ModelApi(config.providers, keys, prices(config), spending)
+        services = MemberServices(
+            models, LabServer(CampaignFolder(place.campaign).server.address), spending
+        )
         place.sockets.mkdir(parents=True, exist_ok=True)
         place.sockets.chmod(0o711)
         members = Members(
             place.files.members, place.sockets, lambda member: member_app(member, services)
         )
-        control = UnixServer(control_app(members, till), place.sockets / "control.sock")
+        control = UnixServer(control_app(members, spending), place.sockets / "control.sock")
         await _until_told(place, members, control, lifeline)
         await services.close()
-        till.close()
+        spending.close()
         journal.recover()  # calls of which nothing was known when they were cancelled
     finally:
         journal.close()
 
 
 async def _until_told(
-    place: Place, members: Members, control: UnixServer, lifeline: int | None
+    place: GatewayPlace, members: Members, control: UnixServer, lifeline: int | None
 ) -> None:
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -150,7 +152,7 @@ def main() -> None:
         handlers=[written],
     )
     allow_connections()
-    place = Place(a.campaign.resolve(), a.sockets.resolve())
+    place = GatewayPlace(a.campaign.resolve(), a.sockets.resolve())
     with ends_in_words():
         config, keys = read_config(a.config), gateway_keys()
         check_keys(config, keys)

@@ -4,7 +4,7 @@ what the call has taken.
 A complete answer is charged by its own usage. One that is cut off is charged by what was known: the
 input as it was reported, or, where nothing was, the most it can have been; the output as it was
 reported, or one token for every byte that came, which no tokeniser exceeds; all that was asked for
-where the model may write what it does not send (`Ask.thinks`).
+where the model may write what it does not send (`CheckedRequest.thinks`).
 
 An answer whose usage cannot be read (none, not whole, negative, beyond what was reserved, of a
 dearer tier, no JSON) is charged what was reserved for it. Nothing is free but what says, and says
@@ -19,9 +19,10 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from aarlab.core.strict_json import dicts
 from aarlab.gateway.journal_rows import Taken
 from aarlab.gateway.pricing import Price
-from aarlab.gateway.request_checks import Ask
+from aarlab.gateway.request_checks import CheckedRequest
 
 _OUTPUT = {
     ("anthropic", "default"): "output_tokens",
@@ -38,11 +39,11 @@ _BOM = b"\xef\xbb\xbf"
 MOST_HELD = 64 << 20  # bytes of one event, or of a body that came at once
 
 
-class Meter:
+class UsageMeter:
     """One answer's. `feed` it the body as it comes, a stream of events or JSON, and say when it is
     complete (`end`)."""
 
-    def __init__(self, ask: Ask, price: Price) -> None:
+    def __init__(self, ask: CheckedRequest, price: Price) -> None:
         self._ask, self._price = ask, price
         # what the call reserves, and the most that it is charged
         self.most = price.most(ask.most_input, ask.most_output)
@@ -208,13 +209,13 @@ class Meter:
                 if value is not None
             }
         self._tier = self._tier or next((t for t in _tiers(event) if t not in _TIERS), None)
-        candidates = _dicts(event.get("candidates"))
+        candidates = dicts(event.get("candidates"))
         self._written += sum(
             map(_bytes, (event.get("delta"), *(c.get("content") for c in candidates)))
         )
         self._written += sum(
             _bytes(choice.get(name))
-            for choice in _dicts(event.get("choices"))
+            for choice in dicts(event.get("choices"))
             for name in ("delta", "message")
         )
         self._written += (
@@ -245,7 +246,7 @@ def _final(event: dict[str, Any], candidates: list[dict[str, Any]]) -> bool:
     if kind == "message_delta":
         return isinstance(delta, dict) and delta.get("stop_reason") is not None
     if event.get("object") == "chat.completion.chunk":  # some servers count with every chunk
-        choices = _dicts(event.get("choices"))
+        choices = dicts(event.get("choices"))
         return event.get("usage") is not None and (
             not choices or any(c.get("finish_reason") for c in choices)
         )
@@ -270,10 +271,6 @@ def _tiers(event: dict[str, Any]) -> Iterator[str]:
             tier = place.get(name) if isinstance(place, Mapping) else None
             if tier is not None:
                 yield str(tier).lower()[:40]
-
-
-def _dicts(value: Any) -> list[dict[str, Any]]:
-    return [part for part in value if isinstance(part, dict)] if isinstance(value, list) else []
 
 
 def _bytes(value: Any) -> int:

@@ -12,21 +12,21 @@ from starlette.routing import Match, Route
 
 from aarlab.core.bodies import words_of
 from aarlab.core.errors import AarError
-from aarlab.core.evaluator_socket import Limits
+from aarlab.core.evaluator_socket import ServingLimits
 from aarlab.lab.evaluator_client import EvaluatorBug, EvaluatorClient
 from aarlab.lab.guard import MAX_BODY, Guard
-from aarlab.lab.lab_handlers import Handlers
+from aarlab.lab.lab_handlers import LabHandlers
 from aarlab.lab.lanes import Lanes
 from aarlab.lab.refusals import OURS, answer, bug, refusal
 from aarlab.lab.rest import make_router
 
 
-def create_app(client: EvaluatorClient, limits: Limits) -> FastAPI:
+def create_app(client: EvaluatorClient, limits: ServingLimits) -> FastAPI:
     """The lab of one campaign, which asks the evaluator through `client`."""
     # the SDK takes longer to import than all else together
     from aarlab.lab.mcp_tools import mcp_endpoint
 
-    handlers = Handlers(client)
+    handlers = LabHandlers(client)
     mcp, session = mcp_endpoint(handlers, MAX_BODY)
 
     @asynccontextmanager

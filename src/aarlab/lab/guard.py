@@ -21,7 +21,7 @@ from aarlab.core.json_size import refuse_many_values
 from aarlab.core.operation import Operation
 from aarlab.lab.direct import LIST, direct, page_of, send_json
 from aarlab.lab.evaluator_client import EvaluatorBug
-from aarlab.lab.lab_handlers import CALLER, TOKEN, Handlers
+from aarlab.lab.lab_handlers import CALLER, TOKEN, LabHandlers
 from aarlab.lab.lanes import Lanes
 from aarlab.lab.refusals import OURS, answer, refusal
 
@@ -47,7 +47,7 @@ class Guard:
         who: Who,
         lanes: Lanes,
         answers: int = MOST_PARTS,
-        handlers: Handlers | None = None,
+        handlers: LabHandlers | None = None,
     ) -> None:
         """`handlers`: those to whom plain requests go past the framework; None: none do."""
         self._app, self._known, self._lanes, self._large = app, who, lanes, Lanes(1)

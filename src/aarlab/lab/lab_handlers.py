@@ -36,7 +36,7 @@ CALLER: ContextVar[Identity] = ContextVar("caller")  # whose request this is; se
 TOKEN: ContextVar[str] = ContextVar("token")  # the hash of its token
 
 
-class Handlers:
+class LabHandlers:
     """The functions of the operations that are done here; `do` does any."""
 
     def __init__(self, client: EvaluatorClient) -> None:

@@ -22,14 +22,14 @@ from aarlab.core.operation import Operation, parameters
 from aarlab.core.operations import TOOLS, same_tool
 from aarlab.core.tool_records import INSTRUCTIONS, schema_of
 from aarlab.core.untrusted import framed
-from aarlab.lab.lab_handlers import Handlers
+from aarlab.lab.lab_handlers import LabHandlers
 from aarlab.lab.sent import Sent
 
 MOST_CODE = 60_000  # characters of code in one answer
 Session = Callable[[], AbstractAsyncContextManager[None]]
 
 
-def mcp_endpoint(handlers: Handlers, max_body: int) -> tuple[StreamableHTTPASGIApp, Session]:
+def mcp_endpoint(handlers: LabHandlers, max_body: int) -> tuple[StreamableHTTPASGIApp, Session]:
     """The ASGI endpoint of all tools, and what must be entered while it is served. The guard has
     settled who calls."""
     server = MCPServer(
@@ -57,7 +57,7 @@ def mcp_endpoint(handlers: Handlers, max_body: int) -> tuple[StreamableHTTPASGIA
     return StreamableHTTPASGIApp(server.session_manager), server.session_manager.run
 
 
-def _tool(operation: Operation, handlers: Handlers) -> Callable[..., Awaitable[str]]:
+def _tool(operation: Operation, handlers: LabHandlers) -> Callable[..., Awaitable[str]]:
     """A function with the operation's arguments. The SDK, which runs in the event loop, checks no
     more than their plain types; a worker reads the rest."""
 

@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 from aarlab.core.operation import PREFIX, Operation, parameters
 from aarlab.core.operation_records import Problem
 from aarlab.core.operations import OPERATIONS
-from aarlab.lab.lab_handlers import Handlers
+from aarlab.lab.lab_handlers import LabHandlers
 from aarlab.lab.sent import Sent, Unread
 
 REFUSALS = {
@@ -20,7 +20,7 @@ REFUSALS = {
 BODY = "new"
 
 
-def make_router(handlers: Handlers, app: FastAPI) -> APIRouter:
+def make_router(handlers: LabHandlers, app: FastAPI) -> APIRouter:
     """All operations under PREFIX, and for the operator their description at /openapi.json."""
     router = APIRouter(prefix=PREFIX, responses=REFUSALS, route_class=Unread)
     for operation in OPERATIONS.values():
@@ -42,7 +42,7 @@ def make_router(handlers: Handlers, app: FastAPI) -> APIRouter:
     return router
 
 
-def _endpoint(operation: Operation, handlers: Handlers) -> Callable[..., Awaitable[BaseModel]]:
+def _endpoint(operation: Operation, handlers: LabHandlers) -> Callable[..., Awaitable[BaseModel]]:
     async def endpoint(**given: Any) -> BaseModel:
         ids = {name: given.pop(name) for name in operation.ids}
         if operation.query:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import uvicorn
 
-from aarlab.core.evaluator_socket import Address, Limits
+from aarlab.core.evaluator_socket import Address, ServingLimits
 from aarlab.core.http import allow_connections, configured, prefer_the_loop, serve
 from aarlab.core.lifeline import when_cut
 from aarlab.core.os_errors import ends_in_words
@@ -31,7 +31,7 @@ async def run(evaluator: Path, sockets: list[socket.socket], lifeline: int | Non
     if lifeline is not None:
         when_cut(lifeline, asking.cancel)
     limits = await asking
-    assert isinstance(limits, Limits)
+    assert isinstance(limits, ServingLimits)
     config = configured(
         create_app(client, limits), lifespan=True, keep_alive_s=KEEP_ALIVE_S, stop_s=STOP_S
     )

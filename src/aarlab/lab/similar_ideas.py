@@ -15,7 +15,7 @@ from aarlab.core.errors import InvalidSubmission, Transient
 from aarlab.core.operation_records import Similar
 from aarlab.core.records import Entry
 from aarlab.core.snapshot import snapshot_hash
-from aarlab.diversity.similar import Index, Rows, text_features
+from aarlab.diversity.similar import IdeaIndex, IdeaRows, text_features
 from aarlab.diversity.source import joined, shingles
 from aarlab.lab.evaluator_client import ReleasedPages
 
@@ -49,11 +49,11 @@ class Similars:
         self._lock, self._seq, self._closed = threading.Lock(), 0, False
         self.hidden: Collection[str] = ()  # findings that an operator hid: nothing shows them
         self._warming = False  # whether `warm` will read on
-        self._by_code: Index[str] = Index()
-        self._by_text: Index[str] = Index()
+        self._by_code: IdeaIndex[str] = IdeaIndex()
+        self._by_text: IdeaIndex[str] = IdeaIndex()
         self._code: dict[str, _Code] = {}
-        self._public = Rows()  # of the index: code that everybody may see
-        self._own: dict[str, Rows] = {}  # researcher -> rows of its own code
+        self._public = IdeaRows()  # of the index: code that everybody may see
+        self._own: dict[str, IdeaRows] = {}  # researcher -> rows of its own code
         self._findings: dict[str, Similar] = {}
         self._improved: dict[str, bool] = {}  # receipt -> was an improvement reported
 
@@ -79,7 +79,7 @@ class Similars:
             return []
         try:
             self._catch_up()
-            rows = Rows.union(self._public, self._own.get(who))
+            rows = IdeaRows.union(self._public, self._own.get(who))
             near = self._by_code.nearest(
                 features, SHOWN, lambda snapshot: self._shows(snapshot, who, same), among=rows
             )
@@ -137,7 +137,7 @@ class Similars:
             known.committed_by.add(entry.who)
             if body.snapshot not in self._by_code:
                 self._by_code.add(body.snapshot, shingles(joined(self._told.code(body.snapshot))))
-            self._own.setdefault(entry.who, Rows()).add(self._by_code.row(body.snapshot))
+            self._own.setdefault(entry.who, IdeaRows()).add(self._by_code.row(body.snapshot))
         elif entry.kind == "submission":
             receipt = entry.read(ShownSubmission).receipt
             self._improved[receipt.id] = receipt.improved

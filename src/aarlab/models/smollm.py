@@ -52,7 +52,7 @@ def read_snippets(
     layers above the last kept one are not read."""
     rows = [("", c) for _, c in asked]
     kind = "snippets" if zero_shot_logit_T is None else "states of snippets"
-    reader = Reader(kind, weights, workers)
+    reader = TextReader(kind, weights, workers)
     features = _kept(reader, rows, cache, progress, heard)
     known = features.zero_shot_logit_T if zero_shot_logit_T is None else zero_shot_logit_T
     return Features(features.hidden_LTD, known, features.profile_TP)
@@ -73,12 +73,12 @@ def read_choices(
     question, with its profile. Probabilities are over the tokens that occur in the choices of
     `among`: all of a problem."""
     vocabulary = tuple(sorted({choice for _, choice in among}))
-    reader = Reader("choices", weights, workers, example, vocabulary)
+    reader = TextReader("choices", weights, workers, example, vocabulary)
     return _kept(reader, list(asked), cache, progress, heard)
 
 
 @dataclass(frozen=True)
-class Reader:
+class TextReader:
     """How texts are read, in `workers` processes with one thread each."""
 
     kind: str  # a key of FORWARD
@@ -111,7 +111,7 @@ class Reader:
 
 
 def _kept(
-    reader: Reader, asked: list[tuple[str, str]], cache: Path, progress: Progress, heard: Heard
+    reader: TextReader, asked: list[tuple[str, str]], cache: Path, progress: Progress, heard: Heard
 ) -> Features:
     batches = _batches(_lengths(reader.weights, asked))
     # as many texts a second at the beginning as at the end: what is left can be estimated
@@ -151,7 +151,7 @@ def _batches(lengths: Sequence[int]) -> list[list[int]]:
 _worker: dict = {}  # the model and tokenizer of this worker process
 
 
-def _load(reader: Reader) -> None:
+def _load(reader: TextReader) -> None:
     import torch
     import transformers
 

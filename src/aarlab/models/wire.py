@@ -141,7 +141,7 @@ def failure(error: AarError) -> Message:
     }
 
 
-class Line:
+class WorkerConnection:
     """The caller's end of one connection."""
 
     def __init__(self, path: Path) -> None:
@@ -153,7 +153,7 @@ class Line:
             raise Lost(f"{path.name}: {error}", began=False) from error
         self._lines = self._socket.makefile("rb")
 
-    def __enter__(self) -> "Line":
+    def __enter__(self) -> "WorkerConnection":
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -191,7 +191,7 @@ def ask(
         Lost: the connection broke, or nobody listens.
         AarError: what the worker says of a request that failed.
     """
-    with Line(path) as line:
+    with WorkerConnection(path) as line:
         line.say({"v": VERSION, **request})
         while True:
             said = line.hear()

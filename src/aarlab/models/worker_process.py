@@ -1,5 +1,5 @@
-"""One worker as a process: started, asked, and started again when it ends, with all that it was
-told to have. Without torch."""
+"""One worker as a process: started, asked, and started again when it ends, with all item batches
+and sockets that it had. Without torch."""
 
 import contextlib
 import threading
@@ -31,7 +31,7 @@ class WorkerProcess:
     jobs: int = 0
     """Under way, as its users count them."""
     sockets: dict[str, Message] = field(default_factory=dict)
-    decks: dict[str, Message] = field(default_factory=dict)
+    batches: dict[str, Message] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._changed = threading.Condition()
@@ -58,11 +58,11 @@ class WorkerProcess:
     def ask(
         self, request: Mapping[str, object], *, loss: Loss | None = None, heard: Heard | None = None
     ) -> Message:
-        """Make a request, and again where the worker ended meanwhile: it goes on from its last
+        """Make a request, and again where the worker ended meanwhile: it resumes at its last
         checkpoint.
 
         Raises:
-            Misconfigured: the worker cannot start; with its last words.
+            Misconfigured: the worker cannot start; with its last output.
             Transient: it ended again and again over this request, or is closed.
             InvalidSubmission: what the worker says of the request.
         """
@@ -76,19 +76,19 @@ class WorkerProcess:
                         lambda life=life: not self._up or self._life != life, timeout=NOTICE_S
                     )
         raise Transient(
-            f"The worker ended {MOST_LOST} times over this request. Its last words: "
+            f"The worker ended {MOST_LOST} times over this request. Its last output: "
             f"{self._child.last_words()}"
         )
 
     def tell(self, standing: dict[str, Message], name: str, message: Message) -> None:
         """Say what is to hold from now on, also for a worker that is started again (`standing`: its
-        decks or its sockets)."""
+        item batches or its sockets)."""
         standing[name] = message
         if self.started:
             self.ask(message)
 
     def _ready(self) -> int:
-        """Wait until requests are taken; which life of the worker takes them."""
+        """Wait until requests are taken; the number of the start that takes them."""
         with self._changed:
             if self._keeper is None:
                 self._keeper = threading.Thread(target=self._keep, daemon=True)
@@ -146,12 +146,12 @@ class WorkerProcess:
         """Until it takes requests and has what it is to have.
 
         Raises:
-            Misconfigured: it ended instead; with its last words.
+            Misconfigured: it ended instead; with its last output.
             Transient: the system has no process left for it.
         """
         self._child.start()
         self._child.wait_until(self._answers, START_S, given_up=self._closed.is_set)
-        for message in [*self.decks.values()]:
+        for message in [*self.batches.values()]:
             self._at_once(message)
         for name, message in [*self.sockets.items()]:
             try:
@@ -169,7 +169,7 @@ class WorkerProcess:
             ask(self.socket, message)
         except Lost as error:
             raise Transient(
-                f"The worker ended as it began. Its last words: {self._child.last_words()}"
+                f"The worker ended as it began. Its last output: {self._child.last_words()}"
             ) from error
 
     # ----------------------------------------------------------------------------------------------

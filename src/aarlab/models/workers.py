@@ -194,7 +194,7 @@ class Workers:
                     [*argv, "--device", device, "--socket", str(socket)], env, socket, log
                 )
             )
-            made[-1].decks.update(
+            made[-1].batches.update(
                 {name: self._item_batch_message(name) for name in self._item_batches}
             )
         return made
@@ -247,7 +247,7 @@ class Workers:
                 self._item_batches[name] = item_batch
                 made = list(self._made)
             for process in made:
-                process.tell(process.decks, name, self._item_batch_message(name))
+                process.tell(process.batches, name, self._item_batch_message(name))
 
     def _item_batch_message(self, name: str) -> Message:
         path = write_item_batch(self._item_batches[name], self._folder / "decks")

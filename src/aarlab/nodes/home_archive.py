@@ -27,7 +27,7 @@ PIECE = 1 << 20
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-class Entry(Record):
+class ArchiveEntry(Record):
     """A file (`f`), folder (`d`) or link (`l`); `end` closes an archive and counts what was left
     out. Names are bytes, each as the character of its number, since they need not be UTF-8."""
 
@@ -40,10 +40,10 @@ class Entry(Record):
     left_out: Annotated[int, Field(ge=0)] = 0
 
 
-_ENTRY: TypeAdapter[Entry] = TypeAdapter(Entry)
+_ENTRY: TypeAdapter[ArchiveEntry] = TypeAdapter(ArchiveEntry)
 
 
-class TooLarge(Exception):
+class HomeTooLarge(Exception):
     """A home has more bytes or files than are kept."""
 
 
@@ -94,13 +94,13 @@ class _Packer:
     def entry(self, fields: dict[str, object]) -> None:
         self._entries += 1
         if self._entries > MOST_ENTRIES:
-            raise TooLarge(f"more than {MOST_ENTRIES:,} files")
+            raise HomeTooLarge(f"more than {MOST_ENTRIES:,} files")
         self._put(json.dumps(fields, separators=(",", ":")).encode() + b"\n")
 
     def _put(self, data: bytes) -> None:
         self.size += len(data)
         if self.size > self._most:
-            raise TooLarge(f"more than {self._most:,} bytes")
+            raise HomeTooLarge(f"more than {self._most:,} bytes")
         self.digest.update(data)
         try:
             self._file.write(data)
@@ -147,7 +147,7 @@ class _Packer:
                 self.left_out += 1
                 return
             if self.size + found.st_size > self._most:
-                raise TooLarge(f"more than {self._most:,} bytes")
+                raise HomeTooLarge(f"more than {self._most:,} bytes")
             self.entry({"kind": "f", **common, "size": found.st_size})
             left = found.st_size
             while left:
@@ -190,8 +190,8 @@ class _Unpacker:
 
     def __init__(self, file: IO[bytes], root: Path, most_bytes: int) -> None:
         self._file, self._root, self._left = file, root, most_bytes
-        self._links: list[Entry] = []
-        self._folders: list[Entry] = []
+        self._links: list[ArchiveEntry] = []
+        self._folders: list[ArchiveEntry] = []
 
     def run(self) -> None:
         for _ in range(MOST_ENTRIES + 1):
@@ -221,7 +221,7 @@ class _Unpacker:
             os.utime(folder, ns=(entry.modified, entry.modified))
             folder.chmod(entry.mode | 0o700)
 
-    def _next(self) -> Entry:
+    def _next(self) -> ArchiveEntry:
         line = self._file.readline(LINE_BYTES)
         self._left -= len(line)
         if not line.endswith(b"\n"):
@@ -237,7 +237,7 @@ class _Unpacker:
             raise ValueError(f"a path leads outside the home: {path[:80]!a}")
         return self._root.joinpath(_as_path(path))
 
-    def _write(self, target: Path, entry: Entry) -> None:
+    def _write(self, target: Path, entry: ArchiveEntry) -> None:
         self._left -= entry.size
         if self._left < 0:
             raise ValueError("it has more bytes than a home may have")

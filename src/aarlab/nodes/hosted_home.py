@@ -12,7 +12,7 @@ from aarlab.core.errors import Transient
 from aarlab.core.files import write_whole
 from aarlab.core.records import Record
 from aarlab.nodes.framing import Wire, receive_file, send_file
-from aarlab.nodes.home_archive import Archive, TooLarge, pack_home, unpack_home
+from aarlab.nodes.home_archive import Archive, HomeTooLarge, pack_home, unpack_home
 from aarlab.nodes.joining import REPLY, asked
 from aarlab.nodes.messages import MOST_HOME_BYTES, Begin, Fetch, Incarnation, StoreHome
 from aarlab.runs.data_pack import MAX_BYTES, kept, unpack
@@ -137,7 +137,7 @@ class HostedHome:
         path = self.home.with_name(f".{self.home.name}-{secrets.token_hex(4)}.home")
         try:
             archive = await asyncio.to_thread(pack_home, self.home, path, MOST_HOME_BYTES)
-        except TooLarge as error:
+        except HomeTooLarge as error:
             return f"its home has {error}: it is not kept, and is lost with its node"
         try:
             if archive.sha256 != self._sent:

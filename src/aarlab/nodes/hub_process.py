@@ -19,13 +19,13 @@ from aarlab.core.layout import Home
 from aarlab.core.unix_sockets import listening
 from aarlab.gateway.rate_limited_log import Seldom
 from aarlab.nodes.hub_port import HubPort
-from aarlab.nodes.hub_socket import Address
+from aarlab.nodes.hub_socket import HubAddress
 from aarlab.nodes.kept_homes import remove_arriving
 from aarlab.nodes.messages import MOST_LINE
 from aarlab.nodes.node_hub import NodeHub
 
 
-def run_hub(home: Home, listen: Address, ready: Callable[[Address], None]) -> None:
+def run_hub(home: Home, listen: HubAddress, ready: Callable[[HubAddress], None]) -> None:
     """Serve nodes until SIGTERM or SIGINT. `ready` is called with the address once it does.
 
     Raises:
@@ -47,7 +47,7 @@ def run_hub(home: Home, listen: Address, ready: Callable[[Address], None]) -> No
 
 
 async def _serve(
-    folder: NodesFolder, listen: Address, control: Path, ready: Callable[[Address], None]
+    folder: NodesFolder, listen: HubAddress, control: Path, ready: Callable[[HubAddress], None]
 ) -> None:
     hub, told, loop = NodeHub(folder), asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -15,7 +15,7 @@ DEFAULT_PORT = 8646
 ANSWER_S = 10.0
 
 
-class Address(NamedTuple):
+class HubAddress(NamedTuple):
     """HOST:PORT."""
 
     host: str
@@ -26,7 +26,7 @@ class Address(NamedTuple):
         return f"{host}:{self.port}"
 
 
-def address(text: str, what: str, *, any_port: bool = False) -> Address:
+def address(text: str, what: str, *, any_port: bool = False) -> HubAddress:
     """From HOST or HOST:PORT; an IPv6 address stands in brackets. `what`: the option, as text.
 
     Raises:
@@ -47,7 +47,7 @@ def address(text: str, what: str, *, any_port: bool = False) -> Address:
         raise Misconfigured(
             f"{what} is {text!r:.80}. Give HOST:PORT, such as lab.example:{DEFAULT_PORT}."
         )
-    return Address(host, number)
+    return HubAddress(host, number)
 
 
 def control_of(folder: NodesFolder) -> Path:

@@ -20,7 +20,7 @@ from aarlab.nodes.authority import (
     unchecked_context,
 )
 from aarlab.nodes.framing import OPENING_S, Wire
-from aarlab.nodes.hub_socket import Address, address
+from aarlab.nodes.hub_socket import HubAddress, address
 from aarlab.nodes.messages import MOST_LINE, AskAuthority, Join, Reply
 
 REPLY: TypeAdapter[Reply] = TypeAdapter(Reply)
@@ -34,7 +34,7 @@ class Joined(Record):
     hub: str  # HOST:PORT
 
 
-async def dial(hub: Address, context: ssl.SSLContext) -> Wire:
+async def dial(hub: HubAddress, context: ssl.SSLContext) -> Wire:
     """A connection to the hub.
 
     Raises:
@@ -73,7 +73,7 @@ async def asked(wire: Wire, record: Record, within_s: float = OPENING_S) -> Repl
     return reply
 
 
-def join(hub: Address, token: str, expected: str, folder: NodeFolder) -> Joined:
+def join(hub: HubAddress, token: str, expected: str, folder: NodeFolder) -> Joined:
     """Join the lab whose hub is there, and keep what is needed to serve it.
 
     Raises:
@@ -91,7 +91,7 @@ def join(hub: Address, token: str, expected: str, folder: NodeFolder) -> Joined:
         raise Misconfigured(str(error)) from error
 
 
-async def _join(hub: Address, token: str, expected: str, folder: NodeFolder) -> Joined:
+async def _join(hub: HubAddress, token: str, expected: str, folder: NodeFolder) -> Joined:
     wire = await dial(hub, unchecked_context())
     try:
         authority = (await asked(wire, AskAuthority())).certificate

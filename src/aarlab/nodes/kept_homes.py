@@ -14,12 +14,12 @@ from aarlab.core.errors import Misconfigured
 from aarlab.core.files import write_whole
 from aarlab.core.layout import CampaignFolder, KeptHomesFolder
 from aarlab.core.records import Record
-from aarlab.nodes.home_archive import TooLarge, pack_home, unpack_home
+from aarlab.nodes.home_archive import HomeTooLarge, pack_home, unpack_home
 from aarlab.nodes.messages import HERE, MOST_HOME_BYTES, HomeKept, Sha256
 from aarlab.sandbox import volume
 
 
-class Place(Record):
+class HomePlace(Record):
     """`number`: its latest incarnation that is known to have begun; `host`: where it is or was;
     `home`: the one that was kept last, of incarnation `home_number`."""
 
@@ -34,15 +34,15 @@ class Place(Record):
         return max(self.number, self.home_number)
 
 
-class Places(Record):
+class HomePlaces(Record):
     """Of all researchers. `lineage` is drawn once, so that homes of another campaign of the same
     name are not taken for this one's."""
 
     lineage: str
-    places: dict[str, Place]
+    places: dict[str, HomePlace]
 
 
-_PLACES = TypeAdapter(Places)
+_PLACES = TypeAdapter(HomePlaces)
 
 
 def remove_arriving(campaigns: Path) -> None:
@@ -69,7 +69,7 @@ class KeptHomes:
         try:
             found = _PLACES.validate_json(folder.places.read_bytes())
         except FileNotFoundError:
-            found = Places(lineage=secrets.token_hex(16), places={})
+            found = HomePlaces(lineage=secrets.token_hex(16), places={})
         except ValidationError as error:
             raise Misconfigured(
                 f"{folder.places} is damaged. Restore it, or remove it: researchers on other "
@@ -80,7 +80,7 @@ class KeptHomes:
         self.unwritten = ""  # why the file could not be written
         self._write()
 
-    def of(self, researcher: str) -> Place | None:
+    def of(self, researcher: str) -> HomePlace | None:
         """Where it was."""
         with self._lock:
             return self._places.get(researcher)
@@ -88,7 +88,7 @@ class KeptHomes:
     def begun(self, researcher: str, host: str, number: int) -> None:
         """An incarnation has begun on that host; 0: none yet, it is to."""
         with self._lock:
-            before = self._places.get(researcher, Place(host=host))
+            before = self._places.get(researcher, HomePlace(host=host))
             update = {"host": host, "number": max(number, before.number)}
             self._places[researcher] = before.model_copy(update=update)
             self._write()
@@ -118,7 +118,7 @@ class KeptHomes:
                 self._write()
 
     def _write(self) -> None:
-        made = Places(lineage=self.lineage, places=self._places)
+        made = HomePlaces(lineage=self.lineage, places=self._places)
         try:
             write_whole(self.folder.places, _PLACES.dump_json(made, indent=1))
         except OSError as error:
@@ -140,14 +140,14 @@ class KeptHomes:
         partial = self.folder.packing(secrets.token_hex(8))
         try:
             made = pack_home(home, partial, MOST_HOME_BYTES)
-        except TooLarge as error:
+        except HomeTooLarge as error:
             raise Misconfigured(
                 f"The home of {researcher} has {error}, and cannot go to another host. Put `{HERE}`"
                 " among the hosts, or make it smaller."
             ) from error
         partial.replace(self.folder.archive(made.sha256))
         with self._lock:
-            self._places[researcher] = Place(
+            self._places[researcher] = HomePlace(
                 host=HERE, number=number, home=made.sha256, home_number=number
             )
             self._write()

@@ -55,7 +55,7 @@ SHARED = (
 SAME = 1e-9  # of a figure; another processor may add in another order
 
 
-class Compared(NamedTuple):
+class ReproducedFigure(NamedTuple):
     """A figure of the report, and as it is made again."""
 
     name: str
@@ -72,11 +72,11 @@ class Compared(NamedTuple):
         return self.name.startswith(SHARED[0]) or self.name.endswith(SHARED[1:])
 
 
-class Outcome(NamedTuple):
+class ReproduceOutcome(NamedTuple):
     """What was compared; and what is wrong with what it was made from: nothing can be said of
     figures then."""
 
-    compared: tuple[Compared, ...]
+    compared: tuple[ReproducedFigure, ...]
     faults: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -188,7 +188,7 @@ def _plain(value: Any) -> str:
 
 def reproduce(
     report: AnyReport, campaign: Campaign, bed: Bed, folder: Path, wanted: str | None = None
-) -> Outcome:
+) -> ReproduceOutcome:
     """Make figures of a report again from its campaign, as of the ledger's entry that it was made
     at.
 
@@ -198,16 +198,18 @@ def reproduce(
     names = chosen(list(figures(report)), wanted)
     faults = faults_now(folder, bed, campaign) or ()
     if faults:
-        return Outcome((), faults, ())
+        return ReproduceOutcome((), faults, ())
     with Evaluator(bed.folder, folder, policy=campaign.policy, read_only=True) as evaluator:
         size = round(report.totals.ledger_entries.estimate)
         if words := _other_ledger(report, size, evaluator.ledger.entries(after=size - 1, limit=1)):
-            return Outcome((), (words,), ())
+            return ReproduceOutcome((), (words,), ())
         made = _made(report, campaign, bed, evaluator, size)
         grown = evaluator.ledger.count() - size
     before, again = figures(report), figures(made)
-    compared = tuple(Compared(n, before[n], again.get(n, "not made")) for n in names)
-    return Outcome(compared, tuple(_changed(report.inputs, made.inputs)), _notes(report, grown))
+    compared = tuple(ReproducedFigure(n, before[n], again.get(n, "not made")) for n in names)
+    return ReproduceOutcome(
+        compared, tuple(_changed(report.inputs, made.inputs)), _notes(report, grown)
+    )
 
 
 def _made(

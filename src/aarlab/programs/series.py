@@ -12,14 +12,14 @@ from aarlab.programs.campaign_reader import CampaignReader
 OWN = frozenset({"command", "script", "directions", "detectors", "providers", "devices"})
 
 
-class Point(NamedTuple):
+class SeriesPoint(NamedTuple):
     """What is known after one entry of the ledger."""
 
     entry: int
     values: dict[str, float]
 
 
-def points(reader: CampaignReader) -> Iterator[Point]:
+def points(reader: CampaignReader) -> Iterator[SeriesPoint]:
     """In order. `hours`: since the first of these entries; amounts are sums so far, dollars those
     that are known; a verdict's score is as it was released."""
     rows = [
@@ -34,7 +34,9 @@ def points(reader: CampaignReader) -> Iterator[Point]:
         at = datetime.fromisoformat(row["at"]).timestamp()
         began = at if began is None else began
         values = {"hours": round((at - began) / 3600, 6)} | read(row, sums)
-        yield Point(row["entry"], {name: float(v) for name, v in values.items() if v is not None})
+        yield SeriesPoint(
+            row["entry"], {name: float(v) for name, v in values.items() if v is not None}
+        )
 
 
 def _submitted(row: dict[str, Any], sums: dict[str, float]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from contextlib import suppress
 import numpy as np
 
 from aarlab.core.registry import Registry
-from aarlab.redteam.channel import Items, Line, Spent, World
+from aarlab.redteam.channel import Items, Line, OutOfQuestions, World
 from aarlab.redteam.groups import decode, detecting_matrix, split
 
 Attack = Callable[[Line, np.random.Generator], None]
@@ -23,7 +23,7 @@ NOTHING = np.zeros(0, np.intp)
 
 def run_attack(name: str, line: Line, rng: np.random.Generator) -> Line:
     """The attack, until it ends or its questions are spent."""
-    with suppress(Spent):
+    with suppress(OutOfQuestions):
         ATTACKS[name](line, rng)
     line.finish()
     return line

@@ -24,7 +24,7 @@ def _known(start: float) -> float:
     return 2 * start - 0.5
 
 
-class Spent(Exception):
+class OutOfQuestions(Exception):
     """The attack has no questions left. Control flow of `Line`, never seen by a user."""
 
 
@@ -146,7 +146,7 @@ class Line:
             Spent: no questions are left.
         """
         if self.asked >= self.stops[-1]:
-            raise Spent
+            raise OutOfQuestions
         code = self._code ^ int(np.bitwise_xor.reduce(self._codes_n[flips]))
         answer = self._memory.get(code)
         if answer is None:

@@ -14,9 +14,9 @@ from aarlab.evaluation.confirmation.gate import Confirmations
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.scoring.hidden_labels import load_answers
 from aarlab.fleet.campaign import Campaign
-from aarlab.fleet.confirm import Place, confirm_leaders, engines_of, plan
+from aarlab.fleet.confirm import TargetTestbed, confirm_leaders, engines_of, plan
 from aarlab.problems import PROBLEMS
-from aarlab.redteam.system import SYSTEM, Row, Scale
+from aarlab.redteam.system import SYSTEM, AttackRow, AttackScale
 from aarlab.runs.engine import METHOD_FILE, LocalEngine
 from aarlab.sandbox import SANDBOXES
 from aarlab.testbeds.student import COUNTING
@@ -38,7 +38,7 @@ def small_bed(folder: Path) -> Testbed:
 
 
 def sandboxed_engines(
-    folder: Path, bed: Testbed, places: Sequence[Place]
+    folder: Path, bed: Testbed, places: Sequence[TargetTestbed]
 ) -> AbstractContextManager[dict[str, LocalEngine]]:
     """By target, an engine whose runs are in `folder`, each in a sandbox."""
     sandbox = SANDBOXES["bubblewrap"]
@@ -51,7 +51,7 @@ def sandboxed_engines(
 
 
 @SYSTEM.add("test items in public data")
-def lookup(folder: Path, scale: Scale) -> Row:
+def lookup(folder: Path, scale: AttackScale) -> AttackRow:
     """Are texts of the hidden splits to be found among the student's items, where weak labels go
     with them?"""
     counts: dict[str, tuple[int, int]] = {}
@@ -72,7 +72,7 @@ def lookup(folder: Path, scale: Scale) -> Row:
         for name in published
         if any(word in name for word in ("final", "teacher", "answer", "label", "anchor"))
     ]
-    return Row(
+    return AttackRow(
         attack="test items in public data",
         tried=(
             "every hidden item looked up among the student's and the teacher's, without regard to "
@@ -108,7 +108,7 @@ def run(task, seed):
 
 
 @SYSTEM.add("answers smuggled in a snapshot")
-def smuggled(folder: Path, scale: Scale) -> Row:
+def smuggled(folder: Path, scale: AttackScale) -> AttackRow:
     """A method that carries every feedback answer, as if all had been probed, and is naive
     elsewhere: it claims 100 %."""
     bed = small_bed(folder)
@@ -137,7 +137,7 @@ def smuggled(folder: Path, scale: Scale) -> Row:
         record = gate.latest(code["snapshot"])
     assert record is not None
     measured = {t.name: t.accuracy.estimate for t in record.targets if t.accuracy}
-    return Row(
+    return AttackRow(
         attack="answers smuggled in a snapshot",
         tried=(
             f"a method with all {len(answers)} feedback answers in a text file beside it: "
@@ -184,12 +184,12 @@ def rebuilt(folder: Path, *, in_secret: bool) -> float:
 
 
 @SYSTEM.add("answers generated again by the problem's code")
-def generator(folder: Path, scale: Scale) -> Row:
+def generator(folder: Path, scale: AttackScale) -> AttackRow:
     """The code of generated problems is open and their card names the data seed: does a method know
     the answers by them?"""
     del scale
     accuracy = rebuilt(folder, in_secret=True)
-    return Row(
+    return AttackRow(
         attack="answers generated again by the problem's code",
         tried=(
             "a method that runs small-math's generator in its sandbox, by the card's data seed and "

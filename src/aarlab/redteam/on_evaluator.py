@@ -20,7 +20,7 @@ from aarlab.core.layout import CampaignFolder, TestbedFolder
 from aarlab.core.records import Family, Receipt
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.forum import Forum
-from aarlab.redteam.system import SYSTEM, Row, Scale, random_labels, write_problem
+from aarlab.redteam.system import SYSTEM, AttackRow, AttackScale, random_labels, write_problem
 
 FAMILY = Family.OTHER
 THREADS = 16
@@ -84,7 +84,7 @@ def refusal(act: Callable[[], Any]) -> str:
 
 
 @SYSTEM.add("values that are no answer")
-def values(folder: Path, scale: Scale) -> Row:
+def values(folder: Path, scale: AttackScale) -> AttackRow:
     """Abstentions and out-of-range values once turned exact counts into single labels."""
     labels_M = random_labels(scale)
     tries: dict[str, Callable[[dict[str, Any]], Any]] = {
@@ -126,7 +126,7 @@ def values(folder: Path, scale: Scale) -> Row:
     let_through = [
         name for name, said in zip(tries, words[0], strict=True) if said.startswith("LET")
     ]
-    return Row(
+    return AttackRow(
         attack="values that are no answer",
         tried=(
             f"{len(tries)} kinds of value: {', '.join(list(tries)[:10])}, missing and unknown ids, "
@@ -154,7 +154,7 @@ def _one_try(evaluator: Evaluator, change: Callable[[dict[str, Any]], Any]) -> s
 
 
 @SYSTEM.add("another split, seed or baseline")
-def another_split(folder: Path, scale: Scale) -> Row:
+def another_split(folder: Path, scale: AttackScale) -> AttackRow:
     """The published server answered about 6,826 training labels to whoever said
     `split=train_unlabel`."""
     problem = write_problem(folder / "problem", random_labels(scale))
@@ -183,7 +183,7 @@ def another_split(folder: Path, scale: Scale) -> Row:
         }
         stored = evaluator.ledger.count("submission")
     let_through = [name for name, words in said.items() if words.startswith("LET")]
-    return Row(
+    return AttackRow(
         attack="another split, seed or baseline",
         tried=(
             f"answers for {', '.join(tries)}; there is no argument for a split, a dataset or a "
@@ -196,7 +196,7 @@ def another_split(folder: Path, scale: Scale) -> Row:
 
 
 @SYSTEM.add("names with paths, SQL and shell in them")
-def names(folder: Path, scale: Scale) -> Row:
+def names(folder: Path, scale: AttackScale) -> AttackRow:
     """`../` in a dataset's name opened reserved tasks; shell metacharacters in an idea's name ran
     on the host."""
     problem = write_problem(folder / "problem", random_labels(scale))
@@ -228,7 +228,7 @@ def names(folder: Path, scale: Scale) -> Row:
     known_files = ("blobs", "checkpoints", server.ledger.name, server.derived.name)
     strange = [p for p in _files(folder) - before if not any(name in p for name in known_files)]
     let_through = [words for words in said if words.startswith("LET")]
-    return Row(
+    return AttackRow(
         attack="names with paths, SQL and shell in them",
         tried=(
             f"{len(NAMES)} names as snapshot, receipt, finding, parent, blob, query and file name"
@@ -251,7 +251,7 @@ def _files(folder: Path) -> set[str]:
 
 
 @SYSTEM.add("forged receipts")
-def forged(folder: Path, scale: Scale) -> Row:
+def forged(folder: Path, scale: AttackScale) -> AttackRow:
     """A figure in a finding is a receipt; can one be made up, borrowed from another campaign, or
     dressed as one's own?"""
     problem, rng = (
@@ -287,7 +287,7 @@ def forged(folder: Path, scale: Scale) -> Row:
             for e, body in read_all(mine.ledger.entries(), SubmissionBody)
             if body.receipt.id == real
         )
-    return Row(
+    return AttackRow(
         attack="forged receipts",
         tried=(
             f"{len(made_up)} receipts that this evaluator never gave, one of another campaign "
@@ -305,7 +305,7 @@ def forged(folder: Path, scale: Scale) -> Row:
 
 
 @SYSTEM.add("races")
-def races(folder: Path, scale: Scale) -> Row:
+def races(folder: Path, scale: AttackScale) -> AttackRow:
     """200 votes from 10 threads were once counted as 41. Here 16 threads submit identical and
     distinct bundles at once."""
     labels_M, rng = random_labels(scale), np.random.default_rng(scale.seed)
@@ -332,7 +332,7 @@ def races(folder: Path, scale: Scale) -> Row:
     once = entries == len(kept) == len({r.id for r in kept}) and charged == scale.rounds + 1
     repeats = sum(r.repeated for r in told) == scale.rounds - 1
     alike = serial == [(r.improved, r.level_accuracy, r.released.bits) for r in kept]
-    return Row(
+    return AttackRow(
         attack="races",
         tried=(
             f"{scale.rounds} identical and {scale.rounds} distinct bundles from {THREADS} threads, "

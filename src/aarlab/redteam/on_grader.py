@@ -20,7 +20,7 @@ from aarlab.evaluation.scoring.marking import UnitMarking
 from aarlab.fleet.code_mode import Outcome
 from aarlab.fleet.folder_runs import FREE_FAULTS, FolderRuns
 from aarlab.problems.folder.folder_problem import read_problem
-from aarlab.redteam.system import SYSTEM, Row, Scale
+from aarlab.redteam.system import SYSTEM, AttackRow, AttackScale
 from aarlab.runs.served_folder import ServedFolder, serve_folder
 from aarlab.sandbox.bubblewrap import Bubblewrap
 
@@ -146,7 +146,7 @@ class _Asked:
 
 
 @SYSTEM.add("secrets made again from the card")
-def made_again(folder: Path, scale: Scale) -> Row:
+def made_again(folder: Path, scale: AttackScale) -> AttackRow:
     """Whoever has prepare.py and its seed has every secret; problems that ship are in the package
     that a sandbox shows."""
     del scale
@@ -154,7 +154,7 @@ def made_again(folder: Path, scale: Scale) -> Row:
     _, score = _Asked(folder, served).of(_with(PREPARE + "\n\n" + MADE_AGAIN))
     heads = read_json(served.prepared.secrets("feedback") / "heads.json")
     known = 1 + math.log2(0.999) / 8
-    return Row(
+    return AttackRow(
         attack="secrets made again from the card",
         tried="run prepare.py with the data seed that the card states, and answer what it writes",
         came_back=f"a score of {score:.2f}; who knows all {len(heads)} coins has {known:.2f}",
@@ -164,7 +164,7 @@ def made_again(folder: Path, scale: Scale) -> Row:
 
 
 @SYSTEM.add("labels by a grader's faults")
-def by_faults(folder: Path, scale: Scale) -> Row:
+def by_faults(folder: Path, scale: AttackScale) -> AttackRow:
     """A grader that fails where an impossible value was given to what happened says by failing that
     it happened."""
     served = _served(folder)
@@ -173,7 +173,7 @@ def by_faults(folder: Path, scale: Scale) -> Row:
     mixed = [str(i) for i in rng.permutation(list(heads))]
     some = [i for i in mixed if heads[i]][:6] + [i for i in mixed if not heads[i]][:2]
     free = sum("failure" in asked.of(_with(GIVEN, item))[0] for item in some)
-    return Row(
+    return AttackRow(
         attack="labels by a grader's faults",
         tried=f"the value 0 for one coin, {len(some)} times; six of these fell on heads",
         came_back=f"{free} answers beside the meter; the others are a score of 0, which it answers",
@@ -183,7 +183,7 @@ def by_faults(folder: Path, scale: Scale) -> Row:
 
 
 @SYSTEM.add("submissions that end who reads them")
-def spoiled(folder: Path, scale: Scale) -> Row:
+def spoiled(folder: Path, scale: AttackScale) -> AttackRow:
     """What a method leaves in the place of its predictions is read by the operator's process."""
     del scale
     served, ended = _served(folder), {}
@@ -193,7 +193,7 @@ def spoiled(folder: Path, scale: Scale) -> Row:
         found, score = asked.of(_with(WRITTEN, act=act.replace("LINK", link)))
         if score is not None or found.get("failure") is None or "objectives" in str(found):
             ended[name] = str(found)[:80]
-    return Row(
+    return AttackRow(
         attack="submissions that end who reads them",
         tried=", ".join(SPOILED),
         came_back="each was refused" if not ended else f"not refused: {ended}",

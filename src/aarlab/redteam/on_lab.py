@@ -14,7 +14,7 @@ from aarlab.evaluation.ledger.ledger import Ledger
 from aarlab.fleet.evaluator_process import EvaluatorProcess
 from aarlab.redteam.on_evaluator import flipped, same_seeds
 from aarlab.redteam.served import API, POLICY, Served, body, commit
-from aarlab.redteam.system import SYSTEM, Row, Scale, random_labels, write_problem
+from aarlab.redteam.system import SYSTEM, AttackRow, AttackScale, random_labels, write_problem
 from aarlab.sandbox.bubblewrap import ENV
 
 # of redteam.inside
@@ -47,7 +47,7 @@ ANSWERED = {"told"}  # of ASKED: what a lab may know
 
 
 @SYSTEM.add("a compromised lab process")
-def compromised_lab(folder: Path, scale: Scale) -> Row:
+def compromised_lab(folder: Path, scale: AttackScale) -> AttackRow:
     """Labels, meter, ledger and secrets were once in the process that parses what researchers
     send."""
     labels_M, rng = random_labels(scale), np.random.default_rng(scale.seed)
@@ -77,7 +77,7 @@ def compromised_lab(folder: Path, scale: Scale) -> Row:
     ledger.close()
     answered = {call for call, error, _ in answers if error is None}
     told = [said for *_, said in answers if "exact" in said]
-    return Row(
+    return AttackRow(
         attack="a compromised lab process",
         tried=(
             f"code where the lab's process runs: {len(files)} files by path and through /proc, "

@@ -20,13 +20,13 @@ from aarlab.evaluation.ledger.chain import Shown
 from aarlab.evaluation.ledger.merkle import Tree, leaf_hash
 from aarlab.evaluation.proofs import find, prove
 from aarlab.redteam.on_evaluator import flipped, send
-from aarlab.redteam.system import SYSTEM, Row, Scale, random_labels, write_problem
+from aarlab.redteam.system import SYSTEM, AttackRow, AttackScale, random_labels, write_problem
 
 TRIES = 8  # submissions whose exact score is looked for
 
 
 @SYSTEM.add("hashes of exact scores")
-def hashes(folder: Path, scale: Scale) -> Row:
+def hashes(folder: Path, scale: AttackScale) -> AttackRow:
     """A reader's token and one researcher once read every label off the root, which committed to
     exact scores without a salt.
 
@@ -62,7 +62,7 @@ def hashes(folder: Path, scale: Scale) -> Row:
             score: rest | {"exact_accuracy": score, "exact_pgr": pgr(score)} for score in scores
         }
         read += truth[seq] in _guessed(prove(files, key, rows[seq - 1]), targets, leaves, guesses)
-    return Row(
+    return AttackRow(
         attack="hashes of exact scores",
         tried=(
             f"{TRIES} submissions; for each of {len(scores)} possible scores: is it in the "

@@ -24,7 +24,7 @@ from aarlab.evaluation.scoring.policies import DEFAULT_POLICY, POLICIES
 from aarlab.fleet.evaluator_process import EvaluatorProcess
 from aarlab.redteam.on_evaluator import flipped, send
 from aarlab.redteam.served import API, POLICY, body, commit, served
-from aarlab.redteam.system import SYSTEM, Row, Scale, random_labels, write_problem
+from aarlab.redteam.system import SYSTEM, AttackRow, AttackScale, random_labels, write_problem
 
 # shares of wrong answers, before and after the older copy is taken
 EARLY, LATE = (0.5, 0.48), (0.1, 0.3, 0.45, 0.5)
@@ -59,7 +59,7 @@ class SpentLabels:
         shutil.copytree(self.older / name, place)
 
 
-def _spent(folder: Path, scale: Scale) -> SpentLabels:
+def _spent(folder: Path, scale: AttackScale) -> SpentLabels:
     labels_M, rng = random_labels(scale), np.random.default_rng(scale.seed)
     live, older = folder / "live", folder / "older"
     problem, campaign = write_problem(live / "problem", labels_M), live / "campaign"
@@ -102,7 +102,7 @@ def _alone_bits(spent: SpentLabels) -> float | None:
 
 
 def _tried(
-    folder: Path, scale: Scale, ways: dict[str, Callable[[SpentLabels], str | None]]
+    folder: Path, scale: AttackScale, ways: dict[str, Callable[[SpentLabels], str | None]]
 ) -> tuple[dict, dict, float]:
     """(what a started evaluator says, what the meter alone would serve) by way, and the bits that
     were spent. A way changes the files, and may name another campaign to start."""
@@ -120,14 +120,17 @@ def _tried(
 
 
 def _row(
-    attack: str, folder: Path, scale: Scale, ways: dict[str, Callable[[SpentLabels], str | None]]
-) -> Row:
+    attack: str,
+    folder: Path,
+    scale: AttackScale,
+    ways: dict[str, Callable[[SpentLabels], str | None]],
+) -> AttackRow:
     said, alone, whole = _tried(folder, scale, ways)
     served = {name: bits for name, bits in said.items() if not isinstance(bits, str)}
     fresh = [
         f"{name}: {bits:.2f}" for name, bits in alone.items() if bits is not None and bits < whole
     ]
-    return Row(
+    return AttackRow(
         attack=attack,
         tried=f"after {whole:.2f} bits were released: {', '.join(ways)}",
         came_back=f"{len(said) - len(served)} of {len(said)} starts refused"
@@ -160,7 +163,7 @@ def _empty(spent: SpentLabels) -> None:
 
 
 @SYSTEM.add("reset meter")
-def reset(folder: Path, scale: Scale) -> Row:
+def reset(folder: Path, scale: AttackScale) -> AttackRow:
     """`private/meter` was deleted, and the evaluator served a fresh budget while its own ledger
     knew better."""
     ways = {
@@ -199,7 +202,7 @@ def _noise(spent: SpentLabels) -> None:
 
 
 @SYSTEM.add("rolled-back meter")
-def rolled_back(folder: Path, scale: Scale) -> Row:
+def rolled_back(folder: Path, scale: AttackScale) -> AttackRow:
     """An older copy, a meter without its write-ahead log, a page of noise: each served a budget
     that was spent."""
     ways = {
@@ -212,7 +215,7 @@ def rolled_back(folder: Path, scale: Scale) -> Row:
 
 
 @SYSTEM.add("rolled-back meter and ledger")
-def rolled_back_together(folder: Path, scale: Scale) -> Row:
+def rolled_back_together(folder: Path, scale: AttackScale) -> AttackRow:
     """Meter and campaign are put back together: they agree, and only a copy of the checkpoints that
     lies elsewhere knows."""
     spent = _spent(folder, scale)
@@ -225,7 +228,7 @@ def rolled_back_together(folder: Path, scale: Scale) -> Row:
     served = _served_bits(spent)
     files = Files(spent.folder / "campaign", spent.folder / "problem")
     alone, with_witness = audit(files, key).faults, audit(files, key, [witness]).faults
-    return Row(
+    return AttackRow(
         attack="rolled-back meter and ledger",
         tried="meter, ledger and checkpoints put back together from one older copy",
         came_back=(
@@ -250,7 +253,7 @@ class _Call:
 
 
 @SYSTEM.add("a call in derived.state")
-def call_in_state(folder: Path, scale: Scale) -> Row:
+def call_in_state(folder: Path, scale: AttackScale) -> AttackRow:
     """A campaign's folder holds the secret that signs what a start believes. Whoever opened one of
     somebody else's, to continue or to report it, once ran what that file named."""
     spent = _spent(folder, scale)
@@ -266,7 +269,7 @@ def call_in_state(folder: Path, scale: Scale) -> Row:
     ran = trace.exists()
     if not ran:
         pickle.loads(call)
-    return Row(
+    return AttackRow(
         attack="a call in derived.state",
         tried=(
             "a file under the campaign's own secret, of the same code and the same rows, that "
@@ -282,7 +285,7 @@ def call_in_state(folder: Path, scale: Scale) -> Row:
 
 
 @SYSTEM.add("two servers")
-def two_servers(folder: Path, scale: Scale) -> Row:
+def two_servers(folder: Path, scale: AttackScale) -> AttackRow:
     """A second server on one folder gave receipt ids twice, and no verification ever passed
     again."""
     labels_M, rng = random_labels(scale), np.random.default_rng(scale.seed)
@@ -309,7 +312,7 @@ def two_servers(folder: Path, scale: Scale) -> Row:
                 ids.append(eve.post(f"{API}/submissions", json=sent).json()["id"])
     files = Files(folder / "campaign", folder / "problem")
     faults = audit(files, load_key(files.key)).faults
-    return Row(
+    return AttackRow(
         attack="two servers",
         tried=(
             f"a second server process on the folder of one that runs, then {len(ids)} submissions "

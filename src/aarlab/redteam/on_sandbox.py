@@ -20,7 +20,7 @@ from typing import Literal
 
 from aarlab.redteam.handed_in import HANDED_IN
 from aarlab.redteam.scene import Scene, wait_for
-from aarlab.redteam.system import Row
+from aarlab.redteam.system import AttackRow
 from aarlab.sandbox import Bubblewrap, Directory, volume
 from aarlab.sandbox.disk_usage import remove
 from aarlab.sandbox.output import END_BYTES
@@ -63,7 +63,7 @@ class Attack:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SandboxOutcome:
     """What was seen from outside."""
 
     said: str
@@ -173,7 +173,7 @@ def attack_sandbox(
     names: Iterable[str] | None = None,
     *,
     progress: Callable[[str], None] = lambda w: None,
-) -> list[Row]:
+) -> list[AttackRow]:
     """Every attack (or those named) in a new sandbox each, with its control; `say` hears which is
     at work."""
     chosen = [a for a in ATTACKS if names is None or a.name in set(names)]
@@ -227,7 +227,7 @@ def _lost(folder: Path) -> Iterator[list[int]]:
         sampler.join()
 
 
-def row(scene: Scene, attack: Attack, make: MakeSandbox) -> Row:
+def row(scene: Scene, attack: Attack, make: MakeSandbox) -> AttackRow:
     """One attack and its control."""
     outcome = run(scene, attack, make)
     control = _control(scene, attack, make) if not outcome.breaches else None
@@ -244,7 +244,7 @@ def row(scene: Scene, attack: Attack, make: MakeSandbox) -> Row:
             words for words in control.breaches if not words.startswith(SAYS)
         ] or control.breaches
         evidence = f"{where}: {'; '.join(hard) or 'HELD THERE TOO'}"
-    return Row(
+    return AttackRow(
         attack=attack.name,
         tried=attack.tried,
         came_back="; ".join(outcome.breaches) or _nothing(attack, outcome),
@@ -253,7 +253,7 @@ def row(scene: Scene, attack: Attack, make: MakeSandbox) -> Row:
     )
 
 
-def _nothing(attack: Attack, outcome: Outcome) -> str:
+def _nothing(attack: Attack, outcome: SandboxOutcome) -> str:
     if not attack.wants:
         return "nothing"
     peak = outcome.peak
@@ -264,7 +264,7 @@ def _nothing(attack: Attack, outcome: Outcome) -> str:
     )
 
 
-def _control(scene: Scene, attack: Attack, make: MakeSandbox) -> Outcome | None:
+def _control(scene: Scene, attack: Attack, make: MakeSandbox) -> SandboxOutcome | None:
     if attack.control in {None, "wall"}:
         return None
     home = scene.folder / "home-without"
@@ -281,7 +281,7 @@ def run(
     *,
     home: Path | None = None,
     standing: Standing | None = None,
-) -> Outcome:
+) -> SandboxOutcome:
     """One program in one sandbox, watched from outside, and judged by the tight limits whatever it
     was given."""
     sandbox = make(scene.spec(standing or (TIGHT if attack.wants else PEOPLE), home))
@@ -303,7 +303,7 @@ def run(
     wait_for(lambda: not scene.left_behind(), 2)
     log_bytes = log.stat().st_size if log.exists() else 0
     said = log.read_text(errors="replace") if log.exists() else ""
-    outcome = Outcome(said, peak, log_bytes, wall_s, code, lost[0], ())
+    outcome = SandboxOutcome(said, peak, log_bytes, wall_s, code, lost[0], ())
     _next_life(scene, attack, make, home)
     return replace(outcome, breaches=tuple(_breaches(scene, attack, outcome)))
 
@@ -322,7 +322,7 @@ def _next_life(scene: Scene, attack: Attack, make: MakeSandbox, home: Path | Non
         sandbox.close()
 
 
-def _breaches(scene: Scene, attack: Attack, outcome: Outcome) -> Iterable[str]:
+def _breaches(scene: Scene, attack: Attack, outcome: SandboxOutcome) -> Iterable[str]:
     if secrets := scene.found(outcome.said):
         yield f"it has {', '.join(secrets)}"
     for what in scene.changed():
@@ -340,7 +340,7 @@ def _breaches(scene: Scene, attack: Attack, outcome: Outcome) -> Iterable[str]:
         yield from _beyond(outcome)
 
 
-def _beyond(outcome: Outcome) -> Iterable[str]:
+def _beyond(outcome: SandboxOutcome) -> Iterable[str]:
     """Limits that were passed, by what was counted outside."""
     peak = outcome.peak
     pids, memory, cpus, disk = (

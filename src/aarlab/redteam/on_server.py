@@ -13,7 +13,7 @@ from aarlab.core.layout import CampaignFolder, SignedFolder
 from aarlab.fleet.evaluator_process import EvaluatorProcess
 from aarlab.redteam.on_evaluator import NAMES, THREADS, flipped, same_seeds
 from aarlab.redteam.served import API, POLICY, Served, body, commit, served, tool
-from aarlab.redteam.system import SYSTEM, Row, Scale, random_labels, write_problem
+from aarlab.redteam.system import SYSTEM, AttackRow, AttackScale, random_labels, write_problem
 
 
 def _paths(server: Served) -> list[tuple[str, str]]:
@@ -24,7 +24,7 @@ def _paths(server: Served) -> list[tuple[str, str]]:
 
 
 @SYSTEM.add("requests without a token")
-def unauthenticated(folder: Path, scale: Scale) -> Row:
+def unauthenticated(folder: Path, scale: AttackScale) -> AttackRow:
     """One unauthenticated POST of a result was once enough for rank 1."""
     with served(folder, random_labels(scale)) as server:
         token, before = server.token("ann"), server.entries()
@@ -42,7 +42,7 @@ def unauthenticated(folder: Path, scale: Scale) -> Row:
             }
         after = server.entries()
     let_in = {key: status for key, status in answers.items() if status != 401}
-    return Row(
+    return AttackRow(
         attack="requests without a token",
         tried=(
             f"{len(answers) // len(given)} operations, that is all, and MCP, under {len(given)} "
@@ -83,7 +83,7 @@ def _filled(path: str) -> str:
 
 
 @SYSTEM.add("replayed and revoked tokens")
-def tokens(folder: Path, scale: Scale) -> Row:
+def tokens(folder: Path, scale: AttackScale) -> AttackRow:
     """A token that was replaced, revoked or has expired, and the operator's of before a restart."""
     problem, campaign = write_problem(folder / "problem", random_labels(scale)), same_seeds(folder)
     dead: dict[str, str] = {}
@@ -113,7 +113,7 @@ def tokens(folder: Path, scale: Scale) -> Row:
         p.read_text(errors="replace") for p in CampaignFolder(campaign).server.root.glob("tokens*")
     )
     hashed = not any(token in kept for token in (*dead.values(), living))
-    return Row(
+    return AttackRow(
         attack="replayed and revoked tokens",
         tried=f"{', '.join(dead)}: at once and after a restart",
         came_back=(
@@ -146,7 +146,7 @@ FINDING = {"kind": "insight", "title": "t", "text": "x", "family": "other"}
 
 
 @SYSTEM.add("one identity as another")
-def impostor(folder: Path, scale: Scale) -> Row:
+def impostor(folder: Path, scale: AttackScale) -> AttackRow:
     """Fields, headers and arguments that name somebody else; the operator's operations with a
     researcher's token."""
     with served(folder, random_labels(scale)) as server, server.client(server.token("eve")) as eve:
@@ -174,7 +174,7 @@ def impostor(folder: Path, scale: Scale) -> Row:
             server.http.post(f"{API}/tokens", json={"name": name}).status_code
             for name in ("operator", "evaluator", "Eve")
         }
-    return Row(
+    return AttackRow(
         attack="one identity as another",
         tried=f"{len(FIELDS)} fields in two operations and two tools, {len(HEADERS)} headers, "
         f"{len(operators)} operations that are the operator's",
@@ -217,7 +217,7 @@ SPENDS = (
 
 
 @SYSTEM.add("malformed bodies")
-def malformed(folder: Path, scale: Scale) -> Row:
+def malformed(folder: Path, scale: AttackScale) -> AttackRow:
     """`pgr: Infinity`, or a field of the wrong type, once made the leaderboard unusable until
     the database was repaired."""
     with served(folder, random_labels(scale)) as server, server.client(server.token("eve")) as eve:
@@ -242,7 +242,7 @@ def malformed(folder: Path, scale: Scale) -> Row:
             server.http.get(f"{API}/operator/campaign").status_code,
         ]
         entries = server.entries()
-    return Row(
+    return AttackRow(
         attack="malformed bodies",
         tried=(
             f"{len(said)} bodies: NaN, infinities, wrong types, broken JSON, half characters, deep "
@@ -266,7 +266,7 @@ def _names(folder: Path) -> list[str]:
 
 
 @SYSTEM.add("names in paths and queries")
-def paths(folder: Path, scale: Scale) -> Row:
+def paths(folder: Path, scale: AttackScale) -> AttackRow:
     """`../`, SQL and shell in what the server looks up, encoded and plain."""
     with served(folder, random_labels(scale)) as server, server.client(server.token("eve")) as eve:
         commit(eve)
@@ -298,7 +298,7 @@ def paths(folder: Path, scale: Scale) -> Row:
         after = _names(folder)
         leaked = [text for text in found if text not in EMPTY and '"whose_move"' not in text]
     statuses = sorted(set(said))
-    return Row(
+    return AttackRow(
         attack="names in paths and queries",
         tried=(
             f"{len(NAMES)} names as snapshot, receipt, finding, page, query, token's name and "
@@ -314,7 +314,7 @@ def paths(folder: Path, scale: Scale) -> Row:
 
 
 @SYSTEM.add("races over HTTP")
-def races(folder: Path, scale: Scale) -> Row:
+def races(folder: Path, scale: AttackScale) -> AttackRow:
     """As `races`, through the server: 16 connections under three identities."""
     labels_M, rng = random_labels(scale), np.random.default_rng(scale.seed)
     with served(folder, labels_M) as server:
@@ -350,7 +350,7 @@ def races(folder: Path, scale: Scale) -> Row:
         sum(receipt["repeated"] for receipt in told),
         sum(row["submissions"] for row in by.values()),
     )
-    return Row(
+    return AttackRow(
         attack="races over HTTP",
         tried=(
             f"{scale.rounds} identical and {scale.rounds} distinct bundles from {THREADS} threads, "

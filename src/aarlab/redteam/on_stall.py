@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import httpx
 
 from aarlab.redteam.served import API, MCP, Served, body, commit, served
-from aarlab.redteam.system import SYSTEM, Row, Scale, random_labels
+from aarlab.redteam.system import SYSTEM, AttackRow, AttackScale, random_labels
 
 MOST_S, MOST_MIB = 0.1, 100.0  # for anybody else's request, and of memory that one request may take
 # harmless bodies before; on a busy machine a wait may be so many times the longest of theirs
@@ -148,7 +148,7 @@ def _kib(status: Path, name: str) -> int:
 
 
 @SYSTEM.add("wrong bodies that stall the server")
-def stall(folder: Path, scale: Scale) -> Row:
+def stall(folder: Path, scale: AttackScale) -> AttackRow:
     """One submission of 3.8 MiB whose every answer was wrong once stood in everybody's way for 10
     s, and took 800 MB."""
     with served(folder, random_labels(scale)) as server, server.client(server.token("eve")) as eve:
@@ -162,7 +162,7 @@ def stall(folder: Path, scale: Scale) -> Row:
             }
     slowest, largest = max(found, key=lambda n: found[n][1]), max(found, key=lambda n: found[n][2])
     longest_s, most_MiB = found[slowest][1], found[largest][2]
-    return Row(
+    return AttackRow(
         attack="wrong bodies that stall the server",
         tried=(
             f"{len(found)} bodies of up to {BIG / 1e6:.1f} MB, for every operation that reads one "

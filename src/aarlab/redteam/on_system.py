@@ -16,16 +16,16 @@ from aarlab.redteam import (  # noqa: F401 - they register themselves
     on_verdict,
     side_channels,
 )
-from aarlab.redteam.system import SYSTEM, Row, Scale
+from aarlab.redteam.system import SYSTEM, AttackRow, AttackScale
 
 
 def attack_system(
     folder: Path,
-    scale: Scale,
+    scale: AttackScale,
     names: Iterable[str] | None = None,
     *,
     progress: Callable[[str], None] = lambda words: None,
-) -> list[Row]:
+) -> list[AttackRow]:
     """Every attack (or those named), each in a folder of its own; `progress` hears which is at
     work."""
     chosen = list(SYSTEM) if names is None else list(names)

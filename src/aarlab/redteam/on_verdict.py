@@ -27,7 +27,7 @@ from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.confirm import confirm_leaders, plan
 from aarlab.methods.baselines import source_of
 from aarlab.redteam.on_confirmation import PROBLEM, quiet, sandboxed_engines, small_bed
-from aarlab.redteam.system import SYSTEM, Row, Scale
+from aarlab.redteam.system import SYSTEM, AttackRow, AttackScale
 from aarlab.runs.engine import METHOD_FILE, Answers, LocalEngine
 from aarlab.sandbox.usage_watch import below
 from aarlab.testbeds.student import COUNTING
@@ -176,7 +176,7 @@ def runs_on(seeds: Sequence[int]) -> list[int]:
 
 
 @SYSTEM.add("a confirmation that the machine kills")
-def killed(folder: Path, scale: Scale) -> Row:
+def killed(folder: Path, scale: AttackScale) -> AttackRow:
     """An honest claim, whose re-run on feedback is killed once, and then twice: who is blamed?"""
     del scale
     said, accused = [], []
@@ -190,7 +190,7 @@ def killed(folder: Path, scale: Scale) -> Row:
                 spent = here.gate.tries.spent()
                 said.append((here.judge().verdict, spent[1]))
             accused += here.accused()
-    return Row(
+    return AttackRow(
         attack="a confirmation that the machine kills",
         tried="an honest claim; SIGKILL to its re-run on feedback, once, then twice, then no more",
         came_back="; ".join(f"killed {n}: {verdict}" for verdict, n in said[:2])
@@ -204,7 +204,7 @@ def killed(folder: Path, scale: Scale) -> Row:
 
 
 @SYSTEM.add("code that kills itself")
-def suicide(folder: Path, scale: Scale) -> Row:
+def suicide(folder: Path, scale: AttackScale) -> AttackRow:
     """Answers that were all looked up, under code that sends itself SIGKILL: can it keep the claim,
     or draw new seeds?"""
     del scale
@@ -217,7 +217,7 @@ def suicide(folder: Path, scale: Scale) -> Row:
             verdicts.append(here.judge().verdict)
         claimed = here.evaluator.ledger.entries("submission")[0].read(SubmissionBody).exact_accuracy
         tried = gate.tries.spent()
-    return Row(
+    return AttackRow(
         attack="code that kills itself",
         tried=(
             "all feedback answers looked up, under code that sends itself SIGKILL; put to "
@@ -236,7 +236,7 @@ def suicide(folder: Path, scale: Scale) -> Row:
 
 
 @SYSTEM.add("an honest claim with lucky seeds")
-def lucky(folder: Path, scale: Scale) -> Row:
+def lucky(folder: Path, scale: AttackScale) -> AttackRow:
     """Code whose luck is its seeds', handed in under the first of many comments that had five good
     ones issued: do the re-runs on fresh seeds make it a liar?"""
     del scale
@@ -256,7 +256,7 @@ def lucky(folder: Path, scale: Scale) -> Row:
         if found
         else "not doubted"
     )
-    return Row(
+    return AttackRow(
         attack="an honest claim with lucky seeds",
         tried=(
             f"code that is good on one seed of six, under the comment (number {number:,}) that had "
@@ -275,7 +275,7 @@ def lucky(folder: Path, scale: Scale) -> Row:
 
 
 @SYSTEM.add("answers that were looked up")
-def looked_up(folder: Path, scale: Scale) -> Row:
+def looked_up(folder: Path, scale: AttackScale) -> AttackRow:
     """Honest code whose answers on two thirds of the items were looked up before they were handed
     in: so many that it does not depend on the seeds whether that is noticed."""
     del scale
@@ -285,7 +285,7 @@ def looked_up(folder: Path, scale: Scale) -> Row:
         accused = here.accused()
     issued = record.issued
     assert issued is not None, "the tests on fresh seeds did not doubt it"
-    return Row(
+    return AttackRow(
         attack="answers that were looked up",
         tried="200 of 300 answers looked up instead of computed",
         came_back=f"'{record.verdict}'",

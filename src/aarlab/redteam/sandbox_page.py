@@ -8,7 +8,7 @@ from rich.table import Table
 
 from aarlab.core.markdown import table_row
 from aarlab.redteam import system
-from aarlab.redteam.system import HELD, NOT_HELD, Row
+from aarlab.redteam.system import HELD, NOT_HELD, AttackRow
 from aarlab.sandbox.processes import LIMITED
 
 PREAMBLE = """# Red team inside a researcher's sandbox
@@ -37,13 +37,13 @@ def limits_in_words(held: Mapping[str, str]) -> str:
     return "; ".join(f"{name}: {held.get(name, 'NOT HELD')}" for name in LIMITED)
 
 
-def summary(rows: Iterable[Row], held: Mapping[str, str]) -> Table:
+def summary(rows: Iterable[AttackRow], held: Mapping[str, str]) -> Table:
     """For the terminal."""
     words = f"Limits: {limits_in_words(held)}"
     return system.summary(rows, "Red team inside a sandbox", words)
 
 
-def markdown(rows: Iterable[Row], held: Mapping[str, str], command: str) -> str:
+def markdown(rows: Iterable[AttackRow], held: Mapping[str, str], command: str) -> str:
     """The rows as a page."""
     lines = [
         table_row(

@@ -15,10 +15,10 @@ from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.forum import Forum
 from aarlab.redteam.on_evaluator import FAMILY, Answers, bits, flipped, refusal, same_seeds, send
 from aarlab.redteam.served import API, body, commit, served, tool
-from aarlab.redteam.system import SYSTEM, Row, Scale, random_labels, write_problem
+from aarlab.redteam.system import SYSTEM, AttackRow, AttackScale, random_labels, write_problem
 
 
-def _twins(scale: Scale, more: int) -> tuple[list[Answers], list[Answers]]:
+def _twins(scale: AttackScale, more: int) -> tuple[list[Answers], list[Answers]]:
     """Two label sets that give the same reported answers, and bundles to ask of both.
 
     The second label set reverses pairs of labels of which the one improving bundle has one right
@@ -35,11 +35,11 @@ def _twins(scale: Scale, more: int) -> tuple[list[Answers], list[Answers]]:
 
 def _compared(
     attack: str, labels: list[Answers], replies: list[list[str]], improved: int, what: str
-) -> Row:
+) -> AttackRow:
     """Every byte of every reply under the one label set against those under the other."""
     differ = sum(a != b for a, b in zip(*replies, strict=True))
     moved = int((labels[0] != labels[1]).sum())
-    return Row(
+    return AttackRow(
         attack=attack,
         tried=f"{len(replies[0])} replies under two label sets that differ on {moved} of "
         f"{len(labels[0])} items and give the same reported answers ({improved} improved)",
@@ -50,7 +50,7 @@ def _compared(
 
 
 @SYSTEM.add("metadata")
-def metadata(folder: Path, scale: Scale) -> Row:
+def metadata(folder: Path, scale: AttackScale) -> AttackRow:
     """The same submissions against two label sets that give the same reported answers: every byte
     of every reply is compared."""
     labels, bundles = _twins(scale, 21)
@@ -83,7 +83,7 @@ def _replies(evaluator: Evaluator, bundles: list[Answers]) -> Iterator[str]:
 
 
 @SYSTEM.add("metadata over HTTP")
-def metadata_over_http(folder: Path, scale: Scale) -> Row:
+def metadata_over_http(folder: Path, scale: AttackScale) -> AttackRow:
     """As `metadata`, through the server: status, headers but the date, and body of every reply."""
     labels, bundles = _twins(scale, 13)
     replies = []
@@ -115,11 +115,11 @@ def _replies_over_http(eve: httpx.Client, number: int, row: Answers) -> list[str
 
 def _timed(
     attack: str,
-    scale: Scale,
+    scale: AttackScale,
     send_near: Callable[[], Callable[[], object]],
     send_far: Callable[[], Callable[[], object]],
     evidence: str,
-) -> Row:
+) -> AttackRow:
     """Is a 'no' near an improvement answered later than one far from it? Ranks of interleaved
     pairs. Each of the two prepares a submission of its kind, and what sends it is timed.
 
@@ -134,7 +134,7 @@ def _timed(
             act()
             times.append(time.perf_counter() - started)
     auc, p = rank_test(near, far)
-    return Row(
+    return AttackRow(
         attack=attack,
         tried=f"{scale.rounds} interleaved pairs of a nearly improving 'no' and a far one",
         came_back=f"AUC {auc:.3f}, p = {p:.3f} (Mann-Whitney, two-sided); medians "
@@ -145,7 +145,7 @@ def _timed(
 
 
 @SYSTEM.add("timing, in the process")
-def timing(folder: Path, scale: Scale) -> Row:
+def timing(folder: Path, scale: AttackScale) -> AttackRow:
     """The times of an evaluator in this process."""
     labels_M, rng = random_labels(scale), np.random.default_rng(scale.seed)
     with Evaluator(write_problem(folder / "problem", labels_M), folder / "campaign") as evaluator:
@@ -168,7 +168,7 @@ def timing(folder: Path, scale: Scale) -> Row:
 
 
 @SYSTEM.add("timing, over HTTP")
-def timing_over_http(folder: Path, scale: Scale) -> Row:
+def timing_over_http(folder: Path, scale: AttackScale) -> AttackRow:
     """The times of a client of the server, whose replies to submissions are on a grid of time."""
     labels_M, rng = random_labels(scale), np.random.default_rng(scale.seed)
     with served(folder, labels_M) as server, server.client(server.token("eve")) as eve:

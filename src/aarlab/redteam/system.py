@@ -21,7 +21,7 @@ from aarlab.core.records import Record
 from aarlab.core.registry import Registry
 
 
-class Row(Record):
+class AttackRow(Record):
     """One attack on the system and its outcome."""
 
     attack: str
@@ -32,7 +32,7 @@ class Row(Record):
 
 
 @dataclass(frozen=True)
-class Scale:
+class AttackScale:
     """How much of an attack is run."""
 
     items: int = 400  # feedback items of a problem with random labels
@@ -43,12 +43,12 @@ class Scale:
     seed: int = 0
 
 
-SMALL = Scale(items=120, rounds=60, problems=("generated-chat",), fresh=False)  # for CI
-Attacker = Callable[[Path, Scale], Row]  # (an empty folder, scale)
+SMALL = AttackScale(items=120, rounds=60, problems=("generated-chat",), fresh=False)  # for CI
+Attacker = Callable[[Path, AttackScale], AttackRow]  # (an empty folder, scale)
 SYSTEM: Registry[Attacker] = Registry("system attack")
 
 
-def random_labels(scale: Scale, stream: int = 0) -> NDArray[np.bool_]:
+def random_labels(scale: AttackScale, stream: int = 0) -> NDArray[np.bool_]:
     """Balanced labels of the feedback items, (M,)."""
     rng = np.random.default_rng([scale.seed, scale.items, stream])
     return rng.permutation(np.arange(scale.items)) % 2 == 1
@@ -73,7 +73,9 @@ def write_problem(folder: Path, labels_M: NDArray[np.bool_]) -> Path:
 
 
 def summary(
-    rows: Iterable[Row], title: str = "Red team of the whole system", caption: str | None = None
+    rows: Iterable[AttackRow],
+    title: str = "Red team of the whole system",
+    caption: str | None = None,
 ) -> Table:
     """For the terminal."""
     table = Table(title=title, caption=caption)
@@ -96,7 +98,7 @@ in the tests; there the timing rows are run and not judged.
 """
 
 
-def markdown(rows: Iterable[Row], command: str) -> str:
+def markdown(rows: Iterable[AttackRow], command: str) -> str:
     """The rows as a page."""
     lines = [
         table_row((r.attack, r.tried, r.came_back, HELD if r.held else NOT_HELD, r.evidence))

@@ -101,7 +101,7 @@ def build(
         claims=claims,
         cannot=cannot,
         winner=winner(claims, of["finding"], evaluator),
-        told=told_rows(of["submission"]),
+        told=reported_rows(of["submission"]),
         curve=curve_of(entries),
         released=released_rows(evaluator, evaluator.answers["final"]),
         diversity=diversity_rows(of["submission"], of["finding"], evaluator.code),
@@ -132,7 +132,7 @@ def _notes_of_entries(campaign: Campaign, entries: Sequence[Entry]) -> Iterator[
     yield from (f"{words[:1].upper()}{words[1:]}" for words in aside_in(entries).values())
 
 
-def told_rows(submissions: Sequence[Entry]) -> tuple[ToldRow, ...]:
+def reported_rows(submissions: Sequence[Entry]) -> tuple[ToldRow, ...]:
     """The improvements that were reported."""
     return tuple(
         ToldRow(

@@ -23,7 +23,7 @@ from aarlab.evaluation.scoring.marking import UnitMarking, stored
 from aarlab.evaluation.scoring.tries import Tries, tries_of
 from aarlab.evaluation.scoring.unit_scores import Gate, Measured
 from aarlab.fleet.campaign import Campaign
-from aarlab.report.build import research_rows, told_rows, totals_of, unrun_notes
+from aarlab.report.build import reported_rows, research_rows, totals_of, unrun_notes
 from aarlab.report.builds import folder_code_rows
 from aarlab.report.costs import costs
 from aarlab.report.curve import curve_of
@@ -145,7 +145,7 @@ def build_folder(
         comparator=_marking(evaluator).problem.comparator,
         baselines=bed.baselines(),
         claims=claims,
-        told=told_rows(of["submission"]),
+        told=reported_rows(of["submission"]),
         curve=curve_of(entries),
         released=released_rows(evaluator, _marking(evaluator).problem.units["final"]),
         researchers=research_rows(entries),

@@ -105,7 +105,7 @@ def start(argv: list[str], address: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(given, env=env, stdin=subprocess.DEVNULL, process_group=0)
 
 
-class Stop:
+class ProgramStop:
     """Sends SIGINT to the program once, and SIGKILL to all that remain after `grace_s` seconds."""
 
     def __init__(self, pid: int, grace_s: float) -> None:
@@ -195,7 +195,7 @@ def main() -> int:
     except OSError as error:
         sys.stderr.write(f"{a.argv[0]} cannot be started: {error.strerror}.\n")
         return 127
-    stop = Stop(program.pid, a.grace)
+    stop = ProgramStop(program.pid, a.grace)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, stop.ask)
     threading.Thread(target=stop.when_stdin_ends, daemon=True).start()

@@ -35,14 +35,14 @@ _FILLER = "No response requested."
 CHARACTERS_PER_TOKEN = 4
 
 
-class Call(Record):
+class ScriptedCall(Record):
     """One tool call."""
 
     tool: str
     input: dict[str, Any] = Field(default_factory=dict)
 
 
-class Usage(Record):
+class ScriptedUsage(Record):
     """Token counts that the API reports for a turn; where they are not given, they are counted
     from the texts."""
 
@@ -56,12 +56,12 @@ class Turn(Record):
     """Text and tool calls of one answer. An answer without calls ends the agent's turn."""
 
     say: str = ""
-    calls: Annotated[tuple[Call, ...], Field(strict=False)] = ()
-    usage: Usage = Usage()
+    calls: Annotated[tuple[ScriptedCall, ...], Field(strict=False)] = ()
+    usage: ScriptedUsage = ScriptedUsage()
     pause_s: Seconds = 0.0  # before the answer is sent
 
 
-class Fault(Record):
+class ScriptedFault(Record):
     """A fault that is played `times` times for each agent when a turn (counted from 0, loops
     included) is due."""
 
@@ -84,7 +84,7 @@ class Script(Record):
         default_factory=dict
     )
     loop: Count | None = None
-    faults: Annotated[tuple[Fault, ...], Field(strict=False)] = ()
+    faults: Annotated[tuple[ScriptedFault, ...], Field(strict=False)] = ()
 
     @field_validator("find")
     @classmethod
@@ -111,11 +111,11 @@ class Script(Record):
         are counted). A request without tools is not part of the script; its answer is empty."""
         tokens = tokens_in(body) if tokens is None else tokens
         if not body.get("tools"):
-            return Spoken(-1, "Nothing.", (), Usage(), 0.0, tokens)
+            return Spoken(-1, "Nothing.", (), ScriptedUsage(), 0.0, tokens)
         number = self._due(body["messages"])
         at, begun = self._place(number)
         if at is None:
-            return Spoken(number, "The script has ended.", (), Usage(), 0.0, tokens)
+            return Spoken(number, "The script has ended.", (), ScriptedUsage(), 0.0, tokens)
         turn = self.turns[at]
         values = {
             "turn": str(number),
@@ -123,7 +123,7 @@ class Script(Record):
             **self._chosen(who, begun),
             **self._found(body["messages"]),
         }
-        calls = tuple(Call(tool=c.tool, input=_filled(c.input, values)) for c in turn.calls)
+        calls = tuple(ScriptedCall(tool=c.tool, input=_filled(c.input, values)) for c in turn.calls)
         counts = tokens, len(body["messages"])
         return Spoken(number, _filled(turn.say, values), calls, turn.usage, turn.pause_s, *counts)
 
@@ -176,8 +176,8 @@ class Spoken(NamedTuple):
 
     turn: int
     say: str
-    calls: tuple[Call, ...]
-    usage: Usage
+    calls: tuple[ScriptedCall, ...]
+    usage: ScriptedUsage
     pause_s: float
     input_tokens: int
     messages: int = 0  # of the request

@@ -31,7 +31,15 @@ from starlette.routing import Route
 from aarlab.core.files import write_whole
 from aarlab.core.http import configured, listen, serve
 from aarlab.core.os_errors import ends_in_words
-from aarlab.researchers.script import Fault, Script, Spoken, default_script, load_script, tokens_in
+from aarlab.core.strict_json import dicts
+from aarlab.researchers.script import (
+    Script,
+    ScriptedFault,
+    Spoken,
+    default_script,
+    load_script,
+    tokens_in,
+)
 
 KINDS = {429: "rate_limit_error", 500: "api_error", 529: "overloaded_error", 402: "billing_error"}
 CUT_AFTER = 3  # events of a stream that is cut
@@ -41,7 +49,7 @@ Body = Mapping[str, Any]
 Messages = list[dict[str, Any]]
 
 
-class Format(Protocol):
+class ScriptedFormat(Protocol):
     """A wire format in which a script is played. Anthropic's ships."""
 
     def conversation(self, body: Body) -> Messages:
@@ -90,7 +98,7 @@ class Api:
 
     async def play(
         self,
-        form: Format,
+        form: ScriptedFormat,
         request: Request,
         *,
         model: str | None = None,
@@ -124,7 +132,7 @@ class Api:
             media_type="text/event-stream",
         )
 
-    def _fault(self, who: str, turn: int) -> Fault | None:
+    def _fault(self, who: str, turn: int) -> ScriptedFault | None:
         """The fault that is due for this agent's turn, if any; it is counted as played."""
         for number, fault in enumerate(self._script.faults):
             if fault.turn == turn and self._played[who, number] < fault.times:
@@ -210,11 +218,6 @@ def listed(body: Body, name: str) -> Messages:
     if not isinstance(body.get(name), list):
         raise ValueError(f"{name} must be a list.")
     return dicts(body[name])
-
-
-def dicts(value: Any) -> Messages:
-    """The objects in a list; none of anything else."""
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 async def _sent(events: Iterator[str]) -> AsyncIterator[str]:

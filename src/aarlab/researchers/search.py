@@ -39,7 +39,7 @@ from aarlab.researchers.recipe import (
     source_of,
 )
 from aarlab.researchers.researcher import RESEARCHERS, Brief, Ended, Inside, Launch, Life, Options
-from aarlab.researchers.surrogate import Seen, draw
+from aarlab.researchers.surrogate import TriedRecipe, draw
 from aarlab.sandbox.sandbox import Mount
 
 CANDIDATES = 150  # recipes of which the next one is chosen
@@ -59,7 +59,7 @@ class Memory:
     """What a researcher has learned: of every recipe that anybody tried, between which PGRs its
     score lies."""
 
-    seen: dict[str, Seen] = field(default_factory=dict)  # by `key_of` the recipe
+    seen: dict[str, TriedRecipe] = field(default_factory=dict)  # by `key_of` the recipe
     improved: list[Improved] = field(default_factory=list)  # in order of level
     start: float = 0.0  # PGR of the level before anybody's first improvement
     last_finding: int = 0
@@ -74,7 +74,7 @@ class Memory:
         if not self.seen:
             self.start = level
         sealed = receipt["tier"] == "sealed" and not improved
-        self.seen[key_of(recipe)] = Seen(
+        self.seen[key_of(recipe)] = TriedRecipe(
             options_in_order(recipe),
             level if improved else -math.inf,
             math.inf if sealed or step is None else step,
@@ -85,7 +85,7 @@ class Memory:
 
     def failed(self, recipe: Recipe) -> None:
         """A recipe that does not run is not tried again."""
-        self.seen[key_of(recipe)] = Seen(options_in_order(recipe), -math.inf, math.inf)
+        self.seen[key_of(recipe)] = TriedRecipe(options_in_order(recipe), -math.inf, math.inf)
 
 
 def choose(memory: Memory, brief: Brief, rng: random.Random) -> Recipe | None:

@@ -24,7 +24,7 @@ SWEEPS, KEPT = 30, 300  # Gibbs sweeps; the latest recipes that are looked at
 
 
 @dataclass(frozen=True)
-class Seen:
+class TriedRecipe:
     """A tried recipe, and the interval of PGR in which its score lies."""
 
     recipe: tuple[str, ...]  # one option of each dimension, in one order
@@ -33,7 +33,7 @@ class Seen:
 
 
 def draw(
-    seen: Sequence[Seen], candidates: Sequence[tuple[str, ...]], start: float, seed: int
+    seen: Sequence[TriedRecipe], candidates: Sequence[tuple[str, ...]], start: float, seed: int
 ) -> Array:
     """One draw of the candidates' PGR from what is believed after all that was seen, (C,).
     `start`: PGR of the level at the start."""
@@ -56,7 +56,7 @@ def draw(
     return start + _gaussian(weight_RC.T @ score_R, prior_CC - cov_CR @ weight_RC, rng)
 
 
-def _kept(seen: Sequence[Seen]) -> list[Seen]:
+def _kept(seen: Sequence[TriedRecipe]) -> list[TriedRecipe]:
     """The latest improvements, and the latest of the others that say anything."""
     better = [one for one in seen if np.isfinite(one.low)][-KEPT // 2 :]
     rest = [one for one in seen if not np.isfinite(one.low) and np.isfinite(one.high)]

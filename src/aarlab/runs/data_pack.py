@@ -17,7 +17,7 @@ from aarlab.core.records import Record
 MAX_FILES, MAX_BYTES = 10_000, 8 << 30
 
 
-class Packed(Record):
+class PackHeader(Record):
     """The first line of a pack: of each file and folder in order, its path, and how many bytes of
     the rest are its own; None of a folder."""
 
@@ -49,7 +49,7 @@ def packed_files(files: Iterable[tuple[str, bytes | None]]) -> bytes:
     """Files by their paths, each folder (None) before what it holds."""
     found = list(files)
     sizes = tuple((name, None if data is None else len(data)) for name, data in found)
-    head = Packed(files=sizes).model_dump_json().encode()
+    head = PackHeader(files=sizes).model_dump_json().encode()
     return b"\n".join([head, b"".join(data or b"" for _, data in found)])
 
 
@@ -102,7 +102,7 @@ def write_files(folder: Path, data: bytes, what: str) -> None:
     """
     head, _, rest = data.partition(b"\n")
     try:
-        files = Packed.model_validate_json(head).files
+        files = PackHeader.model_validate_json(head).files
         if sum(size or 0 for _, size in files) != len(rest) or len(files) > MAX_FILES:
             raise ValueError("its sizes do not fit")
     except (ValueError, ValidationError) as error:

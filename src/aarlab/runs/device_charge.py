@@ -19,7 +19,7 @@ from aarlab.runs.run_jobs import (
     ITEMS,
     DeviceCount,
     Job,
-    Resources,
+    JobResources,
     StrongNeed,
     checked,
     key_of,
@@ -99,7 +99,7 @@ def beside_a_device(job: Job, offered: Elsewhere, who: str) -> Job:
 
 
 def ended_and_charged(
-    engine: DeviceEngine, job: Job, resources: Resources, meter: DeviceMeter | None
+    engine: DeviceEngine, job: Job, resources: JobResources, meter: DeviceMeter | None
 ) -> bytes:
     """Have a job run and wait for it, and charge what it uses; where that is given up, the job is
     cancelled.

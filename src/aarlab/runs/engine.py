@@ -31,7 +31,7 @@ from aarlab.runs.run_jobs import (
     STRONG,
     Job,
     JobLimits,
-    Resources,
+    JobResources,
     key_of,
     opened,
 )
@@ -185,9 +185,9 @@ class LocalEngine:
 
     def _once_more(self, spec: RunSpec, files: Mapping[str, str], who: str) -> RunResult:
         """Execute a run; if the machine ends it, repeat it once, exclusively."""
-        found = self._execute(spec, files, Resources(), who)
+        found = self._execute(spec, files, JobResources(), who)
         if isinstance(found, Ending):
-            first, found = found, self._execute(spec, files, Resources(alone=True), who)
+            first, found = found, self._execute(spec, files, JobResources(alone=True), who)
             if isinstance(found, Ending):
                 raise CouldNotBeRun(
                     f"The machine ended the run twice: {first.message}; then, run alone: "
@@ -198,7 +198,7 @@ class LocalEngine:
         return found
 
     def _execute(
-        self, spec: RunSpec, files: Mapping[str, str], resources: Resources, who: str
+        self, spec: RunSpec, files: Mapping[str, str], resources: JobResources, who: str
     ) -> RunResult | Ending:
         """Execute once; return the result, or how the machine ended the run."""
         job = self._job(spec, files)
@@ -226,7 +226,7 @@ class LocalEngine:
             raise InvalidSubmission(ending.message, log=done.output, failure=ending.failure)
         return RunResult(answers_of(result), done.output, done.wall_s, from_cache=False)
 
-    def _placed(self, job: Job, resources: Resources) -> bytes:
+    def _placed(self, job: Job, resources: JobResources) -> bytes:
         """Have a job run, and wait for it."""
         return ended(self.engine, self.engine.submit(job, resources))
 
@@ -234,7 +234,7 @@ class LocalEngine:
         self,
         job: Job,
         split: SplitName,
-        resources: Resources,
+        resources: JobResources,
         who: str,
         meter: DeviceMeter | None,
     ) -> bytes:

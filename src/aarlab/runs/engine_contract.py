@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 from aarlab.core.errors import AarError, InvalidSubmission, Transient
 from aarlab.core.own_code import whole_code
-from aarlab.runs.run_jobs import DeviceCount, Job, JobLimits, Resources, key_of, opened
+from aarlab.runs.run_jobs import DeviceCount, Job, JobLimits, JobResources, key_of, opened
 from aarlab.sandbox.sandbox import MIB
 
 AT_MOST_S = 60.0  # for each job of the examination
@@ -22,7 +22,7 @@ LOOK_S = 5.0  # between two looks at whether a job has ended; its end is seen at
 class Engine(Protocol):
     """Places jobs. Every method may be called from several threads."""
 
-    def submit(self, job: Job, resources: Resources) -> str:
+    def submit(self, job: Job, resources: JobResources) -> str:
         """Have a job run; returns its key. One that is running already is not started twice: each
         that submitted it may poll it.
 
@@ -105,13 +105,13 @@ def ended(engine: Engine, key: str) -> bytes:
     return found
 
 
-def finished(engine: Engine, job: Job, resources: Resources | None = None) -> bytes:
+def finished(engine: Engine, job: Job, resources: JobResources | None = None) -> bytes:
     """Submit a job and wait for its end.
 
     Raises:
         Transient: see `Engine`; or it did not end in AT_MOST_S beyond its own limit.
     """
-    key = engine.submit(job, resources or Resources())
+    key = engine.submit(job, resources or JobResources())
     found = engine.poll(key, job.limits.timeout_s + AT_MOST_S)
     if found is None:
         engine.cancel(key)
@@ -165,7 +165,7 @@ def _reads_no_link(engine: Engine) -> list[str]:
 
 def _answers_both(engine: Engine) -> list[str]:
     job = shell("sleep 1; printf x > result", "twice")
-    keys = [engine.submit(job, Resources()) for _ in range(2)]
+    keys = [engine.submit(job, JobResources()) for _ in range(2)]
     found = [engine.poll(key, AT_MOST_S) for key in keys]
     if keys[0] != keys[1] or None in found:
         return ["two who submitted the same job were not both answered"]
@@ -178,7 +178,7 @@ def _answers_both(engine: Engine) -> list[str]:
 
 def _cancels(engine: Engine) -> list[str]:
     jobs = [shell("sleep 300", f"cancelled {n}", 2 * AT_MOST_S) for n in range(MANY)]
-    keys = [engine.submit(job, Resources()) for job in jobs]
+    keys = [engine.submit(job, JobResources()) for job in jobs]
     engine.poll(keys[0], BEGINS_S)
     faults = []
     for key in keys:

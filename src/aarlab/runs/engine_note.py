@@ -13,7 +13,7 @@ from pydantic import Field
 from aarlab.core.errors import Transient
 from aarlab.core.files import write_whole
 from aarlab.core.records import Record
-from aarlab.runs.run_jobs import Head, checked
+from aarlab.runs.run_jobs import JobHead, checked
 
 NOTE_S = 2.0
 OLD_S = 60.0  # from which on a process that writes no note is gone
@@ -46,7 +46,7 @@ def kind_of(body: bytes) -> str:
     return kind_of_head(head)
 
 
-def kind_of_head(head: Head) -> str:
+def kind_of_head(head: JobHead) -> str:
     """The same, of its head."""
     if head.error is not None:
         return f"refused: {head.error}"

@@ -26,7 +26,7 @@ from aarlab.runs.endings import Around, ending_of
 from aarlab.runs.engine_contract import Engine
 from aarlab.runs.folder_run import BEGUN, folder_sandbox, limits_of, run_once, weights_words
 from aarlab.runs.plain_files import copy_plain, read_plain
-from aarlab.runs.program_relay import ASKED, PROGRAM, Asked, program
+from aarlab.runs.program_relay import ASKED, PROGRAM, AskedProgram, program
 from aarlab.sandbox.disk_usage import scratch
 from aarlab.sandbox.sandbox import Completed, MakeSandbox, Mount
 
@@ -168,7 +168,7 @@ class Grader:
             return Fault(f"{self._author_line(None)}: {words}")
 
     @contextlib.contextmanager
-    def _program(self, submission: Path, secret: Path | None) -> Iterator[Asked | None]:
+    def _program(self, submission: Path, secret: Path | None) -> Iterator[AskedProgram | None]:
         """A submitted program, where it is asked: a check reads its files alone."""
         if self.problem.contract.submission.kind != "program" or secret is None:
             yield None

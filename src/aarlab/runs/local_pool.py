@@ -8,13 +8,13 @@ from pathlib import Path
 from aarlab.core.errors import Transient
 from aarlab.runs.alone import alone, beside_others
 from aarlab.runs.endings import Processors
-from aarlab.runs.run_jobs import Job, Resources
+from aarlab.runs.run_jobs import Job, JobResources
 from aarlab.runs.run_worker import work
 from aarlab.sandbox.endable import Endable
 from aarlab.sandbox.sandbox import MakeSandbox
 
 
-class Waiting:
+class WaitingJobs:
     """Jobs that somebody waits for, by key; each who submitted one is answered once."""
 
     def __init__(self) -> None:
@@ -81,10 +81,10 @@ class LocalPool:
     ) -> None:
         self._make, self._folder, self._processors = make_sandbox, folder, processors
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="run")
-        self._waiting = Waiting()
+        self._waiting = WaitingJobs()
         self._sandboxes: dict[Future[bytes], Endable] = {}  # of each job
 
-    def submit(self, job: Job, resources: Resources) -> str:
+    def submit(self, job: Job, resources: JobResources) -> str:
         """See `Engine`."""
 
         def start() -> "Future[bytes]":
@@ -99,7 +99,7 @@ class LocalPool:
 
         return self._waiting.join(key_with(job, resources), start)
 
-    def _run(self, job: Job, resources: Resources, make: MakeSandbox) -> bytes:
+    def _run(self, job: Job, resources: JobResources, make: MakeSandbox) -> bytes:
         with (alone if resources.alone else beside_others)(self._folder):
             return work(job, job.folders, make, self._processors)
 
@@ -122,6 +122,6 @@ class LocalPool:
         self._pool.shutdown()
 
 
-def key_with(job: Job, resources: Resources) -> str:
+def key_with(job: Job, resources: JobResources) -> str:
     """A job that runs alone is another one."""
     return f"{job.key}-alone" if resources.alone else job.key

@@ -17,7 +17,15 @@ from aarlab.runs.endings import Around, ending_of
 from aarlab.runs.engine_contract import Engine, ended
 from aarlab.runs.folder_run import BEGUN, METHOD, limits_of, sandbox_of, weights_of
 from aarlab.runs.make_inside import PREDICTIONS
-from aarlab.runs.run_jobs import MAX_RESULT_BYTES, Head, Job, JobLimits, Resources, key_of, opened
+from aarlab.runs.run_jobs import (
+    MAX_RESULT_BYTES,
+    Job,
+    JobHead,
+    JobLimits,
+    JobResources,
+    key_of,
+    opened,
+)
 from aarlab.sandbox.disk_usage import scratch
 
 INSIDE = "aarlab.runs.make_inside"
@@ -54,7 +62,7 @@ class PlacedMaking:
         try:
             inputs = self._kept.enter_context(_inputs(problem, prepared, split))
             job = _job(problem, prepared, dict(files), inputs, seed)
-            self._key: str | None = engine.submit(job, Resources(cpus=problem.contract.run.cpus))
+            self._key: str | None = engine.submit(job, JobResources(cpus=problem.contract.run.cpus))
         except BaseException:
             self._kept.close()
             raise
@@ -85,7 +93,7 @@ class PlacedMaking:
                 ) from error
         return made
 
-    def _require_made(self, head: Head, result: bytes | None) -> None:
+    def _require_made(self, head: JobHead, result: bytes | None) -> None:
         limits, done = self._problem.contract.run, head.completed
         if done.returncode or done.limit or done.timed_out:
             memory = JobLimits.of(limits_of(limits), sandbox_of("", limits).standing)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from aarlab.problems.folder.folder_problem import FolderProblem, Submission
+from aarlab.problems.folder.folder_problem import FolderProblem, HandIn
 from aarlab.runs.endings import ENOUGH, Processors
 from aarlab.runs.folder_run import folder_sandbox
 from aarlab.runs.grade_inside import LINE
@@ -28,7 +28,7 @@ PROGRAM = "program.py"
 
 
 @dataclass(frozen=True)
-class Asked:
+class AskedProgram:
     """A program that is asked. `folder`: with the socket, named ASKED, on which a grader asks."""
 
     folder: Path
@@ -41,7 +41,9 @@ class Asked:
 
 
 @contextlib.contextmanager
-def program(problem: FolderProblem, code: Path, make_sandbox: MakeSandbox) -> Iterator[Asked]:
+def program(
+    problem: FolderProblem, code: Path, make_sandbox: MakeSandbox
+) -> Iterator[AskedProgram]:
     """The program of the folder `code`, ready to be asked once by one grader."""
     contract = problem.contract
     with scratch() as place:
@@ -64,7 +66,7 @@ def program(problem: FolderProblem, code: Path, make_sandbox: MakeSandbox) -> It
                 thread = threading.Thread(target=relay.run, args=(asked, answers), daemon=True)
                 thread.start()
                 try:
-                    yield Asked(ask, relay)
+                    yield AskedProgram(ask, relay)
                 finally:
                     relay.hang_up(asked)
             finally:
@@ -92,7 +94,7 @@ class _Relay:
     `ended`: why the program takes no more calls. `machine`: why that is no failure of the program.
     """
 
-    def __init__(self, sandbox: Sandbox, process: subprocess.Popen, what: Submission) -> None:
+    def __init__(self, sandbox: Sandbox, process: subprocess.Popen, what: HandIn) -> None:
         self._sandbox, self._process, self._what = sandbox, process, what
         self._left_s = what.total_s
         self._worker: socket.socket | None = None

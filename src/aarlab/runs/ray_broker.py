@@ -28,7 +28,7 @@ from aarlab.runs import ray_worker
 from aarlab.runs.frames import Frame, Pipe
 from aarlab.runs.node_keys import is_by
 from aarlab.runs.ray_device import RayDevices
-from aarlab.runs.ray_worker import EndHead, NodeRecord
+from aarlab.runs.ray_worker import NodeRecord, RayEndHead
 
 PROBE = """
 import sys
@@ -262,7 +262,7 @@ class Broker:
             raise Transient("its end is no bytes")
         first, _, rest = end.partition(b"\n")
         try:
-            head = EndHead.model_validate_json(first)
+            head = RayEndHead.model_validate_json(first)
         except ValidationError as error:
             raise Transient("its end has no signature") from error
         if head.node not in self._nodes:

@@ -17,8 +17,8 @@ from aarlab.core.errors import Misconfigured, Transient
 from aarlab.core.settings import ray_environment
 from aarlab.runs.data_pack import hash_of, pack
 from aarlab.runs.frames import Frame, Pipe
-from aarlab.runs.local_pool import Waiting, key_with
-from aarlab.runs.run_jobs import DeviceCount, Job, Resources
+from aarlab.runs.local_pool import WaitingJobs, key_with
+from aarlab.runs.run_jobs import DeviceCount, Job, JobResources
 
 STARTS = 3  # of the driver, when it was lost
 PAUSE_S = 2.0
@@ -30,7 +30,7 @@ class _Placed:
     """A job that somebody waits for."""
 
     job: Job
-    resources: Resources
+    resources: JobResources
     future: "Future[bytes]"
     node: str = ""  # on which it must not run,
     only: bool = False  # or on which it must
@@ -54,7 +54,7 @@ class RayEngine:
                 "with it every node. Leave sandbox=directory out."
             )
         self._address, self._sandbox = address, sandbox
-        self._waiting, self._mutex = Waiting(), threading.RLock()
+        self._waiting, self._mutex = WaitingJobs(), threading.RLock()
         self._placed: dict[str, _Placed] = {}
         self._hashes: dict[Path, str] = {}
         self._sent: set[str] = set()  # packs that the driver has
@@ -151,17 +151,17 @@ class RayEngine:
 
     # --- the contract -----------------------------------------------------------------------------
 
-    def submit(self, job: Job, resources: Resources) -> str:
+    def submit(self, job: Job, resources: JobResources) -> str:
         """See `Engine`."""
         key = key_with(job, resources)
         return self._submit(key, lambda future: _Placed(job, resources, future))
 
-    def submit_apart(self, job: Job, resources: Resources, node: str) -> str:
+    def submit_apart(self, job: Job, resources: JobResources, node: str) -> str:
         """See `NodeEngine`. Where there is no other node, `poll` says so."""
         key = f"{key_with(job, resources)}-apart"
         return self._submit(key, lambda future: _Placed(job, resources, future, node))
 
-    def submit_on(self, job: Job, resources: Resources, node: str) -> str:
+    def submit_on(self, job: Job, resources: JobResources, node: str) -> str:
         """See `NodeEngine`."""
         key = f"{key_with(job, resources)}-on"
         return self._submit(key, lambda future: _Placed(job, resources, future, node, only=True))

@@ -38,7 +38,7 @@ class NodeRecord(Record):
     nice: int  # of its workers, and of what they run
 
 
-class EndHead(Record):
+class RayEndHead(Record):
     """The first line of an end; the rest is what `run_jobs.opened` reads."""
 
     node: str
@@ -80,7 +80,7 @@ def end_of(
         beside,
         None if device is None else partial(device.run, key),
     )
-    head = EndHead(node=_node(), signature=signed(_key(), key, body))
+    head = RayEndHead(node=_node(), signature=signed(_key(), key, body))
     return head.model_dump_json().encode() + b"\n" + body
 
 

@@ -107,7 +107,7 @@ class Job(Record):
         return self.model_copy(update={"folders": dict.fromkeys(self.folders, Path("/"))})
 
 
-class Resources(Record):
+class JobResources(Record):
     """What a job needs of a node; its sandbox holds it to its limits, whatever the scheduler
     counts. `alone`: no other job of aarlab runs on that node meanwhile."""
 
@@ -115,7 +115,7 @@ class Resources(Record):
     alone: bool = False
 
 
-class Head(Record):
+class JobHead(Record):
     """How a job ended; `size`: bytes of its result, None where it left none."""
 
     returncode: int = 0
@@ -143,7 +143,7 @@ def key_of(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def packed(head: Head, result: bytes = b"") -> bytes:
+def packed(head: JobHead, result: bytes = b"") -> bytes:
     """Both as bytes."""
     text = head.model_dump_json().encode()
     return _HEAD.pack(len(text)) + text + result
@@ -152,10 +152,10 @@ def packed(head: Head, result: bytes = b"") -> bytes:
 def refusal(error: AarError) -> bytes:
     """A job that was not run, and why."""
     kind = type(error).__name__ if type(error).__name__ in _ERRORS else Transient.__name__
-    return packed(Head(error=kind, words=str(error)))
+    return packed(JobHead(error=kind, words=str(error)))
 
 
-def checked(data: bytes) -> tuple[Head, bytes | None]:
+def checked(data: bytes) -> tuple[JobHead, bytes | None]:
     """How a job ended, and its result; None where it left none.
 
     Raises:
@@ -167,7 +167,7 @@ def checked(data: bytes) -> tuple[Head, bytes | None]:
             raise ValueError("its head is too long")
         if len(data) < _HEAD.size + size:
             raise ValueError("it was cut short")
-        head = Head.model_validate_json(data[_HEAD.size : _HEAD.size + size])
+        head = JobHead.model_validate_json(data[_HEAD.size : _HEAD.size + size])
         result = data[_HEAD.size + size :]
         if len(result) != (head.size or 0):
             raise ValueError("it has another length than it says")
@@ -178,7 +178,7 @@ def checked(data: bytes) -> tuple[Head, bytes | None]:
     return head, None if head.size is None else result
 
 
-def opened(data: bytes) -> tuple[Head, bytes | None]:
+def opened(data: bytes) -> tuple[JobHead, bytes | None]:
     """How a job ended, and its result; None where it left none.
 
     Raises:

@@ -14,7 +14,7 @@ from aarlab.runs.data_pack import packed_files
 from aarlab.runs.endings import Processors
 from aarlab.runs.own_folders import require_own_folders
 from aarlab.runs.plain_files import plain_files
-from aarlab.runs.run_jobs import MAX_RESULT_BYTES, Head, Job, packed, refusal
+from aarlab.runs.run_jobs import MAX_RESULT_BYTES, Job, JobHead, packed, refusal
 from aarlab.runs.written_code import write_code
 from aarlab.sandbox.disk_usage import scratch
 from aarlab.sandbox.sandbox import MakeSandbox, Mount, Sandbox, SandboxSpec, Standing
@@ -56,7 +56,7 @@ def _in_sandbox(
     mounts: tuple[Mount, ...],
     make_sandbox: MakeSandbox,
     processors: Callable[[], Processors],
-) -> Head:
+) -> JobHead:
     # the aarlab of the job's key, even if another one is installed
     env = {**job.env, "PYTHONPATH": str(ROOT.parent)}
     together = job.limits
@@ -71,7 +71,7 @@ def _in_sandbox(
         require_own_folders(sandbox, job.own)
         watched = processors()
         done = sandbox.exec([_word(word, sandbox) for word in job.argv], job.limits.limits)
-        return Head(**vars(done), left=watched.left(sandbox.usage().cpu_s))
+        return JobHead(**vars(done), left=watched.left(sandbox.usage().cpu_s))
     finally:
         sandbox.close()
 
@@ -91,7 +91,7 @@ def _empty(folder: Path) -> Path:
     return folder
 
 
-def _with_folder(head: Head, folder: Path, limit: int) -> bytes:
+def _with_folder(head: JobHead, folder: Path, limit: int) -> bytes:
     """With the plain files below the folder that the job left."""
     if not os.path.lexists(folder):
         return packed(head)
@@ -104,7 +104,7 @@ def _with_folder(head: Head, folder: Path, limit: int) -> bytes:
     return packed(head.model_copy(update={"size": len(data)}), data)
 
 
-def _with_result(head: Head, path: Path) -> bytes:
+def _with_result(head: JobHead, path: Path) -> bytes:
     """With the file that the job left, which may be anything: a link to a private file, a pipe, a
     huge file. Its processes have ended, so it does not change before it is read."""
     if not os.path.lexists(path):

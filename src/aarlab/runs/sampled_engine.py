@@ -19,8 +19,8 @@ from aarlab.core.errors import AarError, Transient
 from aarlab.runs.endings import SIGNALS
 from aarlab.runs.engine_contract import DeviceEngine, ended
 from aarlab.runs.engine_note import Notes, kind_of
-from aarlab.runs.local_pool import Waiting, key_with
-from aarlab.runs.run_jobs import DeviceCount, Job, Resources, checked
+from aarlab.runs.local_pool import WaitingJobs, key_with
+from aarlab.runs.run_jobs import DeviceCount, Job, JobResources, checked
 from aarlab.runs.run_worker import work
 from aarlab.sandbox.endable import Endable
 from aarlab.sandbox.sandbox import MakeSandbox
@@ -35,7 +35,7 @@ Say = Callable[[str, str], None]  # words, and whose move it is
 class NodeEngine(DeviceEngine, Protocol):
     """An engine that knows which node answered."""
 
-    def submit_apart(self, job: Job, resources: Resources, node: str) -> str:
+    def submit_apart(self, job: Job, resources: JobResources, node: str) -> str:
         """As `submit`, on another node than this one.
 
         Raises:
@@ -43,7 +43,7 @@ class NodeEngine(DeviceEngine, Protocol):
         """
         ...
 
-    def submit_on(self, job: Job, resources: Resources, node: str) -> str:
+    def submit_on(self, job: Job, resources: JobResources, node: str) -> str:
         """As `submit`, on that node."""
         ...
 
@@ -67,14 +67,14 @@ class SampledEngine:
         self._share, self._tell = share, say
         self._secret = secrets.token_bytes(32)
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="placed")
-        self._waiting, self._mutex = Waiting(), threading.Lock()
+        self._waiting, self._mutex = WaitingJobs(), threading.Lock()
         self._inner: dict[str, str] = {}  # by key: the key that the engine has it under now
         self._results: dict[str, int] = {}  # by node, how many it gave
         self._doubts: dict[str, int] = {}  # by node, runs in which it alone had another result
 
     # --- the contract -----------------------------------------------------------------------------
 
-    def submit(self, job: Job, resources: Resources) -> str:
+    def submit(self, job: Job, resources: JobResources) -> str:
         """See `Engine`. What an engine refuses, `poll` raises."""
         key = key_with(job, resources)
         return self._waiting.join(key, lambda: self._pool.submit(self._answer, job, resources, key))
@@ -116,7 +116,7 @@ class SampledEngine:
 
     # --- a run, and its second one ----------------------------------------------------------------
 
-    def _answer(self, job: Job, resources: Resources, key: str) -> bytes:
+    def _answer(self, job: Job, resources: JobResources, key: str) -> bytes:
         self.notes.begun()
         kind = "lost"
         try:
@@ -147,7 +147,9 @@ class SampledEngine:
         drawn = hmac.digest(self._secret, key.encode(), "sha256")
         return int.from_bytes(drawn[:8], "big") < self._share * 2**64
 
-    def _compared(self, job: Job, resources: Resources, key: str, first: bytes, node: str) -> bytes:
+    def _compared(
+        self, job: Job, resources: JobResources, key: str, first: bytes, node: str
+    ) -> bytes:
         """The answer that is believed. A second run that cannot be had is none."""
         if _result(first) is None:
             return first
@@ -250,7 +252,7 @@ class _Differing(NamedTuple):
     """A run that two have answered differently; `bodies`: by node, or HERE."""
 
     job: Job
-    resources: Resources
+    resources: JobResources
     bodies: dict[str, bytes]
 
     @property

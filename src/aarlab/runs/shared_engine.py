@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable, Mapping
 
 from aarlab.core.errors import Transient
 from aarlab.runs.engine_contract import DeviceEngine
-from aarlab.runs.run_jobs import DeviceCount, Job, Resources
+from aarlab.runs.run_jobs import DeviceCount, Job, JobResources
 
 
 class Shared:
@@ -30,7 +30,7 @@ class Shared:
             cls._open = {**cls._open, key: (engine, users + 1)}
             return cls(key, engine)
 
-    def submit(self, job: Job, resources: Resources) -> str:
+    def submit(self, job: Job, resources: JobResources) -> str:
         """See `Engine`."""
         self._require_open()
         key = self._engine.submit(job, resources)

@@ -61,7 +61,7 @@ class SlurmOptions(Record):
         return [f"--{name}={value}" for name, value in named.items() if value] + list(self.args)
 
 
-class Task(Record):
+class ArrayTask(Record):
     """One task of an array."""
 
     name: str  # JOB_TASK
@@ -135,7 +135,7 @@ def submit(name: str, argv: Sequence[str], count: int, options: Sequence[str], l
     return asked("sbatch", *words, text=script).strip().partition(";")[0]
 
 
-def tasks_of(name: str) -> dict[str, Task]:
+def tasks_of(name: str) -> dict[str, ArrayTask]:
     """The tasks of all arrays of that name that Slurm knows.
 
     Raises:
@@ -146,7 +146,9 @@ def tasks_of(name: str) -> dict[str, Task]:
     for line in asked("squeue", *words, "--format=%i|%T|%N|%r").splitlines():
         parts = line.strip().split("|")
         if len(parts) == 4:
-            found[parts[0]] = Task(name=parts[0], state=parts[1], node=parts[2], reason=parts[3])
+            found[parts[0]] = ArrayTask(
+                name=parts[0], state=parts[1], node=parts[2], reason=parts[3]
+            )
     return found
 
 

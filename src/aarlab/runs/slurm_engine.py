@@ -17,16 +17,16 @@ from pathlib import Path
 from aarlab.core.errors import AarError, Misconfigured, Transient
 from aarlab.core.files import OWNER_ONLY, write_whole
 from aarlab.runs.data_pack import hash_of, pack
-from aarlab.runs.local_pool import Waiting, key_with
+from aarlab.runs.local_pool import WaitingJobs, key_with
 from aarlab.runs.node_keys import is_by
-from aarlab.runs.run_jobs import DeviceCount, Job, Resources, checked
+from aarlab.runs.run_jobs import DeviceCount, Job, JobResources, checked
 from aarlab.runs.slurm_commands import WITHIN_S, SlurmOptions, cancel, require_slurm
 from aarlab.runs.slurm_folder import (
     Allowance,
     DriverState,
-    Lease,
-    Order,
+    JobOrder,
     Size,
+    TakenJob,
     WorkerRecord,
     leases,
     make_folder,
@@ -86,7 +86,7 @@ class SlurmEngine:
         self._name = f"aar-{self.folder.root.name}"
         self.workers = SlurmWorkers(self.folder, self._name, self._options, workers, idle_s)
         self._tell = say or (lambda words, whose: None)
-        self._waiting, self._mutex = Waiting(), threading.RLock()
+        self._waiting, self._mutex = WaitingJobs(), threading.RLock()
         self._placed: dict[str, _Placed] = {}
         self._hashes: dict[Path, str] = {}
         self._answers: dict[str, str] = {}  # by job: the task that answered
@@ -104,16 +104,16 @@ class SlurmEngine:
 
     # --- the contract -----------------------------------------------------------------------------
 
-    def submit(self, job: Job, resources: Resources) -> str:
+    def submit(self, job: Job, resources: JobResources) -> str:
         """See `Engine`."""
         return self._submit(job, key_with(job, resources), Size.of(job, resources))
 
-    def submit_apart(self, job: Job, resources: Resources, node: str) -> str:
+    def submit_apart(self, job: Job, resources: JobResources, node: str) -> str:
         """See `NodeEngine`."""
         key, size = f"{key_with(job, resources)}-apart", Size.of(job, resources)
         return self._submit(job, key, size._replace(apart=node))
 
-    def submit_on(self, job: Job, resources: Resources, node: str) -> str:
+    def submit_on(self, job: Job, resources: JobResources, node: str) -> str:
         """See `NodeEngine`."""
         key, size = f"{key_with(job, resources)}-on", Size.of(job, resources)
         return self._submit(job, key, size._replace(only=node))
@@ -148,7 +148,9 @@ class SlurmEngine:
     def _send(self, key: str, placed: _Placed) -> None:
         """Let a job wait for a worker. Raises OSError."""
         packs = {target: self._data(folder) for target, folder in placed.job.folders.items()}
-        order = Order(key=key, sandbox=self._sandbox, packs=packs, job=placed.job.without_folders)
+        order = JobOrder(
+            key=key, sandbox=self._sandbox, packs=packs, job=placed.job.without_folders
+        )
         put(self.folder, placed.size, order)
 
     def _data(self, folder: Path) -> str:
@@ -371,7 +373,7 @@ class SlurmEngine:
         require_moving(tasks)
         return any(size == size.shared for size in refused)
 
-    def _return(self, lost: list[tuple[Lease, str]]) -> None:
+    def _return(self, lost: list[tuple[TakenJob, str]]) -> None:
         """Let jobs wait again whose worker has ended."""
         for lease, why in lost:
             lease.path.unlink(missing_ok=True)

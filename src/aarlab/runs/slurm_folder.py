@@ -28,7 +28,7 @@ from aarlab.runs.run_jobs import (
     MAX_RESULT_BYTES,
     DeviceCount,
     Job,
-    Resources,
+    JobResources,
     key_of,
 )
 from aarlab.sandbox.sandbox import GIB, MIB
@@ -56,7 +56,7 @@ class Size(NamedTuple):
     only: str = ""
 
     @classmethod
-    def of(cls, job: Job, resources: Resources) -> "Size":
+    def of(cls, job: Job, resources: JobResources) -> "Size":
         """The memory of a job's sandbox, and of the worker; of a model worker, too, which reads
         its models' files into memory before they are on the device."""
         most = (job.limits.together_bytes or 4 * GIB) + WORKER_BYTES
@@ -98,7 +98,7 @@ def sizes_for(folder: SlurmFolder, size: str, node: str) -> list[str]:
     return [n for n in names if n in (size, f"{size}{ON}{node}")] + apart
 
 
-class Order(Record):
+class JobOrder(Record):
     """A job in a file. `packs`: by path inside, the hash of its data."""
 
     key: str
@@ -107,7 +107,7 @@ class Order(Record):
     job: Job
 
 
-class EndHead(Record):
+class SlurmEndHead(Record):
     """The first line of an end; the rest is what `run_jobs.opened` reads."""
 
     key: str
@@ -158,7 +158,7 @@ class DriverState(Record):
     whose: str = Field("", description="whose move it is")
 
 
-class Lease(NamedTuple):
+class TakenJob(NamedTuple):
     """A job that a worker has taken."""
 
     size: str
@@ -201,19 +201,19 @@ def make_folder(root: Path) -> SlurmFolder:
 # --- jobs -----------------------------------------------------------------------------------------
 
 
-def put(folder: SlurmFolder, size: Size, order: Order) -> None:
+def put(folder: SlurmFolder, size: Size, order: JobOrder) -> None:
     """Let a job wait. Raises OSError."""
     path = folder.waiting(str(size)) / order.key
     write_whole(path, order.model_dump_json(), mode=OWNER_ONLY)
 
 
-def take(folder: SlurmFolder, sizes: Sequence[str], worker: str) -> Lease | None:
+def take(folder: SlurmFolder, sizes: Sequence[str], worker: str) -> TakenJob | None:
     """Take a job of one of these sizes, one that no other worker gets; None where none waits."""
     found = (_take(folder, size, worker) for size in sizes)
     return next((lease for lease in found if lease is not None), None)
 
 
-def _take(folder: SlurmFolder, size: str, worker: str) -> Lease | None:
+def _take(folder: SlurmFolder, size: str, worker: str) -> TakenJob | None:
     try:
         names = [n for n in os.listdir(folder.waiting(size)) if KEY.fullmatch(n)]  # noqa: PTH208
     except FileNotFoundError:
@@ -227,11 +227,11 @@ def _take(folder: SlurmFolder, size: str, worker: str) -> Lease | None:
             # a rename that was done, and whose answer over the network was lost, is a lease
             if not path.exists():
                 continue
-        return Lease(size, key, worker, path)
+        return TakenJob(size, key, worker, path)
     return None
 
 
-def give_back(folder: SlurmFolder, lease: Lease) -> bool:
+def give_back(folder: SlurmFolder, lease: TakenJob) -> bool:
     """Let its job wait again; whether it was still leased."""
     try:
         lease.path.rename(folder.waiting(lease.size) / lease.key)
@@ -240,13 +240,13 @@ def give_back(folder: SlurmFolder, lease: Lease) -> bool:
     return True
 
 
-def leases(folder: SlurmFolder) -> Iterator[Lease]:
+def leases(folder: SlurmFolder) -> Iterator[TakenJob]:
     """All of them."""
     with suppress(FileNotFoundError):
         for path in folder.leased.iterdir():
             parts = path.name.split("@")
             if len(parts) == 3:
-                yield Lease(*parts, path)
+                yield TakenJob(*parts, path)
 
 
 # --- what is read ---------------------------------------------------------------------------------
@@ -286,13 +286,13 @@ def record_in(path: Path, kind: type[R]) -> R | None:
         return None
 
 
-def write_end(folder: SlurmFolder, head: EndHead, body: bytes) -> None:
+def write_end(folder: SlurmFolder, head: SlurmEndHead, body: bytes) -> None:
     """Write how a job ended. Raises OSError."""
     data = head.model_dump_json().encode() + b"\n" + body
     write_whole(folder.ends / head.key, data, mode=OWNER_ONLY)
 
 
-def read_end(folder: SlurmFolder, key: str) -> tuple[EndHead, bytes]:
+def read_end(folder: SlurmFolder, key: str) -> tuple[SlurmEndHead, bytes]:
     """How a job ended.
 
     Raises:
@@ -301,7 +301,7 @@ def read_end(folder: SlurmFolder, key: str) -> tuple[EndHead, bytes]:
     """
     first, _, body = plain_bytes(folder.ends / key, MAX_END_BYTES).partition(b"\n")
     try:
-        head = EndHead.model_validate_json(first)
+        head = SlurmEndHead.model_validate_json(first)
     except ValidationError as error:
         raise Transient(f"What a node left as the end of {key[:12]} is none.") from error
     if head.key != key:

@@ -30,9 +30,9 @@ from aarlab.runs.slurm_folder import (
     MAX_RECORD_BYTES,
     Allowance,
     DriverState,
-    EndHead,
-    Lease,
-    Order,
+    JobOrder,
+    SlurmEndHead,
+    TakenJob,
     WorkerRecord,
     give_back,
     named,
@@ -52,7 +52,7 @@ QUICK_S, SLOW_S = 0.05, 1.0  # between two looks for a job, doubled while there 
 MARGIN_S = 60.0  # that a job's limit leaves of the worker's time
 
 
-class Worker:
+class SlurmWorker:
     """Of one size, for one folder. `gone_s`: after which a silent process that submits is gone."""
 
     def __init__(
@@ -103,9 +103,9 @@ class Worker:
     def _over(self) -> bool:
         return self._folder.closed.exists() or not self._folder.root.exists()
 
-    def _run(self, lease: Lease, data: Path) -> bool:
+    def _run(self, lease: TakenJob, data: Path) -> bool:
         """Run a job; whether another one may follow."""
-        order = record_in(lease.path, Order)
+        order = record_in(lease.path, JobOrder)
         if order is not None and not self._has_time(order):
             give_back(self._folder, lease)
             return False
@@ -124,7 +124,7 @@ class Worker:
                     partial(self._beside_a_device, lease.key),
                 )
             signature = signed(self._key, lease.key, body)
-            head = EndHead(key=lease.key, worker=self._record.name, signature=signature)
+            head = SlurmEndHead(key=lease.key, worker=self._record.name, signature=signature)
             write_end(self._folder, head, body)
         lease.path.unlink(missing_ok=True)
         self._say(running=None, done=self._record.done + 1)
@@ -149,7 +149,7 @@ class Worker:
                 self._device.allow(key, found.attempt, found.seconds)
         return counts
 
-    def _has_time(self, order: Order) -> bool:
+    def _has_time(self, order: JobOrder) -> bool:
         left = float("inf") if self._until is None else self._until - time.monotonic()
         return left > order.job.limits.timeout_s + MARGIN_S
 
@@ -185,7 +185,7 @@ class Worker:
 
 
 @contextlib.contextmanager
-def _given_back_on_end(folder: SlurmFolder, lease: Lease) -> Iterator[None]:
+def _given_back_on_end(folder: SlurmFolder, lease: TakenJob) -> Iterator[None]:
     """Where Slurm ends this worker meanwhile, or its disk fails, another one takes the job."""
     try:
         yield
@@ -209,7 +209,7 @@ def main() -> None:
             "disk that every node has."
         )
     folder = SlurmFolder(a.folder)
-    Worker(folder, a.size, idle_s=a.idle_s, gone_s=a.gone_s, minutes=a.minutes).serve()
+    SlurmWorker(folder, a.size, idle_s=a.idle_s, gone_s=a.gone_s, minutes=a.minutes).serve()
 
 
 if __name__ == "__main__":

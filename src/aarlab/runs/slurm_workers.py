@@ -10,8 +10,8 @@ from contextlib import suppress
 from aarlab.core.cluster_layout import SlurmFolder
 from aarlab.core.errors import Misconfigured, Transient
 from aarlab.core.own_code import ROOT
-from aarlab.runs.slurm_commands import SlurmOptions, Task, cancel, submit, tasks_of
-from aarlab.runs.slurm_folder import Lease, Size, WorkerRecord, record_in, remove
+from aarlab.runs.slurm_commands import ArrayTask, SlurmOptions, cancel, submit, tasks_of
+from aarlab.runs.slurm_folder import Size, TakenJob, WorkerRecord, record_in, remove
 
 STARTS = 3  # arrays in a row of which no worker began
 LOST_S = 120.0  # of a silent worker; a shared disk may show its beats a minute late
@@ -39,7 +39,7 @@ class SlurmWorkers:
         self.without: set[str] = set()  # nodes that are shut out
         self._failed_starts = 0
 
-    def asked(self) -> dict[str, Task]:
+    def asked(self) -> dict[str, ArrayTask]:
         """What Slurm says of them; those that are not wanted any more are ended.
 
         Raises:
@@ -77,7 +77,9 @@ class SlurmWorkers:
         self.to_cancel += found
         return found
 
-    def lost(self, held: list[Lease], tasks: Mapping[str, Task] | None) -> list[tuple[Lease, str]]:
+    def lost(
+        self, held: list[TakenJob], tasks: Mapping[str, ArrayTask] | None
+    ) -> list[tuple[TakenJob, str]]:
         """Jobs whose worker has ended, and why. `tasks` is None: Slurm does not say."""
         found = []
         for lease in held:
@@ -101,7 +103,7 @@ class SlurmWorkers:
             known = self._beats[worker] = beat, now
         return now - known[1]
 
-    def require_begun(self, tasks: Mapping[str, Task]) -> None:
+    def require_begun(self, tasks: Mapping[str, ArrayTask]) -> None:
         """Raise where workers end as soon as Slurm starts them: the node lacks something.
 
         Raises:
@@ -128,7 +130,9 @@ class SlurmWorkers:
                     return f"{lines[-1][:300]!a}"
         return "they left no log, so that the nodes may lack the folder"
 
-    def start(self, needed: Counter[Size], tasks: Mapping[str, Task]) -> dict[Size, Misconfigured]:
+    def start(
+        self, needed: Counter[Size], tasks: Mapping[str, ArrayTask]
+    ) -> dict[Size, Misconfigured]:
         """Start as many as jobs need, by their size, and there are not. The sizes of which there
         can be none: one node may be refused, and others not.
 
@@ -186,7 +190,7 @@ class SlurmWorkers:
         return argv if self._minutes is None else [*argv, "--minutes", str(self._minutes)]
 
 
-def require_moving(tasks: Mapping[str, Task]) -> None:
+def require_moving(tasks: Mapping[str, ArrayTask]) -> None:
     """Raises Transient where Slurm will not start some before somebody acts."""
     if stuck := Counter(task.reason for task in tasks.values() if task.stuck):
         reasons = ", ".join(f"{reason} ({count})" for reason, count in stuck.items())

@@ -81,7 +81,7 @@ class Bubblewrap(Commands):
         self.spec = spec
         spec.require_devices()
         spec.require_no_image()
-        self._lease = Lease() if os.geteuid() == 0 else None
+        self._lease = UidLease() if os.geteuid() == 0 else None
         self.uid = self._lease.uid if self._lease else None
         if self._lease:
             weakref.finalize(self, self._lease.close)
@@ -181,7 +181,7 @@ def hand_over(spec: SandboxSpec, uid: int) -> None:
         subprocess.run(argv, check=True, capture_output=True)
 
 
-class Lease:
+class UidLease:
     """A uid that no other sandbox on this machine uses. An abstract socket of that name reserves
     it until its process ends."""
 

@@ -29,10 +29,10 @@ from aarlab.core.errors import Misconfigured
 from aarlab.core.held_folder import HeldFolder
 from aarlab.core.settings import docker_image, environment
 from aarlab.sandbox import cgroups, seccomp
-from aarlab.sandbox.bubblewrap import Lease, hand_over, python_mounts
+from aarlab.sandbox.bubblewrap import UidLease, hand_over, python_mounts
 from aarlab.sandbox.etc_files import HOSTNAME, etc_files
 from aarlab.sandbox.output import kill_group
-from aarlab.sandbox.processes import WATCHED_DISK, Commands, Processes, Seen
+from aarlab.sandbox.processes import WATCHED_DISK, Commands, Processes, TreeUse
 from aarlab.sandbox.sandbox import MIB, SANDBOXES, Mount, SandboxSpec
 
 TMP_BYTES = 512 * MIB
@@ -68,7 +68,7 @@ class Docker(Commands):
         self.spec = spec
         spec.require_devices()
         sweep()
-        self._lease = Lease() if os.geteuid() == 0 else None
+        self._lease = UidLease() if os.geteuid() == 0 else None
         self.uid = self._lease.uid if self._lease else os.geteuid()
         if self._lease:
             hand_over(spec, self.uid)
@@ -141,14 +141,14 @@ class Containers:
         _ask("rm", "--force", self.names[process.pid])
         kill_group(process)
 
-    def look(self, process: subprocess.Popen) -> Seen:
+    def look(self, process: subprocess.Popen) -> TreeUse:
         """What the kernel has counted for the container."""
         try:
             if group := self._group(process):
-                return Seen(group.cpu_s() or 0.0, group.memory_bytes() or 0, len(group.pids()))
+                return TreeUse(group.cpu_s() or 0.0, group.memory_bytes() or 0, len(group.pids()))
         except OSError:
             pass  # it has ended
-        return Seen()
+        return TreeUse()
 
     def pids(self, process: subprocess.Popen) -> list[int]:
         """All processes of the container, by the host's numbers."""

@@ -35,7 +35,7 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass
-class Seen:
+class TreeUse:
     """What a tree of processes was last seen to use."""
 
     cpu_s: float = 0.0
@@ -43,13 +43,13 @@ class Seen:
     processes: int = 0
 
 
-class Engine(Protocol):
+class ProcessEngine(Protocol):
     """For sandboxes whose processes are children of an engine, which enforces their limits."""
 
     def end(self, process: subprocess.Popen) -> None:
         """Kill all of a command, and wait for our end of it."""
 
-    def look(self, process: subprocess.Popen) -> Seen:
+    def look(self, process: subprocess.Popen) -> TreeUse:
         """What all of a command use now."""
 
     def pids(self, process: subprocess.Popen) -> list[int]:
@@ -81,7 +81,7 @@ class Processes:
         spec: SandboxSpec,
         *,
         own_pids: bool,
-        engine: Engine | None = None,
+        engine: ProcessEngine | None = None,
         volumes: Sequence[Fixed] = (),
     ) -> None:
         self.spec, self.standing, self._engine = spec, spec.standing, engine
@@ -97,7 +97,7 @@ class Processes:
         self._closed: Usage | None = None
         self._over = False  # it is being closed
         self._unwritten = ""  # see `Usage`
-        self._seen: dict[int, Seen] = {}
+        self._seen: dict[int, TreeUse] = {}
 
     def limited(self, argv: list[str], limits: Limits | None) -> list[str]:
         """argv, which runs inside, under limits of each process. A long-running command (None) has
@@ -234,14 +234,14 @@ class Processes:
         """Kill all of a command."""
         self._end(process)
 
-    def _look(self, process: subprocess.Popen) -> Seen:
+    def _look(self, process: subprocess.Popen) -> TreeUse:
         """What the tree of a running process uses; what it used in all remains when it has
         ended."""
         now, before = (
             (self._engine.look(process) if self._engine else tree(process.pid)),
-            self._seen.get(process.pid, Seen()),
+            self._seen.get(process.pid, TreeUse()),
         )
-        self._seen[process.pid] = Seen(
+        self._seen[process.pid] = TreeUse(
             max(now.cpu_s, before.cpu_s), now.memory_bytes, now.processes
         )
         return self._seen[process.pid]
@@ -339,9 +339,9 @@ class _Command:
                 file.write(f"\n{self.ended[0]}\n")
 
 
-def tree(pid: int) -> Seen:
+def tree(pid: int) -> TreeUse:
     """What a process and all below it use now, their ended children's processor time included."""
-    seen, todo = Seen(), [pid]
+    seen, todo = TreeUse(), [pid]
     while todo:
         folder = Path("/proc", str(todo.pop()))
         try:

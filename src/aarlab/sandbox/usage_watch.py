@@ -15,7 +15,7 @@ QUICK_S, SLOW_S = 0.005, 0.25
 STOP_ROUNDS = 50  # until no process is new: who forks faster is stopped by halves
 
 
-class Watched(Protocol):
+class WatchedCommand(Protocol):
     """A running command."""
 
     quick: bool  # to be looked at every QUICK_S, else every SLOW_S
@@ -28,16 +28,16 @@ class Watched(Protocol):
         """It cannot be looked at, so it must not go on."""
 
 
-class Watch:
+class UsageWatch:
     """See the module's docstring. The thread starts with the first command and lasts as long as the
     process."""
 
     def __init__(self) -> None:
-        self._all: list[Watched] = []
+        self._all: list[WatchedCommand] = []
         self._new = threading.Condition()
         self._thread: threading.Thread | None = None
 
-    def add(self, watched: Watched) -> None:
+    def add(self, watched: WatchedCommand) -> None:
         """Look after it from now on."""
         with self._new:
             self._all.append(watched)
@@ -61,7 +61,7 @@ class Watch:
                 self._new.wait(QUICK_S if any(one.quick for one in self._all) else SLOW_S)
 
 
-def _goes_on(one: Watched, slow: bool) -> bool:
+def _goes_on(one: WatchedCommand, slow: bool) -> bool:
     """One that cannot be looked at takes the watch from no other."""
     try:
         return one.look(slow)
@@ -70,7 +70,7 @@ def _goes_on(one: Watched, slow: bool) -> bool:
         return False
 
 
-WATCH = Watch()
+WATCH = UsageWatch()
 
 
 def below(pid: int) -> list[int]:

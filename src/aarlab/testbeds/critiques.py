@@ -56,7 +56,7 @@ class Critic(Protocol):
     ) -> tuple[str, ...]: ...
 
 
-class Asked(Protocol):
+class AskedWorkers(Protocol):
     """The part of `Workers` that is used here."""
 
     def add_item_batch(self, name: str, splits: Mapping[str, Sequence[Question]]) -> None: ...
@@ -93,7 +93,7 @@ def critic_of(workers: Workers, store: Path) -> CriticProcess:
 def critic_labels(
     splits: Mapping[SplitName, Sequence[AnyItem]],
     *,
-    workers: Asked,
+    workers: AskedWorkers,
     critic: Critic,
     store: Path,
     seeds: Sequence[int],

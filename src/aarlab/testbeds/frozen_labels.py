@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from aarlab.core.records import AnyItem, SplitName
 from aarlab.problems.publish import PUBLISHED_SPLITS
 from aarlab.testbeds.anchors import CEILING_SEED, SEEDS, Labelled, ceiling_correct, weak_correct
-from aarlab.testbeds.student import Reading
+from aarlab.testbeds.student import RawFeatures
 from aarlab.testbeds.task_data import States, against_reference, inputs_of
 from aarlab.testbeds.teacher import TeacherView, train_teacher
 
@@ -25,7 +25,9 @@ def _rows(items: Sequence[AnyItem]) -> dict[SplitName, list[int]]:
     return {s: found for s in splits if (found := [n for n, i in enumerate(items) if i.split == s])}
 
 
-def by_heads(items: Sequence[AnyItem], reading: Reading, tested: Sequence[SplitName]) -> Labelled:
+def by_heads(
+    items: Sequence[AnyItem], reading: RawFeatures, tested: Sequence[SplitName]
+) -> Labelled:
     """Weak labels, and anchors on the tested splits, of a teacher and a student that are heads on
     frozen features."""
     rows = _rows(items)
@@ -46,7 +48,7 @@ def by_heads(items: Sequence[AnyItem], reading: Reading, tested: Sequence[SplitN
     )
 
 
-def _views(reading: Reading, rows: dict[SplitName, list[int]]) -> dict[SplitName, TeacherView]:
+def _views(reading: RawFeatures, rows: dict[SplitName, list[int]]) -> dict[SplitName, TeacherView]:
     teacher = _z_scored(reading.teacher_NCE, rows["student"])
     zero_shot_logit = against_reference(_centred(reading.zero_shot_logit_NC, rows["student"]))
     return {
@@ -55,7 +57,7 @@ def _views(reading: Reading, rows: dict[SplitName, list[int]]) -> dict[SplitName
     }
 
 
-def states_of(items: Sequence[AnyItem], reading: Reading) -> dict[SplitName, States]:
+def states_of(items: Sequence[AnyItem], reading: RawFeatures) -> dict[SplitName, States]:
     """The states of the items of each split but `teacher`, whose texts the student need not have
     read. The state at a layer: the mean hidden state and the surprisal profile, all features with
     equal weight."""

@@ -56,7 +56,7 @@ OfferElsewhere = Callable[["Testbed", SplitName], Elsewhere]
 
 
 @dataclass(frozen=True)
-class Reading:
+class RawFeatures:
     """The models' features of N items, before any scaling."""
 
     hidden: dict[int, NDArray[np.float16]]  # layer -> (N, C, D), the student's
@@ -66,9 +66,9 @@ class Reading:
     teacher_NCE: NDArray[np.float32]
     fingerprint: str
 
-    def before(self, other: "Reading") -> "Reading":
+    def before(self, other: "RawFeatures") -> "RawFeatures":
         """The features of these items, and after them those of other items."""
-        return Reading(
+        return RawFeatures(
             hidden={k: np.concatenate([h, other.hidden[k]]) for k, h in self.hidden.items()},
             profile_NCP=np.concatenate([self.profile_NCP, other.profile_NCP]),
             zero_shot_logit_NC=np.concatenate([self.zero_shot_logit_NC, other.zero_shot_logit_NC]),
@@ -77,7 +77,7 @@ class Reading:
         )
 
 
-Read = Callable[[Problem, Sequence[AnyItem], Sequence[AnyItem], int, Progress], Reading]
+Read = Callable[[Problem, Sequence[AnyItem], Sequence[AnyItem], int, Progress], RawFeatures]
 """(problem, items, all items of the problem, data seed, progress): the features of the items."""
 
 
@@ -121,7 +121,7 @@ def smollm2(home: Home, workers: int, *, random_weights: bool = False) -> Studen
         among: Sequence[AnyItem],
         data_seed: int,
         progress: Progress,
-    ) -> Reading:
+    ) -> RawFeatures:
         progress("teacher: what it reads", 0, 1)
         teacher_TE = _teachers_view(problem, items, problem.corpus(home.cache, data_seed))
         progress("student: weights", 0, 1)
@@ -205,7 +205,7 @@ def minilm_l6(home: Home) -> Student:
         among: Sequence[AnyItem],
         data_seed: int,
         progress: Progress,
-    ) -> Reading:
+    ) -> RawFeatures:
         del among
         if not isinstance(items[0], Pair):
             raise Misconfigured(
@@ -238,14 +238,14 @@ def _counting(
     progress: Progress,
     *,
     other: bool = False,
-) -> Reading:
+) -> RawFeatures:
     del problem, among, data_seed
     progress("double: features", 0, 1)
     texts = [c for i in items for c in i.choices]
     hidden_LTD, zero_shot_logit_T = double.features(texts, other=other)
     digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()
     hidden = {layer: _by_item(h, items) for layer, h in zip(double.LAYERS, hidden_LTD, strict=True)}
-    return Reading(
+    return RawFeatures(
         hidden={layer: h for layer, h in hidden.items() if layer != double.TEACHER_LAYER},
         profile_NCP=np.zeros((len(items), len(items[0].choices), 0), np.float32),
         zero_shot_logit_NC=_by_item(zero_shot_logit_T, items),
@@ -267,8 +267,8 @@ def _reading(
     layers: Sequence[int],
     features: Features,
     teacher_TE: NDArray[np.float32],
-) -> Reading:
-    return Reading(
+) -> RawFeatures:
+    return RawFeatures(
         hidden={
             layer: _by_item(h, items) for layer, h in zip(layers, features.hidden_LTD, strict=True)
         },

@@ -32,7 +32,7 @@ from aarlab.problems.publish import PUBLISHED_SPLITS, publish, publish_groups, r
 from aarlab.problems.secret_seed import secret_seed
 from aarlab.testbeds.anchors import Labelled
 from aarlab.testbeds.frozen_labels import by_heads, states_of
-from aarlab.testbeds.student import Reading, Student
+from aarlab.testbeds.student import RawFeatures, Student
 from aarlab.testbeds.task_data import same_states, write_states
 
 FIRST: tuple[SplitName, ...] = ("teacher", "student", "feedback")  # what researchers need
@@ -206,7 +206,7 @@ class SetUp:
     code: CodeRecord  # the present one
     progress: Progress
 
-    def first(self, cache: Path, data_seed: int, of_name: Testbed) -> Reading:
+    def first(self, cache: Path, data_seed: int, of_name: Testbed) -> RawFeatures:
         """Everything but what needs a reading of `final`. `of_name`: the first testbed of this
         name."""
         self.progress("items", 0, 1)
@@ -241,7 +241,7 @@ class SetUp:
         write_whole(bed.part_ready, json.dumps(facts))
         return reading
 
-    def rest(self, reading: Reading | None) -> None:
+    def rest(self, reading: RawFeatures | None) -> None:
         """The states and anchors of `final`. `reading`: that of the first step; None where another
         process did that.
 
@@ -265,7 +265,7 @@ class SetUp:
         facts["labels"] = _of_labels(bed.folder)
         write_whole(bed.ready, json.dumps(facts))
 
-    def read_final(self, items: Sequence[AnyItem]) -> Reading:
+    def read_final(self, items: Sequence[AnyItem]) -> RawFeatures:
         """What the student reads of the `final` ones of all items."""
 
         def of_final(what: str, done: int, of: int) -> None:
@@ -280,7 +280,7 @@ class SetUp:
         all."""
         return FIRST if self.student.label is None else SPLITS
 
-    def _add(self, items: Sequence[AnyItem], reading: Reading) -> None:
+    def _add(self, items: Sequence[AnyItem], reading: RawFeatures) -> None:
         self.progress("final items, anchors", 0, 1)
         labelled, public = by_heads(items, reading, ("final",)), PublicFolder(self.bed.public)
         states = states_of(items, reading)

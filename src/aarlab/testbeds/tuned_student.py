@@ -26,7 +26,7 @@ from aarlab.models.workers import Workers
 from aarlab.problems.problem import Problem
 from aarlab.testbeds.anchors import Labelled
 from aarlab.testbeds.critiques import question_of
-from aarlab.testbeds.student import Elsewhere, Failed, Reading, Student
+from aarlab.testbeds.student import Elsewhere, Failed, RawFeatures, Student
 from aarlab.testbeds.task_data import questions_of
 from aarlab.testbeds.testbed import Testbed
 from aarlab.testbeds.tuned_labels import by_split, label
@@ -92,7 +92,7 @@ class _Tuned:
         among: Sequence[AnyItem],
         data_seed: int,
         progress: Progress,
-    ) -> Reading:
+    ) -> RawFeatures:
         """The feature bank: the strong model's states at the preset's depths, and its zero-shot
         logit of every item."""
         del problem, among, data_seed
@@ -111,7 +111,7 @@ class _Tuned:
         hidden = {
             layer: np.concatenate(parts)[rows][:, None] for layer, parts in hidden_LND.items()
         }
-        return Reading(
+        return RawFeatures(
             hidden=hidden,
             profile_NCP=np.zeros((len(items), 1, 0), np.float32),
             zero_shot_logit_NC=np.concatenate(zero_shot_logit)[rows][:, None].astype(np.float32),

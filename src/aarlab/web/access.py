@@ -36,7 +36,7 @@ HEADERS = {
 NEW_LINK = "Open the latest login link that aar web printed in its terminal."
 
 
-class Sessions:
+class BrowserSessions:
     """The login link that is open now, and the browsers that used one. All of it is in memory: it
     ends with the server."""
 
@@ -79,10 +79,12 @@ def _digest(cookie: str) -> str:
     return hashlib.sha256(cookie.encode(errors="replace")).hexdigest()
 
 
-class Access:
+class PagesAccess:
     """ASGI middleware around the pages."""
 
-    def __init__(self, app: ASGIApp, sessions: Sessions, port: int, *, acts: bool = False) -> None:
+    def __init__(
+        self, app: ASGIApp, sessions: BrowserSessions, port: int, *, acts: bool = False
+    ) -> None:
         """`acts`: forms of the page of actions are taken, too."""
         self._app, self._sessions, self._acts = app, sessions, acts
         self._cookie = f"aar_web_{port}"  # cookies are shared by all ports of a host

@@ -97,7 +97,7 @@ class Raised(NamedTuple):
     evidence: str
 
 
-class Asked(NamedTuple):
+class HandedInCode(NamedTuple):
     """Code that was handed in to be run, and what became of it."""
 
     ticket: str
@@ -162,7 +162,7 @@ class CampaignBook(Progress):
         self.happened: list[Happened] = []  # to the campaign
         self.researchers: dict[str, OfResearcher] = {}
         self.by_hour: dict[int, Tally] = {}  # hours since the first entry, from 0
-        self.asked: dict[str, Asked] = {}  # code that was handed in to be run, by ticket
+        self.asked: dict[str, HandedInCode] = {}  # code that was handed in to be run, by ticket
         self.orders = Orders(NoEntries())  # what operators asked so far
         self.reads = WhoRead()
         self.began_s: float | None = None
@@ -267,7 +267,7 @@ class CampaignBook(Progress):
         if entry.kind == "request":
             body, ticket = entry.read(RequestBody), f"q-{entry.seq:06d}"
             self.by(entry.who)
-            self.asked[ticket] = Asked(ticket, at_s, entry.who, body.snapshot, body.family)
+            self.asked[ticket] = HandedInCode(ticket, at_s, entry.who, body.snapshot, body.family)
             return
         outcome = entry.read(OutcomeBody)
         waited = self.asked.get(outcome.ticket)

@@ -16,7 +16,7 @@ BEAT_S = 15.0  # after so long without an event a comment is sent: the connectio
 RETRY_MS = 2_000
 
 
-class Watched:
+class WatchedCampaign:
     """One campaign, looked at by one task for all pages that follow it, as long as one does. What
     is new is announced to all of them at the same moment, so that they show the same page."""
 
@@ -65,7 +65,7 @@ class Watched:
         self.news = asyncio.Event()
 
 
-async def events(watched: Watched, seen: int | None) -> AsyncIterator[bytes]:
+async def events(watched: WatchedCampaign, seen: int | None) -> AsyncIterator[bytes]:
     """The stream for one page. `seen`: the last entry that the page knows of; None: it knows what
     there is now."""
     yield f"retry: {RETRY_MS}\n\n".encode()

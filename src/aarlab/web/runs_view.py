@@ -9,7 +9,7 @@ from typing import Any
 
 from aarlab.core.records import NO_RESULT
 from aarlab.fleet.alarms import OVER
-from aarlab.web.campaign_book import Asked, CampaignBook, Happened
+from aarlab.web.campaign_book import CampaignBook, HandedInCode, Happened
 from aarlab.web.chart_data import LANES
 from aarlab.web.open_campaigns import OpenCampaign
 from aarlab.web.page_query import PageQuery
@@ -107,7 +107,7 @@ def failures(book: CampaignBook, lives: list[dict[str, Any]]) -> list[dict[str, 
     ]
 
 
-def _asked(book: CampaignBook, asked: Asked) -> dict[str, Any]:
+def _asked(book: CampaignBook, asked: HandedInCode) -> dict[str, Any]:
     took = None if asked.ended_s is None else round(asked.ended_s - asked.at_s, 1)
     return {
         "ticket": asked.ticket,

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from aarlab.core.entries import ConfirmationBody
 from aarlab.core.records import Receipt, Record
-from aarlab.evaluation.confirmation.confirmation_record import told_step
+from aarlab.evaluation.confirmation.confirmation_record import reported_step
 from aarlab.web.shown_text import line
 
 Kind = Literal["reported", "certified", "confirmed", "not confirmed", "run again", "baseline"]
@@ -107,7 +107,7 @@ def run_again(target: dict[str, Any], receipt: str) -> dict[str, Any] | None:
     found = target.get("accuracy") or left.get("accuracy")
     if not found:
         return None
-    step = told_step(found["n"])
+    step = reported_step(found["n"])
     value = round(found["estimate"] / step) * step
     shown = ShownScore(
         kind="run again",
@@ -126,7 +126,7 @@ def lost(target: dict[str, Any], receipt: str) -> dict[str, Any] | None:
     found = target.get("lost")
     if not found:
         return None
-    step = told_step(found["n"])
+    step = reported_step(found["n"])
     shown = ShownScore(
         kind="run again",
         unit="accuracy",
@@ -142,5 +142,5 @@ def _half_a_step(body: ConfirmationBody) -> float | None:
     """Half of the grid that scores on final are rounded to; it follows from the number of items."""
     for target in body.record.get("targets", ()):
         if target.get("kind") == "final" and (accuracy := target.get("accuracy")):
-            return told_step(accuracy["n"]) / 2
+            return reported_step(accuracy["n"]) / 2
     return None

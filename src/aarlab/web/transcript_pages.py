@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aarlab.fleet.transcripts import Parser, Reader, Step, comes_whole_later
+from aarlab.fleet.transcripts import Parser, Step, TranscriptReader, comes_whole_later
 from aarlab.web.shown_text import block, line
 
 LINES = 100  # of one page, without parts of messages that come whole later
@@ -17,13 +17,13 @@ OF_A_LINE = Step("prints", "")  # stands for what a line says that is only count
 
 
 class Mark(NamedTuple):
-    """Where a page begins: see `Reader`."""
+    """Where a page begins: see `TranscriptReader`."""
 
     part: int
     offset: int
 
 
-class Shown(NamedTuple):
+class ShownPage(NamedTuple):
     """One page: its steps, each with its number, which is that of its line; the page's own number,
     how many there are, and how many lines in all."""
 
@@ -54,7 +54,7 @@ class TranscriptPages:
         self._marks: dict[Path, list[Mark]] = {}
         self._mutex = threading.Lock()
 
-    def page(self, path: Path, wanted: int | None) -> Shown:
+    def page(self, path: Path, wanted: int | None) -> ShownPage:
         """One page (from 1; None: the last).
 
         Raises:
@@ -64,7 +64,7 @@ class TranscriptPages:
             marks = self._known(path)
             lines = _to_the_end(path, marks)
             number = min(wanted or len(marks), len(marks))
-            return Shown(_read(path, marks, number), number, len(marks), lines)
+            return ShownPage(_read(path, marks, number), number, len(marks), lines)
 
     def find(self, path: Path, after: int, wanted: Callable[[Step], bool]) -> int | None:
         """The first line after line `after` with such a step; None where none comes.
@@ -77,7 +77,7 @@ class TranscriptPages:
             _to_the_end(path, marks)
             page = min(after // LINES, len(marks) - 1)
             at = marks[page]
-        reader = Reader(path, offset=at.offset, part=at.part)
+        reader = TranscriptReader(path, offset=at.offset, part=at.part)
         reader.parser = numbered = Numbered(page * LINES, after, sys.maxsize)
         return next((numbered.lines for step in reader.new(whole=False) if wanted(step)), None)
 
@@ -93,7 +93,10 @@ class TranscriptPages:
 def _to_the_end(path: Path, marks: list[Mark]) -> int:
     """Remember where every page begins; how many lines there are."""
     at = marks[-1]
-    reader, before = Reader(path, offset=at.offset, part=at.part), (len(marks) - 1) * LINES
+    reader, before = (
+        TranscriptReader(path, offset=at.offset, part=at.part),
+        (len(marks) - 1) * LINES,
+    )
     reader.parser = counted = Numbered(before, 0, 0)
     for _ in reader.new(whole=False):
         if counted.lines > len(marks) * LINES:
@@ -107,7 +110,7 @@ def _read(path: Path, marks: list[Mark], number: int) -> list[tuple[str, Step]]:
     again, and they are steps once."""
     earlier, last = max(0, number - 2), number * LINES
     at = marks[earlier]
-    reader = Reader(path, offset=at.offset, part=at.part)
+    reader = TranscriptReader(path, offset=at.offset, part=at.part)
     reader.parser = numbered = Numbered(earlier * LINES, earlier * LINES, last)
     found: list[tuple[str, Step]] = []
     at_line = of_line = 0

@@ -28,7 +28,7 @@ from aarlab.web.costs_view import costs_page, costs_table
 from aarlab.web.csv_table import UNKNOWN, as_csv
 from aarlab.web.forum_view import forum_page
 from aarlab.web.integrity_view import integrity_page
-from aarlab.web.live_events import Watched, events, number_in
+from aarlab.web.live_events import WatchedCampaign, events, number_in
 from aarlab.web.live_view import being_set_up, campaigns_page, live_page
 from aarlab.web.open_campaigns import OpenCampaigns, Stamp
 from aarlab.web.page_query import PageQuery
@@ -69,7 +69,7 @@ class Pages:
         self.ending = False
         self._templates = environment()
         self._transcripts = TranscriptPages()
-        self._watched: dict[str, Watched] = {}
+        self._watched: dict[str, WatchedCampaign] = {}
         # each with when it was made, in seconds of time.monotonic
         self._kept: OrderedDict[tuple[object, ...], tuple[float, Response]] = OrderedDict()
         self._making: dict[tuple[object, ...], threading.Lock] = {}
@@ -219,7 +219,7 @@ class Pages:
     async def stream(self, request: Request) -> Response:
         """The events of one campaign."""
         campaign = self.campaigns.get(request.path_params["campaign"])
-        watched = self._watched.get(campaign.name) or Watched(campaign, lambda: self.ending)
+        watched = self._watched.get(campaign.name) or WatchedCampaign(campaign, lambda: self.ending)
         self._watched[campaign.name] = watched
         last = number_in(request.headers.get("last-event-id"))
         seen = number_in(request.query_params.get("after")) if last is None else last

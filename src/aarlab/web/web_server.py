@@ -15,7 +15,7 @@ import uvicorn
 from aarlab.core.http import configured, listen, serve
 from aarlab.core.layout import Home
 from aarlab.core.lifeline import end_when_cut
-from aarlab.web.access import Access, Sessions
+from aarlab.web.access import BrowserSessions, PagesAccess
 from aarlab.web.actions_view import Resume
 from aarlab.web.web_app import Pages, application
 
@@ -52,10 +52,10 @@ def run(
     sockets = listen(port)
     number = sockets[0].getsockname()[1]
     pages = Pages(home, resume)
-    sessions = Sessions(
+    sessions = BrowserSessions(
         lambda token: say(f"http://127.0.0.1:{number}/login?token={token}"), begin_at
     )
-    app = Access(application(pages), sessions, number, acts=resume is not None)
+    app = PagesAccess(application(pages), sessions, number, acts=resume is not None)
     config = configured(app, keep_alive_s=KEEP_ALIVE_S, stop_s=STOP_S)
 
     async def announce(_: str) -> None:

@@ -16,7 +16,7 @@ from aarlab.models.preset import Hardware, Recipe
 from aarlab.models.student_contract import Question
 from aarlab.models.tuned import lean_lora, training
 from aarlab.models.tuned.checkpoint import FILE
-from aarlab.models.tuned.job import Job
+from aarlab.models.tuned.job import TrainingJob
 from aarlab.models.tuned.tokens import Tokenised, tokenise
 from aarlab.models.tuned.tunable import Tunable
 from tests.models.tiny_models import make_tiny, teach_language
@@ -159,7 +159,7 @@ def test_a_step_that_ran_out_of_memory_leaves_nothing_behind(
     found = []
     for one in (roomy, small):
         plain.random_adapters(one, RECIPE)
-        job = Job(tokens, SOFT, np.ones(20), RECIPE, 0, None)
+        job = TrainingJob(tokens, SOFT, np.ones(20), RECIPE, 0, None)
         failing = [] if one is roomy else [3]  # the third pack of the step
 
         def once(layer: torch.nn.Module, given: tuple, failing: list[int] = failing) -> None:

@@ -15,7 +15,7 @@ from aarlab.core.errors import InvalidSubmission, Misconfigured
 from aarlab.models import head_training
 from aarlab.models.preset import Hardware, Recipe
 from aarlab.models.tuned import training
-from aarlab.models.tuned.job import Job, rate_share
+from aarlab.models.tuned.job import TrainingJob, rate_share
 from aarlab.models.tuned.tokens import Tokenised, tokenise
 from aarlab.models.tuned.tunable import Tunable
 from tests.models.tiny_models import make_tiny
@@ -65,7 +65,7 @@ def step_gradients(
 ):
     """(loss, gradients) of one step over all items, in packs."""
     weights_N = given.get("weights_N", np.ones(len(tokens)))
-    job = Job(tokens, targets_N, weights_N, recipe, 0, given.get("loss"))
+    job = TrainingJob(tokens, targets_N, weights_N, recipe, 0, given.get("loss"))
     loss = training.gradients(tunable.engine, job, np.arange(len(tokens)), progress=0.5)
     return loss, plain.gradients(tunable.engine.adapted)
 
@@ -107,7 +107,7 @@ def test_steps_are_those_of_a_plain_loop(made: Make, tmp_path: Path) -> None:
         tokens.take([0]), HARD[:1], recipe=RECIPE.model_copy(update={"epochs": 1}), seed=5
     )
     theirs = plain.plain_model(made("qwen3"), ours.save(tmp_path / "start"))
-    told: list[training.Step] = []
+    told: list[training.TrainingStep] = []
     recipe = RECIPE.model_copy(update={"epochs": 5, "clip": 0.05})
     trained = ours.fine_tune(tokens, HARD, recipe=recipe, seed=5, progress=told.append)
     adapters = [p for p in theirs.parameters() if p.requires_grad]

@@ -13,7 +13,7 @@ from aarlab.core.errors import Misconfigured
 from aarlab.models.student_contract import Question
 from aarlab.models.tuned.packing import pack
 from aarlab.models.tuned.prompts import PAIR, SINGLE, label_words, parts
-from aarlab.models.tuned.tokens import Frame, common_cap, tokenise
+from aarlab.models.tuned.tokens import PromptFrame, common_cap, tokenise
 from tests.models.tiny_models import make_tiny
 
 pytestmark = pytest.mark.slow
@@ -130,8 +130,8 @@ def test_a_template_that_is_not_the_models_own_is_not_used(chat_tokenizer, tmp_p
     chat_tokenizer.save_pretrained(tmp_path)
     base = AutoTokenizer.from_pretrained(tmp_path, eos_token="<|endoftext|>")
     assert base.chat_template
-    assert not Frame(base).chat
-    assert Frame(chat_tokenizer).chat
+    assert not PromptFrame(base).chat
+    assert PromptFrame(chat_tokenizer).chat
 
 
 def test_marks_inside_an_item_are_text(chat_tokenizer) -> None:
@@ -193,6 +193,6 @@ def test_what_cannot_be_asked_is_said(tokenizer) -> None:
     with pytest.raises(Misconfigured, match="2 lists of demonstrations for 1 items"):
         tokenise([PLAIN_PAIR], tokenizer, max_tokens=100, demonstrations=[[], []])
     with pytest.raises(Misconfigured, match="a label word must be one"):
-        Frame(tokenizer).word(" xylophone")
+        PromptFrame(tokenizer).word(" xylophone")
     assert label_words([PLAIN_PAIR]) == PAIR
     assert label_words([Question("", ("a",))]) == SINGLE

@@ -159,7 +159,7 @@ def record_of(entry: Entry) -> ConfirmationRecord:
         ) from error
 
 
-def told_step(items: int) -> float:
+def reported_step(items: int) -> float:
     """Scores on `final` are released to two standard errors (accuracy): what is released is
     charged."""
     return 1.0 / math.sqrt(items)
@@ -170,10 +170,10 @@ def told_accuracy(record: ConfirmationRecord, items: int) -> float | None:
     final = record.of("final")
     if final is None or final.accuracy is None:
         return None
-    return round(round(final.accuracy.estimate / told_step(items)) * told_step(items), 4)
+    return round(round(final.accuracy.estimate / reported_step(items)) * reported_step(items), 4)
 
 
-def told_bits(items: int) -> float:
+def reported_bits(items: int) -> float:
     """The most that one confirmation releases of the labels of `final`: log2 of verdicts x rounded
     scores (and none) x whether it is student-free."""
-    return math.log2(len(VERDICTS) * (round(1 / told_step(items)) + 2) * 2)
+    return math.log2(len(VERDICTS) * (round(1 / reported_step(items)) + 2) * 2)

@@ -29,8 +29,8 @@ from aarlab.evaluation.confirmation.confirmation_record import (
     TargetResult,
     record_of,
     record_path,
+    reported_bits,
     told_accuracy,
-    told_bits,
 )
 from aarlab.evaluation.confirmation.leaders import claim_of, claims, leaders, named
 from aarlab.evaluation.confirmation.run_order import (
@@ -44,7 +44,12 @@ from aarlab.evaluation.confirmation.run_order import (
     targets_of,
 )
 from aarlab.evaluation.confirmation.submitter_flags import STUDENT_FREE, flags_of
-from aarlab.evaluation.confirmation.target_grade import Graded, compared, grade_target, run_answers
+from aarlab.evaluation.confirmation.target_grade import (
+    GradedTarget,
+    compared,
+    grade_target,
+    run_answers,
+)
 from aarlab.evaluation.confirmation.verdict import (
     Bools,
     Issued,
@@ -104,9 +109,8 @@ class Confirmations:
         self.tries = tries_of(evaluator.problem, cap=cap)
         self.folder = CampaignFolder(evaluator.folder.parent).confirmations.root
         self.folder.mkdir(mode=0o700, exist_ok=True)
-        self._signer = Signer(
-            ServerFolder(evaluator.folder).confirmation_key, SignedFolder(self.folder).public_key
-        )
+        key = ServerFolder(evaluator.folder).confirmation_key
+        self._signer = Signer(key, SignedFolder(self.folder).public_key)
 
     @property
     def final_items(self) -> int:
@@ -254,7 +258,7 @@ class Confirmations:
         self._evaluator.ledger.append("campaign", "evaluator", body.plain())
         return NoVerdict(tried.token, tried.snapshot, claim.who, not_run)
 
-    def _graded(self, given: _Given) -> list[Graded]:
+    def _graded(self, given: _Given) -> list[GradedTarget]:
         """In the order of the targets; ablations last, since they are compared with what is
         whole."""
         before = self.latest(given.tried.snapshot)
@@ -294,7 +298,7 @@ class Confirmations:
     def _issued(self, tried: Try) -> tuple[int, ...]:
         return tuple(self._evaluator.seeds("feedback", tried.snapshot))
 
-    def _judged(self, tried: Try, claim: Entry, graded: Sequence[Graded]) -> _Judged:
+    def _judged(self, tried: Try, claim: Entry, graded: Sequence[GradedTarget]) -> _Judged:
         """What decides, that of an earlier record included."""
         before = self.latest(tried.snapshot)
         ran_now = (g.result.model_copy(update={"source": this_build().source}) for g in graded)
@@ -334,7 +338,7 @@ class Confirmations:
         return found, {p.name: p.data for p in packed}
 
     def _record(
-        self, tried: Try, claim: Entry, graded: Sequence[Graded], on_issued: Sequence[Ran]
+        self, tried: Try, claim: Entry, graded: Sequence[GradedTarget], on_issued: Sequence[Ran]
     ) -> tuple[ConfirmationRecord, dict[str, bytes]]:
         """The record, and the answers on the issued seeds that it names."""
         judged = self._judged(tried, claim, graded)
@@ -360,7 +364,7 @@ class Confirmations:
             m=m,
             verdict=verdict,
             reasons=(*reasons, *(f"{t.name}: {t.failure}" for t in judged.failed)),
-            bits=told_bits(self.final_items),
+            bits=reported_bits(self.final_items),
             build=this_build(),
             ledger_head=entries[-1].hash,
             made_at=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -68,7 +68,7 @@ class RunOrder:
 
 
 @dataclass(frozen=True)
-class Answered:
+class RunAnswers:
     """The answers of a snapshot and, where it is compared, of tuned naive."""
 
     method: Answers
@@ -99,7 +99,7 @@ class NotRun(_Said):
     words: str
 
 
-Ran = Answered | CodeFailed
+Ran = RunAnswers | CodeFailed
 Outcome = Ran | NotRun
 
 

@@ -18,7 +18,7 @@ from aarlab.core.intervals import accuracy_measure, pgr_if_gap
 from aarlab.core.layout import PublicFolder, TestbedFolder
 from aarlab.core.strict_json import read_json
 from aarlab.evaluation.confirmation.confirmation_record import ABLATED, TargetResult
-from aarlab.evaluation.confirmation.run_order import Answered, CodeFailed, Ran, Target
+from aarlab.evaluation.confirmation.run_order import CodeFailed, Ran, RunAnswers, Target
 from aarlab.evaluation.confirmation.verdict import (
     Bools,
     Failed,
@@ -38,7 +38,7 @@ from aarlab.evaluation.scoring.packed import Packed
 
 
 @dataclass(frozen=True)
-class Graded:
+class GradedTarget:
     """A graded target. `answers_SM` and `truth_M` are None where the code failed."""
 
     result: TargetResult
@@ -50,7 +50,7 @@ class Graded:
 
 def grade_target(
     target: Target, outcome: Ran, seeds: tuple[int, ...], *, whole: Mapping[str, float]
-) -> Graded:
+) -> GradedTarget:
     """What came of a target. `whole`: by split, what the method scores there with teacher and
     student, as far as known.
 
@@ -69,9 +69,9 @@ def grade_target(
     units_M = load_unit_numbers(target.folder, target.split, ids)
     method = run_answers(outcome, ids, seeds)
     if isinstance(method, tuple):
-        return Graded(TargetResult(**about, failure=method[1]))
+        return GradedTarget(TargetResult(**about, failure=method[1]))
     answers = {"method": method}
-    if target.compared and isinstance(outcome, Answered):
+    if target.compared and isinstance(outcome, RunAnswers):
         answers["naive"] = answer_matrix(by_seed(outcome.naive or {}), ids, seeds)
     truth_M = np.array([labels[i] == 1 for i in ids])
     place = target.split if target.kind == "component" else target.name
@@ -85,7 +85,7 @@ def grade_target(
     result = TargetResult(
         **about, **figures, predictions={name: p.name for name, p in packed.items()}
     )
-    return Graded(result, {p.name: p.data for p in packed.values()}, method, truth_M, units_M)
+    return GradedTarget(result, {p.name: p.data for p in packed.values()}, method, truth_M, units_M)
 
 
 def run_answers(outcome: Ran, ids: Sequence[str], seeds: tuple[int, ...]) -> Bools | Failed:
@@ -131,7 +131,7 @@ def _card(folder: Path) -> dict[str, str]:
 
 
 def compared(
-    submitted_SM: Bools, best_of: int, graded: Sequence[Graded]
+    submitted_SM: Bools, best_of: int, graded: Sequence[GradedTarget]
 ) -> tuple[Reproduction | None, SplitGap | None]:
     """What was submitted, the best of so many, against the re-runs on feedback; and these, which
     are on fresh seeds, against those on final, so that seeds that were lucky for the claim say

@@ -27,7 +27,7 @@ from aarlab.core.sign_flip import sign_flip_p_of_reals
 from aarlab.evaluation.confirmation.confirmation_record import (
     ConfirmationRecord,
     TargetResult,
-    told_bits,
+    reported_bits,
 )
 from aarlab.evaluation.confirmation.gate import Confirmations
 from aarlab.evaluation.confirmation.leaders import claim_of, leaders, named
@@ -58,7 +58,7 @@ class UnitOrder:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownRun:
     """A run on other data, to be shown beside the verdict: `fresh`, drawn again, with units of its
     own (each with its cluster), or `ablated`. `method` has the words of why there is no score."""
 
@@ -110,7 +110,7 @@ class UnitConfirmations(Confirmations):
         token: str,
         method: GradedUnits | CodeFailed | NotRun,
         baselines: Mapping[str, GradedUnits],
-        shown: Sequence[Shown] = (),
+        shown: Sequence[ShownRun] = (),
     ) -> ConfirmationRecord | NoVerdict:
         """Decide, charge, record and sign. A run that the machine ended is no verdict: the try
         stays begun, with the same seeds. What is `shown` decides nothing.
@@ -136,7 +136,7 @@ class UnitConfirmations(Confirmations):
         tried: Try,
         method: GradedUnits | CodeFailed,
         baselines: Mapping[str, GradedUnits],
-        shown: Sequence[Shown],
+        shown: Sequence[ShownRun],
     ) -> tuple[ConfirmationRecord, dict[str, bytes]]:
         p, blobs = None, {}
         if isinstance(method, CodeFailed):
@@ -166,7 +166,7 @@ class UnitConfirmations(Confirmations):
             m=m,
             verdict=verdict,
             reasons=reasons,
-            bits=told_bits(self.final_items),
+            bits=reported_bits(self.final_items),
             build=this_build(),
             ledger_head=self._evaluator.ledger.entries()[-1].hash,
             made_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -180,7 +180,7 @@ class UnitConfirmations(Confirmations):
         about = {"name": FINAL, "kind": FINAL, "problem": of, "split": FINAL, "seeds": seeds}
         return TargetResult(**about | figures, source=this_build().source)
 
-    def _beside(self, tried: Try, one: Shown) -> TargetResult:
+    def _beside(self, tried: Try, one: ShownRun) -> TargetResult:
         """What is shown. An error in it ends nothing."""
         about = {"name": one.name, "kind": one.kind, "problem": one.problem}
         if not isinstance(one.method, GradedUnits):

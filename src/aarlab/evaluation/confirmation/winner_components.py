@@ -14,7 +14,7 @@ from aarlab.core.records import Measure
 from aarlab.evaluation.confirmation.confirmation_record import ConfirmationRecord, record_of
 from aarlab.evaluation.confirmation.gate import Confirmations
 from aarlab.evaluation.confirmation.run_order import Ran, Target
-from aarlab.evaluation.confirmation.target_grade import Graded, grade_target
+from aarlab.evaluation.confirmation.target_grade import GradedTarget, grade_target
 from aarlab.evaluation.confirmation.verdict import ALPHA, Bools, paired_effect
 from aarlab.evaluation.scoring.packed import unpack
 
@@ -80,7 +80,9 @@ class WinnerComponents(Confirmations):
             self._keep(made, {name: data for g in graded for name, data in g.blobs.items()})
             return made
 
-    def _graded_without(self, record: ConfirmationRecord, without: Without, outcome: Ran) -> Graded:
+    def _graded_without(
+        self, record: ConfirmationRecord, without: Without, outcome: Ran
+    ) -> GradedTarget:
         whole, place = record.of(FINAL), self._evaluator.problem
         assert whole is not None
         target = Target(without.name, "component", place, FINAL)
@@ -90,10 +92,10 @@ class WinnerComponents(Confirmations):
             stored = unpack(self._evaluator.ledger.blob(whole.predictions["method"]))
             about["lost"] = lost(stored.answers_SM, graded)
         result = graded.result.model_copy(update=about)
-        return Graded(result, graded.blobs, graded.answers_SM, graded.truth_M, graded.units_M)
+        return GradedTarget(result, graded.blobs, graded.answers_SM, graded.truth_M, graded.units_M)
 
 
-def lost(whole_SM: Bools, without: Graded) -> Measure:
+def lost(whole_SM: Bools, without: GradedTarget) -> Measure:
     """The accuracy of the whole minus that without a component, paired by seed and item."""
     assert without.answers_SM is not None
     assert without.truth_M is not None

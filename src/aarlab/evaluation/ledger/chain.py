@@ -33,7 +33,7 @@ TOLD: Mapping[str, frozenset[str]] = {
 }
 
 
-class Row(NamedTuple):
+class LedgerRow(NamedTuple):
     """One row; `body` and `hidden` are JSON text, `salt` is 64 hexadecimal digits. `hash` is the
     SHA-256 of `canonical`."""
 
@@ -133,7 +133,7 @@ class Break:
         return f"The ledger's chain breaks at entry {self.seq}: {self.words}."
 
 
-def walk(rows: Iterable[Row]) -> tuple[Tree, Break | None]:
+def walk(rows: Iterable[LedgerRow]) -> tuple[Tree, Break | None]:
     """The Merkle tree over the rows up to the first that does not follow, and that one's break."""
     tree, prev = Tree(), GENESIS
     for row in rows:
@@ -144,7 +144,7 @@ def walk(rows: Iterable[Row]) -> tuple[Tree, Break | None]:
     return tree, None
 
 
-def _broken(row: Row, expected: int, prev: str) -> str | None:
+def _broken(row: LedgerRow, expected: int, prev: str) -> str | None:
     if row.seq > expected:
         return (
             f"entry {expected} is missing"
@@ -160,7 +160,7 @@ def _broken(row: Row, expected: int, prev: str) -> str | None:
     return None
 
 
-def _rewritten(row: Row) -> bool:
+def _rewritten(row: LedgerRow) -> bool:
     if not all(isinstance(field, str) for field in row[1:7]):
         return True
     try:

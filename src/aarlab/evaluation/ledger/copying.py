@@ -6,7 +6,7 @@ from itertools import islice
 
 from aarlab.core.errors import InvalidSubmission, Misconfigured
 from aarlab.evaluation.ledger.blobs import SnapshotStore
-from aarlab.evaluation.ledger.chain import Row, walk
+from aarlab.evaluation.ledger.chain import LedgerRow, walk
 from aarlab.evaluation.ledger.storage import Storage
 
 AT_ONCE, BLOBS_AT_ONCE = 1_000, 100  # rows and blobs of one transaction
@@ -85,6 +85,6 @@ def _snapshots(ledger: Storage) -> Iterator[str]:
             yield name
 
 
-def snapshot_of(row: Row) -> str:
+def snapshot_of(row: LedgerRow) -> str:
     """The snapshot that a row of kind `code` names."""
     return str(json.loads(row.body)["snapshot"])

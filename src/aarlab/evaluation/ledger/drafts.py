@@ -9,10 +9,10 @@ from typing import Any, get_args
 from aarlab.core.errors import InvalidSubmission
 from aarlab.core.plain_text import half_of_pair
 from aarlab.core.records import Entry, EntryKind
-from aarlab.evaluation.ledger.chain import Row, new_salt, parted
+from aarlab.evaluation.ledger.chain import LedgerRow, new_salt, parted
 from aarlab.evaluation.ledger.merkle import leaf_hash
 
-Placed = tuple[Entry, Row, bytes]  # with the leaf's hash
+Placed = tuple[Entry, LedgerRow, bytes]  # with the leaf's hash
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Ready:
     blobs: Mapping[str, bytes]
 
     def placed(self, seq: int, at: str, prev: str) -> Placed:
-        row = Row(seq, at, self.who, self.kind, self.told, prev, "", self.hidden, new_salt())
+        row = LedgerRow(seq, at, self.who, self.kind, self.told, prev, "", self.hidden, new_salt())
         text = row.canonical
         row = row._replace(hash=hashlib.sha256(text).hexdigest())
         return row.entry, row, leaf_hash(text)

@@ -13,7 +13,7 @@ from typing import Any
 from aarlab.core.errors import InvalidSubmission, Misconfigured, Transient
 from aarlab.core.layout import CampaignFolder
 from aarlab.core.records import Entry, EntryKind
-from aarlab.evaluation.ledger.chain import GENESIS, Row, walk
+from aarlab.evaluation.ledger.chain import GENESIS, LedgerRow, walk
 from aarlab.evaluation.ledger.checkpoints import Checkpoints, Keeper
 from aarlab.evaluation.ledger.drafts import Draft, Placed, Ready, in_place, ready
 from aarlab.evaluation.ledger.group_commit import GroupCommit
@@ -317,14 +317,14 @@ def _reading() -> Iterator[None]:
         raise Transient(f"The ledger cannot be read ({error}). Try again later.") from error
 
 
-def _read(row: Row) -> Placed:
+def _read(row: LedgerRow) -> Placed:
     try:
         return row.entry, row, leaf_hash(row.canonical)
     except (ValueError, TypeError, AttributeError) as error:
         raise _rewritten(row) from error
 
 
-def _entry(row: Row) -> Entry:
+def _entry(row: LedgerRow) -> Entry:
     try:
         return row.entry
     except (ValueError, TypeError, AttributeError) as error:
@@ -339,7 +339,7 @@ def _whole(name: str, data: bytes) -> bytes:
     return data
 
 
-def _rewritten(row: Row) -> Misconfigured:
+def _rewritten(row: LedgerRow) -> Misconfigured:
     return Misconfigured(
         f"The ledger's entry {row.seq} cannot be read: it was rewritten. Run `aar ledger verify`."
     )

@@ -18,7 +18,7 @@ import psycopg
 from psycopg import sql
 
 from aarlab.core.errors import Misconfigured
-from aarlab.evaluation.ledger.chain import Row
+from aarlab.evaluation.ledger.chain import LedgerRow
 from aarlab.evaluation.ledger.postgres_schema import ROLE, Connection, loosened, require_schema
 from aarlab.evaluation.ledger.storage import StorageFailed, Unsettled, raw
 
@@ -45,10 +45,10 @@ _NETWORK = {
     "keepalives_count": 4,
     "tcp_user_timeout": 30_000,
 }
-_COLUMNS = ", ".join(Row._fields)
+_COLUMNS = ", ".join(LedgerRow._fields)
 _ROWS = f"SELECT {_COLUMNS} FROM aar.entries WHERE log = %s AND seq > %s"
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
-_ARRAYS = ", ".join(["%s::bigint[]", *["%s::text[]"] * (len(Row._fields) - 1)])
+_ARRAYS = ", ".join(["%s::bigint[]", *["%s::text[]"] * (len(LedgerRow._fields) - 1)])
 _INSERT = f"INSERT INTO aar.entries (log, {_COLUMNS}) SELECT %s, * FROM unnest({_ARRAYS})"
 _INSERT_BLOBS = (
     "INSERT INTO aar.blobs (log, hash, data) SELECT %s, * FROM unnest(%s::text[], %s::bytea[]) "
@@ -162,7 +162,9 @@ class PostgresStorage:
                 self._put_back(connection)
                 return found
 
-    def rows(self, *, after: int = 0, kind: str | None = None, limit: int = -1) -> Iterator[Row]:
+    def rows(
+        self, *, after: int = 0, kind: str | None = None, limit: int = -1
+    ) -> Iterator[LedgerRow]:
         """See `Storage`. It reads in pages: rows never change."""
         left = limit
         while left:
@@ -170,7 +172,7 @@ class PostgresStorage:
             some = "" if kind is None else " AND kind = %s"
             values = [self._log, after, *([] if kind is None else [kind]), size]
             page = self._read(f"{_ROWS}{some} ORDER BY seq LIMIT %s", values)
-            yield from map(Row._make, page)
+            yield from map(LedgerRow._make, page)
             if len(page) < size:
                 return
             after, left = page[-1][0], left - size if left > 0 else left
@@ -241,7 +243,7 @@ class PostgresStorage:
             connection.close()
             raise
 
-    def _commit(self, connection: Connection, last: Row | None) -> None:
+    def _commit(self, connection: Connection, last: LedgerRow | None) -> None:
         try:
             connection.execute("COMMIT", prepare=False)  # its text is on the wire each time
         except psycopg.OperationalError as error:
@@ -250,7 +252,7 @@ class PostgresStorage:
             if last is not None and not self._recorded(last):
                 raise
 
-    def _recorded(self, last: Row) -> bool:
+    def _recorded(self, last: LedgerRow) -> bool:
         """Was the transaction that ended with this row recorded? Asked under the lock, once that
         transaction has ended."""
         until = time.monotonic() + PATIENCE_S
@@ -281,13 +283,13 @@ class _Appending:
 
     def __init__(self, connection: Connection, log: str) -> None:
         self._connection, self._log = connection, log
-        self.last: Row | None = None
+        self.last: LedgerRow | None = None
 
-    def rows(self, after: int) -> Iterator[Row]:
+    def rows(self, after: int) -> Iterator[LedgerRow]:
         query = f"{_ROWS} ORDER BY seq".encode()
-        return map(Row._make, self._connection.execute(query, (self._log, after)))
+        return map(LedgerRow._make, self._connection.execute(query, (self._log, after)))
 
-    def add(self, rows: Sequence[Row], blobs: Mapping[str, bytes]) -> None:
+    def add(self, rows: Sequence[LedgerRow], blobs: Mapping[str, bytes]) -> None:
         if blobs:
             values = (self._log, list(blobs), list(blobs.values()))
             self._connection.execute(_INSERT_BLOBS, values)

@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from aarlab.core.store import Connection, Store, StoreError, opened_to_read, unsound
-from aarlab.evaluation.ledger.chain import Row
+from aarlab.evaluation.ledger.chain import LedgerRow
 from aarlab.evaluation.ledger.storage import StorageFailed, raw_bytes
 
 _SCHEMA = (
@@ -26,7 +26,7 @@ _APPEND_ONLY = tuple(
     for table, prefix in (("entries", "no"), ("blobs", "blobs_no"))
     for act, name in (("UPDATE", f"{prefix}_update"), ("DELETE", f"{prefix}_delete"))
 )
-_INSERT = f"INSERT INTO entries VALUES ({', '.join('?' * len(Row._fields))})"
+_INSERT = f"INSERT INTO entries VALUES ({', '.join('?' * len(LedgerRow._fields))})"
 _INSERT_BLOB = "INSERT INTO blobs VALUES (?, ?) ON CONFLICT DO NOTHING"
 _BLOBS = "SELECT hash, CAST(data AS BLOB) FROM blobs"
 _AFTER = "SELECT * FROM entries WHERE seq > ? ORDER BY seq"
@@ -35,7 +35,7 @@ _SOME_OF = "SELECT * FROM entries WHERE kind = ? AND seq > ? ORDER BY seq LIMIT 
 # as `storage.raw` makes it of a row
 _RAW = "SELECT {} FROM entries WHERE seq <= ? ORDER BY seq".format(
     " || char(31) || ".join(
-        f"ifnull({name}, char(30))" if name in _SINCE else name for name in Row._fields
+        f"ifnull({name}, char(30))" if name in _SINCE else name for name in LedgerRow._fields
     )
 )
 AT_ONCE = 500  # names in one query
@@ -74,7 +74,9 @@ class SqliteStorage:
                 with self._store.reading() as connection:
                     yield connection
 
-    def rows(self, *, after: int = 0, kind: str | None = None, limit: int = -1) -> Iterator[Row]:
+    def rows(
+        self, *, after: int = 0, kind: str | None = None, limit: int = -1
+    ) -> Iterator[LedgerRow]:
         """See `Storage`."""
         with self._reading() as connection:
             found = (
@@ -83,7 +85,7 @@ class SqliteStorage:
                 else connection.execute(_SOME_OF, (kind, after, limit))
             )
             for row in found:
-                yield Row(*row)
+                yield LedgerRow(*row)
 
     def blobs(self, names: Sequence[str] | None = None) -> Iterator[tuple[str, bytes]]:
         """See `Storage`."""
@@ -125,10 +127,10 @@ class _Appending:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def rows(self, after: int) -> Iterator[Row]:
-        return (Row(*row) for row in self._connection.execute(_AFTER, (after,)))
+    def rows(self, after: int) -> Iterator[LedgerRow]:
+        return (LedgerRow(*row) for row in self._connection.execute(_AFTER, (after,)))
 
-    def add(self, rows: Sequence[Row], blobs: Mapping[str, bytes]) -> None:
+    def add(self, rows: Sequence[LedgerRow], blobs: Mapping[str, bytes]) -> None:
         self._connection.executemany(_INSERT, rows)
         if blobs:
             self._connection.executemany(_INSERT_BLOB, list(blobs.items()))

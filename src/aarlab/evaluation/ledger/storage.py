@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from aarlab.evaluation.ledger.chain import Row
+from aarlab.evaluation.ledger.chain import LedgerRow
 
 
 class StorageFailed(Exception):
@@ -26,11 +26,11 @@ class Unsettled(StorageFailed):
 class Appending(Protocol):
     """A transaction that appends; nobody else appends meanwhile."""
 
-    def rows(self, after: int) -> Iterable[Row]:
+    def rows(self, after: int) -> Iterable[LedgerRow]:
         """The rows with a number above `after`, in order."""
         ...
 
-    def add(self, rows: Sequence[Row], blobs: Mapping[str, bytes]) -> None:
+    def add(self, rows: Sequence[LedgerRow], blobs: Mapping[str, bytes]) -> None:
         """Record rows, and blobs by name; a blob that is there already is left as it is."""
         ...
 
@@ -39,7 +39,9 @@ class Storage(Protocol):
     """A ledger's store. Every method may be called from several threads, and raises StorageFailed
     where the store cannot do it."""
 
-    def rows(self, *, after: int = 0, kind: str | None = None, limit: int = -1) -> Iterator[Row]:
+    def rows(
+        self, *, after: int = 0, kind: str | None = None, limit: int = -1
+    ) -> Iterator[LedgerRow]:
         """Rows in order, optionally of one kind, with a number above `after`, up to `limit` of them
         (-1: all)."""
         ...
@@ -70,7 +72,7 @@ class Storage(Protocol):
         ...
 
 
-def raw(row: Row) -> bytes:
+def raw(row: LedgerRow) -> bytes:
     """A row as bytes that no two rows share: JSON and hexadecimal digits have no such
     separators."""
     return raw_bytes("\x1f".join("\x1e" if field is None else str(field) for field in row))

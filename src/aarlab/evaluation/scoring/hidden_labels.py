@@ -15,7 +15,7 @@ from aarlab.core.layout import PublicFolder, TestbedFolder
 from aarlab.core.pgr import performance_gap_recovered
 from aarlab.core.records import SPLITS
 from aarlab.core.strict_json import read_json, read_json_lines
-from aarlab.evaluation.scoring.policies import standard_error, told_once
+from aarlab.evaluation.scoring.policies import reported_once, standard_error
 from aarlab.evaluation.scoring.units import Units, named_units
 
 Answers = Mapping[str, Mapping[str, int]]  # split -> item id -> 0 or 1
@@ -170,7 +170,7 @@ class PgrScale:
         Without a gap a PGR says nothing; who starts all the same gets it on a gap of one
         standard error, with these words."""
         weak, ceiling, start = (
-            told_once(accuracy, n) for accuracy in (self.weak, self.ceiling, self.start)
+            reported_once(accuracy, n) for accuracy in (self.weak, self.ceiling, self.start)
         )
         gap = ceiling > weak
         top = ceiling if gap else weak + standard_error(n)

@@ -40,7 +40,7 @@ from aarlab.evaluation.scoring.meter_store import (
     SCHEMA,
     SET_HEAD,
     Digest,
-    Place,
+    MeterPosition,
     begun_at,
     known_answer,
     note_ends,
@@ -65,7 +65,7 @@ REMEDY = (
 
 
 @dataclass(frozen=True)
-class Question:
+class MeteredSubmission:
     """One submission as the meter sees it."""
 
     key: str
@@ -88,7 +88,7 @@ class ReportedAnswer:
     # least true accuracy of what reached the level; None at the public start
     certified: float | None
     repeated: bool
-    place: Place  # after this answer, which is the last one unless it was repeated
+    place: MeterPosition  # after this answer, which is the last one unless it was repeated
 
 
 def first_head(n: int, level: float) -> str:
@@ -120,7 +120,7 @@ class Meter:
     The level at the start is that of whoever opened it first: a baseline that is measured again
     releases nothing more. `ends`: of the scale on which PGR is reported, (weak, ceiling). A second
     scale (anchors that other code measured) releases more of the labels, and is charged: two
-    accuracies on the grid of `told_once`. `n`: how many labels, where each stands alone, or how
+    accuracies on the grid of `reported_once`. `n`: how many labels, where each stands alone, or how
     they are dependent. `verdicts`: the bits that verdicts of confirmations have released about them
     by now; they do not count against the cap.
 
@@ -141,7 +141,7 @@ class Meter:
     ) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path, self._policy, self._units, self._verdicts = path, policy, units_of(n), verdicts
-        self._mutex, self._reached = threading.Lock(), Place(0, "", 0, ())
+        self._mutex, self._reached = threading.Lock(), MeterPosition(0, "", 0, ())
         self._store, self._digest = Store(path), Digest()
         try:
             self._open(baseline, ends)
@@ -163,8 +163,8 @@ class Meter:
             connection.execute(SET_HEAD, (self._seq, self._head))
         self._reached = self._place()
 
-    def _place(self) -> Place:
-        return Place(self._seq, self._head, self._counted, self._scales)
+    def _place(self) -> MeterPosition:
+        return MeterPosition(self._seq, self._head, self._counted, self._scales)
 
     def _failed(self, error: StoreError, what: str) -> Transient | Misconfigured:
         """A disk or a lock may do it next time; a store that is damaged is the operator's to
@@ -200,7 +200,7 @@ class Meter:
             raise self._changed(self._seq)
         for seq, question, campaign, who, improved, level, bits, mass in rows:
             answer = Answer(bool(improved), level, bits, mass)
-            self._take(Question(question, campaign, who, 0.0), answer)
+            self._take(MeteredSubmission(question, campaign, who, 0.0), answer)
             before = seq == self._reached.answers and self._head != self._reached.head
             if (
                 seq != self._seq
@@ -222,7 +222,7 @@ class Meter:
             f"The meter {self._path} was changed, at or before its answer {seq}. {REMEDY}", seq=seq
         )
 
-    def _take(self, question: Question, answer: Answer) -> None:
+    def _take(self, question: MeteredSubmission, answer: Answer) -> None:
         self._seq += 1
         self._head = next_head(
             self._head, self._seq, question.key, question.campaign, question.who, answer
@@ -230,13 +230,13 @@ class Meter:
         self.channel.record(question.who, answer)
         self._last = question.key
 
-    def tell(self, questions: Sequence[Question]) -> list[ReportedAnswer]:
+    def tell(self, questions: Sequence[MeteredSubmission]) -> list[ReportedAnswer]:
         """Answer in order; all answers are on disk when this returns. As `answers`."""
         with self.answers(questions) as told:
             return told
 
     @contextmanager
-    def answers(self, questions: Sequence[Question]) -> Iterator[list[ReportedAnswer]]:
+    def answers(self, questions: Sequence[MeteredSubmission]) -> Iterator[list[ReportedAnswer]]:
         """Answers in order. They are on disk, and charged, when the block has ended; where it or a
         policy raises anything, nothing was answered. Threads take turns; the block must not ask the
         meter.
@@ -273,7 +273,7 @@ class Meter:
 
     def _tell(
         self,
-        question: Question,
+        question: MeteredSubmission,
         rows: list[tuple[Any, ...]],
         new: dict[str, Answer],
         connection: Connection,

@@ -46,7 +46,7 @@ SCALES, _ADD_SCALE = "SELECT weak, ceiling FROM ends", "INSERT INTO ends VALUES 
 
 
 @dataclass(frozen=True)
-class Place:
+class MeterPosition:
     """Where the meter stood: how many answers it had, the chain's head (64 hexadecimal digits)
     after them, how many independent labels it was begun with, and the scales of PGR that were
     released (weak, ceiling). All of it was released."""
@@ -85,7 +85,7 @@ def known_answer(connection: Connection, question: str) -> Answer | None:
 
 
 def write_meter(
-    path: Path, n: int, level: float, rows: Sequence[tuple[Any, ...]], place: Place
+    path: Path, n: int, level: float, rows: Sequence[tuple[Any, ...]], place: MeterPosition
 ) -> None:
     """A new meter's store of n labels that begins at a level and has these answers, after which it
     stands at `place`."""

@@ -155,7 +155,7 @@ def standard_error(n: int) -> float:
     return 0.5 / math.sqrt(n)
 
 
-def told_once(accuracy: float, n: int) -> float:
+def reported_once(accuracy: float, n: int) -> float:
     """An accuracy as set-up releases it of n labels: to the next multiple of 1 / (10 n). A mean
     over 1, 2, 5 or 10 seeds is such a multiple, and is released exactly."""
     return round(accuracy * FINE * n) / (FINE * n)
@@ -177,7 +177,7 @@ def start(baseline: float, labels: Units | int) -> Channel:
     releases it. `labels`: how they are dependent, or how many there are where each stands alone."""
     units = units_of(labels)
     return Channel(
-        units.independent, told_once(baseline, units.items), units.items, units.deal_bits
+        units.independent, reported_once(baseline, units.items), units.items, units.deal_bits
     )
 
 

@@ -13,12 +13,12 @@ from torch import nn
 
 from aarlab.core.errors import Misconfigured
 from aarlab.core.files import open_whole
-from aarlab.models.tuned.job import Job
+from aarlab.models.tuned.job import TrainingJob
 
 FILE = "fine_tuning.pt"
 
 
-def job_hash(job: Job) -> str:
+def job_hash(job: TrainingJob) -> str:
     """What a checkpoint is of. The order of the items and the start of the adapters follow from the
     seed; of a method's own loss only that there is one."""
     facts = [
@@ -40,7 +40,7 @@ def job_hash(job: Job) -> str:
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class JobCheckpoint:
     """A folder with the last written state of one job; whole or not there."""
 
     folder: Path

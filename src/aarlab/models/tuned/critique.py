@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from aarlab.core.errors import Misconfigured
 from aarlab.models.student_contract import Question
 from aarlab.models.tuned.prompts import Part, parts
-from aarlab.models.tuned.tokens import Frame, common_cap
+from aarlab.models.tuned.tokens import PromptFrame, common_cap
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -51,7 +51,7 @@ def critique_prompts(
     Raises:
         Misconfigured: `max_tokens` leaves no room for the fixed words.
     """
-    frame = Frame(tokenizer)
+    frame = PromptFrame(tokenizer)
     pieces = [
         [*parts(replace(q, critique=""))[:-1], Part(ASKED[len(q.choices)])] for q in questions
     ]

@@ -17,7 +17,7 @@ Rows = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """What is trained on what. With a format weight an item is read with its likelier label word
     behind it."""
 

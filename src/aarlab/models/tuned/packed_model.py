@@ -23,7 +23,7 @@ Read = Callable[[list[int], Batch], None]  # (positions of the items, their pack
 ANSWER_PACK = 2  # packs that keep nothing for a backward pass are so many times larger
 
 
-class Engine:
+class PackedEngine:
     """A base model, at most one set of adapters, and the pack budget, which is halved when
     memory runs out."""
 

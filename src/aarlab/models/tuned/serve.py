@@ -32,7 +32,7 @@ from aarlab.models.preset import Preset
 from aarlab.models.tuned.bounded_listener import BoundedListener
 from aarlab.models.tuned.link import Gone, Link
 from aarlab.models.tuned.turns import MOST_WAITING, Turns
-from aarlab.models.tuned.worker_operations import OPERATIONS, Loaded, Operation, Place
+from aarlab.models.tuned.worker_operations import OPERATIONS, Loaded, WorkerOperation, WorkerPlace
 from aarlab.models.wire import ANSWER_S, DOOR_LINE, LINE, Message, failure
 from aarlab.models.worker_requests import DOOR, Fields, through
 
@@ -48,7 +48,7 @@ class WorkerJob:
     source: str
     whose: str
     gauge: Gauge | None
-    operation: Operation
+    operation: WorkerOperation
     asked: Any
     link: Link
     last: "asyncio.Future[Message]" = field(
@@ -147,7 +147,7 @@ class Worker:
     async def _answer(
         self,
         source: str,
-        operation: Operation,
+        operation: WorkerOperation,
         message: Message,
         link: Link,
         item_batches: Mapping[str, ItemBatch],
@@ -253,7 +253,7 @@ def hidden(error: AarError) -> AarError:
     )
 
 
-async def serve(place: Place, path: Path, lifeline: int | None) -> None:
+async def serve(place: WorkerPlace, path: Path, lifeline: int | None) -> None:
     """Take requests until SIGTERM, SIGINT or the end of the lifeline."""
     told, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -305,7 +305,7 @@ def main() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     preset = Preset.model_validate_json(a.preset.read_bytes())
-    place = Place(preset, {"weak": a.weak, "strong": a.strong}, a.device, a.cache)
+    place = WorkerPlace(preset, {"weak": a.weak, "strong": a.strong}, a.device, a.cache)
     Link.answer_s = a.answer_s
     try:
         check_device(a.device)

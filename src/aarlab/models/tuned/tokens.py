@@ -75,7 +75,7 @@ def tokenise(
             f"{len(demonstrations)} lists of demonstrations for {len(questions)} items: give one, "
             "or one each."
         )
-    framed = Frame(tokenizer)
+    framed = PromptFrame(tokenizer)
     if cache is None:
         return _tokenise(questions, framed, max_tokens, demonstrations)
     path = cache / f"{_fingerprint(questions, framed, max_tokens, demonstrations)}.npz"
@@ -84,7 +84,7 @@ def tokenise(
     return _read(path)
 
 
-class Frame:
+class PromptFrame:
     """The tokenizer, and the ids around a prompt: of its chat template, or of the beginning of a
     text."""
 
@@ -150,7 +150,10 @@ class Frame:
 
 
 def _tokenise(
-    questions: Sequence[Question], frame: Frame, max_tokens: int, demonstrations: Demonstrations
+    questions: Sequence[Question],
+    frame: PromptFrame,
+    max_tokens: int,
+    demonstrations: Demonstrations,
 ) -> Tokenised:
     words = label_words(questions)
     label_ids = (frame.word(words.no), frame.word(words.yes))
@@ -227,7 +230,10 @@ def _ends(ids: Ids, cap: int) -> Ids:
 
 
 def _fingerprint(
-    questions: Sequence[Question], frame: Frame, max_tokens: int, demonstrations: Demonstrations
+    questions: Sequence[Question],
+    frame: PromptFrame,
+    max_tokens: int,
+    demonstrations: Demonstrations,
 ) -> str:
     asked = [[q.question, q.choices, q.critique] for q in questions]
     shown = [

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from aarlab.models.tuned import lean_lora, losses
 from aarlab.models.tuned.base_model import Batch, batch
-from aarlab.models.tuned.checkpoint import Checkpoint
-from aarlab.models.tuned.job import Job, Rows, rate_share
-from aarlab.models.tuned.packed_model import Engine
+from aarlab.models.tuned.checkpoint import JobCheckpoint
+from aarlab.models.tuned.job import Rows, TrainingJob, rate_share
+from aarlab.models.tuned.packed_model import PackedEngine
 from aarlab.models.tuned.packing import pack
 
 
-class Step(NamedTuple):
+class TrainingStep(NamedTuple):
     """Reported after each step: steps done, of how many, the step's loss, tokens a second since
     the start or the kill."""
 
@@ -42,11 +42,11 @@ class Trained:
 
 
 def train(
-    engine: Engine,
-    job: Job,
-    checkpoint: Checkpoint | None,
+    engine: PackedEngine,
+    job: TrainingJob,
+    checkpoint: JobCheckpoint | None,
     every_s: float,
-    progress: Callable[[Step], None],
+    progress: Callable[[TrainingStep], None],
 ) -> Trained:
     """Train the attached adapters from where they are, or from where the checkpoint is."""
     assert engine.adapted is not None
@@ -69,11 +69,11 @@ def train(
         if checkpoint and (now - written >= every_s or step + 1 == len(steps)):
             checkpoint.write(step + 1, adapters, optimiser, loss_S)
             written = time.monotonic()
-        progress(Step(step + 1, len(steps), loss_S[-1], tokens / max(now - began, 1e-9)))
+        progress(TrainingStep(step + 1, len(steps), loss_S[-1], tokens / max(now - began, 1e-9)))
     return Trained(loss_S, tokens, time.monotonic() - began)
 
 
-def gradients(engine: Engine, job: Job, rows: Rows, *, progress: float) -> float:
+def gradients(engine: PackedEngine, job: TrainingJob, rows: Rows, *, progress: float) -> float:
     """Leave the gradient of the step's loss in the adapters, and return the loss; restarted when
     memory runs out."""
     while (loss := _attempt(engine, job, rows, progress)) is None:
@@ -81,7 +81,7 @@ def gradients(engine: Engine, job: Job, rows: Rows, *, progress: float) -> float
     return loss
 
 
-def _attempt(engine: Engine, job: Job, rows: Rows, progress: float) -> float | None:
+def _attempt(engine: PackedEngine, job: TrainingJob, rows: Rows, progress: float) -> float | None:
     assert engine.adapted is not None
     engine.adapted.zero_grad(set_to_none=True)
     packs = pack([len(job.items[i]) for i in rows], engine.pack_tokens)
@@ -102,7 +102,7 @@ Criterion = Callable[[Tensor, list[int]], Tensor]
 
 
 def _backward(
-    engine: Engine, job: Job, rows: Rows, chosen: list[int], criterion: Criterion
+    engine: PackedEngine, job: TrainingJob, rows: Rows, chosen: list[int], criterion: Criterion
 ) -> Tensor:
     """Add a pack's gradient to the adapters'; its part of the step's loss."""
     head_VD, tokens, weight = engine.base.head_VD, job.tokens, job.recipe.format_weight
@@ -123,7 +123,9 @@ def _backward(
     return loss.detach()
 
 
-def _criterion(engine: Engine, job: Job, rows: Rows, single: bool, progress: float) -> Criterion:
+def _criterion(
+    engine: PackedEngine, job: TrainingJob, rows: Rows, single: bool, progress: float
+) -> Criterion:
     """The loss of the label. A method's own sees all of the step's logits, so that in a step of
     several packs they are read once without gradients beforehand."""
     targets_b = job.targets_N[rows]
@@ -144,7 +146,7 @@ def _criterion(engine: Engine, job: Job, rows: Rows, single: bool, progress: flo
     return criterion
 
 
-def _logits(engine: Engine, job: Job, rows: Rows) -> Tensor:
+def _logits(engine: PackedEngine, job: TrainingJob, rows: Rows) -> Tensor:
     items, logits_b = (
         [job.items[i] for i in rows],
         torch.zeros(len(rows), device=engine.base.device),

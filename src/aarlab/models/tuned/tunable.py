@@ -17,11 +17,11 @@ from aarlab.models.head_training import Array, Loss
 from aarlab.models.preset import Hardware, Recipe
 from aarlab.models.tuned import lean_lora, losses
 from aarlab.models.tuned.base_model import BaseTransformer, Batch
-from aarlab.models.tuned.checkpoint import Checkpoint, job_hash
-from aarlab.models.tuned.job import Job
-from aarlab.models.tuned.packed_model import Engine, Log
+from aarlab.models.tuned.checkpoint import JobCheckpoint, job_hash
+from aarlab.models.tuned.job import TrainingJob
+from aarlab.models.tuned.packed_model import Log, PackedEngine
 from aarlab.models.tuned.tokens import Tokenised
-from aarlab.models.tuned.training import Step, Trained, train
+from aarlab.models.tuned.training import Trained, TrainingStep, train
 
 
 class Tunable:
@@ -53,7 +53,7 @@ class Tunable:
         self.base = BaseTransformer(
             folder, where, getattr(torch, self.hardware.dtype), compiled=compiled
         )
-        self.engine = Engine(self.base, self.hardware.pack_tokens, log)
+        self.engine = PackedEngine(self.base, self.hardware.pack_tokens, log)
 
     @property
     def num_layers(self) -> int:
@@ -69,7 +69,7 @@ class Tunable:
         weights_N: Array | None = None,
         loss: Loss | None = None,
         checkpoint: Path | None = None,
-        progress: Callable[[Step], None] = lambda step: None,
+        progress: Callable[[TrainingStep], None] = lambda step: None,
     ) -> Trained:
         """Train new adapters on soft targets in 0..1 and keep them; they are in force in `logits`
         and `save`.
@@ -89,7 +89,7 @@ class Tunable:
         _check(tokens, targets_N, weights_N)
         weights_N = np.ones(len(tokens)) if weights_N is None else weights_N
         loss = None if loss is head_training.cross_entropy else loss
-        job = Job(
+        job = TrainingJob(
             tokens,
             np.asarray(targets_N, np.float64),
             np.asarray(weights_N, np.float64),
@@ -98,7 +98,7 @@ class Tunable:
             loss,
         )
         lean_lora.reset(self.engine.attach(recipe), seed)
-        kept = Checkpoint(checkpoint, job_hash(job)) if checkpoint else None
+        kept = JobCheckpoint(checkpoint, job_hash(job)) if checkpoint else None
         return train(self.engine, job, kept, self.hardware.checkpoint_s, progress)
 
     def logits(self, tokens: Tokenised, *, adapters: bool = True) -> Array:

@@ -55,7 +55,7 @@ MOST_CHECKPOINTS = 16  # of all workers: who was killed leaves one
 log = logging.getLogger("aarlab.worker")
 
 
-class Caller(Protocol):
+class WorkerCaller(Protocol):
     """Who asked, as an operation sees them; each method raises where nobody waits any longer."""
 
     keeps: bool
@@ -67,7 +67,7 @@ class Caller(Protocol):
 
 
 @dataclass(frozen=True)
-class Place:
+class WorkerPlace:
     """Whose models a worker runs, where, and where it keeps what it has computed."""
 
     preset: Preset
@@ -79,7 +79,7 @@ class Place:
 class Loaded:
     """See the module's docstring. Its methods are called in one thread."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: WorkerPlace) -> None:
         self.place, self.preset = place, place.preset
         self.results = Results(place.cache / "results")
         self._loaded: dict[Which, Tunable] = {}
@@ -177,15 +177,15 @@ def _lock(folder: Path) -> int | None:
 
 
 @dataclass(frozen=True)
-class Operation:
+class WorkerOperation:
     """How a request is read, which may raise InvalidSubmission, and how what was read is done; the
     fields of the last line."""
 
     read: Callable[[Message, Mapping[str, ItemBatch]], Any]
-    run: Callable[[Loaded, Any, Caller], Message]
+    run: Callable[[Loaded, Any, WorkerCaller], Message]
 
 
-def fine_tune(loaded: Loaded, tune: Tune, caller: Caller) -> Message:
+def fine_tune(loaded: Loaded, tune: Tune, caller: WorkerCaller) -> Message:
     """Logits of the rows asked for, and the seconds of the computation, which may have been an
     earlier one."""
     key = kept_as(tune, loaded.preset, loaded.fingerprint(tune.model))
@@ -210,7 +210,9 @@ def answered(known: Mapping[str, NDArray]) -> Message:
     return {"logits": logits, "seconds": float(known["seconds"])}
 
 
-def _computed(loaded: Loaded, tune: Tune, caller: Caller, checkpoint: Path) -> dict[str, NDArray]:
+def _computed(
+    loaded: Loaded, tune: Tune, caller: WorkerCaller, checkpoint: Path
+) -> dict[str, NDArray]:
     model, began = loaded.tunable(tune.model), time.monotonic()
     try:
         model.fine_tune(
@@ -243,7 +245,9 @@ def _computed(loaded: Loaded, tune: Tune, caller: Caller, checkpoint: Path) -> d
     }
 
 
-def _logits(model: "Tunable", tokens: Tokenised, caller: Caller, *, adapters: bool = True) -> Array:
+def _logits(
+    model: "Tunable", tokens: Tokenised, caller: WorkerCaller, *, adapters: bool = True
+) -> Array:
     """Logits (n,), a few hundred at a time, so that who hangs up is noticed."""
     blocks = []
     for begin in range(0, len(tokens), BLOCK):
@@ -256,7 +260,7 @@ def _logits(model: "Tunable", tokens: Tokenised, caller: Caller, *, adapters: bo
     return np.concatenate(blocks)
 
 
-def judge(loaded: Loaded, asked: Judge, caller: Caller) -> Message:
+def judge(loaded: Loaded, asked: Judge, caller: WorkerCaller) -> Message:
     """Zero-shot logits (n,)."""
     model, longest = loaded.tunable(asked.model), recipe_of(loaded.preset, asked.model).max_tokens
     tokens = tokenise(
@@ -265,7 +269,7 @@ def judge(loaded: Loaded, asked: Judge, caller: Caller) -> Message:
     return {"logits": packed(_logits(model, tokens, caller, adapters=False))}
 
 
-def states(loaded: Loaded, asked: States, caller: Caller) -> Message:
+def states(loaded: Loaded, asked: States, caller: WorkerCaller) -> Message:
     """The file of an array (L, n, D), float16, one layer a share of the depth."""
     key = kept_as(asked, loaded.preset, loaded.fingerprint(asked.model))
     path = loaded.place.cache / "states" / f"{key}.npy"
@@ -281,7 +285,7 @@ def states(loaded: Loaded, asked: States, caller: Caller) -> Message:
     return {"path": str(path)}
 
 
-def park(loaded: Loaded, asked: None, caller: Caller) -> Message:
+def park(loaded: Loaded, asked: None, caller: WorkerCaller) -> Message:
     """Nothing is loaded any more."""
     loaded.park()
     return {}
@@ -292,9 +296,9 @@ def nothing(message: Message, item_batches: Mapping[str, ItemBatch]) -> None:
     Fields(message).done()
 
 
-OPERATIONS: dict[str, Operation] = {
-    "fine_tune": Operation(tune_of, fine_tune),
-    "judge": Operation(judge_of, judge),
-    "states": Operation(states_of, states),
-    "park": Operation(nothing, park),
+OPERATIONS: dict[str, WorkerOperation] = {
+    "fine_tune": WorkerOperation(tune_of, fine_tune),
+    "judge": WorkerOperation(judge_of, judge),
+    "states": WorkerOperation(states_of, states),
+    "park": WorkerOperation(nothing, park),
 }

@@ -43,7 +43,7 @@ TEXTS = (
 
 
 @dataclass(frozen=True)
-class Kind:
+class InputKind:
     """A kind of input: the arguments' names in the catalogue's bodies, edge cases, and how another
     input is drawn."""
 
@@ -63,7 +63,7 @@ class Kind:
 class Description:
     """One description: what `f` returns, and right functions for it. The first is the reference."""
 
-    kind: Kind
+    kind: InputKind
     family: str  # the text before its parameters were filled in: what is structurally the same
     text: str
     functions: tuple[str, ...]
@@ -106,60 +106,60 @@ def _words(rng: random.Random) -> list[str]:
     return [rng.choice(WORDS) for _ in range(rng.randint(2, 7))]
 
 
-INTS = Kind(
+INTS = InputKind(
     "list",
     "id",
     ("xs",),
     (([],), ([0],), ([1],), ([-3],), ([2, 2],), ([4, 4, 4],), ([1, 2, 3, 4],), ([-1, -2],)),
     lambda rng: (_numbers(rng),),
 )
-FULL = Kind(
+FULL = InputKind(
     "non-empty list",
     "id",
     ("xs",),
     (([0, 5],), ([1, -3, 2],), ([3, 3],), ([2, 4, 4, 2],), ([-1, -2, -5],)),
     lambda rng: (_numbers(rng, 3),),
 )
-INTS_INT = Kind(
+INTS_INT = InputKind(
     "list and integer",
     "id",
     ("xs", "k"),
     (([], 1), ([3], 3), ([2, 2], 2), ([-4, -1], 1), ([5, 1], 2), ([1, 2, 3, 4, 5], 2)),
     lambda rng: (_numbers(rng), rng.randint(1, 4)),
 )
-TWO_LISTS = Kind(
+TWO_LISTS = InputKind(
     "two lists",
     "id",
     ("xs", "ys"),
     (([], []), ([1], []), ([], [2]), ([1, 2], [2, 1]), ([3, 3], [3])),
     lambda rng: (_numbers(rng), _numbers(rng)),
 )
-INT = Kind(
+INT = InputKind(
     "integer", "id", ("n",), tuple((n,) for n in range(1, 13)), lambda rng: (rng.randint(13, 400),)
 )
-TWO_INTS = Kind(
+TWO_INTS = InputKind(
     "two integers",
     "id",
     ("a", "b"),
     ((1, 1), (2, 1), (1, 2), (4, 6), (6, 4), (9, 3), (3, 9), (5, 5)),
     lambda rng: (rng.randint(1, 30), rng.randint(1, 12)),
 )
-TEXT = Kind("string", "ood", ("s",), tuple((t,) for t in TEXTS), lambda rng: (_text(rng),))
-TWO_TEXTS = Kind(
+TEXT = InputKind("string", "ood", ("s",), tuple((t,) for t in TEXTS), lambda rng: (_text(rng),))
+TWO_TEXTS = InputKind(
     "two strings",
     "ood",
     ("s", "t"),
     (("", ""), ("a", ""), ("", "b"), ("abc", "abc"), ("abc", "cab"), ("aab", "ab")),
     _two_texts,
 )
-DICT = Kind(
+DICT = InputKind(
     "dict",
     "ood",
     ("d",),
     (({},), ({"a": 1},), ({"tea": 0},), ({"b": -2, "a": 3},), ({"x": 2, "y": 2, "z": 5},)),
     lambda rng: (_counts(rng),),
 )
-WORD_LIST = Kind(
+WORD_LIST = InputKind(
     "list of strings",
     "ood",
     ("words",),

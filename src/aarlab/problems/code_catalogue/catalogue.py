@@ -13,14 +13,14 @@ from pydantic import Field
 from aarlab.core.errors import Misconfigured
 from aarlab.core.records import PartName, Record
 from aarlab.core.strict_yaml import read_record
-from aarlab.problems.code_catalogue.bug_kinds import KINDS, Description, Kind
+from aarlab.problems.code_catalogue.bug_kinds import KINDS, Description, InputKind
 
 FILES: dict[PartName, str] = {"id": "in_distribution.yaml", "ood": "out_of_distribution.yaml"}
 Row = dict[str, str | int]  # what stands for each $name
 Text = Annotated[str, Field(min_length=1)]
 
 
-class Family(Record):
+class DescriptionFamily(Record):
     """Descriptions that differ in parameters alone; its fields are explained at the head of
     in_distribution.yaml."""
 
@@ -32,7 +32,7 @@ class Family(Record):
 
 class _File(Record):
     parameters: dict[str, list[Row]]
-    families: dict[str, list[Family]]  # by kind of input
+    families: dict[str, list[DescriptionFamily]]  # by kind of input
 
 
 @cache
@@ -73,7 +73,7 @@ def read_catalogue(path: Path, part: PartName) -> list[Description]:
     return list(found.values())
 
 
-def _rows(family: Family, parameters: dict[str, list[Row]], where: str) -> list[Row]:
+def _rows(family: DescriptionFamily, parameters: dict[str, list[Row]], where: str) -> list[Row]:
     if not isinstance(family.over, str):
         if family.rows is not None:
             raise Misconfigured(
@@ -95,7 +95,7 @@ def _rows(family: Family, parameters: dict[str, list[Row]], where: str) -> list[
     return named[start:end]
 
 
-def _filled(kind: Kind, family: Family, row: Row, where: str) -> Description:
+def _filled(kind: InputKind, family: DescriptionFamily, row: Row, where: str) -> Description:
     bodies = family.bodies.strip("\n").split("\n\n")
     for field, text in [("text", family.text), *(("bodies", body) for body in bodies)]:
         if not Template(text).is_valid():

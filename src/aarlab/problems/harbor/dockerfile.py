@@ -29,7 +29,7 @@ WORDS = 100  # characters of a line that a message shows
 
 
 @dataclass
-class Plan:
+class BuildPlan:
     """What is done, in order, as [kind, words, line]; and what cannot be, with the line."""
 
     steps: list[list[Any]] = field(default_factory=list)
@@ -68,7 +68,7 @@ def script_needs(path: Path) -> list[str]:
     return found
 
 
-def read_dockerfile(path: Path) -> Plan:
+def read_dockerfile(path: Path) -> BuildPlan:
     """Read a Dockerfile.
 
     Raises:
@@ -76,7 +76,7 @@ def read_dockerfile(path: Path) -> Plan:
     """
     if path.stat().st_size > FILE_BYTES:
         raise Misconfigured(f"{path} has more than {FILE_BYTES:,} bytes. Name a Harbor task.")
-    plan, stages = Plan(), 0
+    plan, stages = BuildPlan(), 0
     for number, word, rest in _instructions(read_text(path)):
         where = f"{path.parent.name}/{path.name}, line {number}: {word} {rest}"
         where = where if len(where) <= WORDS else f"{where[:WORDS]} ..."
@@ -129,7 +129,7 @@ def _pairs(rest: str) -> dict[str, str]:
     return dict(word.split("=", 1) for word in words if "=" in word)
 
 
-def _copy(plan: Plan, rest: str, number: int, where: str, path: Path) -> None:
+def _copy(plan: BuildPlan, rest: str, number: int, where: str, path: Path) -> None:
     flags = re.match(r"(?:--\S+\s+)*", rest)
     words = rest[flags.end() if flags else 0 :].split()
     given = flags[0] if flags else ""
@@ -153,7 +153,7 @@ def _copy(plan: Plan, rest: str, number: int, where: str, path: Path) -> None:
     plan.steps.append(["copy", [*words[:-1], target], number])
 
 
-def _run(plan: Plan, rest: str, number: int, where: str) -> None:
+def _run(plan: BuildPlan, rest: str, number: int, where: str) -> None:
     commands = _commands(rest)
     if "<<" in rest or rest.startswith(("[", "--")):
         plan.missing.append(where)

@@ -13,7 +13,7 @@ from aarlab.core.errors import Misconfigured
 from aarlab.core.layout import HarborPackage
 from aarlab.core.plain_text import read_text
 from aarlab.problems.folder.folder_problem import FOLDER, TAKEN
-from aarlab.problems.harbor.dockerfile import Plan, top
+from aarlab.problems.harbor.dockerfile import BuildPlan, top
 from aarlab.problems.harbor.task_file import Environment, TaskFile
 from aarlab.sandbox.bubblewrap import over_python
 
@@ -40,13 +40,13 @@ HEAD = "# Made by `aar import harbor`. Times, memory and the ends of the scale a
 
 
 @dataclass
-class Task:
+class HarborTask:
     """A task that can be imported. `images`: of a docker engine, by what they are for."""
 
     package: HarborPackage
     settings: TaskFile
-    built: Plan
-    tests: Plan
+    built: BuildPlan
+    tests: BuildPlan
     images: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -126,7 +126,7 @@ class Task:
         return None
 
 
-def plan_of(task: Task) -> dict[str, Any]:
+def plan_of(task: HarborTask) -> dict[str, Any]:
     """What the helper beside the problem's code reads (harbor.json)."""
     _, best, worst = task.scale
     work, tests = task.settings.environment, task.settings.of_tests
@@ -146,11 +146,11 @@ def plan_of(task: Task) -> dict[str, Any]:
     }
 
 
-def _part(plan: Plan, env: Mapping[str, str]) -> dict[str, Any]:
+def _part(plan: BuildPlan, env: Mapping[str, str]) -> dict[str, Any]:
     return {"workdir": plan.workdir, "steps": plan.steps, "env": dict(env)}
 
 
-def contract_of(task: Task) -> str:
+def contract_of(task: HarborTask) -> str:
     """problem.yaml.
 
     Raises:
@@ -182,7 +182,7 @@ def _block(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Blocks.add_representer(str, _block)
 
 
-def _objectives(task: Task) -> list[dict[str, Any]]:
+def _objectives(task: HarborTask) -> list[dict[str, Any]]:
     floor, best, worst = task.scale
     reward = task.settings.metadata.reward
     source = STATED if reward else "rewards are 0 to 1 by convention"
@@ -207,7 +207,7 @@ def _objectives(task: Task) -> list[dict[str, Any]]:
     return [passed, found]
 
 
-def _limits(task: Task, found: Environment, wall_s: float, which: str) -> dict[str, Any]:
+def _limits(task: HarborTask, found: Environment, wall_s: float, which: str) -> dict[str, Any]:
     memory = found.memory_mb or task.settings.environment.memory_mb or 4096
     fields = {
         "wall_s": min(float(wall_s), 7 * 86_400.0),
@@ -218,7 +218,7 @@ def _limits(task: Task, found: Environment, wall_s: float, which: str) -> dict[s
     return fields | ({"image": task.images[which]} if task.images else {})
 
 
-def _card(task: Task) -> str:
+def _card(task: HarborTask) -> str:
     text = read_text(task.package.instruction)
     if len(text) > CARD_CHARACTERS:
         raise Misconfigured(

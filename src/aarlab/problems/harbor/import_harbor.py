@@ -19,8 +19,8 @@ from aarlab.core.layout import HarborPackage, ImportedFolder
 from aarlab.core.plain_text import read_bytes, read_text
 from aarlab.problems.folder.folder_problem import read_problem
 from aarlab.problems.harbor import images
-from aarlab.problems.harbor.dockerfile import Plan, read_dockerfile, script_needs
-from aarlab.problems.harbor.harbor_contract import CASES, SINGLE, Task, contract_of, plan_of
+from aarlab.problems.harbor.dockerfile import BuildPlan, read_dockerfile, script_needs
+from aarlab.problems.harbor.harbor_contract import CASES, SINGLE, HarborTask, contract_of, plan_of
 from aarlab.problems.harbor.task_file import Environment, TaskFile, read_task_file
 
 MOST_FILES, MOST_BYTES = 10_000, 512 << 20
@@ -60,7 +60,7 @@ def import_harbor(task: Path, folder: Path) -> Imported:
             f"{package.settings}: no `artifacts` are declared, and the tests run apart from the "
             "work: honest work would score 0. Add `artifacts = [...]` above the first table."
         )
-    found = Task(package, settings, *_plans(package, settings))
+    found = HarborTask(package, settings, *_plans(package, settings))
     lacking = [*found.built.missing, *found.tests.missing, *_of_images(package, settings)]
     never = list(_of_settings(package, settings))
     if never or (lacking and not images.answers()):
@@ -119,9 +119,9 @@ def _files(root: Path) -> Iterator[Path]:
                 yield path
 
 
-def _plans(package: HarborPackage, settings: TaskFile) -> tuple[Plan, Plan]:
+def _plans(package: HarborPackage, settings: TaskFile) -> tuple[BuildPlan, BuildPlan]:
     """What the Dockerfile of the environment does, and that of the tests."""
-    built = read_dockerfile(package.recipe) if package.recipe.is_file() else Plan()
+    built = read_dockerfile(package.recipe) if package.recipe.is_file() else BuildPlan()
     if settings.environment.workdir:
         built.workdir = settings.environment.workdir
     if settings.separate and package.tests_recipe.is_file():
@@ -170,7 +170,7 @@ def _environments(settings: TaskFile) -> list[tuple[str, Environment]]:
     return both if settings.of_tests is not settings.environment else both[:1]
 
 
-def _write(task: Task, target: ImportedFolder, files: list[Path]) -> Imported:
+def _write(task: HarborTask, target: ImportedFolder, files: list[Path]) -> Imported:
     task.require_places()
     if not task.cases and not task.validation:
         raise Misconfigured(
@@ -195,7 +195,7 @@ def _write(task: Task, target: ImportedFolder, files: list[Path]) -> Imported:
     return Imported(target.root, CASES if task.cases else SINGLE, notes)
 
 
-def _copy(task: Task, target: ImportedFolder, files: list[Path]) -> Iterator[str]:
+def _copy(task: HarborTask, target: ImportedFolder, files: list[Path]) -> Iterator[str]:
     """Copy the environment and the tests, never the solution; what the user should know."""
     seen: dict[bytes, Path] = {}
     for path in files:
@@ -212,7 +212,7 @@ def _copy(task: Task, target: ImportedFolder, files: list[Path]) -> Iterator[str
         folder.mkdir(exist_ok=True)
 
 
-def _notes(task: Task) -> Iterator[str]:
+def _notes(task: HarborTask) -> Iterator[str]:
     """What differs from how Harbor would run it."""
     yield from dict.fromkeys((*task.built.notes, *task.tests.notes))
     modes = {found.network for _, found in _environments(task.settings)}

@@ -26,24 +26,24 @@ class _Part(Record):
     model_config = ConfigDict(frozen=True, strict=False, extra="ignore", allow_inf_nan=False)
 
 
-class Measured(_Part):
+class MeasuredBaseline(_Part):
     """What a baseline was measured to have."""
 
     mean: float
 
 
-class Reward(_Part):
+class RewardSpec(_Part):
     """`[metadata.reward]`."""
 
     description: str = ""
     direction: Literal["higher_better", "lower_better"] = "higher_better"
     theoretical_best: float
-    baseline_validation: Measured | None = None
-    baseline_test: Measured | None = None
+    baseline_validation: MeasuredBaseline | None = None
+    baseline_test: MeasuredBaseline | None = None
 
 
 class Metadata(_Part):
-    reward: Reward | None = None
+    reward: RewardSpec | None = None
 
 
 class Environment(_Part):
@@ -169,7 +169,7 @@ def read_task_file(path: Path) -> TaskFile:
     return found
 
 
-def _require_gap(reward: Reward, path: Path, text: str) -> None:
+def _require_gap(reward: RewardSpec, path: Path, text: str) -> None:
     for name in ("baseline_validation", "baseline_test"):
         measured = getattr(reward, name)
         better = math.copysign(1, 1 if reward.direction == "higher_better" else -1)

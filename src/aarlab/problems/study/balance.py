@@ -14,7 +14,7 @@ Cell = tuple[SplitName, PartName, int]
 
 
 @dataclass(frozen=True)
-class Draft:
+class UnorderedPreference:
     """A preference before it has an order: the label is which of the two places `better` gets."""
 
     prompt: str
@@ -26,11 +26,11 @@ class Draft:
 
 
 def ordered(
-    drafts: Iterable[tuple[SplitName, Draft]], rng: random.Random, prefix: str
+    drafts: Iterable[tuple[SplitName, UnorderedPreference]], rng: random.Random, prefix: str
 ) -> list[Pair]:
     """Pairs in random order. Of each split x part x level half have the better answer second, drawn
     by `rng`; of an odd number one is left out."""
-    cells: dict[Cell, list[Draft]] = defaultdict(list)
+    cells: dict[Cell, list[UnorderedPreference]] = defaultdict(list)
     for split, draft in drafts:
         cells[split, draft.part, draft.level].append(draft)
     items: list[Pair] = []
@@ -43,7 +43,7 @@ def ordered(
     return items
 
 
-def _pair(draft: Draft, cell: Cell, label: Literal[0, 1], prefix: str) -> Pair:
+def _pair(draft: UnorderedPreference, cell: Cell, label: Literal[0, 1], prefix: str) -> Pair:
     first, second = (draft.worse, draft.better) if label else (draft.better, draft.worse)
     split, part, level = cell
     name = identified(prefix, draft.prompt, first, second)

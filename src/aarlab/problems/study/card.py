@@ -15,7 +15,7 @@ from aarlab.core.hub import HubSnapshot, Source
 from aarlab.core.markdown import code, escaped, table
 from aarlab.core.records import SPLITS, AnyItem, PartName, Record, SplitName
 from aarlab.problems.length_control import LengthRow, length_control
-from aarlab.problems.study.contamination import GRAM, LEAST_SHARED, THRESHOLD, Findings
+from aarlab.problems.study.contamination import GRAM, LEAST_SHARED, THRESHOLD, Removals
 
 
 class Origin(Record):
@@ -61,7 +61,7 @@ class Built(tuple[AnyItem, ...]):
         return built
 
 
-class Cell(Record):
+class CardCell(Record):
     split: SplitName
     part: PartName
     level: int
@@ -82,7 +82,7 @@ class DataCard(Record):
     version: str
     data_seed: int
     provenance: Provenance
-    cells: tuple[Cell, ...]
+    cells: tuple[CardCell, ...]
     lengths: tuple[Length, ...]
     public_sha256: dict[str, str]  # split -> SHA-256 of its items as published, without labels
     # of teacher and student alone: of the others it would reveal hidden labels
@@ -99,7 +99,7 @@ def origin(source: Source, snapshot: HubSnapshot) -> Origin:
     )
 
 
-def left_out(findings: Findings) -> tuple[LeftOut, ...]:
+def left_out(findings: Removals) -> tuple[LeftOut, ...]:
     """The findings of contamination, as the card states them."""
     found = sorted(findings.items())
     return tuple(LeftOut(split=s, resembles=r, how=how, candidates=n) for (s, r, how), n in found)
@@ -121,7 +121,7 @@ def data_card(
         data_seed=data_seed,
         provenance=provenance,
         cells=tuple(
-            Cell(split=s, part=p, level=level, items=n)
+            CardCell(split=s, part=p, level=level, items=n)
             for (s, p, level), n in sorted(
                 counts.items(), key=lambda c: (SPLITS.index(c[0][0]), c[0])
             )

@@ -21,11 +21,11 @@ from aarlab.core.hub import Source, dataset
 from aarlab.core.records import PartName, SplitName
 from aarlab.problems.problem import Problem
 from aarlab.problems.registered import PROBLEMS
-from aarlab.problems.study.balance import Draft, ordered
+from aarlab.problems.study.balance import UnorderedPreference, ordered
 from aarlab.problems.study.card import Built, Provenance, left_out, origin
 from aarlab.problems.study.contamination import Kinds, words
-from aarlab.problems.study.fill import Filled, Wanted, fill
-from aarlab.problems.study.rows import Row, read_rows
+from aarlab.problems.study.fill import Filled, WantedItems, fill
+from aarlab.problems.study.rows import SourceRow, read_rows
 
 HELPSTEER2 = Source(
     "nvidia/HelpSteer2",
@@ -43,7 +43,9 @@ FOCUS = Source("allenai/reward-bench-2", "main", "ODC-BY-1.0", ("data/test-*.par
 RM_BENCH = Source("THU-KEG/RM-Bench", "main", "ODC-BY-1.0", ("total_dataset.json",))
 SOURCES = (HELPSTEER2, HELPSTEER3, FOCUS, RM_BENCH)
 
-Groups = list[list[Draft]]  # drafts of one prompt stand together: a prompt is of one split
+Groups = list[
+    list[UnorderedPreference]
+]  # drafts of one prompt stand together: a prompt is of one split
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Pools:
     def __init__(self, cache: Path, rng: random.Random) -> None:
         self.dropped: Counter[str] = Counter()
         self.snapshots = {source: dataset(source, cache) for source in SOURCES}
-        drafts: dict[str, list[Draft]] = {}
+        drafts: dict[str, list[UnorderedPreference]] = {}
         for read in (self._helpsteer2, self._helpsteer3, self._focus, lambda: self._rm_bench(rng)):
             for draft in read():
                 drafts.setdefault(draft.source, []).append(draft)
@@ -77,14 +79,16 @@ class Pools:
             source: alternating(_grouped(found, rng)) for source, found in drafts.items()
         }
 
-    def take(self, source: str, n: float) -> list[Draft]:
+    def take(self, source: str, n: float) -> list[UnorderedPreference]:
         """At least `n` drafts (all, if there are fewer) in whole groups, which are gone then."""
         groups, taken = self.groups.get(source, []), []
         while groups and len(taken) < n:
             taken += groups.pop()
         return taken
 
-    def tested(self, source: str, n: int) -> tuple[list[Draft], list[Draft]]:
+    def tested(
+        self, source: str, n: int
+    ) -> tuple[list[UnorderedPreference], list[UnorderedPreference]]:
         """Candidates of feedback and of final, `n` pairs each, alike in what length predicts:
         from as many as both need; what is beyond that comes last in final."""
         drawn: Groups = []
@@ -95,12 +99,12 @@ class Pools:
             [group for k, group in enumerate(drawn) if k % 4 in turns] for turns in ((1, 2), (0, 3))
         )
         drawn = of_final + of_feedback
-        feedback: list[Draft] = []
+        feedback: list[UnorderedPreference] = []
         while drawn and len(feedback) < SPARE * n:
             feedback += drawn.pop()
         return feedback, [draft for group in (*drawn, *reversed(left)) for draft in group]
 
-    def _helpsteer2(self) -> Iterator[Draft]:
+    def _helpsteer2(self) -> Iterator[UnorderedPreference]:
         for row in read_rows(self.snapshots[HELPSTEER2], "preference.jsonl.gz"):
             split = row.text("split")
             if split not in {"train", "val"}:
@@ -114,7 +118,7 @@ class Pools:
                 strength,
             )
 
-    def _helpsteer3(self) -> Iterator[Draft]:
+    def _helpsteer3(self) -> Iterator[UnorderedPreference]:
         for split, path in (("train", "train.jsonl.gz"), ("val", "validation.jsonl.gz")):
             for row in read_rows(self.snapshots[HELPSTEER3], path):
                 answers = row.text("response1", blank=True), row.text("response2", blank=True)
@@ -123,16 +127,18 @@ class Pools:
 
     def _rated(
         self, source: str, prompt: str, answers: tuple[str, str], strength: int
-    ) -> Iterator[Draft]:
+    ) -> Iterator[UnorderedPreference]:
         """A preference of people: negative for the first answer, 3 at the clearest, which is level
         1."""
         if strength == 0:
             self.dropped["tie"] += 1
             return
         worse, better = answers if strength > 0 else answers[::-1]
-        yield from self._usable(Draft(prompt, better, worse, "id", 4 - abs(strength), source))
+        yield from self._usable(
+            UnorderedPreference(prompt, better, worse, "id", 4 - abs(strength), source)
+        )
 
-    def _focus(self) -> Iterator[Draft]:
+    def _focus(self) -> Iterator[UnorderedPreference]:
         ahead = 0  # pairs whose better answer is the shorter one, less the others
         for row in read_rows(self.snapshots[FOCUS], ".parquet"):
             if row.text("subset") == "Focus":
@@ -141,10 +147,12 @@ class Pools:
                 worse = (fits or rejected)[0]
                 ahead += 1 if len(better) < len(worse) else -1
                 yield from self._usable(
-                    Draft(row.text("prompt"), better, worse, "ood", 2, "RewardBench 2 Focus")
+                    UnorderedPreference(
+                        row.text("prompt"), better, worse, "ood", 2, "RewardBench 2 Focus"
+                    )
                 )
 
-    def _rm_bench(self, rng: random.Random) -> Iterator[Draft]:
+    def _rm_bench(self, rng: random.Random) -> Iterator[UnorderedPreference]:
         """Of each prompt's 3 x 3 pairs of styles (concise, detailed, with markdown) three that
         share no answer."""
         for row in read_rows(self.snapshots[RM_BENCH], "total_dataset.json"):
@@ -152,7 +160,7 @@ class Pools:
                 chosen, rejected = row.texts("chosen", 3), row.texts("rejected", 3)
                 for better, worse in enumerate(rng.sample(range(3), 3)):
                     level = 2 if better == worse else 1 if better > worse else 3
-                    draft = Draft(
+                    draft = UnorderedPreference(
                         row.text("prompt"),
                         chosen[better],
                         rejected[worse],
@@ -162,7 +170,7 @@ class Pools:
                     )
                     yield from self._usable(draft)
 
-    def _usable(self, draft: Draft) -> Iterator[Draft]:
+    def _usable(self, draft: UnorderedPreference) -> Iterator[UnorderedPreference]:
         if not (draft.prompt and draft.better and draft.worse):
             self.dropped["blank prompt or answer"] += 1
         elif words(draft.better) == words(draft.worse):
@@ -181,13 +189,13 @@ def spelled_out(prompt: str) -> str:
     return "\n\n".join(f"{who}: {text.strip()}" for who, text in said)
 
 
-def _conversation(row: Row) -> str:
+def _conversation(row: SourceRow) -> str:
     """The context of HelpSteer3, written as HelpSteer2's; one turn stands alone."""
     turns = row.fields.get("context")
     if not isinstance(turns, list) or not turns or not all(isinstance(t, dict) for t in turns):
         raise row.wrong(f"'context' is {turns!r:.60}, not a list of turns")
     said = [
-        (Row(row.where, t).text("role"), Row(row.where, t).text("content", blank=True))
+        (SourceRow(row.where, t).text("role"), SourceRow(row.where, t).text("content", blank=True))
         for t in turns
     ]
     return (
@@ -197,8 +205,8 @@ def _conversation(row: Row) -> str:
     )
 
 
-def _grouped(drafts: Sequence[Draft], rng: random.Random) -> Groups:
-    groups: dict[tuple[str, ...], list[Draft]] = {}
+def _grouped(drafts: Sequence[UnorderedPreference], rng: random.Random) -> Groups:
+    groups: dict[tuple[str, ...], list[UnorderedPreference]] = {}
     for draft in drafts:
         groups.setdefault(tuple(words(draft.prompt)), []).append(draft)
     found = list(groups.values())
@@ -223,7 +231,7 @@ def alternating(groups: Groups) -> Groups:
 SPARE = 1.05
 
 
-def wanted(pools: Pools, sizes: ChatSizes) -> list[Wanted[Draft]]:
+def wanted(pools: Pools, sizes: ChatSizes) -> list[WantedItems[UnorderedPreference]]:
     """Who gets which candidates. HelpSteer2's validation split is hardly larger than feedback:
     held-out prompts of its train split make up what final lacks."""
     tested = {
@@ -233,25 +241,27 @@ def wanted(pools: Pools, sizes: ChatSizes) -> list[Wanted[Draft]]:
         "RM-Bench chat": sizes.rm_bench,
     }
     both = {s: pools.tested(s, n) for s, n in tested.items()}
-    feedback = [Wanted[Draft]("feedback", s, n, both[s][0]) for s, n in tested.items()]
-    final = [Wanted[Draft]("final", s, n, both[s][1]) for s, n in tested.items()]
+    feedback = [
+        WantedItems[UnorderedPreference]("feedback", s, n, both[s][0]) for s, n in tested.items()
+    ]
+    final = [WantedItems[UnorderedPreference]("final", s, n, both[s][1]) for s, n in tested.items()]
     lacking = max(0, sizes.helpsteer2 - len(final[0].candidates))
     final[0] = replace(final[0], n=sizes.helpsteer2 - lacking)
-    held_out = Wanted[Draft](
+    held_out = WantedItems[UnorderedPreference](
         "final", "HelpSteer2 train", lacking, pools.take("HelpSteer2 train", SPARE * lacking)
     )
-    training: list[Wanted[Draft]] = []
+    training: list[WantedItems[UnorderedPreference]] = []
     splits: Mapping[SplitName, int] = {"teacher": sizes.teacher, "student": sizes.student}
     for split, n in splits.items():
         for source, share in zip(
             ("HelpSteer2 train", "HelpSteer3 train"), sizes.shares(n), strict=True
         ):
             most = 1.25 * share if split == "teacher" else math.inf
-            training.append(Wanted(split, source, share, pools.take(source, most)))
+            training.append(WantedItems(split, source, share, pools.take(source, most)))
     return [*final, held_out, *feedback, *training]
 
 
-def _read(draft: Draft) -> Kinds:
+def _read(draft: UnorderedPreference) -> Kinds:
     return {"question": [draft.prompt], "answer": [draft.better, draft.worse]}
 
 
@@ -283,7 +293,7 @@ def _refuse_empty(there: set[tuple[SplitName, PartName]]) -> None:
         )
 
 
-def _provenance(pools: Pools, filled: Filled[Draft]) -> Provenance:
+def _provenance(pools: Pools, filled: Filled[UnorderedPreference]) -> Provenance:
     fewer = [f"{n} of {source} for {split}" for (split, source), n in filled.missing.items()]
     counts = Counter(
         (split, draft.source) for split, found in filled.items.items() for draft in found

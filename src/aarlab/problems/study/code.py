@@ -26,9 +26,9 @@ from aarlab.problems.study.code_contests import (
 )
 from aarlab.problems.study.pairing import (
     DEALT,
-    Answer,
     Match,
     Sizes,
+    SourceAnswer,
     assemble,
     nearest,
     shortfall,
@@ -48,7 +48,7 @@ def pairs(contest: Contest, data_seed: int, dropped: Dropped) -> list[Match]:
     both = right.keys() & wrong.keys()
     dropped["programs that were taken and refused"] += len(both)
     rights, wrongs = (
-        [Answer(contest.statement, text) for text in side if text not in both]
+        [SourceAnswer(contest.statement, text) for text in side if text not in both]
         for side in (right, wrong)
     )
     return [Match(r, w, contest.level) for r, w in nearest(rights, wrongs, MOST_RATIO)]

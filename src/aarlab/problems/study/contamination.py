@@ -34,7 +34,7 @@ _WORD = re.compile(r"\w+")
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
-class Findings(Counter[tuple[SplitName, SplitName, Found]]):
+class Removals(Counter[tuple[SplitName, SplitName, Found]]):
     """How many candidates of a split were left out since they resemble an item of another (or their
     own) split, and how."""
 

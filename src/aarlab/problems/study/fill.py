@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from aarlab.core.records import SplitName
-from aarlab.problems.study.contamination import Findings, Found, Kinds, Screen, words
+from aarlab.problems.study.contamination import Found, Kinds, Removals, Screen, words
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Wanted(Generic[T]):
+class WantedItems(Generic[T]):
     """`n` items of a source for a split, the first that will do of the candidates."""
 
     split: SplitName
@@ -27,12 +27,12 @@ class Filled(Generic[T]):
     source."""
 
     items: dict[SplitName, list[T]] = field(default_factory=dict)
-    findings: Findings = field(default_factory=Findings)
+    findings: Removals = field(default_factory=Removals)
     missing: dict[tuple[SplitName, str], int] = field(default_factory=dict)
 
 
 def fill(
-    wanted: Sequence[Wanted[T]], read: Callable[[T], Kinds], once: Callable[[T], Iterable[str]]
+    wanted: Sequence[WantedItems[T]], read: Callable[[T], Kinds], once: Callable[[T], Iterable[str]]
 ) -> Filled[T]:
     """Fill splits in the order in which they are wanted: the first is the best protected, and loses
     nothing to the others.

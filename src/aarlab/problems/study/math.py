@@ -19,15 +19,15 @@ from aarlab.problems.study.card import Built, Provenance, left_out, origin
 from aarlab.problems.study.final_answers import same_answer
 from aarlab.problems.study.pairing import (
     DEALT,
-    Answer,
     Match,
     Sizes,
+    SourceAnswer,
     assemble,
     nearest,
     questions_of,
     shortfall,
 )
-from aarlab.problems.study.rows import Row, read_rows
+from aarlab.problems.study.rows import SourceRow, read_rows
 
 PRM800K = Source("tasksource/PRM800K", "547b1950", "MIT", ("phase2_train.jsonl",))
 # for the level of a problem alone
@@ -50,11 +50,11 @@ Dropped = Counter[str]  # reason -> rows that are no candidates
 class Solved(NamedTuple):
     """A solution and what people said of it."""
 
-    answer: Answer
+    answer: SourceAnswer
     verdict: Verdict
 
 
-def levels(rows: Iterable[Row], dropped: Dropped) -> dict[str, int]:
+def levels(rows: Iterable[SourceRow], dropped: Dropped) -> dict[str, int]:
     """The level, 1 (easiest) to 5, of each MATH problem by its text."""
     found: dict[str, int] = {}
     for row in rows:
@@ -66,7 +66,7 @@ def levels(rows: Iterable[Row], dropped: Dropped) -> dict[str, int]:
     return found
 
 
-def solved(rows: Iterable[Row], dropped: Dropped) -> Iterator[Solved]:
+def solved(rows: Iterable[SourceRow], dropped: Dropped) -> Iterator[Solved]:
     """The solutions of PRM800K's phase 2 on which the person and the final answer agree."""
     for row in rows:
         question, label = _part(row, "question"), _part(row, "label")
@@ -85,14 +85,15 @@ def solved(rows: Iterable[Row], dropped: Dropped) -> Iterator[Solved]:
         else:
             text = "\n".join(question.texts("pre_generated_steps"))
             yield Solved(
-                Answer(question.text("problem"), text), "right" if said == "solution" else "wrong"
+                SourceAnswer(question.text("problem"), text),
+                "right" if said == "solution" else "wrong",
             )
 
 
 def agreed(found: Iterable[Solved], dropped: Dropped) -> dict[str, list[Solved]]:
     """Each solution once, by question; those that raters disagree on, or that are absurdly long,
     are left out."""
-    verdicts: dict[Answer, set[Verdict]] = defaultdict(set)
+    verdicts: dict[SourceAnswer, set[Verdict]] = defaultdict(set)
     for answer, verdict in found:
         verdicts[answer].add(verdict)
     by_question: dict[str, list[Solved]] = defaultdict(list)
@@ -123,7 +124,7 @@ def inside(
     return groups
 
 
-def outside(rows: Iterable[Row], level: int, dropped: Dropped) -> list[list[Match]]:
+def outside(rows: Iterable[SourceRow], level: int, dropped: Dropped) -> list[list[Match]]:
     """ProcessBench's pairs: each of one model, of one question where there are both, at most one
     pair a question."""
     by_model: dict[str, list[Solved]] = defaultdict(list)
@@ -140,7 +141,7 @@ def outside(rows: Iterable[Row], level: int, dropped: Dropped) -> list[list[Matc
         elif clean != correct:
             dropped["ProcessBench solutions on which people and the final answer disagree"] += 1
         else:
-            answer = Answer(row.text("problem"), text)
+            answer = SourceAnswer(row.text("problem"), text)
             by_model[row.text("generator")].append(Solved(answer, "right" if clean else "wrong"))
     groups: list[list[Match]] = []
     used: set[str] = set()
@@ -153,7 +154,7 @@ def outside(rows: Iterable[Row], level: int, dropped: Dropped) -> list[list[Matc
 
 
 def _pairs(found: Iterable[Solved], level: int) -> list[Match]:
-    sides: dict[Verdict, list[Answer]] = {"right": [], "wrong": []}
+    sides: dict[Verdict, list[SourceAnswer]] = {"right": [], "wrong": []}
     for answer, verdict in found:
         sides[verdict].append(answer)
     return [
@@ -162,12 +163,12 @@ def _pairs(found: Iterable[Solved], level: int) -> list[Match]:
     ]
 
 
-def _part(row: Row, name: str) -> Row:
+def _part(row: SourceRow, name: str) -> SourceRow:
     """An object inside of a row's object, read as strictly."""
     fields = row.fields.get(name)
     if not isinstance(fields, dict):
         raise row.wrong(f"'{name}' is no object")
-    return Row(row.where, fields)
+    return SourceRow(row.where, fields)
 
 
 def _key(problem: str) -> str:

@@ -21,7 +21,7 @@ import scipy  # its parts take half a second to import, and load when they are f
 from aarlab.core.errors import Misconfigured
 from aarlab.core.records import Choice, PartName, SplitName
 from aarlab.problems.study.balance import identified
-from aarlab.problems.study.contamination import Findings, Found, Kinds, Screen
+from aarlab.problems.study.contamination import Found, Kinds, Removals, Screen
 
 TOO_FAR = 1e6  # cost of a pair beyond the length ratio: more than all others together
 DEALT = (
@@ -33,7 +33,7 @@ RESERVE = 1.1  # some are lost to what is known from another split
 OTHER_QUESTION = 100.0  # cost of a pair of two questions: more than any difference in length
 
 
-class Answer(NamedTuple):
+class SourceAnswer(NamedTuple):
     question: str
     text: str
 
@@ -41,12 +41,12 @@ class Answer(NamedTuple):
 class Match(NamedTuple):
     """A right and a wrong answer of one level."""
 
-    right: Answer
-    wrong: Answer
+    right: SourceAnswer
+    wrong: SourceAnswer
     level: int
 
     @property
-    def labelled(self) -> tuple[tuple[Literal[0, 1], Answer], ...]:
+    def labelled(self) -> tuple[tuple[Literal[0, 1], SourceAnswer], ...]:
         return (1, self.right), (0, self.wrong)
 
 
@@ -70,8 +70,8 @@ def questions_of(matches: Iterable[Match]) -> list[str]:
 
 
 def nearest(
-    rights: Sequence[Answer], wrongs: Sequence[Answer], most_ratio: float
-) -> list[tuple[Answer, Answer]]:
+    rights: Sequence[SourceAnswer], wrongs: Sequence[SourceAnswer], most_ratio: float
+) -> list[tuple[SourceAnswer, SourceAnswer]]:
     """As many pairs as there can be whose lengths differ by at most `most_ratio`, nearest in length
     first.
 
@@ -118,7 +118,7 @@ def deal(
     sizes: Mapping[SplitName, int],
     rng: random.Random,
     protected: Iterable[str],
-) -> tuple[dict[SplitName, list[Match]], Findings]:
+) -> tuple[dict[SplitName, list[Match]], Removals]:
     """Groups in random order to the splits one after another until each has its number of pairs: of
     every group all pairs (of the last of a split, those that it lacks), but to the final split its
     first alone.
@@ -131,7 +131,7 @@ def deal(
         Misconfigured: there are so few that a split would be empty.
     """
     there, share = sum(map(len, groups)), min(1.0, _share(groups, sizes))
-    waiting, found = iter(rng.sample(list(groups), len(groups))), Findings()
+    waiting, found = iter(rng.sample(list(groups), len(groups))), Removals()
     earlier: list[tuple[SplitName, Screen]] = [("final", _screen(protected))]
     dealt: dict[SplitName, list[Match]] = {split: [] for split in sizes}
     for split, size in sizes.items():
@@ -208,7 +208,7 @@ def assemble(
     outside: Iterable[Sequence[Match]],
     sizes: Sizes,
     data_seed: int,
-) -> tuple[list[Choice], Findings]:
+) -> tuple[list[Choice], Removals]:
     """All items of a problem in random order, and what was left out since its question is known
     from another split.
 

@@ -16,7 +16,7 @@ AGAIN = "Download it again."
 
 
 @dataclass(frozen=True)
-class Row:
+class SourceRow:
     """One row; `where` names its file and line (of parquet and JSON lists: the row), counted from
     1."""
 
@@ -80,7 +80,7 @@ def _sayable(text: str) -> str:
     return text.encode("utf-8", "replace").decode().strip()
 
 
-def read_rows(snapshot: HubSnapshot, suffix: str) -> Iterator[Row]:
+def read_rows(snapshot: HubSnapshot, suffix: str) -> Iterator[SourceRow]:
     """The rows of all files of the snapshot whose path ends so: .jsonl, .jsonl.gz, .json (one list)
     or .parquet.
 
@@ -94,7 +94,7 @@ def read_rows(snapshot: HubSnapshot, suffix: str) -> Iterator[Row]:
         )
     for path in paths:
         for number, fields in enumerate(_objects(snapshot.folder / path), start=1):
-            row = Row(f"{snapshot.name}/{path}, line {number}", fields)
+            row = SourceRow(f"{snapshot.name}/{path}, line {number}", fields)
             if not isinstance(fields, dict):
                 raise row.wrong(f"{fields!r:.60} is no object")
             yield row
