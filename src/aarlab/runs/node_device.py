@@ -177,9 +177,7 @@ class NodeDevice:
     # --- what is counted --------------------------------------------------------------------------
 
     @contextmanager
-    def _attempt(
-        self, key: str, need: StrongNeed, make_sandbox: MakeSandbox
-    ) -> Iterator[_Attempt]:
+    def _attempt(self, key: str, need: StrongNeed, make_sandbox: MakeSandbox) -> Iterator[_Attempt]:
         with scratch() as place:
             name = secrets.token_hex(8)
             folder = DeviceFolder(place)
