@@ -277,6 +277,11 @@ def on_ray(two):
     made.close()
 
 
+def both_used(on_ray):
+    """Whether two runs are at a device."""
+    return sum(count.seconds > 0 for count in list(on_ray._counts.values())) == 2
+
+
 @pytest.mark.cluster
 def test_rays_devices_give_the_same_answers_as_here(tuned_bed, student, on_ray, two, tmp_path):
     here = answers_of_both(tuned_bed, student, tmp_path / "here")
@@ -333,8 +338,40 @@ def test_two_who_ask_share_devices_of_both_nodes(tuned_bed, student, on_ray, two
     runs = [
         engine.pool.submit(engine.run, {METHOD_FILE: SLOW}, "feedback", (seed,)) for seed in (1, 2)
     ]
-    waited_for(lambda: all(two.pids(n, "ray::DeviceActor.run") for n in range(2)), within_s=90)
+    waited_for(lambda: both_used(on_ray), within_s=90)
+    assert all(two.pids(n, "ray::DeviceActor") for n in range(2))
     assert all(run.result(200).answers for run in runs)
+    engine.pool.shutdown()
+
+
+@pytest.fixture
+def scarce(monkeypatch, place):
+    """A Ray of two nodes with one device each, and no room for another one."""
+    made = RayCluster(cpus=1, home=place / "home")
+    try:
+        made.add(cpus=1)
+        for name, value in made.environment.items():
+            monkeypatch.setenv(name, value)
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.mark.cluster
+def test_a_run_whose_node_is_lost_goes_to_a_device_that_another_run_has(
+    tuned_bed, student, scarce, tmp_path
+):
+    from aarlab.runs.ray_engine import RayEngine
+
+    on_ray = RayEngine(scarce.address)
+    engine = engine_on(tuned_bed, student, tmp_path / "runs", on_ray)
+    runs = [
+        engine.pool.submit(engine.run, {METHOD_FILE: SLOW}, "feedback", (seed,)) for seed in (1, 2)
+    ]
+    waited_for(lambda: both_used(on_ray), within_s=90)
+    assert scarce.kill(1)
+    assert all(run.result(150).answers for run in runs)
+    on_ray.close()
     engine.pool.shutdown()
 
 

@@ -2,9 +2,11 @@
 meter's limit passed on to the node.
 
 Each attempt to run a job counts from 0, and its node says how far it is: so what a lost node used
-is charged up to what it said last, and what is said twice is charged once. At most what is used
-between two looks, BEAT_S, is beyond a limit, or is not charged where a node is lost. A node that
-says more than the time since the run was submitted is charged that time.
+is charged up to what it said last, and what is said twice is charged once. What is used between two
+looks, BEAT_S, is not charged where a node is lost. Beyond a limit is what one run uses in a second;
+of several at once of one person, what each uses until it knows of the others: a few looks,
+of the node, of this process and of the fleet. A node that says more than the time since the run was
+submitted is charged that time.
 """
 
 import secrets

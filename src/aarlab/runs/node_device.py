@@ -6,6 +6,7 @@ import platform
 import secrets
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from aarlab.models.item_batches import read_item_batch
 from aarlab.models.preset import Preset
 from aarlab.models.results import fingerprint
 from aarlab.models.workers import Workers
+from aarlab.runs.node_worker import MARGIN_S, killed_after
 from aarlab.runs.run_jobs import (
     ITEMS,
     STRONG,
@@ -38,7 +40,8 @@ from aarlab.sandbox.endable import Endable
 from aarlab.sandbox.sandbox import MakeSandbox
 
 CPU, GPU = "cpu", "cuda:0"  # the only one that this process sees
-LAST_BEAT_S = 10.0  # within which a job that was given up stops at the device
+LAST_BEAT_S = 60.0  # within which a job that was given up stops at the device
+CANCELLED = 1024  # jobs that are remembered, which may not have come here yet
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,13 @@ class NodeDevice:
 
     def __init__(self, home: Home) -> None:
         self._home = home
-        self._changed = threading.Condition()
+        self._changed = threading.Condition()  # of the models; held while they are looked at
         self._need: tuple[str, dict[str, str]] | None = None  # whose models the workers have
         self._workers: Workers | None = None
         self._users = 0
-        self._attempts: dict[str, _Attempt] = {}  # by key, those that run
+        self._mutex = threading.Lock()  # of what follows, never held for long
+        self._attempts: dict[str, _Attempt] = {}  # by key, those that run, or wait for models
+        self._cancelled: deque[str] = deque(maxlen=CANCELLED)
 
     def run(
         self, key: str, job: Job, folders: Mapping[str, Path], make_sandbox: MakeSandbox
@@ -67,44 +72,48 @@ class NodeDevice:
 
         Raises:
             Misconfigured: this node has not these models, or no such device.
-            Transient: what it was sent is not usable.
+            Transient: what it was sent is not usable; or it was cancelled.
         """
         assert job.strong is not None
         need, items = job.strong, _only_file(folders[ITEMS])
         mounted = {target: path for target, path in folders.items() if target != ITEMS}
         with (
+            self._attempt(key, need, make_sandbox) as attempt,
             self._models(need) as workers,
             scratch() as place,
-            self._attempt(key, need, make_sandbox) as meter,
         ):
             socket = place / "socket"
             socket.mkdir()
             try:
                 workers.add_item_batch(items.stem, read_item_batch(items).splits)
-                with workers.open_socket(items.stem, need.splits, socket, meter) as path:
-                    body = work(job, {**mounted, STRONG: socket}, self._attempts[key].sandbox)
+                with workers.open_socket(items.stem, need.splits, socket, attempt.meter) as path:
+                    with killed_after(job.limits.timeout_s + MARGIN_S):
+                        body = work(job, {**mounted, STRONG: socket}, attempt.sandbox)
                     failed = workers.failed(path)
             except Misconfigured:  # the worker cannot start: who comes next tries another one
                 self._forget(workers)
                 raise
-            return _with_count(body, failed, self._last_count(key))
+            # of a worker that failed, nothing more is said
+            return _with_count(body, failed, _last_count(attempt, LAST_BEAT_S if not failed else 0))
 
     def counts(self) -> dict[str, DeviceCount]:
         """Of each job that runs, by its key."""
-        with self._changed:
+        with self._mutex:
             attempts = dict(self._attempts)
         return {key: _count_of(attempt) for key, attempt in attempts.items()}
 
     def allow(self, key: str, attempt: str, seconds: float | None) -> None:
         """How many seconds a job that runs may count."""
-        with self._changed:
+        with self._mutex:
             found = self._attempts.get(key)
         if found is not None and found.name == attempt:
             write_whole(found.meter.allowed, Allowed(seconds=seconds).model_dump_json())
 
     def cancel(self, key: str) -> None:
-        """End a job that runs: its sandbox is closed, and with it what it asked of the device."""
-        with self._changed:
+        """End a job: its sandbox is closed, and with it what it asked of the device. One that waits
+        here, or has not come here yet, does not begin."""
+        with self._mutex:
+            self._cancelled.append(key)
             found = self._attempts.get(key)
         if found is not None:
             found.sandbox.end()
@@ -168,32 +177,36 @@ class NodeDevice:
     # --- what is counted --------------------------------------------------------------------------
 
     @contextmanager
-    def _attempt(
-        self, key: str, need: StrongNeed, make_sandbox: MakeSandbox
-    ) -> Iterator[DeviceMeter]:
+    def _attempt(self, key: str, need: StrongNeed, make_sandbox: MakeSandbox) -> Iterator[_Attempt]:
         with scratch() as place:
             name = secrets.token_hex(8)
             folder = DeviceFolder(place)
             meter = DeviceMeter(need.who, folder.counted(name), folder.allowed(name))
             write_whole(meter.allowed, Allowed(seconds=need.allowed_s).model_dump_json())
-            with self._changed:
-                self._attempts[key] = _Attempt(name, meter, Endable(make_sandbox))
+            made = _Attempt(name, meter, Endable(make_sandbox))
+            with self._mutex:
+                self._attempts[key] = made
+                cancelled = key in self._cancelled
             try:
-                yield meter
+                if cancelled:
+                    made.sandbox.end()
+                made.sandbox.require_going_on()
+                yield made
             finally:
-                with self._changed:
+                with self._mutex:
                     del self._attempts[key]
 
-    def _last_count(self, key: str) -> DeviceCount:
-        """After the socket was closed: a job that its caller left is at the device up to its next
-        step."""
-        attempt, until = self._attempts[key], time.monotonic() + LAST_BEAT_S
-        while time.monotonic() < until:
-            found = read_counted(attempt.meter.counted)
-            if found is None or not found.running:
-                break
-            time.sleep(0.1)
-        return _count_of(attempt)
+
+def _last_count(attempt: _Attempt, within_s: float) -> DeviceCount:
+    """After the socket was closed: a job that its caller left is at the device up to its next
+    step, or until the models are loaded."""
+    until = time.monotonic() + within_s
+    while time.monotonic() < until:
+        found = read_counted(attempt.meter.counted)
+        if found is None or not found.running:
+            break
+        time.sleep(0.1)
+    return _count_of(attempt)
 
 
 def _count_of(attempt: _Attempt) -> DeviceCount:

@@ -67,12 +67,13 @@ def run(
             target: kept(data, name) or unpack(data, name, fetched(name))
             for target, name in packs.items()
         }
-        with beside, killed_after(job.limits.timeout_s + MARGIN_S):
+        with beside:
             if job.strong is None:
-                return work(job, folders, kind)
+                with killed_after(job.limits.timeout_s + MARGIN_S):
+                    return work(job, folders, kind)
             if device is None:
                 raise Transient(f"The worker on {platform.node()} has no device. Try again.")
-            return device(job, folders, kind)
+            return device(job, folders, kind)  # its limit begins once its models are there
     except ValidationError as error:
         return refusal(
             Transient(f"The node was sent what is no job: {error.error_count()} faults.")

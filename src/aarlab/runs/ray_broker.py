@@ -19,7 +19,7 @@ from typing import Any
 
 import ray
 from pydantic import ValidationError
-from ray.exceptions import RayError, TaskCancelledError
+from ray.exceptions import RayActorError, RayError, TaskCancelledError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from aarlab.core.errors import AarError, Misconfigured, Transient
@@ -111,12 +111,14 @@ def join(address: str) -> int:
 
 @dataclass(frozen=True, eq=False)
 class _Running:
-    """A job that Ray has. `ends`: that it begins, and its end; of a device, its end alone."""
+    """A job that Ray has. `ends`: that it begins, and its end; of a device, its end alone, and None
+    while there is no device. `again`: how often a device ended over it."""
 
     frame: Frame
     body: bytes
     ends: Any
     since: float = field(default_factory=time.monotonic)
+    again: int = 0
 
 
 class Broker:
@@ -126,6 +128,7 @@ class Broker:
         self._pipe, self._sandbox = pipe, sandbox
         self._packs: dict[str, Any] = {}
         self._running: dict[str, _Running] = {}
+        self._mutex = threading.RLock()  # what is cancelled is not submitted again
         self._nodes: dict[str, NodeRecord] = {}  # by name, as each said when it was asked by it
         self._shut: set[str] = set()
         self._devices = RayDevices()
@@ -150,8 +153,9 @@ class Broker:
                 case "submit":
                     self._submit(frame, body)
                 case "cancel":
-                    if (one := self._running.pop(frame.key, None)) is not None:
-                        self._cancel(one)
+                    with self._mutex:
+                        if (one := self._running.pop(frame.key, None)) is not None:
+                            self._cancel(one)
                 case "allow":
                     self._devices.allow(frame.key, frame.attempt, frame.seconds)
                 case "shut":
@@ -170,15 +174,17 @@ class Broker:
                 return
 
     def _cancel(self, one: _Running) -> None:
-        if self._devices.cancel(one.frame.key):
-            ray.cancel(one.ends)  # one that waits; its device goes on for others
-        else:
+        if one.frame.gpus is None:
             ray.cancel(one.ends, force=True)
+            return
+        self._devices.cancel(one.frame.key)
+        if one.ends is not None:
+            ray.cancel(one.ends)  # one that waits; its device goes on for others
 
-    def _submit(self, frame: Frame, body: bytes) -> None:
+    def _submit(self, frame: Frame, body: bytes, again: int = 0) -> None:
         packs = {path: (name, self._packs[name]) for path, name in frame.packs.items()}
         if frame.gpus is not None:
-            self._to_a_device(frame, body, frame.gpus, packs)
+            self._to_a_device(frame, body, frame.gpus, packs, again)
             return
         without = self._shut | ({frame.node} if frame.node and not frame.only else set())
         if frame.node:
@@ -196,14 +202,19 @@ class Broker:
             lambda done: self._asking.submit(self._completed, one, done)
         )
 
-    def _to_a_device(self, frame: Frame, body: bytes, gpus: int, packs: dict[str, Any]) -> None:
+    def _to_a_device(
+        self, frame: Frame, body: bytes, gpus: int, packs: dict[str, Any], again: int
+    ) -> None:
         asked = (frame.key, body, self._sandbox, frame.alone, packs)
         try:
-            end = self._devices.submit(frame.key, gpus, alive(), asked)
+            end = self._devices.submit(frame.key, gpus, alive(), asked, self._shut)
         except Misconfigured as error:
             self._pipe.send(Frame(what="refused", key=frame.key, words=str(error)))
             return
-        one = self._running[frame.key] = _Running(frame, body, end)
+        except Transient:  # it waits until a node has one
+            self._running[frame.key] = _Running(frame, body, None, again=again)
+            return
+        one = self._running[frame.key] = _Running(frame, body, end, again=again)
         end.future().add_done_callback(lambda done: self._asking.submit(self._ended, one, done))
 
     def _look(self) -> None:
@@ -211,11 +222,18 @@ class Broker:
         and takes no other notice of it."""
         while True:
             time.sleep(LOOK_S)
+            self._devices.give_up_late(alive(), self._shut)
             for key, one in list(self._running.items()):
+                if one.ends is None:
+                    with self._mutex:
+                        if self._running.get(key) is one:
+                            self._submit(one.frame, one.body, one.again)
+                    continue
                 late = one.frame.gpus is None and time.monotonic() - one.since > BEGIN_S
                 if late and not ray.wait([one.ends], timeout=0)[0]:
-                    if self._running.get(key) is one:
-                        self._submit(one.frame, one.body)
+                    with self._mutex:
+                        if self._running.get(key) is one:
+                            self._submit(one.frame, one.body)
                     ray.cancel(one.ends, force=True)
 
     def _completed(self, one: _Running, done: "Future[Any]") -> None:
@@ -229,28 +247,48 @@ class Broker:
         )
 
     def _ended(self, one: _Running, future: "Future[Any]") -> None:
-        key = one.frame.key
-        if self._running.get(key) is not one:
-            return  # it was cancelled, or submitted again
-        del self._running[key]
-        self._devices.ended(key)
-        error = future.exception()
+        key, error = one.frame.key, future.exception()
+        lost = isinstance(error, RayActorError)  # its device
+        with self._mutex:
+            if self._running.get(key) is not one:
+                return  # it was cancelled, or submitted again
+            if lost and one.again < ray_worker.AGAIN:
+                self._devices.ended(key, drop=True)
+                self._submit(one.frame, one.body, one.again + 1)
+                return
         try:
             if isinstance(error, TaskCancelledError):
+                self._settled(one)
                 return
             if error is not None:
-                words = " ".join(str(error).split())[:300]
-                self._pipe.send(Frame(what="lost", key=key, words=words))
+                words = " ".join(str(error).split())
+                words = words[-300:] if lost else words[:300]  # of a device, the end says why
+                self._settled(one, Frame(what="lost", key=key, words=words), drop=lost)
                 return
             node, end = self._signed(key, future.result())
-            if node in self._shut:
-                self._submit(one.frame, one.body)
-            else:
-                self._pipe.send(Frame(what="done", key=key, node=node), end)
+            if node not in self._shut:
+                self._settled(one, Frame(what="done", key=key, node=node), end)
+                return
+            with self._mutex:
+                if self._running.get(key) is one:
+                    self._devices.ended(key, drop=True)
+                    self._submit(one.frame, one.body, one.again)
         except Transient as error:
-            self._pipe.send(Frame(what="lost", key=key, words=str(error)))
+            self._settled(one, Frame(what="lost", key=key, words=str(error)))
         except OSError:
             return  # who submitted is gone, and stdin ends, too
+
+    def _settled(
+        self, one: _Running, frame: Frame | None = None, body: bytes = b"", *, drop: bool = False
+    ) -> None:
+        """A job has ended. Raises OSError."""
+        with self._mutex:
+            if self._running.get(one.frame.key) is not one:
+                return
+            del self._running[one.frame.key]
+        self._devices.ended(one.frame.key, drop=drop)
+        if frame is not None:
+            self._pipe.send(frame, body)
 
     def _signed(self, key: str, end: object) -> tuple[str, bytes]:
         """The node that made an end, and the rest of it.

@@ -244,6 +244,7 @@ class RayEngine:
             return
         with self._mutex:
             self._placed.pop(key, None)
+            self._counts.pop(key, None)
             if self._process is not None:
                 try:
                     self._pipe.send(Frame(what="cancel", key=key))
