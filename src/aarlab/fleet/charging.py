@@ -30,8 +30,9 @@ class Charging:
             now = min(now, member.remote.heard_at) if member.remote else now
             now = max(member.charged_until, now)
         seconds = now - member.charged_until
-        broken = self._services.broken or member.unwritten
-        lost_s = seconds if broken else self._waited_s(member, seconds)
+        unwritten_s = min(seconds, member.unwritten_s)
+        lost_s = max(unwritten_s, self._waited_s(member, seconds))
+        lost_s = seconds if self._services.broken else lost_s
         if member.remote:
             lost_s = min(seconds, lost_s + member.remote.away_s(member.charged_until, now))
         wall_s, cpu_s = (
@@ -48,6 +49,7 @@ class Charging:
         # only now: what could not be written is charged the next time
         member.charged_until, member.charged_cpu_s = now, used_s
         member.lost_s += lost_s
+        member.unwritten_s -= unwritten_s
 
     def _waited_s(self, member: Member, seconds: float) -> float:
         """Of the last `seconds`, those for which its model's API was failing and it went on trying.

@@ -69,6 +69,9 @@ class Member:
     charged_cpu_s: float = 0.0  # of this incarnation
     # since its last event: time in which something of the lab was broken, not charged
     lost_s: float = 0.0
+    # in which what it prints could not be written, as it was measured, not charged for yet
+    unwritten_s: float = 0.0
+    measured_at: float = 0.0
     used: Usage = field(default_factory=lambda: Usage(0.0, 0, 0, 0))
 
     @property
@@ -107,8 +110,8 @@ class Member:
     def begin(self) -> None:
         """An incarnation has been started."""
         self.state, self.died, self.spent_at, self.rest_at = "running", None, None, None
-        self.stalled, self.extended, self.lost_s = False, False, 0.0
-        self.began = self.charged_until = self.sign_at = time.monotonic()
+        self.stalled, self.extended, self.lost_s, self.unwritten_s = False, False, 0.0, 0.0
+        self.began = self.charged_until = self.sign_at = self.measured_at = time.monotonic()
         self.started_at, self.charged_cpu_s = time.time(), 0.0
         self.begun = self.session_begun = True
 
@@ -191,6 +194,10 @@ class Member:
     def measure(self) -> None:
         """Take a look at what it uses; also after its program has ended, as long as its sandbox
         stands."""
+        now = time.monotonic()
+        if self.unwritten:
+            self.unwritten_s += now - self.measured_at
+        self.measured_at = now
         if self.sandbox is not None:
             self.used = self.sandbox.usage()
 
