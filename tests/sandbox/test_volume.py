@@ -157,8 +157,13 @@ def test_an_image_that_was_never_finished_does_not_count(home):
 @pytest.mark.parametrize("size", [0, 1 << 20])
 def test_damaged_image_is_reported_and_kept(home, size):
     killed(home)
+    image = home.parent / ".home.aar-disk"
     subprocess.run(["umount", home], check=True)
-    os.truncate(image := home.parent / ".home.aar-disk", size)
+    until = time.monotonic() + 10
+    while subprocess.run(["losetup", "-j", image], capture_output=True, check=True).stdout:
+        assert time.monotonic() < until, "the kernel still has the image"
+        time.sleep(0.02)
+    os.truncate(image, size)
     with pytest.raises(
         Misconfigured,
         match=r"\.home\.aar-disk holds the content of .*home and cannot be mounted\. Repair it",
