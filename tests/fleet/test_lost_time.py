@@ -31,7 +31,7 @@ def clock(monkeypatch):
     """The time, which the test sets."""
     at = SimpleNamespace(now=100.0)
     for module in (charging, member):
-        monkeypatch.setattr(module.time, "monotonic", lambda: at.now)
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: at.now))
     return at
 
 
