@@ -103,7 +103,7 @@ class OneNode:
         beside = threading.Lock()
         run = partial(self.device.run, job.key)
         future.set_result(
-            node_worker.run(self.order, "bubblewrap", names, found, data, beside, run)
+            node_worker.run(self.order, "bubblewrap", names, found, data, beside, device=run)
         )
 
     def poll(self, key, wait_s=0.0):

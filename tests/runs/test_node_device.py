@@ -162,7 +162,7 @@ def test_a_jobs_limit_begins_once_its_models_are_there(device, job, folders, mon
         lambda name: b"",
         _kept(folders, monkeypatch),
         threading.Lock(),
-        lambda job, folders, make: device.run("key", job, folders, make),
+        device=lambda job, folders, make: device.run("key", job, folders, make),
     )
     assert checked(found)[1] == b"ok"
     assert seen == [[], [job.limits.timeout_s + node_worker.MARGIN_S]]

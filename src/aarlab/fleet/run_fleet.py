@@ -127,8 +127,7 @@ def run_members(
     _event(parts, "resumed" if begun else "started", campaign.limits_in_words)
     why = campaign.out_of_time
     if left_s > 0:
-        sockets = nullcontext() if strong is None else strong(members, devices)
-        with sockets, show.fleet(folder) as view:
+        with strong(members, devices) if strong else nullcontext(), show.fleet(folder) as view:
             sandbox = make_sandbox(campaign)
             with hosts_of(campaign, folder, members, data, sandbox) as hosts:
                 given = campaign, folder, data, sandbox, members, parts

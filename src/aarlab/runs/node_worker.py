@@ -46,6 +46,7 @@ def run(
     fetched: Callable[[str], bytes],
     data: Path,
     beside: AbstractContextManager[None],
+    *,
     device: JobOnDevice | None = None,
 ) -> bytes:
     """A job's end, as `run_jobs.opened` reads it.

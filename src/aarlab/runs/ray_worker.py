@@ -78,7 +78,7 @@ def end_of(
         lambda name: _fetched(refs[name]),
         data,
         beside,
-        None if device is None else partial(device.run, key),
+        device=None if device is None else partial(device.run, key),
     )
     head = RayEndHead(node=_node(), signature=signed(_key(), key, body))
     return head.model_dump_json().encode() + b"\n" + body

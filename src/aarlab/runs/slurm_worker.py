@@ -121,7 +121,7 @@ class SlurmWorker:
                     self._fetched,
                     data,
                     contextlib.nullcontext(),  # Slurm gives a node to one that runs alone
-                    partial(self._beside_a_device, lease.key),
+                    device=partial(self._beside_a_device, lease.key),
                 )
             signature = signed(self._key, lease.key, body)
             head = SlurmEndHead(key=lease.key, worker=self._record.name, signature=signature)
