@@ -5,6 +5,7 @@ Not checked: that whatever fits the schema is accepted. A body may name a snapsh
 that does not exist.
 """
 
+import json
 import re
 import subprocess
 import sys
@@ -23,6 +24,23 @@ ST = Path(sys.executable).with_name("st")
 def server(tmp_path):
     with Alone(tmp_path) as process:
         yield process
+
+
+def without_discriminators(node):
+    """The same description without its hints which schema a value of `kind` means.
+
+    Where two kinds have one schema, schemathesis holds it to be for the last of them alone, and a
+    right body of the other to be wrong.
+    """
+    if isinstance(node, list):
+        return [without_discriminators(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        key: without_discriminators(value)
+        for key, value in node.items()
+        if not (key == "discriminator" and "propertyName" in value)
+    }
 
 
 def explored(server: Alone, folder: Path, role: str, *options: str) -> tuple[int, str]:
@@ -50,7 +68,9 @@ def explored(server: Alone, folder: Path, role: str, *options: str) -> tuple[int
     if role != "operator":
         token = server.client(role, role).headers["Authorization"]
     description = folder / "openapi.json"
-    description.write_text(server._http.get("/openapi.json").text)
+    description.write_text(
+        json.dumps(without_discriminators(server._http.get("/openapi.json").json()))
+    )
     argv = [
         str(ST),
         "--config-file",
