@@ -142,13 +142,13 @@ def test_killed_supervisor_ends_its_fleet_and_the_next_resumes(home, bed, start)
     # a confirmation has a second entry, with what its components are worth
     ids = Counter(e.body["id"] for e in found if "id" in e.body and e.kind != "confirmation")
     assert max(ids.values()) == 1, "a row was recorded twice"
-    lives = Counter(
+    incarnations = Counter(
         (e.who, e.body["incarnation"])
         for e in found
         if e.body.get("event") in {"running", "restarted"}
     )
-    assert max(lives.values()) == 1, "a life was started twice"
-    assert {n for _, n in lives} == {1, 2}
+    assert max(incarnations.values()) == 1, "a incarnation was started twice"
+    assert {n for _, n in incarnations} == {1, 2}
     findings = Counter(
         (e.who, e.body["title"], e.body["text"]) for e in found if e.kind == "finding"
     )

@@ -31,10 +31,10 @@ class Program:
     def prepare(self, folder, brief):
         (folder / "brief.json").write_text(brief.model_dump_json())
 
-    def launch(self, inside, life):
+    def launch(self, inside, start):
         return Launch(
             argv=(sys.executable, "-u", "-c", self.code),
-            env={"LIFE": str(life.incarnation), "GATE": "{gate}"},
+            env={"LIFE": str(start.incarnation), "GATE": "{gate}"},
         )
 
     def ended(self, returncode, tail):

@@ -102,7 +102,7 @@ try:
         kept[-1].write(b'x' * (1 << 20))
     time.sleep(60)
 finally:
-    open('note', 'a').write('a life\\n')
+    open('note', 'a').write('a incarnation\\n')
 """
 
 
@@ -130,8 +130,8 @@ def test_deleted_open_files_count_against_the_home_quota(bed, tmp_path, monkeypa
     assert why == "all have ended"
     assert not os.path.ismount(home)
     if possible:
-        # kept over its lives
-        assert (home / "note").read_text().count("a life") == events(entries).count(
+        # kept over its incarnations
+        assert (home / "note").read_text().count("a incarnation") == events(entries).count(
             "ended: crashed"
         )
     else:
@@ -212,7 +212,7 @@ def test_a_start_that_fails_is_tried_again_and_ends_nobody_else(fleet):
         *["could not be started"] * 2,
         "running",
         "stopped",
-    ], "no life was begun before"
+    ], "no incarnation was begun before"
     assert any(
         "researcher-2 cannot be started" in alarm for state in seen for alarm in state.alarms
     )

@@ -54,7 +54,7 @@ def fleet(bed, tmp_path, monkeypatch):
 
 
 @pytest.mark.long
-def test_what_was_told_is_in_the_ledger_before_the_first_life(fleet):
+def test_what_was_told_is_in_the_ledger_before_the_first_incarnation(fleet):
     why, entries, _ = fleet("done", researchers=3)
     assert why == "all have ended"
     assert events(entries) == ["enrolled", "running", "ended: finished", "finished"]
@@ -81,18 +81,18 @@ def test_who_crashes_again_and_again_is_given_up(fleet):
 
 
 class Poisoned(Program):
-    """A program whose model calls are refused for the same cause in every life."""
+    """A program whose model calls are refused for the same cause in every incarnation."""
 
     def __init__(self):
         super().__init__("raise SystemExit(1)", self.refused)
-        self.lives, self.parts = [], None
+        self.starts, self.parts = [], None
 
     def begin(self, parts):
         self.parts = parts
 
-    def launch(self, inside, life):
-        self.lives.append(life)
-        return super().launch(inside, life)
+    def launch(self, inside, start):
+        self.starts.append(start)
+        return super().launch(inside, start)
 
     def refused(self, returncode, tail):
         call = f"toolu_{os.urandom(4).hex()}1"
@@ -107,10 +107,10 @@ def test_a_session_that_is_refused_twice_alike_is_left_for_another_in_the_same_h
     quicken(monkeypatch)
     program, folder = Poisoned(), tmp_path / "campaign"
     _, entries = run_fleet(bed, folder, program, before=program.begin, researchers=1)
-    sessions = [life.session for life in program.lives]
+    sessions = [start.session for start in program.starts]
     assert [sessions.index(one) for one in sessions] == [0, 0, 2, 2, 4, 4]
-    assert [life.begun for life in program.lives] == [False, True] * 3
-    assert [life.ended for life in program.lives][2::2] == ["refused"] * 2
+    assert [start.begun for start in program.starts] == [False, True] * 3
+    assert [start.ended for start in program.starts][2::2] == ["refused"] * 2
     (gave_up,) = [e.body["detail"] for e in entries if e.body.get("event") == "gave up"]
     assert "no tool_result" in gave_up
     told = [e.body for e in entries if e.kind == "campaign" and "model calls" in e.body["event"]]
@@ -134,10 +134,10 @@ def test_fleet_wide_crashes_open_the_breaker_uncharged(fleet):
 def test_a_crash_or_two_is_forgotten(fleet):
     why, entries, _ = fleet("mixed", researchers=1)
     assert why == "all have ended"
-    lives = [
+    starts = [
         e.body["incarnation"] for e in entries if e.body.get("event") in {"running", "restarted"}
     ]
-    assert lives == [1, 2, 3]
+    assert starts == [1, 2, 3]
 
 
 def test_who_ends_in_order_without_doing_anything_is_finished(fleet):

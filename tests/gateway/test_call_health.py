@@ -59,7 +59,7 @@ def test_a_silent_model_api_is_seen_as_failing_without_a_call_that_ends(journal)
     assert journal.failing_since("ann") is None
 
 
-def test_a_session_is_another_after_the_life_in_which_it_was_left(journal):
+def test_a_session_is_another_after_the_incarnation_in_which_it_was_left(journal):
     assert journal.session("ann") == (0, 0)
     assert [journal.begin("ann"), journal.begin("ann")] == [1, 2]
     assert journal.begin_session("ann") == 1

@@ -1,5 +1,5 @@
-"""kill -9 of the gateway, of its starter, of an earlier life: no spend is lost, none counts twice,
-nobody is two."""
+"""kill -9 of the gateway, of its starter, of an earlier incarnation: no spend is lost, none counts
+twice, nobody is two."""
 
 import json
 import os
@@ -138,7 +138,7 @@ def test_kill_9_again_and_again_under_load_adds_up(tmp_path: Path) -> None:
 def test_it_ends_when_its_starter_does(tmp_path: Path) -> None:
     with Upstream() as upstream, Running(tmp_path, upstream.url) as gateway:
         folder = gateway.admit("ann")
-        gateway.lifeline.cut()
+        gateway.parent_pipe.close()
         assert gateway.process.wait(20) == 0
         assert not gateway.address.exists()
         assert not (folder / "lab.sock").exists()
@@ -244,7 +244,7 @@ def test_what_is_misconfigured_is_said_at_the_start(
     assert "Traceback" not in done.stderr
 
 
-# --- lives ----------------------------------------------------------------------------------------
+# --- incarnations ----------------------------------------------------------------------------
 
 
 def test_later_incarnation_fences_earlier_connections(tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ def test_later_incarnation_fences_earlier_connections(tmp_path: Path) -> None:
         assert gateway.spends("ann")[0].body["call"]["output_tokens"] == 10
 
 
-def test_an_earlier_life_is_not_let_in_again(tmp_path: Path) -> None:
+def test_an_earlier_incarnation_is_not_let_in_again(tmp_path: Path) -> None:
     with Upstream() as upstream, Running(tmp_path, upstream.url) as gateway:
         folder = gateway.admit("ann", 3)
         answer = gateway.control("PUT", "/members/ann", {"incarnation": 2, "token": "t"})
@@ -285,7 +285,7 @@ def test_an_earlier_life_is_not_let_in_again(tmp_path: Path) -> None:
             "error": "ann is in incarnation 3. Incarnation 2 is over.",
             "whose_move": "submitter",
         }
-        assert gateway.admit("ann", 3) == folder, "the same life once more is the same door"
+        assert gateway.admit("ann", 3) == folder, "the same incarnation again gets the same socket"
         gateway.kill()
         gateway.start()
         assert (

@@ -112,7 +112,9 @@ def test_each_socket_is_one_researcher(gateway: Running, server: Upstream) -> No
     ]
 
 
-def test_a_new_token_of_the_same_life_is_used_at_once(gateway: Running, server: Upstream) -> None:
+def test_a_new_token_of_the_same_incarnation_is_used_at_once(
+    gateway: Running, server: Upstream
+) -> None:
     inside = gateway.inside("turner")
     inside.post("/mcp", json={})
     gateway.control("PUT", "/members/turner", {"incarnation": 1, "token": "another"})

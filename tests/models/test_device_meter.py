@@ -199,7 +199,7 @@ def counted(of: DeviceMeter) -> Counted | None:
 
 
 def _killed_in_the_middle(workers: Workers, mine: Path) -> None:
-    """kill -9 during a job: it is asked again, and the next life of the worker does it."""
+    """kill -9 during a job: it is asked again, and the next incarnation of the worker does it."""
     seen, pid = threading.Event(), workers.processes[0].pid
     assert pid is not None
 

@@ -330,7 +330,7 @@ with socket.socket(socket.AF_UNIX) as unix:
         caller, _ = unix.accept()
         said = json.loads(caller.makefile().readline())
         if said["op"] == "job":
-            print("the last of life", len(sys.argv), flush=True)
+            print("the last of start", len(sys.argv), flush=True)
             os._exit(1)
         caller.sendall(json.dumps({"is": "done", "pid": os.getpid()}).encode() + b"\\n")
         caller.close()
@@ -356,11 +356,11 @@ def test_a_job_that_always_ends_the_worker_is_given_up_with_its_last_words(tmp_p
     worker = process(tmp_path, DIES)
     with pytest.raises(
         Transient,
-        match=f"ended {MOST_LOST} times over this request. Its last output: the last of life 3",
+        match=f"ended {MOST_LOST} times over this request. Its last output: the last of start 3",
     ):
         worker.ask({"op": "job"})
     worker.close()
-    assert (tmp_path / "log").read_text().count("the last of life") == MOST_LOST
+    assert (tmp_path / "log").read_text().count("the last of start") == MOST_LOST
     with pytest.raises(Transient, match="closed"):
         worker.ask({"op": "job"})
 

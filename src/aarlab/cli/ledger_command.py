@@ -164,9 +164,9 @@ def in_words(entry: Entry) -> str:
         case bodies.ConfirmationBody(snapshot=snapshot, verdict=verdict):
             return f"{snapshot[:12]} {verdict}"
         case bodies.EventBody() as event:
-            life = f" (incarnation {event.incarnation})" if event.incarnation else ""
+            incarnation = f" (incarnation {event.incarnation})" if event.incarnation else ""
             told = "" if event.event in {"enrolled", "prompts"} else event.detail or ""
-            return f"{event.event}{life} {told}".strip()
+            return f"{event.event}{incarnation} {told}".strip()
         case (
             bodies.CodeBody(snapshot=what)
             | bodies.RequestBody(snapshot=what)

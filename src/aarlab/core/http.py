@@ -19,7 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from aarlab.core.errors import InvalidSubmission, Misconfigured
-from aarlab.core.lifeline import when_cut
+from aarlab.core.parent_pipe import when_parent_ends
 from aarlab.core.unix_sockets import listening
 
 # for the whole head of a request, from its first byte or from the connection's beginning
@@ -220,12 +220,12 @@ async def serve(
     app_server: uvicorn.Server,
     sockets: list[socket.socket],
     announce: Callable[[str], Awaitable[object]],
-    lifeline: int | None = None,
+    parent_pipe: int | None = None,
 ) -> None:
     """Run until asked to stop, or until our starter has ended; `announce` is awaited with the URL
     once requests are taken."""
-    if lifeline is not None:
-        when_cut(lifeline, lambda: setattr(app_server, "should_exit", True))
+    if parent_pipe is not None:
+        when_parent_ends(parent_pipe, lambda: setattr(app_server, "should_exit", True))
     task = asyncio.create_task(app_server.serve(sockets=sockets))
     while not app_server.started and not task.done():
         await asyncio.sleep(0.02)

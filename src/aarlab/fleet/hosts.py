@@ -13,7 +13,7 @@ from aarlab.core.held_folder import HeldFolder
 from aarlab.core.layout import CampaignFolder, KeptHomesFolder
 from aarlab.core.settings import home
 from aarlab.fleet.campaign import Campaign
-from aarlab.fleet.incarnation import life_of, log_of, start_incarnation
+from aarlab.fleet.incarnation import incarnation_start, log_of, start_incarnation
 from aarlab.fleet.member import Member
 from aarlab.models.preset import FROZEN
 from aarlab.nodes.hub_socket import status
@@ -164,7 +164,7 @@ class Hosts(Here):
             ),
             researcher_kind=campaign.kind,
             options=campaign.options,
-            **life_of(member).model_dump(include={"session", "begun", "ended"}),
+            **incarnation_start(member).model_dump(include={"session", "begun", "ended"}),
             sandbox=campaign.sandbox,
             limits=Limited(**vars(campaign.limits.standing)),
             devices=campaign.devices,

@@ -6,7 +6,7 @@ from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.member import Member
 from aarlab.nodes.program import sandbox_of, start_program
 from aarlab.problems.folder.shipped_folders import problem_of
-from aarlab.researchers.researcher import STRONG, Life
+from aarlab.researchers.researcher import STRONG, IncarnationStart
 from aarlab.runs.folder_run import weights_of
 from aarlab.sandbox.sandbox import MakeSandbox, Mount, SandboxSpec
 
@@ -19,7 +19,7 @@ def start_incarnation(
     member.sandbox = make_sandbox(what_it_sees(campaign, public, member, socket))
     member.log = log_of(member)
     member.process = start_program(
-        member.researcher, member.sandbox, life_of(member), member.python, member.log
+        member.researcher, member.sandbox, incarnation_start(member), member.python, member.log
     )
 
 
@@ -28,9 +28,9 @@ def log_of(member: Member) -> Path:
     return member.transcripts / f"{member.incarnation:03d}.jsonl"
 
 
-def life_of(member: Member) -> Life:
+def incarnation_start(member: Member) -> IncarnationStart:
     """What its program is started with."""
-    return Life(
+    return IncarnationStart(
         incarnation=member.incarnation,
         session=member.session,
         begun=member.session_begun,

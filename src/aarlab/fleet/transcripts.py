@@ -180,7 +180,7 @@ def _system(event: Event) -> list[Step]:
 # --- files ----------------------------------------------------------------------------------------
 
 
-def lives(folder: Path) -> dict[int, Path]:
+def transcript_paths(folder: Path) -> dict[int, Path]:
     """The transcripts in one researcher's folder, by the number of its incarnation, in order."""
     found = {
         int(p.stem): p for p in folder.glob("*.jsonl") if p.stem.isascii() and p.stem.isdigit()

@@ -20,8 +20,8 @@ from aarlab.core.files import write_whole
 from aarlab.core.hold import TAKEOVER_S, Hold
 from aarlab.core.http import UnixServer, allow_connections
 from aarlab.core.layout import CampaignFolder, GatewayFolder
-from aarlab.core.lifeline import when_cut
 from aarlab.core.os_errors import ends_in_words
+from aarlab.core.parent_pipe import when_parent_ends
 from aarlab.core.settings import gateway_keys
 from aarlab.gateway.async_journal import AsyncJournal
 from aarlab.gateway.config import GatewayConfig, read_config
@@ -78,9 +78,9 @@ def alone(place: GatewayPlace) -> Hold:
 
 
 async def serve(
-    place: GatewayPlace, config: GatewayConfig, keys: Mapping[str, str], lifeline: int | None
+    place: GatewayPlace, config: GatewayConfig, keys: Mapping[str, str], parent_pipe: int | None
 ) -> None:
-    """Take calls until SIGTERM, SIGINT or the end of the lifeline; then end what is under way, and
+    """Take calls until SIGTERM, SIGINT or the end of the parent; then end what is under way, and
     settle it.
 
     Raises:
@@ -105,7 +105,7 @@ async def serve(
             place.files.members, place.sockets, lambda member: member_app(member, services)
         )
         control = UnixServer(control_app(members, spending), place.sockets / "control.sock")
-        await _until_told(place, members, control, lifeline)
+        await _until_told(place, members, control, parent_pipe)
         await services.close()
         spending.close()
         journal.recover()  # calls of which nothing was known when they were cancelled
@@ -114,14 +114,14 @@ async def serve(
 
 
 async def _until_told(
-    place: GatewayPlace, members: Members, control: UnixServer, lifeline: int | None
+    place: GatewayPlace, members: Members, control: UnixServer, parent_pipe: int | None
 ) -> None:
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
-    if lifeline is not None:
-        when_cut(lifeline, told.set)
+    if parent_pipe is not None:
+        when_parent_ends(parent_pipe, told.set)
     address = place.files.address
     try:
         await members.restore()
@@ -142,7 +142,7 @@ def main() -> None:
     parser.add_argument(
         "--sockets", type=Path, required=True, help="a folder for sockets; its path must be short"
     )
-    parser.add_argument("--lifeline", type=int, help="a file descriptor: end when it does")
+    parser.add_argument("--parent-pipe", type=int, help="a file descriptor: end when it does")
     a = parser.parse_args()
     written = logging.StreamHandler()
     written.addFilter(Seldom())
@@ -157,7 +157,7 @@ def main() -> None:
         config, keys = read_config(a.config), gateway_keys()
         check_keys(config, keys)
         with alone(place):
-            asyncio.run(serve(place, config, keys, a.lifeline))
+            asyncio.run(serve(place, config, keys, a.parent_pipe))
 
 
 if __name__ == "__main__":

@@ -369,7 +369,7 @@ class Workers:
             process.sockets[str(path)] = request
         try:
             process.ask(request)
-            self._open[path] = process, process.life
+            self._open[path] = process, process.starts
             yield path
         finally:
             self._open.pop(path, None)
@@ -381,7 +381,7 @@ class Workers:
     def failed(self, socket: Path) -> AarError | None:
         """The failure during an open socket that was not the caller's fault: the worker ended or
         failed; else None."""
-        process, life = self._open[socket]
+        process, starts = self._open[socket]
         try:
             kind = process.ask({"v": VERSION, "op": "failed", "path": str(socket)})["kind"]
         except AarError as error:
@@ -391,7 +391,7 @@ class Workers:
                 f"The strong model failed. Fix the cause that {process.log} names, and run the "
                 "command again."
             )
-        if kind or process.life != life:
+        if kind or process.starts != starts:
             return Transient(
                 f"The strong model's worker failed during the run (its log is {process.log}). Try "
                 "again."

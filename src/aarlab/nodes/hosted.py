@@ -19,7 +19,7 @@ from aarlab.nodes.messages import CHUNK, Ack, Begin, Begun, Incarnation, Output,
 from aarlab.nodes.program import sandbox_of, start_program
 from aarlab.nodes.relay import Relay
 from aarlab.researchers.kinds import RESEARCHERS
-from aarlab.researchers.researcher import Life
+from aarlab.researchers.researcher import IncarnationStart
 from aarlab.sandbox import SANDBOXES
 from aarlab.sandbox.sandbox import Sandbox, Standing
 
@@ -201,7 +201,7 @@ class Hosted:
             standing=limits,
             devices=begin.devices,
         )
-        life = Life(
+        incarnation_start = IncarnationStart(
             incarnation=begin.who.number,
             session=begin.session,
             begun=begin.begun,
@@ -211,7 +211,7 @@ class Hosted:
         def start() -> None:
             self._sandbox = kind(spec)
             self._process = start_program(
-                researcher, self._sandbox, life, around.python, self._home.log
+                researcher, self._sandbox, incarnation_start, around.python, self._home.log
             )
 
         await asyncio.shield(asyncio.get_running_loop().run_in_executor(around.starts, start))

@@ -276,7 +276,7 @@ def main(api: type[Api] = Api) -> None:
     )
     parser.add_argument("--port", type=int, default=0, help="on 127.0.0.1; 0 picks a free one")
     parser.add_argument(
-        "--lifeline", type=int, help="file descriptor; the server stops when it is closed"
+        "--parent-pipe", type=int, help="file descriptor; the server stops when it is closed"
     )
     a = parser.parse_args()
     with contextlib.suppress(KeyboardInterrupt), ends_in_words():
@@ -284,7 +284,7 @@ def main(api: type[Api] = Api) -> None:
         server = uvicorn.Server(
             configured(app, keep_alive_s=KEEP_ALIVE_S, stop_s=STOP_S, log_level="critical")
         )
-        asyncio.run(serve(server, listen(a.port), partial(_written, a.address), a.lifeline))
+        asyncio.run(serve(server, listen(a.port), partial(_written, a.address), a.parent_pipe))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 from aarlab.core.errors import AarError, InvalidSubmission, Misconfigured, Transient
-from aarlab.core.lifeline import when_cut
+from aarlab.core.parent_pipe import when_parent_ends
 from aarlab.models.device_meter import BEAT_S, DeviceMeter, Gauge
 from aarlab.models.item_batches import ItemBatch, read_item_batch
 from aarlab.models.preset import Preset
@@ -253,13 +253,13 @@ def hidden(error: AarError) -> AarError:
     )
 
 
-async def serve(place: WorkerPlace, path: Path, lifeline: int | None) -> None:
-    """Take requests until SIGTERM, SIGINT or the end of the lifeline."""
+async def serve(place: WorkerPlace, path: Path, parent_pipe: int | None) -> None:
+    """Take requests until SIGTERM, SIGINT or the end of the parent."""
     told, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
-    if lifeline is not None:
-        when_cut(lifeline, told.set)
+    if parent_pipe is not None:
+        when_parent_ends(parent_pipe, told.set)
     await Worker(Loaded(place)).run(path, told)
 
 
@@ -297,7 +297,7 @@ def main() -> None:
     parser.add_argument(
         "--answer-s", type=float, default=ANSWER_S, help="for a caller's own loss of one step"
     )
-    parser.add_argument("--lifeline", type=int, help="a file descriptor: end when it does")
+    parser.add_argument("--parent-pipe", type=int, help="a file descriptor: end when it does")
     a = parser.parse_args()
     if a.devices:
         parser.exit(0, json.dumps(devices()))
@@ -309,7 +309,7 @@ def main() -> None:
     Link.answer_s = a.answer_s
     try:
         check_device(a.device)
-        asyncio.run(serve(place, a.socket, a.lifeline))
+        asyncio.run(serve(place, a.socket, a.parent_pipe))
     except AarError as error:
         parser.exit(1, f"{error}\n")
     logging.shutdown()
