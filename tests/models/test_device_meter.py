@@ -27,7 +27,7 @@ from aarlab.models.head_training import cross_entropy
 from aarlab.models.remote import Remote
 from aarlab.models.tuned.turns import Turns
 from aarlab.models.workers import Workers
-from tests.models.worker_scene import DECK, models, preset, quiet, until_true
+from tests.models.worker_scene import ITEM_BATCH, models, preset, quiet, until_true
 
 ROWS_N = np.arange(12)
 TARGETS_N = np.random.default_rng(0).random(12)
@@ -161,7 +161,7 @@ def test_a_real_worker_counts_for_who_asked_and_stops_at_the_limit(tmp_path: Pat
         (tmp_path / who).mkdir()
     folder = models(tmp_path / "models")
     with Workers(preset(folder), Home(tmp_path / "home"), progress=quiet) as workers:
-        workers.add_item_batch("deck", DECK)
+        workers.add_item_batch("deck", ITEM_BATCH)
         with (
             workers.open_socket(
                 "deck", SPLITS, tmp_path / "researcher-1", owners["researcher-1"]
@@ -189,7 +189,7 @@ def test_a_real_worker_counts_for_who_asked_and_stops_at_the_limit(tmp_path: Pat
             write_whole(owners["researcher-1"].allowed, most.model_dump_json())
             with pytest.raises(InvalidSubmission, match="budget of device time is spent"):
                 Remote(mine, ROWS_N).judge("test")
-            assert Remote(other, ROWS_N).judge("test").shape == (len(DECK["feedback"]),)
+            assert Remote(other, ROWS_N).judge("test").shape == (len(ITEM_BATCH["feedback"]),)
     assert counted(owners["researcher-2"]) is not None
     assert counted(owners["researcher-1"]) == second
 

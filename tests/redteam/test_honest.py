@@ -68,7 +68,7 @@ def test_a_descendant_differs_on_as_many_items_as_stated():
     differences = []
     for seed in range(3_000):
         made = fleet(seed=seed, n=400)
-        differences.append(made.descendant(START).favour - made.best.favour)
+        differences.append(made.descendant(START).luck - made.best.luck)
     assert np.var(differences) + 2 * WITHIN / 400 == pytest.approx(0.17 / 400, rel=0.05)
 
 

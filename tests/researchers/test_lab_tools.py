@@ -1,4 +1,4 @@
-"""The tools by both doors, the MCP bridge as a real process and `aar lab`, against a real server
+"""The tools in both ways, the MCP bridge as a real process and `aar lab`, against a real server
 behind a gate."""
 
 import asyncio

@@ -72,7 +72,7 @@ class RunOutcome:
 @dataclass(frozen=True)
 class _Method:
     true: float
-    favour: float  # g
+    luck: float  # of these items, g
     score: float  # measured
 
 
@@ -140,11 +140,11 @@ class SimulatedFleet:
     def descendant(self, true: float) -> _Method:
         """A method of that true accuracy, made from the best one."""
         moved = self._rng.normal(0, math.sqrt((1 - KEPT**2) * BETWEEN / self.n))
-        return self._method(true, KEPT * self.best.favour + moved)
+        return self._method(true, KEPT * self.best.luck + moved)
 
-    def _method(self, true: float, favour: float) -> _Method:
+    def _method(self, true: float, luck: float) -> _Method:
         return _Method(
-            true, favour, true + favour + self._rng.normal(0, math.sqrt(WITHIN / SEEDS / self.n))
+            true, luck, true + luck + self._rng.normal(0, math.sqrt(WITHIN / SEEDS / self.n))
         )
 
     def _true(self, stack: list[_Change]) -> float:

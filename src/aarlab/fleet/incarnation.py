@@ -38,7 +38,7 @@ def incarnation_start(member: Member) -> IncarnationStart:
     )
 
 
-def what_it_sees(campaign: Campaign, public: Path, member: Member, door: Path) -> SandboxSpec:
+def what_it_sees(campaign: Campaign, public: Path, member: Member, socket: Path) -> SandboxSpec:
     """The sandbox of one incarnation: public data, its brief, its home, the folder with its socket,
     that of the strong model where it can be fine-tuned, the weights that a problem in a folder
     names, its kind's programs; no more."""
@@ -48,7 +48,7 @@ def what_it_sees(campaign: Campaign, public: Path, member: Member, door: Path) -
         data=public,
         brief=member.told,
         home=member.home,
-        gate=door,
+        gate=socket,
         more=(
             *([] if member.strong is None else [Mount(member.strong, STRONG)]),
             *weights,

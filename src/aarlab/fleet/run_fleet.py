@@ -96,7 +96,7 @@ def run_members(
     show.line(f"[bold]2 campaign[/bold] {campaign.name}: {campaign.researchers} x {campaign.kind}")
     if words := preflight.overcommitted(campaign):
         show.line(f"  {words}: lower limits.disk_gib")
-    members = enrol(campaign, folder, card, parts.journal, door=strong is not None)
+    members = enrol(campaign, folder, card, parts.journal, with_strong=strong is not None)
     spent_s = max(parts.journal.spent(m.name).wall_s for m in members)
     left_s = campaign.minutes * 60 - spent_s
     limits = {

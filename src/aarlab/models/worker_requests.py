@@ -29,10 +29,10 @@ Rows = NDArray[np.intp]
 TICKET = re.compile(r"[0-9a-f]{32}")
 MOST_SEED, MOST_WEIGHT = 2**31 - 1, 1e30
 MOST_DEMONSTRATIONS = 256  # of one item; those that do not fit into the context are left out anyway
-DOOR = "door"
+SOCKET_BATCH = "of the socket"
 """Name of the item batch of a sandbox's socket. Its splits are student and test, whatever the
 operator's names are."""
-DOOR_FIELDS = {
+SOCKET_FIELDS = {
     "fine_tune": {"targets", "weights", "rows", "seed", "loss", "ticket", "answer"},
     "judge": {"split", "rows", "demonstrations"},
 }
@@ -132,14 +132,14 @@ def through(message: Message) -> Message:
         InvalidSubmission: a sandbox may not send the operation or the field.
     """
     op = message.get("op")
-    if not isinstance(op, str) or op not in DOOR_FIELDS:
-        raise InvalidSubmission(f"op must be one of {', '.join(DOOR_FIELDS)}.", field="op")
-    if extra := message.keys() - DOOR_FIELDS[op] - {"v", "op"}:
-        name, there = min(extra)[:100], ", ".join(sorted(DOOR_FIELDS[op]))
+    if not isinstance(op, str) or op not in SOCKET_FIELDS:
+        raise InvalidSubmission(f"op must be one of {', '.join(SOCKET_FIELDS)}.", field="op")
+    if extra := message.keys() - SOCKET_FIELDS[op] - {"v", "op"}:
+        name, there = min(extra)[:100], ", ".join(sorted(SOCKET_FIELDS[op]))
         raise InvalidSubmission(f"{name} is not a field of {op}: it has {there}.", field=name)
     return (
         message
-        | {"model": "strong", "deck": DOOR}
+        | {"model": "strong", "deck": SOCKET_BATCH}
         | ({"split": "student"} if op == "fine_tune" else {"shown": "student"})
     )
 

@@ -250,7 +250,7 @@ class Workers:
                 process.tell(process.batches, name, self._item_batch_message(name))
 
     def _item_batch_message(self, name: str) -> Message:
-        path = write_item_batch(self._item_batches[name], self._folder / "decks")
+        path = write_item_batch(self._item_batches[name], self._folder / "item_batches")
         return {"v": VERSION, "op": "deck", "name": name, "path": str(path)}
 
     # --- operations -------------------------------------------------------------------------------

@@ -53,8 +53,8 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
     try:
-        door = HubPort(hub.context(), cancelled_in_silence(hub.connected))
-        nodes = await loop.create_server(door.protocol, listen.host, listen.port, backlog=BACKLOG)
+        port = HubPort(hub.context(), cancelled_in_silence(hub.connected))
+        nodes = await loop.create_server(port.protocol, listen.host, listen.port, backlog=BACKLOG)
     except OSError as error:
         raise Misconfigured(
             f"The hub cannot listen at {listen} ({error.strerror or error}). Choose another "

@@ -266,7 +266,7 @@ class LocalEngine:
         argv += ["--public", "@/data", "--test", "@/test", "--split", spec.split]
         argv += ["--seeds", ",".join(map(str, spec.seeds)), "--out", str(answers)]
         argv += ["--begun", f"@/out/{BEGUN}"]
-        argv += [] if self.strong is None else ["--door", f"@{STRONG}/{SOCKET}"]
+        argv += [] if self.strong is None else ["--strong-socket", f"@{STRONG}/{SOCKET}"]
         limits = JobLimits.of(self.limits, STANDING)
         code = whole_code().digest
         return Job(

@@ -19,7 +19,7 @@ def shown(public: PublicFolder) -> tuple[Path, ...]:
         public.card,
         *labels,
         public.items("student"),
-        public.favour("student"),
+        public.zero_shot_logits("student"),
         public.layer("student", "*"),
     )
 
@@ -37,7 +37,7 @@ def blind(bed: Testbed) -> Testbed:
     partial = Path(tempfile.mkdtemp(prefix=".blind-", dir=bed.folder))
     partial.chmod(0o755)
     view, public = TestbedFolder(partial), PublicFolder(bed.public)
-    PublicFolder(view.public).favour("student").parent.mkdir(parents=True)
+    PublicFolder(view.public).zero_shot_logits("student").parent.mkdir(parents=True)
     view.private.mkdir(mode=0o700)
     for path in (*shown(public), *([public.strong] if bed.preset else [])):
         pattern = str(path.relative_to(bed.public))

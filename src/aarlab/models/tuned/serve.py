@@ -34,7 +34,7 @@ from aarlab.models.tuned.link import Gone, Link
 from aarlab.models.tuned.turns import MOST_WAITING, Turns
 from aarlab.models.tuned.worker_operations import OPERATIONS, Loaded, WorkerOperation, WorkerPlace
 from aarlab.models.wire import ANSWER_S, DOOR_LINE, LINE, Message, failure
-from aarlab.models.worker_requests import DOOR, Fields, through
+from aarlab.models.worker_requests import SOCKET_BATCH, Fields, through
 
 OPERATOR, OPERATOR_CONNECTIONS = "operator", 256
 log = logging.getLogger("aarlab.worker")
@@ -192,7 +192,9 @@ class Worker:
 
         async def one(link: Link) -> None:
             message = through(await link.request())
-            await self._answer(source, OPERATIONS[message["op"]], message, link, {DOOR: item_batch})
+            await self._answer(
+                source, OPERATIONS[message["op"]], message, link, {SOCKET_BATCH: item_batch}
+            )
 
         return one
 
