@@ -286,7 +286,7 @@ def measure(campaign: Campaign, bed: Testbed, root: Path) -> Watching:
     )
 
 
-def told(kind: str, size: int, watching: Watching) -> None:
+def report(kind: str, size: int, watching: Watching) -> None:
     """One table."""
     print(f"\n{size} x {kind}: all started in {watching.all_started_s:.2f} s")
     print(
@@ -336,7 +336,7 @@ def main(kinds: Sequence[str], sizes: Sequence[int], nodes: int) -> None:
         for kind in kinds:
             for size in sizes:
                 with served_by(nodes, size, root) as names:
-                    told(kind, size, measure(campaign_of(kind, size, root, names), bed, root))
+                    report(kind, size, measure(campaign_of(kind, size, root, names), bed, root))
 
 
 if __name__ == "__main__":

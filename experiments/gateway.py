@@ -77,7 +77,7 @@ def answers() -> tuple[bytes, bytes]:
     ) + b"0\r\n\r\n"
 
 
-def api(told: Any) -> None:
+def api(pipe: Any) -> None:
     """The process; it says its port."""
     whole, stream = answers()
 
@@ -93,7 +93,7 @@ def api(told: Any) -> None:
 
     async def main() -> None:
         server = await asyncio.start_server(connection, "127.0.0.1", 0, limit=1 << 20)
-        told.send(server.sockets[0].getsockname()[1])
+        pipe.send(server.sockets[0].getsockname()[1])
         await server.serve_forever()
 
     asyncio.run(main())

@@ -72,8 +72,8 @@ def honest(
         np.array([run.final for run in found]) for found in (runs, exact, none)
     )
     lost_R = exact_R - end_R
-    told_R, tries_R = (
-        np.array([getattr(run, name) for run in runs], float) for name in ("told", "tries")
+    reported_R, tries_R = (
+        np.array([getattr(run, name) for run in runs], float) for name in ("reported", "tries")
     )
     return Honest(
         end=mean_measure(end_R, resampled="fleets"),
@@ -81,7 +81,9 @@ def honest(
         loss_of_climb=ratio(lost_R, exact_R - START),
         loss_of_end=ratio(lost_R, exact_R),
         noticed=ratio(np.array([run.noticed for run in runs]), tries_R) if tries_R.any() else None,
-        false=ratio(told_R - [run.real for run in runs], told_R) if told_R.any() else None,
+        false=ratio(reported_R - [run.real for run in runs], reported_R)
+        if reported_R.any()
+        else None,
         bits=mean_measure(np.array([run.bits for run in runs]), resampled="fleets"),
     )
 

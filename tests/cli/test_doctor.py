@@ -19,7 +19,7 @@ AAR = [sys.executable, "-c", "from aarlab.cli.main import main; main()"]
 SECRET = "sk-never-to-be-seen"
 
 
-def told(checks) -> dict[str, bool | None]:
+def reported(checks) -> dict[str, bool | None]:
     return {check.what: check.good for check in checks}
 
 
@@ -119,7 +119,7 @@ def test_a_campaign_that_has_what_it_needs(tmp_path, monkeypatch):
     )
     found = list(needs(wanted))
     assert {check.good for check in found} == {True}
-    assert "price of claude-opus-4-6" not in told(found), "a search calls no model"
+    assert "price of claude-opus-4-6" not in reported(found), "a search calls no model"
 
 
 def test_memory_is_what_the_kernel_says_and_holds_fewer_large_researchers():

@@ -51,11 +51,11 @@ def copied(files, to):  # noqa: F811
 def goes_on(files, numbers):  # noqa: F811
     """Whether it was resumed, and what an evaluator says of more submissions."""
     with Evaluator(files.problem, files.campaign) as evaluator:
-        told = [send(evaluator, n, 0.99) for n in numbers]
+        reported = [send(evaluator, n, 0.99) for n in numbers]
         flags = [entry.body for entry in evaluator.ledger.entries("flag")]
         board = evaluator.view("board", Board(evaluator.ledger)).page(0)
         forum = evaluator.view("forum", Forum(evaluator)).since(0, 9)
-        return evaluator.ledger.resumed, told, flags, board, forum
+        return evaluator.ledger.resumed, reported, flags, board, forum
 
 
 def test_a_start_from_what_was_kept_says_the_same_as_one_from_the_ledger(files, tmp_path):  # noqa: F811
@@ -324,7 +324,7 @@ def test_a_detector_that_raises_is_set_aside_alone_and_named(
     assert faults(files) == ()
 
 
-def test_who_watches_is_told_of_a_detector_that_was_set_aside(
+def test_who_watches_is_reported_of_a_detector_that_was_set_aside(
     files,  # noqa: F811
     tmp_path,
     monkeypatch,

@@ -21,9 +21,9 @@ class Failing:
     def pending(self, token, body):
         self._reached("reading")
 
-    def submit_all(self, some, told):
+    def submit_all(self, some, reported):
         self._reached("recording")
-        told(["no future" for _ in some])
+        reported(["no future" for _ in some])
 
     @property
     def keeping(self):
@@ -57,9 +57,9 @@ class Counting:
     def pending(self, token, body):
         return body
 
-    def submit_all(self, some, told):
+    def submit_all(self, some, reported):
         self.rounds.append(len(some))
-        told([Answered(body) for body in some])
+        reported([Answered(body) for body in some])
 
     keeping = SimpleNamespace(keep_if_due=lambda: None)
 

@@ -17,8 +17,8 @@ from experiments.policy_costs import compare, honest, honest_all, markdown, prot
 pytestmark = pytest.mark.slow  # whole attacks, of thousands of questions
 
 
-def outcome(final, *, told=10, real=9, tries=20, noticed=8):
-    return RunOutcome(final, 100.0, told, real, tries, noticed)
+def outcome(final, *, reported=10, real=9, tries=20, noticed=8):
+    return RunOutcome(final, 100.0, reported, real, tries, noticed)
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,5 @@
-"""kill -9 at every point of a submission: nothing that was told is lost, nothing is charged twice,
-the record stays whole."""
+"""kill -9 at every point of a submission: nothing that was reported is lost, nothing is charged
+twice, the record stays whole."""
 
 import json
 import subprocess
@@ -49,7 +49,7 @@ def check(bed, campaign: Path, rounds: list[dict]) -> None:
         }
         before = evaluator.meter.state()
         assert len(kept) <= before["answers"] <= len(rounds), "an answer was charged twice"
-        # asked again: those that were told, and those whose process ended before
+        # asked again: those that were reported, and those whose process ended before
         for number, code in codes.items():
             again = evaluator.submit(
                 "ann", code["snapshot"], bundle(evaluator, number, code["seeds"]), FAMILY

@@ -135,9 +135,9 @@ def test_no_agent_overspends_by_more_than_one_turn(campaign):
 def test_what_was_killed_was_started_again_and_the_session_went_on(campaign):
     folder, killed = campaign
     assert len(killed) == 3
-    told = Counter(e.body["event"] for e in entries(folder, "campaign"))
-    assert told["gateway is back"] == 1
-    assert told["server is back"] == 1
+    reported = Counter(e.body["event"] for e in entries(folder, "campaign"))
+    assert reported["gateway is back"] == 1
+    assert reported["server is back"] == 1
     crashed = [
         e.who
         for e in entries(folder, "researcher")

@@ -500,7 +500,7 @@ def test_killed_server_and_new_worker_resume(bed, tmp_path, short, engines):
         os.kill(
             json.loads((campaign / "server" / "address.json").read_text())["pid"], signal.SIGKILL
         )
-        worker.finish()  # the run ends, and cannot be told
+        worker.finish()  # the run ends, and cannot be reported
     with EvaluatorProcess(bed.folder, campaign, policy="default", sockets=[socket]) as process:
         with pytest.raises(InvalidSubmission, match="code only"):
             tools_of(socket, token)(

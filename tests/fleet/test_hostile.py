@@ -322,13 +322,13 @@ def test_a_service_that_hangs_is_seen_and_its_time_is_charged_to_nobody(fleet, m
     why, entries, _ = fleet(SLEEPS, seconds=120, act=act, researchers=1)
     assert why == "1.5 minutes are spent"
     assert "hangs" in {state.services[name] for state in seen}
-    told = {e.body["event"]: e.body.get("lost_s") for e in entries if e.kind == "campaign"}
-    assert told[f"{name} hangs"] is None
-    assert told[f"{name} is back"] >= 2.0
+    reported = {e.body["event"]: e.body.get("lost_s") for e in entries if e.kind == "campaign"}
+    assert reported[f"{name} hangs"] is None
+    assert reported[f"{name} is back"] >= 2.0
     assert events(entries) == ["enrolled", "running", "stopped"], "nobody is ended for it"
     lived = [e.body["at"] for e in entries if e.body.get("event") in {"running", "stopped"}]
     charged = sum(e.body["wall_s"] for e in entries if e.kind == "spend")
-    assert charged <= lived[1] - lived[0] - told[f"{name} is back"] + 0.5
+    assert charged <= lived[1] - lived[0] - reported[f"{name} is back"] + 0.5
 
 
 def test_ledger_rows_are_sent_in_portions_between_fleet_checks(tmp_path):

@@ -54,13 +54,13 @@ def fleet(bed, tmp_path, monkeypatch):
 
 
 @pytest.mark.long
-def test_what_was_told_is_in_the_ledger_before_the_first_incarnation(fleet):
+def test_what_was_reported_is_in_the_ledger_before_the_first_incarnation(fleet):
     why, entries, _ = fleet("done", researchers=3)
     assert why == "all have ended"
     assert events(entries) == ["enrolled", "running", "ended: finished", "finished"]
-    told = [e.body["detail"] for e in entries if e.body.get("event") == "enrolled"]
-    assert len(set(told)) == 3
-    assert all("Your starting direction" in words for words in told)
+    reported = [e.body["detail"] for e in entries if e.body.get("event") == "enrolled"]
+    assert len(set(reported)) == 3
+    assert all("Your starting direction" in words for words in reported)
     assert [e.body["detail"][:8] for e in entries if e.body.get("event") == "prompts"] == [
         "SHA-256 "
     ]
@@ -113,8 +113,10 @@ def test_a_session_that_is_refused_twice_alike_is_left_for_another_in_the_same_h
     assert [start.ended for start in program.starts][2::2] == ["refused"] * 2
     (gave_up,) = [e.body["detail"] for e in entries if e.body.get("event") == "gave up"]
     assert "no tool_result" in gave_up
-    told = [e.body for e in entries if e.kind == "campaign" and "model calls" in e.body["event"]]
-    assert [body["event"] for body in told] == ["model calls refused"]
+    reported = [
+        e.body for e in entries if e.kind == "campaign" and "model calls" in e.body["event"]
+    ]
+    assert [body["event"] for body in reported] == ["model calls refused"]
     first, second = read_state(folder).alarms
     assert first.startswith("6 model calls of researcher-1 were refused: anthropic refuses what")
     assert "gave up after 6 restarts: its model calls were refused, anthropic refuses" in second
@@ -281,12 +283,12 @@ def test_killed_server_and_gateway_lose_and_double_charge_nothing(fleet):
 
     _, entries, folder = fleet("sleeper", seconds=8, act=act, researchers=2)
     assert sorted(killed) == ["gateway", "server"]
-    told = Counter(e.body["event"] for e in entries if e.kind == "campaign")
+    reported = Counter(e.body["event"] for e in entries if e.kind == "campaign")
     assert (
-        told["server is down"]
-        == told["server is back"]
-        == told["gateway is down"]
-        == told["gateway is back"]
+        reported["server is down"]
+        == reported["server is back"]
+        == reported["gateway is down"]
+        == reported["gateway is back"]
         == 1
     )
     ids = [e.body["id"] for e in entries if "id" in e.body]

@@ -94,14 +94,14 @@ def test_kill_9_again_and_again_under_load_adds_up(tmp_path: Path) -> None:
     gateway that was just killed."""
     with Upstream() as upstream, Running(tmp_path, upstream.url) as gateway:
         upstream.play = lambda request: events(start(plain=100), text("x"), 0.01, *finish(10))
-        told, stop = [], threading.Event()
+        reported, stop = [], threading.Event()
 
         def work(name: str) -> None:
             inside = gateway.inside(name)
             while not stop.is_set():
                 try:
                     if "message_stop" in inside.post("/v1/messages", json=STREAM).text:
-                        told.append(name)
+                        reported.append(name)
                 except httpx.TransportError:
                     stop.wait(0.02)
 
@@ -111,8 +111,8 @@ def test_kill_9_again_and_again_under_load_adds_up(tmp_path: Path) -> None:
             for name in ("a", "b", "c"):
                 pool.submit(work, name)
             for _ in range(3):
-                seen = len(told)
-                until_true(lambda seen=seen: len(told) > seen + 20)
+                seen = len(reported)
+                until_true(lambda seen=seen: len(reported) > seen + 20)
                 gateway.kill()
                 gateway.start()
             stop.set()
@@ -120,7 +120,7 @@ def test_kill_9_again_and_again_under_load_adds_up(tmp_path: Path) -> None:
         rows = gateway.spends()
         calls = [row.body["call"] for row in rows]
         whole = [call for call in calls if not call["interrupted"]]
-        assert len(told) <= len(whole), "nothing that a researcher got is free"
+        assert len(reported) <= len(whole), "nothing that a researcher got is free"
         charged = [row for row in rows if row.body["usd"] is not None]
         assert len(charged) <= len(upstream.requests), "nothing is charged twice"
         assert all(call["output_tokens"] == 10 and call["input_tokens"] == 100 for call in whole)
@@ -378,14 +378,14 @@ def control(tmp_path_factory: pytest.TempPathFactory):
 def test_status_tells_no_token(tmp_path: Path) -> None:
     with Upstream() as upstream, Running(tmp_path, upstream.url) as gateway:
         gateway.inside("ann").post("/v1/messages", json=ASK)
-        told = gateway.control("GET", "/status")
-        assert "token-of" not in told.text
-        assert told.json()["calls"] == {
+        reported = gateway.control("GET", "/status")
+        assert "token-of" not in reported.text
+        assert reported.json()["calls"] == {
             "open": 0,
             "reserved_usd": 0.0,
             "spent_usd": pytest.approx(175e-6, abs=1e-12),
         }
-        assert told.json()["members"]["ann"]["incarnation"] == 1
+        assert reported.json()["members"]["ann"]["incarnation"] == 1
 
 
 @pytest.mark.long

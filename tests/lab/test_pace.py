@@ -19,7 +19,7 @@ def test_now_and_wait_together_are_the_next_multiple_of_the_grid(now, grid):
 
 
 @given(st.integers(1, 50), st.floats(0.05, 0.95), st.floats(0.05, 0.95))
-def test_work_within_the_same_step_is_told_apart_by_nothing(step, one, other):
+def test_work_within_the_same_step_is_reported_apart_by_nothing(step, one, other):
     ends = [(step + x) * GRID_S + wait_s((step + x) * GRID_S) for x in (one, other)]
     assert ends[0] == pytest.approx(ends[1], abs=1e-9)
 

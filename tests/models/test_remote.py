@@ -335,7 +335,7 @@ def own_job(seed: int) -> dict:
     }
 
 
-def told(caller: socket.socket) -> dict:
+def reported(caller: socket.socket) -> dict:
     with caller.makefile("rb") as lines:
         return decode(lines.readline())
 
@@ -357,7 +357,7 @@ LINES = [
 def test_a_line_that_is_no_request_is_refused(scene, same_process, line):
     with raw(scene.mine) as caller:
         caller.sendall(line)
-        said = told(caller)
+        said = reported(caller)
     assert (said["kind"], said["field"]) == ("InvalidSubmission", "line")
 
 

@@ -259,7 +259,7 @@ def test_jobs_are_spread_over_devices_and_come_back_in_order(scene, tmp_path):
     assert all(gone(pid) for pid in pids), "closing ends them"
 
 
-def test_a_device_that_is_not_there_is_told_with_the_workers_last_words(scene, tmp_path):
+def test_a_device_that_is_not_there_is_reported_with_the_workers_last_words(scene, tmp_path):
     with Workers(preset(scene.folder, "cuda:99"), Home(tmp_path), progress=quiet) as workers:
         workers.add_item_batch("deck", ITEM_BATCH)
         with pytest.raises(
@@ -397,7 +397,7 @@ def test_an_item_batch_comes_back_from_its_file_and_a_damaged_one_is_refused(tmp
         item_batch_of({"student": []})
 
 
-def test_a_result_comes_back_and_a_damaged_one_is_told(tmp_path):
+def test_a_result_comes_back_and_a_damaged_one_is_reported(tmp_path):
     results = Results(tmp_path)
     assert results.get("ab12") is None
     results.put("ab12", {"logits/test": TARGETS_N, "seconds": np.array(1.5)})

@@ -122,8 +122,8 @@ def test_shared_labels_break_the_bound_only_if_undeclared(attack):
             how, line, np.random.default_rng([seed, zlib.crc32(how.encode())])
         ).points[-1]
 
-    blind, told = (
+    blind, reported = (
         [attacked(seed, counted=counted) for seed in range(6)] for counted in (False, True)
     )
     assert sum(p.inflation > p.bound for p in blind) == BLIND[each]
-    assert all(p.inflation <= p.bound for p in told)
+    assert all(p.inflation <= p.bound for p in reported)

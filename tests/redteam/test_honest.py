@@ -91,7 +91,7 @@ def test_no_fleet_outgrows_the_ceiling_or_the_cap():
     for run in runs:
         assert run.final <= 0.65
         assert run.bits <= 70 + 4
-        assert 0 <= run.real <= run.told
+        assert 0 <= run.real <= run.reported
         assert 0 <= run.noticed <= run.tries
 
 

@@ -16,7 +16,7 @@ STUDY = PgrScale(0.528, 0.7325, 0.55)
 
 
 @pytest.mark.slow
-def test_enough_items_are_said_to_cost_little_and_to_bound_what_is_told():
+def test_enough_items_are_said_to_cost_little_and_to_bound_what_is_reported():
     made = outset("default", 1_263, STUDY)
     assert made.trouble is None
     assert made.steps == 10
@@ -118,7 +118,7 @@ def test_the_fewest_items_are_said_to_be_no_promise():
 
 
 @pytest.mark.parametrize(("agents", "bundles"), [(1, 2), (2, 1)])
-def test_no_share_is_told_of_a_gain_that_is_chance(agents, bundles):
+def test_no_share_is_reported_of_a_gain_that_is_chance(agents, bundles):
     """One researcher of two submissions was told to lose -1300 % [-800, 269]."""
     made = outset("default", 300, PgrScale(0.64, 0.974, 0.842), agents=agents, bundles=bundles)
     assert made.loss is None

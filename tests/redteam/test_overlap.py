@@ -52,7 +52,7 @@ def test_the_best_share_is_the_likeliest():
     assert k == pytest.approx(0.2 * m, abs=1)
 
 
-def test_the_target_is_the_least_excess_that_is_told():
+def test_the_target_is_the_least_excess_that_is_reported():
     """To one answer: the start vector is right on the nearest whole number to 0.57 n."""
     asked = line()
     climber = Climber(asked)
@@ -92,7 +92,7 @@ def test_the_cheapest_identity_is_the_cheapest():
 
 @pytest.mark.long
 def test_nine_cheap_identities_pay_less_for_the_same_climb_than_one():
-    """Bits for each step that was told, over 8 label sets."""
+    """Bits for each step that was reported, over 8 label sets."""
     spent = {}
     for attack in ("best overlap, cheapest of nine", "hill climbing, 100"):
         runs = [

@@ -101,11 +101,11 @@ def test_a_reply_that_depends_on_labels_shows(tmp_path, monkeypatch):
     honest = Evaluator._answer_all
 
     def leaky(self, batch):
-        def told(p, receipt):
+        def reported(p, receipt):
             first = p.handed.answers_SM[0, 0] == self.marking._truth_M[0]
             return receipt.model_copy(update={"meaning": f"{receipt.meaning}{int(first)}"})
 
-        return [told(*pair) for pair in zip(batch, honest(self, batch), strict=True)]
+        return [reported(*pair) for pair in zip(batch, honest(self, batch), strict=True)]
 
     monkeypatch.setattr(Evaluator, "_answer_all", leaky)
     row = SYSTEM["metadata"](tmp_path, SMALL)

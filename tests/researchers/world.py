@@ -80,7 +80,7 @@ class World(AbstractContextManager):
         self.kind = RESEARCHERS[kind](options or Options())
         self._stack = ExitStack()
         self._script, self.session, self.incarnations = script, str(uuid.uuid4()), 0
-        self.told = Brief(
+        self.reported = Brief(
             name="ann",
             direction="Look.",
             family=None,
@@ -102,7 +102,7 @@ class World(AbstractContextManager):
         )
         self.gate = self._stack.enter_context(gate)
         self.kind.require()
-        self.kind.prepare(self.brief, self.told)
+        self.kind.prepare(self.brief, self.reported)
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -165,8 +165,8 @@ def in_words(entry: Entry) -> str:
             return f"{snapshot[:12]} {verdict}"
         case bodies.EventBody() as event:
             incarnation = f" (incarnation {event.incarnation})" if event.incarnation else ""
-            told = "" if event.event in {"enrolled", "prompts"} else event.detail or ""
-            return f"{event.event}{incarnation} {told}".strip()
+            detail = "" if event.event in {"enrolled", "prompts"} else event.detail or ""
+            return f"{event.event}{incarnation} {detail}".strip()
         case (
             bodies.CodeBody(snapshot=what)
             | bodies.RequestBody(snapshot=what)

@@ -95,7 +95,7 @@ def _attack_system(out: Path | None) -> None:
 
     with _progress() as progress, HeldFolder() as held:
         rows = attack_system(held.path, AttackScale(), progress=progress)
-    _tell(rows, summary(rows), partial(markdown, rows), "system", out)
+    _show(rows, summary(rows), partial(markdown, rows), "system", out)
 
 
 def _attack_sandbox(out: Path | None) -> None:
@@ -108,10 +108,10 @@ def _attack_sandbox(out: Path | None) -> None:
     with _progress() as progress, scratch() as folder:
         rows = attack_sandbox(folder, progress=progress)
     limits = Bubblewrap.limits_held()
-    _tell(rows, summary(rows, limits), partial(markdown, rows, limits), "sandbox", out)
+    _show(rows, summary(rows, limits), partial(markdown, rows, limits), "sandbox", out)
 
 
-def _tell(
+def _show(
     rows: "list[AttackRow]", table: Table, page: Callable[[str], str], name: str, out: Path | None
 ) -> None:
     """Print a table of attacks, and write it as JSON and as a page. Exits with 1 if one

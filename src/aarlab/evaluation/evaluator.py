@@ -136,7 +136,7 @@ class Evaluator:
             baseline=self.pgr_scale.start,
             n=self.units,
             ends=(self.pgr_scale.weak, self.pgr_scale.ceiling),
-            verdicts=tries_of(self.problem).told_of_feedback,
+            verdicts=tries_of(self.problem).verdict_bits_of_feedback,
         )
         stack.callback(self.meter.close)
         self.blobs = snapshots_at(ServerFolder(self.folder).blobs)
@@ -303,19 +303,19 @@ class Evaluator:
         return tuple(seeds), answers_SM
 
     def submit_all(
-        self, some: Sequence[Pending], told: Callable[[Sequence[Future[Receipt]]], object]
+        self, some: Sequence[Pending], report: Callable[[Sequence[Future[Receipt]]], object]
     ) -> None:
-        """As `submit`, of many at once. `told` is called with the receipts, or the errors, as soon
-        as they are recorded; the detectors look at them afterwards."""
-        self._group.do_all(some, told)
+        """As `submit`, of many at once. `report` is called with the receipts, or the errors, as
+        soon as they are recorded; the detectors look at them afterwards."""
+        self._group.do_all(some, report)
 
     def _answer_all(self, batch: Sequence[Pending]) -> list[Receipt]:
         """One commit of the meter, then one of the ledger, for all that wait.
 
         Receipts and entries are made before the meter commits: what cannot be made is not charged.
         Should the ledger fail or the process end between the two commits, the answers are charged
-        and untold, and the meter answers the same question the same way, at no further charge, when
-        it is asked again.
+        and not given out, and the meter answers the same question the same way, at no further
+        charge, when it is asked again.
         """
         if self._hold is not None:
             require_kept(self._hold, self.folder)

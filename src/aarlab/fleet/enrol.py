@@ -55,12 +55,12 @@ def enrol(
         version = {"event": "prompts", "detail": f"SHA-256 {prompts_version()}"}
         journal.note("campaign", "operator", version)
         for member in members:
-            told = {
+            note = {
                 "event": "enrolled",
                 "direction": member.brief.direction,
                 "detail": member.brief.prompt,
             }
-            journal.note("researcher", member.name, told)
+            journal.note("researcher", member.name, note)
     return members
 
 
@@ -109,15 +109,15 @@ def _sandbox_words(campaign: Campaign) -> str:
 
 def _member(campaign: Campaign, folder: Path, researcher: Researcher, brief: Brief) -> Member:
     place = CampaignFolder(folder)
-    home, told = place.work / brief.name, place.briefs / brief.name
-    for made in (home, told):
+    home, brief_folder = place.work / brief.name, place.briefs / brief.name
+    for made in (home, brief_folder):
         made.mkdir(parents=True, exist_ok=True)
-    researcher.prepare(told, brief)
+    researcher.prepare(brief_folder, brief)
     return Member(
         brief=brief,
         researcher=researcher,
         session=session_of(campaign.name, brief.name, 0),
-        told=told,
+        brief_folder=brief_folder,
         home=home,
         transcripts=place.transcripts / brief.name,
         python=sys.executable,

@@ -62,7 +62,7 @@ class RunOutcome:
 
     final: float  # true accuracy of what is kept
     bits: float  # released
-    told: int  # improvements reported
+    reported: int  # improvements reported
     real: int  # of them, truly better than what was kept before
     # bundles that were truly better than what was kept before by a standard error or more
     tries: int
@@ -99,7 +99,7 @@ class SimulatedFleet:
         self.channel: Channel = start(self.best.score, n)
         self._stacks: list[list[_Change]] = [[] for _ in range(agents)]
         self._noes = [0] * agents
-        self._counts = dict.fromkeys(("told", "real", "tries", "noticed"), 0)
+        self._counts = dict.fromkeys(("reported", "real", "tries", "noticed"), 0)
 
     def run(self, bundles: int) -> RunOutcome:
         """Every agent makes that many bundles, in turn."""
@@ -118,7 +118,7 @@ class SimulatedFleet:
             return
         assert self.policy is not None
         method = self.descendant(self._true(stack))
-        answer = self.policy.tell(self.channel, str(who), method.score)
+        answer = self.policy.answer(self.channel, str(who), method.score)
         self.channel.record(str(who), answer)
         self._count(method, improved=answer.improved)
         if answer.improved:
@@ -152,7 +152,7 @@ class SimulatedFleet:
 
     def _count(self, method: _Method, *, improved: bool) -> None:
         large = method.true - self.best.true >= standard_error(self.n)
-        self._counts["told"] += improved
+        self._counts["reported"] += improved
         self._counts["real"] += improved and method.true > self.best.true
         self._counts["tries"] += large
         self._counts["noticed"] += large and improved

@@ -154,7 +154,7 @@ class Hosts(Here):
             before = place.latest if place else member.incarnation - 1
             self._homes.keep_local(member.name, member.home, before)
             place = self._homes.of(member.name)
-        brief = self._packed(member.told)
+        brief = self._packed(member.brief_folder)
         files = {digest: str(self._packs / digest) for digest in (self._data, brief)}
         if place is not None and place.home is not None:
             files[place.home] = str(self._homes.folder.archive(place.home))

@@ -46,7 +46,7 @@ def what_it_sees(campaign: Campaign, public: Path, member: Member, socket: Path)
     return sandbox_of(
         member.name,
         data=public,
-        brief=member.told,
+        brief=member.brief_folder,
         home=member.home,
         gate=socket,
         more=(

@@ -32,7 +32,7 @@ class Member:
     brief: Brief
     researcher: Researcher
     session: str
-    told: Path  # its brief's folder
+    brief_folder: Path
     home: Path
     transcripts: Path
     python: str  # the interpreter that is seen inside
@@ -222,7 +222,7 @@ class Member:
         """Limits were raised: it may do that many experiments, and go on where it had ended for
         want of them."""
         self.brief = self.brief.model_copy(update={"experiments": experiments})
-        self.researcher.prepare(self.told, self.brief)
+        self.researcher.prepare(self.brief_folder, self.brief)
         self.extended, self.spent_at = True, None
         if self.state in ("finished", "spent") and self.process is None:
             self.state, self.not_before = "waiting", 0.0

@@ -62,15 +62,15 @@ class Outset:
     def outlook(self) -> str:
         """What is reported, the bound, and what honest researchers lose."""
         if self.step is None:
-            told = "no improvement is ever reported"
+            rule = "no improvement is ever reported"
         elif self.step == 0:
-            told = "every score is released"
+            rule = "every score is released"
         else:
             first = self._value(self.next_step, self.pgr_scale.pgr(self.next_step))
             each = self._value(self.step, self.pgr_scale.pgr_of_difference(self.step))
             what = "score" if self.pgr_scale.combined else "accuracy"
-            told = f"an improvement is reported from {what} {first}, in steps of {each}, at most "
-            told += f"some {self.steps} of them from {self._ends}"
+            rule = f"an improvement is reported from {what} {first}, in steps of {each}, at most "
+            rule += f"some {self.steps} of them from {self._ends}"
         far = "no reported level is bounded"
         whole = self.pgr_scale.combined and self.pgr_scale.pgr_of_difference(self.bound or 0.0) >= 1
         if self.bound is not None and not whole:  # a score from 0 to 1 is bounded by 1 anyway
@@ -78,7 +78,7 @@ class Outset:
             far = f"no reported level is more than {both} too high (95 %, independent labels)"
         cap = "no cap" if self.cap_bits is None else f"{self.cap_bits:.0f} bits in all"
         found = (
-            f"{self.units.items:,} feedback {self._items}, policy '{self.policy}': {cap}, {told}; "
+            f"{self.units.items:,} feedback {self._items}, policy '{self.policy}': {cap}, {rule}; "
             f"{far}."
         )
         one = self.agents == 1

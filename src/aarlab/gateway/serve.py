@@ -105,7 +105,7 @@ async def serve(
             place.files.members, place.sockets, lambda member: member_app(member, services)
         )
         control = UnixServer(control_app(members, spending), place.sockets / "control.sock")
-        await _until_told(place, members, control, parent_pipe)
+        await _until_stopped(place, members, control, parent_pipe)
         await services.close()
         spending.close()
         journal.recover()  # calls of which nothing was known when they were cancelled
@@ -113,21 +113,21 @@ async def serve(
         journal.close()
 
 
-async def _until_told(
+async def _until_stopped(
     place: GatewayPlace, members: Members, control: UnixServer, parent_pipe: int | None
 ) -> None:
-    told = asyncio.Event()
+    stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told.set)
+        loop.add_signal_handler(number, stop.set)
     if parent_pipe is not None:
-        when_parent_ends(parent_pipe, told.set)
+        when_parent_ends(parent_pipe, stop.set)
     address = place.files.address
     try:
         await members.restore()
         await control.open(0o600)
         write_whole(address, json.dumps({"control": str(control.path), "pid": os.getpid()}))
-        await told.wait()
+        await stop.wait()
     finally:
         address.unlink(missing_ok=True)
         control.shut()

@@ -92,20 +92,20 @@ def _listed(given: object) -> object:
 def words_for_a_model(operation: str, answer: BaseModel, limit: int | None) -> str:
     """An answer as a language model reads it, once and in bounds: findings as lines, others' text
     framed as data, all else as JSON."""
-    told = answer.model_dump(mode="json")
+    content = answer.model_dump(mode="json")
     if operation == "list_findings":
-        return listed(told["findings"], limit)
+        return listed(content["findings"], limit)
     if operation == "search_findings":
-        return listed(told["findings"])
+        return listed(content["findings"])
     if operation == "read_finding":
-        return whole(told)
+        return whole(content)
     if operation == "similar_ideas":
-        return "\n".join(similar_work(told["similar"]) or ["No shared finding is like it."])
+        return "\n".join(similar_work(content["similar"]) or ["No shared finding is like it."])
     if operation == "download_code":
-        code = json.dumps(told["files"], ensure_ascii=False)
+        code = json.dumps(content["files"], ensure_ascii=False)
         beyond = len(code) - MOST_CODE
         more = f" {beyond:,} more characters: GET /api/v1/code/..." if beyond > 0 else ""
         return framed("files of the snapshot", code[:MOST_CODE]) + more
-    similar = similar_work(told.pop("similar", None))
-    told.pop("text", None)  # the caller's own
-    return "\n".join([json.dumps(told, ensure_ascii=False), *similar])
+    similar = similar_work(content.pop("similar", None))
+    content.pop("text", None)  # the caller's own
+    return "\n".join([json.dumps(content, ensure_ascii=False), *similar])

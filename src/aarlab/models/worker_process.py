@@ -81,7 +81,7 @@ class WorkerProcess:
             f"{self._child.last_words()}"
         )
 
-    def tell(self, standing: dict[str, Message], name: str, message: Message) -> None:
+    def send_and_keep(self, standing: dict[str, Message], name: str, message: Message) -> None:
         """Say what is to hold from now on, also for a worker that is started again (`standing`: its
         item batches or its sockets)."""
         standing[name] = message

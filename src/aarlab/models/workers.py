@@ -247,7 +247,7 @@ class Workers:
                 self._item_batches[name] = item_batch
                 made = list(self._made)
             for process in made:
-                process.tell(process.batches, name, self._item_batch_message(name))
+                process.send_and_keep(process.batches, name, self._item_batch_message(name))
 
     def _item_batch_message(self, name: str) -> Message:
         path = write_item_batch(self._item_batches[name], self._folder / "item_batches")

@@ -49,9 +49,9 @@ def run_hub(home: Home, listen: HubAddress, ready: Callable[[HubAddress], None])
 async def _serve(
     folder: NodesFolder, listen: HubAddress, control: Path, ready: Callable[[HubAddress], None]
 ) -> None:
-    hub, told, loop = NodeHub(folder), asyncio.Event(), asyncio.get_running_loop()
+    hub, stop, loop = NodeHub(folder), asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told.set)
+        loop.add_signal_handler(number, stop.set)
     try:
         port = HubPort(hub.context(), cancelled_in_silence(hub.connected))
         nodes = await loop.create_server(port.protocol, listen.host, listen.port, backlog=BACKLOG)
@@ -72,7 +72,7 @@ async def _serve(
     try:
         write_whole(folder.address, json.dumps(said))
         ready(found)
-        stopped = asyncio.create_task(told.wait())
+        stopped = asyncio.create_task(stop.wait())
         await asyncio.wait([looking, stopped], return_when=asyncio.FIRST_COMPLETED)
         if looking.done():
             looking.result()

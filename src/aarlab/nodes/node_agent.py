@@ -64,7 +64,7 @@ class NodeAgent:
         self._wire: Wire | None = None
         self._synced: set[str] = set()  # campaigns whose list came by this connection
         self._heard: dict[str, float] = {}  # campaign -> when, by the monotonic clock
-        self._told, self._shown = asyncio.Event(), ""
+        self._stop_asked, self._shown = asyncio.Event(), ""
         self._work: set[asyncio.Task[None]] = set()
         self._orders: dict[Key, asyncio.Lock] = {}
 
@@ -95,10 +95,10 @@ class NodeAgent:
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._told.set)
+            loop.add_signal_handler(number, self._stop_asked.set)
         watch = asyncio.create_task(self._watch())
         attached = asyncio.create_task(self._stay_attached())
-        stopped = asyncio.create_task(self._told.wait())
+        stopped = asyncio.create_task(self._stop_asked.wait())
         try:
             await asyncio.wait([attached, stopped, watch], return_when=asyncio.FIRST_COMPLETED)
             if stopped.done():

@@ -64,7 +64,7 @@ class Attached:
     wire: Wire
     attach: Attach
     heard_at: float = field(default_factory=time.monotonic)
-    answered_at: float = -BEAT_S  # when it was last told that we are there
+    answered_at: float = -BEAT_S  # when we last answered it
 
 
 class NodeHub:

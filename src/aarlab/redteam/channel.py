@@ -158,7 +158,7 @@ class Line:
 
     def _new(self, flips: Items, who: str) -> Answer:
         n = self.world.n
-        answer = self.policy.tell(
+        answer = self.policy.answer(
             self.channel, who, (self._right + int(self._gain_n[flips].sum())) / n
         )
         self.channel.record(who, answer)

@@ -76,8 +76,8 @@ class Climber:
         answer = self.line.ask(self.coins[flips_k], name)
         improved = answer.level > self.best if self.line.tells_scores else answer.improved
         if improved:
-            told = (answer.level - self.line.world.start) * self.line.world.n
-            low, high = (told - mean) / sd, (told - mean) / sd + (high - low)
+            reported = (answer.level - self.line.world.start) * self.line.world.n
+            low, high = (reported - mean) / sd, (reported - mean) / sd + (high - low)
         shift = sd * (_truncated(low, high) if improved else _truncated(-math.inf, low))
         rest_m = np.ones(m, np.bool_)
         rest_m[flips_k] = False

@@ -40,8 +40,8 @@ from aarlab.report.report_record import (
     ClaimRow,
     FlagRow,
     Report,
+    ReportedRow,
     ResearcherRow,
-    ToldRow,
     Totals,
     count,
 )
@@ -132,10 +132,10 @@ def _notes_of_entries(campaign: Campaign, entries: Sequence[Entry]) -> Iterator[
     yield from (f"{words[:1].upper()}{words[1:]}" for words in aside_in(entries).values())
 
 
-def reported_rows(submissions: Sequence[Entry]) -> tuple[ToldRow, ...]:
+def reported_rows(submissions: Sequence[Entry]) -> tuple[ReportedRow, ...]:
     """The improvements that were reported."""
     return tuple(
-        ToldRow(
+        ReportedRow(
             at=e.at,
             receipt=body.receipt.id,
             researcher=e.who,

@@ -142,10 +142,10 @@ def _check_ended(researcher: Researcher) -> None:
     )
     for returncode in (0, 1, 2, 130, 137, 143, -9):
         for tail in tails:
-            told = researcher.ended(returncode, tail)
+            how = researcher.ended(returncode, tail)
             _demand(
-                told in get_args(Ended),
-                f"ended({returncode}, {tail[:20]!r}) is {told!r}, none of "
+                how in get_args(Ended),
+                f"ended({returncode}, {tail[:20]!r}) is {how!r}, none of "
                 f"{', '.join(get_args(Ended))}",
             )
     _demand(

@@ -149,8 +149,8 @@ def load_task(
     student = read_inputs(public, "student")
     weak_TN, critic_TN = (np.load(PublicFolder(public).probs(name)) for name in ("weak", "critic"))
     share = (
-        json.loads(told.read_text())["student_share"]
-        if (told := PublicFolder(public).strong).exists()
+        json.loads(strong.read_text())["student_share"]
+        if (strong := PublicFolder(public).strong).exists()
         else STUDENT_SHARE
     )
     rows = student_rows(len(student), seed, share)

@@ -220,11 +220,11 @@ def amounts(spent: Spent, budget: Budget) -> list[dict[str, Any]]:
 
 def _researchers(book: CampaignBook, state: FleetState | None, now: float) -> list[dict[str, Any]]:
     members = {m.name: m for m in state.members} if state else {}
-    told = [name for name, mine in book.researchers.items() if mine.events or mine.submissions]
+    seen = [name for name, mine in book.researchers.items() if mine.events or mine.submissions]
     budget = state.researcher_budget if state else Budget()
     return [
         researcher(name, book, members.get(name), budget, now)
-        for name in dict.fromkeys([*members, *told])
+        for name in dict.fromkeys([*members, *seen])
     ]
 
 

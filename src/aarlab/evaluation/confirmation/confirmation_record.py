@@ -165,7 +165,7 @@ def reported_step(items: int) -> float:
     return 1.0 / math.sqrt(items)
 
 
-def told_accuracy(record: ConfirmationRecord, items: int) -> float | None:
+def reported_accuracy(record: ConfirmationRecord, items: int) -> float | None:
     """The accuracy on `final` as it is reported to researchers."""
     final = record.of("final")
     if final is None or final.accuracy is None:

@@ -134,15 +134,15 @@ class Link:
         """Report how far the job is, and of how many tokens packs are now; raises as `check`
         does."""
         self.check()
-        told = {
+        progress = {
             "step": step,
             "of": of,
             "tokens_per_s": round(tokens_per_s),
             "pack_tokens": pack_tokens,
         }
-        self._loop.call_soon_threadsafe(self._tell, {"is": "progress", **told})
+        self._loop.call_soon_threadsafe(self._send, {"is": "progress", **progress})
 
-    def _tell(self, message: Message) -> None:
+    def _send(self, message: Message) -> None:
         if (
             not self._writer.transport.is_closing()
             and self._writer.transport.get_write_buffer_size() < UNREAD_BYTES

@@ -74,11 +74,11 @@ class Worker:
             "shut": self._shut,
         }
 
-    async def run(self, path: Path, told: asyncio.Event) -> None:
+    async def run(self, path: Path, stop: asyncio.Event) -> None:
         """Serve requests until a request stops the worker."""
         operator = BoundedListener(path, 0o600, self._operator, OPERATOR_CONNECTIONS, LINE)
         work = asyncio.create_task(self._work())
-        ended, beat = asyncio.create_task(told.wait()), asyncio.create_task(self._beat())
+        ended, beat = asyncio.create_task(stop.wait()), asyncio.create_task(self._beat())
         await asyncio.wait([work, ended, beat], return_when=asyncio.FIRST_COMPLETED)
         for listener in (operator, *self._listeners.values()):
             listener.shut()
@@ -257,12 +257,12 @@ def hidden(error: AarError) -> AarError:
 
 async def serve(place: WorkerPlace, path: Path, parent_pipe: int | None) -> None:
     """Take requests until SIGTERM, SIGINT or the end of the parent."""
-    told, loop = asyncio.Event(), asyncio.get_running_loop()
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told.set)
+        loop.add_signal_handler(number, stop.set)
     if parent_pipe is not None:
-        when_parent_ends(parent_pipe, told.set)
-    await Worker(Loaded(place)).run(path, told)
+        when_parent_ends(parent_pipe, stop.set)
+    await Worker(Loaded(place)).run(path, stop)
 
 
 def devices() -> list[str]:
