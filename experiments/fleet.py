@@ -30,7 +30,7 @@ from aarlab.core.settings import Home
 from aarlab.evaluation.code_requests import CODE_ONLY
 from aarlab.evaluation.ledger.ledger import Ledger
 from aarlab.fleet import outbox
-from aarlab.fleet.campaign import Campaign, Limits
+from aarlab.fleet.campaign import Campaign, ResearcherLimits
 from aarlab.fleet.enrol import enrol
 from aarlab.fleet.hosts import hosts_of
 from aarlab.fleet.launch import standing
@@ -247,7 +247,7 @@ def campaign_of(kind: str, size: int, root: Path, nodes: Sequence[str]) -> Campa
         "scripted": {"script": str(script)},
         "sleep": {"kind": "command", "command": SLEEPS, "model_api": UNUSED, "model": "none"},
     }[kind]
-    limits = Limits(memory_gib=2.0)
+    limits = ResearcherLimits(memory_gib=2.0)
     return Campaign(name=f"{kind}-{size}", limits=limits, hosts=tuple(nodes), **given)
 
 

@@ -18,11 +18,11 @@ from aarlab.core.settings import Home
 from aarlab.nodes import hub_socket
 from aarlab.nodes.messages import (
     Assign,
+    AttachCampaign,
     Begin,
     HubStatus,
     Incarnation,
     Limited,
-    OpenCampaign,
     Reply,
     line_of,
 )
@@ -188,7 +188,7 @@ class Supervisor:
 
     def __init__(self, lab: NodesLab, campaign: str, homes: Path) -> None:
         self.campaign, self._sock = campaign, hub_socket.connect(lab.nodes)
-        self._sock.sendall(line_of(OpenCampaign(name=campaign, homes=str(homes))))
+        self._sock.sendall(line_of(AttachCampaign(name=campaign, homes=str(homes))))
         self.lines = self._sock.makefile("rb")
         assert Reply.model_validate_json(self.lines.readline()).ok
 

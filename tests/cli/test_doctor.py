@@ -13,7 +13,7 @@ from rich.console import Console
 from aarlab.cli import doctor
 from aarlab.cli.doctor import Check, examine, needs
 from aarlab.core.budget import Budget
-from aarlab.fleet.campaign import Campaign, Limits
+from aarlab.fleet.campaign import Campaign, ResearcherLimits
 
 AAR = [sys.executable, "-c", "from aarlab.cli.main import main; main()"]
 SECRET = "sk-never-to-be-seen"
@@ -92,7 +92,7 @@ def test_each_thing_that_a_campaign_lacks_is_named_with_its_remedy(tmp_path, mon
         devices=("/dev/no-such-device",),
         directions=str(tmp_path / "none.yaml"),
         researchers=256,
-        limits=Limits(memory_gib=64.0, disk_gib=10_000.0),
+        limits=ResearcherLimits(memory_gib=64.0, disk_gib=10_000.0),
     )
     found = list(needs(wanted))
     lacking = [check.what for check in found if check.good is False]
@@ -115,7 +115,7 @@ def test_a_campaign_that_has_what_it_needs(tmp_path, monkeypatch):
     monkeypatch.setenv("AAR_HOME", str(tmp_path))
     monkeypatch.setenv("ANTHROPIC_API_KEY", SECRET)
     wanted = Campaign(
-        researchers=2, budget=Budget(usd=5.0), limits=Limits(memory_gib=1.0, disk_gib=1.0)
+        researchers=2, budget=Budget(usd=5.0), limits=ResearcherLimits(memory_gib=1.0, disk_gib=1.0)
     )
     found = list(needs(wanted))
     assert {check.good for check in found} == {True}

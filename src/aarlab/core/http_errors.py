@@ -39,7 +39,7 @@ def headers_of(status: int) -> dict[str, str]:
 
 
 def problem_of(error: AarError) -> dict[str, str]:
-    """The body of an answer, as `operation_records.Problem`."""
+    """The body of an answer, as `operation_records.Refusal`."""
     return {"error": str(error), "whose_move": error.whose_move}
 
 

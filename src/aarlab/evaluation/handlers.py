@@ -149,13 +149,13 @@ class Handlers:
     def read_ticket(self, me: Identity, *, ticket: str) -> Ticket:
         return self._requests.read(me.name, ticket)
 
-    def my_budget(self, me: Identity) -> records.Budget:
+    def my_budget(self, me: Identity) -> records.BudgetLeft:
         mine, left = (
             self._board.activity(me.name),
             read_left(ServerFolder(self.evaluator.folder).budget),
         )
         stored = self._board.stored(me.name)
-        return records.Budget(
+        return records.BudgetLeft(
             seconds_left=left,
             submissions=mine.submissions,
             improvements=mine.improvements,

@@ -9,13 +9,13 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from aarlab.core.operation import PREFIX, Operation, parameters
-from aarlab.core.operation_records import Problem
+from aarlab.core.operation_records import Refusal
 from aarlab.core.operations import OPERATIONS
 from aarlab.lab.lab_handlers import LabHandlers
 from aarlab.lab.sent import Sent, Unread
 
 REFUSALS = {
-    status: {"model": Problem} for status in (400, 401, 403, 404, 405, 408, 413, 415, 422, 500, 503)
+    status: {"model": Refusal} for status in (400, 401, 403, 404, 405, 408, 413, 415, 422, 500, 503)
 }
 BODY = "new"
 

@@ -39,7 +39,7 @@ SOCKET_FIELDS = {
 
 
 @dataclass(frozen=True)
-class Tune:
+class TuneRequest:
     """A fine-tuning: on these rows of a split, and then the logits of these rows of these
     splits."""
 
@@ -74,7 +74,7 @@ class Tune:
 
 
 @dataclass(frozen=True)
-class Judge:
+class JudgeRequest:
     """A zero-shot judgement of these questions, each after its demonstrations, which may be
     none."""
 
@@ -85,7 +85,7 @@ class Judge:
 
 
 @dataclass(frozen=True)
-class States:
+class StatesRequest:
     """The last prompt token's states of a whole split, at these shares of the model's depth."""
 
     model: Which
@@ -113,7 +113,7 @@ def worker_code() -> CodeRecord:
     return code_of("aarlab.models.tuned.worker_operations")
 
 
-def kept_as(asked: Tune | States, preset: Preset, fingerprint: str) -> str:
+def kept_as(asked: TuneRequest | StatesRequest, preset: Preset, fingerprint: str) -> str:
     """The name of a result, and of the checkpoints on the way: what is asked, and the code that
     answers."""
     return stamped(asked.key(preset, fingerprint), worker_code())
@@ -167,7 +167,7 @@ class Fields:
             raise InvalidSubmission(f"{name} is not a field of {self.op}.", field=name)
 
 
-def tune_of(message: Message, item_batches: Mapping[str, ItemBatch]) -> Tune:
+def tune_of(message: Message, item_batches: Mapping[str, ItemBatch]) -> TuneRequest:
     """A fine-tuning as it was asked for.
 
     Raises:
@@ -190,7 +190,7 @@ def tune_of(message: Message, item_batches: Mapping[str, ItemBatch]) -> Tune:
             f"{weights_n.max():.3g}."
         )
         raise InvalidSubmission(words, field="weights")
-    tune = Tune(
+    tune = TuneRequest(
         model=_model(fields),
         item_batch=item_batch,
         split=split,
@@ -205,7 +205,7 @@ def tune_of(message: Message, item_batches: Mapping[str, ItemBatch]) -> Tune:
     return tune
 
 
-def judge_of(message: Message, item_batches: Mapping[str, ItemBatch]) -> Judge:
+def judge_of(message: Message, item_batches: Mapping[str, ItemBatch]) -> JudgeRequest:
     """A judgement as it was asked for. Demonstrations are rows of the split `shown`, which is the
     one asked about if missing.
 
@@ -221,7 +221,7 @@ def judge_of(message: Message, item_batches: Mapping[str, ItemBatch]) -> Judge:
     ]
     rows_n = _rows(fields.take("rows"), len(item_batch.splits[split]), "rows")
     lists = _demonstrations(fields.take("demonstrations"), len(rows_n), len(shown))
-    judge = Judge(
+    judge = JudgeRequest(
         model=_model(fields),
         questions=tuple(item_batch.splits[split][i] for i in rows_n),
         demonstrations=tuple(tuple((shown[row], label) for row, label in one) for one in lists),
@@ -230,7 +230,7 @@ def judge_of(message: Message, item_batches: Mapping[str, ItemBatch]) -> Judge:
     return judge
 
 
-def states_of(message: Message, item_batches: Mapping[str, ItemBatch]) -> States:
+def states_of(message: Message, item_batches: Mapping[str, ItemBatch]) -> StatesRequest:
     """States as they were asked for.
 
     Raises:
@@ -247,7 +247,7 @@ def states_of(message: Message, item_batches: Mapping[str, ItemBatch]) -> States
         raise InvalidSubmission(
             "shares must be a list of numbers above 0 and at most 1.", field="shares"
         )
-    states = States(
+    states = StatesRequest(
         _model(fields),
         item_batch,
         _one_of(fields.take("split"), item_batch.splits, "split"),

@@ -41,8 +41,8 @@ from aarlab.models.wire import ANSWER_S, VERSION, Message, packed, unpacked
 from aarlab.models.worker_process import WorkerProcess
 from aarlab.models.worker_requests import (
     Rows,
-    States,
-    Tune,
+    StatesRequest,
+    TuneRequest,
     Which,
     judge_of,
     kept_as,
@@ -311,10 +311,10 @@ class Workers:
             self.ask(request, f"{model} model, states of {split}{self._again(asked, path)}")
         return np.load(path, mmap_mode="r")
 
-    def _kept_as(self, asked: Tune | States) -> str:
+    def _kept_as(self, asked: TuneRequest | StatesRequest) -> str:
         return kept_as(asked, self.preset, fingerprint(self.folders[asked.model], self._cache))
 
-    def _again(self, asked: Tune | States, path: Path) -> str:
+    def _again(self, asked: TuneRequest | StatesRequest, path: Path) -> str:
         """Why the result in `path` must be computed again; "" if it is computed for the first
         time."""
         remember(self._cache, worker_code())

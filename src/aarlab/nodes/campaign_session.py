@@ -16,10 +16,10 @@ from aarlab.nodes.messages import (
     FROM_SUPERVISOR,
     Ack,
     Assign,
+    AttachCampaign,
     Begun,
     Incarnation,
     NodeNow,
-    OpenCampaign,
     Output,
     Over,
     Release,
@@ -70,7 +70,7 @@ class Assigned:
 class Session:
     """One supervisor's."""
 
-    def __init__(self, wire: Wire, opening: OpenCampaign) -> None:
+    def __init__(self, wire: Wire, opening: AttachCampaign) -> None:
         self.name, self.homes, self._wire = opening.name, Path(opening.homes), wire
         self.assigned: dict[str, Assigned] = {}  # by the researcher's name
 
@@ -100,7 +100,7 @@ class Sessions:
         self.by_name: dict[str, Session] = {}
         self._wire_of = wire_of
 
-    async def serve(self, wire: Wire, opening: OpenCampaign, now: Iterable[NodeNow]) -> None:
+    async def serve(self, wire: Wire, opening: AttachCampaign, now: Iterable[NodeNow]) -> None:
         """Follow a supervisor until its end; then its researchers are ended."""
         session, before = Session(wire, opening), self.by_name.get(opening.name)
         if before is not None:

@@ -253,7 +253,7 @@ class LookAgain(Record):
     kind: Literal["look"] = "look"
 
 
-class OpenCampaign(Record):
+class AttachCampaign(Record):
     """A fleet's supervisor. As long as this connection is open, its researchers may run on
     nodes."""
 
@@ -313,7 +313,7 @@ def adapter(union: Any) -> TypeAdapter[Any]:
 
 OPENINGS = adapter(AskAuthority | Join | Attach | OpenRelay | Fetch | StoreHome)
 FROM_NODE, TO_NODE = adapter(FromNode), adapter(ToNode)
-LOCAL_OPENINGS = adapter(AskStatus | LookAgain | OpenCampaign)
+LOCAL_OPENINGS = adapter(AskStatus | LookAgain | AttachCampaign)
 FROM_SUPERVISOR = adapter(FromSupervisor)
 TO_SUPERVISOR = adapter(NodeNow | Output | Used | Begun | Over | HomeKept)
 

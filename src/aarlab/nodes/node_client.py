@@ -25,11 +25,11 @@ from aarlab.nodes.messages import (
     TO_SUPERVISOR,
     Ack,
     Assign,
+    AttachCampaign,
     Begun,
     HomeKept,
     Incarnation,
     NodeNow,
-    OpenCampaign,
     Output,
     Over,
     Release,
@@ -191,7 +191,7 @@ class NodeClient:
 
     def __init__(self, folder: NodesFolder, campaign: str, homes: KeptHomes) -> None:
         self._folder, self._homes = folder, homes
-        self._opening = OpenCampaign(name=campaign, homes=str(homes.folder.root))
+        self._opening = AttachCampaign(name=campaign, homes=str(homes.folder.root))
         self._nodes: dict[str, NodeView] = {}
         self._running: dict[str, tuple[Assign, RemoteIncarnation]] = {}  # by the researcher's name
         self._lock = threading.RLock()

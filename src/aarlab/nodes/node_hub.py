@@ -32,6 +32,7 @@ from aarlab.nodes.messages import (
     AskAuthority,
     AskStatus,
     Attach,
+    AttachCampaign,
     Fetch,
     HomeKept,
     HubStatus,
@@ -39,7 +40,6 @@ from aarlab.nodes.messages import (
     Join,
     LookAgain,
     NodeNow,
-    OpenCampaign,
     OpenRelay,
     Reply,
     StoreHome,
@@ -302,7 +302,7 @@ class NodeHub:
             elif isinstance(opening, LookAgain):
                 await self.look()
                 await wire.send(Reply(ok=True))
-            elif isinstance(opening, OpenCampaign):
+            elif isinstance(opening, AttachCampaign):
                 now = [self._now(name) for name in self._attached]
                 await self.sessions.serve(wire, opening, now)
         except AarError as error:

@@ -52,7 +52,7 @@ from aarlab.evaluation.confirmation.target_grade import (
 )
 from aarlab.evaluation.confirmation.verdict import (
     Bools,
-    Issued,
+    IssuedSeedsRun,
     Reproduction,
     SplitGap,
     decide,
@@ -314,7 +314,7 @@ class Confirmations:
 
     def _on_issued(
         self, tried: Try, claim: Entry, judged: _Judged, outcomes: Sequence[Ran]
-    ) -> tuple[Issued | None, dict[str, bytes]]:
+    ) -> tuple[IssuedSeedsRun | None, dict[str, bytes]]:
         """Where the claim is doubted, what was submitted against our runs on the same seeds, and
         the answers of these."""
         before = self.latest(tried.snapshot)
