@@ -41,7 +41,7 @@ from aarlab.researchers.researcher import CommandTemplate
 from aarlab.runs.engine import LocalEngine
 from aarlab.sandbox import Bubblewrap
 from aarlab.testbeds import student
-from aarlab.testbeds.blind import blind
+from aarlab.testbeds.code_mode_view import code_mode_view
 from aarlab.testbeds.testbed import Testbed, prepare
 from experiments.nodes_lab import NodesLab
 
@@ -266,7 +266,7 @@ def measure(campaign: Campaign, bed: Testbed, root: Path) -> Watching:
     """One fleet, started, left alone, measured and stopped."""
     kind, folder = campaign.kind, root / campaign.name
     campaign.save(folder)
-    shown = blind(bed) if kind == "search" else bed
+    shown = code_mode_view(bed) if kind == "search" else bed
     with standing(campaign, folder, bed.folder) as parts:
         if campaign.mode == "code":
             parts.journal.note("campaign", "operator", {"event": CODE_ONLY})

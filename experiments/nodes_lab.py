@@ -22,8 +22,8 @@ from aarlab.nodes.messages import (
     Begin,
     HubStatus,
     Incarnation,
-    Limited,
     Reply,
+    StandingLimits,
     line_of,
 )
 from aarlab.researchers.researcher import Options
@@ -172,7 +172,7 @@ def begin_of(who: Incarnation) -> Begin:
         begun=False,
         ended=None,
         sandbox="bubblewrap",
-        limits=Limited(memory_bytes=None, pids=None, cpus=None, disk_bytes=None),
+        limits=StandingLimits(memory_bytes=None, pids=None, cpus=None, disk_bytes=None),
         data="0" * 64,
         brief="0" * 64,
         home=None,

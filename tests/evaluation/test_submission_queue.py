@@ -26,8 +26,8 @@ class Failing:
         reported(["no future" for _ in some])
 
     @property
-    def keeping(self):
-        return SimpleNamespace(keep_if_due=lambda: self._reached("keeping"))
+    def state_keeper(self):
+        return SimpleNamespace(keep_if_due=lambda: self._reached("state_keeper"))
 
 
 @pytest.mark.parametrize("step", ["reading", "recording", "telling"])
@@ -61,7 +61,7 @@ class Counting:
         self.rounds.append(len(some))
         reported([Answered(body) for body in some])
 
-    keeping = SimpleNamespace(keep_if_due=lambda: None)
+    state_keeper = SimpleNamespace(keep_if_due=lambda: None)
 
 
 class Answered:

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from aarlab.cli.main import app
 from aarlab.core.errors import Misconfigured
 from aarlab.evaluation.scoring.policies import POLICIES, start
-from aarlab.fleet.honest import LIMIT, START, RunOutcome, SimulationPlan, percent
+from aarlab.fleet.simulated_fleet import LIMIT, START, RunOutcome, SimulationPlan, percent
 from aarlab.redteam.attack_table import attack_all
 from aarlab.redteam.jobs import in_order, silent
 from experiments.policy_costs import compare, honest, honest_all, markdown, protection

@@ -12,7 +12,7 @@ import pytest
 
 from aarlab.core.budget import Budget
 from aarlab.core.errors import Misconfigured, Transient
-from aarlab.fleet import charging, outbox, pulse, supervisor, transcripts
+from aarlab.fleet import charging, outbox, service_probe, supervisor, transcripts
 from aarlab.fleet.charging import RETRY_S
 from aarlab.fleet.code_mode import CodeWorker, EngineRuns
 from aarlab.fleet.state import FleetState, read_state
@@ -304,7 +304,7 @@ def test_a_service_that_hangs_is_seen_and_its_time_is_charged_to_nobody(fleet, m
     monkeypatch.setattr(outbox, "ANSWER_S", 0.3)
     monkeypatch.setattr(supervisor, "ASK_S", 0.3)
     for constant, seconds in {"EVERY_S": 0.1, "ANSWER_S": 1.0, "HUNG_S": 2.0}.items():
-        monkeypatch.setattr(pulse, constant, seconds)
+        monkeypatch.setattr(service_probe, constant, seconds)
     seen, stopped = [], []
 
     def act(state, parts, running):
@@ -317,7 +317,7 @@ def test_a_service_that_hangs_is_seen_and_its_time_is_charged_to_nobody(fleet, m
         elif any(f"{name} hangs: process {stopped[0]}" in alarm for alarm in state.alarms):
             os.kill(service.pid, signal.SIGCONT)
         elif "hangs" in {s.services[name] for s in seen} and state.services[name] == "up":
-            running._heeding.clock.start(0)
+            running._orders.clock.start(0)
 
     why, entries, _ = fleet(SLEEPS, seconds=120, act=act, researchers=1)
     assert why == "1.5 minutes are spent"

@@ -20,7 +20,7 @@ from tests.fleet.programs import Program, events, quicken, run_fleet
 pytestmark = pytest.mark.process
 
 SLEEPS = "import time; print('here', flush=True); time.sleep(600)"
-HEEDS = (
+STOPS_WHEN_ASKED = (
     "import time\nprint('here', flush=True)\ntry:\n  while True: time.sleep(0.05)\n"
     "except KeyboardInterrupt: print('in order', flush=True)"
 )
@@ -28,7 +28,7 @@ PRINTED = 300_000  # characters, more than wait in a pipe
 KINDS = {
     "crasher": Program("raise SystemExit(3)", "crashed"),
     "sleeper": Program(SLEEPS, "crashed"),
-    "heeder": Program(HEEDS, "crashed"),
+    "stops when asked": Program(STOPS_WHEN_ASKED, "crashed"),
     "done": Program("pass", "finished"),
     "turns": Program("pass", "again"),
     "outage": Program("pass", "outage"),
@@ -246,7 +246,7 @@ def test_device_hours_are_looked_at_while_the_last_runs_of_code_end(fleet, monke
 
 @pytest.mark.long
 def test_hours_that_are_spent_stop_it_in_order(fleet):
-    why, entries, folder = fleet("heeder", researchers=1, budget=Budget(hours=1 / 3600))
+    why, entries, folder = fleet("stops when asked", researchers=1, budget=Budget(hours=1 / 3600))
     assert why == "all have ended"
     assert events(entries)[-1] == "spent"
     assert "in order" in (folder / "transcripts" / "researcher-1" / "001.jsonl").read_text()
@@ -256,15 +256,17 @@ def test_hours_that_are_spent_stop_it_in_order(fleet):
 
 @pytest.mark.long
 def test_the_campaigns_budget_stops_all(fleet):
-    why, entries, _ = fleet("heeder", researchers=3, campaign_budget=Budget(hours=2 / 3600))
+    why, entries, _ = fleet(
+        "stops when asked", researchers=3, campaign_budget=Budget(hours=2 / 3600)
+    )
     assert why == "budget of 0.000555556 hours is spent"
     assert all(events(entries, f"researcher-{n}")[-1] == "stopped" for n in (1, 2, 3))
 
 
 @pytest.mark.long
 def test_a_spent_researcher_is_not_started_again_in_the_next_run(fleet):
-    fleet("heeder", researchers=1, budget=Budget(hours=1 / 3600))
-    why, entries, _ = fleet("heeder", researchers=1, budget=Budget(hours=1 / 3600))
+    fleet("stops when asked", researchers=1, budget=Budget(hours=1 / 3600))
+    why, entries, _ = fleet("stops when asked", researchers=1, budget=Budget(hours=1 / 3600))
     assert why == "all have ended"
     assert events(entries).count("running") + events(entries).count("restarted") == 1
     assert events(entries).count("enrolled") == 1

@@ -23,7 +23,7 @@ from aarlab.gateway import async_journal, model_api
 from aarlab.gateway import client as client_module
 from aarlab.gateway.admission import Reserve
 from aarlab.gateway.async_journal import AsyncJournal
-from aarlab.gateway.client import Room
+from aarlab.gateway.client import RequestMemory
 from aarlab.gateway.config import GatewayConfig, Provider
 from aarlab.gateway.gateway_app import GatewayMember, MemberServices, member_app
 from aarlab.gateway.journal import Journal
@@ -214,7 +214,7 @@ def test_who_was_let_in_just_as_the_door_was_shut_is_put_out(tmp_path: Path) -> 
 
 def test_bodies_of_one_researcher_have_so_much_room_together() -> None:
     async def main() -> None:
-        room = Room(10)
+        room = RequestMemory(10)
         await room.take(6)
         second = asyncio.create_task(room.take(5))
         await asyncio.sleep(0.05)

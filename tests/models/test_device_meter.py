@@ -25,7 +25,7 @@ from aarlab.models.device_meter import (
 )
 from aarlab.models.head_training import cross_entropy
 from aarlab.models.remote import Remote
-from aarlab.models.tuned.turns import Turns
+from aarlab.models.tuned.job_queue import JobQueue
 from aarlab.models.workers import Workers
 from tests.models.worker_scene import ITEM_BATCH, models, preset, quiet, until_true
 
@@ -111,14 +111,14 @@ def test_nothing_begins_beyond_what_is_allowed_and_what_runs_is_ended(
 # --- turns ----------------------------------------------------------------------------------------
 
 
-def served(turns: Turns[str]) -> str:
+def served(turns: JobQueue[str]) -> str:
     with pytest.raises(StopIteration) as done:
         turns.next().send(None)
     return done.value.value
 
 
 def test_turns_go_by_the_time_that_was_taken() -> None:
-    turns: Turns[str] = Turns()
+    turns: JobQueue[str] = JobQueue()
     seconds = {"long": 9.0, "short": 3.0}
     for name in seconds:
         turns.put(name, name, None)
@@ -132,7 +132,7 @@ def test_turns_go_by_the_time_that_was_taken() -> None:
 
 
 def test_who_was_away_has_no_right_to_make_up_for_it() -> None:
-    turns: Turns[str] = Turns()
+    turns: JobQueue[str] = JobQueue()
     turns.put("busy", "busy", None)
     for _ in range(100):
         assert served(turns) == "busy"

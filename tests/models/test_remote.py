@@ -28,11 +28,11 @@ from aarlab.models.head_training import cross_entropy
 from aarlab.models.item_batches import item_batch_of
 from aarlab.models.remote import Remote
 from aarlab.models.tuned.bounded_listener import MOST_CONNECTIONS
-from aarlab.models.tuned.turns import MOST_WAITING, Turns
+from aarlab.models.tuned.job_queue import MOST_WAITING, JobQueue
 from aarlab.models.wire import (
     DOOR_LINE,
     VERSION,
-    Lost,
+    ConnectionLost,
     WorkerConnection,
     ask,
     decode,
@@ -304,10 +304,10 @@ def test_a_door_is_open_to_all_who_reach_it_and_shut_afterwards(scene, tmp_path)
         assert stat.S_IMODE(path.stat().st_mode) == 0o666
         assert Remote(path, ROWS_N).judge("test").shape == (M,)
         waiting = WorkerConnection(path)
-    with waiting, pytest.raises(Lost):
+    with waiting, pytest.raises(ConnectionLost):
         waiting.hear()
     assert not path.exists()
-    with pytest.raises(Lost) as caught:
+    with pytest.raises(ConnectionLost) as caught:
         ask(path, GOOD)
     assert not caught.value.began
 
@@ -590,7 +590,7 @@ def test_arrays_come_back_bit_for_bit(numbers, dtype):
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 99)), max_size=12))
 def test_sources_take_turns_and_each_keeps_its_order(jobs):
-    turns: Turns[tuple[str, int]] = Turns()
+    turns: JobQueue[tuple[str, int]] = JobQueue()
     for job in jobs:
         turns.put(job[0], job, most=None)
     served = []
@@ -609,7 +609,7 @@ def test_sources_take_turns_and_each_keeps_its_order(jobs):
 
 
 def test_a_source_has_so_many_waiting_jobs_and_a_removed_one_makes_room():
-    turns: Turns[int] = Turns()
+    turns: JobQueue[int] = JobQueue()
     for i in range(MOST_WAITING):
         turns.put("a", i)
     with pytest.raises(Transient, match="are waiting already"):

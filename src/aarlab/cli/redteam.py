@@ -146,7 +146,7 @@ def simulate(
     """Simulate honest researchers on n hidden labels under each policy: what is reported, its
     bound, their loss. With advice on the policy to take."""
     from aarlab.evaluation.scoring.hidden_labels import PgrScale
-    from aarlab.fleet.outset import advice, outset
+    from aarlab.fleet.start_outlook import advice, start_outlook
 
     if start >= ceiling:
         raise typer.BadParameter(f"--start {start:g} must be below --ceiling {ceiling:g}.")
@@ -157,7 +157,7 @@ def simulate(
                 progress(f"{items:,} labels, {name}")
                 # no gap: PGR would need the weak teacher's accuracy
                 pgr_scale = PgrScale(start, ceiling, start, gap=False)
-                console.print(outset(name, items, pgr_scale, **fleet).outlook)
+                console.print(start_outlook(name, items, pgr_scale, **fleet).outlook)
             progress(f"{items:,} labels, advice")
             console.print(advice(items, start, ceiling, **fleet))
 

@@ -102,7 +102,7 @@ class EvaluatorService:
         self._addresses = (ServerFolder(self._evaluator.folder).address, *addresses)
         self._handlers = Handlers(self._evaluator, self._tokens)
         self._evaluator.note_build("server started")
-        self._evaluator.keeping.keep_if_due()  # where much was derived: nobody waits for it now
+        self._evaluator.state_keeper.keep_if_due()  # nobody waits for it now
         self._tokens.renew_operator()
         self._in_work: set[asyncio.Future[bytes]] = set()
         self._submissions = SubmissionQueue(self._evaluator, self._handlers)

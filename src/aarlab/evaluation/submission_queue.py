@@ -65,7 +65,7 @@ class SubmissionQueue:
         try:
             if calls:
                 self._answer(calls, loop)
-                self._evaluator.keeping.keep_if_due()
+                self._evaluator.state_keeper.keep_if_due()
         except BaseException as error:
             loop.call_soon_threadsafe(_resolve, [], [(call, error) for call in calls])
             raise

@@ -18,7 +18,7 @@ from aarlab.fleet.member import Member
 from aarlab.models.preset import FROZEN
 from aarlab.nodes.hub_socket import status
 from aarlab.nodes.kept_homes import KeptHomes
-from aarlab.nodes.messages import HERE, Assign, Begin, Incarnation, Limited
+from aarlab.nodes.messages import HERE, Assign, Begin, Incarnation, StandingLimits
 from aarlab.nodes.node_client import NodeClient
 from aarlab.nodes.node_table import NodeTable
 from aarlab.problems.folder.shipped_folders import problem_of
@@ -166,7 +166,7 @@ class Hosts(Here):
             options=campaign.options,
             **incarnation_start(member).model_dump(include={"session", "begun", "ended"}),
             sandbox=campaign.sandbox,
-            limits=Limited(**vars(campaign.limits.standing)),
+            limits=StandingLimits(**vars(campaign.limits.standing)),
             devices=campaign.devices,
             data=self._data,
             brief=brief,

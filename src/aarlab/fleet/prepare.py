@@ -9,13 +9,13 @@ from rich.markup import escape
 from aarlab.core.errors import Misconfigured
 from aarlab.core.layout import CampaignFolder
 from aarlab.core.settings import Home
-from aarlab.evaluation.begun_on import begun_on
+from aarlab.evaluation.campaign_testbed import campaign_testbed
 from aarlab.evaluation.scoring.hidden_labels import load_answers, load_pgr_scale, load_units
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.device_hours import meter_in, meters_of
 from aarlab.fleet.display import Display
 from aarlab.fleet.measure_baselines import measure_baselines, why_again
-from aarlab.fleet.outset import BUNDLES, Outset, outset
+from aarlab.fleet.start_outlook import BUNDLES, StartOutlook, start_outlook
 from aarlab.runs.engine import LocalEngine
 from aarlab.runs.engine_contract import Engine
 from aarlab.runs.placing import engine_by
@@ -88,7 +88,7 @@ def prepared(
     weigh(campaign, AnchorScores(bed).troubles, starting, show)
     _with_baselines(campaign, bed, home, show, again=again)
     if starting:
-        made = outset_of(campaign, bed)
+        made = start_outlook_of(campaign, bed)
         show.line(f"  {made.words}")
         weigh(campaign, [made.trouble] if made.trouble else [], starting, show)
     return bed
@@ -110,7 +110,7 @@ def completed(campaign: Campaign, bed: Testbed, home: Home, show: Display) -> Te
 
 
 def _set_up(campaign: Campaign, home: Home, show: Display, *, whole: bool) -> Testbed:
-    begun = begun_on(CampaignFolder(home.campaigns / campaign.name).server.root)
+    begun = campaign_testbed(CampaignFolder(home.campaigns / campaign.name).server.root)
     with show.steps():
         return testbed.prepare(
             campaign.problem,
@@ -147,14 +147,16 @@ def _by_other_code(bed: Testbed, campaign: Campaign, student: Student) -> str:
     return f" (the campaign was begun on it; made by other code: {why})" if why else ""
 
 
-def outset_of(campaign: Campaign, bed: Testbed) -> Outset:
+def start_outlook_of(campaign: Campaign, bed: Testbed) -> StartOutlook:
     """What the campaign's researchers can expect of its feedback items."""
     units = load_units(
         bed.folder, "feedback", sorted(load_answers(bed.folder, "feedback")["feedback"])
     )
     bundles = campaign.experiments if campaign.kind == "search" else BUNDLES
     pgr_scale = load_pgr_scale(bed.folder).released(units.items)
-    return outset(campaign.policy, units, pgr_scale, agents=campaign.researchers, bundles=bundles)
+    return start_outlook(
+        campaign.policy, units, pgr_scale, agents=campaign.researchers, bundles=bundles
+    )
 
 
 def weigh(campaign: Campaign, troubles: Sequence[str], starting: bool, show: Display) -> None:

@@ -26,7 +26,7 @@ from aarlab.fleet.launch import standing
 from aarlab.fleet.member import Member
 from aarlab.fleet.prepare import engine_of, isolation_of, make_sandbox, reader_of
 from aarlab.fleet.supervisor import LAST_POST_S, Fleet
-from aarlab.testbeds.blind import blind
+from aarlab.testbeds.code_mode_view import code_mode_view
 from aarlab.testbeds.student import OpenSocket
 from aarlab.testbeds.testbed import Testbed
 
@@ -38,7 +38,7 @@ def run_fleet(campaign: Campaign, bed: Testbed, home: Home, show: Display) -> No
         Misconfigured: a part cannot be started; the message says which and why.
     """
     folder, student = home.campaigns / campaign.name, reader_of(campaign, home, show)
-    shown = blind(bed) if campaign.mode == "code" else bed
+    shown = code_mode_view(bed) if campaign.mode == "code" else bed
     strong = None
     if student.open_socket is not None and (campaign.engine == "local" or student.has_device()):
         strong = partial(_strong_sockets, campaign, shown, student.open_socket)
@@ -64,7 +64,9 @@ def _worker(
     if campaign.mode != "code":
         yield None
         return
-    on_feedback, on_student = (engine_of(campaign, b, home, show) for b in (bed, blind(bed)))
+    on_feedback, on_student = (
+        engine_of(campaign, b, home, show) for b in (bed, code_mode_view(bed))
+    )
     try:
         yield CodeWorker(evaluator, EngineRuns(on_feedback, on_student), at_once=campaign.workers)
     finally:

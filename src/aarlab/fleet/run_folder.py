@@ -21,9 +21,9 @@ from aarlab.fleet.display import Display
 from aarlab.fleet.final_runs import OtherData, baselines_on_final, on_final
 from aarlab.fleet.folder_runs import FolderRuns
 from aarlab.fleet.launch import standing
-from aarlab.fleet.outset import BUNDLES, Outset, outset
 from aarlab.fleet.prepare import make_sandbox, placed_by, weigh
 from aarlab.fleet.run_fleet import run_members
+from aarlab.fleet.start_outlook import BUNDLES, StartOutlook, start_outlook
 from aarlab.problems.folder.folder_problem import FolderProblem
 from aarlab.problems.folder.shipped_folders import SHIPPED, problem_of
 from aarlab.runs.engine_contract import Engine
@@ -66,11 +66,11 @@ def makings_by(
         yield engine
 
 
-def outset_of_folder(campaign: Campaign, bed: ServedFolder) -> Outset:
+def start_outlook_of_folder(campaign: Campaign, bed: ServedFolder) -> StartOutlook:
     """What the campaign's researchers can expect of its feedback units."""
     marking = UnitMarking(bed.folder)
     bundles = campaign.experiments if campaign.kind == "search" else BUNDLES
-    return outset(
+    return start_outlook(
         campaign.policy,
         marking.units,
         marking.pgr_scale,
@@ -104,7 +104,7 @@ def run_folder_campaign(campaign: Campaign, home: Home, show: Display) -> Served
     bed = served(campaign, home, show)
     if words := unchecked(bed.problem):
         show.line(f"  [bold]warning[/bold]: {words}")
-    made = outset_of_folder(campaign, bed)
+    made = start_outlook_of_folder(campaign, bed)
     show.line(f"  {made.words}")
     weigh(campaign, [made.trouble] if made.trouble else [], True, show)
     campaign.save(folder)

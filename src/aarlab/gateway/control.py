@@ -12,7 +12,7 @@ from aarlab.core.errors import AarError, InvalidSubmission
 from aarlab.core.http_errors import problem_of, status_of
 from aarlab.core.records import Record
 from aarlab.gateway.async_journal import AsyncJournal
-from aarlab.gateway.client import Client, Room
+from aarlab.gateway.client import Client, RequestMemory
 from aarlab.gateway.config import Budgets
 from aarlab.gateway.members import Members
 
@@ -31,7 +31,7 @@ class NewIncarnation(Record):
 
 def control_app(members: Members, spending: AsyncJournal) -> Any:
     """The ASGI application: `PUT` and `DELETE /members/NAME`, `PUT /budgets`, `GET /status`."""
-    room, started_at = Room(), time.time()
+    room, started_at = RequestMemory(), time.time()
 
     async def route(client: Client) -> dict[str, Any]:
         match = _MEMBER.match(client.path)

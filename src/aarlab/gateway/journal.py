@@ -25,7 +25,7 @@ from aarlab.core.budget import Budget, Spent
 from aarlab.core.errors import Misconfigured, Transient
 from aarlab.core.store import Connection, NotNow, Store, StoreError
 from aarlab.gateway import call_health
-from aarlab.gateway.admission import Account, Admission, Go, InFlight, Reserve, decide
+from aarlab.gateway.admission import Account, Admission, CallOpened, InFlight, Reserve, decide_call
 from aarlab.gateway.call_health import RefusedCalls, Trouble
 from aarlab.gateway.journal_rows import (
     POSTED,
@@ -225,7 +225,7 @@ class Journal:
         with self._transaction() as db:
             mine = Account(who, researcher, spent_by(db, who), calls_of(db, who))
             everybodys = Account("the campaign", campaign, spent_by(db, None), calls_of(db, None))
-            refusal = decide(reserve, mine, everybodys)
+            refusal = decide_call(reserve, mine, everybodys)
             if refusal is not None:
                 return refusal
             values = [who, model, reserve.tokens, reserve.usd]
@@ -234,7 +234,7 @@ class Journal:
             )
             call_health.called(db, who)
             assert made.lastrowid is not None
-            return Go(made.lastrowid)
+            return CallOpened(made.lastrowid)
 
     def in_flight(self, who: str | None) -> InFlight:
         """The open calls of one researcher, or (None) of all."""

@@ -32,7 +32,7 @@ from aarlab.gateway.lab_proxy import LabServer
 from aarlab.gateway.members import Members
 from aarlab.gateway.model_api import ModelApi
 from aarlab.gateway.pricing import prices
-from aarlab.gateway.rate_limited_log import Seldom
+from aarlab.gateway.rate_limited_log import RepeatFilter
 
 log = logging.getLogger("aarlab.gateway")
 
@@ -145,7 +145,7 @@ def main() -> None:
     parser.add_argument("--parent-pipe", type=int, help="a file descriptor: end when it does")
     a = parser.parse_args()
     written = logging.StreamHandler()
-    written.addFilter(Seldom())
+    written.addFilter(RepeatFilter())
     logging.basicConfig(
         level=logging.WARNING,
         format="%(asctime)s %(name)s %(levelname)s %(message)s",

@@ -23,7 +23,7 @@ from aarlab.core.operations import TOOLS, same_tool
 from aarlab.core.tool_records import INSTRUCTIONS, schema_of
 from aarlab.core.untrusted import framed
 from aarlab.lab.lab_handlers import LabHandlers
-from aarlab.lab.sent import Sent
+from aarlab.lab.request_body import SentBody
 
 MOST_CODE = 60_000  # characters of code in one answer
 Session = Callable[[], AbstractAsyncContextManager[None]]
@@ -64,7 +64,7 @@ def _tool(operation: Operation, handlers: LabHandlers) -> Callable[..., Awaitabl
     async def tool(**given: Any) -> str:
         values = [given.pop(name) for name in operation.ids]
         asked = same_tool(operation, values[0]) if values else operation
-        sent = Sent(asked.takes, given) if asked.takes is not None else None
+        sent = SentBody(asked.takes, given) if asked.takes is not None else None
         try:
             answer = await handlers.do(asked, sent, **dict(zip(asked.ids, values, strict=True)))
         except AarError as error:

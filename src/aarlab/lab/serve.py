@@ -11,7 +11,7 @@ from pathlib import Path
 import uvicorn
 
 from aarlab.core.evaluator_socket import Address, ServingLimits
-from aarlab.core.http import allow_connections, configured, prefer_the_loop, serve
+from aarlab.core.http import allow_connections, configured, prefer_event_loop, serve
 from aarlab.core.os_errors import ends_in_words
 from aarlab.core.parent_pipe import when_parent_ends
 from aarlab.lab.app import create_app
@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--parent-pipe", type=int, help="a file descriptor: end when it does")
     a = parser.parse_args()
     allow_connections()
-    prefer_the_loop()
+    prefer_event_loop()
     sockets = [socket.socket(fileno=fd) for fd in a.listening]
     with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError), ends_in_words():
         asyncio.run(run(a.evaluator, sockets, a.parent_pipe))

@@ -11,7 +11,7 @@ from pathlib import Path
 from aarlab.core.errors import AarError, Misconfigured, Transient
 from aarlab.core.process import BackOff, Child
 from aarlab.models.head_training import Loss
-from aarlab.models.wire import VERSION, Heard, Lost, Message, ask
+from aarlab.models.wire import VERSION, ConnectionLost, Heard, Message, ask
 
 START_S, NOTICE_S = 300.0, 5.0  # to import torch on a busy machine; for an end to be noticed
 FIRST_PAUSE_S = 0.5
@@ -70,7 +70,7 @@ class WorkerProcess:
             starts = self._ready()
             try:
                 return ask(self.socket, request, loss=loss, heard=heard)
-            except Lost:
+            except ConnectionLost:
                 with self._changed:
                     self._changed.wait_for(
                         lambda starts=starts: not self._up or self._starts != starts,
@@ -161,14 +161,14 @@ class WorkerProcess:
                 self.sockets.pop(name, None)
 
     def _answers(self) -> bool:
-        with contextlib.suppress(Lost):
+        with contextlib.suppress(ConnectionLost):
             return ask(self.socket, {"v": VERSION, "op": "hello"})["pid"] == self._child.pid
         return False
 
     def _at_once(self, message: Message) -> None:
         try:
             ask(self.socket, message)
-        except Lost as error:
+        except ConnectionLost as error:
             raise Transient(
                 f"The worker ended as it began. Its last output: {self._child.last_words()}"
             ) from error

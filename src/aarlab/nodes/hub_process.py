@@ -17,7 +17,7 @@ from aarlab.core.hold import Hold
 from aarlab.core.http import BACKLOG, allow_connections
 from aarlab.core.layout import Home
 from aarlab.core.unix_sockets import listening
-from aarlab.gateway.rate_limited_log import Seldom
+from aarlab.gateway.rate_limited_log import RepeatFilter
 from aarlab.nodes.hub_port import HubPort
 from aarlab.nodes.hub_socket import HubAddress
 from aarlab.nodes.kept_homes import remove_arriving
@@ -36,7 +36,7 @@ def run_hub(home: Home, listen: HubAddress, ready: Callable[[HubAddress], None])
         return f"A hub of this lab runs already: process {holder}."
 
     written = logging.StreamHandler()
-    written.addFilter(Seldom())
+    written.addFilter(RepeatFilter())
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", handlers=[written])
     allow_connections()
     folder = NodesFolder(home.nodes)

@@ -25,7 +25,7 @@ def _known(start: float) -> float:
 
 
 class OutOfQuestions(Exception):
-    """The attack has no questions left. Control flow of `Line`, never seen by a user."""
+    """The attack has no questions left. Control flow of `AnswerVector`, never seen by a user."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Point:
 
 
 @dataclass
-class Line:
+class AnswerVector:
     """A base vector, and questions about it with some answers flipped."""
 
     world: World

@@ -25,7 +25,7 @@ from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.ledger.views import aside_in, flags_in
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.measure_baselines import load_baselines
-from aarlab.fleet.outset import outset
+from aarlab.fleet.start_outlook import start_outlook
 from aarlab.problems import PROBLEMS
 from aarlab.problems.length_control import length_control
 from aarlab.problems.publish import read_private_items
@@ -219,7 +219,7 @@ def _few_seeds(testbed: Testbed) -> tuple[str, ...]:
 
 def _troubles(campaign: Campaign, anchors: AnchorScores, evaluator: Evaluator) -> tuple[str, ...]:
     """Sentences that say why figures of this report carry no information."""
-    small = outset(campaign.policy, evaluator.units, evaluator.pgr_scale, fleets=0).trouble
+    small = start_outlook(campaign.policy, evaluator.units, evaluator.pgr_scale, fleets=0).trouble
     return (*anchors.troubles, *([small] if small else []))
 
 

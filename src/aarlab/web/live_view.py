@@ -15,7 +15,7 @@ from aarlab.fleet.step_note import step_of
 from aarlab.nodes.messages import HERE
 from aarlab.web import shown_score
 from aarlab.web.campaign_book import CampaignBook
-from aarlab.web.chart_axis import AXES, NAMES, Along, along
+from aarlab.web.chart_axis import AXES, NAMES, ChartAxis, along
 from aarlab.web.chart_data import chart
 from aarlab.web.open_campaigns import OpenCampaign, OpenCampaigns
 from aarlab.web.page_query import PageQuery
@@ -128,7 +128,7 @@ def _now(campaign: OpenCampaign, query: PageQuery) -> dict[str, Any]:
         }
 
 
-def _axis(book: CampaignBook, query: PageQuery, ends_s: float) -> Along:
+def _axis(book: CampaignBook, query: PageQuery, ends_s: float) -> ChartAxis:
     return along(book, query.choice("axis", AXES, AXES[0]), ends_s)
 
 

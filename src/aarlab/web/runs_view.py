@@ -9,7 +9,7 @@ from typing import Any
 
 from aarlab.core.records import NO_RESULT
 from aarlab.fleet.alarms import OVER
-from aarlab.web.campaign_book import CampaignBook, HandedInCode, Happened
+from aarlab.web.campaign_book import BookCode, BookEvent, CampaignBook
 from aarlab.web.chart_data import LANES
 from aarlab.web.open_campaigns import OpenCampaign
 from aarlab.web.page_query import PageQuery
@@ -64,7 +64,7 @@ def runs_table(page: dict[str, Any]) -> list[dict[str, Any]]:
 
 def incarnations(book: CampaignBook, name: str, running: bool) -> Iterator[dict[str, Any]]:
     """Each incarnation of a researcher, from its events in the ledger."""
-    begun: Happened | None = None
+    begun: BookEvent | None = None
     for event in book.by(name).events:
         ends = event.event.startswith(ENDED) or event.event in OVER
         if begun and (ends or event.event in STARTS):
@@ -77,7 +77,7 @@ def incarnations(book: CampaignBook, name: str, running: bool) -> Iterator[dict[
         yield _incarnation(name, begun, None, "running" if running else "no end was recorded")
 
 
-def _incarnation(name: str, begun: Happened, end: str | None, words: str) -> dict[str, Any]:
+def _incarnation(name: str, begun: BookEvent, end: str | None, words: str) -> dict[str, Any]:
     ended_s = None if end is None else _seconds(end)
     return {
         "researcher": line(name),
@@ -110,7 +110,7 @@ def failures(book: CampaignBook, all_incarnations: list[dict[str, Any]]) -> list
     ]
 
 
-def _asked(book: CampaignBook, asked: HandedInCode) -> dict[str, Any]:
+def _asked(book: CampaignBook, asked: BookCode) -> dict[str, Any]:
     took = None if asked.ended_s is None else round(asked.ended_s - asked.at_s, 1)
     return {
         "ticket": asked.ticket,

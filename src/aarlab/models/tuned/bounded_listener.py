@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aarlab.core.errors import AarError, InvalidSubmission
 from aarlab.core.unix_sockets import listening
-from aarlab.models.tuned.link import Gone, Link
+from aarlab.models.tuned.link import CallerGone, Link
 from aarlab.models.wire import DOOR_LINE, failure
 
 BACKLOG = 32
@@ -65,7 +65,7 @@ class BoundedListener:
         link = Link(reader, writer)
         try:
             await self._serve(link)
-        except Gone:
+        except CallerGone:
             pass
         except AarError as error:
             await link.send(failure(error))

@@ -30,8 +30,8 @@ from aarlab.models.device_meter import BEAT_S, DeviceMeter, Gauge
 from aarlab.models.item_batches import ItemBatch, read_item_batch
 from aarlab.models.preset import Preset
 from aarlab.models.tuned.bounded_listener import BoundedListener
-from aarlab.models.tuned.link import Gone, Link
-from aarlab.models.tuned.turns import MOST_WAITING, Turns
+from aarlab.models.tuned.job_queue import MOST_WAITING, JobQueue
+from aarlab.models.tuned.link import CallerGone, Link
 from aarlab.models.tuned.worker_operations import OPERATIONS, Loaded, WorkerOperation, WorkerPlace
 from aarlab.models.wire import ANSWER_S, DOOR_LINE, LINE, Message, failure
 from aarlab.models.worker_requests import SOCKET_BATCH, Fields, through
@@ -60,7 +60,7 @@ class Worker:
     """The event loop's side: connections, turns, sandboxes' sockets."""
 
     def __init__(self, loaded: Loaded) -> None:
-        self._loaded, self._turns = loaded, Turns[WorkerJob]()
+        self._loaded, self._turns = loaded, JobQueue[WorkerJob]()
         self._item_batches: dict[str, ItemBatch] = {}
         self._listeners: dict[str, BoundedListener] = {}
         self._faults: dict[str, str] = {}  # by socket: see `_failed`
@@ -133,7 +133,7 @@ class Worker:
         """The last line; None where nobody waits for it."""
         try:
             return {"is": "done", **job.operation.run(self._loaded, job.asked, job.link)}
-        except Gone:
+        except CallerGone:
             return None
         except InvalidSubmission as error:
             return failure(error)

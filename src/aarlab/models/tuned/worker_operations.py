@@ -30,7 +30,7 @@ from aarlab.models.head_training import Array
 from aarlab.models.item_batches import ItemBatch
 from aarlab.models.preset import Preset
 from aarlab.models.results import Results, fingerprint
-from aarlab.models.tuned.link import Gone
+from aarlab.models.tuned.link import CallerGone
 from aarlab.models.tuned.tokens import Tokenised, tokenise
 from aarlab.models.wire import Message, packed
 from aarlab.models.worker_requests import (
@@ -231,7 +231,7 @@ def _computed(
             s: _logits(model, loaded.tokens(tune.model, tune.item_batch, s).take(r), caller)
             for s, r in tune.answer.items()
         }
-    except (Gone, InvalidSubmission):
+    except (CallerGone, InvalidSubmission):
         if not caller.keeps:
             shutil.rmtree(checkpoint, ignore_errors=True)
         raise

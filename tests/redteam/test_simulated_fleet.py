@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from aarlab.evaluation.scoring.policies import POLICIES
-from aarlab.fleet.honest import (
+from aarlab.fleet.simulated_fleet import (
     BETWEEN,
     GAIN,
     HARM,

@@ -12,7 +12,14 @@ from aarlab.evaluation.scoring.bounds import inflation_bound
 from aarlab.evaluation.scoring.hidden_labels import PgrScale
 from aarlab.evaluation.scoring.policies import POLICIES, start
 from aarlab.evaluation.scoring.units import Units, units_of
-from aarlab.fleet.honest import LIMIT, Habits, SimulationPlan, loss_of_gift, percent, simulate
+from aarlab.fleet.simulated_fleet import (
+    LIMIT,
+    Habits,
+    SimulationPlan,
+    loss_of_gift,
+    percent,
+    simulate,
+)
 
 LEAST_STEPS = 2  # between the start and the ceiling; with fewer there is no climb to report
 BUNDLES = 60  # of a researcher whose number of submissions nobody knows
@@ -23,7 +30,7 @@ SIZES = (300, 600, 1_263, 2_004, 3_000, 5_000, 10_000)  # of labels, that are ad
 
 
 @dataclass(frozen=True)
-class Outset:
+class StartOutlook:
     """A campaign before its first submission: n feedback items, `agents` researchers of `bundles`
     submissions each. Accuracies are on feedback; None: nothing is ever released (`step`), there is
     no cap (`bound`), no gain beyond chance, or nothing is simulated (`loss`)."""
@@ -162,7 +169,7 @@ class Outset:
         )
 
 
-def outset(
+def start_outlook(
     policy: str,
     labels: Units | int,
     pgr_scale: PgrScale,
@@ -170,7 +177,7 @@ def outset(
     agents: int = 9,
     bundles: int = BUNDLES,
     fleets: int | None = None,
-) -> Outset:
+) -> StartOutlook:
     """What submitters can expect of labels that nothing was released of yet. The loss is that of
     so many simulated `fleets`; None: as many as take a second, 0: it is left out.
 
@@ -187,7 +194,7 @@ def outset(
         else inflation_bound(seen.cap_bits, n, slack_bits=seen.slack_bits)
     )
     loss = None if fleets == 0 else _loss(policy, n, pgr_scale, agents, bundles, fleets)
-    return Outset(
+    return StartOutlook(
         policy, units, agents, bundles, pgr_scale, seen.next_step, step, seen.cap_bits, bound, loss
     )
 

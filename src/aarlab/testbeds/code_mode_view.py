@@ -12,8 +12,8 @@ from aarlab.core.layout import PublicFolder, TestbedFolder
 from aarlab.testbeds.testbed import Testbed
 
 
-def shown(public: PublicFolder) -> tuple[Path, ...]:
-    """What of a testbed's public folder is in its blind view; a name may have a `*`."""
+def in_view(public: PublicFolder) -> tuple[Path, ...]:
+    """What of a testbed's public folder is in that view; a name may have a `*`."""
     labels = public.probs("weak"), public.probs("critic")
     return (
         public.card,
@@ -24,7 +24,7 @@ def shown(public: PublicFolder) -> tuple[Path, ...]:
     )
 
 
-def blind(bed: Testbed) -> Testbed:
+def code_mode_view(bed: Testbed) -> Testbed:
     """The view of a testbed for code mode: hard links in a folder beside the testbed's, made once.
     Its only split is `student`.
 
@@ -39,7 +39,7 @@ def blind(bed: Testbed) -> Testbed:
     view, public = TestbedFolder(partial), PublicFolder(bed.public)
     PublicFolder(view.public).zero_shot_logits("student").parent.mkdir(parents=True)
     view.private.mkdir(mode=0o700)
-    for path in (*shown(public), *([public.strong] if bed.preset else [])):
+    for path in (*in_view(public), *([public.strong] if bed.preset else [])):
         pattern = str(path.relative_to(bed.public))
         found = sorted(bed.public.glob(pattern))
         if not found:

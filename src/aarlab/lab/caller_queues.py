@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 WIDTH = 4  # requests of one identity in work; any number may wait
 
 
-class Lanes:
+class CallerQueues:
     """One lane an identity. For one event loop."""
 
     def __init__(self, width: int = WIDTH) -> None:
