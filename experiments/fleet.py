@@ -33,7 +33,7 @@ from aarlab.fleet import outbox
 from aarlab.fleet.campaign import Campaign, ResearcherLimits
 from aarlab.fleet.enrol import enrol
 from aarlab.fleet.hosts import hosts_of
-from aarlab.fleet.launch import standing
+from aarlab.fleet.launch import running_parts
 from aarlab.fleet.measure_baselines import measure_baselines
 from aarlab.fleet.state import FleetState
 from aarlab.fleet.supervisor import Fleet
@@ -267,7 +267,7 @@ def measure(campaign: Campaign, bed: Testbed, root: Path) -> Watching:
     kind, folder = campaign.kind, root / campaign.name
     campaign.save(folder)
     shown = code_mode_view(bed) if kind == "search" else bed
-    with standing(campaign, folder, bed.folder) as parts:
+    with running_parts(campaign, folder, bed.folder) as parts:
         if campaign.mode == "code":
             parts.journal.note("campaign", "operator", {"event": CODE_ONLY})
             outbox.post_all(parts.journal, parts.evaluator, within_s=30)

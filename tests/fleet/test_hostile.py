@@ -233,7 +233,7 @@ def test_clock_change_charges_nothing_and_stalls_nobody(fleet, monkeypatch, step
 
     def failing_and_set(state, parts, running):
         with parts.journal._transaction() as db:
-            call_health.went(db, "researcher-1", well=False)
+            call_health.note_end_of_call(db, "researcher-1", well=False)
         moved.append(step_s)
 
     monkeypatch.setattr(charging, "RETRY_S", 0.5)

@@ -171,7 +171,7 @@ def test_a_process_that_heeds_neither_pipe_nor_sigterm_is_killed(kind, tmp_path,
     made.wait_until(at.exists, 20.0)
     made.stop()
     assert made.join() == -signal.SIGKILL
-    assert made.last_words() == "none; it ended by signal 9"
+    assert made.last_output() == "none; it ended by signal 9"
 
 
 def test_a_service_is_stopped_by_its_pipe_without_a_signal(service):
@@ -204,9 +204,9 @@ def test_a_service_for_which_the_system_has_no_room_is_tried_again(service, monk
 
 def test_the_last_words_are_found_in_a_large_log_and_are_of_the_present_start_alone(service):
     service.log.write_bytes(b"x" * 1_000_000 + b"\nthe last\n")
-    assert service.last_words() == "the last"
+    assert service.last_output() == "the last"
     service.start()
-    assert service.last_words() == "none"
+    assert service.last_output() == "none"
 
 
 CHILD = (

@@ -30,7 +30,7 @@ from aarlab.models.remote import Remote
 from aarlab.models.tuned.bounded_listener import MOST_CONNECTIONS
 from aarlab.models.tuned.job_queue import MOST_WAITING, JobQueue
 from aarlab.models.wire import (
-    DOOR_LINE,
+    SOCKET_LINE,
     VERSION,
     ConnectionLost,
     WorkerConnection,
@@ -347,7 +347,7 @@ LINES = [
     b'{"v": NaN}\n',
     b"\xff\xfe\n",
     b'{"v": ' + b"1" * 5000 + b"}\n",
-    b"x" * (DOOR_LINE + 2),
+    b"x" * (SOCKET_LINE + 2),
 ]
 
 
@@ -387,7 +387,7 @@ def test_a_caller_that_never_answers_loses_its_job_alone(scene, same_process):
 
 
 def test_a_caller_that_answers_with_rubbish_loses_its_job_alone(scene, same_process):
-    for rubbish in (b"{]\n", b"{}\n", b'{"loss": [], "grad": []}\n', b"y" * (DOOR_LINE + 2)):
+    for rubbish in (b"{]\n", b"{}\n", b'{"loss": [], "grad": []}\n', b"y" * (SOCKET_LINE + 2)):
         with raw(scene.mine) as caller, caller.makefile("rb") as lines:
             caller.sendall(encode(own_job(3)))
             assert decode(lines.readline())["is"] == "step"

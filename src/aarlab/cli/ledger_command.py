@@ -137,13 +137,13 @@ def log(
     try:
         for entry in ledger.entries():
             if (who is None or entry.who == who) and (spends or entry.kind != "spend"):
-                summary = f"{entry.kind:<12} {in_words(entry)}"
+                summary = f"{entry.kind:<12} {entry_text(entry)}"
                 print(one_line(f"{entry.seq:6d} {entry.at[:19]} {entry.who:<14} {summary}", 200))
     finally:
         ledger.close()
 
 
-def in_words(entry: Entry) -> str:
+def entry_text(entry: Entry) -> str:
     """What an entry records, in a few words; receipts and findings by their ids."""
     from aarlab.core import entries as bodies
 

@@ -160,7 +160,7 @@ class Child:
                 self.stop()
                 words = f"The {self.name} did not start{waited}."
                 raise Misconfigured(
-                    f"{words} Its last output: {self.last_words()} (log: {self.log})"
+                    f"{words} Its last output: {self.last_output()} (log: {self.log})"
                 )
             time.sleep(POLL_S)
 
@@ -210,7 +210,7 @@ class Child:
                 self._parent_pipe.close()
                 self._parent_pipe = None
 
-    def last_words(self) -> str:
+    def last_output(self) -> str:
         """The last line of its log since it was started, or the signal that ended it."""
         if self.log.exists():
             with self.log.open("rb") as log:

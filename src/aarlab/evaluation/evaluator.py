@@ -191,7 +191,7 @@ class Evaluator:
             kept.watch.know(flag.key for _, flag in new)
         entries = self.ledger.each("submission", after=self.state_keeper.at)
         while page := list(islice(entries, PAGE)):
-            flags += self._take_up_again(page)
+            flags += self._catch_up(page)
         return flags
 
     def view(self, name: str, made: V) -> V:
@@ -369,7 +369,7 @@ class Evaluator:
             return None
         return self.ledger.entries(after=seq - 1, limit=1)[0]
 
-    def _take_up_again(self, entries: Sequence[Entry]) -> list[Flag]:
+    def _catch_up(self, entries: Sequence[Entry]) -> list[Flag]:
         """Remember submissions of the ledger; the flags that they raise."""
         flags, bodies = [], [entry.read(SubmissionBody) for entry in entries]
         blobs = self.ledger.blobs([body.predictions for body in bodies])
@@ -385,7 +385,7 @@ class Evaluator:
         same answers by another submitter, or with another snapshot, add no information."""
         if not self._asked.add(handed.question, who, receipt.snapshot, seq):
             return False
-        self._diagnosis.take_up(handed.answers_SM, improved=receipt.improved)
+        self._diagnosis.add(handed.answers_SM, improved=receipt.improved)
         return True
 
     def note_build(self, event: str) -> None:

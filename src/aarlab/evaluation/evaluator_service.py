@@ -53,7 +53,7 @@ from aarlab.core.evaluator_socket import (
 from aarlab.core.files import write_whole
 from aarlab.core.layout import ServerFolder
 from aarlab.core.operation_records import Code
-from aarlab.core.os_errors import ends_in_words
+from aarlab.core.os_errors import exits_with_message
 from aarlab.core.parent_pipe import when_parent_ends
 from aarlab.core.records import Entry
 from aarlab.evaluation.detectors import DETECTORS
@@ -309,7 +309,7 @@ def main() -> None:
     )
     parser.add_argument("--parent-pipe", type=int, help="a file descriptor: end when it does")
     a = parser.parse_args()
-    with ends_in_words():
+    with exits_with_message():
         for path in a.detector:
             DETECTORS.registered_by(path)
         service = EvaluatorService(

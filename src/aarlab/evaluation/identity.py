@@ -93,7 +93,7 @@ class TokenStore:
 
     def all(self) -> list[IssuedToken]:
         """Whose tokens there are, by name."""
-        self._take_up()
+        self._read_again()
         return sorted(self._known.values(), key=lambda issued: issued.name)
 
     def who(self, token: str) -> Identity:
@@ -109,7 +109,7 @@ class TokenStore:
 
     def valid(self, tokens: Iterable[str]) -> dict[str, Identity]:
         """Whom those of these tokens that are valid stand for."""
-        self._take_up()
+        self._read_again()
         now, known = self._now(), [(token, self._known.get(token)) for token in tokens]
         return {
             token: Identity(found.name, found.role)
@@ -121,13 +121,13 @@ class TokenStore:
     def _changing(self) -> Iterator[dict[str, IssuedToken]]:
         """The tokens, for a change that no other process makes at the same time."""
         with file_lock(self._path.with_suffix(".lock")):
-            self._take_up()
+            self._read_again()
             known = dict(self._known)
             yield known
             write_whole(self._path, _FILE.dump_json(known), mode=OWNER_ONLY)
-        self._take_up()
+        self._read_again()
 
-    def _take_up(self) -> None:
+    def _read_again(self) -> None:
         """Read the file again if it is another than before."""
         try:
             stat = self._path.stat()

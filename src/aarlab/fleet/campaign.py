@@ -224,7 +224,7 @@ class Campaign(Record):
         return f"{self.minutes:g} minutes are spent"
 
     @property
-    def limits_in_words(self) -> str:
+    def limits_text(self) -> str:
         """Its wall clock and budgets, as text."""
         found = {"each": self.budget, "all": self.campaign_budget}
         limits = [

@@ -125,7 +125,7 @@ class Member:
         """Of all its incarnations."""
         return sum(path.stat().st_size for path in self.transcripts.glob("*.jsonl"))
 
-    def last_words(self) -> str:
+    def last_output(self) -> str:
         """The end of what its incarnation printed."""
         if self.log is None or not self.log.exists():
             return ""
@@ -136,7 +136,7 @@ class Member:
 
     def limit_words(self) -> str | None:
         """Which of its sandbox's limits ended it, if the last line of its log says so."""
-        last = self.last_words().rstrip().rpartition("\n")[2]
+        last = self.last_output().rstrip().rpartition("\n")[2]
         if not last.startswith('{"type": "sandbox"'):
             return None
         try:

@@ -85,12 +85,12 @@ def prepared(
     if bed.from_cache:
         other = _by_other_code(bed, campaign, reader_of(campaign, home, show))
         show.line(f"  testbed {bed.folder.name}: from cache{other}")
-    weigh(campaign, AnchorScores(bed).troubles, starting, show)
+    refuse_troubles(campaign, AnchorScores(bed).troubles, starting, show)
     _with_baselines(campaign, bed, home, show, again=again)
     if starting:
         made = start_outlook_of(campaign, bed)
         show.line(f"  {made.words}")
-        weigh(campaign, [made.trouble] if made.trouble else [], starting, show)
+        refuse_troubles(campaign, [made.trouble] if made.trouble else [], starting, show)
     return bed
 
 
@@ -104,7 +104,7 @@ def completed(campaign: Campaign, bed: Testbed, home: Home, show: Display) -> Te
     if bed.whole and why_again(bed) is None:
         return bed
     bed = _set_up(campaign, home, show, whole=True)
-    weigh(campaign, AnchorScores(bed).troubles, False, show)
+    refuse_troubles(campaign, AnchorScores(bed).troubles, False, show)
     _with_baselines(campaign, bed, home, show, again=True)
     return bed
 
@@ -159,7 +159,9 @@ def start_outlook_of(campaign: Campaign, bed: Testbed) -> StartOutlook:
     )
 
 
-def weigh(campaign: Campaign, troubles: Sequence[str], starting: bool, show: Display) -> None:
+def refuse_troubles(
+    campaign: Campaign, troubles: Sequence[str], starting: bool, show: Display
+) -> None:
     """Refuse to start where there are troubles and the operator does not insist; else show them."""
     if troubles and starting and not campaign.start_anyway:
         words = (

@@ -45,7 +45,7 @@ def reading_ahead(campaign: Campaign, bed: Testbed, home: Home, show: Display) -
         yield
     finally:
         if not reader.alive and reader.join():
-            show.line(f"  the final items were not read ahead ({reader.last_words()})")
+            show.line(f"  the final items were not read ahead ({reader.last_output()})")
         reader.stop()
 
 

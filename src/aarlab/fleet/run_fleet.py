@@ -22,7 +22,7 @@ from aarlab.fleet.enrol import enrol
 from aarlab.fleet.evaluator_process import EvaluatorProcess
 from aarlab.fleet.fleet_parts import Parts
 from aarlab.fleet.hosts import hosts_of
-from aarlab.fleet.launch import standing
+from aarlab.fleet.launch import running_parts
 from aarlab.fleet.member import Member
 from aarlab.fleet.prepare import engine_of, isolation_of, make_sandbox, reader_of
 from aarlab.fleet.supervisor import LAST_POST_S, Fleet
@@ -48,7 +48,7 @@ def run_fleet(campaign: Campaign, bed: Testbed, home: Home, show: Display) -> No
             "their code, and its frozen states in their sandboxes."
         )
     with (
-        standing(campaign, folder, bed.folder) as parts,
+        running_parts(campaign, folder, bed.folder) as parts,
         _worker(campaign, bed, home, parts.evaluator, show) as worker,
     ):
         run_members(
@@ -126,7 +126,7 @@ def run_members(
         "isolation",
         f"{isolation_of(campaign)}; the lab is apart from the evaluator by {parts.evaluator.apart}",
     )
-    _event(parts, "resumed" if begun else "started", campaign.limits_in_words)
+    _event(parts, "resumed" if begun else "started", campaign.limits_text)
     why = campaign.out_of_time
     if left_s > 0:
         with strong(members, devices) if strong else nullcontext(), show.fleet(folder) as view:

@@ -20,8 +20,8 @@ from aarlab.fleet.confirm import wanted
 from aarlab.fleet.display import Display
 from aarlab.fleet.final_runs import OtherData, baselines_on_final, on_final
 from aarlab.fleet.folder_runs import FolderRuns
-from aarlab.fleet.launch import standing
-from aarlab.fleet.prepare import make_sandbox, placed_by, weigh
+from aarlab.fleet.launch import running_parts
+from aarlab.fleet.prepare import make_sandbox, placed_by, refuse_troubles
 from aarlab.fleet.run_fleet import run_members
 from aarlab.fleet.start_outlook import BUNDLES, StartOutlook, start_outlook
 from aarlab.problems.folder.folder_problem import FolderProblem
@@ -106,13 +106,13 @@ def run_folder_campaign(campaign: Campaign, home: Home, show: Display) -> Served
         show.line(f"  [bold]warning[/bold]: {words}")
     made = start_outlook_of_folder(campaign, bed)
     show.line(f"  {made.words}")
-    weigh(campaign, [made.trouble] if made.trouble else [], True, show)
+    refuse_troubles(campaign, [made.trouble] if made.trouble else [], True, show)
     campaign.save(folder)
     box, workers = make_sandbox(campaign), campaign.workers
     with (
         makings_by(campaign, bed.problem, home, show) as engine,
         closing(FolderRuns(bed, folder, box, workers=workers, engine=engine)) as runs,
-        standing(campaign, folder, bed.folder) as parts,
+        running_parts(campaign, folder, bed.folder) as parts,
     ):
         worker = CodeWorker(parts.evaluator, runs, at_once=runs.at_once)
         run_members(campaign, folder, parts, worker, show, card=bed.public, data=bed.public)

@@ -15,7 +15,7 @@ class Watched(AnsweringService, Protocol):
 
     def revive(self) -> None: ...
 
-    def last_words(self) -> str: ...
+    def last_output(self) -> str: ...
 
 
 class Change(NamedTuple):
@@ -81,7 +81,7 @@ class ServicesWatch:
                 note(Change(f"{service.name} hangs", self._hanging(service)))
             else:
                 self._down[service.name] = time.monotonic()
-                note(Change(f"{service.name} is down", service.last_words()[:1000]))
+                note(Change(f"{service.name} is down", service.last_output()[:1000]))
 
     def _hanging(self, service: Watched) -> str:
         silent_s = self._probes[service.name].silent_s

@@ -266,7 +266,7 @@ class Fleet:
         model's API was broken is believed where the gateway or we have seen it."""
         if member.fault:
             return "outage"
-        ended = "crashed" if member.stalled else member.researcher.ended(code, member.last_words())
+        ended = "crashed" if member.stalled else member.researcher.ended(code, member.last_output())
         if self._services.suspect:
             return "outage" if ended == "crashed" else ended
         failing = self.journal.failing_since(member.name) is not None

@@ -20,7 +20,7 @@ from aarlab.core.files import write_whole
 from aarlab.core.hold import TAKEOVER_S, Hold
 from aarlab.core.http import UnixServer, allow_connections
 from aarlab.core.layout import CampaignFolder, GatewayFolder
-from aarlab.core.os_errors import ends_in_words
+from aarlab.core.os_errors import exits_with_message
 from aarlab.core.parent_pipe import when_parent_ends
 from aarlab.core.settings import gateway_keys
 from aarlab.gateway.async_journal import AsyncJournal
@@ -153,7 +153,7 @@ def main() -> None:
     )
     allow_connections()
     place = GatewayPlace(a.campaign.resolve(), a.sockets.resolve())
-    with ends_in_words():
+    with exits_with_message():
         config, keys = read_config(a.config), gateway_keys()
         check_keys(config, keys)
         with alone(place):

@@ -12,7 +12,7 @@ import uvicorn
 
 from aarlab.core.evaluator_socket import Address, ServingLimits
 from aarlab.core.http import allow_connections, configured, prefer_event_loop, serve
-from aarlab.core.os_errors import ends_in_words
+from aarlab.core.os_errors import exits_with_message
 from aarlab.core.parent_pipe import when_parent_ends
 from aarlab.lab.app import create_app
 from aarlab.lab.evaluator_client import EvaluatorClient
@@ -62,7 +62,7 @@ def main() -> None:
     allow_connections()
     prefer_event_loop()
     sockets = [socket.socket(fileno=fd) for fd in a.listening]
-    with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError), ends_in_words():
+    with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError), exits_with_message():
         asyncio.run(run(a.evaluator, sockets, a.parent_pipe))
 
 

@@ -62,7 +62,7 @@ class Similars:
         own at the start."""
         while not self._closed:
             with self._lock:
-                self._warming = self._take_up()
+                self._warming = self._resume()
                 if not self._warming:
                     return
             time.sleep(PAUSE_S)
@@ -110,11 +110,11 @@ class Similars:
 
     def _catch_up(self) -> None:
         """Read a little now; the rest, if there is more, in a thread of its own."""
-        if self._take_up() and not self._warming and not self._closed:
+        if self._resume() and not self._warming and not self._closed:
             self._warming = True
             threading.Thread(target=self.warm, daemon=True, name="similar ideas").start()
 
-    def _take_up(self) -> bool:
+    def _resume(self) -> bool:
         """Read the next AT_ONCE entries, or up to PROGRAMS programs; is there more? Code that
         another commit is just storing waits for the next time: an index never stands in a commit's
         way."""

@@ -247,7 +247,7 @@ def run_job(kind: type[JobKind], run: Callable[[JobKind], object], description: 
 
 def _check(child: Child, code: int) -> None:
     """Raise where a process ended with an error."""
-    last = child.last_words()[:500]
+    last = child.last_output()[:500]
     if code == MISCONFIGURED:
         raise Misconfigured(last)
     if code != 0:

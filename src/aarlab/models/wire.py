@@ -24,7 +24,7 @@ from aarlab.core.errors import AarError, InvalidSubmission, Misconfigured, Trans
 from aarlab.models.head_training import Loss
 
 VERSION = 1
-DOOR_LINE, LINE = 2 << 20, 64 << 20  # bytes: the longest line from a sandbox; any other
+SOCKET_LINE, LINE = 2 << 20, 64 << 20  # bytes: the longest line from a sandbox; any other
 FAILURES = {kind.__name__: kind for kind in (InvalidSubmission, Misconfigured, Transient)}
 ANSWER_S = 60.0  # for a caller's own loss of one step
 DTYPES = ("<f8", "<f4", "<i8", "<i4")

@@ -78,7 +78,7 @@ class WorkerProcess:
                     )
         raise Transient(
             f"The worker ended {MOST_LOST} times over this request. Its last output: "
-            f"{self._child.last_words()}"
+            f"{self._child.last_output()}"
         )
 
     def send_and_keep(self, standing: dict[str, Message], name: str, message: Message) -> None:
@@ -170,7 +170,7 @@ class WorkerProcess:
             ask(self.socket, message)
         except ConnectionLost as error:
             raise Transient(
-                f"The worker ended as it began. Its last output: {self._child.last_words()}"
+                f"The worker ended as it began. Its last output: {self._child.last_output()}"
             ) from error
 
     # ----------------------------------------------------------------------------------------------

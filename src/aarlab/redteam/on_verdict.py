@@ -123,7 +123,7 @@ def attacked_campaign(folder: Path) -> Iterator[AttackedCampaign]:
     """On generated-chat with the double as its student; feedback, final and ablations."""
     bed = small_bed(folder)
     campaign = Campaign(
-        name="court",
+        name="attacked",
         problem=PROBLEM,
         student="double",
         transfer=(),

@@ -121,11 +121,11 @@ class SlurmWorkers:
             if self._failed_starts >= STARTS:
                 self._failed_starts = 0
                 raise Misconfigured(
-                    f"Slurm starts workers, and they end at once: {self._last_words(array)}. Each "
+                    f"Slurm starts workers, and they end at once: {self._last_output(array)}. Each "
                     f"node needs {sys.executable} with the same aarlab, and {self._folder.root}."
                 )
 
-    def _last_words(self, array: str) -> str:
+    def _last_output(self, array: str) -> str:
         for path in sorted(self._folder.logs.glob(f"{array}_*")):
             with suppress(OSError):
                 if lines := path.read_text(errors="replace")[-4000:].strip().splitlines():

@@ -40,7 +40,7 @@ def actions_page(
         "state": line(campaign.standing()),
         "running": holder(campaign.place.lock) is not None,
         "minutes": settings.minutes if settings else None,
-        "budget": settings.limits_in_words if settings else "",
+        "budget": settings.limits_text if settings else "",
         "limits": _limits(settings) if settings else [],
         "researchers": settings.researchers if settings and settings.calls_a_model else 0,
         "finding": finding,

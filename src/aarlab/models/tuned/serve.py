@@ -33,7 +33,7 @@ from aarlab.models.tuned.bounded_listener import BoundedListener
 from aarlab.models.tuned.job_queue import MOST_WAITING, JobQueue
 from aarlab.models.tuned.link import CallerGone, Link
 from aarlab.models.tuned.worker_operations import OPERATIONS, Loaded, WorkerOperation, WorkerPlace
-from aarlab.models.wire import ANSWER_S, DOOR_LINE, LINE, Message, failure
+from aarlab.models.wire import ANSWER_S, LINE, SOCKET_LINE, Message, failure
 from aarlab.models.worker_requests import SOCKET_BATCH, Fields, through
 
 OPERATOR, OPERATOR_CONNECTIONS = "operator", 256
@@ -224,7 +224,7 @@ class Worker:
         if (meter := message.get("meter")) is not None:
             self._gauges[message["path"]] = Gauge(DeviceMeter.of(meter))
         self._listeners[message["path"]] = BoundedListener(
-            path, 0o666, self._sandbox(str(path), seen), line=DOOR_LINE
+            path, 0o666, self._sandbox(str(path), seen), line=SOCKET_LINE
         )
         return {}
 
