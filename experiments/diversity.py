@@ -167,10 +167,10 @@ def _briefs(plan: Plan) -> Iterator[Brief]:
 def on_final(evaluator: Evaluator, bed: Testbed) -> dict[str, Any]:
     """The latest reported improvement, run on `final` and fresh seeds: its PGR there; None where
     nothing was reported."""
-    told = [e for e in evaluator.ledger.entries("submission") if e.body["receipt"]["improved"]]
-    if not told:
+    submitted = [e for e in evaluator.ledger.entries("submission") if e.body["receipt"]["improved"]]
+    if not submitted:
         return {"final_pgr": None}
-    snapshot = told[-1].body["snapshot"]
+    snapshot = submitted[-1].body["snapshot"]
     method = evaluator.folder / METHOD
     method.write_text(evaluator.code(snapshot)[METHOD])
     seeds = evaluator.seeds("final", snapshot)
@@ -196,11 +196,11 @@ def figures(folder: Path) -> dict[str, float]:
         Ledger(folder / "campaign" / "server" / "ledger.sqlite"),
         Blobs(folder / "campaign" / "server" / "blobs"),
     )
-    told = ledger.entries("submission")
-    codes = [json.loads(blobs.get(e.body["snapshot"])) for e in told]
+    submitted = ledger.entries("submission")
+    codes = [json.loads(blobs.get(e.body["snapshot"])) for e in submitted]
     ledger.close()
     kinds = {
-        "declared": [Family(e.body["family"]) for e in told],
+        "declared": [Family(e.body["family"]) for e in submitted],
         "by code": [classified(code=code).family for code in codes],
     }
     out: dict[str, float] = {}
@@ -208,7 +208,7 @@ def figures(folder: Path) -> dict[str, float]:
         out[f"entropy, {kind}: all ideas"] = bits(families)
         for number, ideas in enumerate(np.array_split(np.arange(len(families)), WINDOWS), start=1):
             out[f"entropy, {kind}: fifth {number}"] = bits([families[i] for i in ideas])
-        across = across_researchers([(e.who, f) for e, f in zip(told, families, strict=True)])
+        across = across_researchers([(e.who, f) for e, f in zip(submitted, families, strict=True)])
         out[f"entropy, {kind}: across the nine"] = float(np.mean([m.estimate for _, m in across]))
     parts = [families_of(recipe) for code in codes if (recipe := recipe_in(code[METHOD]))]
     out["entropy, by all parts of each idea: all ideas"] = shared_bits(parts)
@@ -220,7 +220,7 @@ def figures(folder: Path) -> dict[str, float]:
         f"nearest earlier code at least {least:g} alike": float(np.mean(near >= least))
         for least in ALIKE
     }
-    improved = [e for e in told if e.body["receipt"]["improved"]]
+    improved = [e for e in submitted if e.body["receipt"]["improved"]]
     out["reported improvements"] = len(improved)
     out["PGR of the best, as reported"] = improved[-1].body["receipt"]["level_pgr"]
     out["PGR of the best, exact on feedback"] = improved[-1].body["exact_pgr"]

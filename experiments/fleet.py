@@ -30,10 +30,10 @@ from aarlab.core.settings import Home
 from aarlab.evaluation.code_requests import CODE_ONLY
 from aarlab.evaluation.ledger.ledger import Ledger
 from aarlab.fleet import outbox
-from aarlab.fleet.campaign import Campaign, Limits
+from aarlab.fleet.campaign import Campaign, ResearcherLimits
 from aarlab.fleet.enrol import enrol
 from aarlab.fleet.hosts import hosts_of
-from aarlab.fleet.launch import standing
+from aarlab.fleet.launch import running_parts
 from aarlab.fleet.measure_baselines import measure_baselines
 from aarlab.fleet.state import FleetState
 from aarlab.fleet.supervisor import Fleet
@@ -41,7 +41,7 @@ from aarlab.researchers.researcher import CommandTemplate
 from aarlab.runs.engine import LocalEngine
 from aarlab.sandbox import Bubblewrap
 from aarlab.testbeds import student
-from aarlab.testbeds.blind import blind
+from aarlab.testbeds.code_mode_view import code_mode_view
 from aarlab.testbeds.testbed import Testbed, prepare
 from experiments.nodes_lab import NodesLab
 
@@ -247,7 +247,7 @@ def campaign_of(kind: str, size: int, root: Path, nodes: Sequence[str]) -> Campa
         "scripted": {"script": str(script)},
         "sleep": {"kind": "command", "command": SLEEPS, "model_api": UNUSED, "model": "none"},
     }[kind]
-    limits = Limits(memory_gib=2.0)
+    limits = ResearcherLimits(memory_gib=2.0)
     return Campaign(name=f"{kind}-{size}", limits=limits, hosts=tuple(nodes), **given)
 
 
@@ -266,8 +266,8 @@ def measure(campaign: Campaign, bed: Testbed, root: Path) -> Watching:
     """One fleet, started, left alone, measured and stopped."""
     kind, folder = campaign.kind, root / campaign.name
     campaign.save(folder)
-    shown = blind(bed) if kind == "search" else bed
-    with standing(campaign, folder, bed.folder) as parts:
+    shown = code_mode_view(bed) if kind == "search" else bed
+    with running_parts(campaign, folder, bed.folder) as parts:
         if campaign.mode == "code":
             parts.journal.note("campaign", "operator", {"event": CODE_ONLY})
             outbox.post_all(parts.journal, parts.evaluator, within_s=30)
@@ -286,7 +286,7 @@ def measure(campaign: Campaign, bed: Testbed, root: Path) -> Watching:
     )
 
 
-def told(kind: str, size: int, watching: Watching) -> None:
+def report(kind: str, size: int, watching: Watching) -> None:
     """One table."""
     print(f"\n{size} x {kind}: all started in {watching.all_started_s:.2f} s")
     print(
@@ -336,7 +336,7 @@ def main(kinds: Sequence[str], sizes: Sequence[int], nodes: int) -> None:
         for kind in kinds:
             for size in sizes:
                 with served_by(nodes, size, root) as names:
-                    told(kind, size, measure(campaign_of(kind, size, root, names), bed, root))
+                    report(kind, size, measure(campaign_of(kind, size, root, names), bed, root))
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def answers() -> tuple[bytes, bytes]:
     ) + b"0\r\n\r\n"
 
 
-def api(told: Any) -> None:
+def api(pipe: Any) -> None:
     """The process; it says its port."""
     whole, stream = answers()
 
@@ -93,7 +93,7 @@ def api(told: Any) -> None:
 
     async def main() -> None:
         server = await asyncio.start_server(connection, "127.0.0.1", 0, limit=1 << 20)
-        told.send(server.sockets[0].getsockname()[1])
+        pipe.send(server.sockets[0].getsockname()[1])
         await server.serve_forever()
 
     asyncio.run(main())
@@ -173,19 +173,19 @@ def large() -> bytes:
 
 
 @contextmanager
-def sending(doors: list[Path], body: bytes) -> Iterator[list[int]]:
-    """Somebody sends this through each door, again and again; the statuses of the answers."""
+def sending(folders: list[Path], body: bytes) -> Iterator[list[int]]:
+    """Somebody sends this through each socket, again and again; the statuses of the answers."""
     done, statuses = threading.Event(), []
 
-    def client(door: Path) -> None:
-        connection = Through(door / "lab.sock")
+    def client(folder: Path) -> None:
+        connection = Through(folder / "lab.sock")
         while not done.is_set():
             connection.request("POST", "/v1/messages", body, {"Content-Type": "application/json"})
             reply = connection.getresponse()
             reply.read()
             statuses.append(reply.status)
 
-    threads = [threading.Thread(target=client, args=(door,)) for door in doors]
+    threads = [threading.Thread(target=client, args=(folder,)) for folder in folders]
     for thread in threads:
         thread.start()
     try:
@@ -196,13 +196,13 @@ def sending(doors: list[Path], body: bytes) -> Iterator[list[int]]:
             thread.join()
 
 
-def beside(doors: list[Path], calls: int) -> Iterator[str]:
+def beside(folders: list[Path], calls: int) -> Iterator[str]:
     """How long the calls of one researcher take while others send what is large."""
     body = large()
     yield f"beside   answered  p50 ms  p99 ms  worst ms   ({len(body) / 1e6:.1f} MB each)"
     for others in (0, 1, 4):
-        with sending(doors[1 : 1 + others], body) as statuses:
-            took, _ = timed([Through(doors[0] / "lab.sock")], ask(False), calls)
+        with sending(folders[1 : 1 + others], body) as statuses:
+            took, _ = timed([Through(folders[0] / "lab.sock")], ask(False), calls)
         p99 = statistics.quantiles(took, n=100)[-1]
         yield (
             f"{others:6d} {len(statuses):10d} {statistics.median(took):7.1f} {p99:7.1f} "
@@ -226,7 +226,7 @@ def memory_mb(pid: int) -> tuple[float, float]:
     return int(lines["VmRSS"].split()[0]) / 1024, int(lines["VmHWM"].split()[0]) / 1024
 
 
-def compared(port: int, doors: list[Path], pid: int, calls: int) -> Iterator[str]:
+def compared(port: int, folders: list[Path], pid: int, calls: int) -> Iterator[str]:
     """One line for each kind of call and number of clients."""
     yield "answer   clients  direct p50  through p50  adds ms     x   per s  CPU ms"
     for name, stream in (("whole", False), ("stream", True)):
@@ -237,7 +237,7 @@ def compared(port: int, doors: list[Path], pid: int, calls: int) -> Iterator[str
             )
             used = cpu_s(pid)
             through, rate = timed(
-                [Through(door / "lab.sock") for door in doors[:clients]], body, calls
+                [Through(folder / "lab.sock") for folder in folders[:clients]], body, calls
             )
             used = 1e3 * (cpu_s(pid) - used) / len(through)
             d, t = statistics.median(direct), statistics.median(through)
@@ -268,13 +268,13 @@ def main() -> None:
             pid = json.loads(gateway.address.read_text())["pid"]
             say(f"starts in {started:.2f} s; {memory_mb(pid)[0]:.0f} MB")
             began = time.perf_counter()
-            doors = [gateway.admit(f"r{n}", 1, "token") for n in range(RESEARCHERS)]
+            folders = [gateway.admit(f"r{n}", 1, "token") for n in range(RESEARCHERS)]
             opened = 1e3 * (time.perf_counter() - began) / RESEARCHERS
             say(
-                f"{RESEARCHERS} researchers' doors, {opened:.1f} ms each; {memory_mb(pid)[0]:.0f} "
-                "MB"
+                f"{RESEARCHERS} researchers' sockets, {opened:.1f} ms each; "
+                f"{memory_mb(pid)[0]:.0f} MB"
             )
-            for line in (*compared(port, doors, pid, a.calls), *beside(doors, a.calls)):
+            for line in (*compared(port, folders, pid, a.calls), *beside(folders, a.calls)):
                 say(line)
             say("after it all: {:.0f} MB, at most {:.0f} MB".format(*memory_mb(pid)))
         journal = Journal(campaign / "gateway" / "journal.sqlite")

@@ -18,12 +18,12 @@ from aarlab.core.settings import Home
 from aarlab.nodes import hub_socket
 from aarlab.nodes.messages import (
     Assign,
+    AttachCampaign,
     Begin,
     HubStatus,
     Incarnation,
-    Limited,
-    OpenCampaign,
     Reply,
+    StandingLimits,
     line_of,
 )
 from aarlab.researchers.researcher import Options
@@ -172,7 +172,7 @@ def begin_of(who: Incarnation) -> Begin:
         begun=False,
         ended=None,
         sandbox="bubblewrap",
-        limits=Limited(memory_bytes=None, pids=None, cpus=None, disk_bytes=None),
+        limits=StandingLimits(memory_bytes=None, pids=None, cpus=None, disk_bytes=None),
         data="0" * 64,
         brief="0" * 64,
         home=None,
@@ -188,7 +188,7 @@ class Supervisor:
 
     def __init__(self, lab: NodesLab, campaign: str, homes: Path) -> None:
         self.campaign, self._sock = campaign, hub_socket.connect(lab.nodes)
-        self._sock.sendall(line_of(OpenCampaign(name=campaign, homes=str(homes))))
+        self._sock.sendall(line_of(AttachCampaign(name=campaign, homes=str(homes))))
         self.lines = self._sock.makefile("rb")
         assert Reply.model_validate_json(self.lines.readline()).ok
 

@@ -31,8 +31,16 @@ from aarlab.evaluation.scoring.bounds import inflation_bound
 from aarlab.evaluation.scoring.default_policy import MeteredLadder
 from aarlab.evaluation.scoring.policies import POLICIES, start
 from aarlab.evaluation.scoring.tries import FEEDBACK_BITS
-from aarlab.fleet.honest import START, Habits, RunOutcome, SimulationPlan, percent, ratio, simulate
-from aarlab.fleet.outset import advice
+from aarlab.fleet.simulated_fleet import (
+    START,
+    Habits,
+    RunOutcome,
+    SimulationPlan,
+    percent,
+    ratio,
+    simulate,
+)
+from aarlab.fleet.start_outlook import advice
 from aarlab.redteam.attack_table import Cell, attack_all, worst
 from aarlab.redteam.attacks import IDENTITIES
 from aarlab.redteam.channel import ACCURACY
@@ -72,8 +80,8 @@ def honest(
         np.array([run.final for run in found]) for found in (runs, exact, none)
     )
     lost_R = exact_R - end_R
-    told_R, tries_R = (
-        np.array([getattr(run, name) for run in runs], float) for name in ("told", "tries")
+    reported_R, tries_R = (
+        np.array([getattr(run, name) for run in runs], float) for name in ("reported", "tries")
     )
     return Honest(
         end=mean_measure(end_R, resampled="fleets"),
@@ -81,7 +89,9 @@ def honest(
         loss_of_climb=ratio(lost_R, exact_R - START),
         loss_of_end=ratio(lost_R, exact_R),
         noticed=ratio(np.array([run.noticed for run in runs]), tries_R) if tries_R.any() else None,
-        false=ratio(told_R - [run.real for run in runs], told_R) if told_R.any() else None,
+        false=ratio(reported_R - [run.real for run in runs], reported_R)
+        if reported_R.any()
+        else None,
         bits=mean_measure(np.array([run.bits for run in runs]), resampled="fleets"),
     )
 
@@ -269,7 +279,8 @@ would have given them over no answers at all. Of the climb: over (exact - start)
 over exact. The 5 % of the default are of the gift, the largest of the three. In brackets, 95 %
 bootstrap intervals over fleets. Noticed: of the bundles that are truly better by a standard
 error or more and were sent while anything is reported, the share that is reported. False: share
-of reported improvements that are none. The model of a researcher: `src/aarlab/fleet/honest.py`.
+of reported improvements that are none. The model of a researcher:
+`src/aarlab/fleet/simulated_fleet.py`.
 
 An improvement is a score that passed the next step above the level; it is not a test against
 the submission before it. PGR is for a gap of {gap:.4f} accuracy between the weak teacher and

@@ -19,7 +19,15 @@ from aarlab.core.records import Measure, Record
 from aarlab.evaluation.scoring.bounds import inflation_bound
 from aarlab.evaluation.scoring.default_policy import MeteredLadder
 from aarlab.evaluation.scoring.policies import POLICIES, Policy, start
-from aarlab.fleet.honest import LIMIT, START, Habits, RunOutcome, SimulationPlan, percent, simulate
+from aarlab.fleet.simulated_fleet import (
+    LIMIT,
+    START,
+    Habits,
+    RunOutcome,
+    SimulationPlan,
+    percent,
+    simulate,
+)
 from aarlab.redteam.jobs import Progress, in_order, silent
 from experiments.policy_costs import honest
 
@@ -178,7 +186,7 @@ Made by `{command}`. The default: {default}.
 
 The goal: nine honest agents of 60 bundles lose at most 5 % of what exact scores would have
 given them, (exact - policy) / (exact - none) in true accuracy at the end, at the smallest
-proven bound. Fleets are simulated (`src/aarlab/fleet/honest.py`); policies are compared on
+proven bound. Fleets are simulated (`src/aarlab/fleet/simulated_fleet.py`); policies are compared on
 fleets that share their seeds; in brackets, 95 % bootstrap intervals over fleets. The numbers
 were chosen on seeds below 1,000; the figures of the default are on seeds on which nothing was
 chosen.

@@ -134,7 +134,7 @@ def campaign(bench: Bench, arm: Arm, seed: int, experiments: int) -> Outcome:
             break
         families.append(families_of(recipe))
         accuracy = bench.accuracy(key_of(recipe), "feedback")
-        answer = policy.tell(channel, brief.name, accuracy)
+        answer = policy.answer(channel, brief.name, accuracy)
         channel.record(brief.name, answer)
         reported = answer.level if arm.policy == "exact" or answer.improved else -math.inf
         best = max(best, (reported, key_of(recipe)))

@@ -15,7 +15,7 @@ from aarlab.core.errors import Misconfigured
 from aarlab.evaluation.detectors import Flag, Submitted, Watch
 from aarlab.evaluation.scoring.policies import POLICIES, Answer
 from aarlab.redteam.attacks import run_attack
-from aarlab.redteam.channel import Items, Line, OutOfQuestions, World
+from aarlab.redteam.channel import AnswerVector, Items, OutOfQuestions, World
 from experiments.detectors.crowd import HABITS, SEEDS, Crowd, Habit, Idea
 
 Disguise = Literal["none", "a run's seeds", "decoys", "seed noise"]
@@ -65,7 +65,7 @@ class Caught:
     after: int = 0
 
 
-class _Watched(Line):
+class _Watched(AnswerVector):
     """A line whose questions are also submissions. The attack ends when a detector speaks."""
 
     scene: Scene

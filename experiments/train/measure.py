@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from experiments.train import agree
 from experiments.train.agree import Difference
 from experiments.train.clock import Deadline, forget, settle, timed
-from experiments.train.deck import Deck, draw
 from experiments.train.original import Original, Trained
 from experiments.train.ours import Ours
 from experiments.train.plan import Plan
+from experiments.train.random_items import RandomItems, draw
 from experiments.train.report import Row
 
 
@@ -28,12 +28,14 @@ class Arm(Protocol):
 
     what: str
 
-    def train(self, deck: Deck) -> Trained: ...
+    def train(self, items: RandomItems) -> Trained: ...
 
-    def logits(self, deck: Deck) -> NDArray[np.float64]: ...
+    def logits(self, items: RandomItems) -> NDArray[np.float64]: ...
 
 
-def compare(first: Original, arms: Mapping[str, Ours], deck: Deck, plan: Plan) -> list[Difference]:
+def compare(
+    first: Original, arms: Mapping[str, Ours], items: RandomItems, plan: Plan
+) -> list[Difference]:
     """Every arm with arm a: the losses of consecutive steps from one start; then, arm a holding the
     adapters that the arm has saved, label logits and gradients; and how far an item's logit moves
     when only its neighbours change."""
@@ -41,9 +43,9 @@ def compare(first: Original, arms: Mapping[str, Ours], deck: Deck, plan: Plan) -
     with tempfile.TemporaryDirectory() as folder:
         start = next(iter(arms.values())).start(Path(folder, "start"))
         first.adopt(start)
-        losses_S = first.train(deck).losses_S
+        losses_S = first.train(items).losses_S
         for name, arm in arms.items():
-            ours_S = arm.train(deck).losses_S
+            ours_S = arm.train(items).losses_S
             found.append(
                 Difference(
                     name,
@@ -53,9 +55,9 @@ def compare(first: Original, arms: Mapping[str, Ours], deck: Deck, plan: Plan) -
                 )
             )
             first.adopt(arm.save(Path(folder, name)))
-            apart = agree.of_logits(arm.logits(deck), first.logits(deck))
+            apart = agree.of_logits(arm.logits(items), first.logits(items))
             found.append(Difference(name, "label logits, same adapters", apart, limits.logits))
-            ours, theirs = arm.gradients(deck[: plan.batch]), first.gradients(deck[: plan.batch])
+            ours, theirs = arm.gradients(items[: plan.batch]), first.gradients(items[: plan.batch])
             found.append(
                 Difference(
                     name,
@@ -65,18 +67,18 @@ def compare(first: Original, arms: Mapping[str, Ours], deck: Deck, plan: Plan) -
                 )
             )
             found.append(
-                Difference(name, "leak between neighbours", leak(arm, deck, plan), limits.leak)
+                Difference(name, "leak between neighbours", leak(arm, items, plan), limits.leak)
             )
         first.adopt(start)
     return found
 
 
-def leak(arm: Arm, deck: Deck, plan: Plan, items: int = 4) -> float:
+def leak(arm: Arm, items: RandomItems, plan: Plan, first: int = 4) -> float:
     """Largest change of the first item's logit when the others of its pack, equally long, say
     something else."""
-    kept = deck[:items]
+    kept = items[:first]
     other = draw(kept.lengths_N, plan.shape.vocabulary, seed=7)
-    moved = Deck([kept.ids[0], *other.ids[1:]], kept.labels_N)
+    moved = RandomItems([kept.ids[0], *other.ids[1:]], kept.labels_N)
     before, after = arm.logits(kept), arm.logits(moved)
     if np.array_equal(before[1:], after[1:]):
         raise AssertionError(
@@ -86,31 +88,37 @@ def leak(arm: Arm, deck: Deck, plan: Plan, items: int = 4) -> float:
 
 
 def take_turns(
-    arms: Mapping[str, Arm], rows: Mapping[str, Row], deck: Deck, test: Deck, plan: Plan
+    arms: Mapping[str, Arm],
+    rows: Mapping[str, Row],
+    items: RandomItems,
+    test: RandomItems,
+    plan: Plan,
 ) -> None:
     """Repetitions in which each arm has its turn, so that a slow minute of the machine is a slow
     minute for all."""
     for _ in range(plan.repetitions):
         for name, arm in arms.items():
-            time_once(arm, rows[name], deck, test, plan, "cpu")
+            time_once(arm, rows[name], items, test, plan, "cpu")
 
 
-def time_once(arm: Arm, row: Row, deck: Deck, test: Deck, plan: Plan, device: str) -> None:
+def time_once(
+    arm: Arm, row: Row, items: RandomItems, test: RandomItems, plan: Plan, device: str
+) -> None:
     """One repetition: the steps after the first, and one prediction."""
-    trained = arm.train(deck)
+    trained = arm.train(items)
     row.losses_S = trained.losses_S
     if plan.gpu:  # each step counts, and there is one repetition
-        row.tok_s += [t / s for t, s in zip(_tokens(deck, plan)[1:], trained.seconds, strict=True)]
+        row.tok_s += [t / s for t, s in zip(_tokens(items, plan)[1:], trained.seconds, strict=True)]
     else:
-        row.tok_s.append(sum(_tokens(deck, plan)[1:]) / sum(trained.seconds))
+        row.tok_s.append(sum(_tokens(items, plan)[1:]) / sum(trained.seconds))
     if trained.micro_batch < plan.batch:
         row.note = f"micro-batch {trained.micro_batch}"
     row.predict_tok_s.append(test.tokens / timed(lambda: arm.logits(test), device))
 
 
-def _tokens(deck: Deck, plan: Plan) -> list[int]:
+def _tokens(items: RandomItems, plan: Plan) -> list[int]:
     """Useful tokens of each step."""
-    return np.add.reduceat(deck.lengths_N, np.arange(0, len(deck.ids), plan.batch)).tolist()
+    return np.add.reduceat(items.lengths_N, np.arange(0, len(items.ids), plan.batch)).tolist()
 
 
 def alone(

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from aarlab.models.preset import Recipe
 from aarlab.models.tuned.job import rate_share
 from experiments.train.clock import Steps
-from experiments.train.deck import EOS, NO, PAD, YES, Deck
 from experiments.train.lengths import MICRO_BATCH
+from experiments.train.random_items import EOS, NO, PAD, YES, RandomItems
 
 IGNORED = -100
 FALL_BACK = (32, 8, 4, 2)
@@ -87,15 +87,15 @@ class Original:
     def reset(self) -> None:
         peft.set_peft_model_state_dict(self.model, self.begin)
 
-    def train(self, deck: Deck, *, micro_batch: int | None = None) -> Trained:
-        """One epoch over the deck in its order, 32 items a step; a smaller micro-batch where memory
-        runs out."""
+    def train(self, items: RandomItems, *, micro_batch: int | None = None) -> Trained:
+        """One epoch over the items in their order, 32 items a step; a smaller micro-batch where
+        memory runs out."""
         for size in (
             [micro_batch] if micro_batch else [s for s in FALL_BACK if s <= self.recipe.batch]
         ):
             self.reset()
             try:
-                return self._train(deck, size)
+                return self._train(items, size)
             except torch.OutOfMemoryError:
                 if size == FALL_BACK[-1]:
                     raise
@@ -103,7 +103,7 @@ class Original:
             torch.cuda.empty_cache()
         raise AssertionError("the last size returns or raises")
 
-    def _train(self, deck: Deck, micro_batch: int) -> Trained:
+    def _train(self, items: RandomItems, micro_batch: int) -> Trained:
         with tempfile.TemporaryDirectory() as folder:
             asked = transformers.TrainingArguments(
                 output_dir=folder,
@@ -123,9 +123,9 @@ class Original:
             trainer = _Trainer(
                 model=self.model,
                 args=asked,
-                train_dataset=_rows(deck),
+                train_dataset=_rows(items),
                 data_collator=collate,
-                optimizers=self._optimizer(-(-len(deck.ids) // self.recipe.batch)),
+                optimizers=self._optimizer(-(-len(items.ids) // self.recipe.batch)),
                 callbacks=[_Marks(steps)],
             )
             trainer.remove_callback(transformers.PrinterCallback)
@@ -150,19 +150,20 @@ class Original:
         return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, share)
 
     def gradients(
-        self, deck: Deck, micro_batch: int = MICRO_BATCH
+        self, items: RandomItems, micro_batch: int = MICRO_BATCH
     ) -> dict[str, NDArray[np.float32]]:
-        """Of every adapter, from one step over the deck, before clipping; by PEFT's names."""
+        """Of every adapter, from one step over the items, before clipping; by PEFT's names."""
         self.model.train()
         self.model.zero_grad()
-        for at in range(0, len(deck.ids), micro_batch):
+        for at in range(0, len(items.ids), micro_batch):
             batch = {
-                k: v.to(self.device) for k, v in collate(_rows(deck[at : at + micro_batch])).items()
+                k: v.to(self.device)
+                for k, v in collate(_rows(items[at : at + micro_batch])).items()
             }
             with torch.autocast(
                 self.device.split(":")[0], torch.bfloat16, enabled=self.dtype == torch.bfloat16
             ):
-                loss = self.model(**batch, num_items_in_batch=torch.tensor(2 * len(deck.ids))).loss
+                loss = self.model(**batch, num_items_in_batch=torch.tensor(2 * len(items.ids))).loss
             loss.backward()
         found = {
             n: p.grad.float().cpu().numpy()
@@ -173,13 +174,13 @@ class Original:
         return found
 
     @torch.no_grad()
-    def logits(self, deck: Deck, batch: int = MICRO_BATCH) -> NDArray[np.float64]:
+    def logits(self, items: RandomItems, batch: int = MICRO_BATCH) -> NDArray[np.float64]:
         """z (N,): the whole vocabulary at every position of padded batches, of which two numbers an
         item are read."""
         self.model.eval()
         parts = []
-        for at in range(0, len(deck.ids), batch):
-            part = deck[at : at + batch]
+        for at in range(0, len(items.ids), batch):
+            part = items[at : at + batch]
             rows, mask = pad([torch.from_numpy(row).long() for row in part.ids])
             logits = self.model(
                 input_ids=rows.to(self.device), attention_mask=mask.to(self.device)
@@ -202,10 +203,10 @@ def collate(rows: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
 
-def _rows(deck: Deck) -> list[dict[str, Tensor]]:
+def _rows(items: RandomItems) -> list[dict[str, Tensor]]:
     """Prompt, label word and end of text; the loss is on the last two."""
     rows = []
-    for ids, label in zip(deck.ids, deck.labels_N, strict=True):
+    for ids, label in zip(items.ids, items.labels_N, strict=True):
         said = torch.tensor([YES if label else NO, EOS])
         prompt = torch.from_numpy(ids).long()
         rows.append(
@@ -218,7 +219,7 @@ def _rows(deck: Deck) -> list[dict[str, Tensor]]:
 
 
 class _Trainer(transformers.Trainer):
-    """Keeps the loss of each micro-batch, and takes the items in the order given: the deck is
+    """Keeps the loss of each micro-batch, and takes the items in the order given: they are
     random already."""
 
     def __init__(self, **arguments: object) -> None:

@@ -22,8 +22,8 @@ from aarlab.models.tuned.tokens import Tokenised
 from aarlab.models.tuned.training import gradients
 from aarlab.models.tuned.tunable import Tunable
 from experiments.train.clock import Steps
-from experiments.train.deck import EOS, NO, YES, Deck
 from experiments.train.original import Trained
+from experiments.train.random_items import EOS, NO, YES, RandomItems
 
 SEED = 1
 
@@ -53,7 +53,7 @@ class PlainLinear(lean_lora.LeanLinear):
 
 
 class Ours:
-    """One rung. Every call of `train` begins from the same adapters, and takes the deck in its
+    """One rung. Every call of `train` begins from the same adapters, and takes the items in their
     order."""
 
     def __init__(
@@ -83,18 +83,18 @@ class Ours:
     def save(self, folder: Path) -> Path:
         return self.model.save(folder)
 
-    def train(self, deck: Deck) -> Trained:
-        job, steps = self._job(deck), Steps(self.device)
+    def train(self, items: RandomItems) -> Trained:
+        job, steps = self._job(items), Steps(self.device)
         mark = lambda step: steps.mark()  # noqa: E731
         trained = self.model.fine_tune(
             job.tokens, job.targets_N, recipe=self.recipe, seed=SEED, progress=mark
         )
         return Trained(trained.loss_S, steps.seconds, self.recipe.batch)
 
-    def gradients(self, deck: Deck) -> dict[str, NDArray[np.float32]]:
-        """Of every adapter as it stands, from one step over the deck, before clipping; by PEFT's
+    def gradients(self, items: RandomItems) -> dict[str, NDArray[np.float32]]:
+        """Of every adapter as it stands, from one step over the items, before clipping; by PEFT's
         names."""
-        job, adapted = self._job(deck), self.model.engine.adapted
+        job, adapted = self._job(items), self.model.engine.adapted
         gradients(self.model.engine, job, job.steps()[0], progress=0.0)
         return {
             n: p.grad.float().cpu().numpy()
@@ -102,15 +102,15 @@ class Ours:
             if p.grad is not None
         }
 
-    def logits(self, deck: Deck) -> NDArray[np.float64]:
-        return self.model.logits(_tokenised(deck))
+    def logits(self, items: RandomItems) -> NDArray[np.float64]:
+        return self.model.logits(_tokenised(items))
 
-    def _job(self, deck: Deck) -> TrainingJob:
-        """The deck's items put so that the order which the seed draws is the deck's."""
+    def _job(self, items: RandomItems) -> TrainingJob:
+        """The items, put so that the order which the seed draws is theirs."""
         blank = TrainingJob(
-            _tokenised(deck),
-            np.zeros(len(deck.ids)),
-            np.ones(len(deck.ids)),
+            _tokenised(items),
+            np.zeros(len(items.ids)),
+            np.ones(len(items.ids)),
             self.recipe,
             SEED,
             None,
@@ -118,12 +118,17 @@ class Ours:
         back = np.argsort(np.concatenate(blank.steps()))
         tokens = blank.tokens.take(back.tolist())
         return TrainingJob(
-            tokens, deck.labels_N[back].astype(np.float64), blank.weights_N, self.recipe, SEED, None
+            tokens,
+            items.labels_N[back].astype(np.float64),
+            blank.weights_N,
+            self.recipe,
+            SEED,
+            None,
         )
 
 
-def _tokenised(deck: Deck) -> Tokenised:
-    return Tokenised(deck.ids, np.zeros(len(deck.ids), dtype=bool), (NO, YES), EOS)
+def _tokenised(items: RandomItems) -> Tokenised:
+    return Tokenised(items.ids, np.zeros(len(items.ids), dtype=bool), (NO, YES), EOS)
 
 
 def _wrapped(

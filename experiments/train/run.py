@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from experiments.train import report
 from experiments.train.agree import Difference
 from experiments.train.clock import Deadline, forget, peak_gib, process_gib
-from experiments.train.deck import Deck, draw, write_weights
 from experiments.train.lengths import SPREADS, padded
 from experiments.train.measure import alone, compare, take_turns, time_once
 from experiments.train.original import Original
 from experiments.train.ours import RUNGS, Ours
 from experiments.train.plan import PLANS, Plan
 from experiments.train.published import EPOCHS, MEAN_TOKENS, TEACHER_ITEMS, TEST_MEAN_TOKENS
+from experiments.train.random_items import RandomItems, draw, write_weights
 from experiments.train.rates import product_flops
 from experiments.train.report import Row, Work
 from experiments.train.shapes import QWEN15_05B, TINY, needed, the_studys_way
@@ -43,16 +43,16 @@ def on_cpu(asked: argparse.Namespace, folder: Path) -> int:
     """Agreement of all arms, then repetitions in turns; 0 if they agree, else 1."""
     began, plan = time.perf_counter(), PLANS[asked.preset]
     train_N, test_N = lengths(asked, plan)
-    deck, test = (draw(n, plan.shape.vocabulary, seed) for seed, n in enumerate((train_N, test_N)))
+    items, test = (draw(n, plan.shape.vocabulary, seed) for seed, n in enumerate((train_N, test_N)))
     weights = write_weights(plan.shape, folder / "weights", dtype=torch.float32, device="cpu")
     first = Original(weights, plan.recipe, device="cpu", dtype=torch.float32)
     arms = {name: rung(weights, plan, name, "cpu") for name in plan.rungs if name != "a"}
     rows = {name: Row(name, arm.what) for name, arm in {"a": first, **arms}.items()}
-    work = _work(deck, plan, product_flops("cpu", torch.float32))
+    work = _work(items, plan, product_flops("cpu", torch.float32))
     _head(asked, plan, work, "cpu")
-    found = compare(first, arms, deck, plan)
+    found = compare(first, arms, items, plan)
     print(report.agreement(found), "\n", flush=True)
-    take_turns({"a": first, **arms}, rows, deck, test, plan)
+    take_turns({"a": first, **arms}, rows, items, test, plan)
     print(report.table(list(rows.values()), work, full_run=False), "\n")
     print(
         f"{plan.repetitions} repetition(s) in turns, {time.perf_counter() - began:.0f} s, "
@@ -84,13 +84,13 @@ def on_gpu(asked: argparse.Namespace, folder: Path, device: str = "cuda") -> int
     found = _agreement_on_gpu(asked, plan, folder, device, deadline)
     print(report.agreement(found), "\n", flush=True)
     train_N, test_N = lengths(asked, plan)
-    deck, test = (draw(n, plan.shape.vocabulary, seed) for seed, n in enumerate((train_N, test_N)))
-    work = _work(deck, plan, product_flops(device, torch.bfloat16))
+    items, test = (draw(n, plan.shape.vocabulary, seed) for seed, n in enumerate((train_N, test_N)))
+    work = _work(items, plan, product_flops(device, torch.bfloat16))
     _head(asked, plan, work, device)
     weights = write_weights(plan.shape, folder / "4b", dtype=torch.bfloat16, device=device)
     rows = []
     for name in plan.rungs:
-        rows += _one_rung(name, weights, plan, deck, test, device, deadline)
+        rows += _one_rung(name, weights, plan, items, test, device, deadline)
         print(
             report.table(rows, work, full_run=True),
             f"\n\n{deadline.left_s:.0f} s left\n",
@@ -108,13 +108,13 @@ def _agreement_on_gpu(
     speeds are measured still."""
     tiny = replace(plan, shape=TINY, rank=8, mean_tokens=AGREEMENT_MEAN, pack_tokens=(1024,))
     train_N, _ = lengths(asked, tiny)
-    deck = draw(train_N, tiny.shape.vocabulary)
+    items = draw(train_N, tiny.shape.vocabulary)
     weights = write_weights(tiny.shape, folder / "tiny", dtype=torch.bfloat16, device=device)
     row, found = Row("agreement", ""), []
 
     def measure(first: Original) -> None:
         arms = {name: rung(weights, tiny, name, device) for name in ("b", "b2", "b3")}
-        found.extend(compare(first, arms, deck, tiny))
+        found.extend(compare(first, arms, items, tiny))
 
     alone(
         row,
@@ -128,7 +128,13 @@ def _agreement_on_gpu(
 
 
 def _one_rung(
-    name: str, weights: Path, plan: Plan, deck: Deck, test: Deck, device: str, deadline: Deadline
+    name: str,
+    weights: Path,
+    plan: Plan,
+    items: RandomItems,
+    test: RandomItems,
+    device: str,
+    deadline: Deadline,
 ) -> list[Row]:
     """The rung's row; of the compiled one, a row for each pack budget."""
     row = Row(name, Original.what if name == "a" else RUNGS[name].what)
@@ -144,9 +150,9 @@ def _one_rung(
     def measure(arm: Original | Ours) -> None:
         began = time.perf_counter()
         if name == "b3":
-            arm.train(deck)
+            arm.train(items)
             row.warm_up_s = time.perf_counter() - began
-        time_once(arm, row, deck, test, plan, device)
+        time_once(arm, row, items, test, plan, device)
         if isinstance(arm, Ours) and arm.said:
             row.note = arm.said[-1]
         row.peak_gib = peak_gib(device)
@@ -154,7 +160,7 @@ def _one_rung(
             forget(device)
             arm.model.engine.pack_tokens = budget
             rows.append(Row(name, f"the same, packs of {budget:,} tokens"))
-            time_once(arm, rows[-1], deck, test, plan, device)
+            time_once(arm, rows[-1], items, test, plan, device)
             rows[-1].peak_gib = peak_gib(device)
 
     alone(row, make, measure, device, deadline, NEED_S[name])
@@ -163,7 +169,7 @@ def _one_rung(
 
 def _teacher(plan: Plan, folder: Path, device: str, deadline: Deadline) -> Row:
     small = replace(plan, shape=QWEN15_05B)
-    row, deck = (
+    row, items = (
         Row("teacher", "compiled"),
         draw(SPREADS["study"].typical(128, mean=MEAN_TOKENS), QWEN15_05B.vocabulary),
     )
@@ -177,21 +183,21 @@ def _teacher(plan: Plan, folder: Path, device: str, deadline: Deadline) -> Row:
         )
 
     def measure(arm: Ours) -> None:
-        arm.train(deck)
-        time_once(arm, row, deck, deck[:32], small, device)
+        arm.train(items)
+        time_once(arm, row, items, items[:32], small, device)
 
     alone(row, make, measure, device, deadline, NEED_S["teacher"])
     return row
 
 
-def _work(deck: Deck, plan: Plan, flops: float) -> Work:
-    lengths_N = deck.lengths_N
+def _work(items: RandomItems, plan: Plan, flops: float) -> Work:
+    lengths_N = items.lengths_N
     least = needed(plan.shape, plan.recipe, lengths_N)
     return Work(
-        flop_a_token=least / deck.tokens,
+        flop_a_token=least / items.tokens,
         study_flop_a_token=the_studys_way(plan.shape, plan.recipe, lengths_N, plan.batch)
-        / deck.tokens,
-        padding=padded(lengths_N, plan.batch) / deck.tokens,
+        / items.tokens,
+        padding=padded(lengths_N, plan.batch) / items.tokens,
         mean_tokens=float(lengths_N.mean()),
         product_flops=flops,
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from aarlab.evaluation.audit import Files, audit, load_key
-from aarlab.fleet.transcripts import lives, steps_of
+from aarlab.fleet.transcripts import steps_of, transcript_paths
 from aarlab.researchers.command import PRESETS, preset
 from aarlab.researchers.script import default_script
 from tests.faults.test_kill_fleet import entries
@@ -89,11 +89,13 @@ def test_it_commits_runs_submits_and_shares(session):
 
 def test_it_is_started_again_and_goes_on(session):
     name, folder, _ = session
-    assert len(lives(folder / "transcripts" / "researcher-1")) >= 2
+    assert len(transcript_paths(folder / "transcripts" / "researcher-1")) >= 2
     events = [e.body["event"] for e in entries(folder, "researcher")]
     assert "ended: again" in events
     assert "ended: crashed" not in events
-    if preset(name).resume_argv is not None:  # what it did in its first life, it does not do again
+    if (
+        preset(name).resume_argv is not None
+    ):  # what it did in its first incarnation, it does not do again
         assert len({json.dumps(e.body["snapshot"]) for e in entries(folder, "code")}) == len(
             entries(folder, "code")
         )
@@ -108,7 +110,7 @@ def test_it_stops_at_its_budget_to_the_cent(session):
 
 def test_its_transcript_is_read_as_steps(session):
     name, folder, _ = session
-    steps = list(steps_of(lives(folder / "transcripts" / "researcher-1")[1]))
+    steps = list(steps_of(transcript_paths(folder / "transcripts" / "researcher-1")[1]))
     if name == "mini-swe-agent":  # it prints for people
         assert any("aar lab submit" in step.text for step in steps)
         return

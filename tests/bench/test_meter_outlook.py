@@ -6,7 +6,7 @@ import pytest
 
 from aarlab.bench.meter_outlook import meter_bound, meter_words
 from aarlab.core.objectives import End, Objective
-from aarlab.problems.folder.folder_problem import Contract, HandIn
+from aarlab.problems.folder.folder_problem import Contract, SubmissionForm
 
 
 def contract(*names, combine="mean"):
@@ -14,7 +14,7 @@ def contract(*names, combine="mean"):
     return Contract(
         name="made-up",
         card="A problem that is made up for a test of the bound on a combined score.",
-        submission=HandIn(kind="artifact"),
+        submission=SubmissionForm(kind="artifact"),
         objectives=tuple(Objective(name=name, unit="share", **ends) for name in names),
         combine=combine,
         baselines=("guess",),

@@ -209,7 +209,7 @@ def test_one_method_alone_is_a_table_without_comparisons(where):
     assert report.transfer == ()
 
 
-def test_where_no_method_answers_its_author_is_told_why(where, tmp_path):
+def test_where_no_method_answers_its_author_is_reported_why(where, tmp_path):
     bad = tmp_path / "bad.py"
     bad.write_text(METHOD.format(answer=2.0))
     with pytest.raises(InvalidSubmission, match=r"No method answered every run of .*0..1"):
@@ -273,12 +273,12 @@ def test_the_command_line_prints_the_tables(tmp_path):
     assert "nothing is reported on it" in refused.stderr
 
 
-def own_items(path, *, told, sizes=(40, 60, 2, 30)):
+def own_items(path, *, reported, sizes=(40, 60, 2, 30)):
     """Single choices in which a word tells the label, or nothing does; all in distribution."""
     lines = [
         {
             "question": f"{s} {n}?",
-            "choice": f"w{n} {('bad6', 'good6')[n % 2] if told else 'goods'} {s}",
+            "choice": f"w{n} {('bad6', 'good6')[n % 2] if reported else 'goods'} {s}",
             "label": n % 2,
             "split": s,
         }
@@ -291,7 +291,7 @@ def own_items(path, *, told, sizes=(40, 60, 2, 30)):
 
 def test_own_items_without_a_second_part_are_a_table_that_says_so(tmp_path):
     made, folder = run(
-        spec(tasks=(own_items(tmp_path / "mine.jsonl", told=True),)),
+        spec(tasks=(own_items(tmp_path / "mine.jsonl", reported=True),)),
         Home(tmp_path / "home"),
         Silent(),
     )
@@ -304,7 +304,7 @@ def test_own_items_without_a_second_part_are_a_table_that_says_so(tmp_path):
 @pytest.mark.long
 def test_own_items_without_a_gap_are_reported_first_as_accuracies(tmp_path):
     show = Silent()
-    path = own_items(tmp_path / "mine.jsonl", told=False, sizes=(8, 12, 2, 8))
+    path = own_items(tmp_path / "mine.jsonl", reported=False, sizes=(8, 12, 2, 8))
     made, folder = run(
         spec(tasks=(path,), methods=("naive", "critic", "overlap-density")),
         Home(tmp_path / "home"),
@@ -321,7 +321,7 @@ def test_own_items_without_a_gap_are_reported_first_as_accuracies(tmp_path):
 def test_items_that_no_data_seed_changes_are_not_counted_twice(tmp_path, where):
     with pytest.raises(Misconfigured, match="would count them more than once"):
         run(
-            spec(tasks=(own_items(tmp_path / "mine.jsonl", told=True),), data_seeds=(1, 2)),
+            spec(tasks=(own_items(tmp_path / "mine.jsonl", reported=True),), data_seeds=(1, 2)),
             where,
             Silent(),
         )

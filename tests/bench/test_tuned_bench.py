@@ -1,5 +1,5 @@
 """The four baselines, teacher and ceiling from one command, on items and models of one's own that
-are fine-tuned: the whole real path (worker processes, GRPO, doors, table) at a tiny shape."""
+are fine-tuned: the whole real path (worker processes, GRPO, sockets, table) at a tiny shape."""
 
 import json
 import time

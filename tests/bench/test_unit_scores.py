@@ -11,7 +11,7 @@ from aarlab.evaluation.scoring.unit_scores import (
     trial_spread,
     unit_scores,
 )
-from aarlab.problems.folder.folder_problem import Contract, HandIn
+from aarlab.problems.folder.folder_problem import Contract, SubmissionForm
 
 FAR = Objective(
     name="far",
@@ -32,7 +32,7 @@ NEAR = Objective(
 CONTRACT = Contract(
     name="distances",
     card="How far each point is from the place that was guessed.",
-    submission=HandIn(kind="predictions", values="number"),
+    submission=SubmissionForm(kind="predictions", values="number"),
     objectives=(FAR, NEAR),
     baselines=("none",),
 )

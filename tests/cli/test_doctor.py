@@ -13,13 +13,13 @@ from rich.console import Console
 from aarlab.cli import doctor
 from aarlab.cli.doctor import Check, examine, needs
 from aarlab.core.budget import Budget
-from aarlab.fleet.campaign import Campaign, Limits
+from aarlab.fleet.campaign import Campaign, ResearcherLimits
 
 AAR = [sys.executable, "-c", "from aarlab.cli.main import main; main()"]
 SECRET = "sk-never-to-be-seen"
 
 
-def told(checks) -> dict[str, bool | None]:
+def reported(checks) -> dict[str, bool | None]:
     return {check.what: check.good for check in checks}
 
 
@@ -92,7 +92,7 @@ def test_each_thing_that_a_campaign_lacks_is_named_with_its_remedy(tmp_path, mon
         devices=("/dev/no-such-device",),
         directions=str(tmp_path / "none.yaml"),
         researchers=256,
-        limits=Limits(memory_gib=64.0, disk_gib=10_000.0),
+        limits=ResearcherLimits(memory_gib=64.0, disk_gib=10_000.0),
     )
     found = list(needs(wanted))
     lacking = [check.what for check in found if check.good is False]
@@ -115,11 +115,11 @@ def test_a_campaign_that_has_what_it_needs(tmp_path, monkeypatch):
     monkeypatch.setenv("AAR_HOME", str(tmp_path))
     monkeypatch.setenv("ANTHROPIC_API_KEY", SECRET)
     wanted = Campaign(
-        researchers=2, budget=Budget(usd=5.0), limits=Limits(memory_gib=1.0, disk_gib=1.0)
+        researchers=2, budget=Budget(usd=5.0), limits=ResearcherLimits(memory_gib=1.0, disk_gib=1.0)
     )
     found = list(needs(wanted))
     assert {check.good for check in found} == {True}
-    assert "price of claude-opus-4-6" not in told(found), "a search calls no model"
+    assert "price of claude-opus-4-6" not in reported(found), "a search calls no model"
 
 
 def test_memory_is_what_the_kernel_says_and_holds_fewer_large_researchers():

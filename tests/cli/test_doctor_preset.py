@@ -26,7 +26,7 @@ from aarlab.cli.doctor_preset import (
 from aarlab.core.errors import Misconfigured
 from aarlab.models import cost
 from aarlab.models.preset import Hardware, preset
-from tests.cli.test_doctor import aar_doctor, only, told
+from tests.cli.test_doctor import aar_doctor, only, reported
 
 QWEN = preset("qwen")
 STRONG, WEAK = cost.KNOWN["Qwen/Qwen3-4B-Base"], cost.KNOWN["Qwen/Qwen1.5-0.5B-Chat"]
@@ -84,7 +84,7 @@ def test_doctor_names_missing_gpu_missing_hub_and_expected_time(tmp_path):
 def test_a_preset_of_ones_own_with_local_folders_lacks_no_model(tmp_path):
     mine = preset(preset_file(tmp_path, critic=False, hardware={"devices": ["cpu"]}))
     found = list(checks(mine))
-    models = {what: good for what, good in told(found).items() if what.startswith("model my-")}
+    models = {what: good for what, good in reported(found).items() if what.startswith("model my-")}
     assert len(models) == 2
     assert all(models.values())
     assert only(found, "device cpu").good is True
@@ -197,7 +197,7 @@ def test_devices_that_are_not_there():
     asked = QWEN.model_copy(
         update={"hardware": Hardware(devices=("cuda:0", "cuda:1", "cpu", "tpu"))}
     )
-    found = told(devices(asked, [H200], STRONG, 1.0))
+    found = reported(devices(asked, [H200], STRONG, 1.0))
     assert [found[f"device {d}"] for d in ("cuda:0", "cuda:1", "cpu", "tpu")] == [
         True,
         False,

@@ -1,4 +1,4 @@
-"""A worker process that the machine ends is told in one sentence, and blamed on nobody who
+"""A worker process that the machine ends is reported in one sentence, and blamed on nobody who
 submits."""
 
 import subprocess

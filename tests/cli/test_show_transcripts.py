@@ -1,4 +1,4 @@
-"""`aar transcript`: readable, harmless, and followed through lives."""
+"""`aar transcript`: readable, harmless, and followed through incarnations."""
 
 import io
 import os
@@ -47,7 +47,7 @@ def plain(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
-def test_the_latest_life_is_shown_and_any_other_on_request(campaign):
+def test_the_latest_incarnation_is_shown_and_any_other_on_request(campaign):
     latest = plain(printed(transcripts.show, campaign, "researcher-1", number=None, full=False))
     assert latest.startswith("researcher-1, incarnation 2 of 2\n")
     assert "17:18:54 calls  Bash: echo hello" in latest
@@ -95,7 +95,7 @@ def test_a_search_says_who_when_and_shows_the_words(campaign):
 
 
 @pytest.mark.process
-def test_the_tail_follows_a_life_and_the_next_until_ctrl_c(campaign, tmp_path):
+def test_the_tail_follows_an_incarnation_and_the_next_until_ctrl_c(campaign, tmp_path):
     env = {**os.environ, "AAR_HOME": str(tmp_path)}
     folder = campaign / "transcripts" / "researcher-2"
     (folder / "001.jsonl").write_text("".join(f"old {n}\n" for n in range(50)))
@@ -107,9 +107,9 @@ def test_the_tail_follows_a_life_and_the_next_until_ctrl_c(campaign, tmp_path):
         file.write("new\ncut off")
     assert "new" in process.stdout.readline()
     time.sleep(0.2)
-    (folder / "002.jsonl").write_text("another life\n")
-    assert "cut off" in process.stdout.readline(), "its life is over: nothing more will come"
-    assert "another life" in process.stdout.readline()
+    (folder / "002.jsonl").write_text("another incarnation\n")
+    assert "cut off" in process.stdout.readline(), "its incarnation is over: nothing more will come"
+    assert "another incarnation" in process.stdout.readline()
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=30)[0] == ""
     assert process.returncode == 0

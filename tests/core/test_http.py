@@ -2,7 +2,7 @@
 
 import asyncio
 
-from aarlab.core.http import JOINED, Joining
+from aarlab.core.http import JOINED, JoinedWrites
 
 
 class Transport:
@@ -22,11 +22,11 @@ class Transport:
 
 
 def joined(act):
-    """What reaches the transport of what `act` does with a `Joining`."""
+    """What reaches the transport of what `act` does with `JoinedWrites`."""
     transport = Transport()
 
     async def run():
-        await act(Joining(transport))
+        await act(JoinedWrites(transport))
         await asyncio.sleep(0)
 
     asyncio.run(run())

@@ -8,21 +8,24 @@ import pytest
 
 from aarlab.core import files
 from aarlab.core.files import require_writable, write_whole
-from aarlab.core.os_errors import ends_in_words, in_words
+from aarlab.core.os_errors import as_misconfigured, exits_with_message
 
 
 @pytest.mark.parametrize(
     ("number", "words"), [(errno.ENOSPC, "Free some disk"), (errno.EROFS, "Set AAR_HOME"), (99, "")]
 )
 def test_the_path_and_what_to_do_are_said(number, words):
-    said = str(in_words(OSError(number, os.strerror(number), "/some/file")))
+    said = str(as_misconfigured(OSError(number, os.strerror(number), "/some/file")))
     assert said.startswith(f"/some/file: {os.strerror(number)}. {words}")
-    assert str(in_words(OSError(number, os.strerror(number)))).count("(state): ") == 1
+    assert str(as_misconfigured(OSError(number, os.strerror(number)))).count("(state): ") == 1
 
 
 def test_a_service_ends_with_the_sentence_alone():
     for error in (OSError(errno.ENOSPC, "full", "x"), sqlite3.OperationalError("locked")):
-        with pytest.raises(SystemExit, match="x: full|cannot be used: locked"), ends_in_words():
+        with (
+            pytest.raises(SystemExit, match="x: full|cannot be used: locked"),
+            exits_with_message(),
+        ):
             raise error
 
 

@@ -26,7 +26,7 @@ WIDE = [FAMILIES[n % 8] for n in range(WINDOW)]
 NARROW = [Family.DISTILLATION] * WINDOW
 
 
-def test_a_collapse_is_told_in_words_after_two_windows():
+def test_a_collapse_is_reported_in_words_after_two_windows():
     assert collapse_alarm(WIDE * PAST + NARROW) is None
     words = collapse_alarm(WIDE * PAST + NARROW * RUNS)
     assert words.startswith(

@@ -6,6 +6,6 @@ from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.leaderboard import Board
 
 
-def told_board(evaluator: Evaluator, page: int) -> list[dict[str, Any]]:
+def reported_board(evaluator: Evaluator, page: int) -> list[dict[str, Any]]:
     """One page of it."""
     return [row.model_dump() for row in Board(evaluator.ledger).page(page)[0]]

@@ -1,4 +1,4 @@
-"""What of a row is told, what is hidden, and what its hash commits to."""
+"""What of a row is reported, what is hidden, and what its hash commits to."""
 
 import hashlib
 import json
@@ -21,20 +21,20 @@ SALT = "5a" * SALT_BYTES
 
 
 def row(body=None, kind="submission", salt=SALT):
-    told, hidden = parted(kind, body or {"receipt": {"id": "r-000001"}, "exact_accuracy": 0.75})
+    reported, hidden = parted(kind, body or {"receipt": {"id": "r-000001"}, "exact_accuracy": 0.75})
     return LedgerRow(
-        1, "2026-11-28T00:00:00.000+00:00", "ann", kind, told, GENESIS, "", hidden, salt
+        1, "2026-11-28T00:00:00.000+00:00", "ann", kind, reported, GENESIS, "", hidden, salt
     )
 
 
 @pytest.mark.parametrize("kind", TOLD)
 def test_a_field_that_nobody_listed_is_hidden(kind):
-    told, hidden = parted(kind, {"of_tomorrow": 1} | dict.fromkeys(TOLD[kind], 0))
+    reported, hidden = parted(kind, {"of_tomorrow": 1} | dict.fromkeys(TOLD[kind], 0))
     assert json.loads(hidden) == {"of_tomorrow": 1}
-    assert json.loads(told) == dict.fromkeys(TOLD[kind], 0)
+    assert json.loads(reported) == dict.fromkeys(TOLD[kind], 0)
 
 
-def test_what_depends_on_no_label_is_told():
+def test_what_depends_on_no_label_is_reported():
     assert parted("finding", {"b": 1, "a": 2}) == ('{"a": 2, "b": 1}', "{}")
     assert row({"a": 1}, "finding").entry.body == {"a": 1}
 

@@ -23,11 +23,11 @@ class OfTheTest:
     """A policy whose answers are those of a function of (channel, accuracy)."""
 
     def __init__(self, answer):
-        self.answer = answer
+        self._answer = answer
 
-    def tell(self, channel, who, accuracy):
+    def answer(self, channel, who, accuracy):
         del who
-        return self.answer(channel, accuracy)
+        return self._answer(channel, accuracy)
 
     def outlook(self, channel, who):
         del who
@@ -39,7 +39,7 @@ def meter(path, policy):
 
 
 def one(made, key="a", accuracy=0.9):
-    return made.tell([MeteredSubmission(key, "one", "ann", accuracy)])[0]
+    return made.answer_all([MeteredSubmission(key, "one", "ann", accuracy)])[0]
 
 
 def submit(evaluator, answers, right, number=0):
@@ -81,9 +81,9 @@ def test_an_answer_of_numpys_types_is_kept_as_plain_ones(tmp_path):
         tmp_path,
         OfTheTest(lambda c, a: Answer(np.bool_(True), np.float32(0.75), np.intp(3), np.float32(0))),
     )
-    told = one(made)
-    assert [type(x) for x in vars(told.answer).values()] == [bool, float, float, float]
-    assert one(made).answer == told.answer
+    reported = one(made)
+    assert [type(x) for x in vars(reported.answer).values()] == [bool, float, float, float]
+    assert one(made).answer == reported.answer
     again = meter(tmp_path, POLICIES["default"])
     assert again.channel == made.channel
     made.close()
@@ -116,7 +116,7 @@ def test_a_policy_that_fails_in_the_middle_of_a_batch_has_decided_nothing(tmp_pa
 
     made = meter(tmp_path, OfTheTest(answer))
     with pytest.raises(ZeroDivisionError):
-        made.tell(
+        made.answer_all(
             [MeteredSubmission("a", "one", "ann", 0.7), MeteredSubmission("b", "one", "ann", 0.8)]
         )
     assert (made.channel.level, made.channel.bits, made.state()["answers"]) == (0.5, 0, 0)
@@ -141,9 +141,9 @@ def test_nobody_sees_a_level_that_was_never_committed(tmp_path, monkeypatch):
         monkeypatch.setattr(made, "_forget", forget_late)
         with (
             pytest.raises(ArithmeticError),
-            made.answers([MeteredSubmission("a", "one", "ann", 0.9)]) as told,
+            made.answers([MeteredSubmission("a", "one", "ann", 0.9)]) as reported,
         ):
-            assert told[0].level == 0.9
+            assert reported[0].level == 0.9
             raise ArithmeticError
         seen = looking[0].result()
     assert (seen.level, seen.bits) == (0.5, 0.0)
@@ -187,7 +187,7 @@ def test_a_receipt_that_cannot_be_made_is_not_charged(bed, tmp_path, answers, mo
         assert evaluator.meter.state()["answers"] == 0
 
 
-def test_an_outlook_of_numpys_types_is_told_as_plain_ones(bed, tmp_path, answers, monkeypatch):
+def test_an_outlook_of_numpys_types_is_reported_as_plain_ones(bed, tmp_path, answers, monkeypatch):
     given = Outlook(np.float32(0.5), np.float64(1), "open", np.intp(9), np.float32(2))
     monkeypatch.setitem(POLICIES._things, "numpys", Foreseeing(given))
     with Evaluator(bed.folder, tmp_path / "campaign", policy="numpys") as evaluator:
@@ -253,8 +253,8 @@ def test_a_scale_without_a_gap_costs_nobody_a_bit(bed, tmp_path, answers):
 
 
 def test_answer_unwritten_by_the_ledger_is_delivered_later_uncharged(bed, tmp_path, answers):
-    """The meter's commit comes first, so that nothing is told that is not charged. What is charged
-    and untold waits: whoever sends the same answers again gets the same answer."""
+    """The meter's commit comes first, so that nothing is reported that is not charged. What is
+    charged and untold waits: whoever sends the same answers again gets the same answer."""
     with Evaluator(bed.folder, tmp_path / "campaign") as evaluator:
         with full(evaluator), pytest.raises(Transient, match="Not recorded"):
             submit(evaluator, answers, 0.95)
@@ -306,10 +306,10 @@ def test_a_detector_that_fails_leaves_the_numbers_of_receipts_right(
         patch.setattr(evaluator._group, "do", batch.append)
         for number, right in enumerate((0.9, 0.4)):
             submit(evaluator, answers, right, number)
-        patch.setattr(evaluator.detecting.watch, "see", see)
+        patch.setattr(evaluator.detector_runner.watch, "see", see)
         evaluator._answer_all(batch)
         with pytest.raises(ArithmeticError):
-            evaluator.detecting.look()
+            evaluator.detector_runner.look()
     again = [submit(evaluator, answers, right, number) for number, right in enumerate((0.9, 0.4))]
     assert [(r.id, r.repeated) for r in again] == [("r-000001", True), ("r-000002", True)]
     assert submit(evaluator, answers, 0.2, 2).id == "r-000003"

@@ -18,9 +18,9 @@ from aarlab.core.records import VERDICTS, Family, Measure
 from aarlab.evaluation.confirmation.confirmation_record import (
     ConfirmationRecord,
     record_path,
+    reported_accuracy,
     reported_bits,
     reported_step,
-    told_accuracy,
 )
 from aarlab.evaluation.confirmation.gate import Confirmations
 from aarlab.evaluation.confirmation.leaders import claims, leaders
@@ -36,7 +36,7 @@ from aarlab.evaluation.ledger.signed import Signer, canonical, verify_record
 from aarlab.evaluation.ledger.views import flags_in
 from aarlab.evaluation.scoring.packed import unpack
 from aarlab.evaluation.scoring.tries import Tries, tries_of
-from tests.evaluation.board_page import told_board
+from tests.evaluation.board_page import reported_board
 
 
 def rows(labels, seeds, right, seed=0):
@@ -143,8 +143,8 @@ def bundle(evaluator, code, right, number):
 
 
 def test_claim_is_the_bundle_whose_score_was_disclosed(evaluator, gate):
-    """The best bundle by its exact score was the claim once; a verdict on it is told, so that this
-    read the score at 0 bits."""
+    """The best bundle by its exact score was the claim once; a verdict on it is reported, so that
+    this read the score at 0 bits."""
     code = evaluator.commit_code("ann", {"method.py": "# several"}, Family.OTHER)
     first = bundle(evaluator, code, 0.4, 1)
     better = bundle(evaluator, code, 0.6, 2)
@@ -153,11 +153,11 @@ def test_claim_is_the_bundle_whose_score_was_disclosed(evaluator, gate):
     assert not better.improved
     assert exact[1] > exact[0]
     assert claims(evaluator.ledger)[code["snapshot"]].body["receipt"]["id"] == first.id
-    told = [
+    reported = [
         bundle(evaluator, code, right, number) for number, right in ((3, 0.9), (4, 0.98), (5, 0.8))
     ]
-    assert [t.improved for t in told] == [True, True, False]
-    assert claims(evaluator.ledger)[code["snapshot"]].body["receipt"]["id"] == told[1].id
+    assert [t.improved for t in reported] == [True, True, False]
+    assert claims(evaluator.ledger)[code["snapshot"]].body["receipt"]["id"] == reported[1].id
 
 
 def test_disclosed_verdicts_count_in_the_feedback_bound(evaluator, gate, bed, tmp_path):
@@ -172,11 +172,11 @@ def test_disclosed_verdicts_count_in_the_feedback_bound(evaluator, gate, bed, tm
     more = (after.bound**2 - before.bound**2) * 2 * len(evaluator.ids) / math.log(2)
     assert more == pytest.approx(after.verdict_bits)
     assert after.certified < before.certified
-    told = submit(evaluator, 2, 0.9)
+    reported = submit(evaluator, 2, 0.9)
     receipt = next(
         e.body["receipt"]
         for e in evaluator.ledger.entries("submission")
-        if e.body["snapshot"] == told
+        if e.body["snapshot"] == reported
     )
     assert receipt["released"]["verdict_bits"] == round(after.verdict_bits, 2)
     with Evaluator(bed.folder, tmp_path / "another") as other:
@@ -185,9 +185,9 @@ def test_disclosed_verdicts_count_in_the_feedback_bound(evaluator, gate, bed, tm
 
 def test_verdict_on_a_fresh_draw_is_not_charged_to_its_feedback(evaluator, gate):
     tried = Tries(evaluator.folder / "fresh.sqlite")
-    tried.told(gate.tries.begin("c", "s" * 64, "n"), p=None, verdict="confirmed", bits=1.6)
+    tried.note_answer(gate.tries.begin("c", "s" * 64, "n"), p=None, verdict="confirmed", bits=1.6)
     assert tried.spent()[1] == 1
-    assert tried.told_of_feedback() == 0
+    assert tried.verdict_bits_of_feedback() == 0
 
 
 def test_a_record_that_was_touched_is_not_believed(evaluator, gate, tmp_path):
@@ -315,8 +315,8 @@ def test_run_killed_by_the_machine_is_uncharged_and_resumed_later(evaluator, gat
     assert gate.tries.spent() == (1, 0, 0.0)
     noted = evaluator.ledger.entries("campaign")[-1].body
     assert (noted["event"], noted["snapshot"]) == ("could not be run", snapshot)
-    assert told_board(evaluator, 0)[0]["verdict"] is None
-    assert told_board(evaluator, 0)[0]["provisional"]
+    assert reported_board(evaluator, 0)[0]["verdict"] is None
+    assert reported_board(evaluator, 0)[0]["provisional"]
     assert gate.begin(1) == [begun]  # the same seeds: nothing is gained by being ended
     assert gate.tries.spent()[0] == 1
     assert (
@@ -348,11 +348,11 @@ def test_secondary_target_that_could_not_run_stays_missing(evaluator, gate):
     assert [e.body["event"] for e in evaluator.ledger.entries("campaign")][-1] == "could not be run"
     (again,) = gate.begin(1)
     assert [run.target.name for run in again.runs] == ["elsewhere"]
-    told = gate.tries.spent()
+    reported = gate.tries.spent()
     assert (
         gate.finish(again.token, unrun(evaluator, again, ["elsewhere"], right=0.9)).verdict is None
     )
-    assert gate.tries.spent() == told
+    assert gate.tries.spent() == reported
     second = gate.finish(again.token, outcomes(evaluator, again, right=0.9, number=1))
     assert [t.name for t in second.targets] == ["feedback", "final", "elsewhere"]
 
@@ -449,7 +449,7 @@ def test_the_label_sets_budget_ends(evaluator):
     assert gate.tries.spent()[0] == 2
 
 
-def test_what_is_told_is_charged_before_it_is_told(evaluator, gate, bed):
+def test_what_is_reported_is_charged_before_it_is_reported(evaluator, gate, bed):
     submit(evaluator, 1, 0.9)
     (begun,) = gate.begin(1)
     assert gate.tries.spent() == (1, 0, 0.0)
@@ -457,7 +457,7 @@ def test_what_is_told_is_charged_before_it_is_told(evaluator, gate, bed):
     assert Tries(bed.private / "confirmations" / "final.sqlite").spent() == (1, 1, record.bits)
     items = len(evaluator.answers["final"])
     shown = {
-        told_accuracy(with_accuracy(record, k / items / 5), items) for k in range(5 * items + 1)
+        reported_accuracy(with_accuracy(record, k / items / 5), items) for k in range(5 * items + 1)
     }
     # and whether it is student-free
     assert 2 ** reported_bits(items) == pytest.approx(len(VERDICTS) * (len(shown) + 1) * 2)
@@ -491,14 +491,14 @@ def test_the_board_shows_confirmed_first_and_refuted_last(evaluator, gate):
     steps = [(1, 0.9), (2, 0.95), (3, 0.99)]
     for number, right in steps:
         submit(evaluator, number, right)
-    told = told_board(evaluator, 0)
-    assert len(told) == 3
-    assert {row["verdict"] for row in told} == {None}
+    reported = reported_board(evaluator, 0)
+    assert len(reported) == 3
+    assert {row["verdict"] for row in reported} == {None}
     begun = gate.begin(2)  # the best two
     wrong = outcomes(evaluator, begun[0], right=0.7, number=50)
     gate.finish(begun[0].token, wrong, own(evaluator, begun[0].snapshot, right=0.7, number=50))
     gate.finish(begun[1].token, outcomes(evaluator, begun[1], right=0.95, number=2))
-    board = told_board(evaluator, 0)
+    board = reported_board(evaluator, 0)
     assert [row["verdict"] for row in board] == ["confirmed", None, "not reproducible"]
     assert [row["provisional"] for row in board] == [False, True, True]
     step = reported_step(len(evaluator.answers["final"]))
@@ -531,7 +531,7 @@ def test_answers_under_anothers_code_neither_claim_nor_spoil_it(evaluator, gate)
     body = gate.finish(begun.token, outcomes(evaluator, begun, right=0.9, number=1))
     assert body.verdict == "confirmed"  # by what ann claimed, not by what bob did
     assert body.claim.researcher == "ann"
-    verdicts = {row["researcher"]: row["verdict"] for row in told_board(evaluator, 0)}
+    verdicts = {row["researcher"]: row["verdict"] for row in reported_board(evaluator, 0)}
     assert verdicts == {"ann": "confirmed", "bob": None}
 
 
@@ -563,7 +563,7 @@ def test_rerun_campaign_of_one_name_draws_the_same_seeds(bed, tmp_path):
 
 def test_a_lost_record_is_no_second_chance(gate):
     tried = gate.tries.begin("campaign", "s", "n")
-    gate.tries.told(tried, p=0.4, verdict="not distinguishable from tuned naive", bits=1.0)
+    gate.tries.note_answer(tried, p=0.4, verdict="not distinguishable from tuned naive", bits=1.0)
     assert gate.tries.adjusted(tried, 0.001) == (0.4, 1)
     assert gate.tries.adjusted(tried, 0.6) == (0.6, 1)
 
@@ -576,7 +576,7 @@ def test_researchers_see_only_disclosed_verdicts(evaluator, gate):
     exact = {
         e.body["snapshot"]: e.body["exact_accuracy"] for e in evaluator.ledger.entries("submission")
     }
-    assert {row["snapshot"] for row in told_board(evaluator, 0)} == {older, holder}
+    assert {row["snapshot"] for row in reported_board(evaluator, 0)} == {older, holder}
     ranked = sorted(untold, key=lambda s: -exact[s])
     assert leaders(evaluator.ledger, 3) == [holder, *ranked[:2]]
     assert leaders(evaluator.ledger, 9) == [holder, *ranked, older]

@@ -20,7 +20,7 @@ from aarlab.core.errors import Misconfigured, Transient
 from aarlab.core.held_folder import HeldFolder
 from aarlab.core.layout import CampaignFolder, TestbedFolder
 from aarlab.evaluation import derived
-from aarlab.evaluation import keeping as module
+from aarlab.evaluation import state_keeper as module
 from aarlab.evaluation.audit import Files
 from aarlab.evaluation.backup import back_up
 from aarlab.evaluation.detectors import DETECTORS
@@ -51,11 +51,11 @@ def copied(files, to):  # noqa: F811
 def goes_on(files, numbers):  # noqa: F811
     """Whether it was resumed, and what an evaluator says of more submissions."""
     with Evaluator(files.problem, files.campaign) as evaluator:
-        told = [send(evaluator, n, 0.99) for n in numbers]
+        reported = [send(evaluator, n, 0.99) for n in numbers]
         flags = [entry.body for entry in evaluator.ledger.entries("flag")]
         board = evaluator.view("board", Board(evaluator.ledger)).page(0)
         forum = evaluator.view("forum", Forum(evaluator)).since(0, 9)
-        return evaluator.ledger.resumed, told, flags, board, forum
+        return evaluator.ledger.resumed, reported, flags, board, forum
 
 
 def test_a_start_from_what_was_kept_says_the_same_as_one_from_the_ledger(files, tmp_path):  # noqa: F811
@@ -165,7 +165,7 @@ def test_a_flag_that_a_full_disk_refused_is_recorded_with_the_next(files, monkey
 
     with Evaluator(files.problem, files.campaign) as evaluator:
         with monkeypatch.context() as patched:
-            patched.setattr(evaluator.detecting, "note_flags", full)
+            patched.setattr(evaluator.detector_runner, "note_flags", full)
             [send(evaluator, n, 0.99, who) for who in ("ann", "bob") for n in range(100, 112)]
         assert evaluator.ledger.count("flag") == 0
         send(evaluator, 112, 0.99)
@@ -190,7 +190,7 @@ def test_a_row_that_was_rewritten_is_found_though_its_hash_was_kept(files, colum
 def test_what_was_recorded_since_is_taken_up_and_flagged_once(files):  # noqa: F811
     with Evaluator(files.problem, files.campaign) as evaluator:
         [send(evaluator, n, 0.99) for n in range(100, 103)]
-        evaluator.keeping.keep()
+        evaluator.state_keeper.keep()
         old = kept(files).read_bytes()
         [send(evaluator, n, 0.99) for n in range(103, 112)]
         flags = [e.body for e in evaluator.ledger.entries("flag")]
@@ -324,7 +324,7 @@ def test_a_detector_that_raises_is_set_aside_alone_and_named(
     assert faults(files) == ()
 
 
-def test_who_watches_is_told_of_a_detector_that_was_set_aside(
+def test_who_watches_is_reported_of_a_detector_that_was_set_aside(
     files,  # noqa: F811
     tmp_path,
     monkeypatch,
@@ -348,7 +348,7 @@ def busy(files):  # noqa: F811
         evaluator.ledger.append("campaign", "evaluator", {"event": "code only"})
         given = {"kind": "result", "title": "t", "text": "x", "receipts": ["r-000001"]}
         handlers._forum.share("ann", **given, family=FAMILY)
-        evaluator.keeping.keep()
+        evaluator.state_keeper.keep()
         [send(evaluator, n, 0.9) for n in range(300, 304)]
         del handlers
 
@@ -426,7 +426,7 @@ def test_a_forged_state_under_the_right_mac_is_found(files, forge):  # noqa: F81
         now = evaluator.all_derived()
         forge(now)
         content = derived.packed(now, evaluator._context)
-        evaluator.keeping.at = evaluator.ledger.count()  # what is there is current
+        evaluator.state_keeper.at = evaluator.ledger.count()  # what is there is current
     forged(files, content)
     (fault,) = compare_kept(files.problem, files.campaign)
     assert "derived.state, which is kept for the next start, does not say what the ledger" in fault
@@ -484,12 +484,12 @@ def test_what_took_long_to_keep_is_kept_less_often(files, monkeypatch):  # noqa:
 
         def keep():
             kept_at.append(now[0])
-            evaluator.keeping.kept_s = now[0]
+            evaluator.state_keeper.kept_s = now[0]
             now[0] += 1.0
 
-        monkeypatch.setattr(evaluator.keeping, "keep", keep)
+        monkeypatch.setattr(evaluator.state_keeper, "keep", keep)
         for now[0] in (1_000.0, 1_100.0, 1_199.0, 1_201.0, 1_300.0):
-            evaluator.keeping.keep_if_due()
+            evaluator.state_keeper.keep_if_due()
         monkeypatch.undo()
     assert kept_at == [1_000.0, 1_201.0]
 

@@ -30,7 +30,7 @@ from aarlab.evaluation.evaluator import Evaluator
 from aarlab.redteam.system import write_problem
 from experiments.detectors.crowd import HABITS, SEEDS, Crowd, explorer
 from experiments.detectors.hacks import patcher, random_vectors, rerolls
-from tests.evaluation.board_page import told_board
+from tests.evaluation.board_page import reported_board
 
 N = 600
 
@@ -110,9 +110,9 @@ def test_replaying_a_ledger_gives_the_same_flags_and_none_twice(seed, cut):
     again = Watch(crowd.context)
     assert [flag for s in submissions for flag in again.see(s)] == flags
     before = Watch(crowd.context)
-    told = [flag for s in submissions[:cut] for flag in before.see(s)]
-    restarted = Watch(crowd.context, [f.key for f in told])
-    assert [flag for s in submissions for flag in restarted.see(s)] == flags[len(told) :]
+    reported = [flag for s in submissions[:cut] for flag in before.see(s)]
+    restarted = Watch(crowd.context, [f.key for f in reported])
+    assert [flag for s in submissions for flag in restarted.see(s)] == flags[len(reported) :]
 
 
 def test_a_detector_cannot_say_who_it_is_or_speak_twice(monkeypatch):
@@ -179,7 +179,7 @@ def test_unwritten_flag_is_written_at_the_next_start(evaluator, bed, monkeypatch
     def full(flags):
         raise Transient("Not recorded: the disk is full. Try again later.")
 
-    monkeypatch.setattr(evaluator.detecting, "note_flags", full)
+    monkeypatch.setattr(evaluator.detector_runner, "note_flags", full)
     probed(evaluator, 0, ANY + 4)
     assert "label probing" not in {key[0] for key in flags_in(evaluator)}
     evaluator.close()
@@ -188,8 +188,9 @@ def test_unwritten_flag_is_written_at_the_next_start(evaluator, bed, monkeypatch
 
 
 def test_flag_count_is_independent_of_weak_answers(tmp_path):
-    """Entries are numbered, and findings and tickets by them: what changes their number is told.
-    The weak teacher's answers to feedback items are not published, and follow the labels."""
+    """Entries are numbered, and findings and tickets by them: what changes their number is
+    reported. The weak teacher's answers to feedback items are not published, and follow the
+    labels."""
     rng = np.random.default_rng(0)
     labels_M, votes_M = rng.random((2, 400)) < 0.5
     sent = [np.tile(fleet_M, (5, 1)) for fleet_M in rng.random((6, 400)) < 0.5]
@@ -213,7 +214,7 @@ def test_flags_reach_no_researcher(evaluator):
     """Not the receipt, the board or the diagnostics; what a researcher is answered is the same with
     and without a flag."""
     probed(evaluator, 0, ANY + 3)
-    evaluator.detecting.note_flags(
+    evaluator.detector_runner.note_flags(
         [
             DETECTORS["student-free"].flag(
                 Suspicion("eve", "x", "SECRET", ("r-000001",), {"accuracy": 0.9})
@@ -221,10 +222,10 @@ def test_flags_reach_no_researcher(evaluator):
         ]
     )
     receipt = submit(evaluator, "eve", np.ones((5, len(evaluator.ids)), np.bool_), 999)
-    told = receipt.model_dump_json() + json.dumps(told_board(evaluator, 0))
+    reported = receipt.model_dump_json() + json.dumps(reported_board(evaluator, 0))
     words = ["SECRET", *(e.body["detector"] for e in evaluator.ledger.entries("flag"))]
     assert len(words) > 3
-    assert not [word for word in words if word in told]
+    assert not [word for word in words if word in reported]
 
 
 def test_the_public_folder_gives_texts_in_the_order_of_ids(bed, tmp_path):

@@ -30,10 +30,10 @@ def test_by_hand():
 def test_the_nearest_of_the_latest_submissions():
     diagnosis = Diagnosis(None, M)
     for ones in (10, 40):
-        diagnosis.take_up(answers(ones), improved=False)
+        diagnosis.add(answers(ones), improved=False)
     assert diagnosis.of(answers(42)).nearest_earlier == 0.02
     for _ in range(WINDOW):
-        diagnosis.take_up(answers(90), improved=False)
+        diagnosis.add(answers(90), improved=False)
     assert diagnosis.of(answers(42)).nearest_earlier == 0.48  # the older ones have left the window
 
 
@@ -42,7 +42,7 @@ def test_noise_is_relative_to_the_incumbent():
     assert diagnosis.of(answers(40)).noise_accuracy == pytest.approx(
         1.96 * math.sqrt(0.5 / M), abs=1e-4
     )
-    diagnosis.take_up(answers(40), improved=True)
+    diagnosis.add(answers(40), improved=True)
     assert diagnosis.of(answers(44)).noise_accuracy == pytest.approx(
         1.96 * math.sqrt(0.04 / M), abs=1e-4
     )

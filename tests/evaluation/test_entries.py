@@ -18,7 +18,7 @@ from aarlab.core.entries import (
     RequestBody,
     SpendBody,
     SubmissionBody,
-    UntoldAnswer,
+    UnreleasedAnswer,
 )
 from aarlab.core.errors import Misconfigured
 from aarlab.core.own_code import Build
@@ -121,7 +121,7 @@ WRITTEN = (
             event="recovered",
             untold=("q",),
             meter={
-                "q": UntoldAnswer(
+                "q": UnreleasedAnswer(
                     answers=1, who="ann", improved=True, level=0.5, bits=1.5, mass=0.25
                 )
             },
@@ -166,7 +166,7 @@ def test_every_entry_of_an_old_ledger_is_read_and_says_the_same_when_it_is_writt
     kinds = set()
     for old in old_entries(tmp_path):
         again, was = old.read(BODIES[old.kind]).plain(), json.loads(old.text)
-        # new receipts say more, and one figure of old ones is told no more
+        # new receipts say more, and one figure of old ones is reported no more
         if old.kind == "submission":
             receipt, had = again.pop("receipt"), was.pop("receipt")
             assert had["diagnostics"].pop("weak_agreement") is not None

@@ -83,8 +83,8 @@ def test_a_receipt_never_tells_the_exact_score(evaluator, answers, right, number
         for e in evaluator.ledger.entries("submission")
         if e.body["receipt"]["id"] == receipt.id
     )
-    told = json.loads(receipt.model_dump_json())
-    assert not {"exact_accuracy", "exact_pgr"} & told.keys()
+    reported = json.loads(receipt.model_dump_json())
+    assert not {"exact_accuracy", "exact_pgr"} & reported.keys()
     begun = start(evaluator.pgr_scale.start, len(answers["feedback"]))
     begun.gap = evaluator.pgr_scale.ceiling - evaluator.pgr_scale.weak
     steps = (receipt.level_accuracy - begun.level) / POLICIES["default"].step(begun)
@@ -189,13 +189,13 @@ def test_replies_are_independent_of_unpublished_weak_answers(bed, tmp_path):
         (campaign / "server" / "secret").write_bytes(bytes(32))
         with Evaluator(folder, campaign) as evaluator:
             code, labels = commit(evaluator), evaluator.answers["feedback"]
-            told = [
+            reported = [
                 evaluator.submit(
                     "ann", code["snapshot"], bundle(code["seeds"], labels, share), FAMILY
                 )
                 for share in (0.5, 0.6, 0.95, 0.7)
             ]
-            replies.append([receipt.model_dump_json() for receipt in told])
+            replies.append([receipt.model_dump_json() for receipt in reported])
     assert replies[0] == replies[1]
     assert "weak_agreement" not in replies[0][0]
 

@@ -35,17 +35,17 @@ def body_of(kind: str, who: str, snapshot: str, good: bool, number: int) -> dict
 @given(st.lists(SUBMITTED | SETTLED | SHARED, max_size=40), st.integers(1, 7))
 def test_the_board_is_what_sorting_all_entries_gives(tmp_path_factory, events, every):
     ledger = Ledger(tmp_path_factory.mktemp("board") / "ledger.sqlite")
-    board, told, verdicts = Board(ledger), [], {}
+    board, reported, verdicts = Board(ledger), [], {}
     for number, (kind, who, snapshot, good) in enumerate(events):
         ledger.append(kind, who, body_of(kind, who, snapshot, good, number))
         if kind == "confirmation":
             verdicts[snapshot, who] = good
         elif good:
-            told.append((number, who, snapshot))
+            reported.append((number, who, snapshot))
         if number % every == 0:
             board.page(0)  # looking in between changes nothing
     order = sorted(
-        told[::-1], key=lambda t: {True: 0, None: 1, False: 2}[verdicts.get((t[2], t[1]))]
+        reported[::-1], key=lambda t: {True: 0, None: 1, False: 2}[verdicts.get((t[2], t[1]))]
     )
     pages = [board.page(n)[0] for n in range(1 + len(order) // PAGE)]
     assert [row.receipt for page in pages for row in page] == [

@@ -72,7 +72,7 @@ def test_batch_failure_reaches_every_caller_and_the_next_batch_runs():
     assert group.do("good") == "good"
 
 
-def test_what_comes_after_a_batch_is_done_though_nobody_can_be_told():
+def test_what_comes_after_a_batch_is_done_though_nobody_can_be_reported():
     seen = []
 
     def gone(_):

@@ -82,7 +82,7 @@ def test_repeat_in_another_campaign_names_no_current_threshold(bed, tmp_path, an
 
 
 def test_one_scale_for_receipt_and_operator(bed, tmp_path, answers):
-    """Under 'exact' what is told is the score: the ledger's exact PGR is the receipt's."""
+    """Under 'exact' what is reported is the score: the ledger's exact PGR is the receipt's."""
     with Evaluator(bed.folder, tmp_path / "campaign", policy="exact") as evaluator:
         for number, wrong in enumerate((150, 60, 7)):
             receipt = submit(evaluator, answers, wrong, number)
@@ -149,7 +149,7 @@ def test_a_receipt_holds_no_number_of_numpys(evaluator, answers):
     assert {type(x) for x in leaves(dict(evaluator.meter.state()))} <= {str, int, float, type(None)}
 
 
-def test_a_receipt_of_an_older_version_is_read_as_it_was_told(bed, tmp_path, answers):
+def test_a_receipt_of_an_older_version_is_read_as_it_was_reported(bed, tmp_path, answers):
     with Evaluator(bed.folder, tmp_path / "campaign") as evaluator:
         receipt = json.loads(submit(evaluator, answers, 20).model_dump_json())
     for name in NEW:

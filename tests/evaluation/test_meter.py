@@ -25,16 +25,16 @@ def meter(path, policy="default"):
 
 
 def ask(made, key, accuracy, who="ann", campaign="one"):
-    return made.tell([MeteredSubmission(key, campaign, who, accuracy)])[0]
+    return made.answer_all([MeteredSubmission(key, campaign, who, accuracy)])[0]
 
 
 def test_a_restart_goes_on_from_the_same_level_and_bits(tmp_path):
     first = meter(tmp_path)
-    told = [ask(first, str(k), a) for k, a in enumerate((0.54, 0.51, 0.60, 0.55))]
+    reported = [ask(first, str(k), a) for k, a in enumerate((0.54, 0.51, 0.60, 0.55))]
     first.close()
     again = meter(tmp_path)
     assert again.channel == first.channel
-    assert [t.answer.improved for t in told] == [True, False, True, False]
+    assert [t.answer.improved for t in reported] == [True, False, True, False]
     assert again.channel.level == pytest.approx(0.5 + 4 * STEP)
     again.close()
 
@@ -55,8 +55,8 @@ def test_campaigns_share_one_budget(tmp_path):
     """Two meters over one store see each other's answers at the next question."""
     one, other = meter(tmp_path), meter(tmp_path)
     ask(one, "a", 0.6, campaign="one")
-    told = ask(other, "b", 0.6, who="bob", campaign="two")
-    assert not told.answer.improved
+    reported = ask(other, "b", 0.6, who="bob", campaign="two")
+    assert not reported.answer.improved
     assert other.channel.level == pytest.approx(0.5 + 4 * STEP)
     by_campaign = one.state()["bits_by_campaign"]
     assert list(by_campaign) == ["one", "two"]
@@ -74,9 +74,9 @@ def test_a_generous_policy_uses_up_the_default_ones_budget(tmp_path):
         ask(generous, str(k), 0.5)
     generous.close()
     strict = meter(tmp_path)
-    told = ask(strict, "new", 0.9)
-    assert told.bits == pytest.approx(40 * math.log2(5 * N + 1))
-    assert (told.answer.improved, told.outlook.tier, told.outlook.price_bits) == (
+    reported = ask(strict, "new", 0.9)
+    assert reported.bits == pytest.approx(40 * math.log2(5 * N + 1))
+    assert (reported.answer.improved, reported.outlook.tier, reported.outlook.price_bits) == (
         False,
         "sealed",
         None,
@@ -92,7 +92,7 @@ def test_processes_at_once_lose_no_answer_and_agree(tmp_path):
         "from aarlab.evaluation.scoring.policies import POLICIES\n"
         "m = Meter(Path(sys.argv[1]) / 'meter' / 'feedback.sqlite', POLICIES['default'], "
         f"baseline=0.5, n={N})\n"
-        "for k in range(40): m.tell([MeteredSubmission(f'{sys.argv[2]}/{k}', sys.argv[2], "
+        "for k in range(40): m.answer_all([MeteredSubmission(f'{sys.argv[2]}/{k}', sys.argv[2], "
         "sys.argv[2], 0.5 + k / 200)])\n"
     )
     meter(tmp_path).close()
@@ -131,14 +131,15 @@ def test_a_meter_of_other_labels_is_refused(tmp_path):
 
 def test_the_receipts_figures_are_the_channels(tmp_path):
     made = meter(tmp_path)
-    told = ask(made, "a", 0.61)
-    assert told.level == pytest.approx(0.5 + 4 * STEP)
-    assert told.bits == pytest.approx(told.answer.bits)
-    assert told.certified < told.level
+    reported = ask(made, "a", 0.61)
+    assert reported.level == pytest.approx(0.5 + 4 * STEP)
+    assert reported.bits == pytest.approx(reported.answer.bits)
+    assert reported.certified < reported.level
     dealt = math.log(2**N / math.comb(N, N // 2))  # half of the labels are 1
-    assert told.bound == pytest.approx(
+    assert reported.bound == pytest.approx(
         math.sqrt(
-            (told.bits * math.log(2) + math.log((10 * N + 1) ** 3 * 15 / 0.05) + dealt) / (2 * N)
+            (reported.bits * math.log(2) + math.log((10 * N + 1) ** 3 * 15 / 0.05) + dealt)
+            / (2 * N)
         )
     )
     state = made.state("ann")
@@ -179,23 +180,27 @@ def test_a_baseline_that_is_measured_again_tells_nothing_more(tmp_path):
 def test_the_told_scale_is_the_operators_to_a_twentieth_of_an_item(weak, gap, n):
     """0 is the weak teacher and 1 the ceiling, whose values are among the 10 n + 1 that
     `set_up_bits` charges."""
-    told = PgrScale(weak, weak + gap, weak).released(n)
-    for end, exact in ((told.weak, weak), (told.ceiling, weak + gap), (told.start, weak)):
+    reported = PgrScale(weak, weak + gap, weak).released(n)
+    for end, exact in (
+        (reported.weak, weak),
+        (reported.ceiling, weak + gap),
+        (reported.start, weak),
+    ):
         assert end * 10 * n == pytest.approx(round(end * 10 * n), abs=1e-6)
         assert abs(end - exact) <= 0.05 / n + 1e-12
-    assert told == told.released(n)
+    assert reported == reported.released(n)
     assert set_up_bits(n) == pytest.approx(3 * math.log2(10 * n + 1))
 
 
 def test_weak_teacher_and_equal_baseline_have_pgr_0():
-    """Chat: weak .528, ceiling .7325; on the grid of standard errors they were told as -0.034 and
-    -0.07."""
+    """Chat: weak .528, ceiling .7325; on the grid of standard errors they were reported as -0.034
+    and -0.07."""
     for n in (600, 1_263, 2_004, 10_000):
-        told = PgrScale(0.528, 0.7325, 0.528).released(n)
-        assert told.pgr(start(told.start, n).level) == 0
-        assert told.pgr(0.528) == pytest.approx(0, abs=0.0005)
-        assert told.pgr(0.7325) == pytest.approx(1, abs=0.0005)
-        assert told.pgr_of_difference(0.2045) == pytest.approx(1, abs=0.0005)
+        reported = PgrScale(0.528, 0.7325, 0.528).released(n)
+        assert reported.pgr(start(reported.start, n).level) == 0
+        assert reported.pgr(0.528) == pytest.approx(0, abs=0.0005)
+        assert reported.pgr(0.7325) == pytest.approx(1, abs=0.0005)
+        assert reported.pgr_of_difference(0.2045) == pytest.approx(1, abs=0.0005)
 
 
 def test_a_second_scale_is_charged_once_whoever_brings_it(tmp_path):

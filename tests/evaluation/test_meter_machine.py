@@ -43,15 +43,15 @@ class Metered(RuleBasedStateMachine):
         named by its accuracy."""
         base = round(self.model.level * N)
         asked = [(who, min(max(base + more, 0), N)) for who, more in sent]
-        told = self.meters[which].tell(
+        reported = self.meters[which].answer_all(
             [MeteredSubmission(str(count), "one", who, count / N) for who, count in asked]
         )
-        for (who, count), got in zip(asked, told, strict=True):
+        for (who, count), got in zip(asked, reported, strict=True):
             if (known := self.answers.get(count)) is not None:
                 assert got.repeated
                 assert got.answer == known
                 continue
-            expected = POLICY.tell(self.model, who, count / N)
+            expected = POLICY.answer(self.model, who, count / N)
             assert not got.repeated
             assert (got.answer.improved, got.answer.level) == (
                 expected.improved,
@@ -67,7 +67,9 @@ class Metered(RuleBasedStateMachine):
         """Anybody's repeat of anything, at either process, is answered as before and costs
         nothing."""
         for count, known in self.answers.items():
-            got = self.meters[which].tell([MeteredSubmission(str(count), "two", who, count / N)])[0]
+            got = self.meters[which].answer_all(
+                [MeteredSubmission(str(count), "two", who, count / N)]
+            )[0]
             assert (got.repeated, got.answer) == (True, known)
             assert got.bits == pytest.approx(self.model.released)
 

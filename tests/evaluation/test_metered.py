@@ -45,7 +45,7 @@ def after(policy, asked, n=N):
     """The channel after these questions."""
     channel = start(0.5, n)
     for who, accuracy in asked:
-        channel.record(who, policy.tell(channel, who, accuracy))
+        channel.record(who, policy.answer(channel, who, accuracy))
     return channel
 
 
@@ -65,14 +65,16 @@ def leaves(policy, channel, names, depth, rises):
         return
     for rise in range(rises + 1):
         branch = copy.deepcopy(channel)
-        answer = policy.tell(branch, names[0], accuracy_for(policy, branch, rise) if rise else 0.0)
+        answer = policy.answer(
+            branch, names[0], accuracy_for(policy, branch, rise) if rise else 0.0
+        )
         if rise and (
             not answer.improved or answer.level < branch.level + (rise - 0.5) * policy.step(branch)
         ):
             continue  # sealed, or held down to a lower rise, which is another branch
         branch.record(names[0], answer)
         here = (2.0**-branch.bits,) if rise else ()
-        # who asks next depends on what was told
+        # who asks next depends on what was reported
         order = names[1:] if rise else [*names[2:], names[1]]
         for leaf, yeses in leaves(policy, branch, order, depth - 1, rises):
             yield leaf, here + yeses
@@ -107,7 +109,9 @@ def test_the_yes_nodes_of_the_whole_tree_weigh_less_than_the_slack():
             branch = copy.deepcopy(channel)
             branch.record(
                 names[0],
-                policy.tell(branch, names[0], accuracy_for(policy, branch, rise) if rise else 0.0),
+                policy.answer(
+                    branch, names[0], accuracy_for(policy, branch, rise) if rise else 0.0
+                ),
             )
             if rise:
                 by_depth[branch.yes.total()] += 2.0**-branch.bits
@@ -126,7 +130,7 @@ def test_the_yes_nodes_of_the_whole_tree_weigh_less_than_the_slack():
 def test_negative_answers_never_disclose_more_than_their_share(asked, yeses, policy):
     channel = after(policy, [(who, 1.0) for who in yeses])
     for who in asked:
-        channel.record(who, policy.tell(channel, who, 0.0))
+        channel.record(who, policy.answer(channel, who, 0.0))
     assert channel.passed <= 1 - policy.never + 1e-12
     assert channel.released - channel.bits <= -math.log2(policy.never) + 1e-9
 
@@ -135,7 +139,7 @@ def test_an_endless_run_of_noes_by_a_crowd_costs_four_bits():
     channel = start(0.5, N)
     for _ in range(150):
         for number in range(100):
-            channel.record(str(number), DEFAULT.tell(channel, str(number), 0.0))
+            channel.record(str(number), DEFAULT.answer(channel, str(number), 0.0))
     assert 3.5 < channel.released <= -math.log2(NEVER)
 
 
@@ -148,7 +152,7 @@ def test_a_code_that_gives_latecomers_a_full_share_is_caught():
 
     channel = start(0.5, N)
     for who in NAMES:
-        channel.record(who, Generous(math.inf).tell(channel, who, 0.0))
+        channel.record(who, Generous(math.inf).answer(channel, who, 0.0))
     assert channel.passed > 1
 
 
@@ -171,7 +175,7 @@ def test_the_ledger_is_the_length_of_the_transcripts_code(asked, policy):
             (1 - policy.never) * share * policy.tail / ((t + policy.tail - 1) * (t + policy.tail))
         )
         sealed = policy.outlook(channel, who).price_bits is None
-        answer, level = policy.tell(channel, who, accuracy), channel.level
+        answer, level = policy.answer(channel, who, accuracy), channel.level
         channel.record(who, answer)
         if answer.improved:
             rise = round((answer.level - level) / policy.step(start(0.5, N)))
@@ -203,19 +207,19 @@ def test_cap_and_share_of_an_identity_are_never_exceeded(asked, policy):
 def test_an_answer_rises_with_accuracy_and_depends_on_nothing_else(asked, policy, who, accuracies):
     channel = after(policy, asked)
     before = copy.deepcopy(channel)
-    told = [policy.tell(channel, who, accuracy) for accuracy in sorted(accuracies)]
-    assert [a.level for a in told] == sorted(a.level for a in told)
-    assert [a.improved for a in told] == sorted(a.improved for a in told)
+    reported = [policy.answer(channel, who, accuracy) for accuracy in sorted(accuracies)]
+    assert [a.level for a in reported] == sorted(a.level for a in reported)
+    assert [a.improved for a in reported] == sorted(a.improved for a in reported)
     assert channel == before
-    assert told == [policy.tell(before, who, accuracy) for accuracy in sorted(accuracies)]
-    for accuracy, answer in zip(sorted(accuracies), told, strict=True):
+    assert reported == [policy.answer(before, who, accuracy) for accuracy in sorted(accuracies)]
+    for accuracy, answer in zip(sorted(accuracies), reported, strict=True):
         assert not answer.improved or answer.level <= accuracy + 1e-9
     price = policy.outlook(channel, who).price_bits
     if price is None:
-        assert len({(a.improved, a.level, a.bits, a.mass) for a in told}) == 1
-        assert not told[0].improved
-        assert told[0].mass == 0
-    elif (first := next((a for a in told if a.improved), None)) is not None:
+        assert len({(a.improved, a.level, a.bits, a.mass) for a in reported}) == 1
+        assert not reported[0].improved
+        assert reported[0].mass == 0
+    elif (first := next((a for a in reported if a.improved), None)) is not None:
         assert first.bits >= price - 1e-9
 
 
@@ -228,22 +232,22 @@ def test_seal_for_one_leaves_others_open_and_seal_for_all_is_final():
     channel, policy = start(0.3, N), replace(DEFAULT, cap=20)
     for who in ("eve", "ann"):
         while policy.outlook(channel, who).price_bits is not None:
-            channel.record(who, policy.tell(channel, who, accuracy_for(policy, channel, 1)))
+            channel.record(who, policy.answer(channel, who, accuracy_for(policy, channel, 1)))
     assert policy.outlook(channel, "eve").tier == "sealed"
     assert channel.yes["ann"] > 0
     late = [f"late-{number}" for number in range(50)]
     for who in late:
-        assert policy.tell(channel, who, 1.0) == policy.tell(channel, who, 0.0)
-        channel.record(who, policy.tell(channel, who, 1.0))
+        assert policy.answer(channel, who, 1.0) == policy.answer(channel, who, 0.0)
+        channel.record(who, policy.answer(channel, who, 1.0))
 
 
 def test_a_yes_by_hand():
     """The first question of the first of nine: w = (0 + 4.5 x 0.1) / 4.5 = 0.1; 2 / (2 x 3) = 1/3;
     15/16 x 7/8 x 0.1 / 3."""
     begun = start(0.5, N)
-    answer = DEFAULT.tell(begun, "ann", begun.level + 1.5 * DEFAULT.step(begun))
+    answer = DEFAULT.answer(begun, "ann", begun.level + 1.5 * DEFAULT.step(begun))
     assert answer.bits == pytest.approx(-math.log2(15 / 16 * 7 / 8 * 0.1 / 3))
-    two = DEFAULT.tell(begun, "ann", begun.level + 2.5 * DEFAULT.step(begun))
+    two = DEFAULT.answer(begun, "ann", begun.level + 2.5 * DEFAULT.step(begun))
     assert two.bits - answer.bits == pytest.approx(3)
 
 
@@ -280,13 +284,13 @@ def play(labels_n, seed):
         for rows_SM in rng.random((2, 5, SMALL_N)) < 0.5
     ]
     channel = start(float((base_n == labels_n).mean()), SMALL_N)
-    told, beyond = [*ends, round(channel.level, 9)], Counter()
+    reported, beyond = [*ends, round(channel.level, 9)], Counter()
     for number in range(25):
         sent_n = base_n ^ (rng.random(SMALL_N) < 0.3)
         who = "ab"[number % 2]
-        answer = SMALL.tell(channel, who, float((sent_n == labels_n).mean()))
+        answer = SMALL.answer(channel, who, float((sent_n == labels_n).mean()))
         channel.record(who, answer)
-        told.append((answer.improved, round(answer.level, 9)))
+        reported.append((answer.improved, round(answer.level, 9)))
         if answer.improved:
             base_n = sent_n
             for delta in (0.5, 0.9, 1.0):
@@ -294,19 +298,19 @@ def play(labels_n, seed):
                 beyond[delta] |= answer.level - 0.5 > inflation_bound(
                     channel.bits, SMALL_N, slack_bits=slack, delta=delta
                 )
-    return tuple(told), beyond, base_n, channel
+    return tuple(reported), beyond, base_n, channel
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_both_theorems_on_every_labelling(seed):
     """Theorem 1: the share of labellings on which any level runs ahead is at most delta. Theorem 2:
-    the entropy of all that is told, and how often every label is named, are within 2^B."""
+    the entropy of all that is reported, and how often every label is named, are within 2^B."""
     limit = 12 - math.log2(NEVER) + set_up_bits(SMALL_N)
     transcripts, violations, named, lengths = defaultdict(int), Counter(), 0, []
     for labels_n in LABELS_KN:
-        told, beyond, final_n, channel = play(labels_n, seed)
-        transcripts[told] += 1
+        reported, beyond, final_n, channel = play(labels_n, seed)
+        transcripts[reported] += 1
         violations.update(delta for delta, broken in beyond.items() if broken)
         named += bool((final_n == labels_n).all())
         lengths.append(channel.released + set_up_bits(SMALL_N))
@@ -328,11 +332,11 @@ def test_dealing_labels_out_in_equal_numbers_costs_little():
 @settings(max_examples=10, deadline=None)
 @given(n=st.integers(10, 3_000))
 def test_set_up_tells_no_more_values_than_it_is_charged_for(n):
-    """Every mean over up to twelve seeds is told as one of 2^grid_bits values; with 1, 2, 5 or 10
-    seeds, as it is."""
+    """Every mean over up to twelve seeds is reported as one of 2^grid_bits values; with 1, 2, 5 or
+    10 seeds, as it is."""
     for seeds in range(1, 13):
         means = np.arange(seeds * n + 1) / (seeds * n)
-        told = {reported_once(float(mean), n) for mean in means}
-        assert len(told) <= round(2 ** grid_bits(n))
+        reported = {reported_once(float(mean), n) for mean in means}
+        assert len(reported) <= round(2 ** grid_bits(n))
         if seeds in (1, 2, 5, 10):
-            assert told == set(means)
+            assert reported == set(means)

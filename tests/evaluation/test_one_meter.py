@@ -70,7 +70,7 @@ def test_a_shared_meter_goes_on(first, second):
 @pytest.mark.parametrize("campaigns", ["kept", "deleted"])
 @pytest.mark.parametrize("lost", ["the link", "what it stands for"])
 def test_a_shared_meter_that_was_taken_away_is_missed(first, second, lost, campaigns):
-    """Also where no ledger is left that knows what was told."""
+    """Also where no ledger is left that knows what was reported."""
     if lost == "the link":
         for name in METERS:
             (second.problem / "private" / name).unlink()
@@ -178,13 +178,14 @@ def test_a_copied_campaign_is_no_second_one(first):
     assert again(first) > 0
 
 
-# --- what was told beside the answers -------------------------------------------------------------
+# --- what was reported beside the answers
+# -------------------------------------------------------------
 
 
 @pytest.fixture
 def told_more(tmp_path):
     """A campaign on items in groups of two, whose anchors were measured again: two scales of PGR
-    were told."""
+    were reported."""
     made = Files(tmp_path / "campaign", write_problem(tmp_path / "problem", LABELS))
     groups = {f"q-{i:05d}": f"g{i // 2}" for i in range(len(LABELS))}
     (made.problem / "private" / "groups.json").write_text(

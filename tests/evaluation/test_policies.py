@@ -20,9 +20,9 @@ def test_step_is_one_standard_error_by_hand():
 
 def test_exact_and_rounded_charge_for_what_they_tell():
     channel = start(0.5, 100)
-    exact = POLICIES["exact"].tell(channel, "ann", 0.7123)
+    exact = POLICIES["exact"].answer(channel, "ann", 0.7123)
     assert (exact.improved, exact.level, exact.bits) == (True, 0.7123, math.log2(501))
-    rounded = POLICIES["rounded"].tell(channel, "ann", 0.7123)
+    rounded = POLICIES["rounded"].answer(channel, "ann", 0.7123)
     assert rounded.level == pytest.approx(0.7)
     assert rounded.bits == pytest.approx(math.log2(21))
 
@@ -34,20 +34,20 @@ def test_every_policy_can_tell_every_score(name, n):
     tell it at no charge."""
     for right in {0, 1, n // 2, n - 1, n}:
         channel = start(0.5, n)
-        answer = plain_answer(POLICIES[name].tell(channel, "ann", right / n))
+        answer = plain_answer(POLICIES[name].answer(channel, "ann", right / n))
         assert right > 0 or not answer.improved
         channel.record("ann", answer)
         plain_outlook(POLICIES[name].outlook(channel, "ann"))
 
 
 @pytest.mark.parametrize("name", ["rounded", "exact"])
-def test_the_bound_of_a_told_score_counts_what_was_told_beside_it(name):
+def test_the_bound_of_a_told_score_counts_what_was_reported_beside_it(name):
     """Set-up's three accuracies, verdicts, and that k answers are one of many numbers of them."""
     channel = start(0.5, 600)
     channel.beside = 20.0
     policy = POLICIES[name]
     assert policy.outlook(channel, "ann").slack_bits == pytest.approx(3 * math.log2(6001) + 20)
-    channel.record("ann", policy.tell(channel, "ann", 0.9))
+    channel.record("ann", policy.answer(channel, "ann", 0.9))
     assert policy.outlook(channel, "ann").slack_bits == pytest.approx(3 * math.log2(6001) + 20 + 2)
 
 

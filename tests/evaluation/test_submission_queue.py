@@ -21,13 +21,13 @@ class Failing:
     def pending(self, token, body):
         self._reached("reading")
 
-    def submit_all(self, some, told):
+    def submit_all(self, some, reported):
         self._reached("recording")
-        told(["no future" for _ in some])
+        reported(["no future" for _ in some])
 
     @property
-    def keeping(self):
-        return SimpleNamespace(keep_if_due=lambda: self._reached("keeping"))
+    def state_keeper(self):
+        return SimpleNamespace(keep_if_due=lambda: self._reached("state_keeper"))
 
 
 @pytest.mark.parametrize("step", ["reading", "recording", "telling"])
@@ -57,11 +57,11 @@ class Counting:
     def pending(self, token, body):
         return body
 
-    def submit_all(self, some, told):
+    def submit_all(self, some, reported):
         self.rounds.append(len(some))
-        told([Answered(body) for body in some])
+        reported([Answered(body) for body in some])
 
-    keeping = SimpleNamespace(keep_if_due=lambda: None)
+    state_keeper = SimpleNamespace(keep_if_due=lambda: None)
 
 
 class Answered:

@@ -174,10 +174,10 @@ def test_one_submission_is_one_question_whatever_its_noisy_scores(evaluator):
 def test_a_restart_and_an_audit_find_the_same(problem, tmp_path):
     campaign = tmp_path / "campaign"
     with Evaluator(problem, campaign) as one:
-        told = [submit(one, e, text=str(e)) for e in (0.7, 0.72, 0.8)]
+        reported = [submit(one, e, text=str(e)) for e in (0.7, 0.72, 0.8)]
     with Evaluator(problem, campaign) as two:
         assert submit(two, 0.8, text="0.8").repeated
-        assert two.meter.now("ann").level == pytest.approx(told[-1].level_accuracy)
+        assert two.meter.now("ann").level == pytest.approx(reported[-1].level_accuracy)
         assert not list(flags_of(two.ledger)), "no detector of answers looks at unit scores"
     require_agreement(problem, campaign)
     files = Files(campaign, problem)

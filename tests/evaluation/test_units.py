@@ -135,7 +135,9 @@ def test_theorem_1_on_every_labelling_of_groups(seed):
         broken = dict.fromkeys(beyond, False)
         for number in range(25):
             sent_g = base_g ^ (rng.random(len(GROUPS)) < 0.3)
-            answer = policy.tell(channel, "ab"[number % 2], float((sent_g == labels)[OF_N].mean()))
+            answer = policy.answer(
+                channel, "ab"[number % 2], float((sent_g == labels)[OF_N].mean())
+            )
             channel.record("ab"[number % 2], answer)
             if answer.improved:
                 base_g, improved = sent_g, improved + 1
@@ -151,7 +153,7 @@ def test_theorem_1_on_every_labelling_of_groups(seed):
 # --- from the files -------------------------------------------------------------------------------
 
 
-def test_an_evaluator_alone_counts_in_the_groups_that_it_is_told(tmp_path):
+def test_an_evaluator_alone_counts_in_the_groups_that_it_is_reported(tmp_path):
     (tmp_path / "private").mkdir()
     path = tmp_path / "private" / "groups.json"
     ids = [f"q{n:02}" for n in range(24)]

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from aarlab.cli.main import app
 from aarlab.core.errors import Misconfigured
 from aarlab.evaluation.scoring.policies import POLICIES, start
-from aarlab.fleet.honest import LIMIT, START, RunOutcome, SimulationPlan, percent
+from aarlab.fleet.simulated_fleet import LIMIT, START, RunOutcome, SimulationPlan, percent
 from aarlab.redteam.attack_table import attack_all
 from aarlab.redteam.jobs import in_order, silent
 from experiments.policy_costs import compare, honest, honest_all, markdown, protection
@@ -17,8 +17,8 @@ from experiments.policy_costs import compare, honest, honest_all, markdown, prot
 pytestmark = pytest.mark.slow  # whole attacks, of thousands of questions
 
 
-def outcome(final, *, told=10, real=9, tries=20, noticed=8):
-    return RunOutcome(final, 100.0, told, real, tries, noticed)
+def outcome(final, *, reported=10, real=9, tries=20, noticed=8):
+    return RunOutcome(final, 100.0, reported, real, tries, noticed)
 
 
 @pytest.fixture(scope="module")

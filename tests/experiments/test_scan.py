@@ -3,7 +3,7 @@
 import pytest
 
 from aarlab.evaluation.scoring.policies import POLICIES
-from aarlab.fleet.honest import LIMIT
+from aarlab.fleet.simulated_fleet import LIMIT
 from experiments import scan as scanning
 from experiments.policy_costs import protection
 

@@ -51,9 +51,9 @@ def bundle(evaluator: Evaluator, number: int, seeds: list[int]) -> dict[str, dic
     }
 
 
-def life(place: tuple[Path, Path], number: int, from_: str, line: int, out: int) -> None:
-    """One life of the evaluator: open, commit, submit, tell; killed on the way where there are that
-    many lines."""
+def one_start(place: tuple[Path, Path], number: int, from_: str, line: int, out: int) -> None:
+    """One start of the evaluator: open, commit, submit, tell; killed on the way where there are
+    that many lines."""
     if from_ == "opening":
         sys.settrace(kill_at(line))
     with Evaluator(*place) as evaluator:
@@ -71,14 +71,14 @@ def life(place: tuple[Path, Path], number: int, from_: str, line: int, out: int)
 
 
 def round_(place: tuple[Path, Path], number: int, from_: str, line: int) -> list[dict]:
-    """What that life told before its end."""
+    """What that start told before its end."""
     receiving, sending = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(receiving)
         status = 1
         try:
-            life(place, number, from_, line, sending)
+            one_start(place, number, from_, line, sending)
             status = 0
         finally:
             os._exit(status)

@@ -1,5 +1,5 @@
-"""kill -9 at every point of a submission: nothing that was told is lost, nothing is charged twice,
-the record stays whole."""
+"""kill -9 at every point of a submission: nothing that was reported is lost, nothing is charged
+twice, the record stays whole."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.process
 FAMILY = Family.OTHER
 
 
-def lives(bed, campaign: Path, stride: int) -> list[dict]:
+def starts_of(bed, campaign: Path, stride: int) -> list[dict]:
     argv = [
         sys.executable,
         str(Path(__file__).with_name("killed.py")),
@@ -35,7 +35,7 @@ def check(bed, campaign: Path, rounds: list[dict]) -> None:
     told = [(r["number"], t) for r in rounds for t in r["told"]]
     receipts = {n: t for n, t in told if t["told"] == "receipt"}
     codes = {n: t for n, t in told if t["told"] == "code"}
-    assert len(codes) > len(receipts) > 0, "no life was ended between the two"
+    assert len(codes) > len(receipts) > 0, "no start was ended between the two"
     assert any(t["improved"] for t in receipts.values())
     with Evaluator(bed.folder, campaign) as evaluator:
         kept = {
@@ -49,7 +49,7 @@ def check(bed, campaign: Path, rounds: list[dict]) -> None:
         }
         before = evaluator.meter.state()
         assert len(kept) <= before["answers"] <= len(rounds), "an answer was charged twice"
-        # asked again: those that were told, and those whose process ended before
+        # asked again: those that were reported, and those whose process ended before
         for number, code in codes.items():
             again = evaluator.submit(
                 "ann", code["snapshot"], bundle(evaluator, number, code["seeds"]), FAMILY
@@ -67,13 +67,13 @@ def check(bed, campaign: Path, rounds: list[dict]) -> None:
 
 @pytest.mark.long
 def test_killed_at_lines_all_over_a_submission(bed, tmp_path):
-    rounds = lives(bed, tmp_path / "campaign", 47)
+    rounds = starts_of(bed, tmp_path / "campaign", 47)
     assert len(rounds) > 20
     check(bed, tmp_path / "campaign", rounds)
 
 
 @pytest.mark.kill
 def test_killed_at_every_line_of_a_submission(bed, tmp_path):
-    rounds = lives(bed, tmp_path / "campaign", 1)
-    print(f"{len(rounds)} lives, {sum(bool(r['told']) for r in rounds)} of them told something")
+    rounds = starts_of(bed, tmp_path / "campaign", 1)
+    print(f"{len(rounds)} starts_of, {sum(bool(r['told']) for r in rounds)} of them told something")
     check(bed, tmp_path / "campaign", rounds)

@@ -122,7 +122,7 @@ def test_killed_supervisor_ends_its_fleet_and_the_next_resumes(home, bed, start)
     assert until(lambda: not any(running(pid, command) for pid, command in started.items()), 30), (
         "something runs on"
     )
-    told = {e.body["receipt"]["id"]: e.body for e in entries(folder, "submission")}
+    reported = {e.body["receipt"]["id"]: e.body for e in entries(folder, "submission")}
     shared = [e.hash for e in entries(folder, "finding")]
 
     again = [*AAR, "run", "--resume", "cut"]
@@ -137,18 +137,18 @@ def test_killed_supervisor_ends_its_fleet_and_the_next_resumes(home, bed, start)
 
     found = entries(folder)
     kept = {e.body["receipt"]["id"]: e.body for e in found if e.kind == "submission"}
-    assert told.items() <= kept.items()
+    assert reported.items() <= kept.items()
     assert set(shared) <= {e.hash for e in found}
     # a confirmation has a second entry, with what its components are worth
     ids = Counter(e.body["id"] for e in found if "id" in e.body and e.kind != "confirmation")
     assert max(ids.values()) == 1, "a row was recorded twice"
-    lives = Counter(
+    incarnations = Counter(
         (e.who, e.body["incarnation"])
         for e in found
         if e.body.get("event") in {"running", "restarted"}
     )
-    assert max(lives.values()) == 1, "a life was started twice"
-    assert {n for _, n in lives} == {1, 2}
+    assert max(incarnations.values()) == 1, "a incarnation was started twice"
+    assert {n for _, n in incarnations} == {1, 2}
     findings = Counter(
         (e.who, e.body["title"], e.body["text"]) for e in found if e.kind == "finding"
     )

@@ -40,7 +40,7 @@ def client_of(process, number):
 
 def submit_until(stop, opened, number, ids):
     """Fresh answers, each sent again until it is answered: all receipts, and all statuses."""
-    told, rng, statuses = [], np.random.default_rng(number), set()
+    reported, rng, statuses = [], np.random.default_rng(number), set()
     with opened as client:
 
         def sent(path, body):
@@ -58,12 +58,12 @@ def submit_until(stop, opened, number, ids):
         while not stop.is_set():
             rows = {str(s): {i: int(rng.integers(0, 2)) for i in ids} for s in code["seeds"]}
             body = {"snapshot": code["snapshot"], "family": "other", "predictions": rows}
-            told.append(sent("/api/v1/submissions", body))
-    return told, statuses
+            reported.append(sent("/api/v1/submissions", body))
+    return reported, statuses
 
 
 def under_load(process, ids, trouble):
-    stop, told, statuses = threading.Event(), [], set()
+    stop, reported, statuses = threading.Event(), [], set()
     clients = [client_of(process, number) for number in range(CLIENTS)]
     with ThreadPoolExecutor(CLIENTS) as pool:
         running = [pool.submit(submit_until, stop, c, n, ids) for n, c in enumerate(clients)]
@@ -72,16 +72,16 @@ def under_load(process, ids, trouble):
         finally:
             stop.set()
         for one in running:
-            told += one.result(120)[0]
+            reported += one.result(120)[0]
             statuses |= one.result()[1]
-    return told, statuses
+    return reported, statuses
 
 
-def nothing_lost_or_doubled(campaign, bed, told):
+def nothing_lost_or_doubled(campaign, bed, reported):
     made = audit(Files(campaign, bed.folder), load_key(campaign / "checkpoints" / "key.pub"))
     assert made.faults == ()
-    assert made.graded == len(told), "each submission is recorded once, and was answered"
-    assert len({receipt["id"] for receipt in told}) == len(told)
+    assert made.graded == len(reported), "each submission is recorded once, and was answered"
+    assert len({receipt["id"] for receipt in reported}) == len(reported)
 
 
 @pytest.mark.long
@@ -98,12 +98,12 @@ def test_postgresql_is_killed_and_comes_back(bed, tmp_path, answers, own_postgre
         time.sleep(0.5)
 
     with EvaluatorProcess(bed.folder, campaign, policy="default", sockets=[]) as process:
-        told, statuses = under_load(process, sorted(answers["feedback"]), trouble)
-        for receipt in told[:: max(1, len(told) // 5)]:
+        reported, statuses = under_load(process, sorted(answers["feedback"]), trouble)
+        for receipt in reported[:: max(1, len(reported) // 5)]:
             assert process.call("read_receipt", {"receipt": receipt["id"]}) == receipt
-    assert len(told) > 4
+    assert len(reported) > 4
     assert 503 in statuses
-    nothing_lost_or_doubled(campaign, bed, told)
+    nothing_lost_or_doubled(campaign, bed, reported)
     words = (campaign / "server" / "evaluator.log").read_text()
     assert own_postgres.passwords["aar"] not in words
 
@@ -123,9 +123,9 @@ def test_an_answer_that_is_lost_in_a_commit_reaches_the_client_once(
             time.sleep(0.2)
 
     with EvaluatorProcess(bed.folder, campaign, policy="default", sockets=[]) as process:
-        told, _ = under_load(process, sorted(answers["feedback"]), trouble)
+        reported, _ = under_load(process, sorted(answers["feedback"]), trouble)
     assert proxy.cuts == 4
-    nothing_lost_or_doubled(campaign, bed, told)
+    nothing_lost_or_doubled(campaign, bed, reported)
     proxy.down()
 
 

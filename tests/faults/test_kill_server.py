@@ -31,11 +31,11 @@ def client_of(process, name):
 
 
 class Clients:
-    """Each submits fresh answers until the server is gone; `told` is what reached them."""
+    """Each submits fresh answers until the server is gone; `reported` is what reached them."""
 
     def __init__(self, process, seed, ids):
         self.clients = [client_of(process, f"client-{n}") for n in range(CLIENTS)]
-        self.told, self.seed, self.ids, self.enough = {}, seed, sorted(ids), threading.Event()
+        self.reported, self.seed, self.ids, self.enough = {}, seed, sorted(ids), threading.Event()
 
     def submit_until_it_dies(self, number, kill_after):
         client, rng = self.clients[number], np.random.default_rng([self.seed, number])
@@ -56,8 +56,8 @@ class Clients:
                     return
                 assert answer.status_code == 200, answer.text
                 receipt = answer.json()
-                self.told[receipt["id"]] = receipt
-                if len(self.told) >= kill_after:
+                self.reported[receipt["id"]] = receipt
+                if len(self.reported) >= kill_after:
                     self.enough.set()
         except httpx.TransportError:
             return
@@ -74,29 +74,29 @@ class Clients:
         assert reached, "too few replies came: nothing was shown"
         for client in self.clients:
             client.close()
-        return self.told
+        return self.reported
 
 
 @pytest.mark.long
 def test_what_a_killed_server_has_told_is_there_when_it_is_back(bed, tmp_path, answers):
     assert len(answers["feedback"]) == 300
-    campaign, told = tmp_path / "campaign", {}
+    campaign, reported = tmp_path / "campaign", {}
     for seed, (kill_after, part) in enumerate(KILLED):
         with EvaluatorProcess(bed.folder, campaign, policy="default", sockets=[]) as process:
-            for receipt in list(told.values())[:: max(1, len(told) // 10)]:
+            for receipt in list(reported.values())[:: max(1, len(reported) // 10)]:
                 assert process.call("read_receipt", {"receipt": receipt["id"]}) == receipt
-            told |= Clients(process, seed, answers["feedback"]).run(process, kill_after, part)
+            reported |= Clients(process, seed, answers["feedback"]).run(process, kill_after, part)
     with EvaluatorProcess(bed.folder, campaign, policy="default", sockets=[]) as process:
         assert (
             process.call("operator_campaign")["submissions"]
-            >= len(told)
+            >= len(reported)
             >= sum(after for after, _ in KILLED)
         )
-        for receipt in told.values():
+        for receipt in reported.values():
             assert process.call("read_receipt", {"receipt": receipt["id"]}) == receipt
     made = audit(Files(campaign, bed.folder), load_key(campaign / "checkpoints" / "key.pub"))
     assert made.faults == ()
-    assert made.graded >= len(told)
+    assert made.graded >= len(reported)
 
 
 @pytest.mark.long

@@ -100,14 +100,14 @@ def confirmation(
         "made_at": "now",
     }
     record = ConfirmationRecord(claim=claim, targets=(), **given, **where).model_dump(mode="json")
-    told = {
+    reported = {
         "snapshot": snapshot,
         "researcher": who,
         "id": token,
         "verdict": verdict,
         "told_accuracy": final,
     }
-    return ConfirmationBody(**told, record=record, signature="s", public_key="k").plain()
+    return ConfirmationBody(**reported, record=record, signature="s", public_key="k").plain()
 
 
 def call(model: str = "claude-opus-4-6", **more) -> dict:

@@ -7,7 +7,7 @@ from aarlab.evaluation.ledger.ledger import Ledger
 from aarlab.fleet import member, restarts, supervisor
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.enrol import enrol
-from aarlab.fleet.launch import standing
+from aarlab.fleet.launch import running_parts
 from aarlab.fleet.supervisor import Fleet
 from aarlab.researchers.researcher import RESEARCHERS, Launch
 from aarlab.sandbox import Directory
@@ -31,10 +31,10 @@ class Program:
     def prepare(self, folder, brief):
         (folder / "brief.json").write_text(brief.model_dump_json())
 
-    def launch(self, inside, life):
+    def launch(self, inside, start):
         return Launch(
             argv=(sys.executable, "-u", "-c", self.code),
-            env={"LIFE": str(life.incarnation), "GATE": "{gate}"},
+            env={"LIFE": str(start.incarnation), "GATE": "{gate}"},
         )
 
     def ended(self, returncode, tail):
@@ -73,7 +73,7 @@ def run_fleet(
     if kind not in RESEARCHERS:
         RESEARCHERS.add(kind)(program)
     campaign = Campaign(name="t", kind=kind, student="double", problem="generated-chat", **fields)
-    with standing(campaign.model_copy(update={"kind": "search"}), folder, bed.folder) as parts:
+    with running_parts(campaign.model_copy(update={"kind": "search"}), folder, bed.folder) as parts:
         before(parts)
         made = Fleet(
             campaign,

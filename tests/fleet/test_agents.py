@@ -85,14 +85,14 @@ pytestmark = [pytest.mark.process, pytest.mark.long, pytest.mark.timeout(500)]
 
 
 def refused(folder, name):
-    """The results of one researcher's tool calls that were errors, life by life."""
+    """The results of one researcher's tool calls that were errors, incarnation by incarnation."""
     found = []
-    for life in sorted((folder / "transcripts" / name).iterdir()):
-        for line in life.read_text().splitlines():
+    for incarnation in sorted((folder / "transcripts" / name).iterdir()):
+        for line in incarnation.read_text().splitlines():
             message = json.loads(line).get("message") or {}
             blocks = message.get("content") if message.get("role") == "user" else None
             found += [
-                (life.name, str(b.get("content"))[:300])
+                (incarnation.name, str(b.get("content"))[:300])
                 for b in (blocks if isinstance(blocks, list) else [])
                 if isinstance(b, dict) and b.get("is_error")
             ]
@@ -135,21 +135,21 @@ def test_no_agent_overspends_by_more_than_one_turn(campaign):
 def test_what_was_killed_was_started_again_and_the_session_went_on(campaign):
     folder, killed = campaign
     assert len(killed) == 3
-    told = Counter(e.body["event"] for e in entries(folder, "campaign"))
-    assert told["gateway is back"] == 1
-    assert told["server is back"] == 1
+    reported = Counter(e.body["event"] for e in entries(folder, "campaign"))
+    assert reported["gateway is back"] == 1
+    assert reported["server is back"] == 1
     crashed = [
         e.who
         for e in entries(folder, "researcher")
         if e.body["event"] in {"ended: crashed", "ended: outage"}
     ]
     assert crashed, "the killed CLI"
-    lives = sorted((folder / "transcripts" / crashed[0]).iterdir())
-    assert len(lives) >= 2
+    incarnations = sorted((folder / "transcripts" / crashed[0]).iterdir())
+    assert len(incarnations) >= 2
     sessions = {
         json.loads(line)["session_id"]
-        for life in lives
-        for line in life.read_text().splitlines()
+        for incarnation in incarnations
+        for line in incarnation.read_text().splitlines()
         if '"init"' in line
     }
     assert len(sessions) == 1
@@ -159,12 +159,12 @@ def test_nothing_is_recorded_twice_and_the_record_holds(campaign, module_bed):
     folder, _ = campaign
     found = entries(folder)
     assert max(Counter(e.body["id"] for e in found if "id" in e.body).values()) == 1
-    lives = Counter(
+    incarnations = Counter(
         (e.who, e.body["incarnation"])
         for e in found
         if e.body.get("event") in {"running", "restarted"}
     )
-    assert max(lives.values()) == 1
+    assert max(incarnations.values()) == 1
     findings = Counter(
         (e.who, e.body["title"], e.body["text"]) for e in found if e.kind == "finding"
     )

@@ -347,13 +347,13 @@ def test_fields_of_the_command_line_are_read_as_the_file_is(monkeypatch, tmp_pat
     made = campaign_of(["name=7", "minutes=1e1", "directions=~/d.yaml", "budget={usd: 1e2}"])
     assert (made.name, made.minutes, made.budget.usd) == ("7", 10.0, 100.0)
     assert made.directions == str(tmp_path / "d.yaml")
-    for words, told in (
+    for words, reported in (
         (["minutes=1", "minutes=2"], "minutes is given twice"),
         (["minutes"], "minutes has no value"),
         (["budget={usd: 1, usd: 2}"], "--set budget is not valid YAML: the key 'usd' stands twice"),
         (["minutes=long"], "--set: minutes: Input should be a valid number"),
     ):
-        with pytest.raises(Misconfigured, match=told):
+        with pytest.raises(Misconfigured, match=reported):
             campaign_of(words)
 
 

@@ -32,7 +32,7 @@ from aarlab.researchers.researcher import HOME
 from aarlab.runs.engine import METHOD_FILE, MISSHAPEN, LocalEngine
 from aarlab.sandbox import Bubblewrap
 from aarlab.sandbox.sandbox import Limits, Mount, SandboxSpec
-from aarlab.testbeds.blind import blind, shown
+from aarlab.testbeds.code_mode_view import code_mode_view, in_view
 from tests.idle_machine import Idle
 from tests.lab.over_mcp import Lab
 
@@ -51,7 +51,7 @@ def short(starts_processes):
 def engines(starts_processes, bed, tmp_path):
     made = [
         LocalEngine(b, tmp_path / "runs", Bubblewrap, workers=2, timeout_s=20)
-        for b in (bed, blind(bed))
+        for b in (bed, code_mode_view(bed))
     ]
     yield made
     for engine in made:
@@ -185,7 +185,7 @@ def test_no_feedback_id_or_text_is_under_a_researchers_mounts(bed, tmp_path, sho
     campaign, folder, public = (
         Campaign(name="c", researchers=1, mode="code"),
         tmp_path / "campaign",
-        blind(bed).public,
+        code_mode_view(bed).public,
     )
     journal = Journal(tmp_path / "journal.sqlite")
     (member,) = enrol(campaign, folder, public, journal)
@@ -194,10 +194,10 @@ def test_no_feedback_id_or_text_is_under_a_researchers_mounts(bed, tmp_path, sho
     (member.home / "ids.json").write_text(json.dumps(needles(bed)))
     done = sandbox.exec([sys.executable, "-c", LOOK, f"{HOME}/ids.json"], Limits(timeout_s=60))
     sandbox.close()
-    found, files, shown = json.loads(done.output)
+    found, files, in_view = json.loads(done.output)
     assert found == []
     assert files > 5
-    assert shown == [
+    assert in_view == [
         "critic_probs.npy",
         "problem.json",
         "student",
@@ -209,7 +209,7 @@ def test_no_feedback_id_or_text_is_under_a_researchers_mounts(bed, tmp_path, sho
 
 @pytest.mark.process
 def test_the_look_does_find_what_is_there(bed, tmp_path):
-    """The same look in a view that is not blind."""
+    """The same look in a view that has test items."""
     home = tmp_path / "home"
     home.mkdir()
     (home / "ids.json").write_text(json.dumps(needles(bed)[:30]))
@@ -222,15 +222,15 @@ def test_the_look_does_find_what_is_there(bed, tmp_path):
 
 def test_the_blind_view_is_made_once_by_an_allow_list(bed):
     (bed.public / "notes.txt").write_text("feedback item 1 is ...")
-    first = blind(bed)
+    first = code_mode_view(bed)
     assert not (first.public / "notes.txt").exists()
     allowed = {
         path.relative_to(bed.public)
-        for found in shown(PublicFolder(bed.public))
+        for found in in_view(PublicFolder(bed.public))
         for path in bed.public.glob(str(found.relative_to(bed.public)))
     }
     assert {p.relative_to(first.public) for p in first.public.rglob("*") if p.is_file()} == allowed
-    assert blind(bed) == first
+    assert code_mode_view(bed) == first
     assert first.fingerprint != bed.fingerprint
     assert [p.name for p in bed.folder.glob(".blind-*")] == []
 
@@ -238,7 +238,7 @@ def test_the_blind_view_is_made_once_by_an_allow_list(bed):
 def test_a_testbed_without_its_files_is_the_operators_to_mend(bed):
     (bed.public / "weak_probs.npy").unlink()
     with pytest.raises(Misconfigured, match="weak_probs"):
-        blind(bed)
+        code_mode_view(bed)
 
 
 # --- tools ----------------------------------------------------------------------------------------
@@ -386,7 +386,7 @@ def test_run_killed_by_the_machine_is_reported_without_its_output(engines, bed):
 def test_a_method_that_hangs_has_timed_out(bed, tmp_path):
     slow = [
         LocalEngine(b, tmp_path / "runs", Bubblewrap, workers=1, timeout_s=3)
-        for b in (bed, blind(bed))
+        for b in (bed, code_mode_view(bed))
     ]
     for engine in slow:
         engine.processors = Idle
@@ -500,7 +500,7 @@ def test_killed_server_and_new_worker_resume(bed, tmp_path, short, engines):
         os.kill(
             json.loads((campaign / "server" / "address.json").read_text())["pid"], signal.SIGKILL
         )
-        worker.finish()  # the run ends, and cannot be told
+        worker.finish()  # the run ends, and cannot be reported
     with EvaluatorProcess(bed.folder, campaign, policy="default", sockets=[socket]) as process:
         with pytest.raises(InvalidSubmission, match="code only"):
             tools_of(socket, token)(

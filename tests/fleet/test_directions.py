@@ -166,7 +166,7 @@ def test_neither_card_nor_direction_is_a_template():
 
 
 @pytest.mark.parametrize("name", list(PROBLEMS))
-def test_every_problem_that_ships_can_be_told(name):
+def test_every_problem_that_ships_can_be_reported(name):
     problem = PROBLEMS[name]
     card = {
         "name": name,

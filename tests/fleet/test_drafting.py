@@ -1,4 +1,4 @@
-"""`aar directions` as a process, against a Messages API on loopback that plays what it is told."""
+"""`aar directions` as a process, against a Messages API on loopback that plays what it is given."""
 
 import json
 import os

@@ -146,7 +146,7 @@ def test_a_problem_is_in_a_folder_by_its_shipped_name_or_its_path(folder):
 
 def test_researchers_have_the_weights_that_the_problem_names(tmp_path, monkeypatch):
     monkeypatch.setattr(folder_run, "ensure_weights", lambda cache: tmp_path)
-    member = SimpleNamespace(name="r", told=tmp_path, home=tmp_path, strong=None)
+    member = SimpleNamespace(name="r", brief_folder=tmp_path, home=tmp_path, strong=None)
     member.researcher = SimpleNamespace(mounts=lambda: ())
     for problem, named in (("steering", True), ("calibration", False), ("small-chat", False)):
         spec = what_it_sees(Campaign(problem=problem), tmp_path, member, tmp_path)
@@ -492,8 +492,8 @@ def test_a_whole_campaign_with_a_confirmed_claim(folder, tmp_path, monkeypatch):
         again = CliRunner().invoke(app, command)
         assert again.exit_code == 0, again.output
     assert "was confirmed earlier" in again.output
-    told = [row["receipt"] for row in report["told"]]
-    apart = CliRunner().invoke(app, ["compare", "c", "--json", "r-000001", told[-1]])
+    reported = [row["receipt"] for row in report["told"]]
+    apart = CliRunner().invoke(app, ["compare", "c", "--json", "r-000001", reported[-1]])
     feedback = json.loads(apart.output[apart.output.index("[") :])[0]
     assert feedback["difference"]["upper"] < 0, apart.output
     ledger = Ledger(tmp_path / "campaigns/c/server/ledger.sqlite", read_only=True)

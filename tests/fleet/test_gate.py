@@ -28,7 +28,7 @@ from aarlab.runs.engine import METHOD_FILE, LocalEngine
 from aarlab.sandbox import Bubblewrap
 from aarlab.testbeds import student
 from aarlab.testbeds.testbed import prepare
-from tests.evaluation.board_page import told_board
+from tests.evaluation.board_page import reported_board
 
 pytestmark = [
     pytest.mark.process,
@@ -232,7 +232,7 @@ def test_a_text_shortcut_is_confirmed_with_its_flag_beside_it(gated, tmp_path):
     assert all(
         row.standing in (tmp_path / page).read_text() for page in ("report.md", "report.html")
     )
-    board = told_board(gate.evaluator, 0)
+    board = reported_board(gate.evaluator, 0)
     assert {r["flags"] for r in board if r["snapshot"] == body.snapshot} <= {("student-free",)}
 
 

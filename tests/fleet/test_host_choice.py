@@ -40,7 +40,7 @@ def hosts(tmp_path, member):
     return make
 
 
-def lives(hosts, member, fault, *, acted=False):
+def run_on(hosts, member, fault, *, acted=False):
     """One incarnation; returns where it was."""
     member.host = hosts.choose(member)
     hosts._homes.begun(member.name, member.host, 1)
@@ -51,18 +51,18 @@ def lives(hosts, member, fault, *, acted=False):
 
 def test_a_node_that_claims_fault_after_fault_is_left_with_an_alarm_that_names_it(hosts, member):
     made = hosts("alpha", "beta")
-    assert [lives(made, member, FAULT) for _ in range(MOST_FAULTS)] == ["alpha"] * MOST_FAULTS
+    assert [run_on(made, member, FAULT) for _ in range(MOST_FAULTS)] == ["alpha"] * MOST_FAULTS
     (alarm,) = made.alarms()
     assert alarm.startswith(f"host alpha ended researcher-1 {MOST_FAULTS} times in a row")
     assert FAULT in alarm
-    assert [lives(made, member, "") for _ in range(2)] == ["beta", "beta"]
+    assert [run_on(made, member, "") for _ in range(2)] == ["beta", "beta"]
 
 
 def test_other_researchers_stay_and_it_may_return_after_a_while(hosts, member, monkeypatch):
     monkeypatch.setattr(hosts_module, "AVOID_S", 0.0)
     made = hosts("alpha", "beta")
     for _ in range(MOST_FAULTS):
-        lives(made, member, FAULT)
+        run_on(made, member, FAULT)
     other = SimpleNamespace(name="researcher-2", host="here", process=None, fault="")
     assert made.choose(other) == "alpha"
     made.step(Campaign(hosts=("alpha", "beta")))
@@ -74,8 +74,8 @@ def test_other_researchers_stay_and_it_may_return_after_a_while(hosts, member, m
 def test_ends_of_its_own_and_those_after_it_did_something_do_not_count(hosts, member, fault, acted):
     made = hosts("alpha", "beta")
     for _ in range(MOST_FAULTS):
-        lives(made, member, FAULT)
-        lives(made, member, fault, acted=acted)
+        run_on(made, member, FAULT)
+        run_on(made, member, fault, acted=acted)
     assert made.alarms() == []
     assert made.choose(member) == "alpha"
 
@@ -83,6 +83,6 @@ def test_ends_of_its_own_and_those_after_it_did_something_do_not_count(hosts, me
 def test_where_there_is_no_other_host_it_waits_there_with_the_alarm(hosts, member):
     made = hosts("alpha")
     for _ in range(MOST_FAULTS):
-        lives(made, member, FAULT)
+        run_on(made, member, FAULT)
     assert made.choose(member) == "alpha"
     assert "host alpha ended researcher-1" in made.alarms()[0]

@@ -12,7 +12,7 @@ import pytest
 
 from aarlab.core.budget import Budget
 from aarlab.core.errors import Misconfigured, Transient
-from aarlab.fleet import charging, outbox, pulse, supervisor, transcripts
+from aarlab.fleet import charging, outbox, service_probe, supervisor, transcripts
 from aarlab.fleet.charging import RETRY_S
 from aarlab.fleet.code_mode import CodeWorker, EngineRuns
 from aarlab.fleet.state import FleetState, read_state
@@ -102,7 +102,7 @@ try:
         kept[-1].write(b'x' * (1 << 20))
     time.sleep(60)
 finally:
-    open('note', 'a').write('a life\\n')
+    open('note', 'a').write('a incarnation\\n')
 """
 
 
@@ -130,8 +130,8 @@ def test_deleted_open_files_count_against_the_home_quota(bed, tmp_path, monkeypa
     assert why == "all have ended"
     assert not os.path.ismount(home)
     if possible:
-        # kept over its lives
-        assert (home / "note").read_text().count("a life") == events(entries).count(
+        # kept over its incarnations
+        assert (home / "note").read_text().count("a incarnation") == events(entries).count(
             "ended: crashed"
         )
     else:
@@ -212,7 +212,7 @@ def test_a_start_that_fails_is_tried_again_and_ends_nobody_else(fleet):
         *["could not be started"] * 2,
         "running",
         "stopped",
-    ], "no life was begun before"
+    ], "no incarnation was begun before"
     assert any(
         "researcher-2 cannot be started" in alarm for state in seen for alarm in state.alarms
     )
@@ -233,7 +233,7 @@ def test_clock_change_charges_nothing_and_stalls_nobody(fleet, monkeypatch, step
 
     def failing_and_set(state, parts, running):
         with parts.journal._transaction() as db:
-            call_health.went(db, "researcher-1", well=False)
+            call_health.note_end_of_call(db, "researcher-1", well=False)
         moved.append(step_s)
 
     monkeypatch.setattr(charging, "RETRY_S", 0.5)
@@ -304,7 +304,7 @@ def test_a_service_that_hangs_is_seen_and_its_time_is_charged_to_nobody(fleet, m
     monkeypatch.setattr(outbox, "ANSWER_S", 0.3)
     monkeypatch.setattr(supervisor, "ASK_S", 0.3)
     for constant, seconds in {"EVERY_S": 0.1, "ANSWER_S": 1.0, "HUNG_S": 2.0}.items():
-        monkeypatch.setattr(pulse, constant, seconds)
+        monkeypatch.setattr(service_probe, constant, seconds)
     seen, stopped = [], []
 
     def act(state, parts, running):
@@ -317,18 +317,18 @@ def test_a_service_that_hangs_is_seen_and_its_time_is_charged_to_nobody(fleet, m
         elif any(f"{name} hangs: process {stopped[0]}" in alarm for alarm in state.alarms):
             os.kill(service.pid, signal.SIGCONT)
         elif "hangs" in {s.services[name] for s in seen} and state.services[name] == "up":
-            running._heeding.clock.start(0)
+            running._orders.clock.start(0)
 
     why, entries, _ = fleet(SLEEPS, seconds=120, act=act, researchers=1)
     assert why == "1.5 minutes are spent"
     assert "hangs" in {state.services[name] for state in seen}
-    told = {e.body["event"]: e.body.get("lost_s") for e in entries if e.kind == "campaign"}
-    assert told[f"{name} hangs"] is None
-    assert told[f"{name} is back"] >= 2.0
+    reported = {e.body["event"]: e.body.get("lost_s") for e in entries if e.kind == "campaign"}
+    assert reported[f"{name} hangs"] is None
+    assert reported[f"{name} is back"] >= 2.0
     assert events(entries) == ["enrolled", "running", "stopped"], "nobody is ended for it"
     lived = [e.body["at"] for e in entries if e.body.get("event") in {"running", "stopped"}]
     charged = sum(e.body["wall_s"] for e in entries if e.kind == "spend")
-    assert charged <= lived[1] - lived[0] - told[f"{name} is back"] + 0.5
+    assert charged <= lived[1] - lived[0] - reported[f"{name} is back"] + 0.5
 
 
 def test_ledger_rows_are_sent_in_portions_between_fleet_checks(tmp_path):

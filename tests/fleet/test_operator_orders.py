@@ -11,15 +11,15 @@ from aarlab.core.errors import Misconfigured, Transient
 from aarlab.core.hold import Hold
 from aarlab.core.layout import CampaignFolder
 from aarlab.evaluation.ledger.ledger import Ledger
-from aarlab.fleet import heeding, member, operator_orders
-from aarlab.fleet.as_asked import as_asked, extended
+from aarlab.fleet import member, operator_orders, order_follower
 from aarlab.fleet.campaign import Campaign, load
 from aarlab.fleet.confirm import wanted
 from aarlab.fleet.operator_orders import ask_for, submitted
+from aarlab.fleet.raised_limits import extended, with_limits_of_ledger
 from tests.fleet.fleets import submission
 from tests.fleet.programs import Program, events, quicken, run_fleet
 
-HEEDS = (
+STOPS_WHEN_ASKED = (
     "import os, time\nprint('here', os.environ['LIFE'], flush=True)\ntry:\n"
     "  while True: time.sleep(0.02)\nexcept KeyboardInterrupt: print('in order', flush=True)"
 )
@@ -133,11 +133,11 @@ def test_researchers_that_read_no_words_get_no_message(tmp_path):
 def test_a_campaign_that_is_resumed_has_the_limits_that_were_raised(folder, recorded):
     ask_for(folder, "extend", {"limits": "minutes=20 budget.tokens=2000 experiments=90"})
     begun = load(CampaignFolder(folder).settings)
-    made = as_asked(begun, folder)
+    made = with_limits_of_ledger(begun, folder)
     assert (made.minutes, made.budget.tokens, made.experiments) == (20.0, 2000, 90)
     assert made.budget.usd == 5.0
     more = begun.model_copy(update={"minutes": 30.0})
-    assert as_asked(more, folder).minutes == 30.0, "nothing is lowered"
+    assert with_limits_of_ledger(more, folder).minutes == 30.0, "nothing is lowered"
     assert extended(begun, None) == begun
 
 
@@ -156,7 +156,7 @@ def test_a_snapshot_that_was_asked_for_is_confirmed_before_the_leaders(folder, r
 def fleet(bed, tmp_path, monkeypatch):
     """A way to run a fleet: (why it ended, entries of the ledger)."""
     quicken(monkeypatch)
-    monkeypatch.setattr(heeding, "LOOK_S", 0.05)
+    monkeypatch.setattr(order_follower, "LOOK_S", 0.05)
     place = tmp_path / "campaign"
 
     def run(program, **given):
@@ -183,15 +183,15 @@ def test_a_fleet_that_is_paused_rests_and_goes_on(fleet):
         if not asked and said == {"running"} and heeding:
             asked.append(ask_for(fleet.place, "pause", {}))
         if len(asked) == 1 and said == {"paused"}:
-            left.append(made._heeding.clock.left_s)
+            left.append(made._orders.clock.left_s)
             assert "aar continue t" in state.alarms[0]
             if len(left) > 5:
                 asked.append(ask_for(fleet.place, "continue", {}))
         if len(asked) == 2 and said == {"running"}:
             left.append(read_left(CampaignFolder(fleet.place).server.budget))
-            made._heeding.clock.start(0)
+            made._orders.clock.start(0)
 
-    _, entries = fleet(Program(HEEDS, "finished"), researchers=2, act=act, seconds=60.0)
+    _, entries = fleet(Program(STOPS_WHEN_ASKED, "finished"), researchers=2, act=act, seconds=60.0)
     assert len(set(left[:-1])) == 1, "no second was charged"
     assert 0 < left[-1] <= left[0] + 0.1
     said = events(entries)
@@ -209,7 +209,7 @@ def test_a_fleet_that_was_paused_stays_so_when_it_is_started_again(fleet):
             raise KeyboardInterrupt  # it is killed: nothing more is recorded by this one
 
     with pytest.raises(KeyboardInterrupt):
-        fleet(Program(HEEDS, "finished"), researchers=1, act=pause)
+        fleet(Program(STOPS_WHEN_ASKED, "finished"), researchers=1, act=pause)
     seen = []
 
     def look(state, parts, made):
@@ -217,9 +217,9 @@ def test_a_fleet_that_was_paused_stays_so_when_it_is_started_again(fleet):
         if seen.count("paused") == 3:
             ask_for(fleet.place, "continue", {})
         if state.members[0].state == "running":
-            made._heeding.clock.start(0)
+            made._orders.clock.start(0)
 
-    fleet(Program(HEEDS, "finished"), researchers=1, act=look)
+    fleet(Program(STOPS_WHEN_ASKED, "finished"), researchers=1, act=look)
     assert "running" not in seen[: seen.index("paused") + 3]
     assert "running" in seen
 
@@ -237,13 +237,13 @@ def test_limits_are_raised_while_a_fleet_runs(fleet):
 
     first = "import os\nfirst = os.environ['LIFE'] == '1' and 'researcher-1' in os.getcwd()\n"
     first += "if first: raise SystemExit\n"
-    program = Program(first + HEEDS, "finished")
+    program = Program(first + STOPS_WHEN_ASKED, "finished")
 
     def watch(state, parts, made):
         act(state, parts, made)
         if asked and state.members[0].state == "running" and state.members[0].incarnation == 2:
             seen.append(state)
-            made._heeding.clock.start(0)
+            made._orders.clock.start(0)
 
     seen = []
     why, entries = fleet(

@@ -225,7 +225,7 @@ def test_a_fleet_is_not_started_where_the_anchors_leave_no_gap(tmp_path):
         prepared(made, Home(tmp_path / "home"), Show(Console(quiet=True)), starting=True)
 
 
-def test_a_second_campaign_on_the_same_labels_is_told_where_its_level_begins():
+def test_a_second_campaign_on_the_same_labels_is_reported_where_its_level_begins():
     board = {"submissions": 0, "level_pgr": 0.43, "released": {"bits": 0.05}}
     assert asked_before(board) is None
     board["released"]["bits"] = 12.34

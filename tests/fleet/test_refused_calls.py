@@ -26,7 +26,7 @@ def test_what_clients_wait_out_is_an_alarm_when_it_lasts():
         assert len(alarms_of([trouble("r-1", words, kind="failed", since=since)], NOW)) == alarms
 
 
-def test_the_refusal_of_a_life_is_the_latest_since_its_start():
+def test_the_refusal_of_an_incarnation_is_the_latest_since_its_start():
     found = [trouble("r-1", "first", last=NOW - 9), trouble("r-1", "second", last=NOW - 5)]
     found.append(trouble("r-1", "no answer", kind="failed"))
     latest = refusal_of(found, "r-1", NOW - 10)

@@ -24,7 +24,7 @@ def test_crashes_in_a_row_wait_longer_and_end_in_giving_up():
     assert waits == [1.0, 2.0, 4.0, 8.0, 16.0, "gave up"]
 
 
-def test_a_long_life_forgives_the_crashes_before_it():
+def test_a_long_incarnation_forgives_the_crashes_before_it():
     restarts = Restarts()
     for _ in range(50):
         assert restarts.after("crashed", lived_s=STABLE_S, acted=False) == 1.0

@@ -20,9 +20,9 @@ from aarlab.fleet.lease import lease
 pytestmark = pytest.mark.process
 
 WRITES = (
-    "import asyncio, sys, pathlib; from aarlab.core.lifeline import when_cut\n"
+    "import asyncio, sys, pathlib; from aarlab.core.parent_pipe import when_parent_ends\n"
     "async def main():\n"
-    "    done = asyncio.Event(); when_cut(int(sys.argv[-1]), done.set)\n"
+    "    done = asyncio.Event(); when_parent_ends(int(sys.argv[-1]), done.set)\n"
     "    pathlib.Path(sys.argv[1]).write_text('here'); await done.wait()\n"
     "asyncio.run(main())"
 )
@@ -162,7 +162,7 @@ DEAF = (
 
 
 @pytest.mark.parametrize("kind", [Child, Service])
-def test_a_process_that_heeds_neither_lifeline_nor_sigterm_is_killed(kind, tmp_path, monkeypatch):
+def test_a_process_that_heeds_neither_pipe_nor_sigterm_is_killed(kind, tmp_path, monkeypatch):
     monkeypatch.setattr("aarlab.core.process.STOP_TIMEOUT_S", 0.2)
     argv, at = [sys.executable, "-c", DEAF, str(tmp_path / "at")], tmp_path / "at"
     more = {"address": at} if kind is Service else {}
@@ -171,10 +171,10 @@ def test_a_process_that_heeds_neither_lifeline_nor_sigterm_is_killed(kind, tmp_p
     made.wait_until(at.exists, 20.0)
     made.stop()
     assert made.join() == -signal.SIGKILL
-    assert made.last_words() == "none; it ended by signal 9"
+    assert made.last_output() == "none; it ended by signal 9"
 
 
-def test_a_service_is_stopped_by_its_lifeline_without_a_signal(service):
+def test_a_service_is_stopped_by_its_pipe_without_a_signal(service):
     service.start()
     service.wait()
     service.stop()
@@ -204,14 +204,14 @@ def test_a_service_for_which_the_system_has_no_room_is_tried_again(service, monk
 
 def test_the_last_words_are_found_in_a_large_log_and_are_of_the_present_start_alone(service):
     service.log.write_bytes(b"x" * 1_000_000 + b"\nthe last\n")
-    assert service.last_words() == "the last"
+    assert service.last_output() == "the last"
     service.start()
-    assert service.last_words() == "none"
+    assert service.last_output() == "none"
 
 
 CHILD = (
-    "import sys, time; from aarlab.core.lifeline import end_when_cut; "
-    "end_when_cut(int(sys.argv[-1])); time.sleep(600)"
+    "import sys, time; from aarlab.core.parent_pipe import end_with_parent; "
+    "end_with_parent(int(sys.argv[-1])); time.sleep(600)"
 )
 CHILDS_STARTER = (
     "import sys, time, pathlib; from aarlab.core.process import Child\n"

@@ -20,7 +20,7 @@ from tests.fleet.programs import Program, events, quicken, run_fleet
 pytestmark = pytest.mark.process
 
 SLEEPS = "import time; print('here', flush=True); time.sleep(600)"
-HEEDS = (
+STOPS_WHEN_ASKED = (
     "import time\nprint('here', flush=True)\ntry:\n  while True: time.sleep(0.05)\n"
     "except KeyboardInterrupt: print('in order', flush=True)"
 )
@@ -28,7 +28,7 @@ PRINTED = 300_000  # characters, more than wait in a pipe
 KINDS = {
     "crasher": Program("raise SystemExit(3)", "crashed"),
     "sleeper": Program(SLEEPS, "crashed"),
-    "heeder": Program(HEEDS, "crashed"),
+    "stops when asked": Program(STOPS_WHEN_ASKED, "crashed"),
     "done": Program("pass", "finished"),
     "turns": Program("pass", "again"),
     "outage": Program("pass", "outage"),
@@ -54,13 +54,13 @@ def fleet(bed, tmp_path, monkeypatch):
 
 
 @pytest.mark.long
-def test_what_was_told_is_in_the_ledger_before_the_first_life(fleet):
+def test_what_was_reported_is_in_the_ledger_before_the_first_incarnation(fleet):
     why, entries, _ = fleet("done", researchers=3)
     assert why == "all have ended"
     assert events(entries) == ["enrolled", "running", "ended: finished", "finished"]
-    told = [e.body["detail"] for e in entries if e.body.get("event") == "enrolled"]
-    assert len(set(told)) == 3
-    assert all("Your starting direction" in words for words in told)
+    reported = [e.body["detail"] for e in entries if e.body.get("event") == "enrolled"]
+    assert len(set(reported)) == 3
+    assert all("Your starting direction" in words for words in reported)
     assert [e.body["detail"][:8] for e in entries if e.body.get("event") == "prompts"] == [
         "SHA-256 "
     ]
@@ -81,18 +81,18 @@ def test_who_crashes_again_and_again_is_given_up(fleet):
 
 
 class Poisoned(Program):
-    """A program whose model calls are refused for the same cause in every life."""
+    """A program whose model calls are refused for the same cause in every incarnation."""
 
     def __init__(self):
         super().__init__("raise SystemExit(1)", self.refused)
-        self.lives, self.parts = [], None
+        self.starts, self.parts = [], None
 
     def begin(self, parts):
         self.parts = parts
 
-    def launch(self, inside, life):
-        self.lives.append(life)
-        return super().launch(inside, life)
+    def launch(self, inside, start):
+        self.starts.append(start)
+        return super().launch(inside, start)
 
     def refused(self, returncode, tail):
         call = f"toolu_{os.urandom(4).hex()}1"
@@ -107,14 +107,16 @@ def test_a_session_that_is_refused_twice_alike_is_left_for_another_in_the_same_h
     quicken(monkeypatch)
     program, folder = Poisoned(), tmp_path / "campaign"
     _, entries = run_fleet(bed, folder, program, before=program.begin, researchers=1)
-    sessions = [life.session for life in program.lives]
+    sessions = [start.session for start in program.starts]
     assert [sessions.index(one) for one in sessions] == [0, 0, 2, 2, 4, 4]
-    assert [life.begun for life in program.lives] == [False, True] * 3
-    assert [life.ended for life in program.lives][2::2] == ["refused"] * 2
+    assert [start.begun for start in program.starts] == [False, True] * 3
+    assert [start.ended for start in program.starts][2::2] == ["refused"] * 2
     (gave_up,) = [e.body["detail"] for e in entries if e.body.get("event") == "gave up"]
     assert "no tool_result" in gave_up
-    told = [e.body for e in entries if e.kind == "campaign" and "model calls" in e.body["event"]]
-    assert [body["event"] for body in told] == ["model calls refused"]
+    reported = [
+        e.body for e in entries if e.kind == "campaign" and "model calls" in e.body["event"]
+    ]
+    assert [body["event"] for body in reported] == ["model calls refused"]
     first, second = read_state(folder).alarms
     assert first.startswith("6 model calls of researcher-1 were refused: anthropic refuses what")
     assert "gave up after 6 restarts: its model calls were refused, anthropic refuses" in second
@@ -134,10 +136,10 @@ def test_fleet_wide_crashes_open_the_breaker_uncharged(fleet):
 def test_a_crash_or_two_is_forgotten(fleet):
     why, entries, _ = fleet("mixed", researchers=1)
     assert why == "all have ended"
-    lives = [
+    starts = [
         e.body["incarnation"] for e in entries if e.body.get("event") in {"running", "restarted"}
     ]
-    assert lives == [1, 2, 3]
+    assert starts == [1, 2, 3]
 
 
 def test_who_ends_in_order_without_doing_anything_is_finished(fleet):
@@ -244,7 +246,7 @@ def test_device_hours_are_looked_at_while_the_last_runs_of_code_end(fleet, monke
 
 @pytest.mark.long
 def test_hours_that_are_spent_stop_it_in_order(fleet):
-    why, entries, folder = fleet("heeder", researchers=1, budget=Budget(hours=1 / 3600))
+    why, entries, folder = fleet("stops when asked", researchers=1, budget=Budget(hours=1 / 3600))
     assert why == "all have ended"
     assert events(entries)[-1] == "spent"
     assert "in order" in (folder / "transcripts" / "researcher-1" / "001.jsonl").read_text()
@@ -254,15 +256,17 @@ def test_hours_that_are_spent_stop_it_in_order(fleet):
 
 @pytest.mark.long
 def test_the_campaigns_budget_stops_all(fleet):
-    why, entries, _ = fleet("heeder", researchers=3, campaign_budget=Budget(hours=2 / 3600))
+    why, entries, _ = fleet(
+        "stops when asked", researchers=3, campaign_budget=Budget(hours=2 / 3600)
+    )
     assert why == "budget of 0.000555556 hours is spent"
     assert all(events(entries, f"researcher-{n}")[-1] == "stopped" for n in (1, 2, 3))
 
 
 @pytest.mark.long
 def test_a_spent_researcher_is_not_started_again_in_the_next_run(fleet):
-    fleet("heeder", researchers=1, budget=Budget(hours=1 / 3600))
-    why, entries, _ = fleet("heeder", researchers=1, budget=Budget(hours=1 / 3600))
+    fleet("stops when asked", researchers=1, budget=Budget(hours=1 / 3600))
+    why, entries, _ = fleet("stops when asked", researchers=1, budget=Budget(hours=1 / 3600))
     assert why == "all have ended"
     assert events(entries).count("running") + events(entries).count("restarted") == 1
     assert events(entries).count("enrolled") == 1
@@ -281,12 +285,12 @@ def test_killed_server_and_gateway_lose_and_double_charge_nothing(fleet):
 
     _, entries, folder = fleet("sleeper", seconds=8, act=act, researchers=2)
     assert sorted(killed) == ["gateway", "server"]
-    told = Counter(e.body["event"] for e in entries if e.kind == "campaign")
+    reported = Counter(e.body["event"] for e in entries if e.kind == "campaign")
     assert (
-        told["server is down"]
-        == told["server is back"]
-        == told["gateway is down"]
-        == told["gateway is back"]
+        reported["server is down"]
+        == reported["server is back"]
+        == reported["gateway is down"]
+        == reported["gateway is back"]
         == 1
     )
     ids = [e.body["id"] for e in entries if "id" in e.body]

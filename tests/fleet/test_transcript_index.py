@@ -30,18 +30,18 @@ def say(words: str, message: str) -> str:
 
 @pytest.fixture
 def folder(tmp_path):
-    for name, life, line in [
+    for name, incarnation, line in [
         ("researcher-1", 1, "plain alpha\n"),
         ("researcher-1", 2, say("beta alpha", "m1")),
         ("r2", 1, "gamma\n"),
     ]:
         (tmp_path / name).mkdir(exist_ok=True)
-        (tmp_path / name / f"{life:03d}.jsonl").write_text(line)
+        (tmp_path / name / f"{incarnation:03d}.jsonl").write_text(line)
     return tmp_path
 
 
 def found(index: TranscriptIndex, words: str) -> set[tuple[str, int]]:
-    return {(hit.name, hit.life) for hit in index.search(words)}
+    return {(hit.name, hit.incarnation) for hit in index.search(words)}
 
 
 def test_steps_with_all_the_words_are_found_wherever_they_are(folder):

@@ -21,8 +21,8 @@ from aarlab.fleet.transcripts import (
     TranscriptReader,
     last_action,
     lines,
-    lives,
     steps_of,
+    transcript_paths,
 )
 
 # version 2.1.331, --include-partial-messages, one 429 among it
@@ -307,7 +307,7 @@ def test_reading_in_pieces_is_reading_at_once(tmp_path_factory, data, cuts):
 
 
 @pytest.mark.parametrize("limit", [1, 3, None])
-def test_a_life_in_parts_is_read_as_one_while_it_is_put_aside(tmp_path, limit):
+def test_an_incarnation_in_parts_is_read_as_one_while_it_is_put_aside(tmp_path, limit):
     path = tmp_path / "001.jsonl"
     reader, steps, rows = (
         TranscriptReader(path),
@@ -326,13 +326,13 @@ def test_a_life_in_parts_is_read_as_one_while_it_is_put_aside(tmp_path, limit):
         steps += more
     assert [s.text for s in steps] == [f"step {n}" for n in range(40)]
     assert list(steps_of(path)) == steps
-    assert list(lives(tmp_path)) == [1]
+    assert list(transcript_paths(tmp_path)) == [1]
 
 
-def test_lives_are_in_order_and_other_files_are_none(tmp_path):
+def test_incarnations_are_in_order_and_other_files_are_none(tmp_path):
     for name in ("010.jsonl", "002.jsonl", "x.jsonl", "003.txt", "²a.jsonl"):
         (tmp_path / name).touch()
-    assert [(n, p.name) for n, p in lives(tmp_path).items()] == [
+    assert [(n, p.name) for n, p in transcript_paths(tmp_path).items()] == [
         (2, "002.jsonl"),
         (10, "010.jsonl"),
     ]

@@ -1,4 +1,4 @@
-"""A gateway as the supervisor runs it: the real process, with its lifeline, spoken to over its unix
+"""A gateway as the supervisor runs it: the real process, with its pipe, spoken to over its unix
 sockets."""
 
 import json
@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 
 from aarlab.core.budget import Budget
-from aarlab.core.lifeline import Lifeline
+from aarlab.core.parent_pipe import ParentPipe
 from aarlab.gateway.config import GatewayConfig, Provider, TokenPrices
 from aarlab.gateway.journal import Journal
 from aarlab.gateway.journal_rows import JournalRow
@@ -68,7 +68,7 @@ class Running:
     def __exit__(self, *exc: object) -> None:
         for client in self._clients:
             client.close()
-        self.lifeline.cut()
+        self.parent_pipe.close()
         if self.process.poll() is None:
             self.process.terminate()
         self.process.wait(20)
@@ -84,22 +84,22 @@ class Running:
 
     def start(self) -> None:
         self.address.unlink(missing_ok=True)
-        self.lifeline = Lifeline()
+        self.parent_pipe = ParentPipe()
         argv = [sys.executable, "-m", "aarlab.gateway.serve", "--campaign", str(self.campaign)]
         argv += ["--config", str(self.campaign / "config.json"), "--sockets", str(self.sockets)]
         names = () if self._keyless else ("ANTHROPIC", "OPENAI", "GOOGLE")
         keys = {f"AAR_KEY_{name}": KEY for name in names}
         with (self.campaign / "gateway.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*argv, "--lifeline", str(self.lifeline.fd)],
+                [*argv, "--parent-pipe", str(self.parent_pipe.fd)],
                 env={"PATH": os.defpath, **keys},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                pass_fds=[self.lifeline.fd],
+                pass_fds=[self.parent_pipe.fd],
                 start_new_session=True,
             )
-        self.lifeline.given()
+        self.parent_pipe.close_child_end()
         until_true(lambda: self.address.exists() or self.process.poll() is not None)
         assert self.process.poll() is None, self.log
 
@@ -107,7 +107,7 @@ class Running:
         """kill -9."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(10)
-        self.lifeline.cut()
+        self.parent_pipe.close()
 
     def control(self, verb: str, path: str, body: object = None) -> httpx.Response:
         control = json.loads(self.address.read_text())["control"]

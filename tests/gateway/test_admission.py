@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aarlab.core.budget import Budget, Spent
-from aarlab.gateway.admission import Account, InFlight, Never, Reserve, Wait, decide
+from aarlab.gateway.admission import Account, BudgetSpent, InFlight, MustWait, Reserve, decide_call
 
 NOTHING = InFlight(0, 0, 0.0)
 NEW = Spent()
@@ -27,35 +27,35 @@ def account(*, budget: Budget, spent: Spent = NEW, in_flight: InFlight = NOTHING
             Spent(usd=1.00),
             NOTHING,
             Reserve(10, 0.0),
-            Never("researcher-3: budget of $1.00 is spent"),
+            BudgetSpent("researcher-3: budget of $1.00 is spent"),
         ),
         # all fit, to the last cent
         (Spent(usd=0.50), InFlight(1, 1, 0.25), Reserve(10, 0.25), None),
-        (Spent(usd=0.50), InFlight(1, 1, 0.25), Reserve(10, 0.26), Wait()),
-        (Spent(usd=0.50), InFlight(1, 1, 0.75), Reserve(10, 0.00), Wait()),
+        (Spent(usd=0.50), InFlight(1, 1, 0.25), Reserve(10, 0.26), MustWait()),
+        (Spent(usd=0.50), InFlight(1, 1, 0.75), Reserve(10, 0.00), MustWait()),
         (
             Spent(tokens=1_000),
             NOTHING,
             Reserve(1, 0.0),
-            Never("researcher-3: budget of 1,000 tokens is spent"),
+            BudgetSpent("researcher-3: budget of 1,000 tokens is spent"),
         ),
         (Spent(tokens=900), InFlight(2, 60, 0.0), Reserve(40, 0.0), None),
-        (Spent(tokens=900), InFlight(2, 60, 0.0), Reserve(41, 0.0), Wait()),
+        (Spent(tokens=900), InFlight(2, 60, 0.0), Reserve(41, 0.0), MustWait()),
         (
             Spent(wall_s=7_200),
             NOTHING,
             Reserve(1, 0.0),
-            Never("researcher-3: budget of 2 hours is spent"),
+            BudgetSpent("researcher-3: budget of 2 hours is spent"),
         ),
         # nobody knows what a call takes in hours
         (Spent(wall_s=7_199), InFlight(9, 10, 0.1), Reserve(1, 0.0), None),
     ],
 )
 def test_a_call_goes_out_waits_or_is_refused(
-    spent: Spent, in_flight: InFlight, reserve: Reserve, answer: Wait | Never | None
+    spent: Spent, in_flight: InFlight, reserve: Reserve, answer: MustWait | BudgetSpent | None
 ) -> None:
     budget = Budget(hours=2, tokens=1_000, usd=1.0)
-    assert decide(reserve, account(budget=budget, spent=spent, in_flight=in_flight)) == answer
+    assert decide_call(reserve, account(budget=budget, spent=spent, in_flight=in_flight)) == answer
 
 
 def test_the_campaigns_budget_counts_as_well_and_no_limit_is_none() -> None:
@@ -63,18 +63,18 @@ def test_the_campaigns_budget_counts_as_well_and_no_limit_is_none() -> None:
     spent = account(budget=tight, spent=Spent(usd=1.0))
     busy = account(budget=tight, in_flight=InFlight(1, 1, 0.9))
     assert (
-        decide(
+        decide_call(
             Reserve(1, 5.0),
             account(budget=free, in_flight=InFlight(9, 9, 9.0)),
             account(budget=free),
         )
         is None
     )
-    assert decide(Reserve(1, 0.0), account(budget=free), spent) == Never(
+    assert decide_call(Reserve(1, 0.0), account(budget=free), spent) == BudgetSpent(
         "researcher-3: budget of $1.00 is spent"
     )
-    assert decide(Reserve(1, 0.2), account(budget=free), busy) == Wait()
-    assert decide(Reserve(1, 0.2), busy, spent) == Never(
+    assert decide_call(Reserve(1, 0.2), account(budget=free), busy) == MustWait()
+    assert decide_call(Reserve(1, 0.2), busy, spent) == BudgetSpent(
         "researcher-3: budget of $1.00 is spent"
     ), "waiting would be in vain"
 
@@ -116,7 +116,7 @@ def test_no_interleaving_overspends_by_more_than_one_call(
     for number, (what, who, value) in enumerate(steps):
         if what == "open":
             reserve = Reserve(int(value), value / 64)
-            if decide(reserve, books[who].account(each), campaign.account(all_)) is None:
+            if decide_call(reserve, books[who].account(each), campaign.account(all_)) is None:
                 owner[number] = who
                 books[who].open[number] = campaign.open[number] = reserve
                 dearest[who] = max(dearest[who], reserve.tokens)
@@ -141,12 +141,12 @@ def test_somebody_can_always_go_on_until_the_budget_is_spent(
     steps: list[tuple[str, int, float]],
 ) -> None:
     """No deadlock: with nothing in flight, a call is let through or the budget is spent; never
-    `Wait`."""
+    `MustWait`."""
     budget, book = Budget(usd=4.0), Books()
     for number, (what, _, value) in enumerate(steps):
-        if what == "open" and decide(Reserve(1, value / 64), book.account(budget)) is None:
+        if what == "open" and decide_call(Reserve(1, value / 64), book.account(budget)) is None:
             book.open[number] = Reserve(1, value / 64)
         elif what == "settle" and book.open:
             book.settle(min(book.open), value)
         if not book.open:
-            assert decide(Reserve(1, 100.0), book.account(budget)) != Wait()
+            assert decide_call(Reserve(1, 100.0), book.account(budget)) != MustWait()

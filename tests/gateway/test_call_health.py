@@ -3,7 +3,7 @@
 import pytest
 
 from aarlab.core.budget import Budget
-from aarlab.gateway.admission import Go, Reserve
+from aarlab.gateway.admission import CallOpened, Reserve
 from aarlab.gateway.call_health import MOST_CAUSES, MOST_WORDS, OTHER
 from aarlab.gateway.journal import Journal
 from aarlab.gateway.journal_rows import Taken
@@ -20,7 +20,7 @@ def journal(tmp_path):
 
 def call(journal: Journal, who: str, *, failed: bool = False) -> None:
     asked = journal.open(who, "m", Reserve(1, 0.0), researcher=Budget(), campaign=Budget())
-    assert isinstance(asked, Go)
+    assert isinstance(asked, CallOpened)
     journal.settle(asked.call, Taken(1, 0, 0, 1, 0.0), failed=failed)
 
 
@@ -59,7 +59,7 @@ def test_a_silent_model_api_is_seen_as_failing_without_a_call_that_ends(journal)
     assert journal.failing_since("ann") is None
 
 
-def test_a_session_is_another_after_the_life_in_which_it_was_left(journal):
+def test_a_session_is_another_after_the_incarnation_in_which_it_was_left(journal):
     assert journal.session("ann") == (0, 0)
     assert [journal.begin("ann"), journal.begin("ann")] == [1, 2]
     assert journal.begin_session("ann") == 1

@@ -23,7 +23,7 @@ from aarlab.gateway import async_journal, model_api
 from aarlab.gateway import client as client_module
 from aarlab.gateway.admission import Reserve
 from aarlab.gateway.async_journal import AsyncJournal
-from aarlab.gateway.client import Room
+from aarlab.gateway.client import RequestMemory
 from aarlab.gateway.config import GatewayConfig, Provider
 from aarlab.gateway.gateway_app import GatewayMember, MemberServices, member_app
 from aarlab.gateway.journal import Journal
@@ -39,7 +39,7 @@ STREAM = ASK | {"stream": True}
 async def opened(
     place: Path, url: str, *, each: Budget
 ) -> AsyncIterator[tuple[Path, Journal, UnixServer]]:
-    """A door of ann's."""
+    """A socket of ann's."""
     config = GatewayConfig(
         models=("claude-opus-4-6",),
         providers=(Provider(name="anthropic", url=url),),
@@ -52,13 +52,13 @@ async def opened(
         LabServer(place / "none.json"),
         front,
     )
-    door = UnixServer(member_app(GatewayMember("ann", 1, "t"), services), place / "s")
-    await door.open(0o600)
+    server = UnixServer(member_app(GatewayMember("ann", 1, "t"), services), place / "s")
+    await server.open(0o600)
     try:
-        yield door.path, journal, door
+        yield server.path, journal, server
     finally:
-        door.shut()
-        await door.finish(1.0)
+        server.shut()
+        await server.finish(1.0)
         await services.close()
         front.close()
         journal.close()
@@ -71,12 +71,12 @@ def run(
     each: Budget = Budget(),  # noqa: B008
 ) -> None:
     async def main() -> None:
-        async with opened(tmp_path, upstream.url, each=each) as (path, journal, door):
+        async with opened(tmp_path, upstream.url, each=each) as (path, journal, server):
             transport = httpx.AsyncHTTPTransport(uds=str(path))
             async with httpx.AsyncClient(
                 transport=transport, base_url="http://x", timeout=20
             ) as inside:
-                await act(inside, journal, door)
+                await act(inside, journal, server)
 
     asyncio.run(main())
 
@@ -93,7 +93,7 @@ def test_long_wait_for_calls_in_flight_ends_in_retry(
     monkeypatch.setattr(async_journal, "WAIT_S", 0.2)
     more = threading.Event()
 
-    async def act(inside: httpx.AsyncClient, journal: Journal, door: UnixServer) -> None:
+    async def act(inside: httpx.AsyncClient, journal: Journal, server: UnixServer) -> None:
         dear = ASK | {"max_tokens": 4_000}
         first = asyncio.create_task(inside.post("/v1/messages", json=dear))
         await until(lambda: journal.in_flight(None).calls)
@@ -115,7 +115,7 @@ def test_an_answer_whose_client_has_gone_is_not_waited_for_for_ever(
     """It is charged as far as it came; one that never began costs nothing."""
     monkeypatch.setattr(model_api, "DRAIN_S", 0.1)
 
-    async def act(inside: httpx.AsyncClient, journal: Journal, door: UnixServer) -> None:
+    async def act(inside: httpx.AsyncClient, journal: Journal, server: UnixServer) -> None:
         async with inside.stream("POST", "/v1/messages", json=STREAM) as answer:
             came = answer.aiter_raw()
             await anext(came)
@@ -143,7 +143,7 @@ def test_a_client_that_takes_nothing_has_gone(
     monkeypatch.setattr(client_module, "SEND_S", 0.2)
     much = [text("x" * 100_000) for _ in range(100)]
 
-    async def act(inside: httpx.AsyncClient, journal: Journal, door: UnixServer) -> None:
+    async def act(inside: httpx.AsyncClient, journal: Journal, server: UnixServer) -> None:
         async with inside.stream("POST", "/v1/messages", json=STREAM):
             await until(lambda: journal.unposted(9))
             (row,) = journal.unposted(9)
@@ -151,7 +151,7 @@ def test_a_client_that_takes_nothing_has_gone(
                 7,
                 False,
             )
-            await until(lambda: door.connections == 0)
+            await until(lambda: server.connections == 0)
 
     with Upstream(lambda request: events(start(plain=100), *much, *finish(7))) as upstream:
         run(tmp_path, upstream, act)
@@ -162,8 +162,8 @@ def test_a_body_that_does_not_come_is_not_waited_for(
 ) -> None:
     monkeypatch.setattr(client_module, "BODY_S", 0.2)
 
-    async def act(inside: httpx.AsyncClient, journal: Journal, door: UnixServer) -> None:
-        reader, writer = await asyncio.open_unix_connection(door.path)
+    async def act(inside: httpx.AsyncClient, journal: Journal, server: UnixServer) -> None:
+        reader, writer = await asyncio.open_unix_connection(server.path)
         writer.write(b"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n{")
         got = await reader.read()
         assert got.startswith(b"HTTP/1.1 408")
@@ -180,15 +180,15 @@ def test_a_head_that_does_not_come_is_not_waited_for(
 ) -> None:
     monkeypatch.setattr(http, "HEAD_S", 0.1)
 
-    async def act(inside: httpx.AsyncClient, journal: Journal, door: UnixServer) -> None:
+    async def act(inside: httpx.AsyncClient, journal: Journal, server: UnixServer) -> None:
         for sent in (b"", b"GET /usage HTTP/1.1\r\nhost"):
-            reader, writer = await asyncio.open_unix_connection(door.path)
+            reader, writer = await asyncio.open_unix_connection(server.path)
             writer.write(sent)
             assert await reader.read() == b""
             writer.close()
         await inside.get("/usage")
         await asyncio.sleep(0.3)
-        assert door.connections == 1, "between two requests a connection is kept"
+        assert server.connections == 1, "between two requests a connection is kept"
 
     with Upstream() as upstream:
         run(tmp_path, upstream, act)
@@ -197,12 +197,12 @@ def test_a_head_that_does_not_come_is_not_waited_for(
 def test_who_was_let_in_just_as_the_door_was_shut_is_put_out(tmp_path: Path) -> None:
     """Accepted by the kernel, seen by the gateway only after the fence."""
 
-    async def act(inside: httpx.AsyncClient, journal: Journal, door: UnixServer) -> None:
+    async def act(inside: httpx.AsyncClient, journal: Journal, server: UnixServer) -> None:
         theirs, ours = socket.socketpair()
         with theirs:
             theirs.sendall(b"GET /usage HTTP/1.1\r\nhost: x\r\n\r\n")
-            door.shut()
-            await asyncio.get_running_loop().connect_accepted_socket(door._connection, ours)
+            server.shut()
+            await asyncio.get_running_loop().connect_accepted_socket(server._connection, ours)
             reader, writer = await asyncio.open_connection(sock=theirs)
             with contextlib.suppress(ConnectionResetError):
                 assert await reader.read() == b""
@@ -214,7 +214,7 @@ def test_who_was_let_in_just_as_the_door_was_shut_is_put_out(tmp_path: Path) -> 
 
 def test_bodies_of_one_researcher_have_so_much_room_together() -> None:
     async def main() -> None:
-        room = Room(10)
+        room = RequestMemory(10)
         await room.take(6)
         second = asyncio.create_task(room.take(5))
         await asyncio.sleep(0.05)
@@ -249,7 +249,7 @@ def test_call_cancelled_while_opening_can_be_recovered(tmp_path: Path) -> None:
 def test_failed_journal_cuts_the_answer_and_leaves_the_call_open(tmp_path: Path) -> None:
     """So the reservation stands, and the next start settles it."""
 
-    async def act(inside: httpx.AsyncClient, journal: Journal, door: UnixServer) -> None:
+    async def act(inside: httpx.AsyncClient, journal: Journal, server: UnixServer) -> None:
         settle, tries = journal.settle, []
 
         def refuse(*args: object, **kw: object) -> None:
@@ -270,7 +270,7 @@ def test_failed_journal_cuts_the_answer_and_leaves_the_call_open(tmp_path: Path)
 
 
 def test_a_journal_that_is_locked_is_try_again(tmp_path: Path) -> None:
-    async def act(inside: httpx.AsyncClient, journal: Journal, door: UnixServer) -> None:
+    async def act(inside: httpx.AsyncClient, journal: Journal, server: UnixServer) -> None:
         def refuse(*args: object, **kw: object) -> None:
             raise Transient("The journal could not be written (locked). Try again.")
 
@@ -286,7 +286,7 @@ def test_a_journal_that_is_locked_is_try_again(tmp_path: Path) -> None:
 def test_each_refusal_is_kept_with_its_cause_until_a_call_goes_well(tmp_path: Path) -> None:
     """A refused key, a field of a newer client, a conversation, an unknown model and path."""
 
-    async def act(inside: httpx.AsyncClient, journal: Journal, door: UnixServer) -> None:
+    async def act(inside: httpx.AsyncClient, journal: Journal, server: UnixServer) -> None:
         async def refused(status: int, path: str = "/v1/messages", **fields: object) -> str:
             answer = await inside.post(path, json=ASK | fields)
             assert answer.status_code == status
@@ -327,7 +327,7 @@ def test_a_client_that_does_not_read_makes_no_model_api_seem_to_fail(
     monkeypatch.setattr(model_api, "Silence", Noted)
     much = text("x" * 8_000_000)
 
-    async def act(inside: httpx.AsyncClient, journal: Journal, door: UnixServer) -> None:
+    async def act(inside: httpx.AsyncClient, journal: Journal, server: UnixServer) -> None:
         async with inside.stream("POST", "/v1/messages", json=STREAM) as answer:
             async with asyncio.timeout(20):
                 nobody_waits = 0  # looks in a row: all buffers are full
@@ -349,7 +349,7 @@ def test_a_model_api_that_hangs_is_seen_as_failing_until_it_answers(
     monkeypatch.setattr(model_api, "WHOLE_S", 0.1)
     more = threading.Event()
 
-    async def act(inside: httpx.AsyncClient, journal: Journal, door: UnixServer) -> None:
+    async def act(inside: httpx.AsyncClient, journal: Journal, server: UnixServer) -> None:
         call = asyncio.create_task(inside.post("/v1/messages", json=asked))
         await until(lambda: journal.failing_since("ann") is not None)
         assert "has sent nothing for" in journal.troubles()[0].words

@@ -1,5 +1,5 @@
-"""kill -9 of the gateway, of its starter, of an earlier life: no spend is lost, none counts twice,
-nobody is two."""
+"""kill -9 of the gateway, of its starter, of an earlier incarnation: no spend is lost, none counts
+twice, nobody is two."""
 
 import json
 import os
@@ -94,14 +94,14 @@ def test_kill_9_again_and_again_under_load_adds_up(tmp_path: Path) -> None:
     gateway that was just killed."""
     with Upstream() as upstream, Running(tmp_path, upstream.url) as gateway:
         upstream.play = lambda request: events(start(plain=100), text("x"), 0.01, *finish(10))
-        told, stop = [], threading.Event()
+        reported, stop = [], threading.Event()
 
         def work(name: str) -> None:
             inside = gateway.inside(name)
             while not stop.is_set():
                 try:
                     if "message_stop" in inside.post("/v1/messages", json=STREAM).text:
-                        told.append(name)
+                        reported.append(name)
                 except httpx.TransportError:
                     stop.wait(0.02)
 
@@ -111,8 +111,8 @@ def test_kill_9_again_and_again_under_load_adds_up(tmp_path: Path) -> None:
             for name in ("a", "b", "c"):
                 pool.submit(work, name)
             for _ in range(3):
-                seen = len(told)
-                until_true(lambda seen=seen: len(told) > seen + 20)
+                seen = len(reported)
+                until_true(lambda seen=seen: len(reported) > seen + 20)
                 gateway.kill()
                 gateway.start()
             stop.set()
@@ -120,7 +120,7 @@ def test_kill_9_again_and_again_under_load_adds_up(tmp_path: Path) -> None:
         rows = gateway.spends()
         calls = [row.body["call"] for row in rows]
         whole = [call for call in calls if not call["interrupted"]]
-        assert len(told) <= len(whole), "nothing that a researcher got is free"
+        assert len(reported) <= len(whole), "nothing that a researcher got is free"
         charged = [row for row in rows if row.body["usd"] is not None]
         assert len(charged) <= len(upstream.requests), "nothing is charged twice"
         assert all(call["output_tokens"] == 10 and call["input_tokens"] == 100 for call in whole)
@@ -138,7 +138,7 @@ def test_kill_9_again_and_again_under_load_adds_up(tmp_path: Path) -> None:
 def test_it_ends_when_its_starter_does(tmp_path: Path) -> None:
     with Upstream() as upstream, Running(tmp_path, upstream.url) as gateway:
         folder = gateway.admit("ann")
-        gateway.lifeline.cut()
+        gateway.parent_pipe.close()
         assert gateway.process.wait(20) == 0
         assert not gateway.address.exists()
         assert not (folder / "lab.sock").exists()
@@ -244,7 +244,7 @@ def test_what_is_misconfigured_is_said_at_the_start(
     assert "Traceback" not in done.stderr
 
 
-# --- lives ----------------------------------------------------------------------------------------
+# --- incarnations ----------------------------------------------------------------------------
 
 
 def test_later_incarnation_fences_earlier_connections(tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ def test_later_incarnation_fences_earlier_connections(tmp_path: Path) -> None:
         assert gateway.spends("ann")[0].body["call"]["output_tokens"] == 10
 
 
-def test_an_earlier_life_is_not_let_in_again(tmp_path: Path) -> None:
+def test_an_earlier_incarnation_is_not_let_in_again(tmp_path: Path) -> None:
     with Upstream() as upstream, Running(tmp_path, upstream.url) as gateway:
         folder = gateway.admit("ann", 3)
         answer = gateway.control("PUT", "/members/ann", {"incarnation": 2, "token": "t"})
@@ -285,7 +285,7 @@ def test_an_earlier_life_is_not_let_in_again(tmp_path: Path) -> None:
             "error": "ann is in incarnation 3. Incarnation 2 is over.",
             "whose_move": "submitter",
         }
-        assert gateway.admit("ann", 3) == folder, "the same life once more is the same door"
+        assert gateway.admit("ann", 3) == folder, "the same incarnation again gets the same socket"
         gateway.kill()
         gateway.start()
         assert (
@@ -378,14 +378,14 @@ def control(tmp_path_factory: pytest.TempPathFactory):
 def test_status_tells_no_token(tmp_path: Path) -> None:
     with Upstream() as upstream, Running(tmp_path, upstream.url) as gateway:
         gateway.inside("ann").post("/v1/messages", json=ASK)
-        told = gateway.control("GET", "/status")
-        assert "token-of" not in told.text
-        assert told.json()["calls"] == {
+        reported = gateway.control("GET", "/status")
+        assert "token-of" not in reported.text
+        assert reported.json()["calls"] == {
             "open": 0,
             "reserved_usd": 0.0,
             "spent_usd": pytest.approx(175e-6, abs=1e-12),
         }
-        assert told.json()["members"]["ann"]["incarnation"] == 1
+        assert reported.json()["members"]["ann"]["incarnation"] == 1
 
 
 @pytest.mark.long

@@ -112,7 +112,9 @@ def test_each_socket_is_one_researcher(gateway: Running, server: Upstream) -> No
     ]
 
 
-def test_a_new_token_of_the_same_life_is_used_at_once(gateway: Running, server: Upstream) -> None:
+def test_a_new_token_of_the_same_incarnation_is_used_at_once(
+    gateway: Running, server: Upstream
+) -> None:
     inside = gateway.inside("turner")
     inside.post("/mcp", json={})
     gateway.control("PUT", "/members/turner", {"incarnation": 1, "token": "another"})
@@ -398,12 +400,12 @@ def tried(act):
     except PermissionError:
         return "denied"
 
-door = pathlib.Path(sys.argv[1])
+folder = pathlib.Path(sys.argv[1])
 with socket.socket(socket.AF_UNIX) as control, socket.socket(socket.AF_UNIX) as mine:
-    print(tried(lambda: list(door.parent.iterdir())))
-    print(tried(lambda: list(door.iterdir())))
-    print(tried(lambda: control.connect(str(door.parent / "control.sock"))))
-    mine.connect(str(door / "lab.sock"))
+    print(tried(lambda: list(folder.parent.iterdir())))
+    print(tried(lambda: list(folder.iterdir())))
+    print(tried(lambda: control.connect(str(folder.parent / "control.sock"))))
+    mine.connect(str(folder / "lab.sock"))
     mine.sendall(b"GET /usage HTTP/1.1\\r\\nhost: x\\r\\nconnection: close\\r\\n\\r\\n")
     print(mine.recv(15).decode())
 """
@@ -411,7 +413,7 @@ with socket.socket(socket.AF_UNIX) as control, socket.socket(socket.AF_UNIX) as 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can be another uid")
 def test_another_uid_finds_no_other_socket(gateway: Running) -> None:
-    """As on a host where each researcher has a uid of its own: it can use its door, and neither
+    """As on a host where each researcher has a uid of its own: it can use its socket, and neither
     list nor open the others."""
     argv = [
         "setpriv",

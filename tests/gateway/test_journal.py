@@ -13,7 +13,7 @@ from aarlab.core.budget import Budget, Spent
 from aarlab.core.errors import Misconfigured, Transient
 from aarlab.core.operator_records import NewEvent, NewSpend
 from aarlab.gateway import journal_rows as module
-from aarlab.gateway.admission import Go, InFlight, Never, Reserve, Wait
+from aarlab.gateway.admission import BudgetSpent, CallOpened, InFlight, MustWait, Reserve
 from aarlab.gateway.journal import Journal
 from aarlab.gateway.journal_rows import JournalRow, Taken
 
@@ -39,7 +39,7 @@ def opened(journal: Journal, who: str = "ann", *, usd: float = 1.0) -> int:
     answer = journal.open(
         who, "claude-opus-4-6", Reserve(2_000, usd), researcher=FREE, campaign=FREE
     )
-    assert isinstance(answer, Go)
+    assert isinstance(answer, CallOpened)
     return answer.call
 
 
@@ -98,14 +98,14 @@ def test_both_budgets_are_asked_before_a_call(journal: Journal) -> None:
         return journal.open(who, "m", Reserve(1, usd), **limits)
 
     first = ask("ann", 0.75)
-    assert isinstance(first, Go)
-    assert ask("ann", 0.5) == Wait(), "its own budget"
+    assert isinstance(first, CallOpened)
+    assert ask("ann", 0.5) == MustWait(), "its own budget"
     second = ask("bob", 0.75)
-    assert isinstance(second, Go), "together exactly the campaign's"
-    assert ask("eve", 0.1) == Wait(), "the campaign's"
+    assert isinstance(second, CallOpened), "together exactly the campaign's"
+    assert ask("eve", 0.1) == MustWait(), "the campaign's"
     journal.settle(first.call, Taken(1, 0, 0, 0, 0.75))
     journal.settle(second.call, Taken(1, 0, 0, 0, 0.75))
-    assert ask("eve", 0.1) == Never("the campaign: budget of $1.50 is spent")
+    assert ask("eve", 0.1) == BudgetSpent("the campaign: budget of $1.50 is spent")
 
 
 def test_rows_wait_in_order_until_they_are_posted(journal: Journal) -> None:

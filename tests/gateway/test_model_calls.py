@@ -1,4 +1,4 @@
-"""Model calls through the real gateway process, against an API that answers as it is told."""
+"""Model calls through the real gateway process, against an API that answers as it is reported."""
 
 import asyncio
 import gzip
@@ -96,12 +96,12 @@ def test_a_stream_is_passed_on_event_by_event_and_metered(
     assert gateway.open_calls() == 0
 
 
-def test_usage_is_told_to_the_researcher_and_to_nobody_else(gateway: Running) -> None:
+def test_usage_is_reported_to_the_researcher_and_to_nobody_else(gateway: Running) -> None:
     inside = gateway.inside("teller")
     inside.post("/v1/messages", json=ASK)
-    told = inside.get("/usage").json()
-    assert told["researcher"] == "teller"
-    assert told["spent"] == {
+    reported = inside.get("/usage").json()
+    assert reported["researcher"] == "teller"
+    assert reported["spent"] == {
         "hours": 0.0,
         "tokens": 15,
         "usd": pytest.approx(175e-6, abs=1e-12),
@@ -109,11 +109,11 @@ def test_usage_is_told_to_the_researcher_and_to_nobody_else(gateway: Running) ->
         "device_hours": 0.0,
     }
     assert (
-        told["budget"]
-        == told["left"]
+        reported["budget"]
+        == reported["left"]
         == dict.fromkeys(("hours", "tokens", "usd", "cpu_hours", "device_hours"))
     )
-    assert told["campaign"]["spent"]["tokens"] >= 15
+    assert reported["campaign"]["spent"]["tokens"] >= 15
     assert gateway.inside("other").get("/usage").json()["spent"]["tokens"] == 0
 
 

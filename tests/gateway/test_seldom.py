@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from aarlab.gateway import rate_limited_log as seldom
-from aarlab.gateway.rate_limited_log import EVERY_S, MOST, Seldom
+from aarlab.gateway.rate_limited_log import EVERY_S, MOST, RepeatFilter
 from tests.gateway.running import Running
 
 
@@ -17,7 +17,7 @@ def record(words: str, *args: object) -> logging.LogRecord:
 def test_repeated_messages_are_logged_seldom_with_their_count(monkeypatch):
     now = [1000.0]
     monkeypatch.setattr(seldom.time, "monotonic", lambda: now[0])
-    log = Seldom()
+    log = RepeatFilter()
     assert log.filter(record("%s is %d", "a", 401))
     assert not any(log.filter(record("%s is %d", "a", 401)) for _ in range(5))
     assert log.filter(record("%s is %d", "b", 401)), "other words are not held back"
@@ -29,7 +29,7 @@ def test_repeated_messages_are_logged_seldom_with_their_count(monkeypatch):
 
 
 def test_what_is_remembered_is_bounded():
-    log = Seldom()
+    log = RepeatFilter()
     assert all(log.filter(record(str(n))) for n in range(10 * MOST))
     assert len(log._said) <= MOST
 

@@ -1,4 +1,4 @@
-"""A small HTTP server that answers as it is told, byte by byte: what a model API or the lab's
+"""A small HTTP server that answers as it is reported, byte by byte: what a model API or the lab's
 server would send, and worse."""
 
 import asyncio

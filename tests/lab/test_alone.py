@@ -52,7 +52,7 @@ def client(url: str, token: str) -> httpx.Client:
 @pytest.mark.long
 @pytest.mark.process
 def test_a_harness_of_ones_own_in_three_commands(tmp_path):
-    # of 60, nothing would ever be told: the cap is a share of the items
+    # of 60, nothing would ever be reported: the cap is a share of the items
     labels = write_problem(tmp_path / "f", 600)
     (tmp_path / "f" / "public").mkdir()
     (tmp_path / "f" / "public" / "problem.json").write_text(
@@ -131,7 +131,7 @@ def test_what_submitters_can_expect_is_said_at_the_start(tmp_path):
         ("ruler.json", '{"weak": 0.9, "ceiling": 0.5, "start": 0.5}', "write private/ruler.json"),
     ],
 )
-def test_a_folder_that_lacks_something_is_told_what_to_write(tmp_path, path, text, words):
+def test_a_folder_that_lacks_something_is_reported_what_to_write(tmp_path, path, text, words):
     write_problem(tmp_path / "f")
     file = tmp_path / "f" / "private" / path
     file.unlink() if text is None else file.write_text(text)

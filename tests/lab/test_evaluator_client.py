@@ -94,7 +94,7 @@ def test_the_evaluator_itself_finds_out_who_calls_and_refuses_other_roles(place)
 
 
 def test_there_are_the_operations_and_six_calls_and_nothing_else(place, monkeypatch):
-    assert CALLS.keys() == {"limits", "now", "told", "code", "reading", "serving"}
+    assert CALLS.keys() == {"limits", "now", "released", "code", "reading", "serving"}
 
     async def attempt():
         async with both(place) as (_, client):
@@ -114,13 +114,13 @@ def test_there_are_the_operations_and_six_calls_and_nothing_else(place, monkeypa
     asyncio.run(attempt())
 
 
-def test_no_score_no_hash_and_no_other_kind_of_entry_is_told(place):
+def test_no_score_no_hash_and_no_other_kind_of_entry_is_reported(place):
     async def attempt():
         async with both(place) as (service, client):
             ann = token(place)
             for number in range(3):
                 await submitted(client, ann, number)
-            page = await client.ask("told", After(after=0))
+            page = await client.ask("released", After(after=0))
             entries = service._evaluator.ledger.entries()
         assert {e.kind for e in page.entries} == {"code", "submission"} < {e.kind for e in entries}
         # detectors look after the reply, and may flag after the page
@@ -143,7 +143,7 @@ def test_a_page_of_entries_that_are_not_told_moves_on(place):
     assert released_entries([], 7) == ReleasedEntries(entries=[], upto=7)
 
 
-def test_what_was_told_is_kept_and_asked_for_once(place, monkeypatch):
+def test_what_was_reported_is_kept_and_asked_for_once(place, monkeypatch):
     monkeypatch.setattr("aarlab.lab.evaluator_client.PAGE", 2)
 
     async def attempt():

@@ -24,11 +24,11 @@ def rows(labels, seeds, right):
     return {str(s): "".join(map(str, truth_M ^ wrong_M)) for s in seeds}
 
 
-def shown(ann, told):
+def shown(ann, reported):
     """All that a researcher can read of these receipts, and of the label set."""
     return {
         "receipts": [
-            ann.get(f"/receipts/{receipt['id']}").raise_for_status().json() for receipt in told
+            ann.get(f"/receipts/{receipt['id']}").raise_for_status().json() for receipt in reported
         ],
         "released": ann.get("/released").raise_for_status().json(),
         "board": ann.get("/leaderboard").raise_for_status().json(),
@@ -45,39 +45,39 @@ def test_every_policy_answers_and_a_restart_answers_the_same(tmp_path, policy):
         ann, labels = server.client("ann"), server.labels
         token = ann.headers["Authorization"].removeprefix("Bearer ")
         code = commit(ann)
-        told = [
+        reported = [
             submit(ann, code, rows(labels, code["seeds"], r)).raise_for_status().json()
             for r in RIGHT
         ]
-        assert [Receipt.model_validate(one, strict=False).id for one in told] == [
+        assert [Receipt.model_validate(one, strict=False).id for one in reported] == [
             f"r-{k:06d}" for k in range(1, 6)
         ]
-        assert not told[0]["improved"]
-        assert told[1]["improved"]
-        before = shown(ann, told)
-        assert before["receipts"] == told
+        assert not reported[0]["improved"]
+        assert reported[1]["improved"]
+        before = shown(ann, reported)
+        assert before["receipts"] == reported
         assert [row["receipt"] for row in before["board"]["rows"]] == [
-            r["id"] for r in told[::-1] if r["improved"]
+            r["id"] for r in reported[::-1] if r["improved"]
         ]
         server.stop()
         server.start()
         server.wait()
         ann = server.with_token(token)
-        assert shown(ann, told) == before
+        assert shown(ann, reported) == before
         repeats = [
             submit(ann, code, rows(labels, code["seeds"], r)).raise_for_status().json()
             for r in RIGHT
         ]
-        assert repeats == [one | {"repeated": True} for one in told]
+        assert repeats == [one | {"repeated": True} for one in reported]
         assert ann.get("/released").json() == before["released"]
     files = Files(tmp_path / "campaign", tmp_path / "problem")
     assert audit(files, load_key(files.key)).faults == ()
 
 
 class Unsound:
-    """A policy whose every answer holds the score and cannot be told."""
+    """A policy whose every answer holds the score and cannot be reported."""
 
-    def tell(self, channel, who, accuracy):
+    def answer(self, channel, who, accuracy):
         return Answer(True, 1 + accuracy)
 
     def outlook(self, channel, who):

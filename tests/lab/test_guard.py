@@ -15,9 +15,9 @@ from aarlab.core.errors import InvalidSubmission
 from aarlab.core.json_size import refuse_many_values
 from aarlab.evaluation.identity import TokenStore
 from aarlab.lab import guard
+from aarlab.lab.caller_queues import CallerQueues
 from aarlab.lab.guard import MAX_BODY, SMALL, Guard, check_json
 from aarlab.lab.lab_handlers import CALLER
-from aarlab.lab.lanes import Lanes
 
 SCALARS = (
     st.none()
@@ -150,7 +150,7 @@ def test_of_large_bodies_of_one_identity_one_is_worked_on_at_a_time(tmp_path, si
         now -= 1
 
     async def attempt():
-        one = Guard(app, who_of(tokens), Lanes())
+        one = Guard(app, who_of(tokens), CallerQueues())
         await asyncio.gather(*(one(scope, receive, None) for _ in range(8)))
 
     asyncio.run(attempt())
@@ -208,7 +208,7 @@ def ask(tmp_path, chunks, *, headers=(), endless=False, path="/", query=b""):
         "query_string": query,
         "headers": given,
     }
-    asyncio.run(Guard(echo, who_of(tokens), Lanes())(scope, receive, send))
+    asyncio.run(Guard(echo, who_of(tokens), CallerQueues())(scope, receive, send))
     return said[0]["status"], b"".join(m.get("body", b"") for m in said), echo.asked, read[0]
 
 
@@ -277,7 +277,7 @@ def test_a_token_that_has_ended_is_refused_as_such_whatever_else_is_wrong(tmp_pa
     async def send(message):
         said.append(message)
 
-    one = Guard(Echo(), who_of(tokens), Lanes(), handlers=Believes())
+    one = Guard(Echo(), who_of(tokens), CallerQueues(), handlers=Believes())
     for ended in (False, True):
         asyncio.run(one(plain_scope(token), receive, send))
         status = said[-2]["status"]
@@ -300,7 +300,7 @@ def test_who_has_a_token_that_was_replaced_is_in_nobodys_way(tmp_path):
         said.append(message)
 
     async def attempt():
-        one = Guard(Echo(), who_of(tokens), Lanes(), handlers=Believes())
+        one = Guard(Echo(), who_of(tokens), CallerQueues(), handlers=Believes())
         slow = [asyncio.create_task(one(plain_scope(old), nothing, send)) for _ in range(8)]
         await asyncio.sleep(0)
         await one(plain_scope(tokens.issue("ann", "researcher")), receive, send)

@@ -154,7 +154,7 @@ def test_a_head_that_does_not_end_is_hung_up_on(monkeypatch):
         config.load()
         loop = asyncio.get_running_loop()
         made = await loop.create_server(
-            lambda: patience.Patient(config, uvicorn.Server(config).server_state, {}),
+            lambda: patience.LimitedProtocol(config, uvicorn.Server(config).server_state, {}),
             "127.0.0.1",
             0,
         )

@@ -130,9 +130,9 @@ def test_an_idea_is_compared_before_there_is_code_over_both_doors(server):
                 "commit_code", files={"method.py": SOLO}, family="other"
             )
 
-    told, committed = asyncio.run(over_mcp())
-    assert "Similar work exists" in told
-    assert f"finding {finding['id']}" in told
+    reported, committed = asyncio.run(over_mcp())
+    assert "Similar work exists" in reported
+    assert f"finding {finding['id']}" in reported
     assert "similar" not in committed
 
 
@@ -163,7 +163,7 @@ def test_a_commit_reads_few_programs_and_a_thread_the_rest(monkeypatch):
     """Of ten programs a commit reads four; nobody need commit again for the others."""
     codes = {f"{n:064x}": {"method.py": BAGGING.format(n=n)} for n in range(1, 11)}
 
-    class Told:
+    class Pages:
         def after(self, seq, limit):
             rows = list(enumerate(codes, start=1))[seq : seq + limit]
             body = '{{"snapshot": "{}", "family": "other"}}'
@@ -173,7 +173,7 @@ def test_a_commit_reads_few_programs_and_a_thread_the_rest(monkeypatch):
         def code(self, snapshot):
             return codes[snapshot]
 
-    similars, begun = Similars(Told()), threading.Event()
+    similars, begun = Similars(Pages()), threading.Event()
     read_on = similars.warm
 
     def warm():

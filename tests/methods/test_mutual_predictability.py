@@ -14,7 +14,7 @@ from scipy.special import log_expit
 from aarlab.core.errors import InvalidSubmission
 from aarlab.methods.method import Inputs, Task, check_method
 from aarlab.methods.mutual_predictability import (
-    Search,
+    SearchBudget,
     contradictions,
     elicit_in_context,
     final_answer,
@@ -83,7 +83,9 @@ def test_the_labels_found_are_those_that_brute_force_finds(seed):
     np.fill_diagonal(coupling, 0)
     best = max(product((0, 1), repeat=8), key=lambda y: utility(coupling, y))
     task = table_task(coupling, zero_shot_logit_N=rng.normal(size=8))
-    found = elicit_in_context(task, seed, Search(asks=3000, pool=8, start=4, shots=7, flips=1.0))
+    found = elicit_in_context(
+        task, seed, SearchBudget(asks=3000, pool=8, start=4, shots=7, flips=1.0)
+    )
     assert utility(coupling, found.astype(int)) == pytest.approx(utility(coupling, best))
 
 
@@ -93,7 +95,7 @@ def test_the_search_raises_the_utility_of_a_start_that_is_wrong_throughout():
     bad_start = np.where(np.arange(16) % 4 < 2, 1.0, -1.0) * np.linspace(1, 2, 16)
     start = (bad_start > np.median(bad_start)).astype(int)
     found = elicit_in_context(
-        table_task(coupling, bad_start), 0, Search(asks=4000, pool=16, start=16, shots=15)
+        table_task(coupling, bad_start), 0, SearchBudget(asks=4000, pool=16, start=16, shots=15)
     )
     assert utility(coupling, found.astype(int)) > utility(coupling, start) + 5
 
@@ -102,7 +104,7 @@ def test_the_search_raises_the_utility_of_a_start_that_is_wrong_throughout():
 def test_no_more_is_asked_than_the_budget_and_the_rest(asks, n):
     rng = np.random.default_rng(0)
     task = table_task(rng.normal(size=(n, n)))
-    found = elicit_in_context(task, 0, Search(asks=asks, pool=32, start=4, shots=4))
+    found = elicit_in_context(task, 0, SearchBudget(asks=asks, pool=32, start=4, shots=4))
     searched = [rows for rows, _ in task.strong.calls]
     assert found.shape == (n,)
     assert ((found >= 0) & (found <= 1)).all()
@@ -114,7 +116,7 @@ def test_no_more_is_asked_than_the_budget_and_the_rest(asks, n):
 def test_a_search_that_has_settled_asks_no_more():
     camp = np.array([1, -1] * 8)
     task = table_task(2.0 * np.outer(camp, camp), zero_shot_logit_N=camp * np.linspace(1, 2, 16))
-    found = elicit_in_context(task, 0, Search(asks=100_000, pool=16, start=4, shots=6))
+    found = elicit_in_context(task, 0, SearchBudget(asks=100_000, pool=16, start=4, shots=6))
     assert (found == (camp > 0)).all()
     assert sum(len(rows) for rows, _ in task.strong.calls) < 2000
 
@@ -122,7 +124,7 @@ def test_a_search_that_has_settled_asks_no_more():
 def test_no_item_is_shown_itself_and_labels_are_shown_in_equal_numbers():
     rng = np.random.default_rng(1)
     task = table_task(rng.normal(size=(60, 60)))
-    elicit_in_context(task, 1, Search(asks=400, pool=40, start=20, shots=4))
+    elicit_in_context(task, 1, SearchBudget(asks=400, pool=40, start=20, shots=4))
     rows, shown = task.strong.calls[0]  # growth from a balanced start
     for row, demonstrations in zip(rows, shown, strict=True):
         assert row not in [j for j, _ in demonstrations]
@@ -140,7 +142,7 @@ def test_a_swapped_form_in_the_pool_always_has_the_opposite_label(seed, half, sh
     student = inputs([f"q{i}" for i in range(half)] * 2, choices, rng.normal(size=2 * half))
     task = SimpleNamespace(strong=Table(rng.normal(size=(2 * half, 2 * half))), student=student)
     found = elicit_in_context(
-        task, seed, Search(asks=600, pool=2 * half, start=4, shots=shots, hot=5.0)
+        task, seed, SearchBudget(asks=600, pool=2 * half, start=4, shots=shots, hot=5.0)
     )
     decided = np.isin(found, (0, 1))
     both = decided[:half] & decided[half:]
@@ -153,7 +155,9 @@ def test_two_different_final_answers_of_one_question_are_never_both_right():
     questions = [f"q{i // 4}" for i in range(24)]
     student = inputs(questions, [(t,) for t in texts], np.ones(24) + np.linspace(0, 1e-3, 24))
     task = SimpleNamespace(strong=Table(np.full((24, 24), 0.2)), student=student)
-    found = elicit_in_context(task, 0, Search(asks=500, pool=24, start=6, shots=4)).reshape(6, 4)
+    found = elicit_in_context(task, 0, SearchBudget(asks=500, pool=24, start=6, shots=4)).reshape(
+        6, 4
+    )
     assert (found[:, 0] * found[:, 1] == 0).all()
     assert (found[:, 1] * found[:, 2] == 0).all()
 
@@ -199,7 +203,7 @@ def chat(tmp_path_factory):
     return Task(*seen, no_label, no_label, strong), np.array([i.label for i in student])
 
 
-SMALL = Search(asks=1500, pool=96, start=8, shots=8)
+SMALL = SearchBudget(asks=1500, pool=96, start=8, shots=8)
 
 
 @pytest.mark.slow
@@ -228,4 +232,4 @@ def test_a_frozen_student_and_a_search_without_sense_are_refused(chat):
     with pytest.raises(InvalidSubmission, match="elicited_labels"):
         elicit_in_context(replace(chat[0], strong=None), 0)
     with pytest.raises(InvalidSubmission, match="start"):
-        Search(start=1)
+        SearchBudget(start=1)

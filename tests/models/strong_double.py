@@ -86,7 +86,7 @@ class StrongDouble(Strong):
         rows: NDArray[np.intp] | None = None,
         demonstrations: Sequence[Sequence[Demonstration]] = (),
     ) -> Array:
-        """The zero-shot favour (n,), plus a step of gradient descent on the demonstrations (one
+        """The zero-shot logit (n,), plus a step of gradient descent on the demonstrations (one
         list for all, or one an item).
 
         Raises:
@@ -124,7 +124,7 @@ class StrongDouble(Strong):
 
 
 def _read(questions: Sequence[Question]) -> tuple[Array, Array]:
-    """Hidden states (N, C, D) and zero-shot favour (N, C) of every choice."""
+    """Hidden states (N, C, D) and zero-shot logit (N, C) of every choice."""
     hidden_LTD, zero_shot_logit_T = double.features([c for q in questions for c in q.choices])
     shape = (len(questions), len(questions[0].choices))
     states_TD = hidden_LTD[double.LAYERS.index(LAYER)].astype(np.float64)

@@ -25,9 +25,9 @@ from aarlab.models.device_meter import (
 )
 from aarlab.models.head_training import cross_entropy
 from aarlab.models.remote import Remote
-from aarlab.models.tuned.turns import Turns
+from aarlab.models.tuned.job_queue import JobQueue
 from aarlab.models.workers import Workers
-from tests.models.worker_scene import DECK, models, preset, quiet, until_true
+from tests.models.worker_scene import ITEM_BATCH, models, preset, quiet, until_true
 
 ROWS_N = np.arange(12)
 TARGETS_N = np.random.default_rng(0).random(12)
@@ -111,14 +111,14 @@ def test_nothing_begins_beyond_what_is_allowed_and_what_runs_is_ended(
 # --- turns ----------------------------------------------------------------------------------------
 
 
-def served(turns: Turns[str]) -> str:
+def served(turns: JobQueue[str]) -> str:
     with pytest.raises(StopIteration) as done:
         turns.next().send(None)
     return done.value.value
 
 
 def test_turns_go_by_the_time_that_was_taken() -> None:
-    turns: Turns[str] = Turns()
+    turns: JobQueue[str] = JobQueue()
     seconds = {"long": 9.0, "short": 3.0}
     for name in seconds:
         turns.put(name, name, None)
@@ -132,7 +132,7 @@ def test_turns_go_by_the_time_that_was_taken() -> None:
 
 
 def test_who_was_away_has_no_right_to_make_up_for_it() -> None:
-    turns: Turns[str] = Turns()
+    turns: JobQueue[str] = JobQueue()
     turns.put("busy", "busy", None)
     for _ in range(100):
         assert served(turns) == "busy"
@@ -161,7 +161,7 @@ def test_a_real_worker_counts_for_who_asked_and_stops_at_the_limit(tmp_path: Pat
         (tmp_path / who).mkdir()
     folder = models(tmp_path / "models")
     with Workers(preset(folder), Home(tmp_path / "home"), progress=quiet) as workers:
-        workers.add_item_batch("deck", DECK)
+        workers.add_item_batch("deck", ITEM_BATCH)
         with (
             workers.open_socket(
                 "deck", SPLITS, tmp_path / "researcher-1", owners["researcher-1"]
@@ -189,7 +189,7 @@ def test_a_real_worker_counts_for_who_asked_and_stops_at_the_limit(tmp_path: Pat
             write_whole(owners["researcher-1"].allowed, most.model_dump_json())
             with pytest.raises(InvalidSubmission, match="budget of device time is spent"):
                 Remote(mine, ROWS_N).judge("test")
-            assert Remote(other, ROWS_N).judge("test").shape == (len(DECK["feedback"]),)
+            assert Remote(other, ROWS_N).judge("test").shape == (len(ITEM_BATCH["feedback"]),)
     assert counted(owners["researcher-2"]) is not None
     assert counted(owners["researcher-1"]) == second
 
@@ -199,7 +199,7 @@ def counted(of: DeviceMeter) -> Counted | None:
 
 
 def _killed_in_the_middle(workers: Workers, mine: Path) -> None:
-    """kill -9 during a job: it is asked again, and the next life of the worker does it."""
+    """kill -9 during a job: it is asked again, and the next incarnation of the worker does it."""
     seen, pid = threading.Event(), workers.processes[0].pid
     assert pid is not None
 

@@ -69,7 +69,7 @@ def test_states_are_means_over_tokens_whatever_the_batch(weights, tmp_path):
             assert np.allclose(found.hidden_LTD[n, t], states[block][0].mean(0).numpy(), atol=2e-3)
 
 
-def test_favour_is_nearness_to_great_less_nearness_to_bad(weights, tmp_path):
+def test_the_zero_shot_logit_is_nearness_to_great_less_nearness_to_bad(weights, tmp_path):
     found = minilm.read_snippets([minilm.GOOD, minilm.BAD], weights=weights, cache=tmp_path)
     assert found.zero_shot_logit_T[0] > 0 > found.zero_shot_logit_T[1]
     assert found.zero_shot_logit_T[0] == pytest.approx(-found.zero_shot_logit_T[1], abs=1e-5)

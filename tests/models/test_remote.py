@@ -1,4 +1,4 @@
-"""The sandbox's side of a worker: what a door lets through, and what hostile callers can do, with
+"""The sandbox's side of a worker: what a socket lets through, and what hostile callers can do, with
 real processes.
 
 Legend: N student items of a task, M test items.
@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from worker_scene import DECK, M, N, models, preset, quiet, until_true
+from worker_scene import ITEM_BATCH, M, N, models, preset, quiet, until_true
 
 from aarlab.core.errors import InvalidSubmission, Transient
 from aarlab.core.settings import Home
@@ -28,11 +28,11 @@ from aarlab.models.head_training import cross_entropy
 from aarlab.models.item_batches import item_batch_of
 from aarlab.models.remote import Remote
 from aarlab.models.tuned.bounded_listener import MOST_CONNECTIONS
-from aarlab.models.tuned.turns import MOST_WAITING, Turns
+from aarlab.models.tuned.job_queue import MOST_WAITING, JobQueue
 from aarlab.models.wire import (
-    DOOR_LINE,
+    SOCKET_LINE,
     VERSION,
-    Lost,
+    ConnectionLost,
     WorkerConnection,
     ask,
     decode,
@@ -40,7 +40,7 @@ from aarlab.models.wire import (
     packed,
     unpacked,
 )
-from aarlab.models.worker_requests import DOOR, judge_of, through, tune_of
+from aarlab.models.worker_requests import SOCKET_BATCH, judge_of, through, tune_of
 from aarlab.models.workers import TuneJob, Workers
 from aarlab.sandbox import Bubblewrap
 from aarlab.sandbox.sandbox import Limits, Mount, SandboxSpec
@@ -55,7 +55,7 @@ STEPS = 4  # of a fine-tuning on ROWS_N: two epochs of two steps
 
 
 class Scene:
-    """A worker with two doors."""
+    """A worker with two sockets."""
 
     def __init__(self, workers: Workers, mine: Path, other: Path) -> None:
         self.workers, self.mine, self.other = workers, mine, other
@@ -80,7 +80,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory):
     with Workers(
         preset(models(folder)), Home(folder / "home"), progress=quiet, answer_s=ANSWER_S
     ) as workers:
-        workers.add_item_batch("deck", DECK)
+        workers.add_item_batch("deck", ITEM_BATCH)
         with (
             workers.open_socket("deck", SPLITS, folder / "mine") as mine,
             workers.open_socket("deck", SPLITS, folder / "other") as other,
@@ -304,10 +304,10 @@ def test_a_door_is_open_to_all_who_reach_it_and_shut_afterwards(scene, tmp_path)
         assert stat.S_IMODE(path.stat().st_mode) == 0o666
         assert Remote(path, ROWS_N).judge("test").shape == (M,)
         waiting = WorkerConnection(path)
-    with waiting, pytest.raises(Lost):
+    with waiting, pytest.raises(ConnectionLost):
         waiting.hear()
     assert not path.exists()
-    with pytest.raises(Lost) as caught:
+    with pytest.raises(ConnectionLost) as caught:
         ask(path, GOOD)
     assert not caught.value.began
 
@@ -335,7 +335,7 @@ def own_job(seed: int) -> dict:
     }
 
 
-def told(caller: socket.socket) -> dict:
+def reported(caller: socket.socket) -> dict:
     with caller.makefile("rb") as lines:
         return decode(lines.readline())
 
@@ -347,7 +347,7 @@ LINES = [
     b'{"v": NaN}\n',
     b"\xff\xfe\n",
     b'{"v": ' + b"1" * 5000 + b"}\n",
-    b"x" * (DOOR_LINE + 2),
+    b"x" * (SOCKET_LINE + 2),
 ]
 
 
@@ -357,7 +357,7 @@ LINES = [
 def test_a_line_that_is_no_request_is_refused(scene, same_process, line):
     with raw(scene.mine) as caller:
         caller.sendall(line)
-        said = told(caller)
+        said = reported(caller)
     assert (said["kind"], said["field"]) == ("InvalidSubmission", "line")
 
 
@@ -387,7 +387,7 @@ def test_a_caller_that_never_answers_loses_its_job_alone(scene, same_process):
 
 
 def test_a_caller_that_answers_with_rubbish_loses_its_job_alone(scene, same_process):
-    for rubbish in (b"{]\n", b"{}\n", b'{"loss": [], "grad": []}\n', b"y" * (DOOR_LINE + 2)):
+    for rubbish in (b"{]\n", b"{}\n", b'{"loss": [], "grad": []}\n', b"y" * (SOCKET_LINE + 2)):
         with raw(scene.mine) as caller, caller.makefile("rb") as lines:
             caller.sendall(encode(own_job(3)))
             assert decode(lines.readline())["is"] == "step"
@@ -438,7 +438,7 @@ def test_thousands_of_connections_keep_out_who_makes_them(scene, same_process):
             caller.setblocking(False)
             try:
                 caller.connect(str(scene.mine))
-            except BlockingIOError:  # the door's row is full
+            except BlockingIOError:  # the socket's queue is full
                 caller.close()
             else:
                 held.append(caller)
@@ -469,7 +469,7 @@ def test_doors_take_turns_and_a_door_has_so_many_waiting_jobs(scene, same_proces
         mine[1].__exit__()
         while (said := other.hear())["is"] == "progress":
             pass
-        assert said["is"] == "done", "the other door's turn, before the rest of ours"
+        assert said["is"] == "done", "the other socket's turn, before the rest of ours"
     for line in mine[2:]:
         line.__exit__()
 
@@ -549,7 +549,11 @@ JSON = st.recursive(
     max_leaves=8,
 )
 NAMES = sorted({*GOOD, "split", "demonstrations", "weights", "ticket", "model", "shown"})
-SMALL = {DOOR: item_batch_of({"student": DECK["student"][:3], "test": DECK["feedback"][:2]})}
+SMALL = {
+    SOCKET_BATCH: item_batch_of(
+        {"student": ITEM_BATCH["student"][:3], "test": ITEM_BATCH["feedback"][:2]}
+    )
+}
 
 
 @given(
@@ -564,7 +568,7 @@ def test_any_request_is_a_job_of_its_two_splits_or_refused(fields, op):
         assert asked.facts["field"]
     else:
         assert asked.model == "strong"
-        assert not hasattr(asked, "item_batch") or asked.item_batch is SMALL[DOOR]
+        assert not hasattr(asked, "item_batch") or asked.item_batch is SMALL[SOCKET_BATCH]
 
 
 @given(st.binary(max_size=60))
@@ -586,7 +590,7 @@ def test_arrays_come_back_bit_for_bit(numbers, dtype):
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 99)), max_size=12))
 def test_sources_take_turns_and_each_keeps_its_order(jobs):
-    turns: Turns[tuple[str, int]] = Turns()
+    turns: JobQueue[tuple[str, int]] = JobQueue()
     for job in jobs:
         turns.put(job[0], job, most=None)
     served = []
@@ -605,7 +609,7 @@ def test_sources_take_turns_and_each_keeps_its_order(jobs):
 
 
 def test_a_source_has_so_many_waiting_jobs_and_a_removed_one_makes_room():
-    turns: Turns[int] = Turns()
+    turns: JobQueue[int] = JobQueue()
     for i in range(MOST_WAITING):
         turns.put("a", i)
     with pytest.raises(Transient, match="are waiting already"):

@@ -9,7 +9,7 @@ def reading(surprisal, entropy=0.0):
     return TokenReading(values, np.broadcast_to(entropy, values.shape), np.zeros_like(values))
 
 
-def test_favour_is_minus_the_largest_excess_by_hand():
+def test_the_zero_shot_logit_is_minus_the_largest_excess_by_hand():
     """Excess = surprisal - entropy: 1 - 0.5, 3 - 1, 2 - 2: the largest is 2."""
     assert zero_shot_logit(reading([1, 3, 2], entropy=[0.5, 1, 2])) == -2
 

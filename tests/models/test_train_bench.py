@@ -17,10 +17,10 @@ from experiments.train import agree, lengths, plan, shapes
 from experiments.train import run as order
 from experiments.train.__main__ import main
 from experiments.train.clock import Deadline, Steps
-from experiments.train.deck import Deck, config_of, draw
 from experiments.train.measure import alone, leak, time_once
 from experiments.train.original import Trained
 from experiments.train.plan import PLANS
+from experiments.train.random_items import RandomItems, config_of, draw
 from experiments.train.report import Row, Work, ratio, table
 
 
@@ -257,26 +257,26 @@ class Stub:
     def __init__(self, neighbours: float, own: float = 1.0) -> None:
         self.neighbours, self.own = neighbours, own
 
-    def logits(self, deck: Deck) -> np.ndarray:
-        said = np.array([float(row.sum()) for row in deck.ids])
+    def logits(self, items: RandomItems) -> np.ndarray:
+        said = np.array([float(row.sum()) for row in items.ids])
         return self.own * said + self.neighbours * said.sum()
 
-    def train(self, deck: Deck) -> Trained:
+    def train(self, items: RandomItems) -> Trained:
         return Trained([3.0, 2.0, 1.0], [2.0, 4.0], 8)
 
 
 def test_a_leak_is_seen_and_blindness_too():
-    deck = draw(np.full(4, 9), 50)
-    assert leak(Stub(neighbours=0.0), deck, PLANS["ci"]) == 0
-    assert leak(Stub(neighbours=1e-9), deck, PLANS["ci"]) > 0
+    items = draw(np.full(4, 9), 50)
+    assert leak(Stub(neighbours=0.0), items, PLANS["ci"]) == 0
+    assert leak(Stub(neighbours=1e-9), items, PLANS["ci"]) > 0
     with pytest.raises(AssertionError, match="can find nothing"):
-        leak(Stub(neighbours=0.0, own=0.0), deck, PLANS["ci"])
+        leak(Stub(neighbours=0.0, own=0.0), items, PLANS["ci"])
 
 
 def test_speed_counts_useful_tokens_of_the_steps_after_the_first():
-    deck = draw(np.array([100] * 8 + [10] * 8 + [20] * 8), 50)
+    items = draw(np.array([100] * 8 + [10] * 8 + [20] * 8), 50)
     row = Row("b", "")
-    time_once(Stub(0.0), row, deck, deck, PLANS["ci"], "cpu")
+    time_once(Stub(0.0), row, items, items, PLANS["ci"], "cpu")
     assert row.tok_s == [(80 + 160) / (2.0 + 4.0)]
     assert row.losses_S == [3.0, 2.0, 1.0]
 

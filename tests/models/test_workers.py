@@ -15,7 +15,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from worker_scene import DECK, RECIPE, STUDENT, TEST, M, N, gone, models, preset, quiet, until_true
+from worker_scene import (
+    ITEM_BATCH,
+    RECIPE,
+    STUDENT,
+    TEST,
+    M,
+    N,
+    gone,
+    models,
+    preset,
+    quiet,
+    until_true,
+)
 
 import aarlab.models.workers as workers_module
 from aarlab.core.errors import InvalidSubmission, Misconfigured, Transient
@@ -42,7 +54,7 @@ class Scene:
         self.folder, self.home, self.said = models(folder), Home(folder / "home"), []
         self.on_step = lambda step: None
         self.workers = Workers(preset(folder), self.home, progress=self._say)
-        self.workers.add_item_batch("deck", DECK)
+        self.workers.add_item_batch("deck", ITEM_BATCH)
 
     def _say(self, what: str, done: int, of: int) -> None:
         self.said.append((what, done, of))
@@ -105,7 +117,7 @@ def test_what_was_computed_is_not_computed_again_even_without_a_process(scene, s
     assert said
     said.clear()
     later = Workers(scene.workers.preset, scene.home, progress=scene._say)
-    later.add_item_batch("of another name", DECK)
+    later.add_item_batch("of another name", ITEM_BATCH)
     again = later.fine_tune(job(1, weights=np.linspace(1, 2, N), item_batch="of another name"))
     assert np.array_equal(first["feedback"], again["feedback"])
     assert not said
@@ -238,7 +250,7 @@ def test_jobs_are_spread_over_devices_and_come_back_in_order(scene, tmp_path):
     jobs = [job(seed, rows=np.arange(16), targets=TARGETS_N[:16]) for seed in (7, 8, 9)]
     alone = [scene.workers.fine_tune(some)["feedback"] for some in jobs]
     with Workers(preset(scene.folder, "cpu", "cpu"), Home(tmp_path), progress=quiet) as two:
-        two.add_item_batch("deck", DECK)
+        two.add_item_batch("deck", ITEM_BATCH)
         both = [answer["feedback"] for answer in two.map(jobs)]
         pids = [process.pid for process in two.processes]
         assert None not in pids
@@ -247,9 +259,9 @@ def test_jobs_are_spread_over_devices_and_come_back_in_order(scene, tmp_path):
     assert all(gone(pid) for pid in pids), "closing ends them"
 
 
-def test_a_device_that_is_not_there_is_told_with_the_workers_last_words(scene, tmp_path):
+def test_a_device_that_is_not_there_is_reported_with_the_workers_last_words(scene, tmp_path):
     with Workers(preset(scene.folder, "cuda:99"), Home(tmp_path), progress=quiet) as workers:
-        workers.add_item_batch("deck", DECK)
+        workers.add_item_batch("deck", ITEM_BATCH)
         with pytest.raises(
             Misconfigured,
             match="did not start. Its last output: torch has no device cuda:99 .* Here: ",
@@ -330,7 +342,7 @@ with socket.socket(socket.AF_UNIX) as unix:
         caller, _ = unix.accept()
         said = json.loads(caller.makefile().readline())
         if said["op"] == "job":
-            print("the last of life", len(sys.argv), flush=True)
+            print("the last of start", len(sys.argv), flush=True)
             os._exit(1)
         caller.sendall(json.dumps({"is": "done", "pid": os.getpid()}).encode() + b"\\n")
         caller.close()
@@ -356,11 +368,11 @@ def test_a_job_that_always_ends_the_worker_is_given_up_with_its_last_words(tmp_p
     worker = process(tmp_path, DIES)
     with pytest.raises(
         Transient,
-        match=f"ended {MOST_LOST} times over this request. Its last output: the last of life 3",
+        match=f"ended {MOST_LOST} times over this request. Its last output: the last of start 3",
     ):
         worker.ask({"op": "job"})
     worker.close()
-    assert (tmp_path / "log").read_text().count("the last of life") == MOST_LOST
+    assert (tmp_path / "log").read_text().count("the last of start") == MOST_LOST
     with pytest.raises(Transient, match="closed"):
         worker.ask({"op": "job"})
 
@@ -373,7 +385,7 @@ def test_a_worker_that_ends_before_it_listens_is_the_operators_to_mend(tmp_path)
 
 
 def test_an_item_batch_comes_back_from_its_file_and_a_damaged_one_is_refused(tmp_path):
-    item_batch = item_batch_of(DECK)
+    item_batch = item_batch_of(ITEM_BATCH)
     path = write_item_batch(item_batch, tmp_path)
     back = read_item_batch(path)
     assert back.splits == item_batch.splits
@@ -385,7 +397,7 @@ def test_an_item_batch_comes_back_from_its_file_and_a_damaged_one_is_refused(tmp
         item_batch_of({"student": []})
 
 
-def test_a_result_comes_back_and_a_damaged_one_is_told(tmp_path):
+def test_a_result_comes_back_and_a_damaged_one_is_reported(tmp_path):
     results = Results(tmp_path)
     assert results.get("ab12") is None
     results.put("ab12", {"logits/test": TARGETS_N, "seconds": np.array(1.5)})

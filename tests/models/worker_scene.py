@@ -1,4 +1,4 @@
-"""Tiny models, a deck of pairs and a preset, for tests of workers: every process here is a real
+"""Tiny models, a batch of pairs and a preset, for tests of workers: every process here is a real
 one."""
 
 import time
@@ -29,7 +29,7 @@ def questions(n: int, seed: int) -> list[Question]:
 
 
 STUDENT, TEST = questions(N, 1), questions(M, 2)
-DECK = {"student": STUDENT, "feedback": TEST}
+ITEM_BATCH = {"student": STUDENT, "feedback": TEST}
 
 
 def models(folder: Path) -> Path:

@@ -13,12 +13,12 @@ from aarlab.nodes.kept_homes import KeptHomes
 from aarlab.nodes.messages import (
     Ack,
     Assign,
-    Begun,
     HomeKept,
     Incarnation,
+    IncarnationBegun,
     Output,
     Release,
-    Used,
+    UsageReport,
     encoded,
     line_of,
 )
@@ -103,9 +103,9 @@ def test_output_waits_on_its_node_while_the_disk_is_full_and_none_is_lost(client
 
 def test_a_node_whose_own_disk_is_full_says_so(client, remote):
     used = {"cpu_s": 2.0, "memory_bytes": 1, "disk_bytes": 1, "processes": 1}
-    client._take_in(line_of(Used(who=WHO, **used, unwritten="No space left on device")))
+    client._take_in(line_of(UsageReport(who=WHO, **used, unwritten="No space left on device")))
     assert remote.usage().unwritten == "No space left on device"
-    client._take_in(line_of(Used(who=WHO, **used)))
+    client._take_in(line_of(UsageReport(who=WHO, **used)))
     assert remote.usage().unwritten == ""
 
 
@@ -124,7 +124,7 @@ def test_where_it_is_and_which_home_was_kept_is_noted_once_there_is_room(client,
         homes.folder.archive(digit * 64).write_bytes(b"x")
     client._take_in(line_of(HomeKept(who=WHO, sha256="a" * 64, size=1)))
     with room(0):
-        client._take_in(line_of(Begun(who=WHO)))
+        client._take_in(line_of(IncarnationBegun(who=WHO)))
         client._take_in(line_of(HomeKept(who=WHO, sha256="b" * 64, size=1)))
         homes.write_again()
         assert homes.unwritten

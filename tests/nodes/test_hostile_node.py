@@ -166,13 +166,13 @@ def test_who_does_not_end_the_handshake_makes_room_and_keeps_nobody_out(tmp_path
             writer.write(await reader.readline())
             writer.close()
 
-        door = HubPort(authority.hub_context(), echo)
-        server = await asyncio.get_running_loop().create_server(door.protocol, "127.0.0.1", 0)
+        hub_port = HubPort(authority.hub_context(), echo)
+        server = await asyncio.get_running_loop().create_server(hub_port.protocol, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(60)]  # in one burst
         silent[59].sendall(b"GET / HTTP/1.1\r\n\r\n")
         await asyncio.sleep(0.2)
-        assert len(door._unknown) <= 20
+        assert len(hub_port._unknown) <= 20
         for one in silent[:40]:  # the oldest were put out
             one.settimeout(5)
             with contextlib.suppress(ConnectionResetError):

@@ -104,7 +104,7 @@ def test_a_revoked_invitation_and_an_invented_one_are_refused(lab):
     assert "no invitation with this token" in aar(lab.of("x"), *invented, "--no-serve").stderr
 
 
-def test_another_labs_hub_is_told_nothing(lab, tmp_path):
+def test_another_labs_hub_is_reported_nothing(lab, tmp_path):
     words = lab.invite("careful")
     with LabOfNodes(tmp_path) as other:
         wrong = [*words[:2], f"127.0.0.1:{other.port}", *words[3:]]

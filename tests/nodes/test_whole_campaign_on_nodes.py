@@ -176,10 +176,10 @@ def each_researchers_log_is_the_ledgers(scene, submissions):
     transcripts = scene.lab.folder_of(scene.name).transcripts
     for name, member in scene.lab.fleet(scene.name).items():
         text = "".join(path.read_text() for path in (transcripts / name).iterdir())
-        told = set(re.findall(r"^(r-\d+) (?:no )?improve", text, re.M))
+        reported = set(re.findall(r"^(r-\d+) (?:no )?improve", text, re.M))
         recorded = {receipt for receipt, e in submissions.items() if e.who == name}
-        assert told <= recorded
-        assert len(recorded - told) <= 2 * (member.incarnation - 1), (name, recorded - told)
+        assert reported <= recorded
+        assert len(recorded - reported) <= 2 * (member.incarnation - 1), (name, recorded - reported)
 
 
 def each_row_of_the_journal_is_there_once(scene, entries):

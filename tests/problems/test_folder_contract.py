@@ -3,7 +3,7 @@
 import pytest
 
 from aarlab.core.errors import InvalidSubmission, Misconfigured
-from aarlab.problems.folder.folder_problem import HandIn, read_problem
+from aarlab.problems.folder.folder_problem import SubmissionForm, read_problem
 from aarlab.problems.folder.predictions import read_ids, read_predictions
 from tests.problems.folders_made import CONTRACT, GRADE, write_problem
 
@@ -82,7 +82,7 @@ def test_a_folder_without_a_contract_says_how_to_begin(tmp_path):
 def test_values_of_each_kind(values, good, bad):
     import json
 
-    what = HandIn(
+    what = SubmissionForm(
         kind="predictions", values=values, classes=("a", "b") if values == "class" else ()
     )
 
@@ -110,7 +110,7 @@ def test_values_of_each_kind(values, good, bad):
     ],
 )
 def test_predictions_that_do_not_fit_say_why(data, words):
-    what = HandIn(kind="predictions", values="probability")
+    what = SubmissionForm(kind="predictions", values="probability")
     with pytest.raises(InvalidSubmission, match=words):
         read_predictions(data, what, ["a", "b"])
 

@@ -108,7 +108,7 @@ def test_neither_the_order_of_the_file_nor_its_ids_can_tell_a_label(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "reported"),
     [
         ("{", "not JSON"),
         ("[1]", r"\[1\] is not an object"),
@@ -125,16 +125,16 @@ def test_neither_the_order_of_the_file_nor_its_ids_can_tell_a_label(tmp_path):
         (json.dumps(choice("x", "final", 1)), "a choice in a file of pairs"),
     ],
 )
-def test_a_broken_line_is_told_by_its_number(tmp_path, line, told):
+def test_a_broken_line_is_named_by_its_number(tmp_path, line, reported):
     name = write(tmp_path / "mine.jsonl", rows_of(pair)[:2])
     with Path(name).open("a") as file:
         file.write("\n" + line + "\n")
-    with pytest.raises(Misconfigured, match=told) as caught:
+    with pytest.raises(Misconfigured, match=reported) as caught:
         from_file(name)
     assert f"{name}, line 4" in str(caught.value)
 
 
-def test_what_is_no_problem_is_told(tmp_path):
+def test_what_is_no_problem_is_reported(tmp_path):
     with pytest.raises(Misconfigured, match="no file"):
         PROBLEMS[str(tmp_path / "none.jsonl")]
     with pytest.raises(Misconfigured, match="no items"):
@@ -211,20 +211,20 @@ def test_a_byte_order_mark_and_foreign_line_ends_are_read(tmp_path):
         (b"[\n", "one JSON array"),
     ],
 )
-def test_a_file_of_another_kind_is_told_by_its_kind(tmp_path, start, words):
+def test_a_file_of_another_kind_is_named_by_its_kind(tmp_path, start, words):
     (tmp_path / "mine.jsonl").write_bytes(start)
     with pytest.raises(Misconfigured, match=f"{words}.*Write one JSON object on each line"):
         from_file(str(tmp_path / "mine.jsonl"))
 
 
 @pytest.mark.parametrize("name", ["mine.csv", "folder/mine.parquet", "mine.jsonl.gz", "mine.JSONL"])
-def test_another_name_than_jsonl_is_told(name):
+def test_another_name_than_jsonl_is_reported(name):
     with pytest.raises(Misconfigured, match=r"name ends in \.jsonl"):
         PROBLEMS[name]
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "reported"),
     [
         (
             '{"prompt": "p", "first": "a \\ud83d", "second": "b", "label": 1, "split": "final"}',
@@ -244,11 +244,11 @@ def test_another_name_than_jsonl_is_told(name):
         ),
     ],
 )
-def test_what_no_item_can_be_is_told_by_its_line(tmp_path, line, told):
+def test_what_no_item_can_be_is_named_by_its_line(tmp_path, line, reported):
     name = write(tmp_path / "mine.jsonl", rows_of(pair)[:2])
     with Path(name).open("a") as file:
         file.write(line + "\n")
-    with pytest.raises(Misconfigured, match=told) as caught:
+    with pytest.raises(Misconfigured, match=reported) as caught:
         from_file(name)
     assert f"{name}, line 3" in str(caught.value)
 

@@ -79,7 +79,7 @@ def test_a_changed_file_is_refused_and_a_lost_one_is_fetched_again(hub, tmp_path
         take(tmp_path)
 
 
-def test_a_file_of_the_same_size_is_told_apart_large_or_small(hub, tmp_path, monkeypatch):
+def test_a_file_of_the_same_size_is_reported_apart_large_or_small(hub, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "LARGE", 1)
     first = take(tmp_path)
     (first.folder / "a/train.jsonl").write_bytes(TRAIN.replace(b"1", b"2"))
@@ -109,15 +109,15 @@ def test_what_does_not_arrive_whole_is_not_kept(hub, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "revision", "told"),
+    ("name", "revision", "reported"),
     [("owner/none", "main", "does not offer"), (NAME, "c" * 40, "does not offer")],
 )
-def test_what_the_hub_does_not_have_is_the_operators_move(hub, tmp_path, name, revision, told):
-    with pytest.raises(Misconfigured, match=told):
+def test_what_the_hub_does_not_have_is_the_operators_move(hub, tmp_path, name, revision, reported):
+    with pytest.raises(Misconfigured, match=reported):
         snapshot(name, revision, kind="dataset", patterns=("*",), cache=tmp_path, local=None)
 
 
-def test_a_pattern_without_a_file_is_told(hub, tmp_path):
+def test_a_pattern_without_a_file_is_reported(hub, tmp_path):
     with pytest.raises(Misconfigured, match=r"has no file b/\*\.jsonl"):
         take(tmp_path, patterns=("a/*.jsonl", "b/*.jsonl"))
 
@@ -175,7 +175,7 @@ def test_file_that_differs_from_the_hubs_record_is_refused(hub, tmp_path):
         take(tmp_path / "new", local=tmp_path / "from")
 
 
-def test_a_model_with_a_shard_missing_is_told(hub, tmp_path):
+def test_a_model_with_a_shard_missing_is_reported(hub, tmp_path):
     index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
     files = {
         "config.json": b"{}",
@@ -209,7 +209,7 @@ def test_a_models_own_folder_is_taken_if_it_is_one(tmp_path):
     assert ensure_model(ModelSource(name="mine", folder=tmp_path), tmp_path) == tmp_path
 
 
-def test_a_damaged_record_is_told(hub, tmp_path):
+def test_a_damaged_record_is_reported(hub, tmp_path):
     take(tmp_path)
     (tmp_path / "hub/datasets/owner/data.source.json").write_text("{")
     with pytest.raises(Misconfigured, match="is damaged"):

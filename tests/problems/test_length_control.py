@@ -29,11 +29,11 @@ def test_the_shorter_answer_is_right_as_often_as_it_is():
     one, other = length_control([*pairs(140), *pairs(60, part="id")])
     assert (other.split, other.part, other.shorter.estimate) == ("final", "ood", 0.7)
     assert (one.part, one.shorter.estimate, one.best) == ("id", 0.3, 0.7)
-    assert one.tells
-    assert other.tells
+    assert one.is_shortcut
+    assert other.is_shortcut
     assert "length alone is right on 0.700 of 200 items (the longer answer" in str(one)
     (even,) = length_control(list(pairs(100)))
-    assert (even.best, even.tells) == (0.5, False)
+    assert (even.best, even.is_shortcut) == (0.5, False)
 
 
 def test_single_answers_are_compared_with_the_median():

@@ -85,10 +85,10 @@ def test_final_has_held_out_prompts_and_the_shortfall_is_stated(build, rows):
     of_train = [i for i in items if i.split == "final" and i.prompt in held_out]
     candidates = 30 - 21  # val pairs that are no tie, less feedback's 20 and a spare one
     assert 20 - candidates - 3 <= len(of_train) <= 20 - candidates
-    told = items.provenance.limits[-1]
+    reported = items.provenance.limits[-1]
     # of 18 pairs, 13 (15, as prompts are whole) are for feedback: 3 of 12
-    assert "9 of RM-Bench chat for final" in told
-    assert "HelpSteer2" not in told
+    assert "9 of RM-Bench chat for final" in reported
+    assert "HelpSteer2" not in reported
 
 
 def test_a_prompt_is_of_one_split_and_an_answer_of_one_pair(build, rows):
@@ -179,7 +179,7 @@ def test_a_conversation_of_helpsteer3_names_its_speakers(build, rows):
 
 
 @pytest.mark.parametrize(
-    ("path", "change", "told"),
+    ("path", "change", "reported"),
     [
         (PREFERENCES, {"preference_strength": 4}, "'preference_strength' is 4"),
         (PREFERENCES, {"preference_strength": None}, "'preference_strength' is None"),
@@ -190,21 +190,21 @@ def test_a_conversation_of_helpsteer3_names_its_speakers(build, rows):
         ("THU-KEG/RM-Bench/total_dataset.json", {"chosen": ["a", "b"]}, "at least 3 texts"),
     ],
 )
-def test_a_broken_row_is_told_by_file_and_line(build, rows, path, change, told):
+def test_a_broken_row_is_named_by_file_and_line(build, rows, path, change, reported):
     rows[path][3] |= change
-    with pytest.raises(Misconfigured, match=told) as caught:
+    with pytest.raises(Misconfigured, match=reported) as caught:
         build(rows)
     assert f"{path}, line 4" in str(caught.value)
 
 
-def test_a_missing_field_is_told(build, rows):
+def test_a_missing_field_is_reported(build, rows):
     del rows[TRAIN3][2]["response2"]
     with pytest.raises(Misconfigured, match=r"train.jsonl.gz, line 3: no field 'response2'"):
         build(rows)
 
 
 @pytest.mark.parametrize("path", upstream.all_rows())
-def test_a_file_that_is_cut_off_is_told(tmp_path, monkeypatch, rows, path):
+def test_a_file_that_is_cut_off_is_reported(tmp_path, monkeypatch, rows, path):
     folder = upstream.write(tmp_path / "cut", rows)
     whole = (folder / path).read_bytes()
     (folder / path).write_bytes(whole[: len(whole) // 2])
@@ -215,7 +215,7 @@ def test_a_file_that_is_cut_off_is_told(tmp_path, monkeypatch, rows, path):
         assemble(tmp_path / "cache", 1, SIZES)
 
 
-def test_a_file_of_another_form_is_told(tmp_path, monkeypatch, rows):
+def test_a_file_of_another_form_is_reported(tmp_path, monkeypatch, rows):
     folder = upstream.write(tmp_path / "odd", rows)
     monkeypatch.setenv("AAR_DATA_FROM", str(folder))
     (folder / "THU-KEG/RM-Bench/total_dataset.json").write_text('{"chat": []}')
@@ -243,16 +243,16 @@ def test_the_published_card_says_all_but_the_labels(build, rows, tmp_path):
     publish(PROBLEMS["qwen-chat"], items, tmp_path / "out", data_seed=1)
     public = tmp_path / "out" / "public"
     card = json.loads((public / "data_card.json").read_text())
-    told = (public / "DATA.md").read_text()
+    reported = (public / "DATA.md").read_text()
     Provenance.model_validate_json(json.dumps(card["provenance"]))
     for source in SOURCES:
-        assert f"{source.name}**, revision {source.revision}" in told
-        assert source.licence in told
+        assert f"{source.name}**, revision {source.revision}" in reported
+        assert source.licence in reported
     assert sum(cell["items"] for cell in card["cells"]) == len(items)
     assert "label" not in json.dumps({k: v for k, v in card.items() if k != "provenance"})
     published = hashlib.sha256((public / "feedback.jsonl").read_bytes()).hexdigest()
     assert card["public_sha256"]["feedback"] == published
-    assert published in told
+    assert published in reported
 
 
 def test_without_files_or_network_the_remedy_is_named(tmp_path, monkeypatch):

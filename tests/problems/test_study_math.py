@@ -224,7 +224,7 @@ def test_no_question_is_near_one_of_another_split(built):
         ),
     ],
 )
-def test_a_row_of_another_shape_is_told_by_file_and_line(folder, tmp_path, row, what):
+def test_a_row_of_another_shape_is_named_by_file_and_line(folder, tmp_path, row, what):
     rows = write_math(folder)
     rewrite(folder, [rows[0], row])
     with pytest.raises(Misconfigured, match=f"phase2_train.jsonl, line 2: .*{what}"):

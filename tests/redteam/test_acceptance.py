@@ -10,7 +10,7 @@ from aarlab.evaluation.scoring.default_policy import NEVER
 from aarlab.evaluation.scoring.policies import POLICIES
 from aarlab.redteam.attack_table import attack_all
 from aarlab.redteam.attacks import ATTACKS, SHARED, run_attack
-from aarlab.redteam.channel import Line, World
+from aarlab.redteam.channel import AnswerVector, World
 
 pytestmark = pytest.mark.slow  # whole attacks, of thousands of questions
 
@@ -18,7 +18,9 @@ N, STOPS, SEEDS = 1_263, (100, 1_000, 10_000), 2
 
 
 def attacked(policy, attack, *, n=N, seed=0, stops=STOPS):
-    line = Line(World.draw(n, np.random.default_rng([seed, n])), POLICIES[policy], stops, seed)
+    line = AnswerVector(
+        World.draw(n, np.random.default_rng([seed, n])), POLICIES[policy], stops, seed
+    )
     return run_attack(attack, line, np.random.default_rng([seed, 1]))
 
 
@@ -117,13 +119,13 @@ def test_shared_labels_break_the_bound_only_if_undeclared(attack):
 
     def attacked(seed, *, counted):
         world = World.draw(N // each, np.random.default_rng([seed, N]), each)
-        line = Line(world, POLICIES["default"], (3_000, 30_000), seed, counted=counted)
+        line = AnswerVector(world, POLICIES["default"], (3_000, 30_000), seed, counted=counted)
         return run_attack(
             how, line, np.random.default_rng([seed, zlib.crc32(how.encode())])
         ).points[-1]
 
-    blind, told = (
+    blind, reported = (
         [attacked(seed, counted=counted) for seed in range(6)] for counted in (False, True)
     )
     assert sum(p.inflation > p.bound for p in blind) == BLIND[each]
-    assert all(p.inflation <= p.bound for p in told)
+    assert all(p.inflation <= p.bound for p in reported)

@@ -5,11 +5,11 @@ from hypothesis import strategies as st
 
 from aarlab.evaluation.scoring import default_policy as metered
 from aarlab.evaluation.scoring.policies import POLICIES
-from aarlab.redteam.channel import ACCURACY, Line, OutOfQuestions, World
+from aarlab.redteam.channel import ACCURACY, AnswerVector, OutOfQuestions, World
 
 
 def line(policy="exact", n=200, stops=(50, 400), seed=0):
-    return Line(World.draw(n, np.random.default_rng(seed)), POLICIES[policy], stops)
+    return AnswerVector(World.draw(n, np.random.default_rng(seed)), POLICIES[policy], stops)
 
 
 @pytest.mark.parametrize("n", [11, 300, 1_263])
@@ -95,6 +95,6 @@ def test_a_start_and_a_gap_of_another_testbed():
     assert world.right_n.mean() == pytest.approx(0.636, abs=1e-3)
     assert world.right_n[world.coins].mean() == pytest.approx(0.5, abs=1e-3)
     assert world.known == pytest.approx(0.772)
-    made = Line(world, POLICIES["default"], (10,))
+    made = AnswerVector(world, POLICIES["default"], (10,))
     assert made.channel.level == 0.636
     assert made.step() == pytest.approx(0.25 / 16)

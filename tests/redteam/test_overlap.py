@@ -10,7 +10,7 @@ from scipy.stats import truncnorm
 
 from aarlab.evaluation.scoring.policies import POLICIES, start
 from aarlab.redteam.attacks import run_attack
-from aarlab.redteam.channel import ACCURACY, Line, World
+from aarlab.redteam.channel import ACCURACY, AnswerVector, World
 from aarlab.redteam.shared_vectors import NAMES, Cheapest, Climber, _truncated
 from experiments.policy_costs import reach
 
@@ -18,7 +18,9 @@ N = 1_263
 
 
 def line(policy="default", *, seed=0, stops=(200, 3_000), n=N):
-    return Line(World.draw(n, np.random.default_rng([seed, n])), POLICIES[policy], stops, seed)
+    return AnswerVector(
+        World.draw(n, np.random.default_rng([seed, n])), POLICIES[policy], stops, seed
+    )
 
 
 @pytest.mark.parametrize(
@@ -52,7 +54,7 @@ def test_the_best_share_is_the_likeliest():
     assert k == pytest.approx(0.2 * m, abs=1)
 
 
-def test_the_target_is_the_least_excess_that_is_told():
+def test_the_target_is_the_least_excess_that_is_reported():
     """To one answer: the start vector is right on the nearest whole number to 0.57 n."""
     asked = line()
     climber = Climber(asked)
@@ -92,7 +94,7 @@ def test_the_cheapest_identity_is_the_cheapest():
 
 @pytest.mark.long
 def test_nine_cheap_identities_pay_less_for_the_same_climb_than_one():
-    """Bits for each step that was told, over 8 label sets."""
+    """Bits for each step that was reported, over 8 label sets."""
     spent = {}
     for attack in ("best overlap, cheapest of nine", "hill climbing, 100"):
         runs = [
@@ -121,7 +123,9 @@ def test_what_is_reckoned_at_a_cap_is_what_is_measured_under_it():
     policy = replace(POLICIES["default"], cap=24.0, identity_share=1.0)
     ends = []
     for seed in range(30):
-        asked = Line(World.draw(N, np.random.default_rng([seed, N])), policy, (3_000,), seed)
+        asked = AnswerVector(
+            World.draw(N, np.random.default_rng([seed, N])), policy, (3_000,), seed
+        )
         ends.append(
             run_attack(
                 "best overlap, cheapest of nine", asked, np.random.default_rng(seed)

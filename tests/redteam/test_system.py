@@ -11,7 +11,7 @@ from aarlab.core.errors import InvalidSubmission
 from aarlab.core.records import Choice, Pair
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.ledger import chain
-from aarlab.evaluation.ledger.asked import AskedBefore
+from aarlab.evaluation.ledger.repeated_submissions import RepeatedSubmissions
 from aarlab.fleet import evaluator_process
 from aarlab.redteam import on_confirmation, on_evaluator, on_ledger, system
 from aarlab.redteam.on_evaluator import refusal
@@ -101,11 +101,11 @@ def test_a_reply_that_depends_on_labels_shows(tmp_path, monkeypatch):
     honest = Evaluator._answer_all
 
     def leaky(self, batch):
-        def told(p, receipt):
+        def reported(p, receipt):
             first = p.handed.answers_SM[0, 0] == self.marking._truth_M[0]
             return receipt.model_copy(update={"meaning": f"{receipt.meaning}{int(first)}"})
 
-        return [told(*pair) for pair in zip(batch, honest(self, batch), strict=True)]
+        return [reported(*pair) for pair in zip(batch, honest(self, batch), strict=True)]
 
     monkeypatch.setattr(Evaluator, "_answer_all", leaky)
     row = SYSTEM["metadata"](tmp_path, SMALL)
@@ -119,7 +119,7 @@ def test_an_answer_that_is_recorded_twice_shows(tmp_path, monkeypatch):
     answer_all = Evaluator._answer_all
 
     def forgetful(self, batch):
-        self._asked = AskedBefore()
+        self._asked = RepeatedSubmissions()
         return answer_all(self, batch)
 
     monkeypatch.setattr(Evaluator, "_answer_all", forgetful)

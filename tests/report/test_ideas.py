@@ -38,10 +38,10 @@ def finding(seq: int, family: Family, title: str) -> Entry:
 
 @pytest.fixture
 def rows():
-    told = [submission(n, Family.ENSEMBLE, "b", f"r{n % 6}") for n in range(1, 7)]
-    told += [submission(7, Family.CURRICULUM, "b"), submission(8, Family.OTHER, "p")]
+    reported = [submission(n, Family.ENSEMBLE, "b", f"r{n % 6}") for n in range(1, 7)]
+    reported += [submission(7, Family.CURRICULUM, "b"), submission(8, Family.OTHER, "p")]
     return diversity_rows(
-        told,
+        reported,
         [finding(9, Family.ENSEMBLE, "Bagging"), finding(10, Family.ENSEMBLE, "Evolution")],
         CODE.__getitem__,
     )

@@ -102,13 +102,13 @@ def test_long_and_deceiving_code_is_cut_and_named():
 
 
 def test_only_its_own_researcher_speaks_for_a_claim():
-    told = [
+    reported = [
         finding(1, "ann", ["r-1"]),
         finding(2, "eve", ["r-1"]),
         finding(3, "ann", ["r-2"]),
         finding(4, "ann", ["r-2", "r-1"], text="x" * 1_500),
     ]
-    found = explained(row(), told, {"method.py": ELICITED})
+    found = explained(row(), reported, {"method.py": ELICITED})
     assert [x.id for x in found.said] == ["f-000001", "f-000004"]
     assert found.said[1].text.endswith("… cut: 500 more characters")
 

@@ -102,7 +102,7 @@ def test_killed_session_resumes_and_repeats_the_cut_action(bed, tmp_path):
 
 
 @pytest.mark.long
-def test_a_life_that_is_asked_to_stop_ends_in_order_and_is_resumed(bed, tmp_path):
+def test_an_incarnation_that_is_asked_to_stop_ends_in_order_and_is_resumed(bed, tmp_path):
     turns = [{"calls": [bash("echo $$ > pid; sleep 96 & wait")]}, {"say": "That is all."}]
     with World(bed, tmp_path, {"turns": turns}) as world:
         process = world.begin()
@@ -115,7 +115,7 @@ def test_a_life_that_is_asked_to_stop_ends_in_order_and_is_resumed(bed, tmp_path
 
 
 @pytest.mark.long
-def test_a_life_that_was_killed_before_it_began_is_begun(bed, tmp_path):
+def test_an_incarnation_that_was_killed_before_it_began_is_begun(bed, tmp_path):
     """A file of the session without a message can be neither resumed nor begun: it is put aside."""
     with World(bed, tmp_path, {"turns": [{"say": "Here I am."}]}) as world:
         projects = world.home / ".claude" / "projects" / "-x"
@@ -164,7 +164,7 @@ def test_a_storm_is_waited_out(bed, tmp_path):
         ({"status": 403}, "crashed"),
     ],
 )
-def test_errors_that_are_not_retried_say_how_the_life_ended(bed, tmp_path, fault, ended):
+def test_errors_that_are_not_retried_say_how_the_incarnation_ended(bed, tmp_path, fault, ended):
     with World(
         bed,
         tmp_path,
@@ -182,7 +182,7 @@ def test_a_model_api_that_is_gone_is_an_outage(bed, tmp_path):
 
 
 @pytest.mark.long
-def test_a_life_without_the_labs_tools_is_an_outage(bed, tmp_path):
+def test_an_incarnation_without_the_labs_tools_is_an_outage(bed, tmp_path):
     with World(bed, tmp_path, {"turns": [{"say": "I do without."}]}) as world:
         config = json.loads((world.brief / "mcp.json").read_text())
         config["mcpServers"]["lab"]["command"] = "/no/such/python"
@@ -191,7 +191,7 @@ def test_a_life_without_the_labs_tools_is_an_outage(bed, tmp_path):
 
 
 @pytest.mark.long
-def test_turns_of_a_life_are_limited_and_it_goes_on(bed, tmp_path):
+def test_turns_of_an_incarnation_are_limited_and_it_goes_on(bed, tmp_path):
     turns = [{"calls": [bash(f"echo {n} >> did")]} for n in range(4)]
     with World(bed, tmp_path, {"turns": turns}, options=Options(max_turns=2)) as world:
         assert world.live() == (1, "again")

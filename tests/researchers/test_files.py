@@ -68,7 +68,7 @@ def test_the_same_answers_in_every_form(tmp_path):
         ("a.json", b'{"1": {"\\ud83d": 1}}', "half of a surrogate pair"),
     ],
 )
-def test_what_is_no_answer_is_told_what_to_change(tmp_path, name, content, words):
+def test_what_is_no_answer_is_reported_what_to_change(tmp_path, name, content, words):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InvalidSubmission, match=words):
         read_answers(tmp_path / name)
@@ -166,7 +166,7 @@ def test_a_folder_with_something_in_it_is_not_written_over(tmp_path):
     assert (tmp_path / "mine.py").read_text() == "mine"
 
 
-def test_code_that_is_none_is_told_what_to_change(tmp_path):
+def test_code_that_is_none_is_reported_what_to_change(tmp_path):
     def refused(words):
         with pytest.raises(InvalidSubmission, match=words):
             read_code(tmp_path / "code")

@@ -86,7 +86,7 @@ def test_the_gates_address_stands_in_arguments_and_environment(tmp_path):
     assert nothing_on_stdin == "True"
 
 
-TELLS = (
+SAYS = (
     "import os, sys, time, signal\ndef f(*_): os.write(1, b'asked\\n'); "
     "sys.exit(5)\nsignal.signal(signal.SIGINT, f)\n"
 )
@@ -100,7 +100,7 @@ ASK = {
 
 @pytest.mark.parametrize("how", ASK)
 def test_a_program_is_asked_to_stop(tmp_path, how):
-    process = begun(*PYTHON, TELLS + "print('up', flush=True)" + NAPS, place=tmp_path)
+    process = begun(*PYTHON, SAYS + "print('up', flush=True)" + NAPS, place=tmp_path)
     assert first_line(process) == "up"
     ASK[how](process)
     assert ended(process) == (5, "asked\n")

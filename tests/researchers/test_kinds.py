@@ -14,14 +14,21 @@ from aarlab.researchers.claude_session import begun
 from aarlab.researchers.command import PRESETS, TESTED, preset
 from aarlab.researchers.kinds import RESEARCHERS
 from aarlab.researchers.program_files import ProgramFiles, program_files
-from aarlab.researchers.researcher import HOME, Brief, CommandTemplate, Launch, Life, Options
+from aarlab.researchers.researcher import (
+    HOME,
+    Brief,
+    CommandTemplate,
+    IncarnationStart,
+    Launch,
+    Options,
+)
 from aarlab.sandbox.sandbox import Mount
 
 ECHO = CommandTemplate(
     argv=("sh", "-c", "echo {prompt}"), resume_argv=("sh", "-c", "echo again {prompt}")
 )
-FIRST = Life(incarnation=1, session="s-1", begun=False)
-SECOND = Life(incarnation=2, session="s-1", begun=True, ended="outage")
+FIRST = IncarnationStart(incarnation=1, session="s-1", begun=False)
+SECOND = IncarnationStart(incarnation=2, session="s-1", begun=True, ended="outage")
 
 
 @pytest.mark.parametrize("kind", sorted(RESEARCHERS))
@@ -41,7 +48,7 @@ class Broken(RESEARCHERS["search"]):
 
 
 def launches(*argv: str, **env: str):
-    return lambda inside, life: Launch(argv=argv, env=env)
+    return lambda inside, start: Launch(argv=argv, env=env)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +131,7 @@ FAILED = json.dumps(
         (1, "Error: no such option", "crashed"),
     ],
 )
-def test_how_a_life_of_claude_code_ended(returncode, tail, ended):
+def test_how_an_incarnation_of_claude_code_ended(returncode, tail, ended):
     assert RESEARCHERS["claude_code"](Options()).ended(returncode, tail) == ended
 
 
@@ -230,7 +237,7 @@ def test_a_node_program_comes_with_its_packages_and_a_python_program_with_its_en
     assert program_files("no-such-agent") is None
 
 
-def test_settings_that_are_read_in_the_home_are_written_there_before_each_life(
+def test_settings_that_are_read_in_the_home_are_written_there_before_each_incarnation(
     tmp_path, monkeypatch
 ):
     template = CommandTemplate(argv=("sh",), home_files={".agent/settings.json": "{model}"})
@@ -311,5 +318,5 @@ def test_a_templates_files_stay_in_the_brief(tmp_path):
         (137, "", "crashed"),
     ],
 )
-def test_how_a_life_of_a_command_ended(returncode, tail, ended):
+def test_how_an_incarnation_of_a_command_ended(returncode, tail, ended):
     assert RESEARCHERS["command"](Options(command=ECHO)).ended(returncode, tail) == ended

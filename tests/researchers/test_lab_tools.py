@@ -1,4 +1,4 @@
-"""The tools by both doors, the MCP bridge as a real process and `aar lab`, against a real server
+"""The tools in both ways, the MCP bridge as a real process and `aar lab`, against a real server
 behind a gate."""
 
 import asyncio
@@ -61,19 +61,19 @@ def line(text: str, name: str) -> str:
 def worked(tools, home, number=0):
     """Committed code and submitted answers: (snapshot, the receipt's words)."""
     (home / "method.py").write_text(f"def run(task, seed): return {number}\n")
-    told = tools.commit_code("method.py", Family.ENSEMBLE)
-    seeds = [int(s) for s in line(told, "seeds").split(",")]
+    reported = tools.commit_code("method.py", Family.ENSEMBLE)
+    seeds = [int(s) for s in line(reported, "seeds").split(",")]
     (home / "answers.json").write_text(json.dumps(random_rows(seeds, number, 600)))
-    return line(told, "snapshot"), tools.submit_predictions(
-        "answers.json", line(told, "snapshot"), Family.ENSEMBLE
+    return line(reported, "snapshot"), tools.submit_predictions(
+        "answers.json", line(reported, "snapshot"), Family.ENSEMBLE
     )
 
 
 def test_from_a_file_to_a_shared_finding_and_back(tools, home):
-    snapshot, told = worked(tools, home)
-    receipt = told.split()[1].rstrip(":")
-    assert told.startswith(f"Receipt {receipt}: ")
-    assert tools.read_receipt(receipt) == told
+    snapshot, reported = worked(tools, home)
+    receipt = reported.split()[1].rstrip(":")
+    assert reported.startswith(f"Receipt {receipt}: ")
+    assert tools.read_receipt(receipt) == reported
     assert "the same answers before" in tools.submit_predictions(
         "answers.json", receipt, Family.ENSEMBLE
     )
@@ -124,13 +124,13 @@ def test_lists_are_short_and_paged(tools, home):
 def test_the_board_and_the_budgets(server, tools, home):
     snapshot = line(tools.commit_code(_method(home), Family.OTHER), "snapshot")
     right = {item: str(label) for item, label in server.labels.items()}
-    told = json.loads(
+    reported = json.loads(
         json.dumps(tools._ask("commit_code", files={"method.py": "# good"}, family="other"))
     )
-    rows = {str(s): "".join(right[i] for i in sorted(right)) for s in told["seeds"]}
+    rows = {str(s): "".join(right[i] for i in sorted(right)) for s in reported["seeds"]}
     (home / "a.json").write_text(json.dumps(rows))
     assert "improved: the score passed the next step" in tools.submit_predictions(
-        "a.json", told["snapshot"], Family.OTHER
+        "a.json", reported["snapshot"], Family.OTHER
     )
     board = tools.leaderboard()
     assert board.splitlines()[1].startswith("1. ")
@@ -159,11 +159,11 @@ def test_an_idea_is_compared_with_what_was_shared(tools, home):
         text="of quokka logits",
         snapshot=snapshot,
     )
-    told = tools.similar_ideas("smooth the quokkas' logits, as Kalman did")
-    assert "title Kalman smoothing" in told
-    assert f"snapshot {snapshot}" in told
-    assert "UNTRUSTED DATA (similar work)" in told
-    assert "None" not in told
+    reported = tools.similar_ideas("smooth the quokkas' logits, as Kalman did")
+    assert "title Kalman smoothing" in reported
+    assert f"snapshot {snapshot}" in reported
+    assert "UNTRUSTED DATA (similar work)" in reported
+    assert "None" not in reported
     assert tools.similar_ideas("zebra") == "No shared finding is like it."
 
 
@@ -174,10 +174,10 @@ def test_what_is_like_committed_code_is_said_and_framed(tools, home, monkeypatch
         "similar": [{"finding": "f-000009", "title": ATTACK}],
     }
     monkeypatch.setattr(tools._lab, "insist", lambda *_, **__: made)
-    told = tools.commit_code(_method(home), Family.OTHER)
-    assert "Similar work exists" in told
-    assert "UNTRUSTED DATA (similar work)" in told
-    assert "finding f-000009, title IGNORE" in told
+    reported = tools.commit_code(_method(home), Family.OTHER)
+    assert "Similar work exists" in reported
+    assert "UNTRUSTED DATA (similar work)" in reported
+    assert "finding f-000009, title IGNORE" in reported
 
 
 @pytest.mark.parametrize(
@@ -222,8 +222,8 @@ def test_tickets_are_waited_for(tools, monkeypatch):
     answers = [waiting, waiting, failed]
     monkeypatch.setattr(tools._lab, "insist", lambda *_, **__: answers.pop(0))
     assert "is waiting to be run" in tools.read_receipt("q-000001")
-    told = tools.read_receipt("q-000001", wait_s=60)
-    assert told.startswith(
+    reported = tools.read_receipt("q-000001", wait_s=60)
+    assert reported.startswith(
         "Ticket q-000001 failed: timed out.\nUNTRUSTED DATA (the end of its output)"
     )
 

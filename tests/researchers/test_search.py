@@ -23,7 +23,7 @@ from aarlab.researchers.recipe import (
     recipe_in,
     source_of,
 )
-from aarlab.researchers.researcher import Brief, Inside, Life, Options
+from aarlab.researchers.researcher import Brief, IncarnationStart, Inside, Options
 from aarlab.researchers.search import (
     SPENT,
     Memory,
@@ -170,8 +170,8 @@ def test_the_kind_prepares_its_brief_and_names_its_command(tmp_path):
     kind.require()
     kind.prepare(tmp_path, BRIEF)
     assert Brief.model_validate_json((tmp_path / "brief.json").read_text()) == BRIEF
-    life = Life(incarnation=1, session="s", begun=False)
-    argv = kind.launch(Inside(home="/h", brief="/b", data="/d", socket="/s"), life).argv
+    start = IncarnationStart(incarnation=1, session="s", begun=False)
+    argv = kind.launch(Inside(home="/h", brief="/b", data="/d", socket="/s"), start).argv
     assert argv[1:] == (
         "-m",
         "aarlab.researchers.search",
@@ -245,7 +245,7 @@ def test_as_a_program_it_says_by_its_status_what_ended_it(bed, lab, tmp_path):
     inside = Inside(
         home=str(Path.cwd()), brief=str(tmp_path), data=str(bed.public), socket=str(gate.socket)
     )
-    argv = kind.launch(inside, Life(incarnation=1, session="s", begun=False)).argv
+    argv = kind.launch(inside, IncarnationStart(incarnation=1, session="s", begun=False)).argv
     kind.prepare(tmp_path, BRIEF.model_copy(update={"experiments": 1}))
     assert subprocess.run(argv, check=False).returncode == 0
     kind.prepare(tmp_path, BRIEF.model_copy(update={"experiments": 2}))

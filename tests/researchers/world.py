@@ -12,10 +12,10 @@ from pathlib import Path
 
 import yaml
 
-from aarlab.core.lifeline import Lifeline
+from aarlab.core.parent_pipe import ParentPipe
 from aarlab.fleet.evaluator_process import EvaluatorProcess
 from aarlab.researchers.kinds import RESEARCHERS
-from aarlab.researchers.researcher import Brief, Ended, Inside, Life, Options
+from aarlab.researchers.researcher import Brief, Ended, IncarnationStart, Inside, Options
 from tests.researchers.gate import Gate
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +30,7 @@ class ScriptedApi:
     def __init__(
         self, place: Path, script: dict | Path, module: str = "aarlab.researchers.scripted_api"
     ) -> None:
-        self._place, self._lifeline = place, Lifeline()
+        self._place, self._parent_pipe = place, ParentPipe()
         if isinstance(script, dict):
             path = place / "script.yaml"
             path.write_text(yaml.safe_dump(script))
@@ -40,12 +40,12 @@ class ScriptedApi:
             str(script),
             "--address",
             str(place / "address.json"),
-            "--lifeline",
-            str(self._lifeline.fd),
+            "--parent-pipe",
+            str(self._parent_pipe.fd),
         ]
         argv = [sys.executable, "-m", module, *words]
-        self.process = subprocess.Popen(argv, pass_fds=[self._lifeline.fd], cwd=ROOT)
-        self._lifeline.given()
+        self.process = subprocess.Popen(argv, pass_fds=[self._parent_pipe.fd], cwd=ROOT)
+        self._parent_pipe.close_child_end()
 
     def __enter__(self) -> "ScriptedApi":
         deadline = time.monotonic() + 30
@@ -57,7 +57,7 @@ class ScriptedApi:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._lifeline.cut()
+        self._parent_pipe.close()
         self.process.wait(20)
 
 
@@ -79,8 +79,8 @@ class World(AbstractContextManager):
             folder.mkdir()
         self.kind = RESEARCHERS[kind](options or Options())
         self._stack = ExitStack()
-        self._script, self.session, self.lives = script, str(uuid.uuid4()), 0
-        self.told = Brief(
+        self._script, self.session, self.incarnations = script, str(uuid.uuid4()), 0
+        self.reported = Brief(
             name="ann",
             direction="Look.",
             family=None,
@@ -102,23 +102,28 @@ class World(AbstractContextManager):
         )
         self.gate = self._stack.enter_context(gate)
         self.kind.require()
-        self.kind.prepare(self.brief, self.told)
+        self.kind.prepare(self.brief, self.reported)
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._stack.close()
 
     def begin(self, ended: Ended | None = None, **env: str) -> subprocess.Popen:
-        """Start the next life; its output is `log(n)`."""
-        self.lives += 1
+        """Start the next incarnation; its output is `log(n)`."""
+        self.incarnations += 1
         inside = Inside(
             home=str(self.home),
             brief=str(self.brief),
             data=str(self.bed.public),
             socket=str(self.gate.socket),
         )
-        life = Life(incarnation=self.lives, session=self.session, begun=self.lives > 1, ended=ended)
-        launch = self.kind.launch(inside, life)
+        incarnation = IncarnationStart(
+            incarnation=self.incarnations,
+            session=self.session,
+            begun=self.incarnations > 1,
+            ended=ended,
+        )
+        launch = self.kind.launch(inside, incarnation)
         argv = [
             sys.executable,
             "-m",
@@ -128,32 +133,32 @@ class World(AbstractContextManager):
             "--",
             *launch.argv,
         ]
-        with self.log(self.lives).open("wb") as log:
+        with self.log(self.incarnations).open("wb") as log:
             pipes = {"stdin": subprocess.PIPE, "stdout": log, "stderr": subprocess.STDOUT}
             return subprocess.Popen(
                 argv, cwd=self.home, env={"LANG": "C.UTF-8", **launch.env, **ALONE, **env}, **pipes
             )
 
     def live(self, ended: Ended | None = None, **env: str) -> tuple[int, Ended]:
-        """One whole life: its exit status, and how its kind says that it ended."""
+        """One whole incarnation: its exit status, and how its kind says that it ended."""
         with self.begin(ended, **env) as process:
             process.wait(100)
         return process.returncode, self.how(process.returncode)
 
     def how(self, returncode: int) -> Ended:
-        return self.kind.ended(returncode, self.log(self.lives).read_text()[-65_536:])
+        return self.kind.ended(returncode, self.log(self.incarnations).read_text()[-65_536:])
 
-    def log(self, life: int) -> Path:
-        return self.place / f"{life:03d}.jsonl"
+    def log(self, incarnation: int) -> Path:
+        return self.place / f"{incarnation:03d}.jsonl"
 
-    def events(self, life: int = 1) -> list[dict]:
-        lines = self.log(life).read_text(errors="replace").splitlines()
+    def events(self, incarnation: int = 1) -> list[dict]:
+        lines = self.log(incarnation).read_text(errors="replace").splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]
 
-    def calls(self, life: int = 1) -> list[str]:
+    def calls(self, incarnation: int = 1) -> list[str]:
         """The tools that were called, in order."""
         seen = {}
-        for event in self.events(life):
+        for event in self.events(incarnation):
             if event["type"] == "assistant":
                 seen |= {
                     b["id"]: b["name"]

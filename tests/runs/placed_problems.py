@@ -3,7 +3,7 @@
 from aarlab.problems.folder.folder_problem import read_problem
 from aarlab.runs.grading import Grader
 from aarlab.runs.prepared import prepare
-from aarlab.runs.trial_scores import Made, measure_files
+from aarlab.runs.trial_scores import GradedSubmissions, measure_files
 from aarlab.sandbox import Bubblewrap
 from tests.problems.folders_made import CONTRACT, write_problem
 
@@ -87,7 +87,7 @@ def measured_by(engine, problem, prepared, code, seeds=(1, 2)):
     """What a code comes to, as plain values: its scores and its question, or why it has none."""
     grader = Grader(problem, prepared, Bubblewrap, engine)
     found = measure_files(grader, {"method.py": code}, "final", seeds, Bubblewrap)
-    if isinstance(found, Made):
+    if isinstance(found, GradedSubmissions):
         scores = {name: rows.tolist() for name, rows in found.measured.scores.items()}
         return found.submitted, scores, found.measured.beyond
     return type(found).__name__, found.words, getattr(found, "failure", None)

@@ -11,7 +11,7 @@ from aarlab.runs.engine import METHOD_FILE, LocalEngine
 from aarlab.runs.engine_contract import ended, finished, shell
 from aarlab.runs.local_pool import LocalPool
 from aarlab.runs.run_jobs import JobResources, opened
-from aarlab.runs.shared_engine import Shared
+from aarlab.runs.shared_engine import SharedEngine
 from aarlab.sandbox import Bubblewrap
 from aarlab.sandbox.directory import Directory
 from aarlab.sandbox.endable import Endable
@@ -85,7 +85,7 @@ def test_who_closes_a_shared_engine_ends_its_own_runs_alone(tmp_path):
     def make():
         return LocalPool(Bubblewrap, tmp_path, workers=2)
 
-    first, second = Shared.of("runs", make), Shared.of("runs", make)
+    first, second = SharedEngine.of("runs", make), SharedEngine.of("runs", make)
     kept = f"{MARK}1"
     first.submit(shell(MARK, "of the first", timeout_s=400), JobResources())
     other = second.submit(shell(kept, "of the second", timeout_s=400), JobResources())

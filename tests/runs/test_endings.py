@@ -15,7 +15,7 @@ import pytest
 from aarlab.core.errors import OUT_OF_MEMORY, CouldNotBeRun, InvalidSubmission
 from aarlab.runs import engine as engine_module
 from aarlab.runs.alone import alone, beside_others
-from aarlab.runs.endings import FREE_BYTES, Around, Processors, ending_of
+from aarlab.runs.endings import FREE_BYTES, MachineState, Processors, ending_of
 from aarlab.runs.engine import LocalEngine
 from aarlab.sandbox import Bubblewrap, cgroups
 from aarlab.sandbox.sandbox import GIB, Completed, Limits, SandboxSpec, Standing
@@ -25,7 +25,7 @@ SLOW = (
     "import time\n\n\ndef run(task, seed):\n    time.sleep(1.5)\n    return [0.4] * "
     "len(task.test)\n"
 )
-FINE = Around(begun=True, free_bytes=GIB, left=2.0, together_bytes=4 * GIB)
+FINE = MachineState(begun=True, free_bytes=GIB, left=2.0, together_bytes=4 * GIB)
 LIMITS = Limits(timeout_s=5)
 
 

@@ -19,7 +19,7 @@ from aarlab.runs.engine_contract import check_engine, finished, shell
 from aarlab.runs.local_pool import LocalPool
 from aarlab.runs.ray_engine import RayEngine
 from aarlab.runs.run_jobs import JobHead, JobResources, opened, packed
-from aarlab.runs.shared_engine import Shared
+from aarlab.runs.shared_engine import SharedEngine
 from aarlab.sandbox import Bubblewrap
 from tests.ray_cluster import RayCluster
 from tests.runs.placed_problems import graders_at, measured_by
@@ -271,14 +271,14 @@ def test_those_who_share_an_engine_close_it_together(tmp_path):
         made.append(LocalPool(Bubblewrap, tmp_path, workers=1))
         return made[-1]
 
-    first, second = Shared.of("one", make), Shared.of("one", make)
+    first, second = SharedEngine.of("one", make), SharedEngine.of("one", make)
     assert len(made) == 1
     first.close()
     assert opened(finished(second, shell("printf y > result", "shared")))[1] == b"y"
     second.close()
     with pytest.raises(Transient, match="closed"):
         finished(second, shell("true", "closed"))
-    again = Shared.of("one", make)
+    again = SharedEngine.of("one", make)
     assert len(made) == 2
     again.close()
 

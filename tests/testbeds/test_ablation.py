@@ -61,7 +61,7 @@ def test_weak_labels_are_dealt_to_other_items_together(bed):
     assert np.array_equal(*hidden)
 
 
-def test_states_and_favour_become_noise_of_the_same_moments(bed):
+def test_states_and_zero_shot_logits_become_noise_of_the_same_moments(bed):
     made = ablate(bed, "ablated")
     for split, where in (("student", "public"), ("feedback", "public"), ("final", "sealed/inputs")):
         real, noise = (read_inputs(b.folder / where, split) for b in (bed, made))

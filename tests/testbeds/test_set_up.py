@@ -79,8 +79,8 @@ def test_two_steps_make_the_same_testbed_as_one(part, at_once, tmp_path):
 def test_without_final_it_is_found_again_but_is_not_taken_for_whole(part, tmp_path):
     assert set_up(Home(tmp_path / "home"), whole=False).from_cache
     sealed, public = InputsFolder(part.sealed), InputsFolder(part.public)
-    assert not sealed.favour("final").exists()
-    assert public.favour("feedback").exists()
+    assert not sealed.zero_shot_logits("final").exists()
+    assert public.zero_shot_logits("feedback").exists()
     assert [t for t in AnchorScores(part).troubles if "final" in t] == []
     with np.load(part.anchors) as anchors:
         assert {name.split("_")[0] for name in anchors.files} == {"feedback"}

@@ -62,12 +62,12 @@ def test_the_names_that_version_0_1_0_gave_stay(tmp_path):
 
 def test_a_testbed_that_says_it_was_not_screened_still_loads(tmp_path):
     # as version 0.1.0 wrote it
-    told = {"preset": "mine", "student_share": 0.25, "screening": False}
+    reported = {"preset": "mine", "student_share": 0.25, "screening": False}
     bed = prepare(
         "generated-chat",
         1,
         home=Home(tmp_path),
-        student=replace(COUNTING, published=told),
+        student=replace(COUNTING, published=reported),
         progress=quiet,
     )
     bed.require_publishable()
@@ -103,13 +103,13 @@ def test_the_fingerprint_knows_the_student_and_a_changed_model_is_refused(tmp_pa
 
 
 def test_how_texts_are_dealt_on_an_ablated_testbed_is_secret(tmp_path):
-    told = {"preset": "mine", "student_share": 1.0, "screening": False}
+    reported = {"preset": "mine", "student_share": 1.0, "screening": False}
     beds = [
         prepare(
             "generated-chat",
             1,
             home=Home(tmp_path / n),
-            student=replace(COUNTING, published=told),
+            student=replace(COUNTING, published=reported),
             progress=quiet,
         )
         for n in "ab"

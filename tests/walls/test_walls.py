@@ -1,5 +1,6 @@
 """The walls between the rooms hold, and each check of one is shown able to fail."""
 
+import ast
 import importlib.util
 import re
 import tomllib
@@ -142,6 +143,34 @@ def test_no_two_modules_share_a_name():
     ]  # folders have the same
     assert twice([path.name for path in modules]) == set()
     assert twice(["a.py", "serve.py", "serve.py", "a.py"]) == {"a.py"}
+
+
+def public_classes(package: Path) -> list[str]:
+    """Names of the classes of all modules; the files of a problem that ships are no modules."""
+    return [
+        node.name
+        for path in package.rglob("*.py")
+        if "shipped" not in path.relative_to(package).parts
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    ]
+
+
+def test_no_two_public_classes_share_a_name():
+    """What a class is stands in its name: a reader knows it without the module's."""
+    names = public_classes(PACKAGE)
+    assert {"Evaluator", "Problem", "ParentPipe"} <= set(names)
+    assert twice(names) == set()
+
+
+def test_a_class_name_that_stands_twice_is_found(tmp_path):
+    (tmp_path / "shipped").mkdir()
+    for path in ("a.py", "b.py", "shipped/c.py"):
+        (tmp_path / path).write_text(f"class _Row:\n    pass\n\n\nclass Of_{path[0]}:\n    pass\n")
+    assert twice(public_classes(tmp_path)) == set()
+    with (tmp_path / "b.py").open("a") as file:
+        file.write("\n\nclass Of_a(dict):\n    pass\n")
+    assert twice(public_classes(tmp_path)) == {"Of_a"}
 
 
 def test_no_two_test_files_share_a_name():

@@ -36,7 +36,7 @@ class Followed:
 
 
 async def _all(stream) -> list[bytes]:
-    return [told async for told in stream]
+    return [reported async for reported in stream]
 
 
 def grown(home, number: int) -> None:
@@ -159,8 +159,8 @@ def test_all_pages_are_told_of_the_same_entry(tmp_path):
         reading = [asyncio.ensure_future(anext(stream)) for stream in streams]
         await asyncio.sleep(0.1)
         grown(tmp_path, 4)
-        told = await asyncio.wait_for(asyncio.gather(*reading), 30)
-        assert set(told) == {event(campaign.stamp()[0])}
+        reported = await asyncio.wait_for(asyncio.gather(*reading), 30)
+        assert set(reported) == {event(campaign.stamp()[0])}
         for stream in streams:
             await stream.aclose()
 

@@ -83,10 +83,10 @@ def heat_map(tables: Sequence[TaskTable], methods: Sequence[str]) -> Figure:
     axis = figure.subplots()
     for column, table in enumerate(tables):
         for rank, row in enumerate(table.rows, start=1):
-            y, told = methods.index(row.method), NOTHING
+            y, label = methods.index(row.method), NOTHING
             if row.pgr is not None and not says_nothing(row.pgr, table.gap):
-                values[y, column], told = row.pgr.estimate, f"{row.pgr.estimate:.2f}"
-            axis.text(column, y, f"{told} ({rank})", ha="center", va="center", fontsize=8)
+                values[y, column], label = row.pgr.estimate, f"{row.pgr.estimate:.2f}"
+            axis.text(column, y, f"{label} ({rank})", ha="center", va="center", fontsize=8)
     axis.imshow(values, aspect="auto", cmap="RdYlGn", vmin=-0.5, vmax=1.5, alpha=0.75)
     axis.set_xticks(range(len(tables)), [_name(t.task) for t in tables], fontsize=9)
     axis.set_yticks(range(len(methods)), methods, fontsize=8)

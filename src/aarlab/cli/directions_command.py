@@ -55,8 +55,8 @@ def card_of(problem: str) -> dict[str, Any]:
 
     if not problem.endswith(".json"):
         chosen = PROBLEMS[problem]
-        told = {"name": chosen.name, "card": chosen.card}
-        return told | {
+        shown = {"name": chosen.name, "card": chosen.card}
+        return shown | {
             "in_distribution": chosen.id_source,
             "out_of_distribution": chosen.ood_source,
         }

@@ -149,11 +149,11 @@ def outlook(folder: Path, policy: str) -> str:
         Misconfigured: the folder's labels or anchors cannot be read, or there is no such policy.
     """
     from aarlab.evaluation.scoring.marking import marking_of
-    from aarlab.fleet.outset import outset
+    from aarlab.fleet.start_outlook import start_outlook
 
     marking = marking_of(folder)
     units, pgr_scale = marking.units, marking.pgr_scale
-    made = outset(policy, units, pgr_scale, fleets=0 if pgr_scale.combined else None)
+    made = start_outlook(policy, units, pgr_scale, fleets=0 if pgr_scale.combined else None)
     counted = (
         f"The units count as {units.independent:,} independent ones, by the clusters of units.json."
         if pgr_scale.combined

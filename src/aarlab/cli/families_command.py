@@ -61,13 +61,14 @@ def _ideas(name: str) -> list[tuple[str, Family, "Files"]]:
         )
     ledger, blobs = Ledger(server.ledger, read_only=True), snapshots_at(server.blobs)
     try:
-        told = [e.read(SubmissionBody) for e in ledger.entries("submission")]
+        submissions = [e.read(SubmissionBody) for e in ledger.entries("submission")]
     finally:
         ledger.close()
     code = {
-        snapshot: json.loads(blobs.get(snapshot)) for snapshot in {body.snapshot for body in told}
+        snapshot: json.loads(blobs.get(snapshot))
+        for snapshot in {body.snapshot for body in submissions}
     }
-    return [(body.receipt.id, body.family, code[body.snapshot]) for body in told]
+    return [(body.receipt.id, body.family, code[body.snapshot]) for body in submissions]
 
 
 def _judge(name: str) -> "Judge":

@@ -257,9 +257,9 @@ def _name(row: FrameRow) -> Text:
 
 def _state(row: FrameRow) -> Text:
     member = row.member
-    life = f" #{member.incarnation}" if member.incarnation > 1 else ""
+    incarnation = f" #{member.incarnation}" if member.incarnation > 1 else ""
     host = f" on {one_line(member.host, 40)}" if member.host != HERE else ""
-    return Text(member.state + life + host, style=COLOURS.get(member.state, ""))
+    return Text(member.state + incarnation + host, style=COLOURS.get(member.state, ""))
 
 
 def _best(row: FrameRow) -> Text:

@@ -137,13 +137,13 @@ def log(
     try:
         for entry in ledger.entries():
             if (who is None or entry.who == who) and (spends or entry.kind != "spend"):
-                summary = f"{entry.kind:<12} {in_words(entry)}"
+                summary = f"{entry.kind:<12} {entry_text(entry)}"
                 print(one_line(f"{entry.seq:6d} {entry.at[:19]} {entry.who:<14} {summary}", 200))
     finally:
         ledger.close()
 
 
-def in_words(entry: Entry) -> str:
+def entry_text(entry: Entry) -> str:
     """What an entry records, in a few words; receipts and findings by their ids."""
     from aarlab.core import entries as bodies
 
@@ -164,9 +164,9 @@ def in_words(entry: Entry) -> str:
         case bodies.ConfirmationBody(snapshot=snapshot, verdict=verdict):
             return f"{snapshot[:12]} {verdict}"
         case bodies.EventBody() as event:
-            life = f" (incarnation {event.incarnation})" if event.incarnation else ""
-            told = "" if event.event in {"enrolled", "prompts"} else event.detail or ""
-            return f"{event.event}{life} {told}".strip()
+            incarnation = f" (incarnation {event.incarnation})" if event.incarnation else ""
+            detail = "" if event.event in {"enrolled", "prompts"} else event.detail or ""
+            return f"{event.event}{incarnation} {detail}".strip()
         case (
             bodies.CodeBody(snapshot=what)
             | bodies.RequestBody(snapshot=what)

@@ -40,7 +40,7 @@ from aarlab.cli.path_type import path
 from aarlab.cli.run_command import FIELDS, console, demo, print_report, run, serve, show
 from aarlab.core.errors import AarError, Misconfigured, Transient
 from aarlab.core.layout import CampaignFolder
-from aarlab.core.os_errors import in_words
+from aarlab.core.os_errors import as_misconfigured
 from aarlab.core.printable import printable
 from aarlab.core.settings import home, set_data_from
 from aarlab.core.standard_output import only_showing, open_streams
@@ -330,7 +330,7 @@ def main() -> None:
     except AarError as error:
         _refuse(error)
     except (OSError, StoreError) as error:
-        _refuse(in_words(error))
+        _refuse(as_misconfigured(error))
     except BrokenExecutor:
         _refuse(
             Transient(

@@ -95,7 +95,7 @@ def _attack_system(out: Path | None) -> None:
 
     with _progress() as progress, HeldFolder() as held:
         rows = attack_system(held.path, AttackScale(), progress=progress)
-    _tell(rows, summary(rows), partial(markdown, rows), "system", out)
+    _show(rows, summary(rows), partial(markdown, rows), "system", out)
 
 
 def _attack_sandbox(out: Path | None) -> None:
@@ -108,10 +108,10 @@ def _attack_sandbox(out: Path | None) -> None:
     with _progress() as progress, scratch() as folder:
         rows = attack_sandbox(folder, progress=progress)
     limits = Bubblewrap.limits_held()
-    _tell(rows, summary(rows, limits), partial(markdown, rows, limits), "sandbox", out)
+    _show(rows, summary(rows, limits), partial(markdown, rows, limits), "sandbox", out)
 
 
-def _tell(
+def _show(
     rows: "list[AttackRow]", table: Table, page: Callable[[str], str], name: str, out: Path | None
 ) -> None:
     """Print a table of attacks, and write it as JSON and as a page. Exits with 1 if one
@@ -146,7 +146,7 @@ def simulate(
     """Simulate honest researchers on n hidden labels under each policy: what is reported, its
     bound, their loss. With advice on the policy to take."""
     from aarlab.evaluation.scoring.hidden_labels import PgrScale
-    from aarlab.fleet.outset import advice, outset
+    from aarlab.fleet.start_outlook import advice, start_outlook
 
     if start >= ceiling:
         raise typer.BadParameter(f"--start {start:g} must be below --ceiling {ceiling:g}.")
@@ -157,7 +157,7 @@ def simulate(
                 progress(f"{items:,} labels, {name}")
                 # no gap: PGR would need the weak teacher's accuracy
                 pgr_scale = PgrScale(start, ceiling, start, gap=False)
-                console.print(outset(name, items, pgr_scale, **fleet).outlook)
+                console.print(start_outlook(name, items, pgr_scale, **fleet).outlook)
             progress(f"{items:,} labels, advice")
             console.print(advice(items, start, ceiling, **fleet))
 

@@ -12,7 +12,7 @@ from aarlab.core.errors import Misconfigured
 from aarlab.core.layout import CampaignFolder
 from aarlab.core.printable import one_line
 from aarlab.fleet.transcript_index import BEGIN, END, Hit, TranscriptIndex
-from aarlab.fleet.transcripts import Step, TranscriptReader, lives, steps_of
+from aarlab.fleet.transcripts import Step, TranscriptReader, steps_of, transcript_paths
 
 STYLES = {
     "says": "bold",
@@ -79,7 +79,7 @@ def _incarnation(campaign: Path, name: str, number: int | None) -> tuple[int, Pa
         raise Misconfigured(
             f"There is no transcript of '{name}'. Transcripts: {', '.join(known) or 'none'}."
         )
-    found = lives(root / name)
+    found = transcript_paths(root / name)
     number = max(found, default=0) if number is None else number
     if number not in found:
         raise Misconfigured(
@@ -90,15 +90,15 @@ def _incarnation(campaign: Path, name: str, number: int | None) -> tuple[int, Pa
 
 def _followed(folder: Path, number: int) -> Iterator[Step]:
     """The last steps of an incarnation, then all new steps."""
-    reader = TranscriptReader(lives(folder)[number])
+    reader = TranscriptReader(transcript_paths(folder)[number])
     yield from deque(reader.new(whole=False), maxlen=TAIL)
     while True:
-        later = [n for n in lives(folder) if n > number]
+        later = [n for n in transcript_paths(folder) if n > number]
         steps = list(reader.new(whole=bool(later)))
         yield from steps
         if later:
             number = later[0]
-            reader = TranscriptReader(lives(folder)[number])
+            reader = TranscriptReader(transcript_paths(folder)[number])
         elif not steps:
             time.sleep(POLL_S)
 
@@ -116,7 +116,9 @@ def _step(step: Step, *, full: bool) -> Text:
 
 
 def _hit(hit: Hit) -> Text:
-    found = Text(f"{one_line(hit.name, 64)} incarnation {hit.life} {hit.at[:19]} {hit.kind}: ")
+    found = Text(
+        f"{one_line(hit.name, 64)} incarnation {hit.incarnation} {hit.at[:19]} {hit.kind}: "
+    )
     for number, part in enumerate(hit.excerpt.replace("\n", " ").replace(END, BEGIN).split(BEGIN)):
         found.append(part, style="bold" if number % 2 else "")
     return found

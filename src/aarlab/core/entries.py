@@ -26,7 +26,7 @@ from aarlab.core.records import (
 )
 
 
-class UntoldAnswer(Record):
+class UnreleasedAnswer(Record):
     """An answer that the meter was charged for and that the process ended before it was
     released."""
 
@@ -47,7 +47,7 @@ class EventBody(Event, Body):
     build: Build | None = None  # which aarlab opened the campaign
     untold: tuple[str, ...] = ()  # questions whose answers from the meter were not released
     # by question, the answers to these
-    meter: dict[str, UntoldAnswer] = Field(default_factory=dict)
+    meter: dict[str, UnreleasedAnswer] = Field(default_factory=dict)
     snapshot: str | None = None  # of a confirmation that could not be run, and whose it is
     researcher: str | None = None
     detector: str | None = None  # that was set aside, or works again

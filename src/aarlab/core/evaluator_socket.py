@@ -120,7 +120,7 @@ class Call(NamedTuple):
 CALLS: dict[str, Call] = {
     "limits": Call(Nothing, ServingLimits),
     "now": Call(Asked, Now),
-    "told": Call(After, ReleasedEntries),
+    "released": Call(After, ReleasedEntries),
     "code": Call(Snapshot, Code),
     "reading": Call(Reading, Nothing),
     "serving": Call(Address, Nothing),

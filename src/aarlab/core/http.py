@@ -19,7 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from aarlab.core.errors import InvalidSubmission, Misconfigured
-from aarlab.core.lifeline import when_cut
+from aarlab.core.parent_pipe import when_parent_ends
 from aarlab.core.unix_sockets import listening
 
 # for the whole head of a request, from its first byte or from the connection's beginning
@@ -35,7 +35,7 @@ SWITCH_S = 0.001
 MOST_CONNECTIONS = 256  # of a `UnixServer`: an open one costs a file
 
 
-class Joining:
+class JoinedWrites:
     """A transport whose writes of one moment leave as one: uvicorn writes a reply's head and body
     one after the other, and each write wakes the client."""
 
@@ -65,7 +65,7 @@ class Joining:
         self._transport.close()
 
 
-class Patient(HttpToolsProtocol):
+class LimitedProtocol(HttpToolsProtocol):
     """uvicorn's protocol, with limits in time and size for heads that do not come to an end, and in
     number for what comes with one piece of data, since all of it is read before anybody else is
     served."""
@@ -74,7 +74,7 @@ class Patient(HttpToolsProtocol):
     _head_bytes = 0  # since the head began, or since the last part of the body
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(cast("asyncio.Transport", Joining(transport)))
+        super().connection_made(cast("asyncio.Transport", JoinedWrites(transport)))
         self._timer = self.loop.call_later(HEAD_S, self.hang_up)
 
     def data_received(self, data: bytes) -> None:
@@ -175,7 +175,7 @@ def configured(
     for requests in work at the end."""
     return uvicorn.Config(
         app,
-        **{"http": Patient, "log_level": "warning", **more},
+        **{"http": LimitedProtocol, "log_level": "warning", **more},
         ws="none",
         lifespan="on" if lifespan else "off",
         access_log=False,
@@ -220,12 +220,12 @@ async def serve(
     app_server: uvicorn.Server,
     sockets: list[socket.socket],
     announce: Callable[[str], Awaitable[object]],
-    lifeline: int | None = None,
+    parent_pipe: int | None = None,
 ) -> None:
     """Run until asked to stop, or until our starter has ended; `announce` is awaited with the URL
     once requests are taken."""
-    if lifeline is not None:
-        when_cut(lifeline, lambda: setattr(app_server, "should_exit", True))
+    if parent_pipe is not None:
+        when_parent_ends(parent_pipe, lambda: setattr(app_server, "should_exit", True))
     task = asyncio.create_task(app_server.serve(sockets=sockets))
     while not app_server.started and not task.done():
         await asyncio.sleep(0.02)
@@ -235,7 +235,7 @@ async def serve(
     await task
 
 
-def prefer_the_loop() -> None:
+def prefer_event_loop() -> None:
     """A thread that computes gives the interpreter up after 1 ms, not 5, to an event loop that
     has something to do: a request wakes the loop several times."""
     sys.setswitchinterval(SWITCH_S)
@@ -254,7 +254,7 @@ class _State(ServerState):
     shut = False
 
 
-class _Connection(Patient):
+class _Connection(LimitedProtocol):
     """With a limit in number as well, and a way for the application to hang up."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

@@ -39,7 +39,7 @@ def headers_of(status: int) -> dict[str, str]:
 
 
 def problem_of(error: AarError) -> dict[str, str]:
-    """The body of an answer, as `operation_records.Problem`."""
+    """The body of an answer, as `operation_records.Refusal`."""
     return {"error": str(error), "whose_move": error.whose_move}
 
 
@@ -49,8 +49,8 @@ def error_of(status: int, content: bytes) -> AarError:
     The lab's body is a `Problem`; a model API's, and the gateway's of what is not there, is
     {"error": {"message"}}.
     """
-    told = _object(content)
-    error = told.get("error")
+    body = _object(content)
+    error = body.get("error")
     message = error.get("message") if isinstance(error, dict) else error
     words = message if isinstance(message, str) else content[:500].decode(errors="replace")
     if status in TRY_AGAIN:
@@ -58,12 +58,12 @@ def error_of(status: int, content: bytes) -> AarError:
     if status in REFUSED:
         return Unauthorised(words, status=status)
     kind = InvalidSubmission if status < 500 else Misconfigured
-    return BY_MOVE.get(str(told.get("whose_move")), kind)(words, status=status)
+    return BY_MOVE.get(str(body.get("whose_move")), kind)(words, status=status)
 
 
 def _object(content: bytes) -> Mapping[str, Any]:
     try:
-        told = json.loads(content)
+        body = json.loads(content)
     except ValueError:
         return {}
-    return told if isinstance(told, dict) else {}
+    return body if isinstance(body, dict) else {}

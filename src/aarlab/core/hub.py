@@ -189,9 +189,9 @@ def _checked(
                 "use the new file for new testbeds.",
                 path=folder / path,
             )
-        if known is None and (told := _etag(folder, path)) not in {None, found.sha256}:
+        if known is None and (stated := _etag(folder, path)) not in {None, found.sha256}:
             raise Misconfigured(
-                f"{folder / path} has SHA-256 {found.sha256}, but the hub gives {told}: it was "
+                f"{folder / path} has SHA-256 {found.sha256}, but the hub gives {stated}: it was "
                 "changed or copied in part. Delete it and download it again.",
                 path=folder / path,
             )
@@ -338,8 +338,8 @@ def _download(
     # HTTPError is of the HTTP library that the client uses
     except (OSError, errors.HTTPError) as error:  # type: ignore
         raise _unreachable(name, missing, _first_line(error)) from error
-    for path, told in _told(about.siblings or [], patterns):
-        if _looked_at(folder / path, None).sha256 != told:
+    for path, stated in _stated(about.siblings or [], patterns):
+        if _looked_at(folder / path, None).sha256 != stated:
             (folder / path).unlink()
             raise Transient(
                 f"{path} of {name} was downloaded incompletely and was removed. Try again."
@@ -374,7 +374,7 @@ def shortened(revision: str) -> bool:
     return re.fullmatch("[0-9a-f]{7,39}", revision) is not None
 
 
-def _told(siblings: Sequence[Any], patterns: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _stated(siblings: Sequence[Any], patterns: Sequence[str]) -> Iterator[tuple[str, str]]:
     """(path, SHA-256) of the wanted files for which the hub gives one: files that it stores
     outside git."""
     for file in siblings:

@@ -66,7 +66,7 @@ class InputsFolder(Folder):
     def items(self, split: str) -> Path:
         return self.root / f"{split}.jsonl"
 
-    def favour(self, split: str) -> Path:
+    def zero_shot_logits(self, split: str) -> Path:
         return self.root / split / "favour.npy"
 
     def layer(self, split: str, layer: int | str) -> Path:

@@ -38,7 +38,7 @@ class Operation(NamedTuple):
     command: str = ""  # of `aar lab`; "": only through another operation's tool
     tool: str = ""  # the MCP tool, where it has another operation's name
     inside: type[Record] | None = None  # what its tool inside a sandbox takes, where that differs
-    on_grid: bool = False  # the reply leaves on the grid of `lab.pace`
+    on_grid: bool = False  # the reply leaves on the grid of `lab.reply_times`
     reads: bool = False  # a POST that changes nothing
     repeats: bool = True  # done twice, it is as if it were done once
 

@@ -103,7 +103,7 @@ Predictions = Annotated[
 ]
 
 
-class Problem(Record):
+class Refusal(Record):
     """What every refusal says: what is wrong and the remedy, and whose move it is."""
 
     error: str
@@ -237,7 +237,7 @@ class NewFinding(Record):
     parent: Annotated[FindingId | None, Field(description="the finding that it answers")] = None
 
 
-class Budget(Record):
+class BudgetLeft(Record):
     """Seconds left to the campaign (null: no limit), what you have submitted, and how much code and
     text of findings you may still store."""
 

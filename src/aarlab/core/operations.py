@@ -113,7 +113,7 @@ _TABLE = (
         " of failure."
     ),
     Operation(
-        "my_budget", "GET", "/budget", RESEARCHER, None, records.Budget, command="budget"
+        "my_budget", "GET", "/budget", RESEARCHER, None, records.BudgetLeft, command="budget"
     ).says(
         "Show what is left to you and what you have used: the time until the campaign ends, "
         "your submissions, how much code and text of findings you may still store and, inside a"

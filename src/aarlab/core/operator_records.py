@@ -34,7 +34,7 @@ class Token(Record):
     token: str
 
 
-class Issued(Record):
+class IssuedToken(Record):
     """What is kept about a token beside its hash."""
 
     name: str
@@ -43,7 +43,7 @@ class Issued(Record):
 
 
 class Tokens(Record):
-    tokens: list[Issued]
+    tokens: list[IssuedToken]
 
 
 class Revoked(Record):

@@ -30,7 +30,7 @@ _REMEDIES = {
 _OTHERS = "Look at the disk and the path, then run the same command again"
 
 
-def in_words(error: OSError | sqlite3.Error) -> Misconfigured:
+def as_misconfigured(error: OSError | sqlite3.Error) -> Misconfigured:
     """The same as one of our errors, for the operator: what failed, where, and what to do. An error
     that names no path (a full disk while writing) is put down to AAR_HOME."""
     if isinstance(error, sqlite3.Error):
@@ -49,7 +49,7 @@ def in_words(error: OSError | sqlite3.Error) -> Misconfigured:
 
 
 @contextmanager
-def ends_in_words() -> Iterator[None]:
+def exits_with_message() -> Iterator[None]:
     """What a service's process runs in: one of our errors, or the system's, ends it with one
     sentence on stderr and status 1."""
     try:
@@ -57,4 +57,4 @@ def ends_in_words() -> Iterator[None]:
     except AarError as error:
         sys.exit(str(error))
     except (OSError, sqlite3.Error) as error:
-        sys.exit(str(in_words(error)))
+        sys.exit(str(as_misconfigured(error)))

@@ -367,10 +367,10 @@ def _commit() -> str | None:
             else found + ("-dirty" if _git("status", "--porcelain", "--", ".") else "")
         )
     try:
-        told = json.loads(distribution(NAME).read_text("direct_url.json") or "{}")
+        record = json.loads(distribution(NAME).read_text("direct_url.json") or "{}")
     except PackageNotFoundError:
         return None
-    return told.get("vcs_info", {}).get("commit_id")
+    return record.get("vcs_info", {}).get("commit_id")
 
 
 def _git(*words: str) -> str | None:

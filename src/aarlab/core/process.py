@@ -1,5 +1,5 @@
-"""Child processes of aarlab: started with a log and a lifeline, watched, started again after a
-pause, and ended when we end."""
+"""Child processes of aarlab: started with a log and a pipe from here, watched, started again after
+a pause, and ended when we end."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from aarlab.core.errors import Misconfigured, Transient
-from aarlab.core.lifeline import Lifeline
+from aarlab.core.parent_pipe import ParentPipe
 
 START_TIMEOUT_S, STOP_TIMEOUT_S = 30.0, 10.0
 POLL_S = 0.02
@@ -69,7 +69,8 @@ def _waited_s(path: Path) -> float:
 
 
 class Child:
-    """One process with a log. It is given `--lifeline FD` and ends when we end, also after kill -9.
+    """One process with a log. It is given `--parent-pipe FD` and ends when we end, also after kill
+    -9.
 
     Methods may be called from several threads.
     """
@@ -82,7 +83,7 @@ class Child:
         self._argv, self._env = list(argv), None if env is None else dict(env)
         self._lock = threading.Lock()
         self._process: subprocess.Popen | None = None
-        self._lifeline: Lifeline | None = None
+        self._parent_pipe: ParentPipe | None = None
         self._log_from = 0
 
     def start(self) -> None:
@@ -95,9 +96,9 @@ class Child:
         try:
             self.log.parent.mkdir(parents=True, exist_ok=True)
             with self._lock, self.log.open("ab") as log, ExitStack() as files:
-                self._log_from, self._lifeline = log.tell(), Lifeline()
+                self._log_from, self._parent_pipe = log.tell(), ParentPipe()
                 argv, fds = self._command(
-                    [*self._argv, "--lifeline", str(self._lifeline.fd)], files
+                    [*self._argv, "--parent-pipe", str(self._parent_pipe.fd)], files
                 )
                 self._process = subprocess.Popen(
                     argv,
@@ -105,17 +106,17 @@ class Child:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    pass_fds=[self._lifeline.fd, *fds],
+                    pass_fds=[self._parent_pipe.fd, *fds],
                     start_new_session=True,
                 )
-                self._lifeline.given()
+                self._parent_pipe.close_child_end()
         except OSError as error:
-            self._cut()
+            self._close_pipe()
             raise Transient(
                 f"The {self.name} cannot be started now ({error}). Try again."
             ) from error
         except Misconfigured:
-            self._cut()
+            self._close_pipe()
             raise
 
     def _command(self, argv: list[str], files: ExitStack) -> tuple[list[str], list[int]]:
@@ -159,7 +160,7 @@ class Child:
                 self.stop()
                 words = f"The {self.name} did not start{waited}."
                 raise Misconfigured(
-                    f"{words} Its last output: {self.last_words()} (log: {self.log})"
+                    f"{words} Its last output: {self.last_output()} (log: {self.log})"
                 )
             time.sleep(POLL_S)
 
@@ -188,7 +189,7 @@ class Child:
 
     def terminate(self) -> None:
         """Let it end in order; do not wait."""
-        self._cut()
+        self._close_pipe()
         if self._process is not None:
             self._process.terminate()
 
@@ -203,13 +204,13 @@ class Child:
             self._process.kill()
             self._process.wait()
 
-    def _cut(self) -> None:
+    def _close_pipe(self) -> None:
         with self._lock:
-            if self._lifeline is not None:
-                self._lifeline.cut()
-                self._lifeline = None
+            if self._parent_pipe is not None:
+                self._parent_pipe.close()
+                self._parent_pipe = None
 
-    def last_words(self) -> str:
+    def last_output(self) -> str:
         """The last line of its log since it was started, or the signal that ended it."""
         if self.log.exists():
             with self.log.open("rb") as log:
@@ -273,9 +274,9 @@ class Service(Child):
         self.wait_until(self.address.exists, START_TIMEOUT_S)
 
     def stop(self) -> None:
-        """End it by its lifeline, which reaches it also inside a sandbox; by SIGKILL after
+        """End it by its pipe, which reaches it also inside a sandbox; by SIGKILL after
         STOP_TIMEOUT_S."""
-        self._cut()
+        self._close_pipe()
         self._end()
 
     def revive(self, now: Callable[[], float] = time.monotonic) -> bool:
@@ -293,6 +294,6 @@ class Service(Child):
         if now() < self._not_before:
             return False
         self._not_before, self._began, self._seen = 0.0, now(), now()
-        self._cut()
+        self._close_pipe()
         self.start()
         return True

@@ -20,7 +20,7 @@ from aarlab.core.entries import (
     EventBody,
     MeterNote,
     SubmissionBody,
-    UntoldAnswer,
+    UnreleasedAnswer,
     read_all,
 )
 from aarlab.core.errors import Misconfigured
@@ -215,7 +215,7 @@ class RecordedAnswers:
     folder: Path
     submissions: list[RecordedSubmission]
     # question -> the meter's answer, of those that the process ended before they were released
-    untold: dict[str, UntoldAnswer]
+    unreleased: dict[str, UnreleasedAnswer]
     lost_tries: list[int]
 
 
@@ -235,14 +235,14 @@ def read_recorded(folder: Path, problem: Path, after: int = 0) -> RecordedAnswer
         named = (str(e.body.get("predictions")) for e in entries if e.kind == "submission")
         blobs = dict(storage.blobs(sorted(set(named))))
     events = [e for e in entries if e.kind == "campaign"]
-    untold = {
+    unreleased = {
         question: row
         for _, body in read_all(events, EventBody)
         for question, row in body.meter.items()
     }
     tries = TestbedFolder(problem).tries
     return RecordedAnswers(
-        folder, submissions(entries, blobs), untold, lost_tries(entries, folder.name, tries)
+        folder, submissions(entries, blobs), unreleased, lost_tries(entries, folder.name, tries)
     )
 
 
@@ -392,6 +392,6 @@ def note_unreported(ledger: Ledger, answers: Mapping[str, Mapping[str, Any]]) ->
     """Record which answers the meter has and the ledger has not: the process ended between the two,
     before it released them. `answers`: those of the meter that the ledger has not, by question."""
     noted = {q for e in ledger.entries("campaign") for q in e.read(EventBody).untold}
-    if untold := {q: UntoldAnswer(**row) for q, row in answers.items() if q not in noted}:
-        recovered = EventBody(event="recovered", untold=tuple(sorted(untold)), meter=untold)
+    if unreleased := {q: UnreleasedAnswer(**row) for q, row in answers.items() if q not in noted}:
+        recovered = EventBody(event="recovered", untold=tuple(sorted(unreleased)), meter=unreleased)
         ledger.append("campaign", "evaluator", recovered.plain())

@@ -46,8 +46,8 @@ def back_up(problem: Path, campaign: Path, out: Path) -> int:
     try:
         out.mkdir(parents=True, mode=0o700)
         _copy_record(source, copy)
-        told, kept = TestbedFolder(problem), TestbedFolder(bed)
-        for store, to in ((told.tries, kept.tries), (told.meter, kept.meter)):
+        testbed, kept = TestbedFolder(problem), TestbedFolder(bed)
+        for store, to in ((testbed.tries, kept.tries), (testbed.meter, kept.meter)):
             if store.exists():
                 _copy_store(store, to)
         return _checked(copy, bed)

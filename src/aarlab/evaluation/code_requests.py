@@ -108,10 +108,10 @@ class CodeRequests(View):
             return self._state(ticket)
 
     def _state(self, ticket: str) -> Ticket:
-        told = self._settled.get(ticket)
-        if told is None:
+        outcome = self._settled.get(ticket)
+        if outcome is None:
             return Ticket(id=ticket, state="waiting")
-        return _settled(told)
+        return _settled(outcome)
 
     # --- the operator's side ----------------------------------------------------------------------
 
@@ -165,9 +165,9 @@ class CodeRequests(View):
         path = GradingsFolder(ServerFolder(self._evaluator.folder).gradings).of(ticket)
         graded = read_grading(path, digest)
         receipt = self._evaluator.submit_graded(asked.who, request.snapshot, graded, request.family)
-        told = self._done(ticket, receipt)
+        outcome = self._done(ticket, receipt)
         path.unlink(missing_ok=True)
-        return told
+        return outcome
 
     def _done(self, ticket: str, receipt: Receipt) -> Ticket:
         return self._settle(
@@ -192,14 +192,18 @@ class CodeRequests(View):
                 raise InvalidSubmission(words, ticket=ticket[:40], absent=True)
             return self._asked[ticket]
 
-    def _settle(self, told: OutcomeBody) -> Ticket:
-        self._evaluator.ledger.append("outcome", "evaluator", told.plain())
-        return _settled(told)
+    def _settle(self, outcome: OutcomeBody) -> Ticket:
+        self._evaluator.ledger.append("outcome", "evaluator", outcome.plain())
+        return _settled(outcome)
 
 
-def _settled(told: OutcomeBody) -> Ticket:
+def _settled(outcome: OutcomeBody) -> Ticket:
     return Ticket(
-        id=told.ticket, state=told.state, receipt=told.receipt, failure=told.failure, log=told.log
+        id=outcome.ticket,
+        state=outcome.state,
+        receipt=outcome.receipt,
+        failure=outcome.failure,
+        log=outcome.log,
     )
 
 

@@ -32,8 +32,8 @@ from aarlab.core.own_code import whole_code
 from aarlab.core.records import Record
 from aarlab.evaluation.detectors import DETECTORS, Context, Detector, Watch
 from aarlab.evaluation.detectors.chains import Recent
-from aarlab.evaluation.ledger.asked import AskedBefore
 from aarlab.evaluation.ledger.ledger import Read
+from aarlab.evaluation.ledger.repeated_submissions import RepeatedSubmissions
 from aarlab.evaluation.scoring.diagnostics import Diagnosis, UnitDiagnosis
 from aarlab.evaluation.scoring.meter import Reached
 from aarlab.evaluation.scoring.units import Units
@@ -73,7 +73,7 @@ class Derived:
     """All that is kept. `views`: by name, what each holds."""
 
     ledger: Read
-    asked: AskedBefore
+    asked: RepeatedSubmissions
     diagnosis: Diagnosis | UnitDiagnosis
     watch: Watch
     views: Mapping[str, dict[str, Any]]

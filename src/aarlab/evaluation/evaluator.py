@@ -27,8 +27,8 @@ from aarlab.core.store import writable
 from aarlab.core.view import View
 from aarlab.evaluation import derived
 from aarlab.evaluation.agreement import note_unreported, require_agreement
-from aarlab.evaluation.begun_on import same_problem
-from aarlab.evaluation.detecting import Detecting
+from aarlab.evaluation.campaign_testbed import note_testbed
+from aarlab.evaluation.detector_runner import DetectorRunner
 from aarlab.evaluation.detectors import (
     DETECTORS,
     Context,
@@ -37,12 +37,11 @@ from aarlab.evaluation.detectors import (
     read_context,
 )
 from aarlab.evaluation.issued_seeds import IssuedSeeds
-from aarlab.evaluation.keeping import Keeping, ToKeep
-from aarlab.evaluation.ledger.asked import AskedBefore
 from aarlab.evaluation.ledger.drafts import ready
 from aarlab.evaluation.ledger.group_commit import GroupCommit
 from aarlab.evaluation.ledger.ledger import PAGE, Ledger, open_ledger
 from aarlab.evaluation.ledger.places import has_ledger, snapshots_at
+from aarlab.evaluation.ledger.repeated_submissions import RepeatedSubmissions
 from aarlab.evaluation.ledger.views import Snapshots, flags_of
 from aarlab.evaluation.receipts import Pending, draft, receipt_of, submitted_by
 from aarlab.evaluation.scoring.grade import answer_matrix
@@ -60,6 +59,7 @@ from aarlab.evaluation.scoring.policies import DEFAULT_POLICY, POLICIES, Policy
 from aarlab.evaluation.scoring.tries import tries_of
 from aarlab.evaluation.server_hold import hold_server, require_kept
 from aarlab.evaluation.snapshot_rules import check_files
+from aarlab.evaluation.state_keeper import StateKeeper, StateToKeep
 
 V = TypeVar("V", bound=View)
 Bools = NDArray[np.bool_]
@@ -99,7 +99,7 @@ class Evaluator:
             if not read_only:
                 self._hold = stack.enter_context(hold_server(campaign, wait_s=wait_s))
                 self.folder.chmod(0o700)
-            same_problem(self.folder, problem, note_it=not read_only)
+            note_testbed(self.folder, problem, note_it=not read_only)
             self._read(problem)
             self._open(stack, campaign, POLICIES[policy], read_only=read_only)
             self._stack = stack.pop_all()
@@ -136,24 +136,24 @@ class Evaluator:
             baseline=self.pgr_scale.start,
             n=self.units,
             ends=(self.pgr_scale.weak, self.pgr_scale.ceiling),
-            verdicts=tries_of(self.problem).told_of_feedback,
+            verdicts=tries_of(self.problem).verdict_bits_of_feedback,
         )
         stack.callback(self.meter.close)
         self.blobs = snapshots_at(ServerFolder(self.folder).blobs)
         self._seeds = IssuedSeeds(ServerFolder(self.folder).secret)
-        self.detecting = Detecting(self.ledger)
+        self.detector_runner = DetectorRunner(self.ledger)
         self._group: GroupCommit[Pending, Receipt] = GroupCommit(
-            self._answer_all, self.detecting.look
+            self._answer_all, self.detector_runner.look
         )
-        self.keeping = Keeping(self.folder, self._made_by, self.ledger, self._to_keep)
+        self.state_keeper = StateKeeper(self.folder, self._made_by, self.ledger, self._to_keep)
         self._views: dict[str, View] = {}
         self._kept_views = {} if kept is None else kept.views
         self._snapshots = self.view("snapshots", Snapshots(self.ledger))
         flags = self._derive(kept) if self._derive_from else []
         if not read_only:
-            self.detecting.begin(flags)
+            self.detector_runner.begin(flags)
             note_unreported(self.ledger, self.meter.answers_to(self.campaign, self._asked))
-            stack.callback(self.keeping.keep)
+            stack.callback(self.state_keeper.keep)
 
     @property
     def _labels(self) -> LabelMarking | None:
@@ -176,20 +176,22 @@ class Evaluator:
     def _derive(self, kept: derived.Derived | None) -> list[Flag]:
         """What follows from the ledger's submissions, as far as it was not kept, for those that
         come; returns the flags that they raise."""
-        self._asked = AskedBefore() if kept is None else kept.asked
+        self._asked = RepeatedSubmissions() if kept is None else kept.asked
         if kept is None:
             self._diagnosis = self.marking.diagnosis()
             known = (flag.key for _, flag in flags_of(self.ledger))
-            self.detecting.watch = Watch(self._context, known, DETECTORS if self._labels else ())
-            flags = self.detecting.watch.opening()
+            self.detector_runner.watch = Watch(
+                self._context, known, DETECTORS if self._labels else ()
+            )
+            flags = self.detector_runner.watch.opening()
         else:
-            self._diagnosis, self.detecting.watch, flags = kept.diagnosis, kept.watch, []
-            self.keeping.at = kept.ledger.size
-            new = flags_of(self.ledger, after=self.keeping.at)
+            self._diagnosis, self.detector_runner.watch, flags = kept.diagnosis, kept.watch, []
+            self.state_keeper.at = kept.ledger.size
+            new = flags_of(self.ledger, after=self.state_keeper.at)
             kept.watch.know(flag.key for _, flag in new)
-        entries = self.ledger.each("submission", after=self.keeping.at)
+        entries = self.ledger.each("submission", after=self.state_keeper.at)
         while page := list(islice(entries, PAGE)):
-            flags += self._take_up_again(page)
+            flags += self._catch_up(page)
         return flags
 
     def view(self, name: str, made: V) -> V:
@@ -203,14 +205,16 @@ class Evaluator:
         """All that is derived now."""
         views = {name: view.kept() for name, view in self._views.items()}
         read = self.ledger.read()
-        return derived.Derived(read, self._asked, self._diagnosis, self.detecting.watch, views)
+        return derived.Derived(
+            read, self._asked, self._diagnosis, self.detector_runner.watch, views
+        )
 
-    def _to_keep(self, at: int) -> ToKeep | None:
+    def _to_keep(self, at: int) -> StateToKeep | None:
         with self._group.alone():
-            if self.ledger.count() == at or not self.detecting.settled:
+            if self.ledger.count() == at or not self.detector_runner.settled:
                 return None  # a start from it would not show the detectors what they have not seen
             meter, now = self.meter.reached(), self.all_derived()
-            return ToKeep(derived.packed(now, self._context), now.ledger, meter)
+            return StateToKeep(derived.packed(now, self._context), now.ledger, meter)
 
     def __enter__(self) -> "Evaluator":
         return self
@@ -303,19 +307,19 @@ class Evaluator:
         return tuple(seeds), answers_SM
 
     def submit_all(
-        self, some: Sequence[Pending], told: Callable[[Sequence[Future[Receipt]]], object]
+        self, some: Sequence[Pending], report: Callable[[Sequence[Future[Receipt]]], object]
     ) -> None:
-        """As `submit`, of many at once. `told` is called with the receipts, or the errors, as soon
-        as they are recorded; the detectors look at them afterwards."""
-        self._group.do_all(some, told)
+        """As `submit`, of many at once. `report` is called with the receipts, or the errors, as
+        soon as they are recorded; the detectors look at them afterwards."""
+        self._group.do_all(some, report)
 
     def _answer_all(self, batch: Sequence[Pending]) -> list[Receipt]:
         """One commit of the meter, then one of the ledger, for all that wait.
 
         Receipts and entries are made before the meter commits: what cannot be made is not charged.
         Should the ledger fail or the process end between the two commits, the answers are charged
-        and untold, and the meter answers the same question the same way, at no further charge, when
-        it is asked again.
+        and not given out, and the meter answers the same question the same way, at no further
+        charge, when it is asked again.
         """
         if self._hold is not None:
             require_kept(self._hold, self.folder)
@@ -328,7 +332,7 @@ class Evaluator:
         for pending, receipt, entry in zip(new.values(), receipts, entries, strict=True):
             if self._remember(receipt, pending.who, pending.handed, entry.seq):
                 answers_SM = pending.handed.answers_SM
-                self.detecting.answered(submitted_by(pending.who, receipt, answers_SM))
+                self.detector_runner.answered(submitted_by(pending.who, receipt, answers_SM))
         made = {
             id(pending): receipt for pending, receipt in zip(new.values(), receipts, strict=True)
         }
@@ -365,7 +369,7 @@ class Evaluator:
             return None
         return self.ledger.entries(after=seq - 1, limit=1)[0]
 
-    def _take_up_again(self, entries: Sequence[Entry]) -> list[Flag]:
+    def _catch_up(self, entries: Sequence[Entry]) -> list[Flag]:
         """Remember submissions of the ledger; the flags that they raise."""
         flags, bodies = [], [entry.read(SubmissionBody) for entry in entries]
         blobs = self.ledger.blobs([body.predictions for body in bodies])
@@ -373,7 +377,7 @@ class Evaluator:
             handed = stored(blobs.get(body.predictions) or self.ledger.blob(body.predictions))
             if self._remember(body.receipt, entry.who, handed, entry.seq):
                 one = submitted_by(entry.who, body.receipt, handed.answers_SM)
-                flags += self.detecting.watch.see(one)
+                flags += self.detector_runner.watch.see(one)
         return flags
 
     def _remember(self, receipt: Receipt, who: str, handed: Handed, seq: int) -> bool:
@@ -381,7 +385,7 @@ class Evaluator:
         same answers by another submitter, or with another snapshot, add no information."""
         if not self._asked.add(handed.question, who, receipt.snapshot, seq):
             return False
-        self._diagnosis.take_up(handed.answers_SM, improved=receipt.improved)
+        self._diagnosis.add(handed.answers_SM, improved=receipt.improved)
         return True
 
     def note_build(self, event: str) -> None:

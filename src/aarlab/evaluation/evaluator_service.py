@@ -52,9 +52,9 @@ from aarlab.core.evaluator_socket import (
 )
 from aarlab.core.files import write_whole
 from aarlab.core.layout import ServerFolder
-from aarlab.core.lifeline import when_cut
 from aarlab.core.operation_records import Code
-from aarlab.core.os_errors import ends_in_words
+from aarlab.core.os_errors import exits_with_message
+from aarlab.core.parent_pipe import when_parent_ends
 from aarlab.core.records import Entry
 from aarlab.evaluation.detectors import DETECTORS
 from aarlab.evaluation.evaluator import Evaluator
@@ -102,7 +102,7 @@ class EvaluatorService:
         self._addresses = (ServerFolder(self._evaluator.folder).address, *addresses)
         self._handlers = Handlers(self._evaluator, self._tokens)
         self._evaluator.note_build("server started")
-        self._evaluator.keeping.keep_if_due()  # where much was derived: nobody waits for it now
+        self._evaluator.state_keeper.keep_if_due()  # nobody waits for it now
         self._tokens.renew_operator()
         self._in_work: set[asyncio.Future[bytes]] = set()
         self._submissions = SubmissionQueue(self._evaluator, self._handlers)
@@ -264,11 +264,11 @@ def _logged(error: BaseException, what: str) -> str:
     return number
 
 
-async def serve(service: EvaluatorService, path: Path, lifeline: int | None = None) -> None:
+async def serve(service: EvaluatorService, path: Path, parent_pipe: int | None = None) -> None:
     """Listen at `path` until asked to stop, or until our starter has ended."""
     stop = asyncio.Event()
-    if lifeline is not None:
-        when_cut(lifeline, stop.set)
+    if parent_pipe is not None:
+        when_parent_ends(parent_pipe, stop.set)
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -307,9 +307,9 @@ def main() -> None:
     parser.add_argument(
         "--takeover-s", type=float, default=0.0, help="seconds for an earlier evaluator to end"
     )
-    parser.add_argument("--lifeline", type=int, help="a file descriptor: end when it does")
+    parser.add_argument("--parent-pipe", type=int, help="a file descriptor: end when it does")
     a = parser.parse_args()
-    with ends_in_words():
+    with exits_with_message():
         for path in a.detector:
             DETECTORS.registered_by(path)
         service = EvaluatorService(
@@ -317,7 +317,7 @@ def main() -> None:
         )
         gc.freeze()  # what a long ledger left stays: to look through it holds all that is asked
         try:
-            asyncio.run(serve(service, a.socket, a.lifeline))
+            asyncio.run(serve(service, a.socket, a.parent_pipe))
         finally:
             service.close()
 

@@ -149,13 +149,13 @@ class Handlers:
     def read_ticket(self, me: Identity, *, ticket: str) -> Ticket:
         return self._requests.read(me.name, ticket)
 
-    def my_budget(self, me: Identity) -> records.Budget:
+    def my_budget(self, me: Identity) -> records.BudgetLeft:
         mine, left = (
             self._board.activity(me.name),
             read_left(ServerFolder(self.evaluator.folder).budget),
         )
         stored = self._board.stored(me.name)
-        return records.Budget(
+        return records.BudgetLeft(
             seconds_left=left,
             submissions=mine.submissions,
             improvements=mine.improvements,
@@ -183,20 +183,24 @@ class Handlers:
         return self._card
 
     def bits_released(self, me: Identity) -> records.LabelSet:
-        told, evaluator = self.evaluator.meter.now(me.name), self.evaluator
-        certified, price, scale = told.certified, told.outlook.price_bits, evaluator.pgr_scale
+        reported, evaluator = self.evaluator.meter.now(me.name), self.evaluator
+        certified, price, scale = (
+            reported.certified,
+            reported.outlook.price_bits,
+            evaluator.pgr_scale,
+        )
         return records.LabelSet(
             items=len(evaluator.ids),
             combined=scale.combined,
-            level_pgr=round(scale.pgr(told.level), 4),
-            level_accuracy=round(told.level, 6),
+            level_pgr=round(scale.pgr(reported.level), 4),
+            level_accuracy=round(reported.level, 6),
             certified_pgr=None if certified is None else round(scale.pgr(certified), 4),
             certified_accuracy=None if certified is None else round(certified, 6),
-            next_step_accuracy=round(told.outlook.next_step, 6),
-            next_step_pgr=round(scale.pgr(told.outlook.next_step), 4),
+            next_step_accuracy=round(reported.outlook.next_step, 6),
+            next_step_pgr=round(scale.pgr(reported.outlook.next_step), 4),
             price_of_next_yes_bits=None if price is None else round(price, 2),
-            tier=told.outlook.tier,
-            released=released_of(told, scale, evaluator.units.independent),
+            tier=reported.outlook.tier,
+            released=released_of(reported, scale, evaluator.units.independent),
         )
 
     def leaderboard(self, _: Identity, query: records.BoardQuery) -> records.BoardPage:

@@ -16,11 +16,11 @@ from aarlab.core.files import OWNER_ONLY, write_whole
 from aarlab.core.hold import file_lock
 from aarlab.core.layout import ServerFolder
 from aarlab.core.operation_records import Name, Role
-from aarlab.core.operator_records import Issued
+from aarlab.core.operator_records import IssuedToken
 
 OPERATOR = "operator"  # the name that operator.token stands for
 RESERVED = (OPERATOR, "evaluator")  # they sign entries of the ledger
-_FILE = TypeAdapter(dict[str, Issued])
+_FILE = TypeAdapter(dict[str, IssuedToken])
 _NAME = TypeAdapter(Name)
 
 
@@ -34,7 +34,7 @@ class TokenStore:
 
     def __init__(self, folder: Path, now: Callable[[], float] = time.time) -> None:
         self._path, self._now, self._mutex = ServerFolder(folder).tokens, now, threading.Lock()
-        self._known: dict[str, Issued] = {}
+        self._known: dict[str, IssuedToken] = {}
         self._stamp: tuple[int, int, int] | None = None
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -69,7 +69,7 @@ class TokenStore:
         with self._changing() as known:
             for digest in [d for d, issued in known.items() if issued.name == name]:
                 del known[digest]
-            known[token_hash(token)] = Issued(name=name, role=role, expires=expires)
+            known[token_hash(token)] = IssuedToken(name=name, role=role, expires=expires)
         return token
 
     def revoke(self, name: str) -> None:
@@ -91,9 +91,9 @@ class TokenStore:
             for digest in mine:
                 del known[digest]
 
-    def all(self) -> list[Issued]:
+    def all(self) -> list[IssuedToken]:
         """Whose tokens there are, by name."""
-        self._take_up()
+        self._read_again()
         return sorted(self._known.values(), key=lambda issued: issued.name)
 
     def who(self, token: str) -> Identity:
@@ -109,7 +109,7 @@ class TokenStore:
 
     def valid(self, tokens: Iterable[str]) -> dict[str, Identity]:
         """Whom those of these tokens that are valid stand for."""
-        self._take_up()
+        self._read_again()
         now, known = self._now(), [(token, self._known.get(token)) for token in tokens]
         return {
             token: Identity(found.name, found.role)
@@ -118,16 +118,16 @@ class TokenStore:
         }
 
     @contextmanager
-    def _changing(self) -> Iterator[dict[str, Issued]]:
+    def _changing(self) -> Iterator[dict[str, IssuedToken]]:
         """The tokens, for a change that no other process makes at the same time."""
         with file_lock(self._path.with_suffix(".lock")):
-            self._take_up()
+            self._read_again()
             known = dict(self._known)
             yield known
             write_whole(self._path, _FILE.dump_json(known), mode=OWNER_ONLY)
-        self._take_up()
+        self._read_again()
 
-    def _take_up(self) -> None:
+    def _read_again(self) -> None:
         """Read the file again if it is another than before."""
         try:
             stat = self._path.stat()

@@ -28,8 +28,10 @@ class Board(View):
 
     def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger)
-        self._told: list[Entry] = []
-        self._order: list[tuple[int, int]] = []  # (standing, -number in _told): sorted as shown
+        self._improvements: list[Entry] = []
+        self._order: list[
+            tuple[int, int]
+        ] = []  # (standing, -number in _improvements): sorted as shown
         # (snapshot, who claims with it) -> its confirmation
         self._settled: dict[tuple[str, str], ConfirmationBody] = {}
         self._by: dict[str, Activity] = {}
@@ -44,7 +46,7 @@ class Board(View):
             body = entry.read(ConfirmationBody)
             self._settled[body.snapshot, body.researcher] = body
             self._order = sorted(
-                (self._standing(e), -number) for number, e in enumerate(self._told)
+                (self._standing(e), -number) for number, e in enumerate(self._improvements)
             )
         elif entry.kind == "submission":
             before, body = self._by.get(entry.who, Activity()), entry.read(SubmissionBody)
@@ -55,8 +57,8 @@ class Board(View):
             }
             self._by[entry.who] = before.model_copy(update={**more, "latest_family": body.family})
             if improved:
-                insort(self._order, (self._standing(entry), -len(self._told)))
-                self._told.append(entry)
+                insort(self._order, (self._standing(entry), -len(self._improvements)))
+                self._improvements.append(entry)
         elif entry.kind == "code":
             code = entry.read(CodeBody)
             new = code.snapshot not in self._snapshots
@@ -64,8 +66,8 @@ class Board(View):
             stored, cost = self._of(entry.who), code_cost(code.bytes, new=new)
             self._stored[entry.who] = replace(stored, code=stored.code + cost)
         elif entry.kind == "finding":
-            told = entry.read(FindingBody)
-            stored, cost = self._of(entry.who), finding_cost(told.title, told.text)
+            finding = entry.read(FindingBody)
+            stored, cost = self._of(entry.who), finding_cost(finding.title, finding.text)
             self._stored[entry.who] = replace(stored, findings=stored.findings + cost)
             before = self._by.get(entry.who, Activity())
             self._by[entry.who] = before.model_copy(update={"findings": before.findings + 1})
@@ -88,10 +90,10 @@ class Board(View):
         settled = self._confirmation(entry)
         return OPEN if settled is None else CONFIRMED if settled.verdict == "confirmed" else REFUTED
 
-    def _confirmation(self, told: Entry) -> ConfirmationBody | None:
+    def _confirmation(self, submission: Entry) -> ConfirmationBody | None:
         """The latest confirmation of a reported improvement, if there is one. Answers handed in
         under another's snapshot share in none."""
-        return self._settled.get((told.read(SubmissionBody).snapshot, told.who))
+        return self._settled.get((submission.read(SubmissionBody).snapshot, submission.who))
 
     def page(self, number: int) -> tuple[Sequence[Row], int]:
         """One page (from 0): confirmed ones first, then best (latest) first, refuted ones last; and
@@ -99,17 +101,17 @@ class Board(View):
         with self._current():
             shown = self._order[number * PAGE : (number + 1) * PAGE]
             return [
-                self._row(standing, self._told[-negative]) for standing, negative in shown
+                self._row(standing, self._improvements[-negative]) for standing, negative in shown
             ], len(self._order)
 
     def _row(self, standing: int, entry: Entry) -> Row:
-        told, settled = entry.read(SubmissionBody), self._confirmation(entry)
+        submitted, settled = entry.read(SubmissionBody), self._confirmation(entry)
         return Row(
-            receipt=told.receipt.id,
+            receipt=submitted.receipt.id,
             researcher=entry.who,
-            family=told.family,
-            snapshot=told.snapshot,
-            level_pgr=told.receipt.level_pgr,
+            family=submitted.family,
+            snapshot=submitted.snapshot,
+            level_pgr=submitted.receipt.level_pgr,
             provisional=standing != CONFIRMED,
             verdict=settled.verdict if settled else None,
             flags=settled.told_flags if settled else (),

@@ -42,43 +42,43 @@ class Pending:
 
 def receipt_of(
     p: Pending,
-    told: ReportedAnswer,
+    reported: ReportedAnswer,
     found: Diagnostics,
     number: int,
     pgr_scale: PgrScale,
     labels: int,
 ) -> Receipt:
     """What a submitter gets of submission `number`, among so many independent labels."""
-    outlook, certified = told.outlook, told.certified
+    outlook, certified = reported.outlook, reported.certified
     noise_pgr = round(pgr_scale.pgr_of_difference(found.noise_accuracy), 4)
     receipt = Receipt(
         id=f"r-{number:06d}",
         snapshot=p.snapshot,
         family=p.family,
-        improved=told.answer.improved,
+        improved=reported.answer.improved,
         combined=pgr_scale.combined,
-        level_pgr=round(pgr_scale.pgr(told.answer.level), 4),
-        level_accuracy=round(told.answer.level, 6),
+        level_pgr=round(pgr_scale.pgr(reported.answer.level), 4),
+        level_accuracy=round(reported.answer.level, 6),
         certified_pgr=None if certified is None else round(pgr_scale.pgr(certified), 4),
         certified_accuracy=None if certified is None else round(certified, 6),
         next_step_accuracy=round(outlook.next_step, 6),
         next_step_pgr=round(pgr_scale.pgr(outlook.next_step), 4),
         price_of_next_yes_bits=None if outlook.price_bits is None else round(outlook.price_bits, 2),
         tier=outlook.tier,
-        released=released_of(told, pgr_scale, labels),
-        repeated=told.repeated,
+        released=released_of(reported, pgr_scale, labels),
+        repeated=reported.repeated,
         diagnostics=found.model_copy(update={"noise_pgr": noise_pgr}),
     )
-    return receipt.model_copy(update={"meaning": meaning(receipt, told.answer, pgr_scale)})
+    return receipt.model_copy(update={"meaning": meaning(receipt, reported.answer, pgr_scale)})
 
 
-def released_of(told: ReportedAnswer, pgr_scale: PgrScale, labels: int) -> Released:
+def released_of(reported: ReportedAnswer, pgr_scale: PgrScale, labels: int) -> Released:
     """The bits-released ledger as a record."""
-    cap, bound, at_cap = told.outlook.cap_bits, told.bound, told.bound_at_cap
+    cap, bound, at_cap = reported.outlook.cap_bits, reported.bound, reported.bound_at_cap
     return Released(
-        bits=round(told.bits, 2),
+        bits=round(reported.bits, 2),
         cap_bits=None if cap is None else round(cap, 2),
-        share_of_labels=round(told.bits / labels, 4),
+        share_of_labels=round(reported.bits / labels, 4),
         inflation_bound=round(bound, 4),
         inflation_bound_pgr=round(pgr_scale.pgr_of_difference(bound), 4),
         inflation_bound_at_cap=None if at_cap is None else round(at_cap, 4),
@@ -86,12 +86,12 @@ def released_of(told: ReportedAnswer, pgr_scale: PgrScale, labels: int) -> Relea
         if at_cap is None
         else round(pgr_scale.pgr_of_difference(at_cap), 4),
         independent_labels=labels,
-        verdict_bits=round(told.verdict_bits, 2),
+        verdict_bits=round(reported.verdict_bits, 2),
     )
 
 
 def draft(
-    p: Pending, told: ReportedAnswer, receipt: Receipt, exact: float, pgr_scale: PgrScale
+    p: Pending, reported: ReportedAnswer, receipt: Receipt, exact: float, pgr_scale: PgrScale
 ) -> Draft:
     """The entry of a submission. Its `meter` says where the meter stood then and, of a new answer,
     what the meter has of it: enough to hold the two against each other, and to make a lost meter
@@ -103,16 +103,16 @@ def draft(
         receipt=receipt,
         exact_accuracy=exact,
         exact_pgr=pgr_scale.pgr_if_gap(exact),
-        meter=_note(told),
+        meter=_note(reported),
     )
     return Draft("submission", p.who, body.plain(), {p.handed.name: p.handed.data})
 
 
-def _note(told: ReportedAnswer) -> MeterNote:
+def _note(reported: ReportedAnswer) -> MeterNote:
     """Where the meter stands, and what it keeps of a new answer beside the verdict."""
-    answer = told.answer
-    place = {name: getattr(told.place, name) for name in MeterPosition.__dataclass_fields__}
-    if told.repeated:
+    answer = reported.answer
+    place = {name: getattr(reported.place, name) for name in MeterPosition.__dataclass_fields__}
+    if reported.repeated:
         return MeterNote(**place)
     return MeterNote(
         **place, level=float(answer.level), bits=float(answer.bits), mass=float(answer.mass)

@@ -125,7 +125,7 @@ def _rows(recorded: RecordedAnswers) -> Iterator[MeterRow]:
     for s in recorded.submissions:
         if (note := s.meter) is not None and note.new is not None:
             yield MeterRow(note.answers, s.question, campaign, s.who, s.receipt.improved, *note.new)
-    for question, a in recorded.untold.items():
+    for question, a in recorded.unreleased.items():
         yield MeterRow(a.answers, question, campaign, a.who, a.improved, a.level, a.bits, a.mass)
 
 

@@ -65,9 +65,9 @@ class SubmissionQueue:
         try:
             if calls:
                 self._answer(calls, loop)
-                self._evaluator.keeping.keep_if_due()
+                self._evaluator.state_keeper.keep_if_due()
         except BaseException as error:
-            loop.call_soon_threadsafe(_tell, [], [(call, error) for call in calls])
+            loop.call_soon_threadsafe(_resolve, [], [(call, error) for call in calls])
             raise
         finally:
             if self._waiting and not self._closed:
@@ -84,20 +84,20 @@ class SubmissionQueue:
                 if not isinstance(error, Exception):
                     raise  # to all
         if failed:
-            loop.call_soon_threadsafe(_tell, [], failed)
+            loop.call_soon_threadsafe(_resolve, [], failed)
 
-        def told(receipts: Sequence[Future[Receipt]]) -> None:
+        def report(receipts: Sequence[Future[Receipt]]) -> None:
             pairs = [(call, one) for (call, _), one in zip(read, receipts, strict=True)]
             good = [
                 (c, r.result().model_dump_json().encode()) for c, r in pairs if not r.exception()
             ]
             bad = [(call, error) for call, one in pairs if (error := one.exception())]
-            loop.call_soon_threadsafe(_tell, good, bad)
+            loop.call_soon_threadsafe(_resolve, good, bad)
 
-        self._evaluator.submit_all([pending for _, pending in read], told)
+        self._evaluator.submit_all([pending for _, pending in read], report)
 
 
-def _tell(good: list[tuple[_Call, bytes]], bad: list[tuple[_Call, BaseException]]) -> None:
+def _resolve(good: list[tuple[_Call, bytes]], bad: list[tuple[_Call, BaseException]]) -> None:
     for call, content in good:
         if not call.answer.done():
             call.answer.set_result(content)

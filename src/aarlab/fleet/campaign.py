@@ -65,7 +65,7 @@ PROVIDERS = {
 }
 
 
-class Limits(Record):
+class ResearcherLimits(Record):
     """What one researcher's sandbox may use, all its processes together; null is no limit."""
 
     memory_gib: Annotated[float, Field(gt=0)] | None = 4.0
@@ -136,7 +136,7 @@ class Campaign(Record):
     """Of each researcher: hours, tokens, usd, cpu_hours, device_hours."""
     campaign_budget: Budget = Budget()
     """Of all of them together."""
-    limits: Limits = Limits()
+    limits: ResearcherLimits = ResearcherLimits()
     """Of each researcher's sandbox: memory_gib, pids, cpus, disk_gib."""
     devices: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """Device files that sandboxes see, such as /dev/nvidia0."""
@@ -224,7 +224,7 @@ class Campaign(Record):
         return f"{self.minutes:g} minutes are spent"
 
     @property
-    def limits_in_words(self) -> str:
+    def limits_text(self) -> str:
         """Its wall clock and budgets, as text."""
         found = {"each": self.budget, "all": self.campaign_budget}
         limits = [

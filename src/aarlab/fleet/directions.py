@@ -160,9 +160,9 @@ def starting_prompt(card: Mapping[str, Any], terms: Terms, start: Direction) -> 
         Misconfigured: the problem's card lacks what the prompt states.
     """
     in_folder = card.get("kind") == IN_FOLDER
-    told = ("name", "card", "objectives", "submission", "baselines", "run", "combine")
-    told = told if in_folder else ("name", "card", "in_distribution", "out_of_distribution")
-    if missing := [field for field in told if not card.get(field)]:
+    fields = ("name", "card", "objectives", "submission", "baselines", "run", "combine")
+    fields = fields if in_folder else ("name", "card", "in_distribution", "out_of_distribution")
+    if missing := [field for field in fields if not card.get(field)]:
         raise Misconfigured(
             f"The problem's card has no {', '.join(missing)}, which the starting prompt states. "
             "Publish it again."

@@ -26,11 +26,11 @@ from aarlab.researchers.researcher import STRONG, Brief, Researcher
 
 
 def enrol(
-    campaign: Campaign, folder: Path, public: Path, journal: Journal, *, door: bool = True
+    campaign: Campaign, folder: Path, public: Path, journal: Journal, *, with_strong: bool = True
 ) -> list[Member]:
     """The researchers of a campaign, as their earlier incarnations left them. Their brief is
     written, and the full text of it is noted for the ledger before each one's first incarnation.
-    `door`: their sandboxes have the strong model's socket, where it can be fine-tuned.
+    `with_strong`: their sandboxes have the strong model's socket, where it can be fine-tuned.
 
     Raises:
         Misconfigured: what the kind of researcher needs is missing, or the file of directions
@@ -44,7 +44,7 @@ def enrol(
     for number in range(campaign.researchers):
         start = direction(number, directed=campaign.directed, directions=directions, kind=kind)
         member = _member(
-            campaign, folder, researcher, _brief(campaign, public, number, start, door)
+            campaign, folder, researcher, _brief(campaign, public, number, start, with_strong)
         )
         member.incarnation = journal.incarnation(member.name)
         number, after = journal.session(member.name)
@@ -55,16 +55,18 @@ def enrol(
         version = {"event": "prompts", "detail": f"SHA-256 {prompts_version()}"}
         journal.note("campaign", "operator", version)
         for member in members:
-            told = {
+            note = {
                 "event": "enrolled",
                 "direction": member.brief.direction,
                 "detail": member.brief.prompt,
             }
-            journal.note("researcher", member.name, told)
+            journal.note("researcher", member.name, note)
     return members
 
 
-def _brief(campaign: Campaign, public: Path, number: int, start: Direction, door: bool) -> Brief:
+def _brief(
+    campaign: Campaign, public: Path, number: int, start: Direction, with_strong: bool
+) -> Brief:
     tuned = PublicFolder(public).strong.exists()
     name, card = f"researcher-{number + 1}", json.loads(PublicFolder(public).card.read_text())
     terms = Terms(
@@ -78,7 +80,7 @@ def _brief(campaign: Campaign, public: Path, number: int, start: Direction, door
         campaign_budget=campaign.campaign_budget,
         sandbox=_sandbox_words(campaign),
         model_api=campaign.calls_a_model,
-        strong=f"{STRONG}/{SOCKET}" if tuned and door else "",
+        strong=f"{STRONG}/{SOCKET}" if tuned and with_strong else "",
         tuned=tuned,
     )
     return Brief(
@@ -107,15 +109,15 @@ def _sandbox_words(campaign: Campaign) -> str:
 
 def _member(campaign: Campaign, folder: Path, researcher: Researcher, brief: Brief) -> Member:
     place = CampaignFolder(folder)
-    home, told = place.work / brief.name, place.briefs / brief.name
-    for made in (home, told):
+    home, brief_folder = place.work / brief.name, place.briefs / brief.name
+    for made in (home, brief_folder):
         made.mkdir(parents=True, exist_ok=True)
-    researcher.prepare(told, brief)
+    researcher.prepare(brief_folder, brief)
     return Member(
         brief=brief,
         researcher=researcher,
         session=session_of(campaign.name, brief.name, 0),
-        told=told,
+        brief_folder=brief_folder,
         home=home,
         transcripts=place.transcripts / brief.name,
         python=sys.executable,

@@ -140,9 +140,9 @@ class EvaluatorProcess:
         """Start again what has ended, as `Service.revive`; True if something was started."""
         return any([self.evaluator.revive(), self.lab.revive()])
 
-    def last_words(self) -> str:
+    def last_output(self) -> str:
         """The last line of the log of the one that is down, else of the lab's."""
-        return (self.lab if self.evaluator.up else self.evaluator).last_words()
+        return (self.lab if self.evaluator.up else self.evaluator).last_output()
 
     @property
     def _http(self) -> httpx.Client:

@@ -19,7 +19,7 @@ from aarlab.runs.folder_run import METHOD
 from aarlab.runs.grading import Grader, NotGraded, Refused, read_units
 from aarlab.runs.prepared import ablated, fresh_draw, show_as_set_up
 from aarlab.runs.served_folder import ServedFolder
-from aarlab.runs.trial_scores import Made, measure_files, remedied
+from aarlab.runs.trial_scores import GradedSubmissions, measure_files, remedied
 from aarlab.sandbox.sandbox import MakeSandbox
 
 FRESH = "fresh draw"
@@ -31,7 +31,7 @@ def on_final(
 ) -> GradedUnits | CodeFailed | NotRun:
     """What a snapshot's code scores on `final`, or why it has no score."""
     found = measure_files(grader, files, FINAL, order.seeds, box)
-    if isinstance(found, Made):
+    if isinstance(found, GradedSubmissions):
         return GradedUnits(FINAL, order.seeds, found.submitted, found.measured.scores)
     if isinstance(found, Refused):
         return CodeFailed(found.failure, found.words)
@@ -53,7 +53,7 @@ def baselines_on_final(
     for name in served.beside:
         code = {METHOD: read_text(grader.problem.folder.baseline(name))}
         found = measure_files(grader, code, FINAL, order.seeds, box, at=name)
-        if not isinstance(found, Made):
+        if not isinstance(found, GradedSubmissions):
             kind = Transient if isinstance(found, NotGraded) else Misconfigured
             raise kind(f"The baseline '{name}' on final: {remedied(grader.problem, found)}")
         made[name] = GradedUnits(FINAL, order.seeds, found.submitted, found.measured.scores)

@@ -20,7 +20,7 @@ from aarlab.models.device_meter import OPERATOR
 from aarlab.runs.engine_contract import Engine
 from aarlab.runs.grading import Fault, Grader, NotGraded, Refused, read_units
 from aarlab.runs.served_folder import ServedFolder
-from aarlab.runs.trial_scores import Made, NoScore, measure_files
+from aarlab.runs.trial_scores import GradedSubmissions, NoScore, measure_files
 from aarlab.sandbox.endable import Endable
 from aarlab.sandbox.sandbox import MakeSandbox
 
@@ -62,7 +62,7 @@ class FolderRuns:
         secret: whatever a grader that sees some ended with is the operator's alone."""
         del who  # it is given no device
         found = self._measured(files, seeds)
-        if isinstance(found, Made):
+        if isinstance(found, GradedSubmissions):
             graded = GradedUnits("feedback", seeds, found.submitted, found.measured.scores)
             return {"graded": write_grading(self._gradings.of(ticket), graded)}
         if isinstance(found, Refused):
@@ -92,7 +92,7 @@ class FolderRuns:
         lines = path.read_bytes().splitlines() if path.exists() else []
         return sum(json.loads(line).get("machine", False) == machine for line in lines)
 
-    def _measured(self, files: Files, seeds: tuple[int, ...]) -> Made | NoScore:
+    def _measured(self, files: Files, seeds: tuple[int, ...]) -> GradedSubmissions | NoScore:
         """What `measure_files` found. An error that nobody foresaw ends this request alone: it
         would end the campaign, and end it again whenever the request is begun again."""
         try:

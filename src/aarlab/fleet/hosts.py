@@ -13,12 +13,12 @@ from aarlab.core.held_folder import HeldFolder
 from aarlab.core.layout import CampaignFolder, KeptHomesFolder
 from aarlab.core.settings import home
 from aarlab.fleet.campaign import Campaign
-from aarlab.fleet.incarnation import life_of, log_of, start_incarnation
+from aarlab.fleet.incarnation import incarnation_start, log_of, start_incarnation
 from aarlab.fleet.member import Member
 from aarlab.models.preset import FROZEN
 from aarlab.nodes.hub_socket import status
 from aarlab.nodes.kept_homes import KeptHomes
-from aarlab.nodes.messages import HERE, Assign, Begin, Incarnation, Limited
+from aarlab.nodes.messages import HERE, Assign, Begin, Incarnation, StandingLimits
 from aarlab.nodes.node_client import NodeClient
 from aarlab.nodes.node_table import NodeTable
 from aarlab.problems.folder.shipped_folders import problem_of
@@ -154,7 +154,7 @@ class Hosts(Here):
             before = place.latest if place else member.incarnation - 1
             self._homes.keep_local(member.name, member.home, before)
             place = self._homes.of(member.name)
-        brief = self._packed(member.told)
+        brief = self._packed(member.brief_folder)
         files = {digest: str(self._packs / digest) for digest in (self._data, brief)}
         if place is not None and place.home is not None:
             files[place.home] = str(self._homes.folder.archive(place.home))
@@ -164,9 +164,9 @@ class Hosts(Here):
             ),
             researcher_kind=campaign.kind,
             options=campaign.options,
-            **life_of(member).model_dump(include={"session", "begun", "ended"}),
+            **incarnation_start(member).model_dump(include={"session", "begun", "ended"}),
             sandbox=campaign.sandbox,
-            limits=Limited(**vars(campaign.limits.standing)),
+            limits=StandingLimits(**vars(campaign.limits.standing)),
             devices=campaign.devices,
             data=self._data,
             brief=brief,

@@ -6,7 +6,7 @@ from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.member import Member
 from aarlab.nodes.program import sandbox_of, start_program
 from aarlab.problems.folder.shipped_folders import problem_of
-from aarlab.researchers.researcher import STRONG, Life
+from aarlab.researchers.researcher import STRONG, IncarnationStart
 from aarlab.runs.folder_run import weights_of
 from aarlab.sandbox.sandbox import MakeSandbox, Mount, SandboxSpec
 
@@ -19,7 +19,7 @@ def start_incarnation(
     member.sandbox = make_sandbox(what_it_sees(campaign, public, member, socket))
     member.log = log_of(member)
     member.process = start_program(
-        member.researcher, member.sandbox, life_of(member), member.python, member.log
+        member.researcher, member.sandbox, incarnation_start(member), member.python, member.log
     )
 
 
@@ -28,9 +28,9 @@ def log_of(member: Member) -> Path:
     return member.transcripts / f"{member.incarnation:03d}.jsonl"
 
 
-def life_of(member: Member) -> Life:
+def incarnation_start(member: Member) -> IncarnationStart:
     """What its program is started with."""
-    return Life(
+    return IncarnationStart(
         incarnation=member.incarnation,
         session=member.session,
         begun=member.session_begun,
@@ -38,7 +38,7 @@ def life_of(member: Member) -> Life:
     )
 
 
-def what_it_sees(campaign: Campaign, public: Path, member: Member, door: Path) -> SandboxSpec:
+def what_it_sees(campaign: Campaign, public: Path, member: Member, socket: Path) -> SandboxSpec:
     """The sandbox of one incarnation: public data, its brief, its home, the folder with its socket,
     that of the strong model where it can be fine-tuned, the weights that a problem in a folder
     names, its kind's programs; no more."""
@@ -46,9 +46,9 @@ def what_it_sees(campaign: Campaign, public: Path, member: Member, door: Path) -
     return sandbox_of(
         member.name,
         data=public,
-        brief=member.told,
+        brief=member.brief_folder,
         home=member.home,
-        gate=door,
+        gate=socket,
         more=(
             *([] if member.strong is None else [Mount(member.strong, STRONG)]),
             *weights,

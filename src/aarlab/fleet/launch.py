@@ -24,7 +24,7 @@ from aarlab.researchers.script import default_script
 
 
 @contextmanager
-def standing(campaign: Campaign, folder: Path, problem: Path) -> Iterator[Parts]:
+def running_parts(campaign: Campaign, folder: Path, problem: Path) -> Iterator[Parts]:
     """The parts of a fleet, all taking requests.
 
     Raises:
@@ -32,7 +32,7 @@ def standing(campaign: Campaign, folder: Path, problem: Path) -> Iterator[Parts]
     """
     (providers, keys), api = access_of(campaign), None
     with ExitStack() as stack:
-        journal = stack.enter_context(opened(folder))
+        journal = stack.enter_context(open_journal(folder))
         sockets = stack.enter_context(HeldFolder(0o711)).path
         if campaign.kind == SCRIPTED:
             script = campaign.script or str(default_script(in_folder=campaign.in_folder))
@@ -54,7 +54,7 @@ def standing(campaign: Campaign, folder: Path, problem: Path) -> Iterator[Parts]
 
 
 @contextmanager
-def opened(folder: Path) -> Iterator[Journal]:
+def open_journal(folder: Path) -> Iterator[Journal]:
     """The journal of a campaign's folder."""
     journal = Journal(CampaignFolder(folder).gateway.journal)
     try:

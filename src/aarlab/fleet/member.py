@@ -32,7 +32,7 @@ class Member:
     brief: Brief
     researcher: Researcher
     session: str
-    told: Path  # its brief's folder
+    brief_folder: Path
     home: Path
     transcripts: Path
     python: str  # the interpreter that is seen inside
@@ -125,7 +125,7 @@ class Member:
         """Of all its incarnations."""
         return sum(path.stat().st_size for path in self.transcripts.glob("*.jsonl"))
 
-    def last_words(self) -> str:
+    def last_output(self) -> str:
         """The end of what its incarnation printed."""
         if self.log is None or not self.log.exists():
             return ""
@@ -136,7 +136,7 @@ class Member:
 
     def limit_words(self) -> str | None:
         """Which of its sandbox's limits ended it, if the last line of its log says so."""
-        last = self.last_words().rstrip().rpartition("\n")[2]
+        last = self.last_output().rstrip().rpartition("\n")[2]
         if not last.startswith('{"type": "sandbox"'):
             return None
         try:
@@ -222,7 +222,7 @@ class Member:
         """Limits were raised: it may do that many experiments, and go on where it had ended for
         want of them."""
         self.brief = self.brief.model_copy(update={"experiments": experiments})
-        self.researcher.prepare(self.told, self.brief)
+        self.researcher.prepare(self.brief_folder, self.brief)
         self.extended, self.spent_at = True, None
         if self.state in ("finished", "spent") and self.process is None:
             self.state, self.not_before = "waiting", 0.0

@@ -11,7 +11,7 @@ from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.ledger.views import Rows
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.device_hours import DeviceHours
-from aarlab.fleet.launch import opened
+from aarlab.fleet.launch import open_journal
 from aarlab.gateway.journal_rows import JournalRow
 
 BATCH = 1_000
@@ -21,7 +21,7 @@ _ENTRY: TypeAdapter[NewEntry] = TypeAdapter(NewEntry)
 def charge_operator(campaign: Campaign, folder: Path, evaluator: Evaluator) -> None:
     """Charge what was counted, and add what waits for the ledger; each row counts once."""
     rows = evaluator.view("rows", Rows(evaluator.ledger))
-    with opened(folder) as journal:
+    with open_journal(folder) as journal:
         DeviceHours(campaign, folder, journal).recover()
         journal.release()
         while waiting := journal.unposted(BATCH):

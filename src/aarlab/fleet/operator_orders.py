@@ -15,9 +15,9 @@ from aarlab.core.orders import CampaignEntries, Orders
 from aarlab.core.records import validated
 from aarlab.evaluation.confirmation.leaders import named
 from aarlab.evaluation.ledger.ledger import Ledger
-from aarlab.fleet.as_asked import extended, limit_of
 from aarlab.fleet.campaign import Campaign, load
 from aarlab.fleet.operator_asks import record, running
+from aarlab.fleet.raised_limits import extended, limit_of
 
 
 class CampaignNow(NamedTuple):

@@ -10,12 +10,12 @@ from aarlab.core.own_code import this_build
 from aarlab.core.settings import Home
 from aarlab.evaluation.server_hold import hold_server
 from aarlab.fleet import preflight
-from aarlab.fleet.as_asked import as_asked
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.confirm import confirmed
 from aarlab.fleet.display import Display
 from aarlab.fleet.lease import lease
 from aarlab.fleet.prepare import completed, prepared
+from aarlab.fleet.raised_limits import with_limits_of_ledger
 from aarlab.fleet.read_ahead import reading_ahead
 from aarlab.fleet.run_fleet import run_fleet
 from aarlab.fleet.run_folder import as_code, run_folder_campaign
@@ -47,13 +47,13 @@ def run_campaign(
     campaign.require_same(folder)
     with lease(folder):
         show = Noted(show, folder)
-        campaign = as_asked(campaign, folder)
+        campaign = with_limits_of_ledger(campaign, folder)
         # another server of it is refused now, and not after the set-up
         hold_server(folder, wait_s=TAKEOVER_S).release()
         if campaign.in_folder:
             bed = run_folder_campaign(campaign, home, show)
             show.line("[bold]4 report[/bold]")
-            return report(as_asked(campaign, folder), bed, folder)
+            return report(with_limits_of_ledger(campaign, folder), bed, folder)
         show.line("[bold]1 testbed[/bold]")
         # `final` can show that figures will say nothing: known before anybody is paid
         paid = campaign.kind != "search"
@@ -64,4 +64,4 @@ def run_campaign(
         bed = completed(campaign, bed, home, show)
         confirmed(campaign, bed, home, show)
         show.line("[bold]4 report[/bold]")
-        return report(as_asked(campaign, folder), bed, folder)
+        return report(with_limits_of_ledger(campaign, folder), bed, folder)

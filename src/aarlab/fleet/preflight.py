@@ -9,7 +9,7 @@ from pathlib import Path
 from aarlab.core.amounts import size
 from aarlab.core.errors import Misconfigured
 from aarlab.core.files import nearest, require_writable
-from aarlab.core.os_errors import in_words
+from aarlab.core.os_errors import as_misconfigured
 from aarlab.core.settings import home
 from aarlab.core.unix_sockets import require_sockets
 from aarlab.evaluation.detectors import DETECTORS
@@ -48,7 +48,7 @@ def _writable(root: Path) -> None:
     try:
         require_writable(root)
     except OSError as error:
-        raise in_words(error) from error
+        raise as_misconfigured(error) from error
 
 
 def checks(campaign: Campaign) -> Iterator[tuple[str, Callable[[], object]]]:

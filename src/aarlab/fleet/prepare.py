@@ -9,13 +9,13 @@ from rich.markup import escape
 from aarlab.core.errors import Misconfigured
 from aarlab.core.layout import CampaignFolder
 from aarlab.core.settings import Home
-from aarlab.evaluation.begun_on import begun_on
+from aarlab.evaluation.campaign_testbed import campaign_testbed
 from aarlab.evaluation.scoring.hidden_labels import load_answers, load_pgr_scale, load_units
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.device_hours import meter_in, meters_of
 from aarlab.fleet.display import Display
 from aarlab.fleet.measure_baselines import measure_baselines, why_again
-from aarlab.fleet.outset import BUNDLES, Outset, outset
+from aarlab.fleet.start_outlook import BUNDLES, StartOutlook, start_outlook
 from aarlab.runs.engine import LocalEngine
 from aarlab.runs.engine_contract import Engine
 from aarlab.runs.placing import engine_by
@@ -85,12 +85,12 @@ def prepared(
     if bed.from_cache:
         other = _by_other_code(bed, campaign, reader_of(campaign, home, show))
         show.line(f"  testbed {bed.folder.name}: from cache{other}")
-    weigh(campaign, AnchorScores(bed).troubles, starting, show)
+    refuse_troubles(campaign, AnchorScores(bed).troubles, starting, show)
     _with_baselines(campaign, bed, home, show, again=again)
     if starting:
-        made = outset_of(campaign, bed)
+        made = start_outlook_of(campaign, bed)
         show.line(f"  {made.words}")
-        weigh(campaign, [made.trouble] if made.trouble else [], starting, show)
+        refuse_troubles(campaign, [made.trouble] if made.trouble else [], starting, show)
     return bed
 
 
@@ -104,13 +104,13 @@ def completed(campaign: Campaign, bed: Testbed, home: Home, show: Display) -> Te
     if bed.whole and why_again(bed) is None:
         return bed
     bed = _set_up(campaign, home, show, whole=True)
-    weigh(campaign, AnchorScores(bed).troubles, False, show)
+    refuse_troubles(campaign, AnchorScores(bed).troubles, False, show)
     _with_baselines(campaign, bed, home, show, again=True)
     return bed
 
 
 def _set_up(campaign: Campaign, home: Home, show: Display, *, whole: bool) -> Testbed:
-    begun = begun_on(CampaignFolder(home.campaigns / campaign.name).server.root)
+    begun = campaign_testbed(CampaignFolder(home.campaigns / campaign.name).server.root)
     with show.steps():
         return testbed.prepare(
             campaign.problem,
@@ -147,17 +147,21 @@ def _by_other_code(bed: Testbed, campaign: Campaign, student: Student) -> str:
     return f" (the campaign was begun on it; made by other code: {why})" if why else ""
 
 
-def outset_of(campaign: Campaign, bed: Testbed) -> Outset:
+def start_outlook_of(campaign: Campaign, bed: Testbed) -> StartOutlook:
     """What the campaign's researchers can expect of its feedback items."""
     units = load_units(
         bed.folder, "feedback", sorted(load_answers(bed.folder, "feedback")["feedback"])
     )
     bundles = campaign.experiments if campaign.kind == "search" else BUNDLES
     pgr_scale = load_pgr_scale(bed.folder).released(units.items)
-    return outset(campaign.policy, units, pgr_scale, agents=campaign.researchers, bundles=bundles)
+    return start_outlook(
+        campaign.policy, units, pgr_scale, agents=campaign.researchers, bundles=bundles
+    )
 
 
-def weigh(campaign: Campaign, troubles: Sequence[str], starting: bool, show: Display) -> None:
+def refuse_troubles(
+    campaign: Campaign, troubles: Sequence[str], starting: bool, show: Display
+) -> None:
     """Refuse to start where there are troubles and the operator does not insist; else show them."""
     if troubles and starting and not campaign.start_anyway:
         words = (

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from aarlab.core.layout import CampaignFolder
-from aarlab.core.lifeline import end_when_cut
+from aarlab.core.parent_pipe import end_with_parent
 from aarlab.core.process import Child
 from aarlab.core.settings import Home
 from aarlab.fleet.campaign import Campaign
@@ -45,7 +45,7 @@ def reading_ahead(campaign: Campaign, bed: Testbed, home: Home, show: Display) -
         yield
     finally:
         if not reader.alive and reader.join():
-            show.line(f"  the final items were not read ahead ({reader.last_words()})")
+            show.line(f"  the final items were not read ahead ({reader.last_output()})")
         reader.stop()
 
 
@@ -53,11 +53,11 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     for name in ("--home", "--testbed", "--problem", "--student"):
         parser.add_argument(name, required=True)
-    for name in ("--data-seed", "--workers", "--lifeline"):
+    for name in ("--data-seed", "--workers", "--parent-pipe"):
         parser.add_argument(name, type=int, required=True)
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, _end)
-    end_when_cut(given.lifeline)
+    end_with_parent(given.parent_pipe)
     _yield_processors()
 
     def quiet(what: str, done: int, of: int) -> None:

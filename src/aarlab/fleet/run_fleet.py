@@ -22,11 +22,11 @@ from aarlab.fleet.enrol import enrol
 from aarlab.fleet.evaluator_process import EvaluatorProcess
 from aarlab.fleet.fleet_parts import Parts
 from aarlab.fleet.hosts import hosts_of
-from aarlab.fleet.launch import standing
+from aarlab.fleet.launch import running_parts
 from aarlab.fleet.member import Member
 from aarlab.fleet.prepare import engine_of, isolation_of, make_sandbox, reader_of
 from aarlab.fleet.supervisor import LAST_POST_S, Fleet
-from aarlab.testbeds.blind import blind
+from aarlab.testbeds.code_mode_view import code_mode_view
 from aarlab.testbeds.student import OpenSocket
 from aarlab.testbeds.testbed import Testbed
 
@@ -38,7 +38,7 @@ def run_fleet(campaign: Campaign, bed: Testbed, home: Home, show: Display) -> No
         Misconfigured: a part cannot be started; the message says which and why.
     """
     folder, student = home.campaigns / campaign.name, reader_of(campaign, home, show)
-    shown = blind(bed) if campaign.mode == "code" else bed
+    shown = code_mode_view(bed) if campaign.mode == "code" else bed
     strong = None
     if student.open_socket is not None and (campaign.engine == "local" or student.has_device()):
         strong = partial(_strong_sockets, campaign, shown, student.open_socket)
@@ -48,7 +48,7 @@ def run_fleet(campaign: Campaign, bed: Testbed, home: Home, show: Display) -> No
             "their code, and its frozen states in their sandboxes."
         )
     with (
-        standing(campaign, folder, bed.folder) as parts,
+        running_parts(campaign, folder, bed.folder) as parts,
         _worker(campaign, bed, home, parts.evaluator, show) as worker,
     ):
         run_members(
@@ -64,7 +64,9 @@ def _worker(
     if campaign.mode != "code":
         yield None
         return
-    on_feedback, on_student = (engine_of(campaign, b, home, show) for b in (bed, blind(bed)))
+    on_feedback, on_student = (
+        engine_of(campaign, b, home, show) for b in (bed, code_mode_view(bed))
+    )
     try:
         yield CodeWorker(evaluator, EngineRuns(on_feedback, on_student), at_once=campaign.workers)
     finally:
@@ -96,7 +98,7 @@ def run_members(
     show.line(f"[bold]2 campaign[/bold] {campaign.name}: {campaign.researchers} x {campaign.kind}")
     if words := preflight.overcommitted(campaign):
         show.line(f"  {words}: lower limits.disk_gib")
-    members = enrol(campaign, folder, card, parts.journal, door=strong is not None)
+    members = enrol(campaign, folder, card, parts.journal, with_strong=strong is not None)
     spent_s = max(parts.journal.spent(m.name).wall_s for m in members)
     left_s = campaign.minutes * 60 - spent_s
     limits = {
@@ -124,7 +126,7 @@ def run_members(
         "isolation",
         f"{isolation_of(campaign)}; the lab is apart from the evaluator by {parts.evaluator.apart}",
     )
-    _event(parts, "resumed" if begun else "started", campaign.limits_in_words)
+    _event(parts, "resumed" if begun else "started", campaign.limits_text)
     why = campaign.out_of_time
     if left_s > 0:
         with strong(members, devices) if strong else nullcontext(), show.fleet(folder) as view:

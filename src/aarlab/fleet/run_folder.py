@@ -20,10 +20,10 @@ from aarlab.fleet.confirm import wanted
 from aarlab.fleet.display import Display
 from aarlab.fleet.final_runs import OtherData, baselines_on_final, on_final
 from aarlab.fleet.folder_runs import FolderRuns
-from aarlab.fleet.launch import standing
-from aarlab.fleet.outset import BUNDLES, Outset, outset
-from aarlab.fleet.prepare import make_sandbox, placed_by, weigh
+from aarlab.fleet.launch import running_parts
+from aarlab.fleet.prepare import make_sandbox, placed_by, refuse_troubles
 from aarlab.fleet.run_fleet import run_members
+from aarlab.fleet.start_outlook import BUNDLES, StartOutlook, start_outlook
 from aarlab.problems.folder.folder_problem import FolderProblem
 from aarlab.problems.folder.shipped_folders import SHIPPED, problem_of
 from aarlab.runs.engine_contract import Engine
@@ -66,11 +66,11 @@ def makings_by(
         yield engine
 
 
-def outset_of_folder(campaign: Campaign, bed: ServedFolder) -> Outset:
+def start_outlook_of_folder(campaign: Campaign, bed: ServedFolder) -> StartOutlook:
     """What the campaign's researchers can expect of its feedback units."""
     marking = UnitMarking(bed.folder)
     bundles = campaign.experiments if campaign.kind == "search" else BUNDLES
-    return outset(
+    return start_outlook(
         campaign.policy,
         marking.units,
         marking.pgr_scale,
@@ -104,15 +104,15 @@ def run_folder_campaign(campaign: Campaign, home: Home, show: Display) -> Served
     bed = served(campaign, home, show)
     if words := unchecked(bed.problem):
         show.line(f"  [bold]warning[/bold]: {words}")
-    made = outset_of_folder(campaign, bed)
+    made = start_outlook_of_folder(campaign, bed)
     show.line(f"  {made.words}")
-    weigh(campaign, [made.trouble] if made.trouble else [], True, show)
+    refuse_troubles(campaign, [made.trouble] if made.trouble else [], True, show)
     campaign.save(folder)
     box, workers = make_sandbox(campaign), campaign.workers
     with (
         makings_by(campaign, bed.problem, home, show) as engine,
         closing(FolderRuns(bed, folder, box, workers=workers, engine=engine)) as runs,
-        standing(campaign, folder, bed.folder) as parts,
+        running_parts(campaign, folder, bed.folder) as parts,
     ):
         worker = CodeWorker(parts.evaluator, runs, at_once=runs.at_once)
         run_members(campaign, folder, parts, worker, show, card=bed.public, data=bed.public)

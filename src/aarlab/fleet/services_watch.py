@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from aarlab.fleet.pulse import AnsweringService, Pulse
+from aarlab.fleet.service_probe import AnsweringService, ServiceProbe
 
 
 class Watched(AnsweringService, Protocol):
@@ -15,7 +15,7 @@ class Watched(AnsweringService, Protocol):
 
     def revive(self) -> None: ...
 
-    def last_words(self) -> str: ...
+    def last_output(self) -> str: ...
 
 
 class Change(NamedTuple):
@@ -31,18 +31,18 @@ class ServicesWatch:
 
     def __init__(self, *services: Watched) -> None:
         self._services = services
-        self._pulses = {service.name: Pulse(service) for service in services}
+        self._probes = {service.name: ServiceProbe(service) for service in services}
         self._down: dict[str, float] = {}  # service -> since when, by the monotonic clock
 
     def start(self) -> None:
         """Begin to ask them."""
-        for pulse in self._pulses.values():
-            pulse.start()
+        for probe in self._probes.values():
+            probe.start()
 
     def stop(self) -> None:
         """Ask them no more."""
-        for pulse in self._pulses.values():
-            pulse.stop()
+        for probe in self._probes.values():
+            probe.stop()
 
     @property
     def broken(self) -> str | None:
@@ -52,12 +52,12 @@ class ServicesWatch:
     @property
     def suspect(self) -> bool:
         """Whether one is down, or may hang."""
-        return bool(self._down) or any(pulse.suspect for pulse in self._pulses.values())
+        return bool(self._down) or any(probe.suspect for probe in self._probes.values())
 
     @property
     def heard_at(self) -> float:
         """Until when all were there, as far as is known now, by the monotonic clock."""
-        return min(pulse.heard_at for pulse in self._pulses.values())
+        return min(probe.heard_at for probe in self._probes.values())
 
     def tend(self, before: Callable[[], None], note: Callable[[Change], None]) -> None:
         """Start again what has ended. `before` is called before a service is counted as gone, hung
@@ -68,7 +68,7 @@ class ServicesWatch:
         """
         for service in self._services:
             service.revive()
-            hangs = service.up and self._pulses[service.name].hangs
+            hangs = service.up and self._probes[service.name].hangs
             works = service.up and not hangs
             if works == (service.name not in self._down):
                 continue
@@ -77,14 +77,14 @@ class ServicesWatch:
                 lost_s = round(time.monotonic() - self._down.pop(service.name), 1)
                 note(Change(f"{service.name} is back", f"{lost_s} s", lost_s))
             elif hangs:
-                self._down[service.name] = self._pulses[service.name].heard_at
+                self._down[service.name] = self._probes[service.name].heard_at
                 note(Change(f"{service.name} hangs", self._hanging(service)))
             else:
                 self._down[service.name] = time.monotonic()
-                note(Change(f"{service.name} is down", service.last_words()[:1000]))
+                note(Change(f"{service.name} is down", service.last_output()[:1000]))
 
     def _hanging(self, service: Watched) -> str:
-        silent_s = self._pulses[service.name].silent_s
+        silent_s = self._probes[service.name].silent_s
         words = f"process {service.pid} runs and has answered nothing for {silent_s:.0f} s"
         return f"{words}: end it, and it is started again"
 

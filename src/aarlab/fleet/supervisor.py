@@ -19,9 +19,9 @@ from aarlab.fleet.code_mode import CodeWorker
 from aarlab.fleet.device_hours import DeviceHours
 from aarlab.fleet.enrol import session_of
 from aarlab.fleet.fleet_parts import Parts
-from aarlab.fleet.heeding import Heeding
 from aarlab.fleet.hosts import Here
 from aarlab.fleet.member import DRAIN_S, Member
+from aarlab.fleet.order_follower import OrderFollower
 from aarlab.fleet.outbox import Posting, post_all
 from aarlab.fleet.refused_calls import CallAlarms, refusal_of
 from aarlab.fleet.restarts import STABLE_S, Breaker
@@ -62,7 +62,7 @@ class Fleet:
         self._devices = devices or DeviceHours(campaign, folder, self.journal)
         self.breaker = Breaker(len(members))
         self._hindrances: dict[str, None] = {}  # as text, since the last look at the fleet
-        self._shown_at, self._heeding = 0.0, Heeding(folder, members, parts.gateway)
+        self._shown_at, self._orders = 0.0, OrderFollower(folder, members, parts.gateway)
         self._services = ServicesWatch(*filter(None, (self.evaluator, self.gateway, api)))
         self._charging = Charging(self.journal, self._services, campaign.usd_per_researcher_hour)
         self._posting = Posting(self.journal, self.evaluator)
@@ -70,12 +70,12 @@ class Fleet:
 
     def run(self, seconds: float, watch: Watch, worker: CodeWorker | None = None) -> str:
         """Run all for at most `seconds`; return why it ended. An interrupt loses nothing."""
-        self._heeding.clock.start(seconds)
+        self._orders.clock.start(seconds)
         self._services.start()
         try:
             while True:
                 self._attempt(self._tend_services)
-                self._attempt(self._heed)
+                self._attempt(self._follow_orders)
                 self.hosts.step(self.campaign)
                 for member in self.members:
                     self._attempt(self._tend, member)
@@ -83,7 +83,7 @@ class Fleet:
                     self._attempt(worker.step, self._devices.spent)
                 self._attempt(self._posting.step)
                 self._attempt(self._show, watch)
-                if why := self._over():
+                if why := self._why_it_is_over():
                     return why
                 time.sleep(TICK_S)
         except (KeyboardInterrupt, SystemExit):  # the operator does not wait for runs
@@ -106,11 +106,11 @@ class Fleet:
         except Transient as error:
             self._hindrances[str(error)] = None
 
-    def _heed(self) -> None:
-        self.campaign = self._heeding.look(self.campaign)
+    def _follow_orders(self) -> None:
+        self.campaign = self._orders.look(self.campaign)
 
-    def _over(self) -> str | None:
-        if self._heeding.clock.left_s <= 0:
+    def _why_it_is_over(self) -> str | None:
+        if self._orders.clock.left_s <= 0:
             return self.campaign.out_of_time
         if all(member.done for member in self.members):
             return "all have ended"
@@ -144,12 +144,12 @@ class Fleet:
         """Start it if it may, end it if it must, charge it if it is time."""
         if member.done:
             return
-        if self._heeding.paused:
-            self._heeding.rest(member, self._part_at_rest)
+        if self._orders.paused:
+            self._orders.rest(member, self._close_for_a_pause)
         elif member.process is None:
             self._start_if_it_may(member)
         elif not member.alive:
-            self._take_leave(member)
+            self._after_its_end(member)
         else:
             self._look_after(member)
 
@@ -212,13 +212,13 @@ class Fleet:
             member.measure()
             self._charging.charge(member)
         if self.campaign.budget.reached(self.journal.spent(member.name)):
-            self._wind_up(member, now)
+            self._at_a_budget(member, now)
         elif member.quiet_s(self.journal.last_call(member.name)) > self.campaign.stall_minutes * 60:
             member.stalled = True
             self._note(member, "stalled", f"nothing for {self.campaign.stall_minutes:g} minutes")
             member.kill()
 
-    def _wind_up(self, member: Member, now: float) -> None:
+    def _at_a_budget(self, member: Member, now: float) -> None:
         """At a budget: the gateway refuses the next model turn, so what is under way may be brought
         to its end first. Who is out of time, or calls no model, is asked to stop at once."""
         budget = self.campaign.budget
@@ -232,7 +232,7 @@ class Fleet:
         elif now - member.spent_at >= grace_s:
             member.ask_to_stop()
 
-    def _take_leave(self, member: Member) -> None:
+    def _after_its_end(self, member: Member) -> None:
         """Its process has ended: once its last output is written, decide what comes next."""
         now = time.monotonic()
         member.died = member.died or now
@@ -245,20 +245,20 @@ class Fleet:
         self.hosts.ended(member, acted=acted)
         if why := member.ended_by():
             self._hindrances[f"{member.name} was {why}"] = None
-        self._part(member, ended)
+        self._close_incarnation(member, ended)
         words = "; ".join(filter(None, (why, member.lost_words())))
         self._note(member, f"ended: {ended}", words or None, code=code)
-        self._judge(member, ended, lived_s=lived_s, acted=acted)
+        self._decide_what_comes_next(member, ended, lived_s=lived_s, acted=acted)
 
-    def _part(self, member: Member, ended: Ended | None) -> None:
+    def _close_incarnation(self, member: Member, ended: Ended | None) -> None:
         """An incarnation is over: what it used is charged."""
         member.measure()
         self._charging.charge(member)
         member.leave(ended)
         self.journal.release(member.name)
 
-    def _part_at_rest(self, member: Member) -> None:
-        self._part(member, None)
+    def _close_for_a_pause(self, member: Member) -> None:
+        self._close_incarnation(member, None)
         self._note(member, "paused")
 
     def _how_it_ended(self, member: Member, code: int) -> Ended:
@@ -266,13 +266,15 @@ class Fleet:
         model's API was broken is believed where the gateway or we have seen it."""
         if member.fault:
             return "outage"
-        ended = "crashed" if member.stalled else member.researcher.ended(code, member.last_words())
+        ended = "crashed" if member.stalled else member.researcher.ended(code, member.last_output())
         if self._services.suspect:
             return "outage" if ended == "crashed" else ended
         failing = self.journal.failing_since(member.name) is not None
         return "crashed" if ended == "outage" and not failing else ended
 
-    def _judge(self, member: Member, ended: Ended, *, lived_s: float, acted: bool) -> None:
+    def _decide_what_comes_next(
+        self, member: Member, ended: Ended, *, lived_s: float, acted: bool
+    ) -> None:
         now = time.monotonic()
         if limit := self.campaign.budget.reached(self.journal.spent(member.name)):
             self._end(member, "spent", limit)
@@ -375,7 +377,7 @@ class Fleet:
     def state(self) -> FleetState:
         """The fleet as it is now."""
         spent, last = self.journal.spent, self.journal.last_call
-        alarms = [*self._heeding.words(self.campaign.name), *self._services.alarms()]
+        alarms = [*self._orders.words(self.campaign.name), *self._services.alarms()]
         alarms += [*self.hosts.alarms(), *self._call_alarms.of(self.journal.troubles())]
         if self.breaker.open:
             alarms.append("the circuit breaker is open: half of the fleet crashed")
@@ -390,7 +392,7 @@ class Fleet:
             campaign=self.campaign.name,
             at=time.time(),
             pid=os.getpid(),
-            ends_at=time.time() + self._heeding.clock.left_s,
+            ends_at=time.time() + self._orders.clock.left_s,
             researcher_budget=self.campaign.budget,
             campaign_budget=self.campaign.campaign_budget,
             spent=spent(None),

@@ -11,7 +11,7 @@ from aarlab.core.errors import Misconfigured
 from aarlab.core.layout import TranscriptsFolder
 from aarlab.core.printable import printable
 from aarlab.core.store import Connection, StoreError, connect, transaction
-from aarlab.fleet.transcripts import TranscriptReader, lives
+from aarlab.fleet.transcripts import TranscriptReader, transcript_paths
 from aarlab.sandbox.output import put_aside
 
 VERSION = 2  # of the tables and of how lines are read: another makes the index again
@@ -30,7 +30,7 @@ class Hit(NamedTuple):
     """A step that has all the words; in `excerpt` each stands between BEGIN and END."""
 
     name: str
-    life: int
+    incarnation: int
     kind: str
     at: str
     excerpt: str
@@ -52,32 +52,33 @@ class TranscriptIndex:
         added = 0
         with self._opened() as db:
             for home in sorted(p for p in self.folder.iterdir() if p.is_dir()):
-                for life, path in lives(home).items():
-                    while (steps := self._batch(db, home.name, life, path)) is not None:
+                for incarnation, path in transcript_paths(home).items():
+                    while (steps := self._batch(db, home.name, incarnation, path)) is not None:
                         added += steps
         return added
 
-    def _batch(self, db: Connection, name: str, life: int, path: Path) -> int | None:
+    def _batch(self, db: Connection, name: str, incarnation: int, path: Path) -> int | None:
         """Read the next lines of one file; None if there are none."""
         with transaction(db):
             row = db.execute(
-                "SELECT part, offset, seen FROM files WHERE name = ? AND life = ?", (name, life)
+                "SELECT part, offset, seen FROM files WHERE name = ? AND life = ?",
+                (name, incarnation),
             ).fetchone()
             part, offset, seen = row or (0, 0, "{}")
             parts = max(put_aside(path), default=0)
             if parts < part or (parts == part and path.stat().st_size < offset):  # written again
-                db.execute("DELETE FROM steps WHERE name = ? AND life = ?", (name, life))
+                db.execute("DELETE FROM steps WHERE name = ? AND life = ?", (name, incarnation))
                 part, offset, seen = 0, 0, "{}"
             reader = TranscriptReader(path, offset=offset, part=part, seen=json.loads(seen))
             before = reader.at
             rows = (
-                (s.text, name, life, s.kind, s.at)
+                (s.text, name, incarnation, s.kind, s.at)
                 for s in reader.new(whole=False, limit=BATCH)
                 if s.text
             )
             # one at a time in memory
             added = db.executemany("INSERT INTO steps VALUES (?, ?, ?, ?, ?)", rows).rowcount
-            kept = (name, life, *reader.at, json.dumps(reader.parser.seen))
+            kept = (name, incarnation, *reader.at, json.dumps(reader.parser.seen))
             db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", kept)
         return max(0, added) if reader.at > before else None
 

@@ -180,7 +180,7 @@ def _system(event: Event) -> list[Step]:
 # --- files ----------------------------------------------------------------------------------------
 
 
-def lives(folder: Path) -> dict[int, Path]:
+def transcript_paths(folder: Path) -> dict[int, Path]:
     """The transcripts in one researcher's folder, by the number of its incarnation, in order."""
     found = {
         int(p.stem): p for p in folder.glob("*.jsonl") if p.stem.isascii() and p.stem.isdigit()
@@ -270,7 +270,7 @@ def last_action(path: Path) -> tuple[float, str] | None:
     try:
         found = path.stat()
         return (
-            (found.st_mtime, _last_words(path, found.st_size, found.st_mtime_ns))
+            (found.st_mtime, _last_output(path, found.st_size, found.st_mtime_ns))
             if found.st_size
             else None
         )
@@ -279,7 +279,7 @@ def last_action(path: Path) -> tuple[float, str] | None:
 
 
 @lru_cache(maxsize=1024)
-def _last_words(path: Path, size: int, mtime_ns: int) -> str:
+def _last_output(path: Path, size: int, mtime_ns: int) -> str:
     del mtime_ns  # of the key only
     with path.open("rb") as file:
         for tail in _TAIL_BYTES:

@@ -41,33 +41,33 @@ class Account:
 
 
 @dataclass(frozen=True)
-class Go:
+class CallOpened:
     """The call is open; its number is what it is settled by."""
 
     call: int
 
 
 @dataclass(frozen=True)
-class Wait:
+class MustWait:
     """Only what is in flight stands in the way: ask again when it is settled."""
 
 
 @dataclass(frozen=True)
-class Never:
+class BudgetSpent:
     """A budget is spent; the words say which."""
 
     words: str
 
 
-Admission = Go | Wait | Never
+Admission = CallOpened | MustWait | BudgetSpent
 
 
-def decide(reserve: Reserve, *accounts: Account) -> Wait | Never | None:
+def decide_call(reserve: Reserve, *accounts: Account) -> MustWait | BudgetSpent | None:
     """None: the call may go out now."""
     for account in accounts:
         if limit := account.budget.reached(account.spent):
-            return Never(f"{account.whose}: {limit} is spent")
-    return None if all(_fits(reserve, account) for account in accounts) else Wait()
+            return BudgetSpent(f"{account.whose}: {limit} is spent")
+    return None if all(_fits(reserve, account) for account in accounts) else MustWait()
 
 
 def _fits(reserve: Reserve, account: Account) -> bool:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from aarlab.core.budget import Spent
 from aarlab.core.errors import InvalidSubmission, Transient
-from aarlab.gateway.admission import Go, InFlight, Never, Reserve
+from aarlab.gateway.admission import BudgetSpent, CallOpened, InFlight, Reserve
 from aarlab.gateway.call_health import Trouble
 from aarlab.gateway.config import Budgets, GatewayConfig
 from aarlab.gateway.journal import Journal
@@ -52,9 +52,9 @@ class AsyncJournal:
             }
             settled = self._settled  # before asking, so that no settlement is missed
             answer = await self._do(partial(self._journal.open, who, model, reserve, **budgets))
-            if isinstance(answer, Never):
+            if isinstance(answer, BudgetSpent):
                 raise InvalidSubmission(answer.words, status=402)
-            if isinstance(answer, Go):
+            if isinstance(answer, CallOpened):
                 if not gone.is_set():
                     return answer.call
                 await self.drop(answer.call)

@@ -40,7 +40,7 @@ class RefusedCalls(NamedTuple):
     last: float
 
 
-def called(db: Connection, who: str) -> None:
+def note_call(db: Connection, who: str) -> None:
     """It called a model, or got an answer."""
     db.execute(
         "INSERT INTO health VALUES (?1, ?2, NULL) ON CONFLICT (who) DO UPDATE SET last_call = ?2",
@@ -48,9 +48,9 @@ def called(db: Connection, who: str) -> None:
     )
 
 
-def went(db: Connection, who: str, *, well: bool) -> None:
+def note_end_of_call(db: Connection, who: str, *, well: bool) -> None:
     """A call of its ended well, or failed for the provider's or the lab's sake."""
-    called(db, who)
+    note_call(db, who)
     if well:
         db.execute("UPDATE health SET failing_since = NULL WHERE who = ?", [who])
         db.execute("DELETE FROM troubles WHERE who = ?", [who])
@@ -61,7 +61,7 @@ def went(db: Connection, who: str, *, well: bool) -> None:
         )
 
 
-def trouble(db: Connection, who: str, kind: Trouble, words: str) -> None:
+def note_trouble(db: Connection, who: str, kind: Trouble, words: str) -> None:
     """A call of its was refused or failed, in these words."""
     words, now = words[:MOST_WORDS], time.time()
     cause = _CHANGES.sub("#", words)

@@ -15,7 +15,7 @@ ROOM = 64 << 20  # bytes of bodies that one researcher may have in work at once
 Headers = Sequence[tuple[bytes, bytes]]
 
 
-class Room:
+class RequestMemory:
     """Bytes of memory that one researcher's requests share; who finds it full waits."""
 
     def __init__(self, size: int = ROOM) -> None:
@@ -48,7 +48,7 @@ class Client:
         self._receive, self._send = receive, send
         self._hang_up: Callable[[bool], None] = scope["state"]["hang_up"]
         self._watch: asyncio.Task[None] | None = None
-        self._held: tuple[Room, int] | None = None
+        self._held: tuple[RequestMemory, int] | None = None
         self.started = False
 
     def header(self, name: bytes) -> bytes | None:
@@ -56,7 +56,7 @@ class Client:
         values = [value for given, value in self.headers if given == name]
         return values[0] if len(values) == 1 else None
 
-    async def body(self, most: int, room: Room) -> bytes:
+    async def body(self, most: int, room: RequestMemory) -> bytes:
         """The whole body. From then on `gone` is watched.
 
         Raises:

@@ -12,7 +12,7 @@ from aarlab.core.errors import AarError, InvalidSubmission
 from aarlab.core.http_errors import problem_of, status_of
 from aarlab.core.records import Record
 from aarlab.gateway.async_journal import AsyncJournal
-from aarlab.gateway.client import Client, Room
+from aarlab.gateway.client import Client, RequestMemory
 from aarlab.gateway.config import Budgets
 from aarlab.gateway.members import Members
 
@@ -21,7 +21,7 @@ MAX_BODY = 64 << 10  # bytes
 _MEMBER = re.compile(r"^/members/([A-Za-z0-9][A-Za-z0-9._-]{0,63})$")
 
 
-class NewLife(Record):
+class NewIncarnation(Record):
     """The body of `PUT /members/NAME`: an incarnation's number, and the token with which it speaks
     to the lab."""
 
@@ -31,13 +31,13 @@ class NewLife(Record):
 
 def control_app(members: Members, spending: AsyncJournal) -> Any:
     """The ASGI application: `PUT` and `DELETE /members/NAME`, `PUT /budgets`, `GET /status`."""
-    room, started_at = Room(), time.time()
+    room, started_at = RequestMemory(), time.time()
 
     async def route(client: Client) -> dict[str, Any]:
         match = _MEMBER.match(client.path)
         if match and client.method == "PUT":
-            life = _sent(NewLife, await client.body(MAX_BODY, room))
-            return {"folder": str(await members.admit(match[1], life.incarnation, life.token))}
+            new = _sent(NewIncarnation, await client.body(MAX_BODY, room))
+            return {"folder": str(await members.admit(match[1], new.incarnation, new.token))}
         if match and client.method == "DELETE":
             await members.dismiss(match[1])
             return {}

@@ -13,7 +13,7 @@ from aarlab.core.errors import AarError, Transient
 from aarlab.core.http_errors import headers_of, problem_of, status_of
 from aarlab.gateway import lab_proxy as lab_module
 from aarlab.gateway.async_journal import AsyncJournal
-from aarlab.gateway.client import Client, Headers, Room
+from aarlab.gateway.client import Client, Headers, RequestMemory
 from aarlab.gateway.lab_proxy import LabServer
 from aarlab.gateway.model_api import ModelApi, error_body
 
@@ -35,7 +35,7 @@ class GatewayMember:
     name: str
     incarnation: int
     token: str
-    room: Room = field(default_factory=Room)
+    room: RequestMemory = field(default_factory=RequestMemory)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from aarlab.core.budget import Budget, Spent
 from aarlab.core.errors import Misconfigured, Transient
 from aarlab.core.store import Connection, NotNow, Store, StoreError
 from aarlab.gateway import call_health
-from aarlab.gateway.admission import Account, Admission, Go, InFlight, Reserve, decide
+from aarlab.gateway.admission import Account, Admission, CallOpened, InFlight, Reserve, decide_call
 from aarlab.gateway.call_health import RefusedCalls, Trouble
 from aarlab.gateway.journal_rows import (
     POSTED,
@@ -225,16 +225,16 @@ class Journal:
         with self._transaction() as db:
             mine = Account(who, researcher, spent_by(db, who), calls_of(db, who))
             everybodys = Account("the campaign", campaign, spent_by(db, None), calls_of(db, None))
-            refusal = decide(reserve, mine, everybodys)
+            refusal = decide_call(reserve, mine, everybodys)
             if refusal is not None:
                 return refusal
             values = [who, model, reserve.tokens, reserve.usd]
             made = db.execute(
                 "INSERT INTO calls (who, model, tokens, usd) VALUES (?, ?, ?, ?)", values
             )
-            call_health.called(db, who)
+            call_health.note_call(db, who)
             assert made.lastrowid is not None
-            return Go(made.lastrowid)
+            return CallOpened(made.lastrowid)
 
     def in_flight(self, who: str | None) -> InFlight:
         """The open calls of one researcher, or (None) of all."""
@@ -266,7 +266,7 @@ class Journal:
                 record(
                     db, row, taken, taken.usd, interrupted=interrupted, assumed=unread is not None
                 )
-                call_health.went(db, row["who"], well=not failed)
+                call_health.note_end_of_call(db, row["who"], well=not failed)
                 if unread is not None:
                     call_health.count_unread(db, row["model"], unread)
 
@@ -281,7 +281,7 @@ class Journal:
         with self._transaction() as db:
             row = closed(db, call)
             if row is not None:
-                call_health.went(db, row["who"], well=False)
+                call_health.note_end_of_call(db, row["who"], well=False)
 
     def drop(self, call: int) -> None:
         """The call was refused for what it asked (400, 403, 404): it cost nothing, and nothing of
@@ -293,9 +293,9 @@ class Journal:
         """A call of that researcher was refused or failed, in these words. `failing`: no call was
         closed for it, and its model API is to be seen as failing."""
         with self._transaction() as db:
-            call_health.trouble(db, who, kind, words)
+            call_health.note_trouble(db, who, kind, words)
             if failing:
-                call_health.went(db, who, well=False)
+                call_health.note_end_of_call(db, who, well=False)
 
     def troubles(self) -> list[RefusedCalls]:
         """See `call_health.troubles`."""

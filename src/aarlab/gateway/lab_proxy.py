@@ -10,7 +10,7 @@ import httpx
 from aarlab.core.errors import Transient
 from aarlab.core.operation import PREFIX
 from aarlab.core.operations import OPERATIONS
-from aarlab.gateway.client import Client, Room
+from aarlab.gateway.client import Client, RequestMemory
 
 MAX_BODY = 4 << 20  # bytes, as the server takes
 CONNECT_S = 5.0
@@ -53,7 +53,7 @@ class LabServer:
         """Let go of all connections."""
         await self._http.aclose()
 
-    async def serve(self, token: str, client: Client, room: Room) -> None:
+    async def serve(self, token: str, client: Client, room: RequestMemory) -> None:
         """Pass one request on and its answer back.
 
         Raises:

@@ -42,7 +42,7 @@ _KEPT = TypeAdapter(list[Kept])
 class _Open:
     kept: Kept
     member: GatewayMember
-    door: UnixServer
+    server: UnixServer
 
 
 class Members:
@@ -123,7 +123,7 @@ class Members:
             name: {
                 "incarnation": m.kept.incarnation,
                 "folder": m.kept.folder,
-                "connections": m.door.connections,
+                "connections": m.server.connections,
             }
             for name, m in sorted(self._open.items())
         }
@@ -133,7 +133,7 @@ class Members:
         Members stay members."""
         for member in self._open.values():
             self._shut(member, remove=False)
-        await asyncio.gather(*(door.finish(STOP_S) for door in self._closing))
+        await asyncio.gather(*(server.finish(STOP_S) for server in self._closing))
 
     async def _listen(self, kept: Kept) -> None:
         folder = Path(kept.folder)
@@ -141,13 +141,13 @@ class Members:
         # the sandbox has a uid of its own; the folder's name is a secret to everybody else
         folder.chmod(0o711)
         member = GatewayMember(kept.name, kept.incarnation, kept.token)
-        door = UnixServer(self._app(member), folder / SOCKET_NAME)
-        await door.open(0o666)
-        self._open[kept.name] = _Open(kept, member, door)
+        server = UnixServer(self._app(member), folder / SOCKET_NAME)
+        await server.open(0o666)
+        self._open[kept.name] = _Open(kept, member, server)
 
     def _shut(self, member: _Open, *, remove: bool) -> None:
-        member.door.shut()
-        self._closing = [door for door in self._closing if door.busy] + [member.door]
+        member.server.shut()
+        self._closing = [server for server in self._closing if server.busy] + [member.server]
         if remove:
             shutil.rmtree(member.kept.folder, ignore_errors=True)
 

@@ -21,7 +21,7 @@ from aarlab.core.printable import one_line
 from aarlab.gateway.allowed_requests import allowed_betas, read_ask
 from aarlab.gateway.async_journal import AsyncJournal
 from aarlab.gateway.body_reader import BodyReader
-from aarlab.gateway.client import Client, Room
+from aarlab.gateway.client import Client, RequestMemory
 from aarlab.gateway.config import Provider, ProviderName
 from aarlab.gateway.pricing import Price
 from aarlab.gateway.provider_answer import (
@@ -97,7 +97,7 @@ class ModelApi:
         while not self._readers.empty():
             await self._readers.get_nowait().close()
 
-    async def serve(self, who: str, client: Client, room: Room) -> bool:
+    async def serve(self, who: str, client: Client, room: RequestMemory) -> bool:
         """Answer a request if its path is a model API's; whether it was.
 
         Raises:

@@ -8,7 +8,7 @@ EVERY_S = 10.0
 MOST = 256  # different words that are remembered
 
 
-class Seldom(logging.Filter):
+class RepeatFilter(logging.Filter):
     """Lets through one record with the same words in `EVERY_S` seconds, and says in it how many
     were left out before."""
 

@@ -20,8 +20,8 @@ from aarlab.core.files import write_whole
 from aarlab.core.hold import TAKEOVER_S, Hold
 from aarlab.core.http import UnixServer, allow_connections
 from aarlab.core.layout import CampaignFolder, GatewayFolder
-from aarlab.core.lifeline import when_cut
-from aarlab.core.os_errors import ends_in_words
+from aarlab.core.os_errors import exits_with_message
+from aarlab.core.parent_pipe import when_parent_ends
 from aarlab.core.settings import gateway_keys
 from aarlab.gateway.async_journal import AsyncJournal
 from aarlab.gateway.config import GatewayConfig, read_config
@@ -32,7 +32,7 @@ from aarlab.gateway.lab_proxy import LabServer
 from aarlab.gateway.members import Members
 from aarlab.gateway.model_api import ModelApi
 from aarlab.gateway.pricing import prices
-from aarlab.gateway.rate_limited_log import Seldom
+from aarlab.gateway.rate_limited_log import RepeatFilter
 
 log = logging.getLogger("aarlab.gateway")
 
@@ -78,9 +78,9 @@ def alone(place: GatewayPlace) -> Hold:
 
 
 async def serve(
-    place: GatewayPlace, config: GatewayConfig, keys: Mapping[str, str], lifeline: int | None
+    place: GatewayPlace, config: GatewayConfig, keys: Mapping[str, str], parent_pipe: int | None
 ) -> None:
-    """Take calls until SIGTERM, SIGINT or the end of the lifeline; then end what is under way, and
+    """Take calls until SIGTERM, SIGINT or the end of the parent; then end what is under way, and
     settle it.
 
     Raises:
@@ -105,7 +105,7 @@ async def serve(
             place.files.members, place.sockets, lambda member: member_app(member, services)
         )
         control = UnixServer(control_app(members, spending), place.sockets / "control.sock")
-        await _until_told(place, members, control, lifeline)
+        await _until_stopped(place, members, control, parent_pipe)
         await services.close()
         spending.close()
         journal.recover()  # calls of which nothing was known when they were cancelled
@@ -113,21 +113,21 @@ async def serve(
         journal.close()
 
 
-async def _until_told(
-    place: GatewayPlace, members: Members, control: UnixServer, lifeline: int | None
+async def _until_stopped(
+    place: GatewayPlace, members: Members, control: UnixServer, parent_pipe: int | None
 ) -> None:
-    told = asyncio.Event()
+    stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told.set)
-    if lifeline is not None:
-        when_cut(lifeline, told.set)
+        loop.add_signal_handler(number, stop.set)
+    if parent_pipe is not None:
+        when_parent_ends(parent_pipe, stop.set)
     address = place.files.address
     try:
         await members.restore()
         await control.open(0o600)
         write_whole(address, json.dumps({"control": str(control.path), "pid": os.getpid()}))
-        await told.wait()
+        await stop.wait()
     finally:
         address.unlink(missing_ok=True)
         control.shut()
@@ -142,10 +142,10 @@ def main() -> None:
     parser.add_argument(
         "--sockets", type=Path, required=True, help="a folder for sockets; its path must be short"
     )
-    parser.add_argument("--lifeline", type=int, help="a file descriptor: end when it does")
+    parser.add_argument("--parent-pipe", type=int, help="a file descriptor: end when it does")
     a = parser.parse_args()
     written = logging.StreamHandler()
-    written.addFilter(Seldom())
+    written.addFilter(RepeatFilter())
     logging.basicConfig(
         level=logging.WARNING,
         format="%(asctime)s %(name)s %(levelname)s %(message)s",
@@ -153,11 +153,11 @@ def main() -> None:
     )
     allow_connections()
     place = GatewayPlace(a.campaign.resolve(), a.sockets.resolve())
-    with ends_in_words():
+    with exits_with_message():
         config, keys = read_config(a.config), gateway_keys()
         check_keys(config, keys)
         with alone(place):
-            asyncio.run(serve(place, config, keys, a.lifeline))
+            asyncio.run(serve(place, config, keys, a.parent_pipe))
 
 
 if __name__ == "__main__":

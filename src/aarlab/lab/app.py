@@ -13,10 +13,10 @@ from starlette.routing import Match, Route
 from aarlab.core.bodies import words_of
 from aarlab.core.errors import AarError
 from aarlab.core.evaluator_socket import ServingLimits
+from aarlab.lab.caller_queues import CallerQueues
 from aarlab.lab.evaluator_client import EvaluatorBug, EvaluatorClient
 from aarlab.lab.guard import MAX_BODY, Guard
 from aarlab.lab.lab_handlers import LabHandlers
-from aarlab.lab.lanes import Lanes
 from aarlab.lab.refusals import OURS, answer, bug, refusal
 from aarlab.lab.rest import make_router
 
@@ -43,7 +43,7 @@ def create_app(client: EvaluatorClient, limits: ServingLimits) -> FastAPI:
     app.include_router(make_router(handlers, app))
     app.router.routes.append(Route("/mcp", endpoint=mcp, methods=["POST"]))
     app.add_middleware(
-        Guard, who=handlers.who, lanes=Lanes(), answers=limits.answers, handlers=handlers
+        Guard, who=handlers.who, queues=CallerQueues(), answers=limits.answers, handlers=handlers
     )
     for kind, handler in HANDLED.items():
         app.add_exception_handler(kind, handler)

@@ -176,7 +176,7 @@ class ReleasedRecord:
         self.behind = True
         while self.behind:
             page = await self._client.ask(
-                "told", After(after=self.upto, kind=self._kind, limit=PAGE)
+                "released", After(after=self.upto, kind=self._kind, limit=PAGE)
             )
             assert isinstance(page, ReleasedEntries)
             self.take(page)
@@ -208,7 +208,7 @@ class ReleasedPages:
         Raises:
             Transient: the evaluator does not run.
         """
-        page = self._client.ask_from_thread("told", After(after=seq, limit=limit))
+        page = self._client.ask_from_thread("released", After(after=seq, limit=limit))
         assert isinstance(page, ReleasedEntries)
         return page
 

@@ -2,7 +2,7 @@
 its body.
 
 The order matters. Without a token nothing is read, and a body is read only once its owner has a
-place in work, so that one token can fill lanes' WIDTH times MAX_BODY bytes and no more. Of one
+place in work, so that one token can fill the queues' WIDTH times MAX_BODY bytes and no more. Of one
 token's large bodies one is worked on at a time: who reads JSON holds the interpreter, and
 several at once would keep the event loop from it.
 """
@@ -19,10 +19,10 @@ from aarlab.core.errors import AarError, InvalidSubmission
 from aarlab.core.http import read_body, stated_size
 from aarlab.core.json_size import refuse_many_values
 from aarlab.core.operation import Operation
+from aarlab.lab.caller_queues import CallerQueues
 from aarlab.lab.direct import LIST, direct, page_of, send_json
 from aarlab.lab.evaluator_client import EvaluatorBug
 from aarlab.lab.lab_handlers import CALLER, TOKEN, LabHandlers
-from aarlab.lab.lanes import Lanes
 from aarlab.lab.refusals import OURS, answer, refusal
 
 MAX_BODY = 4 << 20  # bytes
@@ -45,12 +45,12 @@ class Guard:
         self,
         app: ASGIApp,
         who: Who,
-        lanes: Lanes,
+        queues: CallerQueues,
         answers: int = MOST_PARTS,
         handlers: LabHandlers | None = None,
     ) -> None:
         """`handlers`: those to whom plain requests go past the framework; None: none do."""
-        self._app, self._known, self._lanes, self._large = app, who, lanes, Lanes(1)
+        self._app, self._known, self._queues, self._large = app, who, queues, CallerQueues(1)
         self._handlers = handlers
         self._answers = min(MOST_PARTS, answers + PARTS)
 
@@ -69,7 +69,7 @@ class Guard:
             CALLER.set(me)
             TOKEN.set(token)
             # by token: one that has ended fills no place of its successor's
-            async with self._lanes.of(token):
+            async with self._queues.of(token):
                 if len(scope.get("query_string", b"")) > MAX_QUERY:
                     raise InvalidSubmission(f"A query may have {MAX_QUERY} bytes. Send fewer.")
                 stated_size(scope["headers"], MAX_BODY)

@@ -22,11 +22,11 @@ from aarlab.core.findings import FindingsView
 from aarlab.core.operation import Operation
 from aarlab.core.operations import OPERATOR
 from aarlab.core.records import Finding
+from aarlab.lab.caller_lookup import CallerLookup
 from aarlab.lab.evaluator_client import EvaluatorClient, ReleasedPages, ReleasedRecord
-from aarlab.lab.pace import Grid
-from aarlab.lab.present import Present
 from aarlab.lab.reading import Readings
-from aarlab.lab.sent import Sent
+from aarlab.lab.reply_times import ReplyTimes
+from aarlab.lab.request_body import SentBody
 from aarlab.lab.similar_ideas import Similars
 
 THREADS = 32  # in which all work is done; the event loop only waits
@@ -46,7 +46,7 @@ class LabHandlers:
             name: getattr(self, name) for name in LOCAL
         }
         self._readings = Readings(client)
-        self._present, self._grid = Present(client, self._record, self._hide), Grid()
+        self._callers, self._grid = CallerLookup(client, self._record, self._hide), ReplyTimes()
         self._pages: dict[tuple[str, str], bytes] = {}  # of findings, by the first and the last
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="lab")
 
@@ -76,11 +76,11 @@ class LabHandlers:
             Unauthorised: it is not valid.
             Transient: the evaluator does not run.
         """
-        return await self._present.who(token)
+        return await self._callers.who(token)
 
     async def whose(self, token: str) -> Identity:
         """As `who`, as it was when that was last asked: for what the evaluator answers itself."""
-        return await self._present.whose(token)
+        return await self._callers.whose(token)
 
     async def direct(
         self, operation: Operation, body: bytes, query: tuple[int, int] | None
@@ -98,7 +98,7 @@ class LabHandlers:
             async with self._grid.on_it() if operation.on_grid else nullcontext():
                 return await self._client.content(operation.name, TOKEN.get(), {}, body)
         except Unauthorised:
-            self._present.forget(TOKEN.get())
+            self._callers.forget(TOKEN.get())
             raise
 
     async def _page(self, after: int, limit: int) -> bytes:
@@ -114,7 +114,7 @@ class LabHandlers:
             self._pages[key] = await self._in_thread(lambda: page.model_dump_json().encode())
         return self._pages[key]
 
-    async def do(self, operation: Operation, sent: Sent[Any] | None, **ids: str) -> BaseModel:
+    async def do(self, operation: Operation, sent: SentBody[Any] | None, **ids: str) -> BaseModel:
         """The operation's answer to the caller.
 
         Raises:
@@ -136,14 +136,14 @@ class LabHandlers:
             return await self._asked(operation, sent, ids)
 
     def _asked(
-        self, operation: Operation, sent: Sent[Any] | None, ids: dict[str, str]
+        self, operation: Operation, sent: SentBody[Any] | None, ids: dict[str, str]
     ) -> Awaitable[BaseModel]:
         """The evaluator's answer."""
         body = b"" if sent is None else sent.body
         return self._client.operation(operation.name, TOKEN.get(), ids, body, operation.gives)
 
     async def _commit(
-        self, operation: Operation, me: Identity, sent: Sent[Any] | None
+        self, operation: Operation, me: Identity, sent: SentBody[Any] | None
     ) -> BaseModel:
         """What is like the code is looked up before the code is one of them."""
         assert sent is not None
@@ -163,7 +163,9 @@ class LabHandlers:
     def _in_thread(self, act: Callable[..., Any], *given: Any) -> Awaitable[Any]:
         return asyncio.get_running_loop().run_in_executor(self._pool, act, *given)
 
-    def _done(self, operation: Operation, sent: Sent[Any] | None, ids: dict[str, str]) -> BaseModel:
+    def _done(
+        self, operation: Operation, sent: SentBody[Any] | None, ids: dict[str, str]
+    ) -> BaseModel:
         taken = [] if sent is None else [sent.read()]
         try:
             return self._local[operation.name](*taken, **ids)

@@ -23,7 +23,7 @@ from aarlab.core.operations import TOOLS, same_tool
 from aarlab.core.tool_records import INSTRUCTIONS, schema_of
 from aarlab.core.untrusted import framed
 from aarlab.lab.lab_handlers import LabHandlers
-from aarlab.lab.sent import Sent
+from aarlab.lab.request_body import SentBody
 
 MOST_CODE = 60_000  # characters of code in one answer
 Session = Callable[[], AbstractAsyncContextManager[None]]
@@ -64,7 +64,7 @@ def _tool(operation: Operation, handlers: LabHandlers) -> Callable[..., Awaitabl
     async def tool(**given: Any) -> str:
         values = [given.pop(name) for name in operation.ids]
         asked = same_tool(operation, values[0]) if values else operation
-        sent = Sent(asked.takes, given) if asked.takes is not None else None
+        sent = SentBody(asked.takes, given) if asked.takes is not None else None
         try:
             answer = await handlers.do(asked, sent, **dict(zip(asked.ids, values, strict=True)))
         except AarError as error:
@@ -92,20 +92,20 @@ def _listed(given: object) -> object:
 def words_for_a_model(operation: str, answer: BaseModel, limit: int | None) -> str:
     """An answer as a language model reads it, once and in bounds: findings as lines, others' text
     framed as data, all else as JSON."""
-    told = answer.model_dump(mode="json")
+    content = answer.model_dump(mode="json")
     if operation == "list_findings":
-        return listed(told["findings"], limit)
+        return listed(content["findings"], limit)
     if operation == "search_findings":
-        return listed(told["findings"])
+        return listed(content["findings"])
     if operation == "read_finding":
-        return whole(told)
+        return whole(content)
     if operation == "similar_ideas":
-        return "\n".join(similar_work(told["similar"]) or ["No shared finding is like it."])
+        return "\n".join(similar_work(content["similar"]) or ["No shared finding is like it."])
     if operation == "download_code":
-        code = json.dumps(told["files"], ensure_ascii=False)
+        code = json.dumps(content["files"], ensure_ascii=False)
         beyond = len(code) - MOST_CODE
         more = f" {beyond:,} more characters: GET /api/v1/code/..." if beyond > 0 else ""
         return framed("files of the snapshot", code[:MOST_CODE]) + more
-    similar = similar_work(told.pop("similar", None))
-    told.pop("text", None)  # the caller's own
-    return "\n".join([json.dumps(told, ensure_ascii=False), *similar])
+    similar = similar_work(content.pop("similar", None))
+    content.pop("text", None)  # the caller's own
+    return "\n".join([json.dumps(content, ensure_ascii=False), *similar])

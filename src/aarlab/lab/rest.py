@@ -9,20 +9,20 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from aarlab.core.operation import PREFIX, Operation, parameters
-from aarlab.core.operation_records import Problem
+from aarlab.core.operation_records import Refusal
 from aarlab.core.operations import OPERATIONS
 from aarlab.lab.lab_handlers import LabHandlers
-from aarlab.lab.sent import Sent, Unread
+from aarlab.lab.request_body import SentBody, UnreadBodyRoute
 
 REFUSALS = {
-    status: {"model": Problem} for status in (400, 401, 403, 404, 405, 408, 413, 415, 422, 500, 503)
+    status: {"model": Refusal} for status in (400, 401, 403, 404, 405, 408, 413, 415, 422, 500, 503)
 }
 BODY = "new"
 
 
 def make_router(handlers: LabHandlers, app: FastAPI) -> APIRouter:
     """All operations under PREFIX, and for the operator their description at /openapi.json."""
-    router = APIRouter(prefix=PREFIX, responses=REFUSALS, route_class=Unread)
+    router = APIRouter(prefix=PREFIX, responses=REFUSALS, route_class=UnreadBodyRoute)
     for operation in OPERATIONS.values():
         router.add_api_route(
             operation.path,
@@ -46,7 +46,7 @@ def _endpoint(operation: Operation, handlers: LabHandlers) -> Callable[..., Awai
     async def endpoint(**given: Any) -> BaseModel:
         ids = {name: given.pop(name) for name in operation.ids}
         if operation.query:
-            return await handlers.do(operation, Sent(operation.takes, given), **ids)
+            return await handlers.do(operation, SentBody(operation.takes, given), **ids)
         return await handlers.do(operation, given.get(BODY), **ids)
 
     endpoint.__name__ = operation.name
@@ -59,7 +59,10 @@ def _parameters(operation: Operation) -> list[Parameter]:
     as bytes."""
     found = parameters(operation.ids, _annotation)
     if operation.method == "POST":
-        return [*found, Parameter(BODY, Parameter.KEYWORD_ONLY, annotation=Sent[operation.takes])]
+        return [
+            *found,
+            Parameter(BODY, Parameter.KEYWORD_ONLY, annotation=SentBody[operation.takes]),
+        ]
     return found + parameters(operation.query, lambda field: Annotated[_annotation(field), Query()])
 
 

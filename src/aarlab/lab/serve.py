@@ -11,9 +11,9 @@ from pathlib import Path
 import uvicorn
 
 from aarlab.core.evaluator_socket import Address, ServingLimits
-from aarlab.core.http import allow_connections, configured, prefer_the_loop, serve
-from aarlab.core.lifeline import when_cut
-from aarlab.core.os_errors import ends_in_words
+from aarlab.core.http import allow_connections, configured, prefer_event_loop, serve
+from aarlab.core.os_errors import exits_with_message
+from aarlab.core.parent_pipe import when_parent_ends
 from aarlab.lab.app import create_app
 from aarlab.lab.evaluator_client import EvaluatorClient
 
@@ -21,15 +21,17 @@ from aarlab.lab.evaluator_client import EvaluatorClient
 STOP_S, KEEP_ALIVE_S = 5, 15
 
 
-async def run(evaluator: Path, sockets: list[socket.socket], lifeline: int | None = None) -> None:
+async def run(
+    evaluator: Path, sockets: list[socket.socket], parent_pipe: int | None = None
+) -> None:
     """Run until asked to stop, or until our starter has ended. The evaluator is informed where we
     are once requests are taken."""
     import aarlab.lab.mcp_tools  # noqa: F401 - takes about as long as the evaluator's start
 
     client = EvaluatorClient(evaluator)
     asking = asyncio.create_task(client.first("limits"))
-    if lifeline is not None:
-        when_cut(lifeline, asking.cancel)
+    if parent_pipe is not None:
+        when_parent_ends(parent_pipe, asking.cancel)
     limits = await asking
     assert isinstance(limits, ServingLimits)
     config = configured(
@@ -39,7 +41,7 @@ async def run(evaluator: Path, sockets: list[socket.socket], lifeline: int | Non
         uvicorn.Server(config),
         sockets,
         lambda url: client.first("serving", Address(url=url)),
-        lifeline,
+        parent_pipe,
     )
 
 
@@ -55,13 +57,13 @@ def main() -> None:
         required=True,
         help="file descriptors of sockets; TCP first",
     )
-    parser.add_argument("--lifeline", type=int, help="a file descriptor: end when it does")
+    parser.add_argument("--parent-pipe", type=int, help="a file descriptor: end when it does")
     a = parser.parse_args()
     allow_connections()
-    prefer_the_loop()
+    prefer_event_loop()
     sockets = [socket.socket(fileno=fd) for fd in a.listening]
-    with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError), ends_in_words():
-        asyncio.run(run(a.evaluator, sockets, a.lifeline))
+    with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError), exits_with_message():
+        asyncio.run(run(a.evaluator, sockets, a.parent_pipe))
 
 
 if __name__ == "__main__":

@@ -30,12 +30,12 @@ WAIT_S = 0.2  # for another thread; then the answer is empty
 class _Code:
     """What is known of a snapshot."""
 
-    __slots__ = ("asked", "author", "committed_by", "family", "finding", "told")
+    __slots__ = ("asked", "author", "committed_by", "family", "finding", "reported")
 
     def __init__(self, author: str, family: str) -> None:
         self.author, self.family = author, family
         self.committed_by = {author}
-        self.told: str | None = None  # receipt of the latest improvement: it is on the board
+        self.reported: str | None = None  # receipt of the latest improvement: it is on the board
         self.asked: dict[str, str] = {}  # submitter -> latest receipt that reported none
         # (id, title, receipts) of the latest that cites it
         self.finding: tuple[str, str, tuple[str, ...]] | None = None
@@ -44,8 +44,8 @@ class _Code:
 class Similars:
     """The index of one campaign."""
 
-    def __init__(self, told: ReleasedPages) -> None:
-        self._told = told
+    def __init__(self, pages: ReleasedPages) -> None:
+        self._pages = pages
         self._lock, self._seq, self._closed = threading.Lock(), 0, False
         self.hidden: Collection[str] = ()  # findings that an operator hid: nothing shows them
         self._warming = False  # whether `warm` will read on
@@ -62,7 +62,7 @@ class Similars:
         own at the start."""
         while not self._closed:
             with self._lock:
-                self._warming = self._take_up()
+                self._warming = self._resume()
                 if not self._warming:
                     return
             time.sleep(PAUSE_S)
@@ -110,16 +110,16 @@ class Similars:
 
     def _catch_up(self) -> None:
         """Read a little now; the rest, if there is more, in a thread of its own."""
-        if self._take_up() and not self._warming and not self._closed:
+        if self._resume() and not self._warming and not self._closed:
             self._warming = True
             threading.Thread(target=self.warm, daemon=True, name="similar ideas").start()
 
-    def _take_up(self) -> bool:
+    def _resume(self) -> bool:
         """Read the next AT_ONCE entries, or up to PROGRAMS programs; is there more? Code that
         another commit is just storing waits for the next time: an index never stands in a commit's
         way."""
         try:
-            page, programs = self._told.after(self._seq, AT_ONCE), len(self._by_code)
+            page, programs = self._pages.after(self._seq, AT_ONCE), len(self._by_code)
             for entry in page.entries:
                 self._take(entry)
                 self._seq = entry.seq
@@ -136,14 +136,14 @@ class Similars:
             known = self._code.setdefault(body.snapshot, _Code(entry.who, body.family))
             known.committed_by.add(entry.who)
             if body.snapshot not in self._by_code:
-                self._by_code.add(body.snapshot, shingles(joined(self._told.code(body.snapshot))))
+                self._by_code.add(body.snapshot, shingles(joined(self._pages.code(body.snapshot))))
             self._own.setdefault(entry.who, IdeaRows()).add(self._by_code.row(body.snapshot))
         elif entry.kind == "submission":
             receipt = entry.read(ShownSubmission).receipt
             self._improved[receipt.id] = receipt.improved
             code = self._code[receipt.snapshot]
             if receipt.improved:
-                code.told = receipt.id
+                code.reported = receipt.id
                 self._public.add(self._by_code.row(receipt.snapshot))
             else:
                 code.asked[entry.who] = receipt.id
@@ -170,7 +170,7 @@ class Similars:
         code = self._code[snapshot]
         if who in code.committed_by:
             return snapshot != same
-        return code.told is not None or self._cited(code) is not None
+        return code.reported is not None or self._cited(code) is not None
 
     def _cited(self, code: _Code) -> tuple[str, str, tuple[str, ...]] | None:
         """The latest finding about that code, where it is shown."""
@@ -179,7 +179,7 @@ class Similars:
     def _shown(self, snapshot: str, alike: float, who: str) -> Similar:
         code = self._code[snapshot]
         finding, title, cited = self._cited(code) or (None, None, ())
-        receipt = code.told or next(iter(cited), code.asked.get(who))
+        receipt = code.reported or next(iter(cited), code.asked.get(who))
         return Similar(
             similarity=round(alike, 2),
             author=code.author,

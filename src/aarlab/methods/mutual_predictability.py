@@ -30,7 +30,7 @@ SETTLED = 2
 
 
 @dataclass(frozen=True)
-class Search:
+class SearchBudget:
     """The budget. `asks` is the most items that are judged after demonstrations during the search,
     which ends sooner once SETTLED sweeps in a row have kept no flip. Labelling the rest takes N -
     pool more."""
@@ -54,7 +54,7 @@ class Search:
             )
 
 
-def elicit_in_context(task: Task, seed: int, search: Search | None = None) -> Array:
+def elicit_in_context(task: Task, seed: int, search: SearchBudget | None = None) -> Array:
     """Probabilities (N,) of label 1 for the student items: 0 or 1 in the pool, the model's
     prediction after it elsewhere.
 
@@ -65,7 +65,7 @@ def elicit_in_context(task: Task, seed: int, search: Search | None = None) -> Ar
         raise InvalidSubmission(
             "This task's student is frozen and reads no demonstrations: use parts.elicited_labels."
         )
-    items, search = task.student, search or Search()
+    items, search = task.student, search or SearchBudget()
     rng = np.random.default_rng(seed)
     pool = np.sort(rng.permutation(len(items))[: search.pool])
     state = _State(task.strong, search, rng, contradictions(items), np.full(len(items), UNKNOWN))
@@ -86,7 +86,7 @@ class _State:
     asked."""
 
     strong: Strong
-    search: Search
+    search: SearchBudget
     rng: np.random.Generator
     links: Links
     labels: Rows

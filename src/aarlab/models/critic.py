@@ -20,7 +20,7 @@ from pydantic import Field
 from aarlab.core.errors import Misconfigured, Transient
 from aarlab.core.files import write_whole
 from aarlab.core.layout import CriticFolder
-from aarlab.core.lifeline import end_when_cut
+from aarlab.core.parent_pipe import end_with_parent
 from aarlab.core.process import Child
 from aarlab.core.records import Record
 from aarlab.core.strict_json import read_json_lines
@@ -235,10 +235,10 @@ def run_job(kind: type[JobKind], run: Callable[[JobKind], object], description: 
     parser.add_argument(
         "--config", type=Path, required=True, help=f"a file with a {kind.__name__}, as JSON"
     )
-    parser.add_argument("--lifeline", type=int, help="a file descriptor: end when it does")
+    parser.add_argument("--parent-pipe", type=int, help="a file descriptor: end when it does")
     a = parser.parse_args()
-    if a.lifeline is not None:
-        end_when_cut(a.lifeline)
+    if a.parent_pipe is not None:
+        end_with_parent(a.parent_pipe)
     try:
         run(kind.model_validate_json(a.config.read_bytes()))
     except Misconfigured as error:
@@ -247,7 +247,7 @@ def run_job(kind: type[JobKind], run: Callable[[JobKind], object], description: 
 
 def _check(child: Child, code: int) -> None:
     """Raise where a process ended with an error."""
-    last = child.last_words()[:500]
+    last = child.last_output()[:500]
     if code == MISCONFIGURED:
         raise Misconfigured(last)
     if code != 0:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from aarlab.core.errors import InvalidSubmission, Transient
 from aarlab.models.head_training import Array, Loss, cross_entropy
 from aarlab.models.student_contract import Demonstration, FineTuned, Where
-from aarlab.models.wire import Lost, Message, ask, packed, unpacked
+from aarlab.models.wire import ConnectionLost, Message, ask, packed, unpacked
 
 RETURN_S, AGAIN_S = 180.0, 0.5  # for a worker that ended to be back; between two looks
 MOST_LOST = 5  # ends of the worker within one call
@@ -98,7 +98,7 @@ class Remote:
         while True:
             try:
                 return ask(self._socket, request, loss=loss)
-            except Lost as error:
+            except ConnectionLost as error:
                 now = time.monotonic()
                 if error.began:
                     lost, last = lost + 1, now

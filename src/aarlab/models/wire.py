@@ -24,7 +24,7 @@ from aarlab.core.errors import AarError, InvalidSubmission, Misconfigured, Trans
 from aarlab.models.head_training import Loss
 
 VERSION = 1
-DOOR_LINE, LINE = 2 << 20, 64 << 20  # bytes: the longest line from a sandbox; any other
+SOCKET_LINE, LINE = 2 << 20, 64 << 20  # bytes: the longest line from a sandbox; any other
 FAILURES = {kind.__name__: kind for kind in (InvalidSubmission, Misconfigured, Transient)}
 ANSWER_S = 60.0  # for a caller's own loss of one step
 DTYPES = ("<f8", "<f4", "<i8", "<i4")
@@ -32,7 +32,7 @@ Message = dict[str, Any]
 Heard = Callable[[int, int, float, int], None]  # (step, of, tokens per second, tokens of a pack)
 
 
-class Lost(ConnectionError):
+class ConnectionLost(ConnectionError):
     """The connection broke before the answer: the worker ended, or (not `began`) does not
     listen."""
 
@@ -150,7 +150,7 @@ class WorkerConnection:
             self._socket.connect(str(path))
         except OSError as error:
             self._socket.close()
-            raise Lost(f"{path.name}: {error}", began=False) from error
+            raise ConnectionLost(f"{path.name}: {error}", began=False) from error
         self._lines = self._socket.makefile("rb")
 
     def __enter__(self) -> "WorkerConnection":
@@ -170,14 +170,14 @@ class WorkerConnection:
         """The next line.
 
         Raises:
-            Lost: there is none.
+            ConnectionLost: there is none.
         """
         try:
             line = self._lines.readline(LINE)
         except OSError as error:
-            raise Lost(f"the connection broke: {error}", began=True) from error
+            raise ConnectionLost(f"the connection broke: {error}", began=True) from error
         if not line.endswith(b"\n"):
-            raise Lost("the worker hung up", began=True)
+            raise ConnectionLost("the worker hung up", began=True)
         return decode(line)
 
 
@@ -188,7 +188,7 @@ def ask(
     answered by `loss`.
 
     Raises:
-        Lost: the connection broke, or nobody listens.
+        ConnectionLost: the connection broke, or nobody listens.
         AarError: what the worker says of a request that failed.
     """
     with WorkerConnection(path) as line:

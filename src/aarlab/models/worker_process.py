@@ -11,7 +11,7 @@ from pathlib import Path
 from aarlab.core.errors import AarError, Misconfigured, Transient
 from aarlab.core.process import BackOff, Child
 from aarlab.models.head_training import Loss
-from aarlab.models.wire import VERSION, Heard, Lost, Message, ask
+from aarlab.models.wire import VERSION, ConnectionLost, Heard, Message, ask
 
 START_S, NOTICE_S = 300.0, 5.0  # to import torch on a busy machine; for an end to be noticed
 FIRST_PAUSE_S = 0.5
@@ -36,7 +36,7 @@ class WorkerProcess:
     def __post_init__(self) -> None:
         self._changed = threading.Condition()
         self._keeper: threading.Thread | None = None
-        self._life, self._up, self._closed = 0, False, threading.Event()
+        self._starts, self._up, self._closed = 0, False, threading.Event()
         self._broken: AarError | None = None
         self._child = Child("worker", self.argv, log=self.log, env=self.env)
 
@@ -46,9 +46,9 @@ class WorkerProcess:
         return self._keeper is not None
 
     @property
-    def life(self) -> int:
+    def starts(self) -> int:
         """How often it was started."""
-        return self._life
+        return self._starts
 
     @property
     def pid(self) -> int | None:
@@ -67,20 +67,21 @@ class WorkerProcess:
             InvalidSubmission: what the worker says of the request.
         """
         for _ in range(MOST_LOST):
-            life = self._ready()
+            starts = self._ready()
             try:
                 return ask(self.socket, request, loss=loss, heard=heard)
-            except Lost:
+            except ConnectionLost:
                 with self._changed:
                     self._changed.wait_for(
-                        lambda life=life: not self._up or self._life != life, timeout=NOTICE_S
+                        lambda starts=starts: not self._up or self._starts != starts,
+                        timeout=NOTICE_S,
                     )
         raise Transient(
             f"The worker ended {MOST_LOST} times over this request. Its last output: "
-            f"{self._child.last_words()}"
+            f"{self._child.last_output()}"
         )
 
-    def tell(self, standing: dict[str, Message], name: str, message: Message) -> None:
+    def send_and_keep(self, standing: dict[str, Message], name: str, message: Message) -> None:
         """Say what is to hold from now on, also for a worker that is started again (`standing`: its
         item batches or its sockets)."""
         standing[name] = message
@@ -100,7 +101,7 @@ class WorkerProcess:
                 raise Transient("The workers are closed. Open them again, and ask again.")
             if self._broken is not None:
                 raise self._broken
-            return self._life
+            return self._starts
 
     # --- in the keeper's thread -------------------------------------------------------------------
 
@@ -108,7 +109,7 @@ class WorkerProcess:
         """Start the worker, and again each time that it ends, until closed or until starting has
         failed too often."""
         try:
-            self._live()
+            self._keep_running()
         except BaseException as error:
             self._set(
                 broken=Misconfigured(
@@ -117,14 +118,14 @@ class WorkerProcess:
             )
             raise
 
-    def _live(self) -> None:
+    def _keep_running(self) -> None:
         back_off = BackOff(FIRST_PAUSE_S)
         while not self._closed.is_set():
             began = time.monotonic()
             try:
                 self._start()
             except AarError as error:
-                if self._life == 0 or back_off.failures >= MOST_FAILURES:
+                if self._starts == 0 or back_off.failures >= MOST_FAILURES:
                     self._set(broken=error)
                     return
             else:
@@ -139,7 +140,7 @@ class WorkerProcess:
 
     def _set(self, *, up: bool = False, broken: AarError | None = None) -> None:
         with self._changed:
-            self._up, self._broken, self._life = up, broken, self._life + up
+            self._up, self._broken, self._starts = up, broken, self._starts + up
             self._changed.notify_all()
 
     def _start(self) -> None:
@@ -160,16 +161,16 @@ class WorkerProcess:
                 self.sockets.pop(name, None)
 
     def _answers(self) -> bool:
-        with contextlib.suppress(Lost):
+        with contextlib.suppress(ConnectionLost):
             return ask(self.socket, {"v": VERSION, "op": "hello"})["pid"] == self._child.pid
         return False
 
     def _at_once(self, message: Message) -> None:
         try:
             ask(self.socket, message)
-        except Lost as error:
+        except ConnectionLost as error:
             raise Transient(
-                f"The worker ended as it began. Its last output: {self._child.last_words()}"
+                f"The worker ended as it began. Its last output: {self._child.last_output()}"
             ) from error
 
     # ----------------------------------------------------------------------------------------------

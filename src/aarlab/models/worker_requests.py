@@ -29,17 +29,17 @@ Rows = NDArray[np.intp]
 TICKET = re.compile(r"[0-9a-f]{32}")
 MOST_SEED, MOST_WEIGHT = 2**31 - 1, 1e30
 MOST_DEMONSTRATIONS = 256  # of one item; those that do not fit into the context are left out anyway
-DOOR = "door"
+SOCKET_BATCH = "of the socket"
 """Name of the item batch of a sandbox's socket. Its splits are student and test, whatever the
 operator's names are."""
-DOOR_FIELDS = {
+SOCKET_FIELDS = {
     "fine_tune": {"targets", "weights", "rows", "seed", "loss", "ticket", "answer"},
     "judge": {"split", "rows", "demonstrations"},
 }
 
 
 @dataclass(frozen=True)
-class Tune:
+class TuneRequest:
     """A fine-tuning: on these rows of a split, and then the logits of these rows of these
     splits."""
 
@@ -74,7 +74,7 @@ class Tune:
 
 
 @dataclass(frozen=True)
-class Judge:
+class JudgeRequest:
     """A zero-shot judgement of these questions, each after its demonstrations, which may be
     none."""
 
@@ -85,7 +85,7 @@ class Judge:
 
 
 @dataclass(frozen=True)
-class States:
+class StatesRequest:
     """The last prompt token's states of a whole split, at these shares of the model's depth."""
 
     model: Which
@@ -113,7 +113,7 @@ def worker_code() -> CodeRecord:
     return code_of("aarlab.models.tuned.worker_operations")
 
 
-def kept_as(asked: Tune | States, preset: Preset, fingerprint: str) -> str:
+def kept_as(asked: TuneRequest | StatesRequest, preset: Preset, fingerprint: str) -> str:
     """The name of a result, and of the checkpoints on the way: what is asked, and the code that
     answers."""
     return stamped(asked.key(preset, fingerprint), worker_code())
@@ -132,14 +132,14 @@ def through(message: Message) -> Message:
         InvalidSubmission: a sandbox may not send the operation or the field.
     """
     op = message.get("op")
-    if not isinstance(op, str) or op not in DOOR_FIELDS:
-        raise InvalidSubmission(f"op must be one of {', '.join(DOOR_FIELDS)}.", field="op")
-    if extra := message.keys() - DOOR_FIELDS[op] - {"v", "op"}:
-        name, there = min(extra)[:100], ", ".join(sorted(DOOR_FIELDS[op]))
+    if not isinstance(op, str) or op not in SOCKET_FIELDS:
+        raise InvalidSubmission(f"op must be one of {', '.join(SOCKET_FIELDS)}.", field="op")
+    if extra := message.keys() - SOCKET_FIELDS[op] - {"v", "op"}:
+        name, there = min(extra)[:100], ", ".join(sorted(SOCKET_FIELDS[op]))
         raise InvalidSubmission(f"{name} is not a field of {op}: it has {there}.", field=name)
     return (
         message
-        | {"model": "strong", "deck": DOOR}
+        | {"model": "strong", "deck": SOCKET_BATCH}
         | ({"split": "student"} if op == "fine_tune" else {"shown": "student"})
     )
 
@@ -167,7 +167,7 @@ class Fields:
             raise InvalidSubmission(f"{name} is not a field of {self.op}.", field=name)
 
 
-def tune_of(message: Message, item_batches: Mapping[str, ItemBatch]) -> Tune:
+def tune_of(message: Message, item_batches: Mapping[str, ItemBatch]) -> TuneRequest:
     """A fine-tuning as it was asked for.
 
     Raises:
@@ -190,7 +190,7 @@ def tune_of(message: Message, item_batches: Mapping[str, ItemBatch]) -> Tune:
             f"{weights_n.max():.3g}."
         )
         raise InvalidSubmission(words, field="weights")
-    tune = Tune(
+    tune = TuneRequest(
         model=_model(fields),
         item_batch=item_batch,
         split=split,
@@ -205,7 +205,7 @@ def tune_of(message: Message, item_batches: Mapping[str, ItemBatch]) -> Tune:
     return tune
 
 
-def judge_of(message: Message, item_batches: Mapping[str, ItemBatch]) -> Judge:
+def judge_of(message: Message, item_batches: Mapping[str, ItemBatch]) -> JudgeRequest:
     """A judgement as it was asked for. Demonstrations are rows of the split `shown`, which is the
     one asked about if missing.
 
@@ -221,7 +221,7 @@ def judge_of(message: Message, item_batches: Mapping[str, ItemBatch]) -> Judge:
     ]
     rows_n = _rows(fields.take("rows"), len(item_batch.splits[split]), "rows")
     lists = _demonstrations(fields.take("demonstrations"), len(rows_n), len(shown))
-    judge = Judge(
+    judge = JudgeRequest(
         model=_model(fields),
         questions=tuple(item_batch.splits[split][i] for i in rows_n),
         demonstrations=tuple(tuple((shown[row], label) for row, label in one) for one in lists),
@@ -230,7 +230,7 @@ def judge_of(message: Message, item_batches: Mapping[str, ItemBatch]) -> Judge:
     return judge
 
 
-def states_of(message: Message, item_batches: Mapping[str, ItemBatch]) -> States:
+def states_of(message: Message, item_batches: Mapping[str, ItemBatch]) -> StatesRequest:
     """States as they were asked for.
 
     Raises:
@@ -247,7 +247,7 @@ def states_of(message: Message, item_batches: Mapping[str, ItemBatch]) -> States
         raise InvalidSubmission(
             "shares must be a list of numbers above 0 and at most 1.", field="shares"
         )
-    states = States(
+    states = StatesRequest(
         _model(fields),
         item_batch,
         _one_of(fields.take("split"), item_batch.splits, "split"),

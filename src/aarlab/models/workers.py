@@ -41,8 +41,8 @@ from aarlab.models.wire import ANSWER_S, VERSION, Message, packed, unpacked
 from aarlab.models.worker_process import WorkerProcess
 from aarlab.models.worker_requests import (
     Rows,
-    States,
-    Tune,
+    StatesRequest,
+    TuneRequest,
     Which,
     judge_of,
     kept_as,
@@ -247,10 +247,10 @@ class Workers:
                 self._item_batches[name] = item_batch
                 made = list(self._made)
             for process in made:
-                process.tell(process.batches, name, self._item_batch_message(name))
+                process.send_and_keep(process.batches, name, self._item_batch_message(name))
 
     def _item_batch_message(self, name: str) -> Message:
-        path = write_item_batch(self._item_batches[name], self._folder / "decks")
+        path = write_item_batch(self._item_batches[name], self._folder / "item_batches")
         return {"v": VERSION, "op": "deck", "name": name, "path": str(path)}
 
     # --- operations -------------------------------------------------------------------------------
@@ -311,10 +311,10 @@ class Workers:
             self.ask(request, f"{model} model, states of {split}{self._again(asked, path)}")
         return np.load(path, mmap_mode="r")
 
-    def _kept_as(self, asked: Tune | States) -> str:
+    def _kept_as(self, asked: TuneRequest | StatesRequest) -> str:
         return kept_as(asked, self.preset, fingerprint(self.folders[asked.model], self._cache))
 
-    def _again(self, asked: Tune | States, path: Path) -> str:
+    def _again(self, asked: TuneRequest | StatesRequest, path: Path) -> str:
         """Why the result in `path` must be computed again; "" if it is computed for the first
         time."""
         remember(self._cache, worker_code())
@@ -369,7 +369,7 @@ class Workers:
             process.sockets[str(path)] = request
         try:
             process.ask(request)
-            self._open[path] = process, process.life
+            self._open[path] = process, process.starts
             yield path
         finally:
             self._open.pop(path, None)
@@ -381,7 +381,7 @@ class Workers:
     def failed(self, socket: Path) -> AarError | None:
         """The failure during an open socket that was not the caller's fault: the worker ended or
         failed; else None."""
-        process, life = self._open[socket]
+        process, starts = self._open[socket]
         try:
             kind = process.ask({"v": VERSION, "op": "failed", "path": str(socket)})["kind"]
         except AarError as error:
@@ -391,7 +391,7 @@ class Workers:
                 f"The strong model failed. Fix the cause that {process.log} names, and run the "
                 "command again."
             )
-        if kind or process.life != life:
+        if kind or process.starts != starts:
             return Transient(
                 f"The strong model's worker failed during the run (its log is {process.log}). Try "
                 "again."

@@ -16,17 +16,17 @@ from aarlab.nodes.messages import (
     FROM_SUPERVISOR,
     Ack,
     Assign,
-    Begun,
+    AttachCampaign,
     Incarnation,
+    IncarnationBegun,
+    IncarnationEnded,
+    KeepOnly,
     NodeNow,
-    OpenCampaign,
     Output,
-    Over,
     Release,
     Reply,
     Stop,
-    Used,
-    Wanted,
+    UsageReport,
     line_of,
 )
 
@@ -47,14 +47,14 @@ class Assigned:
     open_at: int = -1  # of output that was passed on and is not acknowledged: where it begins
     last: dict[str, float] = field(default_factory=dict)  # kind of message -> when
 
-    def may_pass(self, message: Output | Used | Begun | Over) -> bool:
+    def may_pass(self, message: Output | UsageReport | IncarnationBegun | IncarnationEnded) -> bool:
         """One piece of output at a time, and others not too often: no node can flood."""
         if isinstance(message, Output):
             if message.at != self.acked or self.open_at == message.at:
                 return False
             self.open_at = message.at
             return True
-        self.begun |= isinstance(message, Begun)
+        self.begun |= isinstance(message, IncarnationBegun)
         now = time.monotonic()
         if now - self.last.get(message.kind, -SELDOM_S) < SELDOM_S:
             return False
@@ -70,7 +70,7 @@ class Assigned:
 class Session:
     """One supervisor's."""
 
-    def __init__(self, wire: Wire, opening: OpenCampaign) -> None:
+    def __init__(self, wire: Wire, opening: AttachCampaign) -> None:
         self.name, self.homes, self._wire = opening.name, Path(opening.homes), wire
         self.assigned: dict[str, Assigned] = {}  # by the researcher's name
 
@@ -100,7 +100,7 @@ class Sessions:
         self.by_name: dict[str, Session] = {}
         self._wire_of = wire_of
 
-    async def serve(self, wire: Wire, opening: OpenCampaign, now: Iterable[NodeNow]) -> None:
+    async def serve(self, wire: Wire, opening: AttachCampaign, now: Iterable[NodeNow]) -> None:
         """Follow a supervisor until its end; then its researchers are ended."""
         session, before = Session(wire, opening), self.by_name.get(opening.name)
         if before is not None:
@@ -127,7 +127,7 @@ class Sessions:
             assigned.cut()
         session.assigned.clear()
         for node in nodes:
-            self._to(node, Wanted(campaign=session.name, who=()))
+            self._to(node, KeepOnly(campaign=session.name, who=()))
 
     def _heed(self, session: Session, message: object) -> None:
         if isinstance(message, Assign):
@@ -171,12 +171,12 @@ class Sessions:
         for session in self.by_name.values():
             mine = list(session.of(node))
             wanted = tuple(a.assign.begin.who for a in mine)
-            wire.writer.write(line_of(Wanted(campaign=session.name, who=wanted)))
+            wire.writer.write(line_of(KeepOnly(campaign=session.name, who=wanted)))
             for assigned in mine:
                 assigned.open_at, who = -1, assigned.assign.begin.who
                 if assigned.begun and who not in hosted:
                     fault = f"the agent of {node} was started again"
-                    session.push(Over(who=who, code=255, fault=fault))
+                    session.push(IncarnationEnded(who=who, code=255, fault=fault))
                     continue
                 again = assigned.assign.begin.model_copy(update={"output_from": assigned.acked})
                 wire.writer.write(line_of(again))
@@ -200,7 +200,9 @@ class Sessions:
         own = mine.assign.node == node and mine.assign.begin.who == who
         return (session, mine) if own else None
 
-    def passed_on(self, node: str, message: Output | Used | Begun | Over) -> bool:
+    def passed_on(
+        self, node: str, message: Output | UsageReport | IncarnationBegun | IncarnationEnded
+    ) -> bool:
         """Pass on what a node says of a researcher of its own; False where it is not."""
         found = self.assigned(node, message.who)
         if found is None:

@@ -15,11 +15,21 @@ from aarlab.core.records import Record
 from aarlab.nodes.framing import Wire
 from aarlab.nodes.hosted_home import HostedHome, fetched_folder
 from aarlab.nodes.log_tail import LogTail
-from aarlab.nodes.messages import CHUNK, Ack, Begin, Begun, Incarnation, Output, Over, Used, encoded
+from aarlab.nodes.messages import (
+    CHUNK,
+    Ack,
+    Begin,
+    Incarnation,
+    IncarnationBegun,
+    IncarnationEnded,
+    Output,
+    UsageReport,
+    encoded,
+)
 from aarlab.nodes.program import sandbox_of, start_program
 from aarlab.nodes.relay import Relay
 from aarlab.researchers.kinds import RESEARCHERS
-from aarlab.researchers.researcher import Life
+from aarlab.researchers.researcher import IncarnationStart
 from aarlab.sandbox import SANDBOXES
 from aarlab.sandbox.sandbox import Sandbox, Standing
 
@@ -29,7 +39,7 @@ LAST_OUTPUT_S = 600.0  # for what it printed to be taken by the lab
 ENDED_HERE = 255
 
 
-class Surroundings(Protocol):
+class NodeServices(Protocol):
     """What an agent gives to those whom it hosts."""
 
     python: str
@@ -51,7 +61,7 @@ class Surroundings(Protocol):
 
 
 @dataclass
-class Sending:
+class OutputSender:
     """Its output on the way: one piece at a time, the next when the lab has it."""
 
     tail: LogTail
@@ -90,16 +100,16 @@ class Sending:
 class Hosted:
     """See the module's docstring. It belongs to the agent's event loop."""
 
-    def __init__(self, begin: Begin, around: Surroundings) -> None:
+    def __init__(self, begin: Begin, around: NodeServices) -> None:
         self.begin, self.who, self._around = begin, begin.who, around
         self._home = around.place(begin.who)
-        self._sending = Sending(LogTail(self._home.log), begin.who, around.say)
+        self._sending = OutputSender(LogTail(self._home.log), begin.who, around.say)
         self._relay = Relay(begin.who, around.sockets, around.reach)
         self._sandbox: Sandbox | None = None
         self._process: subprocess.Popen | None = None
         self._fault = ""
         self._begun = False
-        self._over: Over | None = None
+        self._over: IncarnationEnded | None = None
         self._asked = False  # to stop
         self.task = asyncio.create_task(self._run())
 
@@ -118,7 +128,7 @@ class Hosted:
     def again(self, output_from: int) -> None:
         """The hub is there again: say what it may have missed."""
         if self._begun:
-            self._around.say(Begun(who=self.who))
+            self._around.say(IncarnationBegun(who=self.who))
         self._sending.again(output_from)
         if self._over is not None:
             self._around.say(self._over)
@@ -173,7 +183,9 @@ class Hosted:
                 await asyncio.to_thread(self._sandbox.close)
         self._relay.close()
         await self._all_sent()
-        self._over = Over(who=self.who, code=code, fault=self._fault[:1900], not_kept=not_kept)
+        self._over = IncarnationEnded(
+            who=self.who, code=code, fault=self._fault[:1900], not_kept=not_kept
+        )
         self._around.say(self._over)
 
     async def _start(self) -> None:
@@ -201,7 +213,7 @@ class Hosted:
             standing=limits,
             devices=begin.devices,
         )
-        life = Life(
+        incarnation_start = IncarnationStart(
             incarnation=begin.who.number,
             session=begin.session,
             begun=begin.begun,
@@ -211,12 +223,12 @@ class Hosted:
         def start() -> None:
             self._sandbox = kind(spec)
             self._process = start_program(
-                researcher, self._sandbox, life, around.python, self._home.log
+                researcher, self._sandbox, incarnation_start, around.python, self._home.log
             )
 
         await asyncio.shield(asyncio.get_running_loop().run_in_executor(around.starts, start))
         self._begun = True
-        around.say(Begun(who=self.who))
+        around.say(IncarnationBegun(who=self.who))
         if self._asked:
             self.ask_to_stop()
 
@@ -250,7 +262,7 @@ class Hosted:
             return
         used = await asyncio.to_thread(self._sandbox.usage)
         self._around.say(
-            Used(
+            UsageReport(
                 who=self.who,
                 cpu_s=max(0.0, used.cpu_s),
                 memory_bytes=max(0, used.memory_bytes),

@@ -17,7 +17,7 @@ from aarlab.core.hold import Hold
 from aarlab.core.http import BACKLOG, allow_connections
 from aarlab.core.layout import Home
 from aarlab.core.unix_sockets import listening
-from aarlab.gateway.rate_limited_log import Seldom
+from aarlab.gateway.rate_limited_log import RepeatFilter
 from aarlab.nodes.hub_port import HubPort
 from aarlab.nodes.hub_socket import HubAddress
 from aarlab.nodes.kept_homes import remove_arriving
@@ -36,7 +36,7 @@ def run_hub(home: Home, listen: HubAddress, ready: Callable[[HubAddress], None])
         return f"A hub of this lab runs already: process {holder}."
 
     written = logging.StreamHandler()
-    written.addFilter(Seldom())
+    written.addFilter(RepeatFilter())
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", handlers=[written])
     allow_connections()
     folder = NodesFolder(home.nodes)
@@ -49,12 +49,12 @@ def run_hub(home: Home, listen: HubAddress, ready: Callable[[HubAddress], None])
 async def _serve(
     folder: NodesFolder, listen: HubAddress, control: Path, ready: Callable[[HubAddress], None]
 ) -> None:
-    hub, told, loop = NodeHub(folder), asyncio.Event(), asyncio.get_running_loop()
+    hub, stop, loop = NodeHub(folder), asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told.set)
+        loop.add_signal_handler(number, stop.set)
     try:
-        door = HubPort(hub.context(), cancelled_in_silence(hub.connected))
-        nodes = await loop.create_server(door.protocol, listen.host, listen.port, backlog=BACKLOG)
+        port = HubPort(hub.context(), cancelled_in_silence(hub.connected))
+        nodes = await loop.create_server(port.protocol, listen.host, listen.port, backlog=BACKLOG)
     except OSError as error:
         raise Misconfigured(
             f"The hub cannot listen at {listen} ({error.strerror or error}). Choose another "
@@ -72,7 +72,7 @@ async def _serve(
     try:
         write_whole(folder.address, json.dumps(said))
         ready(found)
-        stopped = asyncio.create_task(told.wait())
+        stopped = asyncio.create_task(stop.wait())
         await asyncio.wait([looking, stopped], return_when=asyncio.FIRST_COMPLETED)
         if looking.done():
             looking.result()

@@ -132,7 +132,7 @@ class Output(Record):
     data: Data
 
 
-class Used(Record):
+class UsageReport(Record):
     """What its sandbox uses."""
 
     kind: Literal["used"] = "used"
@@ -144,14 +144,14 @@ class Used(Record):
     unwritten: Words = ""  # why its output cannot be written on its node now
 
 
-class Begun(Record):
+class IncarnationBegun(Record):
     """Its program was started."""
 
     kind: Literal["begun"] = "begun"
     who: Incarnation
 
 
-class Over(Record):
+class IncarnationEnded(Record):
     """Its program has ended, and all of its output was sent. `fault`: what was not its own fault,
     as text: it could not be started, or its node was stopped."""
 
@@ -163,7 +163,7 @@ class Over(Record):
     not_kept: Words = ""
 
 
-FromNode = Alive | Output | Used | Begun | Over
+FromNode = Alive | Output | UsageReport | IncarnationBegun | IncarnationEnded
 
 
 class HomeKept(Record):
@@ -175,7 +175,7 @@ class HomeKept(Record):
     size: Count
 
 
-class Limited(Record):
+class StandingLimits(Record):
     """Limits of a sandbox, as `sandbox.Standing`."""
 
     memory_bytes: Count | None
@@ -199,7 +199,7 @@ class Begin(Record):
     begun: bool
     ended: EndedBefore | None
     sandbox: Annotated[str, Field(max_length=40)]
-    limits: Limited
+    limits: StandingLimits
     devices: Annotated[tuple[str, ...], Field(max_length=64)] = ()
     data: Sha256
     brief: Sha256
@@ -227,7 +227,7 @@ class Ack(Record):
     at: Count
 
 
-class Wanted(Record):
+class KeepOnly(Record):
     """All incarnations of a campaign that are this node's. It ends every other one of that
     campaign."""
 
@@ -236,7 +236,7 @@ class Wanted(Record):
     who: Annotated[tuple[Incarnation, ...], Field(max_length=MOST_HOSTED)]
 
 
-ToNode = Alive | Begin | Stop | Ack | Wanted
+ToNode = Alive | Begin | Stop | Ack | KeepOnly
 
 # --- the hub's own socket, on its machine ---------------------------------------------------------
 
@@ -253,7 +253,7 @@ class LookAgain(Record):
     kind: Literal["look"] = "look"
 
 
-class OpenCampaign(Record):
+class AttachCampaign(Record):
     """A fleet's supervisor. As long as this connection is open, its researchers may run on
     nodes."""
 
@@ -313,9 +313,11 @@ def adapter(union: Any) -> TypeAdapter[Any]:
 
 OPENINGS = adapter(AskAuthority | Join | Attach | OpenRelay | Fetch | StoreHome)
 FROM_NODE, TO_NODE = adapter(FromNode), adapter(ToNode)
-LOCAL_OPENINGS = adapter(AskStatus | LookAgain | OpenCampaign)
+LOCAL_OPENINGS = adapter(AskStatus | LookAgain | AttachCampaign)
 FROM_SUPERVISOR = adapter(FromSupervisor)
-TO_SUPERVISOR = adapter(NodeNow | Output | Used | Begun | Over | HomeKept)
+TO_SUPERVISOR = adapter(
+    NodeNow | Output | UsageReport | IncarnationBegun | IncarnationEnded | HomeKept
+)
 
 
 def read(reader: TypeAdapter[Any], line: bytes) -> Any:

@@ -34,9 +34,9 @@ from aarlab.nodes.messages import (
     Attach,
     Begin,
     Incarnation,
+    KeepOnly,
     Reply,
     Stop,
-    Wanted,
     line_of,
 )
 from aarlab.sandbox import volume
@@ -64,11 +64,11 @@ class NodeAgent:
         self._wire: Wire | None = None
         self._synced: set[str] = set()  # campaigns whose list came by this connection
         self._heard: dict[str, float] = {}  # campaign -> when, by the monotonic clock
-        self._told, self._shown = asyncio.Event(), ""
+        self._stop_asked, self._shown = asyncio.Event(), ""
         self._work: set[asyncio.Task[None]] = set()
         self._orders: dict[Key, asyncio.Lock] = {}
 
-    # --- what those whom it hosts use (`hosted.Surroundings`) -------------------------------------
+    # --- what those whom it hosts use (`hosted.NodeServices`) ------------------------------------
 
     async def reach(self) -> Wire:
         """A connection to the hub. Raises Transient where there is none now."""
@@ -95,10 +95,10 @@ class NodeAgent:
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._told.set)
+            loop.add_signal_handler(number, self._stop_asked.set)
         watch = asyncio.create_task(self._watch())
         attached = asyncio.create_task(self._stay_attached())
-        stopped = asyncio.create_task(self._told.wait())
+        stopped = asyncio.create_task(self._stop_asked.wait())
         try:
             await asyncio.wait([attached, stopped, watch], return_when=asyncio.FIRST_COMPLETED)
             if stopped.done():
@@ -184,7 +184,7 @@ class NodeAgent:
     # --- orders -----------------------------------------------------------------------------------
 
     def _heed(self, message: object) -> None:
-        if isinstance(message, Wanted):
+        if isinstance(message, KeepOnly):
             self._synced.add(message.campaign)
             self._heard[message.campaign] = time.monotonic()
             self._soon(self._keep_only(message))
@@ -233,7 +233,7 @@ class NodeAgent:
             else:
                 found.ask_to_stop()
 
-    async def _keep_only(self, wanted: Wanted) -> None:
+    async def _keep_only(self, wanted: KeepOnly) -> None:
         """End every other incarnation of that campaign: it was moved, or its campaign is over."""
         for key, hosted in list(self.hosted.items()):
             if key[0] != wanted.campaign or hosted.who in wanted.who:

@@ -25,17 +25,17 @@ from aarlab.nodes.messages import (
     TO_SUPERVISOR,
     Ack,
     Assign,
-    Begun,
+    AttachCampaign,
     HomeKept,
     Incarnation,
+    IncarnationBegun,
+    IncarnationEnded,
     NodeNow,
-    OpenCampaign,
     Output,
-    Over,
     Release,
     Reply,
     Stop,
-    Used,
+    UsageReport,
     decoded,
     line_of,
     read,
@@ -105,7 +105,7 @@ class RemoteIncarnation:
         self._log, self._piece, self._writing = CappedLog(log), b"", threading.Lock()
         self._taken = 0  # bytes of the piece that were written
         self._used = Usage(0.0, 0, 0, 0)
-        self._over: Over | None = None
+        self._over: IncarnationEnded | None = None
 
     def poll(self) -> int | None:
         """Its exit status, once it is over."""
@@ -146,14 +146,14 @@ class RemoteIncarnation:
         """Seconds between two times in which its node was not heard."""
         return self._node.away_s(since, now)
 
-    def take_in(self, message: Output | Used | Begun | Over) -> None:
+    def take_in(self, message: Output | UsageReport | IncarnationBegun | IncarnationEnded) -> None:
         """What its node says; in the client's thread."""
         if isinstance(message, Output):
             if message.at == self.received and self._over is None and not self._piece:
                 self._piece = decoded(message)
             if not self.write():
                 self._client.send(Ack(who=self.who, at=self.received))
-        elif isinstance(message, Used):
+        elif isinstance(message, UsageReport):
             before = self._used  # processor time that was counted does not go back
             self._used = Usage(
                 max(before.cpu_s, message.cpu_s),
@@ -162,7 +162,7 @@ class RemoteIncarnation:
                 message.processes,
                 message.unwritten,
             )
-        elif isinstance(message, Over):
+        elif isinstance(message, IncarnationEnded):
             self._over = message
 
     def write(self) -> bool:
@@ -191,7 +191,7 @@ class NodeClient:
 
     def __init__(self, folder: NodesFolder, campaign: str, homes: KeptHomes) -> None:
         self._folder, self._homes = folder, homes
-        self._opening = OpenCampaign(name=campaign, homes=str(homes.folder.root))
+        self._opening = AttachCampaign(name=campaign, homes=str(homes.folder.root))
         self._nodes: dict[str, NodeView] = {}
         self._running: dict[str, tuple[Assign, RemoteIncarnation]] = {}  # by the researcher's name
         self._lock = threading.RLock()
@@ -308,7 +308,7 @@ class NodeClient:
             with contextlib.suppress(OSError):  # a full disk: `KeptHomes.write_again`
                 self._homes.kept(message)
         elif found := self._of(message.who):
-            if isinstance(message, Begun):
+            if isinstance(message, IncarnationBegun):
                 with contextlib.suppress(OSError):
                     self._homes.begun(found.who.researcher, found.host, found.who.number)
             found.take_in(message)

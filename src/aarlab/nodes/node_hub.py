@@ -32,6 +32,7 @@ from aarlab.nodes.messages import (
     AskAuthority,
     AskStatus,
     Attach,
+    AttachCampaign,
     Fetch,
     HomeKept,
     HubStatus,
@@ -39,7 +40,6 @@ from aarlab.nodes.messages import (
     Join,
     LookAgain,
     NodeNow,
-    OpenCampaign,
     OpenRelay,
     Reply,
     StoreHome,
@@ -64,7 +64,7 @@ class Attached:
     wire: Wire
     attach: Attach
     heard_at: float = field(default_factory=time.monotonic)
-    answered_at: float = -BEAT_S  # when it was last told that we are there
+    answered_at: float = -BEAT_S  # when we last answered it
 
 
 class NodeHub:
@@ -302,7 +302,7 @@ class NodeHub:
             elif isinstance(opening, LookAgain):
                 await self.look()
                 await wire.send(Reply(ok=True))
-            elif isinstance(opening, OpenCampaign):
+            elif isinstance(opening, AttachCampaign):
                 now = [self._now(name) for name in self._attached]
                 await self.sessions.serve(wire, opening, now)
         except AarError as error:

@@ -11,8 +11,8 @@ from aarlab.researchers.researcher import (
     GATE,
     HOME,
     SOCKET_NAME,
+    IncarnationStart,
     Inside,
-    Life,
     Researcher,
 )
 from aarlab.sandbox.sandbox import Mount, Sandbox, SandboxSpec, Standing
@@ -56,7 +56,7 @@ def sandbox_of(
 
 
 def start_program(
-    researcher: Researcher, sandbox: Sandbox, life: Life, python: str, log: Path
+    researcher: Researcher, sandbox: Sandbox, start: IncarnationStart, python: str, log: Path
 ) -> subprocess.Popen:
     """Start, or resume, the program of a researcher in its sandbox."""
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +64,7 @@ def start_program(
     inside = Inside(
         home=at(HOME), brief=at(BRIEF), data=at(DATA), socket=at(f"{GATE}/{SOCKET_NAME}")
     )
-    launch = researcher.launch(inside, life)
+    launch = researcher.launch(inside, start)
     env = ["/usr/bin/env", *(f"{name}={value}" for name, value in launch.env.items())]
     wrapper = [python, "-m", "aarlab.researchers.inside", "--socket", inside.socket, "--"]
     return sandbox.start([*env, *wrapper, *launch.argv], log)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from aarlab.core.crossed import Crossed, unit_numbers
 from aarlab.core.records import SPLITS, AnyItem, Measure, Pair, PartName, Record, SplitName
 
-TELLS = 0.05  # an accuracy whose interval is this far from one half is a shortcut
+SHORTCUT_MARGIN = 0.05  # an accuracy whose interval is this far from one half is a shortcut
 
 
 class LengthRow(Record):
@@ -29,9 +29,11 @@ class LengthRow(Record):
         return max(self.shorter.estimate, 1 - self.shorter.estimate)
 
     @property
-    def tells(self) -> bool:
+    def is_shortcut(self) -> bool:
         """Whether length alone is a shortcut there, beyond chance."""
-        return self.shorter.lower > 0.5 + TELLS or self.shorter.upper < 0.5 - TELLS
+        return (
+            self.shorter.lower > 0.5 + SHORTCUT_MARGIN or self.shorter.upper < 0.5 - SHORTCUT_MARGIN
+        )
 
     def __str__(self) -> str:
         rule = "shorter" if self.shorter.estimate >= 0.5 else "longer"

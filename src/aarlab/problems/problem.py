@@ -145,12 +145,12 @@ def _refuse_unbalanced(items: Sequence[AnyItem]) -> None:
     }
     if not uneven:
         return
-    told = [
+    parts = [
         f"split {split}, part {part}, level {level}: {ones[split, part, level]} of "
         f"{cells[split, part, level]} labels are 1, {abs(more)} of label {int(more > 0)} too many"
         for (split, part, level), more in uneven.items()
     ]
     cell = next(iter(uneven))
     raise Misconfigured(
-        f"{'; '.join(told)}. Remove this many items: one half of the labels must be 1.", cell=cell
+        f"{'; '.join(parts)}. Remove this many items: one half of the labels must be 1.", cell=cell
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aarlab.core.layout import CampaignFolder, ExportFolder
-from aarlab.fleet.transcripts import Step, lives, steps_of
+from aarlab.fleet.transcripts import Step, steps_of, transcript_paths
 from aarlab.programs.campaign_reader import CampaignReader
 from aarlab.programs.series import missing, settings_of
 from aarlab.programs.table_export import make_new
@@ -32,7 +32,7 @@ def to_inspect(reader: CampaignReader, folder: Path) -> list[Path]:
     make_new(folder)
     made, transcripts = [], CampaignFolder(reader.folder).transcripts
     for home in sorted(transcripts.glob("*")):
-        if home.is_dir() and (found := lives(home)):
+        if home.is_dir() and (found := transcript_paths(home)):
             path = ExportFolder(folder).table(home.name, "eval")
             write_eval_log(_log(reader, home.name, found), str(path))
             made.append(path)

@@ -13,7 +13,7 @@ from aarlab.core.records import Measure, Record
 from aarlab.evaluation.scoring.policies import POLICIES, Policy
 from aarlab.redteam import shared_vectors as _overlap  # noqa: F401 - registers its attacks
 from aarlab.redteam.attacks import ATTACKS, SHARED, run_attack
-from aarlab.redteam.channel import ACCURACY, Line, Point, World
+from aarlab.redteam.channel import ACCURACY, AnswerVector, Point, World
 from aarlab.redteam.jobs import Progress, in_order, silent
 from aarlab.redteam.system import HELD, NOT_HELD
 
@@ -91,7 +91,7 @@ def _points(
     each, how = SHARED.get(attack, (1, attack))
     rng = np.random.default_rng([seed, scale.n])
     world = World.draw(scale.n // each, rng, each, scale.start, scale.gap)
-    line = Line(world, policy, stops, seed)
+    line = AnswerVector(world, policy, stops, seed)
     return run_attack(how, line, np.random.default_rng([seed, zlib.crc32(attack.encode())])).points
 
 

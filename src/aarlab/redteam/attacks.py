@@ -1,6 +1,6 @@
 """Attackers on a label set, by name. Each knows the policy, its start vector and which half of that
-is coin flips (white box); of the labels it knows what `Line.ask` answers. An attack ends by itself,
-or when its questions are spent.
+is coin flips (white box); of the labels it knows what `AnswerVector.ask` answers. An attack ends by
+itself, or when its questions are spent.
 """
 
 from collections.abc import Callable
@@ -9,10 +9,10 @@ from contextlib import suppress
 import numpy as np
 
 from aarlab.core.registry import Registry
-from aarlab.redteam.channel import Items, Line, OutOfQuestions, World
+from aarlab.redteam.channel import AnswerVector, Items, OutOfQuestions, World
 from aarlab.redteam.groups import decode, detecting_matrix, split
 
-Attack = Callable[[Line, np.random.Generator], None]
+Attack = Callable[[AnswerVector, np.random.Generator], None]
 ATTACKS: Registry[Attack] = Registry("attack")
 SHARED = {  # on labels that so many items share
     f"labels that {size} items share": (size, "best overlap, cheapest of nine") for size in (6, 8)
@@ -21,7 +21,7 @@ IDENTITIES = 9
 NOTHING = np.zeros(0, np.intp)
 
 
-def run_attack(name: str, line: Line, rng: np.random.Generator) -> Line:
+def run_attack(name: str, line: AnswerVector, rng: np.random.Generator) -> AnswerVector:
     """The attack, until it ends or its questions are spent."""
     with suppress(OutOfQuestions):
         ATTACKS[name](line, rng)
@@ -41,7 +41,7 @@ def _some(items: Items, count: int, rng: np.random.Generator) -> Items:
     return rng.choice(items, min(count, len(items) // 2), replace=False)
 
 
-def _climbed(line: Line, flips: Items, best: float, who: str = "eve") -> float | None:
+def _climbed(line: AnswerVector, flips: Items, best: float, who: str = "eve") -> float | None:
     """Ask; if it improved on `best` (a reported score), or improved at all, adopt it. The new
     best, or None."""
     answer = line.ask(flips, who)
@@ -52,12 +52,12 @@ def _climbed(line: Line, flips: Items, best: float, who: str = "eve") -> float |
     return answer.level
 
 
-def _base_score(line: Line) -> float:
+def _base_score(line: AnswerVector) -> float:
     return line.ask(NOTHING).level
 
 
 @ATTACKS.add("single flips")
-def single_flips(line: Line, rng: np.random.Generator) -> None:
+def single_flips(line: AnswerVector, rng: np.random.Generator) -> None:
     """One answer at a time, coin flips first; what helps is kept."""
     del rng
     best = _base_score(line)
@@ -70,7 +70,7 @@ def single_flips(line: Line, rng: np.random.Generator) -> None:
 
 
 @ATTACKS.add("detecting matrix")
-def detecting(line: Line, rng: np.random.Generator) -> None:
+def detecting(line: AnswerVector, rng: np.random.Generator) -> None:
     """Sets of items whose exact scores give every label, in about 2n / log2 n questions; then
     all at once. If no scores are reported, each set is a group flip."""
     items = rng.permutation(_all_items(line.world))
@@ -94,7 +94,7 @@ def detecting(line: Line, rng: np.random.Generator) -> None:
 
 
 @ATTACKS.add("step edge")
-def step_edge(line: Line, rng: np.random.Generator) -> None:
+def step_edge(line: AnswerVector, rng: np.random.Generator) -> None:
     """Walks to a point where one answer changes the reported level, then reads one label with
     each question."""
     coins, informed = rng.permutation(line.world.coins), rng.permutation(line.world.informed)
@@ -116,7 +116,7 @@ def step_edge(line: Line, rng: np.random.Generator) -> None:
     line.ask(np.flatnonzero(best != line.flipped_n))
 
 
-def _walk(line: Line, coins: Items) -> None:
+def _walk(line: AnswerVector, coins: Items) -> None:
     """A walk through the coin flips. Each improvement is at the edge of a step, reached by the
     answers flipped since the last one."""
     first = 0
@@ -126,7 +126,7 @@ def _walk(line: Line, coins: Items) -> None:
 
 
 @ATTACKS.add("boosting, whole set")
-def boost_whole(line: Line, rng: np.random.Generator) -> None:
+def boost_whole(line: AnswerVector, rng: np.random.Generator) -> None:
     """Random vectors, combined by votes that are weighted by the reported levels (Blum & Hardt
     2015, section 5)."""
     chance_n = np.full(line.world.n, 0.1)
@@ -135,14 +135,14 @@ def boost_whole(line: Line, rng: np.random.Generator) -> None:
 
 
 @ATTACKS.add("boosting, coin flips")
-def boost_coins(line: Line, rng: np.random.Generator) -> None:
+def boost_coins(line: AnswerVector, rng: np.random.Generator) -> None:
     """As before, within the coin flips."""
     chance_n = np.zeros(line.world.n)
     chance_n[line.world.coins] = 0.5
     _boost(line, rng, chance_n)
 
 
-def _boost(line: Line, rng: np.random.Generator, chance_n: np.ndarray) -> None:
+def _boost(line: AnswerVector, rng: np.random.Generator, chance_n: np.ndarray) -> None:
     total, count, base = 0.0, 0, _base_score(line)
     while True:
         flipped_n = rng.random(len(chance_n)) < chance_n
@@ -162,7 +162,7 @@ def _hill(size: int, names: tuple[str, ...] = ("eve",)) -> Attack:
     """Flips so many coin-flip answers at random and keeps what improves. When one identity is
     sealed, the next takes over."""
 
-    def climb(line: Line, rng: np.random.Generator) -> None:
+    def climb(line: AnswerVector, rng: np.random.Generator) -> None:
         best = _base_score(line)
         while (name := next((name for name in names if not line.sealed(name)), None)) is not None:
             flips = _some(line.world.coins, size, rng)
@@ -182,7 +182,7 @@ def _staged(parts: int, who: Callable[[int], str] = lambda _: "eve") -> Attack:
     """Redraws one part of the coin flips until an improvement, then the next part; the last part
     until all nine identities are sealed."""
 
-    def search(line: Line, rng: np.random.Generator) -> None:
+    def search(line: AnswerVector, rng: np.random.Generator) -> None:
         best, count, shut = _base_score(line), 0, 0
         pools = np.array_split(rng.permutation(line.world.coins), parts)
         while shut < IDENTITIES:
@@ -206,7 +206,7 @@ ATTACKS.add("a fresh identity each time")(_staged(2, lambda count: f"eve-{count}
 
 
 @ATTACKS.add("re-sending")
-def resend(line: Line, rng: np.random.Generator) -> None:
+def resend(line: AnswerVector, rng: np.random.Generator) -> None:
     """The same vector again and again, and from other identities."""
     del rng
     for count in range(1_000):
@@ -214,7 +214,7 @@ def resend(line: Line, rng: np.random.Generator) -> None:
 
 
 @ATTACKS.add("best of k seeds")
-def best_of_seeds(line: Line, rng: np.random.Generator) -> None:
+def best_of_seeds(line: AnswerVector, rng: np.random.Generator) -> None:
     """Re-runs that differ in 13.6 % of the answers and are equally good; the best is shown."""
     size = round(0.136 * line.world.n)
     while not line.sealed():
@@ -222,7 +222,7 @@ def best_of_seeds(line: Line, rng: np.random.Generator) -> None:
 
 
 @ATTACKS.add("constant and majority")
-def constant(line: Line, rng: np.random.Generator) -> None:
+def constant(line: AnswerVector, rng: np.random.Generator) -> None:
     """All 0, all 1, and the start vector with its coin flips all 0 or all 1 (what "the most common
     answer" does)."""
     del rng
@@ -234,7 +234,7 @@ def constant(line: Line, rng: np.random.Generator) -> None:
 
 
 @ATTACKS.add("griefing")
-def griefing(line: Line, rng: np.random.Generator) -> None:
+def griefing(line: AnswerVector, rng: np.random.Generator) -> None:
     """Spends the label set's bits: makes its own improvement expensive with useless questions,
     then gets one by chance, again and again."""
     while not line.sealed():

@@ -25,7 +25,7 @@ def _known(start: float) -> float:
 
 
 class OutOfQuestions(Exception):
-    """The attack has no questions left. Control flow of `Line`, never seen by a user."""
+    """The attack has no questions left. Control flow of `AnswerVector`, never seen by a user."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Point:
 
 
 @dataclass
-class Line:
+class AnswerVector:
     """A base vector, and questions about it with some answers flipped."""
 
     world: World
@@ -158,7 +158,7 @@ class Line:
 
     def _new(self, flips: Items, who: str) -> Answer:
         n = self.world.n
-        answer = self.policy.tell(
+        answer = self.policy.answer(
             self.channel, who, (self._right + int(self._gain_n[flips].sum())) / n
         )
         self.channel.record(who, answer)

@@ -317,7 +317,7 @@ def races(folder: Path, scale: AttackScale) -> AttackRow:
     with Evaluator(problem, folder / "campaign") as evaluator:
         code = evaluator.commit_code("eve", {"method.py": "#"}, FAMILY)
         with ThreadPoolExecutor(THREADS) as pool:
-            told = list(
+            receipts = list(
                 pool.map(lambda at: send(evaluator, f"eve-{at % 9}", jobs[at], code), order)
             )
         bodies = [e.read(SubmissionBody) for e in evaluator.ledger.entries("submission")]
@@ -330,7 +330,7 @@ def races(folder: Path, scale: AttackScale) -> AttackRow:
     # the identical ones: one entry of each identity, and one charge for them all
     entries = scale.rounds + len({at % 9 for at in range(scale.rounds)})
     once = entries == len(kept) == len({r.id for r in kept}) and charged == scale.rounds + 1
-    repeats = sum(r.repeated for r in told) == scale.rounds - 1
+    repeats = sum(r.repeated for r in receipts) == scale.rounds - 1
     alike = serial == [(r.improved, r.level_accuracy, r.released.bits) for r in kept]
     return AttackRow(
         attack="races",
@@ -339,8 +339,8 @@ def races(folder: Path, scale: AttackScale) -> AttackRow:
             "9 identities, shuffled"
         ),
         came_back=(
-            f"{len(kept)} entries, {sum(r.repeated for r in told)} repeats answered from memory, "
-            f"{charged} charged, {released:.2f} bits"
+            f"{len(kept)} entries, {sum(r.repeated for r in receipts)} repeats answered from "
+            f"memory, {charged} charged, {released:.2f} bits"
         ),
         held=once and repeats and alike and released == serial_bits,
         evidence=(
@@ -362,7 +362,9 @@ def _serially(
         shutil.copy(path, made.private)
     with Evaluator(fresh, folder / "serial") as evaluator:
         code = evaluator.commit_code("eve", {"method.py": "#"}, FAMILY)
-        told = [send(evaluator, who, row, code) for who, row in zip(whose, in_order, strict=True)]
+        receipts = [
+            send(evaluator, who, row, code) for who, row in zip(whose, in_order, strict=True)
+        ]
         return [
-            (r.improved, r.level_accuracy, r.released.bits) for r in told
+            (r.improved, r.level_accuracy, r.released.bits) for r in receipts
         ], evaluator.meter.channel.released

@@ -37,13 +37,13 @@ ASKED = (
     ("labels", None, "{}"),
     ("accuracy", None, '{"snapshot": "x"}'),
     ("predictions", None, "{}"),
-    ("told", None, '{"after": 0}'),
+    ("released", None, '{"after": 0}'),
     ("operator_board", GUESSED, ""),
     ("operator_board", None, "{}"),
     ("add_entry", GUESSED, '{"kind": "spend", "who": "eve", "body": {"wall_s": 1}}'),
     ("submit_predictions", GUESSED, "{}"),
 )
-ANSWERED = {"told"}  # of ASKED: what a lab may know
+ANSWERED = {"released"}  # of ASKED: what a lab may know
 
 
 @SYSTEM.add("a compromised lab process")
@@ -76,7 +76,7 @@ def compromised_lab(folder: Path, scale: AttackScale) -> AttackRow:
     exact = [e for e in ledger.entries("submission") if "exact_accuracy" in e.body]
     ledger.close()
     answered = {call for call, error, _ in answers if error is None}
-    told = [said for *_, said in answers if "exact" in said]
+    with_exact = [said for *_, said in answers if "exact" in said]
     return AttackRow(
         attack="a compromised lab process",
         tried=(
@@ -86,12 +86,12 @@ def compromised_lab(folder: Path, scale: AttackScale) -> AttackRow:
         ),
         came_back=(
             f"read: {', '.join(taken) or 'nothing'}; answered: {', '.join(sorted(answered))}, "
-            f"{len(told)} times with an exact score"
+            f"{len(with_exact)} times with an exact score"
         ),
         held=not taken
         and files.keys() <= set(control)
         and bool(exact)
-        and not told
+        and not with_exact
         and answered <= ANSWERED,
         evidence=(
             f"the lab is apart by {apart}; the same code as the evaluator's user reads: "

@@ -304,7 +304,7 @@ def run(
     log_bytes = log.stat().st_size if log.exists() else 0
     said = log.read_text(errors="replace") if log.exists() else ""
     outcome = SandboxOutcome(said, peak, log_bytes, wall_s, code, lost[0], ())
-    _next_life(scene, attack, make, home)
+    _next_incarnation(scene, attack, make, home)
     return replace(outcome, breaches=tuple(_breaches(scene, attack, outcome)))
 
 
@@ -314,7 +314,7 @@ def _most(one: Usage, other: Usage) -> Usage:
     )
 
 
-def _next_life(scene: Scene, attack: Attack, make: MakeSandbox, home: Path | None) -> None:
+def _next_incarnation(scene: Scene, attack: Attack, make: MakeSandbox, home: Path | None) -> None:
     """What the supervisor does after it: measures the home and hands it to a new sandbox."""
     if not attack.wants:
         sandbox = make(scene.spec(PEOPLE, home))

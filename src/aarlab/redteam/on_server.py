@@ -327,7 +327,7 @@ def races(folder: Path, scale: AttackScale) -> AttackRow:
         ]
         order = rng.permutation(len(jobs))
         with ThreadPoolExecutor(THREADS) as pool:
-            told = list(
+            receipts = list(
                 pool.map(
                     lambda at: clients[at % 3].post(f"{API}/submissions", json=jobs[at]).json(),
                     order,
@@ -344,10 +344,10 @@ def races(folder: Path, scale: AttackScale) -> AttackRow:
         kept = server.entries()["submission"]
         now = server.call("bits_released")["released"]["bits"]
         by = server.call("operator_board")["by_submitter"]
-    ids = {receipt["id"] for receipt in told}
-    most = max(receipt["released"]["bits"] for receipt in told)
+    ids = {receipt["id"] for receipt in receipts}
+    most = max(receipt["released"]["bits"] for receipt in receipts)
     repeats, counted = (
-        sum(receipt["repeated"] for receipt in told),
+        sum(receipt["repeated"] for receipt in receipts),
         sum(row["submissions"] for row in by.values()),
     )
     return AttackRow(

@@ -62,7 +62,7 @@ def run(task, seed):
 
 
 @dataclass
-class Court:
+class AttackedCampaign:
     """A campaign with its gate, its engines, and nobody but the attacker in it."""
 
     evaluator: Evaluator
@@ -119,11 +119,11 @@ class Court:
 
 
 @contextmanager
-def court(folder: Path) -> Iterator[Court]:
+def attacked_campaign(folder: Path) -> Iterator[AttackedCampaign]:
     """On generated-chat with the double as its student; feedback, final and ablations."""
     bed = small_bed(folder)
     campaign = Campaign(
-        name="court",
+        name="attacked",
         problem=PROBLEM,
         student="double",
         transfer=(),
@@ -135,11 +135,11 @@ def court(folder: Path) -> Iterator[Court]:
         sandboxed_engines(folder, bed, places) as engines,
         Evaluator(bed.folder, folder / "campaign") as evaluator,
     ):
-        yield Court(evaluator, engines, [place.target for place in places])
+        yield AttackedCampaign(evaluator, engines, [place.target for place in places])
 
 
 @contextmanager
-def killing(seeds: Sequence[int], times: int) -> Iterator[list[int]]:
+def killing_runs(seeds: Sequence[int], times: int) -> Iterator[list[int]]:
     """SIGKILL to runs on these seeds that this process started, once each, until so many died."""
     stop, killed = threading.Event(), []
 
@@ -182,9 +182,9 @@ def killed(folder: Path, scale: AttackScale) -> AttackRow:
     said, accused = [], []
     for times in (1, 2):
         (folder / str(times)).mkdir()
-        with court(folder / str(times)) as here:
+        with attacked_campaign(folder / str(times)) as here:
             here.claim(HONEST)
-            with killing(here.feedback_seeds(), times) as dead:
+            with killing_runs(here.feedback_seeds(), times) as dead:
                 said.append((here.judge().verdict, len(dead)))
             if times > 1:
                 spent = here.gate.tries.spent()
@@ -204,11 +204,11 @@ def killed(folder: Path, scale: AttackScale) -> AttackRow:
 
 
 @SYSTEM.add("code that kills itself")
-def suicide(folder: Path, scale: AttackScale) -> AttackRow:
+def killed_by_itself(folder: Path, scale: AttackScale) -> AttackRow:
     """Answers that were all looked up, under code that sends itself SIGKILL: can it keep the claim,
     or draw new seeds?"""
     del scale
-    with court(folder) as here:
+    with attacked_campaign(folder) as here:
         snapshot = here.claim(SUICIDE, answers=HONEST, known=10**6)
         gate = here.gate
         seeds, verdicts = [], []
@@ -240,7 +240,7 @@ def lucky(folder: Path, scale: AttackScale) -> AttackRow:
     """Code whose luck is its seeds', handed in under the first of many comments that had five good
     ones issued: do the re-runs on fresh seeds make it a liar?"""
     del scale
-    with court(folder) as here:
+    with attacked_campaign(folder) as here:
         texts = (f"# {n}\n{LUCKY}" for n in itertools.count())
         issued = (
             here.evaluator.seeds("feedback", snapshot_hash({METHOD_FILE: text})) for text in texts
@@ -279,7 +279,7 @@ def looked_up(folder: Path, scale: AttackScale) -> AttackRow:
     """Honest code whose answers on two thirds of the items were looked up before they were handed
     in: so many that it does not depend on the seeds whether that is noticed."""
     del scale
-    with court(folder) as here:
+    with attacked_campaign(folder) as here:
         here.claim(source_of("naive"), known=200)
         record = here.judged()
         accused = here.accused()

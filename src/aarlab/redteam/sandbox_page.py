@@ -32,14 +32,14 @@ What is seen inside and cannot be hidden by bind mounts: the path names of what 
 """
 
 
-def limits_in_words(held: Mapping[str, str]) -> str:
+def limits_text(held: Mapping[str, str]) -> str:
     """How each limit is held, and which is not."""
     return "; ".join(f"{name}: {held.get(name, 'NOT HELD')}" for name in LIMITED)
 
 
 def summary(rows: Iterable[AttackRow], held: Mapping[str, str]) -> Table:
     """For the terminal."""
-    words = f"Limits: {limits_in_words(held)}"
+    words = f"Limits: {limits_text(held)}"
     return system.summary(rows, "Red team inside a sandbox", words)
 
 
@@ -52,7 +52,7 @@ def markdown(rows: Iterable[AttackRow], held: Mapping[str, str], command: str) -
         for r in rows
         for word in (HELD if r.held else NOT_HELD,)
     ]
-    return PREAMBLE.format(command=command, limits=limits_in_words(held)) + "\n".join(lines) + "\n"
+    return PREAMBLE.format(command=command, limits=limits_text(held)) + "\n".join(lines) + "\n"
 
 
 def _without_place(text: str) -> str:

@@ -180,7 +180,7 @@ class Scene:
             brief=brief,
             researcher=RESEARCHERS[campaign.kind](campaign.options),
             session="",
-            told=self.brief,
+            brief_folder=self.brief,
             home=home or self.home,
             transcripts=CampaignFolder(self.campaign).transcripts / brief.name,
             python=sys.executable,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from aarlab.evaluation.scoring.policies import Answer
 from aarlab.redteam.attacks import ATTACKS, IDENTITIES, Attack
-from aarlab.redteam.channel import Line
+from aarlab.redteam.channel import AnswerVector
 
 NAMES = tuple(f"eve-{number}" for number in range(IDENTITIES))
 UNIT = NormalDist()
@@ -26,7 +26,7 @@ class Cheapest:
     """The identity whose next improvement costs the fewest bits. Between two improvements only
     the asker's price changes."""
 
-    def __init__(self, line: Line, names: Sequence[str]) -> None:
+    def __init__(self, line: AnswerVector, names: Sequence[str]) -> None:
         self._line, self._names = line, names
         self._prices = {name: line.price(name) for name in names}
 
@@ -45,7 +45,7 @@ class Climber:
     """What is believed of the base: its excess over chance (answers), and the expected gain of
     flipping each of m coins."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: AnswerVector) -> None:
         self.line, self.coins, self.excess, self.best = (
             line,
             line.world.coins,
@@ -76,8 +76,8 @@ class Climber:
         answer = self.line.ask(self.coins[flips_k], name)
         improved = answer.level > self.best if self.line.tells_scores else answer.improved
         if improved:
-            told = (answer.level - self.line.world.start) * self.line.world.n
-            low, high = (told - mean) / sd, (told - mean) / sd + (high - low)
+            reported = (answer.level - self.line.world.start) * self.line.world.n
+            low, high = (reported - mean) / sd, (reported - mean) / sd + (high - low)
         shift = sd * (_truncated(low, high) if improved else _truncated(-math.inf, low))
         rest_m = np.ones(m, np.bool_)
         rest_m[flips_k] = False
@@ -127,7 +127,7 @@ def _climb(steps: int, names: Sequence[str], *, noise: float | None = None) -> A
     """Random flips of the best number, or (with noise) those that the answers so far speak for;
     cheapest identity first."""
 
-    def climb(line: Line, rng: np.random.Generator) -> None:
+    def climb(line: AnswerVector, rng: np.random.Generator) -> None:
         climber, cheapest = Climber(line), Cheapest(line, names)
         while (name := cheapest.name()) is not None:
             if noise is None:
@@ -149,7 +149,7 @@ ATTACKS.add("posterior, cheapest of nine")(_climb(1, NAMES, noise=0.1))
 
 
 @ATTACKS.add("half the cap each, in turn")
-def halves(line: Line, rng: np.random.Generator) -> None:
+def halves(line: AnswerVector, rng: np.random.Generator) -> None:
     """One identity until its part of the cap is spent, then the next: each inherits what the last
     has learned."""
     climber = Climber(line)
@@ -159,7 +159,7 @@ def halves(line: Line, rng: np.random.Generator) -> None:
 
 
 @ATTACKS.add("edge walk, then groups")
-def edge_groups(line: Line, rng: np.random.Generator) -> None:
+def edge_groups(line: AnswerVector, rng: np.random.Generator) -> None:
     """Walks with growing steps until an improvement (the accuracy is then just above it), then
     tries groups in addition, small ones first: a group is reported only if it gains a whole
     step."""

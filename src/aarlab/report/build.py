@@ -25,7 +25,7 @@ from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.ledger.views import aside_in, flags_in
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.measure_baselines import load_baselines
-from aarlab.fleet.outset import outset
+from aarlab.fleet.start_outlook import start_outlook
 from aarlab.problems import PROBLEMS
 from aarlab.problems.length_control import length_control
 from aarlab.problems.publish import read_private_items
@@ -40,8 +40,8 @@ from aarlab.report.report_record import (
     ClaimRow,
     FlagRow,
     Report,
+    ReportedRow,
     ResearcherRow,
-    ToldRow,
     Totals,
     count,
 )
@@ -132,10 +132,10 @@ def _notes_of_entries(campaign: Campaign, entries: Sequence[Entry]) -> Iterator[
     yield from (f"{words[:1].upper()}{words[1:]}" for words in aside_in(entries).values())
 
 
-def reported_rows(submissions: Sequence[Entry]) -> tuple[ToldRow, ...]:
+def reported_rows(submissions: Sequence[Entry]) -> tuple[ReportedRow, ...]:
     """The improvements that were reported."""
     return tuple(
-        ToldRow(
+        ReportedRow(
             at=e.at,
             receipt=body.receipt.id,
             researcher=e.who,
@@ -219,7 +219,7 @@ def _few_seeds(testbed: Testbed) -> tuple[str, ...]:
 
 def _troubles(campaign: Campaign, anchors: AnchorScores, evaluator: Evaluator) -> tuple[str, ...]:
     """Sentences that say why figures of this report carry no information."""
-    small = outset(campaign.policy, evaluator.units, evaluator.pgr_scale, fleets=0).trouble
+    small = start_outlook(campaign.policy, evaluator.units, evaluator.pgr_scale, fleets=0).trouble
     return (*anchors.troubles, *([small] if small else []))
 
 

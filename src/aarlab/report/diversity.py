@@ -94,12 +94,12 @@ def _checked(
     submissions: Sequence[Entry], findings: Sequence[Entry], code: Code
 ) -> dict[str, object]:
     """Families of submissions by their code, of findings by their words."""
-    told = list(read_all(submissions, SubmissionBody))
+    submitted = list(read_all(submissions, SubmissionBody))
     by_code = {
         snapshot: classified(code=code(snapshot))
-        for snapshot in {body.snapshot for _, body in told}
+        for snapshot in {body.snapshot for _, body in submitted}
     }
-    done = [(body.receipt.id, e.who, body.family, by_code[body.snapshot]) for e, body in told]
+    done = [(body.receipt.id, e.who, body.family, by_code[body.snapshot]) for e, body in submitted]
     said = [
         (f"f-{e.seq:06d}", e.who, body.family, classified(title=body.title, text=body.text))
         for e, body in read_all(findings, FindingBody)

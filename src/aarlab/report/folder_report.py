@@ -38,8 +38,8 @@ from aarlab.report.report_record import (
     Evidence,
     InputRow,
     ReleasedRow,
+    ReportedRow,
     ResearcherRow,
-    ToldRow,
     Totals,
     count,
     statistic,
@@ -95,7 +95,7 @@ class FolderReport(Record):
     comparator: str  # the best baseline on feedback
     baselines: dict[str, dict[str, BaselineScores]]  # by name and split
     claims: tuple[FolderClaim, ...]
-    told: tuple[ToldRow, ...]
+    told: tuple[ReportedRow, ...]
     curve: Curve | None = None  # None: nothing was submitted, or an older report
     released: tuple[ReleasedRow, ...]
     researchers: tuple[ResearcherRow, ...]

@@ -102,7 +102,7 @@ def _doubts(report: Report, best: ClaimRow | None) -> Iterator[str]:
                 f"{row.inflation_bound.estimate:.3f} accuracy{inside} above the truth; what was "
                 "confirmed does not depend on it."
             )
-    if any(row.tells for row in report.lengths):
+    if any(row.is_shortcut for row in report.lengths):
         yield "The length of an answer alone says something about some labels: see 'Length alone'."
 
 

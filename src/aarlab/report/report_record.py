@@ -186,7 +186,7 @@ def _in_both(accuracy: Measure, pgr: Measure | None) -> str:
     return f"{accuracy.estimate:.3f}" + ("" if pgr is None else f" ({pgr.estimate:.2f} PGR)")
 
 
-class ToldRow(Record):
+class ReportedRow(Record):
     """One improvement that the evaluator reported; rows are in order of time."""
 
     at: str
@@ -353,7 +353,7 @@ class Report(Record):
     baselines: tuple[BaselineRow, ...]
     naive_tuned_setting: str
     claims: tuple[ClaimRow, ...]
-    told: tuple[ToldRow, ...]
+    told: tuple[ReportedRow, ...]
     curve: Curve | None = None  # None: nothing was submitted, or an older report
     released: tuple[ReleasedRow, ...]
     diversity: DiversityRows

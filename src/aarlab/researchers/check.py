@@ -15,9 +15,9 @@ from aarlab.researchers.researcher import (
     STRONG,
     Brief,
     Ended,
+    IncarnationStart,
     Inside,
     Launch,
-    Life,
     Researcher,
 )
 
@@ -96,19 +96,19 @@ def _check_brief(researcher: Researcher) -> None:
 
 
 def _check_launch(researcher: Researcher) -> None:
-    first = Life(incarnation=1, session=SESSION, begun=False)
-    lives = [
+    first = IncarnationStart(incarnation=1, session=SESSION, begun=False)
+    starts = [
         first,
         *(
-            Life(incarnation=2, session=SESSION, begun=True, ended=e)
+            IncarnationStart(incarnation=2, session=SESSION, begun=True, ended=e)
             for e in (None, *get_args(Ended))
         ),
     ]
-    for life in lives:
-        launch = researcher.launch(INSIDE, life)
+    for start in starts:
+        launch = researcher.launch(INSIDE, start)
         _demand(bool(launch.argv) and bool(launch.argv[0]), "launch() names no program")
         _demand(
-            launch == researcher.launch(INSIDE, life),
+            launch == researcher.launch(INSIDE, start),
             "launch() returns another result on the second call",
         )
         _check_words(launch)
@@ -142,10 +142,10 @@ def _check_ended(researcher: Researcher) -> None:
     )
     for returncode in (0, 1, 2, 130, 137, 143, -9):
         for tail in tails:
-            told = researcher.ended(returncode, tail)
+            how = researcher.ended(returncode, tail)
             _demand(
-                told in get_args(Ended),
-                f"ended({returncode}, {tail[:20]!r}) is {told!r}, none of "
+                how in get_args(Ended),
+                f"ended({returncode}, {tail[:20]!r}) is {how!r}, none of "
                 f"{', '.join(get_args(Ended))}",
             )
     _demand(

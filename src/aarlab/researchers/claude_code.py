@@ -20,9 +20,9 @@ from aarlab.researchers.researcher import (
     Brief,
     Ended,
     EndedBefore,
+    IncarnationStart,
     Inside,
     Launch,
-    Life,
     Options,
 )
 from aarlab.researchers.script import default_script, load_script
@@ -109,20 +109,20 @@ class ClaudeCode:
         made = write_brief(folder, brief)
         made.settings.write_text(json.dumps(SETTINGS))
 
-    def launch(self, inside: Inside, life: Life) -> Launch:
+    def launch(self, inside: Inside, start: IncarnationStart) -> Launch:
         """The CLI in print mode; `claude_session` decides whether to begin or to resume the
         session."""
         brief = Path(inside.brief)
         files = BriefFolder(brief)
         session = (
             "--session",
-            life.session,
+            start.session,
             "--first",
             str(files.prompt),
             "--again",
             str(files.go_on),
         )
-        note = ("--note", NOTES.get(life.ended, "")) if life.ended else ()
+        note = ("--note", NOTES.get(start.ended, "")) if start.ended else ()
         limits = ("--max-turns", str(self._options.max_turns)) if self._options.max_turns else ()
         cli = (
             str(bundled_cli()),

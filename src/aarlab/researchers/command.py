@@ -28,9 +28,9 @@ from aarlab.researchers.researcher import (
     Brief,
     CommandTemplate,
     Ended,
+    IncarnationStart,
     Inside,
     Launch,
-    Life,
     Options,
 )
 from aarlab.sandbox.sandbox import Mount
@@ -173,9 +173,9 @@ class Command:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(self._filled(text, inside, ""))
 
-    def launch(self, inside: Inside, life: Life) -> Launch:
+    def launch(self, inside: Inside, start: IncarnationStart) -> Launch:
         """`argv`, or `resume_argv` if the session was begun; `prompted` inserts the prompt."""
-        begun = life.begun and self.template.resume_argv is not None
+        begun = start.begun and self.template.resume_argv is not None
         argv = (
             self.template.resume_argv if begun and self.template.resume_argv else self.template.argv
         )
@@ -183,8 +183,8 @@ class Command:
         found = (*((argv[0],) if program is None else program.argv), *argv[1:])
         files = BriefFolder(Path(inside.brief))
         prompt = files.go_on if begun else files.prompt
-        noted = life.ended is not None and (begun or life.ended == "refused")
-        note = ("--note", NOTES.get(life.ended, "")) if noted and life.ended else ()
+        noted = start.ended is not None and (begun or start.ended == "refused")
+        note = ("--note", NOTES.get(start.ended, "")) if noted and start.ended else ()
         module = (
             sys.executable,
             "-m",
@@ -196,10 +196,10 @@ class Command:
             "--",
         )
         env = {
-            name: self._filled(text, inside, life.session)
+            name: self._filled(text, inside, start.session)
             for name, text in self.template.env.items()
         }
-        words = tuple(self._filled(word, inside, life.session) for word in found)
+        words = tuple(self._filled(word, inside, start.session) for word in found)
         return Launch(argv=(*module, *words), env={**inside_env(inside), **env})
 
     def _filled(self, text: str, inside: Inside, session: str) -> str:

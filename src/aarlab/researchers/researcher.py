@@ -37,7 +37,8 @@ class CommandTemplate(Record):
     files: dict[str, str] = Field(
         default_factory=dict
     )  # path -> text, written to the brief's folder (for example an MCP configuration)
-    # path -> text, written below the home before each life (settings that are read nowhere else)
+    # path -> text, written below the home before each incarnation (settings that are read nowhere
+    # else)
     home_files: dict[str, str] = Field(default_factory=dict)
     # whose wire format it speaks: that provider's key is needed, and its price of the model
     provider: Literal["anthropic", "openai", "google"] | None = None
@@ -80,7 +81,7 @@ class Inside(Record):
     socket: str
 
 
-class Life(Record):
+class IncarnationStart(Record):
     """One incarnation of a researcher: its process from a start to its exit."""
 
     incarnation: int  # 1-based
@@ -115,7 +116,7 @@ class Researcher(Protocol):
         """Write the program's files into its brief's folder, which is read-only inside the
         sandbox."""
 
-    def launch(self, inside: Inside, life: Life) -> Launch:
+    def launch(self, inside: Inside, start: IncarnationStart) -> Launch:
         """The command that starts, or later resumes, the program inside its sandbox."""
 
     def ended(self, returncode: int, tail: str) -> Ended:

@@ -30,7 +30,7 @@ from starlette.routing import Route
 
 from aarlab.core.files import write_whole
 from aarlab.core.http import configured, listen, serve
-from aarlab.core.os_errors import ends_in_words
+from aarlab.core.os_errors import exits_with_message
 from aarlab.core.strict_json import dicts
 from aarlab.researchers.script import (
     Script,
@@ -276,15 +276,15 @@ def main(api: type[Api] = Api) -> None:
     )
     parser.add_argument("--port", type=int, default=0, help="on 127.0.0.1; 0 picks a free one")
     parser.add_argument(
-        "--lifeline", type=int, help="file descriptor; the server stops when it is closed"
+        "--parent-pipe", type=int, help="file descriptor; the server stops when it is closed"
     )
     a = parser.parse_args()
-    with contextlib.suppress(KeyboardInterrupt), ends_in_words():
+    with contextlib.suppress(KeyboardInterrupt), exits_with_message():
         app = api(load_script(a.script)).app()
         server = uvicorn.Server(
             configured(app, keep_alive_s=KEEP_ALIVE_S, stop_s=STOP_S, log_level="critical")
         )
-        asyncio.run(serve(server, listen(a.port), partial(_written, a.address), a.lifeline))
+        asyncio.run(serve(server, listen(a.port), partial(_written, a.address), a.parent_pipe))
 
 
 if __name__ == "__main__":

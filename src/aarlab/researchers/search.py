@@ -38,7 +38,15 @@ from aarlab.researchers.recipe import (
     recipe_in,
     source_of,
 )
-from aarlab.researchers.researcher import RESEARCHERS, Brief, Ended, Inside, Launch, Life, Options
+from aarlab.researchers.researcher import (
+    RESEARCHERS,
+    Brief,
+    Ended,
+    IncarnationStart,
+    Inside,
+    Launch,
+    Options,
+)
 from aarlab.researchers.surrogate import TriedRecipe, draw
 from aarlab.sandbox.sandbox import Mount
 
@@ -283,9 +291,9 @@ class Search:
         """Nothing but the brief is needed."""
         BriefFolder(folder).brief.write_text(brief.model_dump_json(indent=1))
 
-    def launch(self, inside: Inside, life: Life) -> Launch:
+    def launch(self, inside: Inside, start: IncarnationStart) -> Launch:
         """This module as a program; a file in its home holds the number of experiments done."""
-        del life
+        del start
         module = (sys.executable, "-m", "aarlab.researchers.search")
         return Launch(
             argv=(

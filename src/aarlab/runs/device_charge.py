@@ -26,7 +26,7 @@ from aarlab.runs.run_jobs import (
     checked,
     key_of,
 )
-from aarlab.testbeds.student import Elsewhere
+from aarlab.testbeds.student import ModelsForNode
 
 BEAT_S = 2.0
 LIMIT_S = 5.0  # within which the fleet sets a limit to a new meter
@@ -83,7 +83,7 @@ class DeviceCharge:
             write_whole(self._meter.counted, now.model_dump_json())
 
 
-def beside_a_device(job: Job, offered: Elsewhere, who: str) -> Job:
+def beside_a_device(job: Job, offered: ModelsForNode, who: str) -> Job:
     """The job that asks a strong model of the node on which it runs. No two are the same one: each
     is charged to who asked."""
     devices = offered.preset.hardware.devices

@@ -39,7 +39,7 @@ class Ending:
 
 
 @dataclass(frozen=True)
-class Around:
+class MachineState:
     """The state of the machine when a run ended."""
 
     begun: bool  # True if the method's code was started
@@ -48,7 +48,7 @@ class Around:
     together_bytes: int | None  # memory limit of all its processes together
 
 
-def ending_of(done: Completed, limits: Limits, around: Around) -> Ending:
+def ending_of(done: Completed, limits: Limits, around: MachineState) -> Ending:
     """Classify the ending of a run without answers."""
     if words := _out_of_memory(done, limits, around):
         return Ending("out of memory", words)
@@ -64,7 +64,7 @@ def ending_of(done: Completed, limits: Limits, around: Around) -> Ending:
     return Ending("ended with an error" if done.returncode else "wrote no answers", words)
 
 
-def _out_of_memory(done: Completed, limits: Limits, around: Around) -> str | None:
+def _out_of_memory(done: Completed, limits: Limits, around: MachineState) -> str | None:
     if done.limit != "memory" and done.returncode != OUT_OF_MEMORY:
         return None
     together = (
@@ -73,7 +73,7 @@ def _out_of_memory(done: Completed, limits: Limits, around: Around) -> str | Non
     return f"memory was spent (limits: {limits.memory_bytes / GIB:.1f} GiB a process{together})"
 
 
-def _by_machine(done: Completed, limits: Limits, around: Around) -> str | None:
+def _by_machine(done: Completed, limits: Limits, around: MachineState) -> str | None:
     if done.limit is not None:
         return f"the {done.limit} limit of its sandbox was passed"
     if done.timed_out:

@@ -23,7 +23,7 @@ from aarlab.models.device_meter import OPERATOR, DeviceMeter
 from aarlab.models.student_contract import SOCKET
 from aarlab.runs import written_code
 from aarlab.runs.device_charge import beside_a_device, ended_and_charged
-from aarlab.runs.endings import Around, Ending, Processors, ending_of
+from aarlab.runs.endings import Ending, MachineState, Processors, ending_of
 from aarlab.runs.engine_contract import DeviceEngine, Engine, ended
 from aarlab.runs.local_pool import LocalPool
 from aarlab.runs.run_jobs import (
@@ -219,7 +219,7 @@ class LocalEngine:
         if done.returncode or done.limit or (result is None and not head.misshapen):
             if (error := failed()) is not None:  # no result of the method's
                 raise error
-            around = Around(head.begun, head.free_bytes, head.left, Standing().memory_bytes)
+            around = MachineState(head.begun, head.free_bytes, head.left, Standing().memory_bytes)
             ending = ending_of(done, self.limits, around)
             if ending.by_machine:
                 return ending
@@ -266,7 +266,7 @@ class LocalEngine:
         argv += ["--public", "@/data", "--test", "@/test", "--split", spec.split]
         argv += ["--seeds", ",".join(map(str, spec.seeds)), "--out", str(answers)]
         argv += ["--begun", f"@/out/{BEGUN}"]
-        argv += [] if self.strong is None else ["--door", f"@{STRONG}/{SOCKET}"]
+        argv += [] if self.strong is None else ["--strong-socket", f"@{STRONG}/{SOCKET}"]
         limits = JobLimits.of(self.limits, STANDING)
         code = whole_code().digest
         return Job(

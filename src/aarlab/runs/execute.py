@@ -62,8 +62,8 @@ def main() -> None:
     parser.add_argument("--split", default="feedback", help="feedback or final")
     parser.add_argument("--seeds", required=True, help="comma-separated")
     parser.add_argument(
-        "--door",
-        dest="strong_socket",
+        "--strong-socket",
+        "--door",  # its name in 0.1.0
         type=Path,
         help="socket of the strong model, where it can be fine-tuned",
     )

@@ -12,7 +12,7 @@ from aarlab.core.own_code import ROOT
 from aarlab.core.settings import home
 from aarlab.models.smollm_weights import ensure_weights
 from aarlab.problems.folder.folder_problem import Contract, Resources
-from aarlab.runs.endings import Around, Processors
+from aarlab.runs.endings import MachineState, Processors
 from aarlab.runs.own_folders import require_own_folders
 from aarlab.sandbox.disk_usage import scratch
 from aarlab.sandbox.sandbox import (
@@ -102,7 +102,7 @@ def limits_of(resources: Resources) -> Limits:
 
 def run_once(
     sandbox: Sandbox, argv: list[str], resources: Resources, begun: Path
-) -> tuple[Completed, Around]:
+) -> tuple[Completed, MachineState]:
     """Run a command to its end, and close the sandbox. `begun`: what the code writes when it is
     started, in a folder whose disk is looked at, too."""
     try:
@@ -112,4 +112,4 @@ def run_once(
     finally:
         sandbox.close()
     free = shutil.disk_usage(begun.parent).free
-    return done, Around(begun.exists(), free, left, int(resources.memory_gib * GIB))
+    return done, MachineState(begun.exists(), free, left, int(resources.memory_gib * GIB))

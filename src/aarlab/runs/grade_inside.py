@@ -53,10 +53,10 @@ class Program:
         if not line:
             raise ProgramFailed("it has ended")
         try:
-            told = json.loads(line, parse_constant=_refuse, parse_float=_finite)
-            failed = told.get("failed")
+            message = json.loads(line, parse_constant=_refuse, parse_float=_finite)
+            failed = message.get("failed")
             if failed is None:
-                return told["answer"]
+                return message["answer"]
         except (ValueError, KeyError, AttributeError, RecursionError) as error:
             raise ProgramFailed("it answered no JSON") from error
         raise ProgramFailed(str(failed)[:WORDS])

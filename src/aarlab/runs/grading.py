@@ -22,7 +22,7 @@ from aarlab.core.records import Failure
 from aarlab.core.strict_json import is_finite, parse_json, read_json
 from aarlab.problems.folder.folder_problem import FolderProblem
 from aarlab.problems.folder.predictions import Predictions, read_ids, read_predictions
-from aarlab.runs.endings import Around, ending_of
+from aarlab.runs.endings import MachineState, ending_of
 from aarlab.runs.engine_contract import Engine
 from aarlab.runs.folder_run import BEGUN, folder_sandbox, limits_of, run_once, weights_words
 from aarlab.runs.plain_files import copy_plain, read_plain
@@ -183,7 +183,7 @@ class Grader:
         asked: Path | None,
         place: Path,
         trial: int,
-    ) -> tuple[Completed, Around]:
+    ) -> tuple[Completed, MachineState]:
         contract, limits = self.problem.contract, self.problem.contract.grading
         at = {"/problem": self.problem.folder.root, "/public": self.prepared.public}
         at |= {"/program": asked} if asked else {"/submission": submission}

@@ -13,7 +13,7 @@ from aarlab.core.own_code import whole_code
 from aarlab.core.snapshot import snapshot_hash
 from aarlab.problems.folder.folder_problem import FolderProblem
 from aarlab.runs.data_pack import hash_of, pack, write_files
-from aarlab.runs.endings import Around, ending_of
+from aarlab.runs.endings import MachineState, ending_of
 from aarlab.runs.engine_contract import Engine, ended
 from aarlab.runs.folder_run import BEGUN, METHOD, limits_of, sandbox_of, weights_of
 from aarlab.runs.make_inside import PREDICTIONS
@@ -97,7 +97,7 @@ class PlacedMaking:
         limits, done = self._problem.contract.run, head.completed
         if done.returncode or done.limit or done.timed_out:
             memory = JobLimits.of(limits_of(limits), sandbox_of("", limits).standing)
-            around = Around(head.begun, head.free_bytes, head.left, memory.together_bytes)
+            around = MachineState(head.begun, head.free_bytes, head.left, memory.together_bytes)
             why = ending_of(done, limits_of(limits), around)
             kind = CouldNotBeRun if why.by_machine else InvalidSubmission
             raise kind(why.message.replace("answers", "submission"), failure=why.failure)

@@ -7,7 +7,7 @@ from aarlab.core.settings import Home, ray_address
 from aarlab.runs.engine_contract import DeviceEngine, Engine
 from aarlab.runs.engine_note import Notes
 from aarlab.runs.sampled_engine import NodeEngine, SampledEngine
-from aarlab.runs.shared_engine import Shared
+from aarlab.runs.shared_engine import SharedEngine
 from aarlab.runs.slurm_commands import SlurmOptions
 from aarlab.sandbox import SANDBOXES
 
@@ -55,7 +55,7 @@ def engine_by(given: Placement, home: Home, line: Callable[[str], None]) -> Engi
         return SampledEngine(_on_cluster(given, home, say), box, notes, given.run_twice, say)
 
     where = ray_address() if given.engine == "ray" else str(home.slurm)
-    return Shared.of((given.engine, where, given.slurm, given.workers), make)
+    return SharedEngine.of((given.engine, where, given.slurm, given.workers), make)
 
 
 def _on_cluster(given: Placement, home: Home, say: Callable[[str, str], None]) -> NodeEngine:

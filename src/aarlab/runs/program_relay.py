@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from aarlab.problems.folder.folder_problem import FolderProblem, HandIn
+from aarlab.problems.folder.folder_problem import FolderProblem, SubmissionForm
 from aarlab.runs.endings import ENOUGH, Processors
 from aarlab.runs.folder_run import folder_sandbox
 from aarlab.runs.grade_inside import LINE
@@ -94,7 +94,7 @@ class _Relay:
     `ended`: why the program takes no more calls. `machine`: why that is no failure of the program.
     """
 
-    def __init__(self, sandbox: Sandbox, process: subprocess.Popen, what: HandIn) -> None:
+    def __init__(self, sandbox: Sandbox, process: subprocess.Popen, what: SubmissionForm) -> None:
         self._sandbox, self._process, self._what = sandbox, process, what
         self._left_s = what.total_s
         self._worker: socket.socket | None = None

@@ -235,7 +235,7 @@ class RayEngine:
         """See `DeviceEngine`."""
         with self._mutex:
             if self._process is not None:
-                with suppress(OSError):  # the next attempt is told again
+                with suppress(OSError):  # the next attempt gets it again
                     self._pipe.send(Frame(what="allow", key=key, attempt=attempt, seconds=seconds))
 
     def cancel(self, key: str) -> None:

@@ -64,7 +64,7 @@ class SampledEngine:
         self, engine: NodeEngine, make_sandbox: MakeSandbox, notes: Notes, share: float, say: Say
     ) -> None:
         self._engine, self._here, self.notes = engine, Endable(make_sandbox), notes
-        self._share, self._tell = share, say
+        self._share, self._notify = share, say
         self._secret = secrets.token_bytes(32)
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="placed")
         self._waiting, self._mutex = WaitingJobs(), threading.Lock()
@@ -185,14 +185,14 @@ class SampledEngine:
         here += [self._run_here(run.job) for _ in range(TIMES_HERE - 1)]
         found = {_result(one) for one in here}
         if len(found) > 1 or None in found:
-            self._tell(
+            self._notify(
                 f"{run.name} has another result each time, also here: its code goes by more than "
                 "its seed. No node is blamed.",
                 "submitter",
             )
             return next(iter(run.bodies.values()))
         if alone is None:
-            self._tell(
+            self._notify(
                 f"{run.name}: {', '.join(run.bodies)} and this machine have three results. The one "
                 "of this machine is taken. Look whether they have the same processors and "
                 "libraries.",
@@ -224,7 +224,7 @@ class SampledEngine:
             why = "it could not be run there again"
         else:
             why = "run there again, it had another one: its code may go by the clock"
-        self._tell(
+        self._notify(
             f"{run.name} had a result on {node} that is not that of {run.beside(node)}, and {why}. "
             "The result of this machine is taken, and no node is shut out. So far this was seen "
             f"of {node} {count} times: if the code was that of several people, examine the node.",
@@ -241,7 +241,7 @@ class SampledEngine:
         )
         self._engine.shut_out(node)
         self.notes.shut_out(node, why)
-        self._tell(
+        self._notify(
             f"The node {node} is shut out: {why}. {before} results of this process came from it, "
             "and were not all run again: examine the node, then confirm again what rests on them.",
             "operator",

@@ -8,8 +8,8 @@ from aarlab.runs.engine_contract import DeviceEngine
 from aarlab.runs.run_jobs import DeviceCount, Job, JobResources
 
 
-class Shared:
-    """See `Engine`: one who uses it. `Shared.of` makes one."""
+class SharedEngine:
+    """See `Engine`: one who uses it. `SharedEngine.of` makes one."""
 
     _open: Mapping[Hashable, tuple[DeviceEngine, int]] = {}  # and how many use it
     _mutex = threading.Lock()
@@ -19,7 +19,7 @@ class Shared:
         self._waited: list[str] = []  # keys of jobs that this one has submitted, and waits for
 
     @classmethod
-    def of(cls, key: Hashable, make: Callable[[], DeviceEngine]) -> "Shared":
+    def of(cls, key: Hashable, make: Callable[[], DeviceEngine]) -> "SharedEngine":
         """The engine of that key, which `make` makes where nobody uses it yet.
 
         Raises:

@@ -85,7 +85,7 @@ class SlurmEngine:
         self.folder = make_folder(root)
         self._name = f"aar-{self.folder.root.name}"
         self.workers = SlurmWorkers(self.folder, self._name, self._options, workers, idle_s)
-        self._tell = say or (lambda words, whose: None)
+        self._notify = say or (lambda words, whose: None)
         self._waiting, self._mutex = WaitingJobs(), threading.RLock()
         self._placed: dict[str, _Placed] = {}
         self._hashes: dict[Path, str] = {}
@@ -354,7 +354,7 @@ class SlurmEngine:
         held = list(leases(self.folder))  # before Slurm is asked: their tasks have begun
         tasks = self.workers.asked()
         for task in self.workers.newly_disputed():
-            self._tell(
+            self._notify(
                 f"Two keys were said to be that of the worker {task} on "
                 f"{self.workers.nodes.get(task, 'an unknown node')}: somebody writes what is not "
                 f"theirs in {self.folder.root}. Its results are not taken, and it is ended. Look "
@@ -386,7 +386,7 @@ class SlurmEngine:
         before = self._state.words
         self._note(words=words, whose=whose)
         if words != before:
-            self._tell(words or "Slurm places runs again.", whose)
+            self._notify(words or "Slurm places runs again.", whose)
 
     def _give_up(self, error: Misconfigured, size: Size | None = None) -> None:
         """Answer all whose job no worker can take; `size`: those of that size alone."""

@@ -35,7 +35,9 @@ class SlurmWorkers:
         self._began: set[str] = set()  # arrays of which a worker was seen
         self._beats: dict[str, tuple[int, float]] = {}  # by worker: its beat, and since when
         self._keys: dict[str, str] = {}  # by task: the public key of its worker
-        self._disputed: dict[str, bool] = {}  # tasks of which two keys were said: was that told?
+        self._disputed: dict[
+            str, bool
+        ] = {}  # tasks of which two keys were said: was that reported?
         self.without: set[str] = set()  # nodes that are shut out
         self._failed_starts = 0
 
@@ -72,7 +74,7 @@ class SlurmWorkers:
 
     def newly_disputed(self) -> list[str]:
         """Tasks of which two keys were said, each once; they are ended."""
-        found = [task for task, told in self._disputed.items() if not told]
+        found = [task for task, reported in self._disputed.items() if not reported]
         self._disputed |= dict.fromkeys(found, True)
         self.to_cancel += found
         return found
@@ -119,11 +121,11 @@ class SlurmWorkers:
             if self._failed_starts >= STARTS:
                 self._failed_starts = 0
                 raise Misconfigured(
-                    f"Slurm starts workers, and they end at once: {self._last_words(array)}. Each "
+                    f"Slurm starts workers, and they end at once: {self._last_output(array)}. Each "
                     f"node needs {sys.executable} with the same aarlab, and {self._folder.root}."
                 )
 
-    def _last_words(self, array: str) -> str:
+    def _last_output(self, array: str) -> str:
         for path in sorted(self._folder.logs.glob(f"{array}_*")):
             with suppress(OSError):
                 if lines := path.read_text(errors="replace")[-4000:].strip().splitlines():
@@ -164,7 +166,9 @@ class SlurmWorkers:
             for task in [task for task in known if _array_of(task) == number]:
                 del known[task]
         self._began.discard(number)
-        self._disputed = {t: told for t, told in self._disputed.items() if _array_of(t) != number}
+        self._disputed = {
+            t: reported for t, reported in self._disputed.items() if _array_of(t) != number
+        }
 
     def _fits(self, task: str, size: Size) -> bool:
         """Whether a task's worker takes jobs of that size."""

@@ -45,7 +45,7 @@ def grade_trials(grader: Grader, handed_in: Path, split: str) -> Measured | NoSc
 
 
 @dataclass(frozen=True)
-class Made:
+class GradedSubmissions:
     """What code submitted on some seeds, graded. `submitted`: SHA-256 of what it was, whichever
     seed made which: equal submissions are one question to the grader's secrets."""
 
@@ -62,7 +62,7 @@ def measure_files(
     *,
     at: str = METHOD,
     again: bool = False,
-) -> Made | NoScore:
+) -> GradedSubmissions | NoScore:
     """What code with `submit` submits, run and graded on every seed; equal submissions are graded
     once, unless `again`. `at` names the code in messages.
 
@@ -94,7 +94,9 @@ def measure_files(
         {n: np.concatenate([m.scores[n] for m in rows]) for n in rows[0].scores},
         {n: float(np.mean([m.beyond[n] for m in rows])) for n in rows[0].scores},
     )
-    return Made(measured, hashlib.sha256("".join(sorted(digests)).encode()).hexdigest())
+    return GradedSubmissions(
+        measured, hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
+    )
 
 
 def _makings(
@@ -170,7 +172,7 @@ def measure_code(
     shows."""
     code, noisy = {METHOD: read_text(path)}, grader.problem.contract.trials > 1
     found = measure_files(grader, code, split, seeds, make_sandbox, at=str(path), again=noisy)
-    return found.measured if isinstance(found, Made) else found
+    return found.measured if isinstance(found, GradedSubmissions) else found
 
 
 def measure_baseline(

@@ -35,7 +35,7 @@ IN_FLIGHT = re.compile(r"^scm_fds:\s*[1-9]", re.MULTILINE)
 RESERVE_BYTES, RESERVE_SHARE, MOST_RESERVE_BYTES = 1024 * MIB, 20, 10240 * MIB
 
 
-class Fixed(Protocol):
+class FixedSizeFolder(Protocol):
     """A folder whose size the kernel holds."""
 
     image: Path
@@ -52,7 +52,7 @@ class Disk:
         Misconfigured: the operator's reserve is no number.
     """
 
-    def __init__(self, folders: Sequence[Path], volumes: Sequence[Fixed] = ()) -> None:
+    def __init__(self, folders: Sequence[Path], volumes: Sequence[FixedSizeFolder] = ()) -> None:
         disk_reserve()  # said now, not to the watch
         self.folders, self.volumes = folders, volumes
         self.bytes = 0  # when last measured
@@ -85,7 +85,7 @@ class Disk:
     def _nameless(self, pids: Iterable[int], named: int) -> int:
         """Bytes of deleted files. If some have an unknown size, all bytes missing since the
         first look count."""
-        found = Nameless({f.stat().st_dev for f in self.folders})
+        found = NamelessFiles({f.stat().st_dev for f in self.folders})
         for pid in pids:
             found.look(pid)
         if self._first is None:
@@ -143,7 +143,7 @@ def reserve_bytes(total: int) -> int:
 
 
 @dataclass
-class Nameless:
+class NamelessFiles:
     """Files that no folder names, on some devices."""
 
     devices: set[int]

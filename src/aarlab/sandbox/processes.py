@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Protocol
 
 from aarlab.sandbox import cgroups
-from aarlab.sandbox.disk_usage import GREW_BYTES, Disk, Fixed
+from aarlab.sandbox.disk_usage import GREW_BYTES, Disk, FixedSizeFolder
 from aarlab.sandbox.output import copy_capped, kill_group, run_to_end
 from aarlab.sandbox.sandbox import Completed, Limits, SandboxSpec, Usage
 from aarlab.sandbox.usage_watch import QUICK_S, SLOW_S, WATCH, below, stopped
@@ -82,7 +82,7 @@ class Processes:
         *,
         own_pids: bool,
         engine: ProcessEngine | None = None,
-        volumes: Sequence[Fixed] = (),
+        volumes: Sequence[FixedSizeFolder] = (),
     ) -> None:
         self.spec, self.standing, self._engine = spec, spec.standing, engine
         self._end = engine.end if engine else kill_group

@@ -47,7 +47,9 @@ def ablate(bed: Testbed, how: Ablation) -> Testbed:
         for split, where in PUBLISHED_SPLITS.items():
             for array in sorted((bed.folder / where / split).glob("*.npy")):
                 _replace(partial / where / split / array.name, noise_like(np.load(array), rng))
-    ready = TestbedFolder(partial).ready  # the published card stays as it is: the code is not told
+    ready = TestbedFolder(
+        partial
+    ).ready  # the published card stays as it is: it does not name the code
     ready.unlink()
     facts = {"ablation": how, "code": code.model_dump(), "of": bed.fingerprint}
     if bed.preset is not None:  # code that knew the permutation of the texts could invert it

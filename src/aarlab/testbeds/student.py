@@ -40,7 +40,7 @@ socket. It answers about the student split and that test split; the meter counts
 
 
 @dataclass(frozen=True)
-class Elsewhere:
+class ModelsForNode:
     """What another machine needs to open such a socket: the preset, the fingerprints of both
     models' files (weak, strong) and their bytes, and a folder with one file, the item batch of the
     splits that are called student and test."""
@@ -52,7 +52,7 @@ class Elsewhere:
     splits: dict[str, str]
 
 
-OfferElsewhere = Callable[["Testbed", SplitName], Elsewhere]
+OfferElsewhere = Callable[["Testbed", SplitName], ModelsForNode]
 
 
 @dataclass(frozen=True)

@@ -46,20 +46,20 @@ def against_reference(values_NC: NDArray) -> NDArray:
 def write_states(folder: Path, split: SplitName, states: States) -> None:
     """Save the arrays of one split beside its published lines."""
     made = InputsFolder(folder)
-    made.favour(split).parent.mkdir(parents=True, exist_ok=True)
+    made.zero_shot_logits(split).parent.mkdir(parents=True, exist_ok=True)
     for layer, array in states.hidden.items():
         np.save(made.layer(split, layer), array)
-    np.save(made.favour(split), states.zero_shot_logit_NC)
+    np.save(made.zero_shot_logits(split), states.zero_shot_logit_NC)
 
 
 def same_states(folder: Path, split: SplitName, states: States) -> bool:
     """Whether these states are the saved ones, bit for bit."""
     made = InputsFolder(folder)
-    saved = {p.stem for p in made.favour(split).parent.glob(made.layer(split, "*").name)}
+    saved = {p.stem for p in made.zero_shot_logits(split).parent.glob(made.layer(split, "*").name)}
     return saved == {made.layer(split, layer).stem for layer in states.hidden} and all(
         np.array_equal(np.load(path), array)
         for path, array in (
-            (made.favour(split), states.zero_shot_logit_NC),
+            (made.zero_shot_logits(split), states.zero_shot_logit_NC),
             *((made.layer(split, layer), array) for layer, array in states.hidden.items()),
         )
     )
@@ -88,16 +88,16 @@ def read_inputs(folder: Path, split: SplitName) -> Inputs:
         Misconfigured: the testbed is incomplete; run the set-up again.
     """
     found = InputsFolder(folder)
-    lines, favour = found.items(split), found.favour(split)
-    if not lines.exists() or not favour.exists():
+    lines, zero_shot_logits = found.items(split), found.zero_shot_logits(split)
+    if not lines.exists() or not zero_shot_logits.exists():
         raise Misconfigured(
             f"{folder} has no published split '{split}'. Run `aar demo` or `aar run` to set the "
             "testbed up."
         )
     rows = _rows(lines, lines.stat().st_mtime_ns)
-    layers = sorted(favour.parent.glob(found.layer(split, "*").name))
+    layers = sorted(zero_shot_logits.parent.glob(found.layer(split, "*").name))
     hidden = {int(p.stem.split("_")[1]): np.load(p, mmap_mode="r") for p in layers}
-    return _inputs(rows, States(hidden, np.load(favour)))
+    return _inputs(rows, States(hidden, np.load(zero_shot_logits)))
 
 
 @lru_cache(maxsize=4)
@@ -149,8 +149,8 @@ def load_task(
     student = read_inputs(public, "student")
     weak_TN, critic_TN = (np.load(PublicFolder(public).probs(name)) for name in ("weak", "critic"))
     share = (
-        json.loads(told.read_text())["student_share"]
-        if (told := PublicFolder(public).strong).exists()
+        json.loads(strong.read_text())["student_share"]
+        if (strong := PublicFolder(public).strong).exists()
         else STUDENT_SHARE
     )
     rows = student_rows(len(student), seed, share)

@@ -52,8 +52,8 @@ class Testbed(TestbedFolder):
     @property
     def preset(self) -> str | None:
         """The name of the preset whose student is fine-tuned here; None where it is frozen."""
-        told = PublicFolder(self.public).strong
-        return json.loads(told.read_text())["preset"] if told.exists() else None
+        strong = PublicFolder(self.public).strong
+        return json.loads(strong.read_text())["preset"] if strong.exists() else None
 
     @property
     def ablation(self) -> str | None:

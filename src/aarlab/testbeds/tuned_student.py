@@ -26,7 +26,7 @@ from aarlab.models.workers import Workers
 from aarlab.problems.problem import Problem
 from aarlab.testbeds.anchors import Labelled
 from aarlab.testbeds.critiques import question_of
-from aarlab.testbeds.student import Elsewhere, Failed, RawFeatures, Student
+from aarlab.testbeds.student import Failed, ModelsForNode, RawFeatures, Student
 from aarlab.testbeds.task_data import questions_of
 from aarlab.testbeds.testbed import Testbed
 from aarlab.testbeds.tuned_labels import by_split, label
@@ -42,7 +42,7 @@ class _Tuned:
         self.preset, self.home = preset, home
         self.workers = Workers(preset, home, progress=progress)
         self._held: dict[tuple[Path, SplitName], str] = {}
-        self._offered: dict[tuple[Path, SplitName], Elsewhere] = {}
+        self._offered: dict[tuple[Path, SplitName], ModelsForNode] = {}
 
     @property
     def student(self) -> Student:
@@ -161,18 +161,18 @@ class _Tuned:
         ) as path:
             yield lambda: self.workers.failed(path)
 
-    def _elsewhere(self, bed: Testbed, split: SplitName) -> Elsewhere:
+    def _elsewhere(self, bed: Testbed, split: SplitName) -> ModelsForNode:
         if (bed.folder, split) not in self._offered:
             self._offered[bed.folder, split] = self._offer(bed, split)
         return self._offered[bed.folder, split]
 
-    def _offer(self, bed: Testbed, split: SplitName) -> Elsewhere:
+    def _offer(self, bed: Testbed, split: SplitName) -> ModelsForNode:
         batch = item_batch_of(_questions(bed, split))
         name = key(**batch.digests)[:24]
         folder = self.home.root / "workers" / "sent" / name
         write_item_batch(batch, folder)
         folders = self.workers.folders
-        return Elsewhere(
+        return ModelsForNode(
             preset=self.preset,
             models={w: fingerprint(f, self.home.cache / "tuned") for w, f in folders.items()},
             model_bytes=sum(_bytes(folder) for folder in folders.values()),

@@ -7,10 +7,10 @@ from typing import Any
 
 from aarlab.core.errors import InvalidSubmission, Misconfigured, Unauthorised
 from aarlab.core.hold import holder
-from aarlab.fleet.as_asked import extended, limit_of, names_of_limits
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.operator_asks import ask_to_stop, record, running
 from aarlab.fleet.operator_orders import ASKS, ask_for
+from aarlab.fleet.raised_limits import extended, limit_of, names_of_limits
 from aarlab.web.open_campaigns import OpenCampaign
 from aarlab.web.shown_text import line
 
@@ -40,7 +40,7 @@ def actions_page(
         "state": line(campaign.standing()),
         "running": holder(campaign.place.lock) is not None,
         "minutes": settings.minutes if settings else None,
-        "budget": settings.limits_in_words if settings else "",
+        "budget": settings.limits_text if settings else "",
         "limits": _limits(settings) if settings else [],
         "researchers": settings.researchers if settings and settings.calls_a_model else 0,
         "finding": finding,

@@ -4,7 +4,7 @@ from typing import Any
 
 from aarlab.core.records import VERDICTS
 from aarlab.web import shown_score
-from aarlab.web.campaign_book import CampaignBook, HandedIn, Settled
+from aarlab.web.campaign_book import BookConfirmation, BookSubmission, CampaignBook
 from aarlab.web.csv_table import KeptRow
 from aarlab.web.open_campaigns import OpenCampaign
 from aarlab.web.page_query import PageQuery
@@ -47,7 +47,7 @@ def board_page(campaign: OpenCampaign, query: PageQuery) -> dict[str, Any]:
         }
 
 
-def _wanted(made: HandedIn, settled: Settled | None, chosen: dict[str, str]) -> bool:
+def _wanted(made: BookSubmission, settled: BookConfirmation | None, chosen: dict[str, str]) -> bool:
     if chosen["show"] == "claims" and not (made.receipt.improved or _claims(made, settled)):
         return False
     if chosen["show"] == "with a verdict" and not _claims(made, settled):
@@ -59,12 +59,12 @@ def _wanted(made: HandedIn, settled: Settled | None, chosen: dict[str, str]) -> 
     )
 
 
-def _claims(made: HandedIn, settled: Settled | None) -> bool:
+def _claims(made: BookSubmission, settled: BookConfirmation | None) -> bool:
     """Whether there is a verdict on it, and it is no repeated answer."""
     return settled is not None and not made.receipt.repeated
 
 
-def _sorted(found: list[HandedIn], by: str, book: CampaignBook) -> list[HandedIn]:
+def _sorted(found: list[BookSubmission], by: str, book: CampaignBook) -> list[BookSubmission]:
     """By one number or text after another, the last one first: a tuple for each of ten thousand
     would have Python look through all that it holds, every few pages."""
     newest = found[::-1]
@@ -82,11 +82,11 @@ def _sorted(found: list[HandedIn], by: str, book: CampaignBook) -> list[HandedIn
     return sorted(best, key=lambda m: _standing(book.verdict_on(m)))
 
 
-def _standing(settled: Settled | None) -> int:
+def _standing(settled: BookConfirmation | None) -> int:
     return STANDING.get(settled.verdict if settled else None, 2)
 
 
-def row(book: CampaignBook, made: HandedIn) -> dict[str, Any]:
+def row(book: CampaignBook, made: BookSubmission) -> dict[str, Any]:
     """One submission: what was reported of it, and what became of the claim. It is kept, and nobody
     changes it."""
     settled = book.verdict_on(made)
@@ -96,7 +96,7 @@ def row(book: CampaignBook, made: HandedIn) -> dict[str, Any]:
     return known[1]
 
 
-def _row(made: HandedIn, settled: Settled | None) -> dict[str, Any]:
+def _row(made: BookSubmission, settled: BookConfirmation | None) -> dict[str, Any]:
     receipt = made.receipt
     return {
         "receipt": receipt.id,

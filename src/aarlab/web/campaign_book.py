@@ -30,7 +30,7 @@ from aarlab.web.who_read import WhoRead
 WITHHELD = "The evidence may hold exact scores: it is in the report, which is the operator's."
 
 
-class HandedIn(NamedTuple):
+class BookSubmission(NamedTuple):
     """A submission, without its exact score."""
 
     seq: int
@@ -40,7 +40,7 @@ class HandedIn(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Settled:
+class BookConfirmation:
     """What of a confirmation may be shown."""
 
     seq: int
@@ -51,10 +51,10 @@ class Settled:
     score: dict[str, Any] | None  # see `shown_score.confirmed`
     flags: tuple[str, ...]
     receipt: str  # of the claim
-    ran: tuple["RanOn", ...]  # the targets, `final` among them
+    ran: tuple["BookTarget", ...]  # the targets, `final` among them
 
 
-class RanOn(NamedTuple):
+class BookTarget(NamedTuple):
     """What of a confirmation's run on one target may be shown."""
 
     name: str
@@ -68,7 +68,7 @@ class RanOn(NamedTuple):
     score: dict[str, Any] | None  # on `final` as it was released, elsewhere rounded in the same way
 
 
-class Posted(NamedTuple):
+class BookFinding(NamedTuple):
     """A finding without its text, which is read when it is shown."""
 
     seq: int
@@ -86,7 +86,7 @@ class Posted(NamedTuple):
         return f"f-{self.seq:06d}"
 
 
-class Raised(NamedTuple):
+class BookFlag(NamedTuple):
     """A flag; its evidence only where it needed no hidden label."""
 
     seq: int
@@ -97,7 +97,7 @@ class Raised(NamedTuple):
     evidence: str
 
 
-class HandedInCode(NamedTuple):
+class BookCode(NamedTuple):
     """Code that was handed in to be run, and what became of it."""
 
     ticket: str
@@ -112,7 +112,7 @@ class HandedInCode(NamedTuple):
     repeated: bool = False  # answered from memory
 
 
-class Happened(NamedTuple):
+class BookEvent(NamedTuple):
     """An event of a researcher or of the campaign."""
 
     seq: int
@@ -126,14 +126,14 @@ Steps = list[tuple[float, float]]  # seconds since 1970, and the value from then
 
 
 @dataclass
-class OfResearcher:
+class BookResearcher:
     """What one researcher has done and spent."""
 
     submissions: list[int] = field(default_factory=list)  # places in `CampaignBook.handed_in`
     best: Receipt | None = None  # that reported the highest level to it
     stairs: Steps = field(default_factory=list)  # that level over time
     code: list[str] = field(default_factory=list)  # snapshots, in order, each once
-    events: list[Happened] = field(default_factory=list)
+    events: list[BookEvent] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
     direction: str = ""
 
@@ -147,8 +147,8 @@ class CampaignBook(Progress):
         super().__init__(ledger)
         self._ledger, self.milestones = ledger, milestones
         # by receipt: rows of the board that were made, each with the verdict that it shows
-        self.board_rows: dict[str, tuple[Settled | None, dict[str, Any]]] = {}
-        self.handed_in: list[HandedIn] = []
+        self.board_rows: dict[str, tuple[BookConfirmation | None, dict[str, Any]]] = {}
+        self.handed_in: list[BookSubmission] = []
         self.place: dict[str, int] = {}  # receipt -> place in `handed_in`
         self.improved: list[int] = []  # places of reported improvements
         self.levels: Steps = []  # reported, of the label set
@@ -156,13 +156,15 @@ class CampaignBook(Progress):
         self.bits: Steps = []  # released
         # when, hours of a researcher, known dollars; in order of time
         self.spends: list[tuple[float, float, float]] = []
-        self.settled: dict[tuple[str, str], Settled] = {}  # by snapshot and researcher, the latest
-        self.posted: list[Posted] = []
-        self.raised: list[Raised] = []
-        self.happened: list[Happened] = []  # to the campaign
-        self.researchers: dict[str, OfResearcher] = {}
+        self.settled: dict[
+            tuple[str, str], BookConfirmation
+        ] = {}  # by snapshot and researcher, the latest
+        self.posted: list[BookFinding] = []
+        self.raised: list[BookFlag] = []
+        self.happened: list[BookEvent] = []  # to the campaign
+        self.researchers: dict[str, BookResearcher] = {}
         self.by_hour: dict[int, Tally] = {}  # hours since the first entry, from 0
-        self.asked: dict[str, HandedInCode] = {}  # code that was handed in to be run, by ticket
+        self.asked: dict[str, BookCode] = {}  # code that was handed in to be run, by ticket
         self.orders = Orders(NoEntries())  # what operators asked so far
         self.reads = WhoRead()
         self.began_s: float | None = None
@@ -189,16 +191,16 @@ class CampaignBook(Progress):
         finally:
             self._ledger.close()
 
-    def by(self, who: str) -> OfResearcher:
+    def by(self, who: str) -> BookResearcher:
         """What that name has done."""
-        return self.researchers.setdefault(who, OfResearcher())
+        return self.researchers.setdefault(who, BookResearcher())
 
-    def submission(self, receipt: str) -> HandedIn | None:
+    def submission(self, receipt: str) -> BookSubmission | None:
         """The submission that has this receipt."""
         place = self.place.get(receipt)
         return None if place is None else self.handed_in[place]
 
-    def verdict_on(self, made: HandedIn) -> Settled | None:
+    def verdict_on(self, made: BookSubmission) -> BookConfirmation | None:
         """The latest confirmation of that claim."""
         return self.settled.get((made.receipt.snapshot, made.who))
 
@@ -237,7 +239,7 @@ class CampaignBook(Progress):
         mine, place = self.by(entry.who), len(self.handed_in)
         self.place[receipt.id] = place
         mine.submissions.append(place)
-        self.handed_in.append(HandedIn(entry.seq, at_s, entry.who, receipt))
+        self.handed_in.append(BookSubmission(entry.seq, at_s, entry.who, receipt))
         # a receipt from memory says where the level was when it was first given
         before = self.levels[-1][1] if self.levels else receipt.level_pgr
         _step(self.levels, at_s, max(before, receipt.level_pgr))
@@ -267,7 +269,7 @@ class CampaignBook(Progress):
         if entry.kind == "request":
             body, ticket = entry.read(RequestBody), f"q-{entry.seq:06d}"
             self.by(entry.who)
-            self.asked[ticket] = HandedInCode(ticket, at_s, entry.who, body.snapshot, body.family)
+            self.asked[ticket] = BookCode(ticket, at_s, entry.who, body.snapshot, body.family)
             return
         outcome = entry.read(OutcomeBody)
         waited = self.asked.get(outcome.ticket)
@@ -283,7 +285,7 @@ class CampaignBook(Progress):
 
     def _happen(self, entry: Entry) -> None:
         body = entry.body
-        event = Happened(
+        event = BookEvent(
             entry.seq,
             entry.at,
             line(body.get("event", "")),
@@ -313,10 +315,10 @@ class BookUntil(CampaignBook):
     def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger)
         self.last = 0
-        self._record = Until(ledger, self)
+        self._record = EntriesUntil(ledger, self)
 
 
-class Until:
+class EntriesUntil:
     """The entries of a ledger until a book's last one."""
 
     def __init__(self, ledger: Ledger, book: BookUntil) -> None:
@@ -328,10 +330,10 @@ class Until:
         return [entry for entry in found if entry.seq <= self._book.last]
 
 
-def _settled(entry: Entry) -> Settled:
+def _settled(entry: Entry) -> BookConfirmation:
     body = entry.read(ConfirmationBody)
     flags = body.told_flags or tuple(body.record.get("flags", ()))
-    return Settled(
+    return BookConfirmation(
         entry.seq,
         entry.at,
         body.snapshot,
@@ -344,7 +346,7 @@ def _settled(entry: Entry) -> Settled:
     )
 
 
-def _ran_on(body: ConfirmationBody, target: dict[str, Any]) -> RanOn:
+def _ran_on(body: ConfirmationBody, target: dict[str, Any]) -> BookTarget:
     kind = target.get("kind")
     score = (
         shown_score.confirmed(body)
@@ -352,18 +354,18 @@ def _ran_on(body: ConfirmationBody, target: dict[str, Any]) -> RanOn:
         else shown_score.run_again(target, shown_score.claim_of(body))
     )
     names = ("name", "kind", "split", "problem", "student", "failure", "removed")
-    return RanOn(
+    return BookTarget(
         **{name: line(target.get(name) or "", 200) for name in names},
         lost=shown_score.lost(target, shown_score.claim_of(body)),
         score=score,
     )
 
 
-def _posted(entry: Entry) -> Posted:
+def _posted(entry: Entry) -> BookFinding:
     """Its body is what a researcher wrote: whatever it holds is shown as text."""
     body = entry.body
     receipts = body.get("receipts")
-    return Posted(
+    return BookFinding(
         entry.seq,
         entry.at,
         entry.who,
@@ -380,9 +382,9 @@ def _text(value: object) -> str | None:
     return line(value, 80) if isinstance(value, str) else None
 
 
-def _raised(entry: Entry, flag: Flag) -> Raised:
+def _raised(entry: Entry, flag: Flag) -> BookFlag:
     plain = isinstance(flag.evidence, str) and not flag.uses_labels
-    return Raised(
+    return BookFlag(
         entry.seq,
         entry.at,
         line(flag.detector),

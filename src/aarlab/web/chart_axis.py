@@ -10,7 +10,7 @@ AXES = ("time", "hours", "dollars")
 NAMES = {"time": "time", "hours": "hours of researchers", "dollars": "dollars"}
 
 
-class Along(NamedTuple):
+class ChartAxis(NamedTuple):
     """An axis: from a moment (seconds since 1970) to a place on it, and its length."""
 
     name: str
@@ -21,13 +21,13 @@ class Along(NamedTuple):
         return self.place(at_s)
 
 
-def along(book: CampaignBook, name: str, ends_s: float) -> Along:
+def along(book: CampaignBook, name: str, ends_s: float) -> ChartAxis:
     """The axis of that name of a campaign that is shown until `ends_s`."""
     began_s = book.began_s or 0.0
     if name == "time":
-        return Along(name, lambda at_s: at_s - began_s, max(ends_s - began_s, 1.0))
+        return ChartAxis(name, lambda at_s: at_s - began_s, max(ends_s - began_s, 1.0))
     steps = added_up(book, 1 if name == "hours" else 2)
-    return Along(name, lambda at_s: spent_at(steps, at_s), steps[-1][1])
+    return ChartAxis(name, lambda at_s: spent_at(steps, at_s), steps[-1][1])
 
 
 def added_up(book: CampaignBook, field: int) -> Steps:
@@ -59,7 +59,7 @@ def spent_at(steps: Steps, at_s: float) -> float:
     return before + (after - before) * (at_s - before_s) / (after_s - before_s)
 
 
-def trouble(book: CampaignBook, axis: Along) -> str:
+def trouble(book: CampaignBook, axis: ChartAxis) -> str:
     """What the axis leaves out, or why nothing can be drawn along it; "" where all is there."""
     if not axis.length:
         what = "dollar is known" if axis.name == "dollars" else "hour is recorded"

@@ -7,8 +7,8 @@ from itertools import groupby
 from typing import Any
 
 from aarlab.diversity.entropy import grassberger_bits, most_bits
-from aarlab.web.campaign_book import CampaignBook, HandedIn, Steps
-from aarlab.web.chart_axis import NAMES, Along, trouble
+from aarlab.web.campaign_book import BookSubmission, CampaignBook, Steps
+from aarlab.web.chart_axis import NAMES, ChartAxis, trouble
 from aarlab.web.shown_score import ShownScore
 
 LANES = 24  # researchers with a lane of dots; more share the last
@@ -18,7 +18,7 @@ WINDOW, POINTS = 40, 60  # experiments of one entropy, and how many are drawn
 STEPS = 400  # most points of a line
 
 
-def chart(book: CampaignBook, axis: Along, baselines: Sequence[ShownScore], k: int) -> dict:
+def chart(book: CampaignBook, axis: ChartAxis, baselines: Sequence[ShownScore], k: int) -> dict:
     """All that the chart shows along that axis, as plain JSON; the problem has k families."""
     last = book.handed_in[-1] if book.handed_in else None
     names = [name for name, mine in book.researchers.items() if mine.submissions]
@@ -44,15 +44,15 @@ def chart(book: CampaignBook, axis: Along, baselines: Sequence[ShownScore], k: i
     }
 
 
-def _place(axis: Along, at_s: float) -> float:
+def _place(axis: ChartAxis, at_s: float) -> float:
     return round(axis(at_s), 1 if axis.name == "time" else 6)
 
 
-def _point(axis: Along, at_s: float, value: float) -> list[float]:
+def _point(axis: ChartAxis, at_s: float, value: float) -> list[float]:
     return [_place(axis, at_s), round(value, 3)]
 
 
-def _line(steps: Steps, axis: Along, until_s: float | None = None) -> list[list[float]]:
+def _line(steps: Steps, axis: ChartAxis, until_s: float | None = None) -> list[list[float]]:
     """At most STEPS points of a line; the last one at `until_s`."""
     every = -(-len(steps) // STEPS) or 1
     kept = steps if every == 1 else [*steps[:-1:every], steps[-1]]
@@ -60,7 +60,7 @@ def _line(steps: Steps, axis: Along, until_s: float | None = None) -> list[list[
     return [*points, _point(axis, until_s, steps[-1][1])] if steps and until_s else points
 
 
-def _improvements(book: CampaignBook, axis: Along) -> list[dict[str, Any]]:
+def _improvements(book: CampaignBook, axis: ChartAxis) -> list[dict[str, Any]]:
     """Each reported improvement, the latest STEPS."""
     found = [book.handed_in[place] for place in book.improved[-STEPS:]]
     return [
@@ -77,7 +77,7 @@ def _improvements(book: CampaignBook, axis: Along) -> list[dict[str, Any]]:
     ]
 
 
-def _dots(book: CampaignBook, names: Sequence[str], axis: Along) -> list[dict[str, Any]]:
+def _dots(book: CampaignBook, names: Sequence[str], axis: ChartAxis) -> list[dict[str, Any]]:
     """A dot for each submission, in its researcher's lane; or, of many, for those of one moment."""
     lanes = [[book.handed_in[n] for n in book.researchers[name].submissions] for name in names]
     if sum(map(len, lanes)) <= DOTS:
@@ -90,7 +90,7 @@ def _dots(book: CampaignBook, names: Sequence[str], axis: Along) -> list[dict[st
     ]
 
 
-def _dot(axis: Along, row: int, made: Sequence[HandedIn]) -> dict[str, Any]:
+def _dot(axis: ChartAxis, row: int, made: Sequence[BookSubmission]) -> dict[str, Any]:
     improved = [m.receipt.id for m in made if m.receipt.improved]
     return {
         "x": _place(axis, made[0].at_s),
@@ -112,7 +112,7 @@ def _lines(baselines: Sequence[ShownScore]) -> list[dict[str, Any]]:
     return [*lines, {"name": "ceiling", "kind": "ceiling", "pgr": 1.0}]
 
 
-def _entropy(book: CampaignBook, axis: Along, k: int) -> list[list[float]]:
+def _entropy(book: CampaignBook, axis: ChartAxis, k: int) -> list[list[float]]:
     """Bits over the families of the latest WINDOW experiments, at some moments."""
     count = len(book.families)
     if count < WINDOW:

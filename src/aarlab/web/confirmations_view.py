@@ -5,7 +5,7 @@ from typing import Any
 
 from aarlab.evaluation.confirmation.confirmation_record import ABLATED
 from aarlab.web import shown_score
-from aarlab.web.campaign_book import CampaignBook, RanOn, Settled
+from aarlab.web.campaign_book import BookConfirmation, BookTarget, CampaignBook
 from aarlab.web.open_campaigns import OpenCampaign
 from aarlab.web.shown_text import line
 
@@ -44,7 +44,7 @@ def confirmations_table(page: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _targets(ran: list[RanOn], *, ablated: bool) -> list[dict[str, Any]]:
+def _targets(ran: list[BookTarget], *, ablated: bool) -> list[dict[str, Any]]:
     """The columns, each once, in the order of what decides."""
     known = {
         one.name: one for one in ran if (one.kind in ABLATED) == ablated and one.kind != COMPONENT
@@ -56,11 +56,11 @@ def _targets(ran: list[RanOn], *, ablated: bool) -> list[dict[str, Any]]:
     ]
 
 
-def _taken(settled: Settled) -> list[RanOn]:
+def _taken(settled: BookConfirmation) -> list[BookTarget]:
     return [one for one in settled.ran if one.kind == COMPONENT]
 
 
-def _components(settled: Settled, chance: float) -> dict[str, Any]:
+def _components(settled: BookConfirmation, chance: float) -> dict[str, Any]:
     """One claim beside its code without each component."""
     whole = next((one for one in settled.ran if one.kind == "final"), None)
     rows = [
@@ -78,7 +78,7 @@ def _rank(kind: str) -> int:
     return ORDER.index(kind) if kind in ORDER else len(ORDER)
 
 
-def _claim(book: CampaignBook, settled: Settled, chance: float) -> dict[str, Any]:
+def _claim(book: CampaignBook, settled: BookConfirmation, chance: float) -> dict[str, Any]:
     """One claim: what it claimed, its verdict, and a cell for each target that it was run on."""
     made = book.submission(settled.receipt)
     return {
@@ -96,7 +96,7 @@ def _claim(book: CampaignBook, settled: Settled, chance: float) -> dict[str, Any
     }
 
 
-def _cell(ran: RanOn, chance: float) -> dict[str, Any]:
+def _cell(ran: BookTarget, chance: float) -> dict[str, Any]:
     shade = None if ran.score is None else _shade(ran.score["value"], chance)
     return {"kind": ran.kind, "score": ran.score, "failure": ran.failure, "shade": shade}
 

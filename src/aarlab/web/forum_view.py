@@ -3,7 +3,7 @@
 from typing import Any
 
 from aarlab.web import shown_score
-from aarlab.web.campaign_book import CampaignBook, Posted
+from aarlab.web.campaign_book import BookFinding, CampaignBook
 from aarlab.web.open_campaigns import OpenCampaign
 from aarlab.web.page_query import PageQuery
 from aarlab.web.shown_text import block, line
@@ -38,7 +38,7 @@ def forum_page(campaign: OpenCampaign, query: PageQuery) -> dict[str, Any]:
     }
 
 
-def _wanted(posted: Posted, chosen: dict[str, str]) -> bool:
+def _wanted(posted: BookFinding, chosen: dict[str, str]) -> bool:
     return (
         chosen["researcher"] in ("", posted.who)
         and chosen["family"] in ("", posted.family)
@@ -46,7 +46,7 @@ def _wanted(posted: Posted, chosen: dict[str, str]) -> bool:
     )
 
 
-def _pages(book: CampaignBook, found: list[Posted]) -> dict[str, int]:
+def _pages(book: CampaignBook, found: list[BookFinding]) -> dict[str, int]:
     """On which page, without a filter, each finding is that another answers."""
     del found
     last = len(book.posted) - 1
@@ -55,7 +55,7 @@ def _pages(book: CampaignBook, found: list[Posted]) -> dict[str, int]:
 
 
 def _finding(
-    campaign: OpenCampaign, book: CampaignBook, posted: Posted, pages: dict[str, int]
+    campaign: OpenCampaign, book: CampaignBook, posted: BookFinding, pages: dict[str, int]
 ) -> dict[str, Any]:
     text = campaign.body(posted.seq).get("text", "")
     return {
@@ -75,7 +75,7 @@ def _finding(
     }
 
 
-def _read(book: CampaignBook, posted: Posted) -> dict[str, Any]:
+def _read(book: CampaignBook, posted: BookFinding) -> dict[str, Any]:
     """Who read a finding, and who downloaded its code; `all`: nobody else did, from the start."""
     found = book.reads.of(posted.id)
     code = book.reads.of(posted.snapshot)["downloaded"] if posted.snapshot else []

@@ -5,7 +5,7 @@ from typing import Any
 from aarlab.core.errors import AarError
 from aarlab.core.layout import SignedFolder
 from aarlab.web import shown_score
-from aarlab.web.campaign_book import CampaignBook, Raised
+from aarlab.web.campaign_book import BookFlag, CampaignBook
 from aarlab.web.live_view import released
 from aarlab.web.open_campaigns import OpenCampaign
 from aarlab.web.page_query import PageQuery
@@ -73,7 +73,7 @@ def claims(book: CampaignBook) -> list[dict[str, Any]]:
     ]
 
 
-def _flag(book: CampaignBook, raised: Raised) -> dict[str, Any]:
+def _flag(book: CampaignBook, raised: BookFlag) -> dict[str, Any]:
     return {
         "at": raised.at,
         "detector": raised.detector,

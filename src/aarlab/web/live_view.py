@@ -15,7 +15,7 @@ from aarlab.fleet.step_note import step_of
 from aarlab.nodes.messages import HERE
 from aarlab.web import shown_score
 from aarlab.web.campaign_book import CampaignBook
-from aarlab.web.chart_axis import AXES, NAMES, Along, along
+from aarlab.web.chart_axis import AXES, NAMES, ChartAxis, along
 from aarlab.web.chart_data import chart
 from aarlab.web.open_campaigns import OpenCampaign, OpenCampaigns
 from aarlab.web.page_query import PageQuery
@@ -128,7 +128,7 @@ def _now(campaign: OpenCampaign, query: PageQuery) -> dict[str, Any]:
         }
 
 
-def _axis(book: CampaignBook, query: PageQuery, ends_s: float) -> Along:
+def _axis(book: CampaignBook, query: PageQuery, ends_s: float) -> ChartAxis:
     return along(book, query.choice("axis", AXES, AXES[0]), ends_s)
 
 
@@ -220,11 +220,11 @@ def amounts(spent: Spent, budget: Budget) -> list[dict[str, Any]]:
 
 def _researchers(book: CampaignBook, state: FleetState | None, now: float) -> list[dict[str, Any]]:
     members = {m.name: m for m in state.members} if state else {}
-    told = [name for name, mine in book.researchers.items() if mine.events or mine.submissions]
+    seen = [name for name, mine in book.researchers.items() if mine.events or mine.submissions]
     budget = state.researcher_budget if state else Budget()
     return [
         researcher(name, book, members.get(name), budget, now)
-        for name in dict.fromkeys([*members, *told])
+        for name in dict.fromkeys([*members, *seen])
     ]
 
 

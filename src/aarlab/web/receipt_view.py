@@ -8,7 +8,7 @@ from aarlab.core.records import Receipt
 from aarlab.core.snapshot import Files, difference
 from aarlab.web import shown_score
 from aarlab.web.board_view import row
-from aarlab.web.campaign_book import CampaignBook, HandedIn
+from aarlab.web.campaign_book import BookSubmission, CampaignBook
 from aarlab.web.live_view import released
 from aarlab.web.open_campaigns import OpenCampaign
 from aarlab.web.shown_text import block, code, line
@@ -46,7 +46,7 @@ def receipt_page(campaign: OpenCampaign, receipt: str) -> dict[str, Any]:
     return page | {"code": _shown(files)} | _difference(campaign, files, earlier[-EARLIER:])
 
 
-def known(book: CampaignBook, receipt: str) -> HandedIn:
+def known(book: CampaignBook, receipt: str) -> BookSubmission:
     """The submission that has this receipt.
 
     Raises:
@@ -62,7 +62,7 @@ def known(book: CampaignBook, receipt: str) -> HandedIn:
     return made
 
 
-def _has(snapshots: list[str], made: HandedIn) -> bool:
+def _has(snapshots: list[str], made: BookSubmission) -> bool:
     return made.receipt.snapshot in snapshots
 
 
@@ -126,7 +126,7 @@ def _share(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.1%}"
 
 
-def _same_code(book: CampaignBook, made: HandedIn) -> list[str]:
+def _same_code(book: CampaignBook, made: BookSubmission) -> list[str]:
     """Other receipts of the same snapshot, at most fifty."""
     return [
         other.receipt.id

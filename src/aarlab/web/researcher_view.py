@@ -8,7 +8,7 @@ from typing import Any
 
 from aarlab.core.budget import Budget
 from aarlab.core.errors import InvalidSubmission
-from aarlab.fleet.transcripts import Step, lives
+from aarlab.fleet.transcripts import Step, transcript_paths
 from aarlab.web.board_view import row
 from aarlab.web.campaign_book import CampaignBook
 from aarlab.web.live_view import researcher
@@ -88,7 +88,7 @@ def jump(campaign: OpenCampaign, name: str, query: PageQuery, pages: TranscriptP
     Raises:
         InvalidSubmission: there is no such transcript (404).
     """
-    found = _lives(campaign, name)
+    found = _transcripts_of(campaign, name)
     number = _incarnation(found, query)
     to, after = query.choice("to", tuple(JUMPS), "error"), query.number("after", 0)
     line_number = pages.find(found[number], after, JUMPS[to])
@@ -101,10 +101,10 @@ def jump(campaign: OpenCampaign, name: str, query: PageQuery, pages: TranscriptP
     return f"{query.link(**fields)}#{mark}"
 
 
-def _lives(campaign: OpenCampaign, name: str) -> dict[int, Path]:
+def _transcripts_of(campaign: OpenCampaign, name: str) -> dict[int, Path]:
     root = campaign.place.transcripts
     known = {p.name for p in root.iterdir() if p.is_dir()} if root.is_dir() else set()
-    return lives(root / name) if name in known else {}
+    return transcript_paths(root / name) if name in known else {}
 
 
 def _incarnation(found: dict[int, Path], query: PageQuery) -> int:
@@ -122,7 +122,7 @@ def _transcript(
     campaign: OpenCampaign, name: str, query: PageQuery, pages: TranscriptPages
 ) -> dict[str, Any]:
     """One page of the transcript of one incarnation."""
-    found = _lives(campaign, name)
+    found = _transcripts_of(campaign, name)
     only = query.choice("only", KINDS)
     empty = {"incarnations": sorted(found), "incarnation": None, "steps": [], "pager": None}
     if not found:

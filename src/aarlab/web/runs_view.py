@@ -9,7 +9,7 @@ from typing import Any
 
 from aarlab.core.records import NO_RESULT
 from aarlab.fleet.alarms import OVER
-from aarlab.web.campaign_book import CampaignBook, HandedInCode, Happened
+from aarlab.web.campaign_book import BookCode, BookEvent, CampaignBook
 from aarlab.web.chart_data import LANES
 from aarlab.web.open_campaigns import OpenCampaign
 from aarlab.web.page_query import PageQuery
@@ -28,7 +28,7 @@ def runs_page(campaign: OpenCampaign, query: PageQuery) -> dict[str, Any]:
     running, settings = campaign.standing().startswith("running"), campaign.settings()
     with campaign.book.reading() as book:
         began_s, ends_s = book.began_s or 0.0, time.time() if running else book.worked_s
-        lives = sorted(
+        all_incarnations = sorted(
             (one for name in book.researchers for one in incarnations(book, name, running)),
             key=lambda one: one["from_s"],
         )
@@ -49,10 +49,10 @@ def runs_page(campaign: OpenCampaign, query: PageQuery) -> dict[str, Any]:
                 "from_memory": sum(m.receipt.repeated for m in book.handed_in),
                 "cache_hits": None,  # of runs: the ledger does not record them
             },
-            "failures": failures(book, lives),
-            "incarnations": lives if query.whole else lives[-SHOWN:],
-            "incarnations_left_out": 0 if query.whole else max(0, len(lives) - SHOWN),
-            "gantt": _gantt(book, lives, began_s, ends_s),
+            "failures": failures(book, all_incarnations),
+            "incarnations": all_incarnations if query.whole else all_incarnations[-SHOWN:],
+            "incarnations_left_out": 0 if query.whole else max(0, len(all_incarnations) - SHOWN),
+            "gantt": _gantt(book, all_incarnations, began_s, ends_s),
         }
 
 
@@ -64,7 +64,7 @@ def runs_table(page: dict[str, Any]) -> list[dict[str, Any]]:
 
 def incarnations(book: CampaignBook, name: str, running: bool) -> Iterator[dict[str, Any]]:
     """Each incarnation of a researcher, from its events in the ledger."""
-    begun: Happened | None = None
+    begun: BookEvent | None = None
     for event in book.by(name).events:
         ends = event.event.startswith(ENDED) or event.event in OVER
         if begun and (ends or event.event in STARTS):
@@ -77,7 +77,7 @@ def incarnations(book: CampaignBook, name: str, running: bool) -> Iterator[dict[
         yield _incarnation(name, begun, None, "running" if running else "no end was recorded")
 
 
-def _incarnation(name: str, begun: Happened, end: str | None, words: str) -> dict[str, Any]:
+def _incarnation(name: str, begun: BookEvent, end: str | None, words: str) -> dict[str, Any]:
     ended_s = None if end is None else _seconds(end)
     return {
         "researcher": line(name),
@@ -92,13 +92,16 @@ def _seconds(at: str) -> float:
     return datetime.fromisoformat(at).timestamp()
 
 
-def failures(book: CampaignBook, lives: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def failures(book: CampaignBook, all_incarnations: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """How often each kind of end was seen, apart for code, confirmations and incarnations."""
     ran = [one for each in book.settled.values() for one in each.ran]
     found = (
         ("code", Counter(a.failure for a in book.asked.values() if a.failure)),
         ("confirmation", Counter("failed on a target" for one in ran if one.failure)),
-        ("incarnation", Counter(one["ended"] for one in lives if one["to_s"] is not None)),
+        (
+            "incarnation",
+            Counter(one["ended"] for one in all_incarnations if one["to_s"] is not None),
+        ),
     )
     return [
         {"of": of, "kind": line(kind), "times": n, "by_machine": kind in NO_RESULT}
@@ -107,7 +110,7 @@ def failures(book: CampaignBook, lives: list[dict[str, Any]]) -> list[dict[str, 
     ]
 
 
-def _asked(book: CampaignBook, asked: HandedInCode) -> dict[str, Any]:
+def _asked(book: CampaignBook, asked: BookCode) -> dict[str, Any]:
     took = None if asked.ended_s is None else round(asked.ended_s - asked.at_s, 1)
     return {
         "ticket": asked.ticket,
@@ -125,11 +128,11 @@ def _asked(book: CampaignBook, asked: HandedInCode) -> dict[str, Any]:
 
 
 def _gantt(
-    book: CampaignBook, lives: list[dict[str, Any]], began_s: float, ends_s: float
+    book: CampaignBook, all_incarnations: list[dict[str, Any]], began_s: float, ends_s: float
 ) -> dict[str, Any]:
     """A lane for each researcher: its incarnations, and its code from the request to the outcome.
     Times are seconds since the first entry."""
-    started = {one["researcher"] for one in lives} | {a.who for a in book.asked.values()}
+    started = {one["researcher"] for one in all_incarnations} | {a.who for a in book.asked.values()}
     names = [name for name in book.researchers if name in started]
     bars: dict[str, list[dict[str, Any]]] = {name: [] for name in names[:LANES]}
 
@@ -138,7 +141,7 @@ def _gantt(
         bar = {"row": row, "from": round(since - began_s, 1), "to": round(end - began_s, 1)}
         bars[name].append(bar | {"words": words, "open": until is None})
 
-    for one in lives:
+    for one in all_incarnations:
         if (name := one["researcher"]) in bars:
             words = f"{name}, incarnation {one['incarnation'] or 'unknown'}: {one['ended']}"
             add(name, 0, one["from_s"], one["to_s"], words)

@@ -1,7 +1,7 @@
 """The server of the pages: on loopback alone, until it is stopped.
 
-`python -m aarlab.web.web_server --home DIR --begin-at PAGE --lifeline FD` serves beside a run, on a
-free port, and prints each login link.
+`python -m aarlab.web.web_server --home DIR --begin-at PAGE --parent-pipe FD` serves beside a run,
+on a free port, and prints each login link.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import uvicorn
 
 from aarlab.core.http import configured, listen, serve
 from aarlab.core.layout import Home
-from aarlab.core.lifeline import end_when_cut
+from aarlab.core.parent_pipe import end_with_parent
 from aarlab.web.access import BrowserSessions, PagesAccess
 from aarlab.web.actions_view import Resume
 from aarlab.web.web_app import Pages, application
@@ -71,10 +71,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path, required=True, help="the state folder")
     parser.add_argument("--begin-at", default="/", help="the page that a login link leads to")
-    parser.add_argument("--lifeline", type=int, help="a file descriptor: end when it does")
+    parser.add_argument("--parent-pipe", type=int, help="a file descriptor: end when it does")
     a = parser.parse_args()
-    if a.lifeline is not None:
-        end_when_cut(a.lifeline)
+    if a.parent_pipe is not None:
+        end_with_parent(a.parent_pipe)
     run(Home(a.home), 0, _print, a.begin_at)
 
 

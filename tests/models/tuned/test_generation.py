@@ -160,13 +160,13 @@ class LLM:
         self, model, *, dtype, enable_lora, max_lora_rank, max_model_len, generation_config
     ):
         assert enable_lora and generation_config == "vllm"
-        self.told = f"{dtype} {max_lora_rank} {max_model_len}"
+        self.reported = f"{dtype} {max_lora_rank} {max_model_len}"
 
     def generate(self, prompts, sampling_params, *, use_tqdm, lora_request):
         lora = lora_request
         under = (lora.lora_name, lora.lora_int_id, lora.lora_path) if lora else None
         def text(p, s, k):
-            return f"{p} {s.seed + k} {s.max_tokens} {s.temperature} {under} {self.told}"
+            return f"{p} {s.seed + k} {s.max_tokens} {s.temperature} {under} {self.reported}"
 
         return [
             RequestOutput([Completion(text(p, s, k)) for k in range(s.n)])
@@ -204,16 +204,16 @@ def stand_in(tmp_path, monkeypatch):
 
 def test_vllm_is_called_as_documented_and_each_text_has_a_seed_of_its_own(stand_in, tmp_path):
     made = VllmWriter(Path("model"), dtype="bfloat16", rank=24, max_tokens=4096)
-    told = "bfloat16 32 4096"  # 32: the next rank that vLLM knows
+    reported = "bfloat16 32 4096"  # 32: the next rank that vLLM knows
     assert made.by == "vllm 0.0"
     texts = made.write(["p", "q"], n=2, max_new_tokens=7, temperature=0.5, seed=3)
     assert texts == [
-        [f"p 3 7 0.5 None {told}", f"p 4 7 0.5 None {told}"],
-        [f"q 5 7 0.5 None {told}", f"q 6 7 0.5 None {told}"],
+        [f"p 3 7 0.5 None {reported}", f"p 4 7 0.5 None {reported}"],
+        [f"q 5 7 0.5 None {reported}", f"q 6 7 0.5 None {reported}"],
     ]
     for adapter, number in ((tmp_path, 1), (tmp_path / "other", 2), (tmp_path, 1)):
         under = (f"adapter-{number}", number, str(adapter.resolve()))
-        assert made.write(["p"], **GREEDY, adapter=adapter) == [[f"p 0 5 0.0 {under} {told}"]]
+        assert made.write(["p"], **GREEDY, adapter=adapter) == [[f"p 0 5 0.0 {under} {reported}"]]
     made.close()
 
 

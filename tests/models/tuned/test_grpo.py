@@ -284,7 +284,7 @@ time.sleep(600)
     until_true(lambda: gone(pid))
 
 
-def test_what_the_operator_must_mend_is_told_as_such(tmp_path, models, monkeypatch, capsys):
+def test_what_the_operator_must_mend_is_reported_as_such(tmp_path, models, monkeypatch, capsys):
     """64 tokens do not hold the critic's fixed words, which are more than that in this
     tokenizer."""
     critic._items(tmp_path, ITEMS, None)

@@ -107,9 +107,9 @@ def test_steps_are_those_of_a_plain_loop(made: Make, tmp_path: Path) -> None:
         tokens.take([0]), HARD[:1], recipe=RECIPE.model_copy(update={"epochs": 1}), seed=5
     )
     theirs = plain.plain_model(made("qwen3"), ours.save(tmp_path / "start"))
-    told: list[training.TrainingStep] = []
+    reported: list[training.TrainingStep] = []
     recipe = RECIPE.model_copy(update={"epochs": 5, "clip": 0.05})
-    trained = ours.fine_tune(tokens, HARD, recipe=recipe, seed=5, progress=told.append)
+    trained = ours.fine_tune(tokens, HARD, recipe=recipe, seed=5, progress=reported.append)
     adapters = [p for p in theirs.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(adapters, lr=recipe.rate, weight_decay=0.0)
     schedule = get_linear_schedule_with_warmup(optimiser, num_warmup_steps=2, num_training_steps=15)
@@ -126,7 +126,7 @@ def test_steps_are_those_of_a_plain_loop(made: Make, tmp_path: Path) -> None:
     np.testing.assert_allclose(trained.loss_S, losses, rtol=2e-5)
     assert max(norms) > 0.05 > 0  # some steps were clipped
     assert losses[-1] < losses[0]
-    assert [(s.step, s.of) for s in told] == [(n, 15) for n in range(1, 16)]
+    assert [(s.step, s.of) for s in reported] == [(n, 15) for n in range(1, 16)]
     assert trained.tokens == 5 * (tokens.lengths_N + 1).sum()
     for mine, other in zip(training.lean_lora.trained(ours.engine.adapted), adapters, strict=True):
         torch.testing.assert_close(mine, other, atol=2e-4, rtol=1e-3)

@@ -15,7 +15,7 @@ from aarlab.core.own_code import Build
 from aarlab.core.records import VERDICTS, Entry, Measure, Record, SplitName, Verdict
 from aarlab.evaluation.confirmation.verdict import (
     Effect,
-    Issued,
+    IssuedSeedsRun,
     Remainder,
     Reproduction,
     SplitGap,
@@ -98,7 +98,7 @@ class ConfirmationRecord(Record):
     claim: Claim
     targets: tuple[TargetResult, ...]
     reproduction: Reproduction | None
-    issued: Issued | None = None  # where the re-runs on fresh seeds spoke against the claim
+    issued: IssuedSeedsRun | None = None  # where the re-runs on fresh seeds spoke against the claim
     gap: SplitGap | None = None
     p: float | None  # on final, one-sided, against tuned naive
     p_adjusted: float | None  # Holm, over all that were ever put to confirmation on this final
@@ -165,7 +165,7 @@ def reported_step(items: int) -> float:
     return 1.0 / math.sqrt(items)
 
 
-def told_accuracy(record: ConfirmationRecord, items: int) -> float | None:
+def reported_accuracy(record: ConfirmationRecord, items: int) -> float | None:
     """The accuracy on `final` as it is reported to researchers."""
     final = record.of("final")
     if final is None or final.accuracy is None:

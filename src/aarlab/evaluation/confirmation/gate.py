@@ -29,8 +29,8 @@ from aarlab.evaluation.confirmation.confirmation_record import (
     TargetResult,
     record_of,
     record_path,
+    reported_accuracy,
     reported_bits,
-    told_accuracy,
 )
 from aarlab.evaluation.confirmation.leaders import claim_of, claims, leaders, named
 from aarlab.evaluation.confirmation.run_order import (
@@ -52,7 +52,7 @@ from aarlab.evaluation.confirmation.target_grade import (
 )
 from aarlab.evaluation.confirmation.verdict import (
     Bools,
-    Issued,
+    IssuedSeedsRun,
     Reproduction,
     SplitGap,
     decide,
@@ -212,10 +212,10 @@ class Confirmations:
             ran_again = [outcome for outcome in issued if not isinstance(outcome, NotRun)]
             graded = self._graded(given)
             record, blobs = self._record(tried, claim, graded, ran_again)
-            self.tries.told(tried, p=record.p, verdict=record.verdict, bits=record.bits)
+            self.tries.note_answer(tried, p=record.p, verdict=record.verdict, bits=record.bits)
             for target, _ in given.ran:
                 if target.kind == "fresh":  # the verdict says on which side its labels are
-                    tries_of(target.folder).told(
+                    tries_of(target.folder).note_answer(
                         tried, p=None, verdict=record.verdict, bits=math.log2(len(VERDICTS))
                     )
             self._keep(record, {n: data for g in graded for n, data in g.blobs.items()} | blobs)
@@ -314,7 +314,7 @@ class Confirmations:
 
     def _on_issued(
         self, tried: Try, claim: Entry, judged: _Judged, outcomes: Sequence[Ran]
-    ) -> tuple[Issued | None, dict[str, bytes]]:
+    ) -> tuple[IssuedSeedsRun | None, dict[str, bytes]]:
         """Where the claim is doubted, what was submitted against our runs on the same seeds, and
         the answers of these."""
         before = self.latest(tried.snapshot)
@@ -380,7 +380,7 @@ class Confirmations:
             researcher=record.claim.researcher,
             id=record.id,
             verdict=record.verdict,
-            told_accuracy=told_accuracy(record, self.final_items),
+            told_accuracy=reported_accuracy(record, self.final_items),
             told_flags=(STUDENT_FREE,) if record.student_free else (),
             raised=self._new(flags_of(record)),
             **signed,

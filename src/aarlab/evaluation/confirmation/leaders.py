@@ -43,8 +43,8 @@ def leaders(ledger: Ledger, count: int) -> list[str]:
     """
     claimed = claims(ledger)
     submitted = [entry.read(SubmissionBody) for entry in ledger.entries("submission")]
-    told = [body.snapshot for body in submitted if body.receipt.improved]
-    holders = [s for s in dict.fromkeys(reversed(told)) if s in claimed]
+    improved = [body.snapshot for body in submitted if body.receipt.improved]
+    holders = [s for s in dict.fromkeys(reversed(improved)) if s in claimed]
     rest = sorted(
         claimed.keys() - set(holders),
         key=lambda s: (-claimed[s].read(SubmissionBody).exact_accuracy, s),

@@ -127,7 +127,7 @@ class UnitConfirmations(Confirmations):
             if isinstance(method, NotRun):
                 return self._could_not(tried, claim, {FINAL: method.words})
             record, blobs = self._unit_record(tried, method, baselines, shown)
-            self.tries.told(tried, p=record.p, verdict=record.verdict, bits=record.bits)
+            self.tries.note_answer(tried, p=record.p, verdict=record.verdict, bits=record.bits)
             self._keep(record, blobs)
             return record
 

@@ -99,7 +99,7 @@ class Reproduction(Record):
     reproduced: bool
 
 
-class Issued(Record):
+class IssuedSeedsRun(Record):
     """Does the submitted code make the submitted answers on the seeds for which they were handed
     in? On this alone an accusation rests, and not on chance: it is run twice more, by us, on
     exactly these seeds."""
@@ -134,7 +134,9 @@ class Issued(Record):
 Failed = tuple[Failure, str]  # how a run ended that gave no answers: the kind, and the words
 
 
-def issued(seeds: tuple[int, ...], submitted_SM: Bools, runs: Sequence[Bools | Failed]) -> Issued:
+def issued(
+    seeds: tuple[int, ...], submitted_SM: Bools, runs: Sequence[Bools | Failed]
+) -> IssuedSeedsRun:
     """What was submitted against runs of the same code on the same seeds. Each (S, M), or how it
     failed.
 
@@ -161,7 +163,7 @@ def issued(seeds: tuple[int, ...], submitted_SM: Bools, runs: Sequence[Bools | F
             if among is None or equal >= 1 - TOLERATED - NOISE * (1 - among)
             else "different"
         )
-    return Issued(
+    return IssuedSeedsRun(
         seeds=seeds,
         compared=submitted_SM.size,
         equal=equal,
@@ -334,7 +336,7 @@ def decide(
     fresh_gain: float | None,
     *,
     failed: bool = False,
-    on_issued: Issued | None = None,
+    on_issued: IssuedSeedsRun | None = None,
 ) -> tuple[Verdict, tuple[str, ...]]:
     """The verdict and why.
 

@@ -43,7 +43,7 @@ def read_context(
 def _judged(public: Path, published: list[str]) -> NDArray[np.bool_] | None:
     """The student's own judgement of the feedback items, in the order of their sorted ids; None
     where it is not published."""
-    path = InputsFolder(public).favour("feedback")
+    path = InputsFolder(public).zero_shot_logits("feedback")
     if not path.exists():
         return None
     logit_MC = np.load(path)

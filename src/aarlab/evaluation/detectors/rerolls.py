@@ -68,7 +68,7 @@ class _Cluster:
     pool: _Pool
     snapshots: dict[str, str] = field(default_factory=dict)  # -> receipt
     by: Counter[str] = field(default_factory=Counter)
-    told: int = 0
+    improvements: int = 0
 
 
 @detector("re-rolled seeds")
@@ -100,7 +100,7 @@ class Rerolls(Detector):
         cluster.snapshots[latest.snapshot] = latest.receipt
         cluster.pool += mine
         cluster.by[latest.who] += 1
-        cluster.told += latest.improved
+        cluster.improvements += latest.improved
         again = len(cluster.snapshots) - len(cluster.by)
         if cluster.by[latest.who] >= MINE or (again >= ALL and cluster.by[latest.who] > 1):
             yield _suspicion(latest, cluster)
@@ -157,8 +157,8 @@ def _suspicion(latest: Submitted, c: _Cluster) -> Suspicion:
     k, disagreement = len(c.snapshots), c.pool.disagreement
     worth = worth_of_best(k, disagreement, len(c.pool.ones_M), len(latest.answers_SM))
     per = (
-        f"{k / c.told:.1f} for each reported improvement"
-        if c.told
+        f"{k / c.improvements:.1f} for each reported improvement"
+        if c.improvements
         else "none of them a reported improvement"
     )
     words = (
@@ -170,7 +170,7 @@ def _suspicion(latest: Submitted, c: _Cluster) -> Suspicion:
     figures = {
         "variants": k,
         "mine": c.by[latest.who],
-        "told": c.told,
+        "told": c.improvements,
         "disagreement": disagreement,
         "worth": worth,
     }

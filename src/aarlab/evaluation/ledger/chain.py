@@ -113,9 +113,9 @@ def new_salt() -> str:
 def parted(kind: str, body: Mapping[str, Any]) -> tuple[str, str]:
     """The public and the hidden part of an entry's body, each as JSON text."""
     allowed = TOLD.get(kind)
-    told = {name: value for name, value in body.items() if allowed is None or name in allowed}
-    hidden = {name: value for name, value in body.items() if name not in told}
-    return _packed(told), _packed(hidden)
+    public = {name: value for name, value in body.items() if allowed is None or name in allowed}
+    hidden = {name: value for name, value in body.items() if name not in public}
+    return _packed(public), _packed(hidden)
 
 
 def _packed(part: Mapping[str, Any]) -> str:

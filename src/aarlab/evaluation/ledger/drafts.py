@@ -31,12 +31,14 @@ class Ready:
 
     kind: EntryKind
     who: str
-    told: str
+    public: str
     hidden: str
     blobs: Mapping[str, bytes]
 
     def placed(self, seq: int, at: str, prev: str) -> Placed:
-        row = LedgerRow(seq, at, self.who, self.kind, self.told, prev, "", self.hidden, new_salt())
+        row = LedgerRow(
+            seq, at, self.who, self.kind, self.public, prev, "", self.hidden, new_salt()
+        )
         text = row.canonical
         row = row._replace(hash=hashlib.sha256(text).hexdigest())
         return row.entry, row, leaf_hash(text)
@@ -49,8 +51,8 @@ def ready(draft: Draft) -> Ready:
         InvalidSubmission: it is not plain JSON, or holds half of a surrogate pair.
     """
     try:
-        told, hidden = parted(draft.kind, draft.body)
-        both = told + hidden
+        public, hidden = parted(draft.kind, draft.body)
+        both = public + hidden
         named = all(
             hashlib.sha256(data).hexdigest() == name and name in both
             for name, data in draft.blobs.items()
@@ -69,7 +71,7 @@ def ready(draft: Draft) -> Ready:
         raise InvalidSubmission(
             "Not recorded: a blob's name is its SHA-256, and the entry names it."
         )
-    return Ready(draft.kind, draft.who, told, hidden, draft.blobs)
+    return Ready(draft.kind, draft.who, public, hidden, draft.blobs)
 
 
 def in_place(ready: Sequence[Ready], seq: int, prev: str) -> list[Placed]:

@@ -42,10 +42,10 @@ class GroupCommit(Generic[T, R]):
         return future.result()
 
     def do_all(
-        self, items: Sequence[T], told: Callable[[Sequence[Future[R]]], object] = lambda _: None
+        self, items: Sequence[T], report: Callable[[Sequence[Future[R]]], object] = lambda _: None
     ) -> Sequence[Future[R]]:
-        """As `do`, of many; each has its result or its error. `told` is called with them as soon as
-        they have, before `after`."""
+        """As `do`, of many; each has its result or its error. `report` is called with them as soon
+        as they have, before `after`."""
         futures: list[Future[R]] = [Future() for _ in items]
         with self._mutex:
             self._waiting += zip(items, futures, strict=True)
@@ -56,7 +56,7 @@ class GroupCommit(Generic[T, R]):
                     batch, self._waiting = self._waiting, []
                 self._run(batch)
             try:
-                told(futures)
+                report(futures)
             finally:
                 if new:
                     self._after()

@@ -96,7 +96,7 @@ class MeteredLadder:
     tail: float = TAIL  # tau
     rise: float = RISE  # z
 
-    def tell(self, channel: Channel, who: str, accuracy: float) -> Answer:
+    def answer(self, channel: Channel, who: str, accuracy: float) -> Answer:
         """See the class."""
         weight = self._weight(channel, who)
         highest = self._highest_rise(channel, who, weight)

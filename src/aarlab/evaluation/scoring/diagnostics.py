@@ -33,7 +33,7 @@ class Diagnosis:
         self._seen = 0
         self._differing = DifferingBits()
 
-    def take_up(self, answers_SM: NDArray[np.bool_], *, improved: bool) -> None:
+    def add(self, answers_SM: NDArray[np.bool_], *, improved: bool) -> None:
         """A submission was answered."""
         words = _words(answers_SM)
         if self._recent is None:
@@ -86,7 +86,7 @@ class UnitDiagnosis:
 
     n: int
 
-    def take_up(self, answers_SM: NDArray[np.bool_], *, improved: bool) -> None:
+    def add(self, answers_SM: NDArray[np.bool_], *, improved: bool) -> None:
         """Nothing of an earlier submission is compared."""
 
     def of(self, answers_SM: NDArray[np.bool_]) -> Diagnostics:

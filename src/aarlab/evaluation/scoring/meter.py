@@ -14,7 +14,7 @@ released, and is charged; nothing else goes in.
 An answer is charged when the meter's transaction commits: after the text to release has been made
 of it, and before it is released. What fails until then has decided and charged nothing. What fails
 afterwards (the ledger's disk is full, the process ends) leaves an answer that is charged and
-untold; the same question gets the same answer later, at no further charge.
+unreleased; the same question gets the same answer later, at no further charge.
 """
 
 import hashlib
@@ -98,8 +98,8 @@ def first_head(n: int, level: float) -> str:
 
 def next_head(head: str, seq: int, question: str, campaign: str, who: str, answer: Answer) -> str:
     """The head after answer `seq`."""
-    told = [bool(answer.improved), float(answer.level), float(answer.bits), float(answer.mass)]
-    return _digest([head, seq, question, campaign, who, *told])
+    reported = [bool(answer.improved), float(answer.level), float(answer.bits), float(answer.mass)]
+    return _digest([head, seq, question, campaign, who, *reported])
 
 
 def _digest(fields: list[Any]) -> str:
@@ -230,10 +230,10 @@ class Meter:
         self.channel.record(question.who, answer)
         self._last = question.key
 
-    def tell(self, questions: Sequence[MeteredSubmission]) -> list[ReportedAnswer]:
+    def answer_all(self, questions: Sequence[MeteredSubmission]) -> list[ReportedAnswer]:
         """Answer in order; all answers are on disk when this returns. As `answers`."""
-        with self.answers(questions) as told:
-            return told
+        with self.answers(questions) as reported:
+            return reported
 
     @contextmanager
     def answers(self, questions: Sequence[MeteredSubmission]) -> Iterator[list[ReportedAnswer]]:
@@ -250,7 +250,7 @@ class Meter:
             with self._turn() as connection:
                 rows: list[tuple[Any, ...]] = []
                 new: dict[str, Answer] = {}
-                yield [self._tell(question, rows, new, connection) for question in questions]
+                yield [self._answer(question, rows, new, connection) for question in questions]
                 if rows:
                     connection.executemany(INSERT, rows)
                     connection.execute(SET_HEAD, (self._seq, self._head))
@@ -271,7 +271,7 @@ class Meter:
                 self._forget()  # what was decided is void; the next turn reads the store again
                 raise
 
-    def _tell(
+    def _answer(
         self,
         question: MeteredSubmission,
         rows: list[tuple[Any, ...]],
@@ -280,15 +280,15 @@ class Meter:
     ) -> ReportedAnswer:
         """`rows` and `new`: what this turn adds to the store, and by question."""
         if (known := new.get(question.key) or known_answer(connection, question.key)) is not None:
-            return self._told(question.who, known, repeated=True)
-        answer = plain_answer(self._policy.tell(self.channel, question.who, question.accuracy))
+            return self._reported(question.who, known, repeated=True)
+        answer = plain_answer(self._policy.answer(self.channel, question.who, question.accuracy))
         self._take(question, answer)
         new[question.key] = answer
         asked = self._seq, question.key, question.campaign, question.who
         rows.append((*asked, answer.improved, answer.level, answer.bits, answer.mass))
-        return self._told(question.who, answer, repeated=False)
+        return self._reported(question.who, answer, repeated=False)
 
-    def _told(self, who: str, answer: Answer, *, repeated: bool) -> ReportedAnswer:
+    def _reported(self, who: str, answer: Answer, *, repeated: bool) -> ReportedAnswer:
         outlook, channel = plain_outlook(self._policy.outlook(self.channel, who)), self.channel
         cap, slack = outlook.cap_bits, outlook.slack_bits
         return ReportedAnswer(
@@ -327,18 +327,18 @@ class Meter:
             return self._state(who) | {"bits_by_campaign": campaigns}
 
     def _state(self, who: str) -> dict[str, Any]:
-        told = self._told(who, Answer(False, self.channel.level), repeated=False)
+        reported = self._reported(who, Answer(False, self.channel.level), repeated=False)
         return {
             "items": self._units.items,
             "independent_labels": self.channel.n,
-            "verdict_bits": told.verdict_bits,
+            "verdict_bits": reported.verdict_bits,
             "level_accuracy": self.channel.level,
-            "certified_at_least": told.certified,
-            "bits": told.bits,
-            "cap_bits": told.outlook.cap_bits,
-            "inflation_bound": told.bound,
-            "inflation_bound_at_cap": told.bound_at_cap,
-            "tier": told.outlook.tier,
+            "certified_at_least": reported.certified,
+            "bits": reported.bits,
+            "cap_bits": reported.outlook.cap_bits,
+            "inflation_bound": reported.bound,
+            "inflation_bound_at_cap": reported.bound_at_cap,
+            "tier": reported.outlook.tier,
             "answers": self._seq,
             "improvements": self.channel.yes.total(),
         }
@@ -351,7 +351,7 @@ class Meter:
         """
         try:
             with self._turn():  # with the write lock: nobody answers meanwhile
-                return self._told(who, Answer(False, self.channel.level), repeated=False)
+                return self._reported(who, Answer(False, self.channel.level), repeated=False)
         except StoreError as error:
             raise self._failed(error, "read") from error
 

@@ -84,7 +84,7 @@ class Outlook:
 class Policy(Protocol):
     """Two methods, and no state of its own."""
 
-    def tell(self, channel: Channel, who: str, accuracy: float) -> Answer:
+    def answer(self, channel: Channel, who: str, accuracy: float) -> Answer:
         """The answer to a submission by `who` with this exact accuracy. The channel is not
         changed."""
 
@@ -199,7 +199,7 @@ class Exact:
     label in n queries; for comparison only. Of N items an answer is one of 5N + 1 values, and is
     charged as such."""
 
-    def tell(self, channel: Channel, who: str, accuracy: float) -> Answer:
+    def answer(self, channel: Channel, who: str, accuracy: float) -> Answer:
         del who
         return Answer(accuracy > channel.level, accuracy, bits=_exact_bits(channel))
 
@@ -216,11 +216,11 @@ class Rounded:
     """Releases every score to the nearest standard error. It leaks every label, too: a group of
     answers that crosses the edge of a step is read bit by bit. For comparison only."""
 
-    def tell(self, channel: Channel, who: str, accuracy: float) -> Answer:
+    def answer(self, channel: Channel, who: str, accuracy: float) -> Answer:
         del who
         step = standard_error(channel.n)
-        told = min(1.0, round(accuracy / step) * step)  # the last multiple may be above 1
-        return Answer(told > channel.level + 1e-12, told, bits=_rounded_bits(channel))
+        reported = min(1.0, round(accuracy / step) * step)  # the last multiple may be above 1
+        return Answer(reported > channel.level + 1e-12, reported, bits=_rounded_bits(channel))
 
     def outlook(self, channel: Channel, who: str) -> Outlook:
         del who

@@ -71,10 +71,10 @@ class Tries:
     def __init__(self, path: Path, *, cap: int = CAP) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._path, self.cap = path, cap
-        self._told: tuple[object, float] = (
+        self._verdict_bits: tuple[object, float] = (
             None,
             0.0,
-        )  # the file's state, and `told_of_feedback` then
+        )  # the file's state, and `verdict_bits_of_feedback` then
         with self._writing() as connection:
             for statement in _SCHEMA.strip().split(";\n"):
                 if statement.strip():
@@ -179,7 +179,7 @@ class Tries:
                     ps[campaign, snapshot] = _largest(ps[campaign, snapshot], p)
         return ps
 
-    def told(self, of: Try, *, p: float | None, verdict: str, bits: float) -> None:
+    def note_answer(self, of: Try, *, p: float | None, verdict: str, bits: float) -> None:
         """Charge an answer; it is on disk before it is given."""
         with self._writing() as connection:
             connection.execute(
@@ -190,28 +190,28 @@ class Tries:
     def spent(self, campaign: str | None = None) -> tuple[int, int, float]:
         """(snapshots tried, answers released, bits that those can have carried about `final`), of
         all campaigns or of one."""
-        these, told = "campaign = COALESCE(?, campaign)", "COUNT(*), COALESCE(SUM(bits), 0)"
+        these, sums = "campaign = COALESCE(?, campaign)", "COUNT(*), COALESCE(SUM(bits), 0)"
         with self._writing() as connection:
             (tried,) = connection.execute(
                 f"SELECT COUNT(*) FROM tries WHERE {these}", (campaign,)
             ).fetchone()
             answers, bits = connection.execute(
-                f"SELECT {told} FROM told WHERE {these}", (campaign,)
+                f"SELECT {sums} FROM told WHERE {these}", (campaign,)
             ).fetchone()
         return tried, answers, float(bits)
 
-    def told_of_feedback(self) -> float:
+    def verdict_bits_of_feedback(self) -> float:
         """Bits that all answers so far can have carried about the same label set's `feedback`: a
         verdict says whether re-runs score there as was claimed. A fresh draw's answers are about
         its `final` alone."""
         now = self._state()  # asked at every submission
-        if self._told[0] != now:
+        if self._verdict_bits[0] != now:
             with self._writing() as connection:
                 (answers,) = connection.execute(
                     "SELECT COUNT(*) FROM told JOIN tries USING (campaign, snapshot)"
                 ).fetchone()
-            self._told = now, answers * FEEDBACK_BITS
-        return self._told[1]
+            self._verdict_bits = now, answers * FEEDBACK_BITS
+        return self._verdict_bits[1]
 
     def _state(self) -> object:
         """Another after each commit: the file's number, and SQLite's own count of its changes

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from aarlab.core.errors import AarError, InvalidSubmission
 from aarlab.core.unix_sockets import listening
-from aarlab.models.tuned.link import Gone, Link
-from aarlab.models.wire import DOOR_LINE, failure
+from aarlab.models.tuned.link import CallerGone, Link
+from aarlab.models.wire import SOCKET_LINE, failure
 
 BACKLOG = 32
 MOST_CONNECTIONS = 8  # of one sandbox
@@ -31,7 +31,7 @@ class BoundedListener:
         mode: int,
         serve: Callable[[Link], Awaitable[None]],
         most: int = MOST_CONNECTIONS,
-        line: int = DOOR_LINE,
+        line: int = SOCKET_LINE,
     ) -> None:
         self._path, self._serve, self._line = path, serve, line
         self._places = asyncio.Semaphore(most)
@@ -65,7 +65,7 @@ class BoundedListener:
         link = Link(reader, writer)
         try:
             await self._serve(link)
-        except Gone:
+        except CallerGone:
             pass
         except AarError as error:
             await link.send(failure(error))

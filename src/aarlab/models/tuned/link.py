@@ -24,7 +24,7 @@ UNREAD_BYTES = 1 << 16  # of lines that the caller has not taken: progress is le
 T = TypeVar("T")
 
 
-class Gone(Exception):
+class CallerGone(Exception):
     """Who asked has hung up: nobody wants the answer."""
 
 
@@ -49,7 +49,7 @@ class Link:
 
         Raises:
             InvalidSubmission: it is too long, too late or no JSON object.
-            Gone: there is none.
+            CallerGone: there is none.
         """
         try:
             return decode(await asyncio.wait_for(self._line(), HEAD_S))
@@ -62,7 +62,7 @@ class Link:
         try:
             return await self._reader.readuntil(b"\n")
         except (asyncio.IncompleteReadError, ConnectionError) as error:
-            raise Gone from error
+            raise CallerGone from error
         except asyncio.LimitOverrunError as error:
             raise InvalidSubmission("The line is too long.", field="line") from error
 
@@ -79,7 +79,7 @@ class Link:
                 self._answer.set_result(decode(line))
         except InvalidSubmission as error:
             self._fault = error
-        except Gone:
+        except CallerGone:
             pass
         finally:
             self._over.set()
@@ -124,25 +124,25 @@ class Link:
         """Raise where nobody waits for the answer.
 
         Raises:
-            Gone: who asked has hung up.
+            CallerGone: who asked has hung up.
             InvalidSubmission: who asked has said what it was not asked.
         """
         if self.over:
-            raise self._fault or Gone
+            raise self._fault or CallerGone
 
     def progress(self, step: int, of: int, tokens_per_s: float, pack_tokens: int) -> None:
         """Report how far the job is, and of how many tokens packs are now; raises as `check`
         does."""
         self.check()
-        told = {
+        progress = {
             "step": step,
             "of": of,
             "tokens_per_s": round(tokens_per_s),
             "pack_tokens": pack_tokens,
         }
-        self._loop.call_soon_threadsafe(self._tell, {"is": "progress", **told})
+        self._loop.call_soon_threadsafe(self._send, {"is": "progress", **progress})
 
-    def _tell(self, message: Message) -> None:
+    def _send(self, message: Message) -> None:
         if (
             not self._writer.transport.is_closing()
             and self._writer.transport.get_write_buffer_size() < UNREAD_BYTES
@@ -153,7 +153,7 @@ class Link:
         """The caller's loss (b,) and its slope in the logits (b,).
 
         Raises:
-            Gone: who asked has hung up.
+            CallerGone: who asked has hung up.
             InvalidSubmission: the answer does not fit, is not finite, or does not come.
         """
         self.check()
@@ -188,7 +188,7 @@ class Link:
                 f"The loss was not answered in time: {most}.", field="loss"
             ) from error
         except asyncio.CancelledError:
-            raise self._fault or Gone from None
+            raise self._fault or CallerGone from None
         finally:
             self._waited_s += time.monotonic() - began
 

@@ -25,16 +25,16 @@ from typing import Any
 import torch
 
 from aarlab.core.errors import AarError, InvalidSubmission, Misconfigured, Transient
-from aarlab.core.lifeline import when_cut
+from aarlab.core.parent_pipe import when_parent_ends
 from aarlab.models.device_meter import BEAT_S, DeviceMeter, Gauge
 from aarlab.models.item_batches import ItemBatch, read_item_batch
 from aarlab.models.preset import Preset
 from aarlab.models.tuned.bounded_listener import BoundedListener
-from aarlab.models.tuned.link import Gone, Link
-from aarlab.models.tuned.turns import MOST_WAITING, Turns
+from aarlab.models.tuned.job_queue import MOST_WAITING, JobQueue
+from aarlab.models.tuned.link import CallerGone, Link
 from aarlab.models.tuned.worker_operations import OPERATIONS, Loaded, WorkerOperation, WorkerPlace
-from aarlab.models.wire import ANSWER_S, DOOR_LINE, LINE, Message, failure
-from aarlab.models.worker_requests import DOOR, Fields, through
+from aarlab.models.wire import ANSWER_S, LINE, SOCKET_LINE, Message, failure
+from aarlab.models.worker_requests import SOCKET_BATCH, Fields, through
 
 OPERATOR, OPERATOR_CONNECTIONS = "operator", 256
 log = logging.getLogger("aarlab.worker")
@@ -60,7 +60,7 @@ class Worker:
     """The event loop's side: connections, turns, sandboxes' sockets."""
 
     def __init__(self, loaded: Loaded) -> None:
-        self._loaded, self._turns = loaded, Turns[WorkerJob]()
+        self._loaded, self._turns = loaded, JobQueue[WorkerJob]()
         self._item_batches: dict[str, ItemBatch] = {}
         self._listeners: dict[str, BoundedListener] = {}
         self._faults: dict[str, str] = {}  # by socket: see `_failed`
@@ -74,11 +74,11 @@ class Worker:
             "shut": self._shut,
         }
 
-    async def run(self, path: Path, told: asyncio.Event) -> None:
+    async def run(self, path: Path, stop: asyncio.Event) -> None:
         """Serve requests until a request stops the worker."""
         operator = BoundedListener(path, 0o600, self._operator, OPERATOR_CONNECTIONS, LINE)
         work = asyncio.create_task(self._work())
-        ended, beat = asyncio.create_task(told.wait()), asyncio.create_task(self._beat())
+        ended, beat = asyncio.create_task(stop.wait()), asyncio.create_task(self._beat())
         await asyncio.wait([work, ended, beat], return_when=asyncio.FIRST_COMPLETED)
         for listener in (operator, *self._listeners.values()):
             listener.shut()
@@ -133,7 +133,7 @@ class Worker:
         """The last line; None where nobody waits for it."""
         try:
             return {"is": "done", **job.operation.run(self._loaded, job.asked, job.link)}
-        except Gone:
+        except CallerGone:
             return None
         except InvalidSubmission as error:
             return failure(error)
@@ -192,7 +192,9 @@ class Worker:
 
         async def one(link: Link) -> None:
             message = through(await link.request())
-            await self._answer(source, OPERATIONS[message["op"]], message, link, {DOOR: item_batch})
+            await self._answer(
+                source, OPERATIONS[message["op"]], message, link, {SOCKET_BATCH: item_batch}
+            )
 
         return one
 
@@ -222,7 +224,7 @@ class Worker:
         if (meter := message.get("meter")) is not None:
             self._gauges[message["path"]] = Gauge(DeviceMeter.of(meter))
         self._listeners[message["path"]] = BoundedListener(
-            path, 0o666, self._sandbox(str(path), seen), line=DOOR_LINE
+            path, 0o666, self._sandbox(str(path), seen), line=SOCKET_LINE
         )
         return {}
 
@@ -253,14 +255,14 @@ def hidden(error: AarError) -> AarError:
     )
 
 
-async def serve(place: WorkerPlace, path: Path, lifeline: int | None) -> None:
-    """Take requests until SIGTERM, SIGINT or the end of the lifeline."""
-    told, loop = asyncio.Event(), asyncio.get_running_loop()
+async def serve(place: WorkerPlace, path: Path, parent_pipe: int | None) -> None:
+    """Take requests until SIGTERM, SIGINT or the end of the parent."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told.set)
-    if lifeline is not None:
-        when_cut(lifeline, told.set)
-    await Worker(Loaded(place)).run(path, told)
+        loop.add_signal_handler(number, stop.set)
+    if parent_pipe is not None:
+        when_parent_ends(parent_pipe, stop.set)
+    await Worker(Loaded(place)).run(path, stop)
 
 
 def devices() -> list[str]:
@@ -297,7 +299,7 @@ def main() -> None:
     parser.add_argument(
         "--answer-s", type=float, default=ANSWER_S, help="for a caller's own loss of one step"
     )
-    parser.add_argument("--lifeline", type=int, help="a file descriptor: end when it does")
+    parser.add_argument("--parent-pipe", type=int, help="a file descriptor: end when it does")
     a = parser.parse_args()
     if a.devices:
         parser.exit(0, json.dumps(devices()))
@@ -309,7 +311,7 @@ def main() -> None:
     Link.answer_s = a.answer_s
     try:
         check_device(a.device)
-        asyncio.run(serve(place, a.socket, a.lifeline))
+        asyncio.run(serve(place, a.socket, a.parent_pipe))
     except AarError as error:
         parser.exit(1, f"{error}\n")
     logging.shutdown()

@@ -30,14 +30,14 @@ from aarlab.models.head_training import Array
 from aarlab.models.item_batches import ItemBatch
 from aarlab.models.preset import Preset
 from aarlab.models.results import Results, fingerprint
-from aarlab.models.tuned.link import Gone
+from aarlab.models.tuned.link import CallerGone
 from aarlab.models.tuned.tokens import Tokenised, tokenise
 from aarlab.models.wire import Message, packed
 from aarlab.models.worker_requests import (
     Fields,
-    Judge,
-    States,
-    Tune,
+    JudgeRequest,
+    StatesRequest,
+    TuneRequest,
     Which,
     judge_of,
     kept_as,
@@ -185,7 +185,7 @@ class WorkerOperation:
     run: Callable[[Loaded, Any, WorkerCaller], Message]
 
 
-def fine_tune(loaded: Loaded, tune: Tune, caller: WorkerCaller) -> Message:
+def fine_tune(loaded: Loaded, tune: TuneRequest, caller: WorkerCaller) -> Message:
     """Logits of the rows asked for, and the seconds of the computation, which may have been an
     earlier one."""
     key = kept_as(tune, loaded.preset, loaded.fingerprint(tune.model))
@@ -211,7 +211,7 @@ def answered(known: Mapping[str, NDArray]) -> Message:
 
 
 def _computed(
-    loaded: Loaded, tune: Tune, caller: WorkerCaller, checkpoint: Path
+    loaded: Loaded, tune: TuneRequest, caller: WorkerCaller, checkpoint: Path
 ) -> dict[str, NDArray]:
     model, began = loaded.tunable(tune.model), time.monotonic()
     try:
@@ -231,7 +231,7 @@ def _computed(
             s: _logits(model, loaded.tokens(tune.model, tune.item_batch, s).take(r), caller)
             for s, r in tune.answer.items()
         }
-    except (Gone, InvalidSubmission):
+    except (CallerGone, InvalidSubmission):
         if not caller.keeps:
             shutil.rmtree(checkpoint, ignore_errors=True)
         raise
@@ -260,7 +260,7 @@ def _logits(
     return np.concatenate(blocks)
 
 
-def judge(loaded: Loaded, asked: Judge, caller: WorkerCaller) -> Message:
+def judge(loaded: Loaded, asked: JudgeRequest, caller: WorkerCaller) -> Message:
     """Zero-shot logits (n,)."""
     model, longest = loaded.tunable(asked.model), recipe_of(loaded.preset, asked.model).max_tokens
     tokens = tokenise(
@@ -269,7 +269,7 @@ def judge(loaded: Loaded, asked: Judge, caller: WorkerCaller) -> Message:
     return {"logits": packed(_logits(model, tokens, caller, adapters=False))}
 
 
-def states(loaded: Loaded, asked: States, caller: WorkerCaller) -> Message:
+def states(loaded: Loaded, asked: StatesRequest, caller: WorkerCaller) -> Message:
     """The file of an array (L, n, D), float16, one layer a share of the depth."""
     key = kept_as(asked, loaded.preset, loaded.fingerprint(asked.model))
     path = loaded.place.cache / "states" / f"{key}.npy"

@@ -40,7 +40,7 @@ TAKEN = frozenset(
 PROBLEM_NAME = Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")
 
 
-class HandIn(Record):
+class SubmissionForm(Record):
     """What a researcher hands in.
 
     predictions: a value for every item of a split; `values` says which, `classes` name those of a
@@ -58,7 +58,7 @@ class HandIn(Record):
     total_s: float = Field(60.0, gt=0, le=86_400)
 
     @model_validator(mode="after")
-    def _fits(self) -> "HandIn":
+    def _fits(self) -> "SubmissionForm":
         if (self.kind == "predictions") != (self.values is not None):
             raise ValueError("predictions, and nothing else, have `values`")
         if (self.values == "class") != bool(self.classes):
@@ -102,7 +102,7 @@ class Contract(Record):
     name: str = PROBLEM_NAME
     version: str = Field("1", pattern=r"^[A-Za-z0-9._-]{1,20}$")
     card: str = Field(min_length=40)
-    submission: HandIn
+    submission: SubmissionForm
     objectives: tuple[Objective, ...] = Field(strict=False)
     combine: Combine = "mean"
     trials: int = Field(1, ge=1, le=100)

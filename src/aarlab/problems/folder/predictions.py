@@ -9,7 +9,7 @@ from typing import Any
 from aarlab.core.errors import InvalidSubmission, Misconfigured
 from aarlab.core.plain_text import decoded
 from aarlab.core.strict_json import is_finite, parse_json, read_json_lines
-from aarlab.problems.folder.folder_problem import HandIn
+from aarlab.problems.folder.folder_problem import SubmissionForm
 
 Predictions = Mapping[str, Any]  # by item id
 
@@ -30,7 +30,7 @@ def read_ids(path: Path) -> list[str]:
     return ids
 
 
-def read_predictions(data: bytes, what: HandIn, ids: list[str]) -> Predictions:
+def read_predictions(data: bytes, what: SubmissionForm, ids: list[str]) -> Predictions:
     """Predictions from JSON, {item id: value}.
 
     Raises:
@@ -64,7 +64,7 @@ def read_predictions(data: bytes, what: HandIn, ids: list[str]) -> Predictions:
     return {item: found[item] for item in ids}
 
 
-def _wrong(value: object, what: HandIn) -> str:
+def _wrong(value: object, what: SubmissionForm) -> str:
     """What is wrong with one value, as text."""
     if what.values in {"probability", "number"}:
         number = is_finite(value)

@@ -101,7 +101,7 @@ class Named(_Part):
     name: str
 
 
-class Artifact(_Part):
+class TaskArtifact(_Part):
     """A path that goes from who works on the task to who grades it."""
 
     source: str
@@ -126,7 +126,7 @@ class TaskFile(_Part):
     agent: Agent = Agent()
     verifier: Verifier = Verifier()
     environment: Environment = Environment()
-    artifacts: list[Artifact] = Field(default_factory=list)
+    artifacts: list[TaskArtifact] = Field(default_factory=list)
     steps: list[Any] | None = None
 
     @field_validator("artifacts", mode="before")

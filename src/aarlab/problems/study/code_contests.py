@@ -99,12 +99,12 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
             plain = batch.select(COLUMNS[:4]).to_pylist()
             programs = [_python(batch.column(name)) for name in COLUMNS[4:]]
             for row, right, wrong in zip(plain, *programs, strict=True):
-                told = {
+                fields = {
                     "name": row["name"] or "",
                     "description": row["description"] or "",
                     "source": row["source"],
                 }
-                yield told | {
+                yield fields | {
                     "cf_rating": row["cf_rating"] or 0,
                     "solutions": tuple(right),
                     "incorrect_solutions": tuple(wrong),

@@ -97,7 +97,7 @@ class _Index:
         self.grams, self.holders = every[order], holders[order]
         bits = (8 * len(every)).bit_length()
         self.beyond = np.uint64(64 - bits)
-        # by a 5-gram's first bits: most that are nowhere are told at once
+        # by a 5-gram's first bits: most that are nowhere are found at once
         self.possible = np.zeros(1 << bits, np.bool_)
         self.possible[every >> self.beyond] = True
 

@@ -4,13 +4,13 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from aarlab.fleet.as_asked import LOOK_S, FleetClock, OrderReader, extended
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.gateway_process import GatewayProcess
 from aarlab.fleet.member import Member
+from aarlab.fleet.raised_limits import LOOK_S, FleetClock, OrderReader, extended
 
 
-class Heeding:
+class OrderFollower:
     """Reads the ledger about once a second. `clock` is the fleet's."""
 
     def __init__(self, folder: Path, members: Sequence[Member], gateway: GatewayProcess) -> None:

@@ -16,7 +16,7 @@ MOST = 200  # requests that share a question
 KNOWN = 4096  # tokens that are remembered
 
 
-class Present:
+class CallerLookup:
     """For one event loop."""
 
     def __init__(

@@ -18,7 +18,7 @@ from aarlab.core.bodies import read_as
 T = TypeVar("T")
 
 
-class Sent(Generic[T]):
+class SentBody(Generic[T]):
     """The body of a T: bytes of JSON, or fields that were read already. A route's parameter of this
     type is described as T."""
 
@@ -49,7 +49,7 @@ class Sent(Generic[T]):
         )
 
 
-class Unread(APIRoute):
+class UnreadBodyRoute(APIRoute):
     """A route whose body is handed on as bytes."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aarlab.lab.pace import GRID_S, Grid, wait_s
+from aarlab.lab.reply_times import GRID_S, ReplyTimes, wait_s
 
 
 @given(st.floats(0, 100), st.floats(1e-3, 1))
@@ -19,7 +19,7 @@ def test_now_and_wait_together_are_the_next_multiple_of_the_grid(now, grid):
 
 
 @given(st.integers(1, 50), st.floats(0.05, 0.95), st.floats(0.05, 0.95))
-def test_work_within_the_same_step_is_told_apart_by_nothing(step, one, other):
+def test_work_within_the_same_step_is_reported_apart_by_nothing(step, one, other):
     ends = [(step + x) * GRID_S + wait_s((step + x) * GRID_S) for x in (one, other)]
     assert ends[0] == pytest.approx(ends[1], abs=1e-9)
 
@@ -27,7 +27,7 @@ def test_work_within_the_same_step_is_told_apart_by_nothing(step, one, other):
 @pytest.mark.parametrize("fails", [False, True])
 def test_the_reply_waits_whether_the_work_went_well_or_not(fails):
     slept = []
-    grid = Grid(lambda: 5.0 + 0.3 * GRID_S, slept.append)
+    grid = ReplyTimes(lambda: 5.0 + 0.3 * GRID_S, slept.append)
 
     async def work():
         async with grid.on_it():
@@ -46,7 +46,7 @@ def test_replies_whose_work_ends_at_other_times_leave_together_and_hold_nobody()
     """All hundred requests have done their work before the first reply leaves: the wait holds
     neither the loop nor a thread of theirs."""
     point, events = threading.Event(), []
-    grid = Grid(time.monotonic, lambda _: point.wait(10))
+    grid = ReplyTimes(time.monotonic, lambda _: point.wait(10))
 
     async def reply(number):
         async with grid.on_it():
@@ -68,7 +68,7 @@ def test_replies_whose_work_ends_at_other_times_leave_together_and_hold_nobody()
 
 def test_whoever_comes_after_a_point_waits_for_the_next():
     points = []
-    grid = Grid(time.monotonic, points.append)
+    grid = ReplyTimes(time.monotonic, points.append)
 
     async def replies():
         for _ in range(3):

@@ -7,9 +7,9 @@ import pytest
 
 from aarlab.core.errors import Transient, Unauthorised
 from aarlab.core.evaluator_socket import Caller, Now
+from aarlab.lab.caller_lookup import CallerLookup
 from aarlab.lab.direct import direct, page_of
 from aarlab.lab.evaluator_client import ReleasedRecord
-from aarlab.lab.present import Present
 
 ANN, BOB = "a" * 64, "b" * 64
 
@@ -35,7 +35,7 @@ class Evaluator:
 def test_requests_that_come_together_share_a_question_that_is_asked_after_all_came():
     async def attempt():
         evaluator = Evaluator(ANN, BOB)
-        present = Present(evaluator, ReleasedRecord(evaluator, "finding"))
+        present = CallerLookup(evaluator, ReleasedRecord(evaluator, "finding"))
         first = asyncio.create_task(present.who(ANN))
         await asyncio.sleep(0.01)
         later = [asyncio.create_task(present.who(token)) for token in (ANN, BOB, BOB)]
@@ -53,7 +53,7 @@ def test_a_token_that_was_revoked_ends_at_once_and_is_forgotten():
     async def attempt():
         evaluator = Evaluator(ANN, BOB)
         evaluator.may.set()
-        present = Present(evaluator, ReleasedRecord(evaluator, "finding"))
+        present = CallerLookup(evaluator, ReleasedRecord(evaluator, "finding"))
         assert (await present.who(ANN)).name == "a"
         evaluator.valid.remove(ANN)
         with pytest.raises(Unauthorised, match="no longer valid"):

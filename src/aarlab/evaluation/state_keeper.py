@@ -17,7 +17,7 @@ KEEP_EVERY, KEEP_WITHIN_S, KEEP_SHARE = 1_000, 30.0, 0.005
 log = logging.getLogger("aarlab.evaluation")
 
 
-class ToKeep(NamedTuple):
+class StateToKeep(NamedTuple):
     """All that is derived, packed (None: it cannot be), with the ledger and the meter as they were
     read for it."""
 
@@ -26,12 +26,12 @@ class ToKeep(NamedTuple):
     meter: Reached
 
 
-class Keeping:
+class StateKeeper:
     """Keeps what `take` gives; `at`: entries of the ledger when that was done last. `take` gives
     None where nothing is new since, or where a start from it would leave something out."""
 
     def __init__(
-        self, folder: Path, made_by: str, ledger: Ledger, take: Callable[[int], ToKeep | None]
+        self, folder: Path, made_by: str, ledger: Ledger, take: Callable[[int], StateToKeep | None]
     ) -> None:
         self._folder, self._made_by, self._ledger, self._take = folder, made_by, ledger, take
         self.at = 0

@@ -14,7 +14,7 @@ from aarlab.evaluation.ledger.views import SET_ASIDE, WORKS_AGAIN, aside_in
 log = logging.getLogger("aarlab.evaluation")
 
 
-class Detecting:
+class DetectorRunner:
     """`watch`: the detectors, once what they know is derived from the ledger."""
 
     watch: Watch

@@ -26,14 +26,14 @@ class AnsweringService(Protocol):
         ...
 
 
-class Pulse:
+class ServiceProbe:
     """When a service was last heard, by the monotonic clock."""
 
     def __init__(self, service: AnsweringService) -> None:
         self._service, self.heard_at = service, time.monotonic()
         self._stop = threading.Event()
         self._thread = threading.Thread(
-            target=self._ask, daemon=True, name=f"pulse of {service.name}"
+            target=self._ask, daemon=True, name=f"probe of {service.name}"
         )
 
     def start(self) -> None:

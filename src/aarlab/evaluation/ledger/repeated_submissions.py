@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class AskedBefore:
+class RepeatedSubmissions:
     """By question (the digest of answers): the number of the first entry that asked it, and whose
     it is; and of the others."""
 

@@ -62,7 +62,7 @@ class RunOutcome:
 
     final: float  # true accuracy of what is kept
     bits: float  # released
-    told: int  # improvements reported
+    reported: int  # improvements reported
     real: int  # of them, truly better than what was kept before
     # bundles that were truly better than what was kept before by a standard error or more
     tries: int
@@ -72,7 +72,7 @@ class RunOutcome:
 @dataclass(frozen=True)
 class _Method:
     true: float
-    favour: float  # g
+    luck: float  # of these items, g
     score: float  # measured
 
 
@@ -99,7 +99,7 @@ class SimulatedFleet:
         self.channel: Channel = start(self.best.score, n)
         self._stacks: list[list[_Change]] = [[] for _ in range(agents)]
         self._noes = [0] * agents
-        self._counts = dict.fromkeys(("told", "real", "tries", "noticed"), 0)
+        self._counts = dict.fromkeys(("reported", "real", "tries", "noticed"), 0)
 
     def run(self, bundles: int) -> RunOutcome:
         """Every agent makes that many bundles, in turn."""
@@ -118,7 +118,7 @@ class SimulatedFleet:
             return
         assert self.policy is not None
         method = self.descendant(self._true(stack))
-        answer = self.policy.tell(self.channel, str(who), method.score)
+        answer = self.policy.answer(self.channel, str(who), method.score)
         self.channel.record(str(who), answer)
         self._count(method, improved=answer.improved)
         if answer.improved:
@@ -140,11 +140,11 @@ class SimulatedFleet:
     def descendant(self, true: float) -> _Method:
         """A method of that true accuracy, made from the best one."""
         moved = self._rng.normal(0, math.sqrt((1 - KEPT**2) * BETWEEN / self.n))
-        return self._method(true, KEPT * self.best.favour + moved)
+        return self._method(true, KEPT * self.best.luck + moved)
 
-    def _method(self, true: float, favour: float) -> _Method:
+    def _method(self, true: float, luck: float) -> _Method:
         return _Method(
-            true, favour, true + favour + self._rng.normal(0, math.sqrt(WITHIN / SEEDS / self.n))
+            true, luck, true + luck + self._rng.normal(0, math.sqrt(WITHIN / SEEDS / self.n))
         )
 
     def _true(self, stack: list[_Change]) -> float:
@@ -152,7 +152,7 @@ class SimulatedFleet:
 
     def _count(self, method: _Method, *, improved: bool) -> None:
         large = method.true - self.best.true >= standard_error(self.n)
-        self._counts["told"] += improved
+        self._counts["reported"] += improved
         self._counts["real"] += improved and method.true > self.best.true
         self._counts["tries"] += large
         self._counts["noticed"] += large and improved

@@ -25,7 +25,7 @@ def wait_s(now_s: float, grid_s: float = GRID_S) -> float:
     return max(0.0, math.ceil(now_s / grid_s) * grid_s - now_s)
 
 
-class Grid:
+class ReplyTimes:
     """The points at which replies leave, all that wait for one together. For one event loop."""
 
     def __init__(

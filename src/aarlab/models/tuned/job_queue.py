@@ -11,7 +11,7 @@ T = TypeVar("T")
 MOST_WAITING = 4  # jobs of one sandbox; the operator's are as many as the operator likes
 
 
-class Turns(Generic[T]):
+class JobQueue(Generic[T]):
     """Jobs that wait, by source: next is one of the source that took the least time, and among
     equals the one that waits longest for a turn. Who comes (again) begins where the others are,
     so that nobody gathers a right to many turns by asking nothing. Used in one event loop."""

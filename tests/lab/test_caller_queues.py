@@ -5,7 +5,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aarlab.lab.lanes import WIDTH, Lanes
+from aarlab.lab.caller_queues import WIDTH, CallerQueues
 
 
 def work_through(requests: list[str], places: int) -> tuple[list[str], int]:
@@ -16,9 +16,9 @@ def work_through(requests: list[str], places: int) -> tuple[list[str], int]:
     at_work: dict[str, int] = {}
     most = 0
 
-    async def one(name: str, lanes: Lanes, workers: asyncio.Semaphore) -> None:
+    async def one(name: str, queues: CallerQueues, workers: asyncio.Semaphore) -> None:
         nonlocal most
-        async with lanes.of(name):
+        async with queues.of(name):
             at_work[name] = at_work.get(name, 0) + 1
             most = max(most, at_work[name])
             async with workers:
@@ -27,8 +27,8 @@ def work_through(requests: list[str], places: int) -> tuple[list[str], int]:
             at_work[name] -= 1
 
     async def all_of_them() -> None:
-        lanes, workers = Lanes(), asyncio.Semaphore(places)
-        await asyncio.gather(*(one(name, lanes, workers) for name in requests))
+        queues, workers = CallerQueues(), asyncio.Semaphore(places)
+        await asyncio.gather(*(one(name, queues, workers) for name in requests))
 
     asyncio.run(all_of_them())
     return done, most

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from aarlab.evaluation.scoring.policies import POLICIES
-from aarlab.fleet.honest import (
+from aarlab.fleet.simulated_fleet import (
     BETWEEN,
     GAIN,
     HARM,
@@ -68,7 +68,7 @@ def test_a_descendant_differs_on_as_many_items_as_stated():
     differences = []
     for seed in range(3_000):
         made = fleet(seed=seed, n=400)
-        differences.append(made.descendant(START).favour - made.best.favour)
+        differences.append(made.descendant(START).luck - made.best.luck)
     assert np.var(differences) + 2 * WITHIN / 400 == pytest.approx(0.17 / 400, rel=0.05)
 
 
@@ -91,7 +91,7 @@ def test_no_fleet_outgrows_the_ceiling_or_the_cap():
     for run in runs:
         assert run.final <= 0.65
         assert run.bits <= 70 + 4
-        assert 0 <= run.real <= run.told
+        assert 0 <= run.real <= run.reported
         assert 0 <= run.noticed <= run.tries
 
 

@@ -12,7 +12,14 @@ from aarlab.evaluation.scoring.bounds import inflation_bound
 from aarlab.evaluation.scoring.hidden_labels import PgrScale
 from aarlab.evaluation.scoring.policies import POLICIES, start
 from aarlab.evaluation.scoring.units import Units, units_of
-from aarlab.fleet.honest import LIMIT, Habits, SimulationPlan, loss_of_gift, percent, simulate
+from aarlab.fleet.simulated_fleet import (
+    LIMIT,
+    Habits,
+    SimulationPlan,
+    loss_of_gift,
+    percent,
+    simulate,
+)
 
 LEAST_STEPS = 2  # between the start and the ceiling; with fewer there is no climb to report
 BUNDLES = 60  # of a researcher whose number of submissions nobody knows
@@ -23,7 +30,7 @@ SIZES = (300, 600, 1_263, 2_004, 3_000, 5_000, 10_000)  # of labels, that are ad
 
 
 @dataclass(frozen=True)
-class Outset:
+class StartOutlook:
     """A campaign before its first submission: n feedback items, `agents` researchers of `bundles`
     submissions each. Accuracies are on feedback; None: nothing is ever released (`step`), there is
     no cap (`bound`), no gain beyond chance, or nothing is simulated (`loss`)."""
@@ -62,15 +69,15 @@ class Outset:
     def outlook(self) -> str:
         """What is reported, the bound, and what honest researchers lose."""
         if self.step is None:
-            told = "no improvement is ever reported"
+            rule = "no improvement is ever reported"
         elif self.step == 0:
-            told = "every score is released"
+            rule = "every score is released"
         else:
             first = self._value(self.next_step, self.pgr_scale.pgr(self.next_step))
             each = self._value(self.step, self.pgr_scale.pgr_of_difference(self.step))
             what = "score" if self.pgr_scale.combined else "accuracy"
-            told = f"an improvement is reported from {what} {first}, in steps of {each}, at most "
-            told += f"some {self.steps} of them from {self._ends}"
+            rule = f"an improvement is reported from {what} {first}, in steps of {each}, at most "
+            rule += f"some {self.steps} of them from {self._ends}"
         far = "no reported level is bounded"
         whole = self.pgr_scale.combined and self.pgr_scale.pgr_of_difference(self.bound or 0.0) >= 1
         if self.bound is not None and not whole:  # a score from 0 to 1 is bounded by 1 anyway
@@ -78,7 +85,7 @@ class Outset:
             far = f"no reported level is more than {both} too high (95 %, independent labels)"
         cap = "no cap" if self.cap_bits is None else f"{self.cap_bits:.0f} bits in all"
         found = (
-            f"{self.units.items:,} feedback {self._items}, policy '{self.policy}': {cap}, {told}; "
+            f"{self.units.items:,} feedback {self._items}, policy '{self.policy}': {cap}, {rule}; "
             f"{far}."
         )
         one = self.agents == 1
@@ -162,7 +169,7 @@ class Outset:
         )
 
 
-def outset(
+def start_outlook(
     policy: str,
     labels: Units | int,
     pgr_scale: PgrScale,
@@ -170,7 +177,7 @@ def outset(
     agents: int = 9,
     bundles: int = BUNDLES,
     fleets: int | None = None,
-) -> Outset:
+) -> StartOutlook:
     """What submitters can expect of labels that nothing was released of yet. The loss is that of
     so many simulated `fleets`; None: as many as take a second, 0: it is left out.
 
@@ -187,7 +194,7 @@ def outset(
         else inflation_bound(seen.cap_bits, n, slack_bits=seen.slack_bits)
     )
     loss = None if fleets == 0 else _loss(policy, n, pgr_scale, agents, bundles, fleets)
-    return Outset(
+    return StartOutlook(
         policy, units, agents, bundles, pgr_scale, seen.next_step, step, seen.cap_bits, bound, loss
     )
 

@@ -12,19 +12,19 @@ from aarlab.core.layout import PublicFolder, TestbedFolder
 from aarlab.testbeds.testbed import Testbed
 
 
-def shown(public: PublicFolder) -> tuple[Path, ...]:
-    """What of a testbed's public folder is in its blind view; a name may have a `*`."""
+def in_view(public: PublicFolder) -> tuple[Path, ...]:
+    """What of a testbed's public folder is in that view; a name may have a `*`."""
     labels = public.probs("weak"), public.probs("critic")
     return (
         public.card,
         *labels,
         public.items("student"),
-        public.favour("student"),
+        public.zero_shot_logits("student"),
         public.layer("student", "*"),
     )
 
 
-def blind(bed: Testbed) -> Testbed:
+def code_mode_view(bed: Testbed) -> Testbed:
     """The view of a testbed for code mode: hard links in a folder beside the testbed's, made once.
     Its only split is `student`.
 
@@ -37,9 +37,9 @@ def blind(bed: Testbed) -> Testbed:
     partial = Path(tempfile.mkdtemp(prefix=".blind-", dir=bed.folder))
     partial.chmod(0o755)
     view, public = TestbedFolder(partial), PublicFolder(bed.public)
-    PublicFolder(view.public).favour("student").parent.mkdir(parents=True)
+    PublicFolder(view.public).zero_shot_logits("student").parent.mkdir(parents=True)
     view.private.mkdir(mode=0o700)
-    for path in (*shown(public), *([public.strong] if bed.preset else [])):
+    for path in (*in_view(public), *([public.strong] if bed.preset else [])):
         pattern = str(path.relative_to(bed.public))
         found = sorted(bed.public.glob(pattern))
         if not found:

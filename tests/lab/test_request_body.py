@@ -12,7 +12,7 @@ from aarlab.core import operation_records as wire
 from aarlab.core.bodies import MOST_FIELDS
 from aarlab.core.errors import InvalidSubmission
 from aarlab.evaluation import handlers
-from aarlab.lab.sent import Sent, Unread
+from aarlab.lab.request_body import SentBody, UnreadBodyRoute
 from tests.lab.alone import app_of, enrol, write_problem
 
 CODE = {"snapshot": "0" * 64, "family": "other"}
@@ -21,7 +21,7 @@ CODE = {"snapshot": "0" * 64, "family": "other"}
 def test_of_any_number_of_wrong_answers_one_is_named():
     wrong = {"1": {f"q-{n:06d}": 2 for n in range(50_000)}, "2": "2", "3": []}
     with pytest.raises(InvalidSubmission) as refused:
-        Sent(wire.Submission, json.dumps(CODE | {"predictions": wrong}).encode()).read()
+        SentBody(wire.Submission, json.dumps(CODE | {"predictions": wrong}).encode()).read()
     assert str(refused.value) == (
         "predictions: seed '1': item 'q-000000' should be 0 or 1, a number less than or equal to 1."
     )
@@ -33,13 +33,13 @@ def test_of_any_number_of_wrong_answers_one_is_named():
 )
 def test_what_is_no_answer_is_refused(given):
     with pytest.raises(InvalidSubmission, match="seed '7'"):
-        Sent(wire.Submission, CODE | {"predictions": {"1": "01", "7": given}}).read()
+        SentBody(wire.Submission, CODE | {"predictions": {"1": "01", "7": given}}).read()
 
 
 def test_answers_are_strings_or_maps():
     answers = {"1": "01", "2": {"a": 0, "b": 1}}
     assert (
-        Sent(wire.Submission, json.dumps(CODE | {"predictions": answers}).encode())
+        SentBody(wire.Submission, json.dumps(CODE | {"predictions": answers}).encode())
         .read()
         .predictions
         == answers
@@ -48,14 +48,14 @@ def test_answers_are_strings_or_maps():
 
 def test_a_body_of_very_many_fields_is_refused_without_naming_them():
     with pytest.raises(InvalidSubmission, match=f"has {MOST_FIELDS + 1} fields"):
-        Sent(wire.Idea, {f"f{n}": 0 for n in range(MOST_FIELDS + 1)}).read()
+        SentBody(wire.Idea, {f"f{n}": 0 for n in range(MOST_FIELDS + 1)}).read()
 
 
 def test_a_route_describes_what_is_sent_and_hands_it_on_unread():
-    router, got = APIRouter(route_class=Unread), []
+    router, got = APIRouter(route_class=UnreadBodyRoute), []
 
     @router.post("/ideas")
-    async def idea(new: Sent[wire.Idea]) -> int:
+    async def idea(new: SentBody[wire.Idea]) -> int:
         got.append(new)
         return 1
 
@@ -88,7 +88,7 @@ def test_a_body_is_read_by_the_thread_that_works_on_it(tmp_path, monkeypatch):
 
         return noting
 
-    monkeypatch.setattr(Sent, "read", noted(Sent.read))
+    monkeypatch.setattr(SentBody, "read", noted(SentBody.read))
     monkeypatch.setattr(handlers, "read_as", noted(handlers.read_as))
     write_problem(tmp_path / "problem")
     sent = [

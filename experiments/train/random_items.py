@@ -18,7 +18,7 @@ PAD, EOS, NO, YES, FIRST = 0, 1, 2, 3, 4  # token ids; the words of items begin 
 
 
 @dataclass(frozen=True)
-class Deck:
+class RandomItems:
     """Token ids of N prompts, and their labels in {0, 1}."""
 
     ids: list[NDArray[np.int32]]
@@ -32,15 +32,15 @@ class Deck:
     def tokens(self) -> int:
         return int(self.lengths_N.sum())
 
-    def __getitem__(self, rows: slice) -> "Deck":
-        return Deck(self.ids[rows], self.labels_N[rows])
+    def __getitem__(self, rows: slice) -> "RandomItems":
+        return RandomItems(self.ids[rows], self.labels_N[rows])
 
 
-def draw(lengths_N: NDArray[np.int64], vocabulary: int, seed: int = 0) -> Deck:
+def draw(lengths_N: NDArray[np.int64], vocabulary: int, seed: int = 0) -> RandomItems:
     """Items of these lengths, tokens and labels uniform at random."""
     rng = np.random.default_rng(seed)
     ids = [rng.integers(FIRST, vocabulary, n, dtype=np.int32) for n in lengths_N]
-    return Deck(ids, rng.integers(0, 2, len(ids)))
+    return RandomItems(ids, rng.integers(0, 2, len(ids)))
 
 
 def config_of(shape: Shape, positions: int) -> transformers.PretrainedConfig:

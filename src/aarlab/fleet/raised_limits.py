@@ -74,7 +74,7 @@ def extended(campaign: Campaign, orders: Orders | None) -> Campaign:
     return Campaign.model_validate(made)
 
 
-def as_asked(campaign: Campaign, folder: Path) -> Campaign:
+def with_limits_of_ledger(campaign: Campaign, folder: Path) -> Campaign:
     """The same, by the campaign's ledger."""
     return extended(campaign, OrderReader(folder).now())
 

@@ -8,15 +8,15 @@ from contextlib import asynccontextmanager
 WIDTH = 4  # requests of one identity in work; any number may wait
 
 
-class Lanes:
+class CallerQueues:
     """One lane an identity. For one event loop."""
 
     def __init__(self, width: int = WIDTH) -> None:
         self._width = width
-        self._lanes: dict[str, asyncio.Semaphore] = {}
+        self._queues: dict[str, asyncio.Semaphore] = {}
 
     @asynccontextmanager
     async def of(self, name: str) -> AsyncIterator[None]:
         """A place in that identity's lane, once one is free."""
-        async with self._lanes.setdefault(name, asyncio.Semaphore(self._width)):
+        async with self._queues.setdefault(name, asyncio.Semaphore(self._width)):
             yield
