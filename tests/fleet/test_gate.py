@@ -27,7 +27,7 @@ from aarlab.report.pages import write
 from aarlab.runs.engine import METHOD_FILE, LocalEngine
 from aarlab.sandbox import Bubblewrap
 from aarlab.testbeds import student
-from aarlab.testbeds.testbed import prepare
+from aarlab.testbeds.set_up import prepare
 from tests.evaluation.board_page import reported_board
 
 pytestmark = [

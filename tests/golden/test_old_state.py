@@ -25,7 +25,7 @@ from aarlab.evaluation.ledger.signed import verify_record
 from aarlab.evaluation.ledger.views import flags_in
 from aarlab.evaluation.proofs import check_proof, find, prove
 from aarlab.testbeds import student
-from aarlab.testbeds.testbed import prepare
+from aarlab.testbeds.set_up import prepare
 from tests.golden.golden_archive import unpack
 
 ENTRIES, SUBMISSIONS, FINDINGS, CONFIRMATIONS = 224, 67, 67, 3
