@@ -13,9 +13,7 @@ from aarlab.researchers.researcher import Ended
 MAX_RESTARTS = 5  # crashes in a row
 STABLE_S = 60.0  # an incarnation this long cancels the crashes before it
 MOST_CRASH_S, MOST_OUTAGE_S = 60.0, 300.0
-IDLE_INCARNATIONS = (
-    3  # incarnations in a row that did nothing in the lab: it has nothing more to do
-)
+IDLE_INCARNATIONS = 3  # in a row, that did nothing in the lab: it has nothing more to do
 WINDOW_S, OPEN_S, MOST_OPEN_S = 60.0, 30.0, 480.0
 STAND_BACK_S = 10.0  # who has failed a trial lets others be tried first
 
