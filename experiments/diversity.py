@@ -43,7 +43,8 @@ from aarlab.researchers.researcher import Brief
 from aarlab.researchers.search import METHOD, Memory, choose, family_of, read_forum
 from aarlab.runs.execute import execute
 from aarlab.testbeds import student
-from aarlab.testbeds.testbed import Testbed, prepare
+from aarlab.testbeds.set_up import prepare
+from aarlab.testbeds.testbed import Testbed
 
 RESEARCHERS, WINDOWS = 9, 5
 ALIKE = (0.9, 0.999)  # similarity of code; the higher: the same but for numbers and local names

@@ -15,7 +15,7 @@ from aarlab.methods.library import METHODS
 from aarlab.models import smollm, smollm_weights
 from aarlab.problems import PROBLEMS
 from aarlab.testbeds import student
-from aarlab.testbeds.testbed import prepare
+from aarlab.testbeds.set_up import prepare
 
 SNIPPETS, CHOICES = 320, 128
 Batches = list[list[int]]

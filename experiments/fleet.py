@@ -42,7 +42,8 @@ from aarlab.runs.engine import LocalEngine
 from aarlab.sandbox import Bubblewrap
 from aarlab.testbeds import student
 from aarlab.testbeds.code_mode_view import code_mode_view
-from aarlab.testbeds.testbed import Testbed, prepare
+from aarlab.testbeds.set_up import prepare
+from aarlab.testbeds.testbed import Testbed
 from experiments.nodes_lab import NodesLab
 
 TICKS, MIB = os.sysconf("SC_CLK_TCK"), 1 << 20

@@ -16,7 +16,8 @@ from aarlab.models.head_training import LinearHead
 from aarlab.models.smollm import LAYERS
 from aarlab.problems.problem import SELECTION_SEED
 from aarlab.testbeds import student
-from aarlab.testbeds.testbed import Testbed, prepare
+from aarlab.testbeds.set_up import prepare
+from aarlab.testbeds.testbed import Testbed
 
 L2 = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 SEEDS = (1, 2, 3)

@@ -25,7 +25,8 @@ from aarlab.fleet.measure_baselines import measure_baselines
 from aarlab.runs.engine import LocalEngine
 from aarlab.sandbox import Bubblewrap
 from aarlab.testbeds import student
-from aarlab.testbeds.testbed import Testbed, prepare
+from aarlab.testbeds.set_up import prepare
+from aarlab.testbeds.testbed import Testbed
 from tests.store_servers import PostgresServer, S3Server, prepared_postgres
 
 pytest_plugins = ["tests.process_marker"]

@@ -31,9 +31,10 @@ from aarlab.fleet.directions import SHIPPED, load_directions
 from aarlab.researchers.recipe import PLAIN, families_of, key_of, source_of
 from aarlab.researchers.researcher import Brief
 from aarlab.researchers.search import Memory, choose
+from aarlab.testbeds.set_up import prepare
 from aarlab.testbeds.student import smollm2
 from aarlab.testbeds.task_data import load_task
-from aarlab.testbeds.testbed import Testbed, prepare
+from aarlab.testbeds.testbed import Testbed
 
 RESEARCHERS, SEEDS = 9, 5
 

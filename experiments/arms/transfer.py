@@ -25,9 +25,10 @@ from aarlab.evaluation.scoring.hidden_labels import load_answers
 from aarlab.methods.baselines import TUNED_L2, TUNED_LAYERS, source_of
 from aarlab.problems import PROBLEMS
 from aarlab.researchers.recipe import source_of as recipe_source
+from aarlab.testbeds.set_up import prepare
 from aarlab.testbeds.student import smollm2
 from aarlab.testbeds.task_data import load_task
-from aarlab.testbeds.testbed import Testbed, prepare
+from aarlab.testbeds.testbed import Testbed
 from experiments.arms.simulated_campaigns import mean_with_interval
 
 TASKS = ("small-chat", "small-math", "small-code")

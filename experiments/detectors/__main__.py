@@ -11,7 +11,7 @@ from aarlab.cli.out import write
 from aarlab.core.settings import home
 from aarlab.evaluation.detectors import DETECTORS
 from aarlab.testbeds import student
-from aarlab.testbeds.testbed import prepare
+from aarlab.testbeds.set_up import prepare
 from experiments.detectors.page import markdown
 from experiments.detectors.rates import Rates, Row, measure
 

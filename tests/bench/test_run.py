@@ -26,8 +26,8 @@ from aarlab.methods.baselines import BASELINES
 from aarlab.methods.library import METHODS
 from aarlab.runs.engine import LocalEngine, code_of_run
 from aarlab.sandbox import Bubblewrap
+from aarlab.testbeds.set_up import prepare
 from aarlab.testbeds.student import COUNTING
-from aarlab.testbeds.testbed import prepare
 
 pytestmark = pytest.mark.process
 

@@ -74,7 +74,7 @@ def test_a_sandboxed_run_asks_the_strong_model_through_its_door(place, monkeypat
     from aarlab.runs.engine import METHOD_FILE, LocalEngine
     from aarlab.sandbox import Bubblewrap
     from aarlab.testbeds.ablation import ablate
-    from aarlab.testbeds.testbed import prepare
+    from aarlab.testbeds.set_up import prepare
     from aarlab.testbeds.tuned_student import tuned
 
     home = Home(place / "home")
@@ -115,7 +115,7 @@ def test_a_run_is_charged_to_who_asked_and_refused_without_a_budget(place, tmp_p
     from aarlab.models.preset import preset
     from aarlab.runs.engine import METHOD_FILE, LocalEngine
     from aarlab.sandbox import Bubblewrap
-    from aarlab.testbeds.testbed import prepare
+    from aarlab.testbeds.set_up import prepare
     from aarlab.testbeds.tuned_student import tuned
 
     home, campaign = Home(place / "home"), Campaign(usd_per_device_hour=3600.0)  # $1 a second

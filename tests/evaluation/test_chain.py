@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from aarlab.evaluation.ledger.chain import (
     GENESIS,
+    RELEASED_FIELDS,
     SALT_BYTES,
-    TOLD,
     LedgerRow,
     Shown,
     new_salt,
@@ -27,11 +27,11 @@ def row(body=None, kind="submission", salt=SALT):
     )
 
 
-@pytest.mark.parametrize("kind", TOLD)
+@pytest.mark.parametrize("kind", RELEASED_FIELDS)
 def test_a_field_that_nobody_listed_is_hidden(kind):
-    reported, hidden = parted(kind, {"of_tomorrow": 1} | dict.fromkeys(TOLD[kind], 0))
+    reported, hidden = parted(kind, {"of_tomorrow": 1} | dict.fromkeys(RELEASED_FIELDS[kind], 0))
     assert json.loads(hidden) == {"of_tomorrow": 1}
-    assert json.loads(reported) == dict.fromkeys(TOLD[kind], 0)
+    assert json.loads(reported) == dict.fromkeys(RELEASED_FIELDS[kind], 0)
 
 
 def test_what_depends_on_no_label_is_reported():

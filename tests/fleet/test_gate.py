@@ -21,13 +21,13 @@ from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.confirm import confirm_leaders, plan
 from aarlab.fleet.measure_baselines import _result, load_baselines, measure_baselines, tuned_naive
 from aarlab.methods.baselines import source_of
-from aarlab.redteam.on_verdict import killing
+from aarlab.redteam.on_verdict import killing_runs
 from aarlab.report.build import build
 from aarlab.report.pages import write
 from aarlab.runs.engine import METHOD_FILE, LocalEngine
 from aarlab.sandbox import Bubblewrap
 from aarlab.testbeds import student
-from aarlab.testbeds.testbed import prepare
+from aarlab.testbeds.set_up import prepare
 from tests.evaluation.board_page import reported_board
 
 pytestmark = [
@@ -412,7 +412,7 @@ def test_run_killed_twice_has_no_verdict_until_confirmed_later(home, tmp_path, f
         gate = Gate(home, evaluator, QUICK)
         snapshot = gate.submit(slow)
         runs = gate.gate().begin(1)[0].runs
-        with killing(next(run.seeds for run in runs if run.target.name == "feedback"), 2):
+        with killing_runs(next(run.seeds for run in runs if run.target.name == "feedback"), 2):
             first = gate.confirm(1)[snapshot]
         assert (first.verdict, list(first.not_run)) == (None, ["feedback"])
         assert evaluator.ledger.entries("flag") == evaluator.ledger.entries("confirmation") == []
@@ -432,7 +432,7 @@ def test_run_killed_twice_has_no_verdict_until_confirmed_later(home, tmp_path, f
 @pytest.mark.long
 def test_killed_baseline_is_measured_on_the_next_call(home, bed):
     engine = LocalEngine(bed, home.root / "other-runs", Bubblewrap, workers=2, timeout_s=60)
-    with killing((1, 2), 1) as killed:
+    with killing_runs((1, 2), 1) as killed:
         found = measure_baselines(engine, quiet, seeds=(1, 2))
     assert len(killed) == 1
     assert found.keys() == load_baselines(bed).keys()

@@ -10,8 +10,8 @@ from aarlab.cli.show import Show
 from aarlab.core.settings import Home
 from aarlab.fleet import read_ahead
 from aarlab.fleet.campaign import Campaign
+from aarlab.testbeds.set_up import prepare
 from aarlab.testbeds.student import COUNTING
-from aarlab.testbeds.testbed import prepare
 
 
 @pytest.fixture

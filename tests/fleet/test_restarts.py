@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aarlab.fleet.restarts import (
-    IDLE_LIVES,
+    IDLE_INCARNATIONS,
     MAX_RESTARTS,
     MOST_OPEN_S,
     MOST_OUTAGE_S,
@@ -43,8 +43,8 @@ def test_an_outage_is_waited_out_for_ever_and_counts_as_no_crash():
 def test_who_ends_in_order_goes_on_until_it_has_nothing_to_do():
     restarts = Restarts()
     assert [restarts.after("again", lived_s=9, acted=True) for _ in range(9)] == [0.0] * 9
-    ends = [restarts.after("again", lived_s=9, acted=False) for _ in range(IDLE_LIVES)]
-    assert ends == [0.0] * (IDLE_LIVES - 1) + ["finished"]
+    ends = [restarts.after("again", lived_s=9, acted=False) for _ in range(IDLE_INCARNATIONS)]
+    assert ends == [0.0] * (IDLE_INCARNATIONS - 1) + ["finished"]
 
 
 def test_budget_and_finish_are_final():

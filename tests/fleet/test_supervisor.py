@@ -145,7 +145,7 @@ def test_a_crash_or_two_is_forgotten(fleet):
 def test_who_ends_in_order_without_doing_anything_is_finished(fleet):
     why, entries, _ = fleet("turns", researchers=1)
     assert why == "all have ended"
-    assert events(entries).count("ended: again") == restarts.IDLE_LIVES
+    assert events(entries).count("ended: again") == restarts.IDLE_INCARNATIONS
 
 
 def call_that_fails(parts):

@@ -20,7 +20,7 @@ from aarlab.report.pages import html
 from aarlab.researchers.recipe import PLAIN, source_of
 from aarlab.runs.engine import METHOD_FILE
 from aarlab.testbeds import student
-from aarlab.testbeds.testbed import prepare
+from aarlab.testbeds.set_up import prepare
 from tests.fleet.test_gate import QUICK, Gate, quiet
 from tests.fleet.test_gate import five_seeds as five_seeds
 

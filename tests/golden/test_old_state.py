@@ -19,13 +19,13 @@ from aarlab.evaluation.audit import Files, audit, load_key
 from aarlab.evaluation.confirmation.confirmation_record import ConfirmationRecord
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.forum import Forum
-from aarlab.evaluation.ledger.chain import TOLD
+from aarlab.evaluation.ledger.chain import RELEASED_FIELDS
 from aarlab.evaluation.ledger.merkle import leaf_hash
 from aarlab.evaluation.ledger.signed import verify_record
 from aarlab.evaluation.ledger.views import flags_in
 from aarlab.evaluation.proofs import check_proof, find, prove
 from aarlab.testbeds import student
-from aarlab.testbeds.testbed import prepare
+from aarlab.testbeds.set_up import prepare
 from tests.golden.golden_archive import unpack
 
 ENTRIES, SUBMISSIONS, FINDINGS, CONFIRMATIONS = 224, 67, 67, 3
@@ -135,7 +135,7 @@ def test_no_proof_holds_the_hash_of_an_old_score(files):
     scores = {
         leaf
         for seq in range(1, ENTRIES + 1)
-        if (row := find(files, str(seq))).kind in TOLD
+        if (row := find(files, str(seq))).kind in RELEASED_FIELDS
         for leaf in (row.hash, leaf_of(row))
     }
     proved = 0

@@ -14,7 +14,7 @@ from aarlab.problems.problem import check_problem, require_items
 from aarlab.problems.publish import publish, read_private_items
 from aarlab.problems.registered import PROBLEMS
 from aarlab.testbeds import student
-from aarlab.testbeds.testbed import prepare
+from aarlab.testbeds.set_up import prepare
 
 SPLITS = ("teacher", "student", "feedback", "final")
 

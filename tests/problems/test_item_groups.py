@@ -11,7 +11,7 @@ from aarlab.problems import PROBLEMS
 from aarlab.problems.item_groups import groups_of
 from aarlab.problems.problem import check_problem
 from aarlab.testbeds import student
-from aarlab.testbeds.testbed import prepare
+from aarlab.testbeds.set_up import prepare
 
 LONG = (
     "the quick brown fox jumps over the lazy dog while seven wizards watch from the old stone "

@@ -12,8 +12,8 @@ from aarlab.problems.problem import check_problem
 from aarlab.problems.rated_snippets import LEVELS, SOURCES, Snippet
 from aarlab.problems.registered import PROBLEMS
 from aarlab.problems.small_chat_easy import pair_up
+from aarlab.testbeds.set_up import prepare
 from aarlab.testbeds.student import COUNTING
-from aarlab.testbeds.testbed import prepare
 
 
 @pytest.fixture(scope="module")

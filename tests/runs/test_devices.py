@@ -23,7 +23,7 @@ from aarlab.runs import node_worker
 from aarlab.runs.engine import METHOD_FILE, LocalEngine
 from aarlab.runs.local_pool import LocalPool, WaitingJobs
 from aarlab.sandbox import Bubblewrap
-from aarlab.testbeds.testbed import prepare
+from aarlab.testbeds.set_up import prepare
 from aarlab.testbeds.tuned_student import tuned
 from tests.ray_cluster import RayCluster
 from tests.runs.test_engines import waited_for

@@ -9,9 +9,9 @@ from aarlab.runs.engine import LocalEngine, RunSpec
 from aarlab.runs.written_code import write_code
 from aarlab.sandbox import Bubblewrap
 from aarlab.sandbox.sandbox import Limits
+from aarlab.testbeds.set_up import prepare
 from aarlab.testbeds.student import Student
 from aarlab.testbeds.task_data import read_inputs
-from aarlab.testbeds.testbed import prepare
 from tests.idle_machine import Idle
 
 pytestmark = pytest.mark.process

@@ -19,9 +19,10 @@ from aarlab.runs.engine import LocalEngine
 from aarlab.testbeds import student
 from aarlab.testbeds.ablation import ablate
 from aarlab.testbeds.gap import AnchorScores
+from aarlab.testbeds.set_up import SetUp, prepare
 from aarlab.testbeds.student import COUNTING
 from aarlab.testbeds.task_data import read_inputs
-from aarlab.testbeds.testbed import SetUp, Testbed, prepare
+from aarlab.testbeds.testbed import Testbed
 
 
 def set_up(home: Home, *, whole: bool, reader=COUNTING, seed=1, **more) -> Testbed:
@@ -118,7 +119,7 @@ def test_a_second_step_that_was_killed_is_done_again(part, at_once, tmp_path, mo
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr("aarlab.testbeds.testbed._write_anchors", killed)
+        patched.setattr("aarlab.testbeds.set_up._write_anchors", killed)
         with pytest.raises(Killed):
             set_up(Home(tmp_path / "home"), whole=True)
     assert not Testbed(part.folder, from_cache=True).whole
@@ -143,7 +144,7 @@ def test_final_is_not_added_where_the_other_items_are_read_differently(part, tmp
 @pytest.mark.slow
 def test_the_campaign_keeps_its_testbed_and_labels_their_meter_also_without_final(part, tmp_path):
     facts = json.loads(part.part_ready.read_text())
-    modules = facts["code"]["modules"] | {"aarlab.testbeds.testbed": "of another version"}
+    modules = facts["code"]["modules"] | {"aarlab.testbeds.set_up": "of another version"}
     part.part_ready.write_text(json.dumps(facts | {"code": facts["code"] | {"modules": modules}}))
     home = Home(tmp_path / "home")
     kept = set_up(home, whole=False, begun=part.folder.name)

@@ -12,9 +12,9 @@ from aarlab.core.settings import Home
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.models.preset import Hardware, Preset, Recipe
 from aarlab.testbeds.ablation import ablate
+from aarlab.testbeds.set_up import prepare
 from aarlab.testbeds.student import COUNTING
 from aarlab.testbeds.task_data import load_task, read_inputs
-from aarlab.testbeds.testbed import prepare
 from aarlab.testbeds.tuned_student import tuned
 
 pytestmark = pytest.mark.process

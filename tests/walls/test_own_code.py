@@ -22,9 +22,9 @@ from aarlab.models.feature_store import REGISTRIES
 from aarlab.models.worker_requests import worker_code
 from aarlab.runs.engine import code_of_run
 from aarlab.testbeds.critiques import TRAINS, WRITES
+from aarlab.testbeds.set_up import code_for
+from aarlab.testbeds.set_up import prepare as prepare_testbed
 from aarlab.testbeds.student import COUNTING
-from aarlab.testbeds.testbed import code_for
-from aarlab.testbeds.testbed import prepare as prepare_testbed
 
 ROOT = Path(__file__).parents[2] / "src" / "aarlab"
 
@@ -103,7 +103,7 @@ def test_what_loads_with_a_module_is_in_its_closure():
         *heavy,
         "aarlab.bench.controls",
         "aarlab.testbeds.tuned_student",
-        "aarlab.testbeds.testbed",
+        "aarlab.testbeds.set_up",
     ):
         assert set(json.loads(run(script, name))) <= code_of(name).modules.keys(), name
 

@@ -129,8 +129,8 @@ def ordered(graph: grimp.ImportGraph) -> TopologicalSorter:
 
 
 def test_no_modules_import_each_other_in_a_circle():
-    """Inside functions neither; what only annotations name does not count."""
-    graph = grimp.build_graph("aarlab", exclude_type_checking_imports=True, cache_dir=None)
+    """Neither inside functions nor for annotations alone."""
+    graph = grimp.build_graph("aarlab", cache_dir=None)
     assert ordered(graph).is_active()
     graph.add_import(importer="aarlab.core.plain_text", imported="aarlab.core.strict_json")
     with pytest.raises(CycleError, match="aarlab.core.plain_text"):

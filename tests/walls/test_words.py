@@ -36,6 +36,28 @@ BANNED = {  # pattern -> what to write
 PENDING = {
     "refusals.py",  # "a bug of ours" is the value of a field
 }
+BANNED_NAMES = {
+    "told",
+    "untold",
+    "tell",
+    "deck",
+    "decks",
+    "door",
+    "doors",
+    "favour",
+    "life",
+    "lives",
+}
+LEFT_NAMES = {  # name -> the modules that may have it: keys of old state, names in old code
+    "told": {"report_record.py", "folder_report.py", "build.py"},  # of report.json
+    "told_improvements": {"report_record.py", "folder_report.py", "build.py"},
+    "tell": {"checkpoints.py", "process.py"},  # of Python's files
+}
+OLD_NAMES = {  # that any module may have
+    *("told_accuracy", "told_flags", "untold"),  # the ledger's
+    *("favour_N", "favour_N2", "favour_T"),  # of submitted code; of feature banks
+}
+PARTS_OF_NAMES = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 SQL = re.compile(r"\s*(CREATE|SELECT|INSERT|DELETE|UPDATE|FROM)\b")  # names on disk stay
 WORDS = re.compile(rf"(?<![\w./`-])({'|'.join(BANNED)})(?![\w-])(?!\.\w)", re.IGNORECASE)
 
@@ -58,6 +80,47 @@ def banned(path: Path) -> list[str]:
         for line, text in texts(path)
         for found in WORDS.finditer(text)
     ]
+
+
+def names_in(path: Path) -> Iterator[tuple[int, str]]:
+    """(line, name) of all that a module names or defines."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                yield node.lineno, name
+            case ast.ClassDef(name=name) | ast.Name(id=name) | ast.Attribute(attr=name):
+                yield node.lineno, name
+            case ast.arg(arg=name) | ast.keyword(arg=str(name)):
+                yield node.lineno, name
+
+
+def banned_names(path: Path) -> list[str]:
+    return [
+        f"{path.name}:{line}: {name}"
+        for line, name in names_in(path)
+        if name not in OLD_NAMES
+        and any(part.lower() in BANNED_NAMES for part in PARTS_OF_NAMES.findall(name))
+        and path.name not in LEFT_NAMES.get(name, ())
+    ]
+
+
+def test_names_in_code_are_plain_words():
+    files = [p for p in sorted(PACKAGE.rglob("*.py")) if "shipped" not in p.parts]
+    assert len(files) > 300
+    assert [hit for path in files for hit in banned_names(path)] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "hits"),
+    [
+        ("def told(deck, *, in_door): return Life(old_lives=favour_T)", 5),
+        ("record.told_flags, task.student.favour_N, alive, lifespan, doorway", 0),
+        ("class Told: pass\nself._told.untold = self.tell", 3),
+    ],
+)
+def test_the_test_of_names_can_fail(tmp_path, text, hits):
+    (tmp_path / "a.py").write_text(text)
+    assert len(banned_names(tmp_path / "a.py")) == hits
 
 
 @pytest.mark.parametrize("room", CHECKED)

@@ -38,8 +38,9 @@ from aarlab.runs.placing import engine_by
 from aarlab.sandbox import SANDBOXES
 from aarlab.sandbox.sandbox import MakeSandbox
 from aarlab.testbeds import student
+from aarlab.testbeds.set_up import REGISTRIES, prepare
 from aarlab.testbeds.students import student_of
-from aarlab.testbeds.testbed import REGISTRIES, Testbed, prepare
+from aarlab.testbeds.testbed import Testbed
 
 # researchers hill-climb on feedback; a bench is the operator's and looks at the other one
 SPLIT: SplitName = "final"

@@ -52,14 +52,14 @@ def _answers(problem: str, files: list[Path], split: str, data_seed: int, studen
     """Grade answers to a weak-to-strong problem; whether all have a score."""
     from aarlab.bench.answers_of_others import grade_answers, print_answers
     from aarlab.cli.show import Show
-    from aarlab.testbeds import testbed
+    from aarlab.testbeds import set_up
     from aarlab.testbeds.students import student_of
 
     show = Show(console)
     with show.steps():
         workers = len(os.sched_getaffinity(0))
         reader = student_of(student, home(), workers=workers, progress=show.say)
-        bed = testbed.prepare(problem, data_seed, home=home(), student=reader, progress=show.say)
+        bed = set_up.prepare(problem, data_seed, home=home(), student=reader, progress=show.say)
         rows = grade_answers(bed, files, split)
     print_answers(rows, f"{bed.folder.name}, {split}: exact scores, not for researchers", console)
     return all(row.score is not None for row in rows)

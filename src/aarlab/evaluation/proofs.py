@@ -6,7 +6,7 @@ from typing import Any
 from aarlab.core.entries import SubmissionBody
 from aarlab.core.errors import InvalidSubmission, Misconfigured
 from aarlab.evaluation.audit import Files, fits, rows_of
-from aarlab.evaluation.ledger.chain import TOLD, LedgerRow, Shown, walk
+from aarlab.evaluation.ledger.chain import RELEASED_FIELDS, LedgerRow, Shown, walk
 from aarlab.evaluation.ledger.checkpoints import Checkpoint, Key, notes, opened
 from aarlab.evaluation.ledger.merkle import includes, leaf_hash
 
@@ -43,7 +43,7 @@ def prove(files: Files, key: Key, row: LedgerRow) -> dict[str, Any]:
         Misconfigured: the ledger is broken before it, no checkpoint covers it yet, or its hash, or
             one beside it, is that of hidden numbers.
     """
-    if row.salt is None and row.kind in TOLD:
+    if row.salt is None and row.kind in RELEASED_FIELDS:
         raise Misconfigured(
             f"Entry {row.seq} was recorded by a version that hashed hidden numbers with what is "
             "released: a proof would show them. Confirm the snapshot again with this version, and "
@@ -75,7 +75,7 @@ def _to_be_tried(rows: Sequence[LedgerRow]) -> bool:
     """Can the hidden numbers of these rows be found from one hash over them, by trying? No row of
     theirs is salted, and so few depend on hidden labels that all combinations of their values can
     be gone through."""
-    hidden = sum(row.kind in TOLD for row in rows)
+    hidden = sum(row.kind in RELEASED_FIELDS for row in rows)
     return 0 < hidden < TOO_MANY and all(row.salt is None for row in rows)
 
 

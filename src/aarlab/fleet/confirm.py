@@ -42,7 +42,7 @@ from aarlab.fleet.prepare import engine_of, reader_of
 from aarlab.fleet.without_component import components_of
 from aarlab.problems import PROBLEMS
 from aarlab.runs.engine import MISSHAPEN, LocalEngine, RunResult
-from aarlab.testbeds import testbed
+from aarlab.testbeds import set_up
 from aarlab.testbeds.ablation import ablate
 from aarlab.testbeds.student import Student
 from aarlab.testbeds.testbed import Testbed
@@ -71,7 +71,7 @@ def plan(
     its data, and the transfer problems, each as far as asked.
 
     Raises:
-        Misconfigured, Transient: see `testbed.prepare`.
+        Misconfigured, Transient: see `set_up.prepare`.
     """
 
     def place(name: str, kind: Kind, on: Testbed, split: SplitName = "final") -> TargetTestbed:
@@ -84,7 +84,7 @@ def plan(
         return place(
             name,
             kind,
-            testbed.prepare(
+            set_up.prepare(
                 problem, data_seed, home=home, student=reader, progress=of, in_secret=True
             ),
         )

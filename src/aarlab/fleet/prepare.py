@@ -22,7 +22,7 @@ from aarlab.runs.placing import engine_by
 from aarlab.sandbox import SANDBOXES
 from aarlab.sandbox.processes import LIMITED
 from aarlab.sandbox.sandbox import MakeSandbox
-from aarlab.testbeds import testbed
+from aarlab.testbeds import set_up
 from aarlab.testbeds.gap import AnchorScores
 from aarlab.testbeds.student import Student
 from aarlab.testbeds.students import student_of
@@ -99,7 +99,7 @@ def completed(campaign: Campaign, bed: Testbed, home: Home, show: Display) -> Te
     is read now.
 
     Raises:
-        Misconfigured: see `testbed.prepare`.
+        Misconfigured: see `set_up.prepare`.
     """
     if bed.whole and why_again(bed) is None:
         return bed
@@ -112,7 +112,7 @@ def completed(campaign: Campaign, bed: Testbed, home: Home, show: Display) -> Te
 def _set_up(campaign: Campaign, home: Home, show: Display, *, whole: bool) -> Testbed:
     begun = campaign_testbed(CampaignFolder(home.campaigns / campaign.name).server.root)
     with show.steps():
-        return testbed.prepare(
+        return set_up.prepare(
             campaign.problem,
             campaign.data_seed,
             home=home,
@@ -143,7 +143,7 @@ def _with_baselines(
 def _by_other_code(bed: Testbed, campaign: Campaign, student: Student) -> str:
     """That a testbed was made by other code than there is now, and what changed; "" where it was
     not."""
-    why = testbed.code_for(campaign.problem, student).since(bed.code)
+    why = set_up.code_for(campaign.problem, student).since(bed.code)
     return f" (the campaign was begun on it; made by other code: {why})" if why else ""
 
 

@@ -18,8 +18,9 @@ from aarlab.fleet.display import Display
 from aarlab.fleet.prepare import reader_of
 from aarlab.problems import PROBLEMS
 from aarlab.problems.publish import read_private_items
+from aarlab.testbeds.set_up import SetUp, code_for
 from aarlab.testbeds.students import student_of
-from aarlab.testbeds.testbed import SetUp, Testbed, code_for
+from aarlab.testbeds.testbed import Testbed
 
 LOWEST = 19  # nice(2)
 

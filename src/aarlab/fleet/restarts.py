@@ -13,7 +13,7 @@ from aarlab.researchers.researcher import Ended
 MAX_RESTARTS = 5  # crashes in a row
 STABLE_S = 60.0  # an incarnation this long cancels the crashes before it
 MOST_CRASH_S, MOST_OUTAGE_S = 60.0, 300.0
-IDLE_LIVES = 3  # incarnations in a row that did nothing in the lab: it has nothing more to do
+IDLE_INCARNATIONS = 3  # in a row, that did nothing in the lab: it has nothing more to do
 WINDOW_S, OPEN_S, MOST_OPEN_S = 60.0, 30.0, 480.0
 STAND_BACK_S = 10.0  # who has failed a trial lets others be tried first
 
@@ -40,7 +40,7 @@ class Restarts:
         self.outages = 0
         if ended == "again":
             self.crashes, self.idle = 0, 0 if acted else self.idle + 1
-            return "finished" if self.idle >= IDLE_LIVES else 0.0
+            return "finished" if self.idle >= IDLE_INCARNATIONS else 0.0
         self.crashes = 1 if lived_s >= STABLE_S else self.crashes + 1
         self.count += 1
         return (

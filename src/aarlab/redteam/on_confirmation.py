@@ -19,8 +19,9 @@ from aarlab.problems import PROBLEMS
 from aarlab.redteam.system import SYSTEM, AttackRow, AttackScale
 from aarlab.runs.engine import METHOD_FILE, LocalEngine
 from aarlab.sandbox import SANDBOXES
+from aarlab.testbeds.set_up import prepare
 from aarlab.testbeds.student import COUNTING
-from aarlab.testbeds.testbed import Testbed, prepare
+from aarlab.testbeds.testbed import Testbed
 
 PROBLEM, TIMEOUT_S = "generated-chat", 60.0
 

@@ -2,9 +2,9 @@
 
 from aarlab.core.settings import home
 from aarlab.methods.method import Task
+from aarlab.testbeds.set_up import prepare
 from aarlab.testbeds.students import student_of
 from aarlab.testbeds.task_data import load_task
-from aarlab.testbeds.testbed import prepare
 
 
 def task(

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,13 +27,11 @@ from aarlab.models.preset import Preset
 from aarlab.models.vectors import static_vectors
 from aarlab.problems.problem import Problem
 from aarlab.testbeds.anchors import Labelled
-
-if TYPE_CHECKING:
-    from aarlab.testbeds.testbed import Testbed
+from aarlab.testbeds.testbed import Testbed
 
 Failed = Callable[[], AarError | None]  # the last failure of the strong model's worker during a run
 OpenSocket = Callable[
-    ["Testbed", SplitName, Path, DeviceMeter | None], AbstractContextManager[Failed]
+    [Testbed, SplitName, Path, DeviceMeter | None], AbstractContextManager[Failed]
 ]
 """(testbed, test split, folder, meter): a context in which the folder holds the strong model's
 socket. It answers about the student split and that test split; the meter counts what it takes."""
@@ -52,7 +50,7 @@ class ModelsForNode:
     splits: dict[str, str]
 
 
-OfferElsewhere = Callable[["Testbed", SplitName], ModelsForNode]
+OfferElsewhere = Callable[[Testbed, SplitName], ModelsForNode]
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ GENESIS = "0" * 64
 SALT_BYTES = 32
 # What is public of the kinds of entry that depend on hidden labels; every other field of theirs is
 # hidden. All other kinds depend on what is public alone.
-TOLD: Mapping[str, frozenset[str]] = {
+RELEASED_FIELDS: Mapping[str, frozenset[str]] = {
     "submission": frozenset({"snapshot", "family", "predictions", "receipt"}),
     "confirmation": frozenset(
         {"snapshot", "researcher", "id", "verdict", "told_accuracy", "told_flags"}
@@ -112,7 +112,7 @@ def new_salt() -> str:
 
 def parted(kind: str, body: Mapping[str, Any]) -> tuple[str, str]:
     """The public and the hidden part of an entry's body, each as JSON text."""
-    allowed = TOLD.get(kind)
+    allowed = RELEASED_FIELDS.get(kind)
     public = {name: value for name, value in body.items() if allowed is None or name in allowed}
     hidden = {name: value for name, value in body.items() if name not in public}
     return _packed(public), _packed(hidden)
