@@ -3,7 +3,7 @@
 The loss of honest researchers is measured at the end of a simulated fleet's work (see `honest`), in
 true accuracy, as the mean over fleets that share their seeds, and is put in three ways:
 
-    of the gift    (exact - policy) / (exact - none): of what exact scores would have given them
+    of the gain    (exact - policy) / (exact - none): of what exact scores would have given them
                    over no answers at all
     of the climb   (exact - policy) / (exact - start)
     of the end     (exact - policy) / exact
@@ -59,7 +59,7 @@ class Honest(Record):
     fleets, in pairs."""
 
     end: Measure  # true accuracy of what is kept
-    loss_of_gift: Measure
+    loss_of_gain: Measure
     loss_of_climb: Measure
     loss_of_end: Measure
     # share of true improvements by a standard error or more, sent while anything is released, that
@@ -85,7 +85,7 @@ def honest(
     )
     return Honest(
         end=mean_measure(end_R, resampled="fleets"),
-        loss_of_gift=ratio(lost_R, exact_R - none_R),
+        loss_of_gain=ratio(lost_R, exact_R - none_R),
         loss_of_climb=ratio(lost_R, exact_R - START),
         loss_of_end=ratio(lost_R, exact_R),
         noticed=ratio(np.array([run.noticed for run in runs]), tries_R) if tries_R.any() else None,
@@ -274,9 +274,9 @@ Made by `{command}`.
 {agents} honest agents of {bundles} bundles each, from an accuracy of {start:.3f} up to
 {ceiling:.3f} at most, {repetitions} fleets (seeds from {first_seed}
 on, the same for every policy). The loss is measured at the end, in true accuracy, on fleets
-that share their seeds. Of the gift: (exact - policy) / (exact - none), of what exact scores
+that share their seeds. Of the gain: (exact - policy) / (exact - none), of what exact scores
 would have given them over no answers at all. Of the climb: over (exact - start). Of the end:
-over exact. The 5 % of the default are of the gift, the largest of the three. In brackets, 95 %
+over exact. The 5 % of the default are of the gain, the largest of the three. In brackets, 95 %
 bootstrap intervals over fleets. Noticed: of the bundles that are truly better by a standard
 error or more and were sent while anything is reported, the share that is reported. False: share
 of reported improvements that are none. The model of a researcher:
@@ -297,7 +297,7 @@ the best overlap would come to if only the cap ended it, after so many questions
 HONEST = (
     "policy",
     "end (accuracy)",
-    "lost of the gift",
+    "lost of the gain",
     "of the climb",
     "of the end",
     "noticed",
@@ -339,7 +339,7 @@ def markdown(made: Sequence[Comparison], command: str) -> str:
 
 def _honest(offer: Offer) -> list[str]:
     h = offer.honest
-    losses = [percent(loss) for loss in (h.loss_of_gift, h.loss_of_climb, h.loss_of_end)]
+    losses = [percent(loss) for loss in (h.loss_of_gain, h.loss_of_climb, h.loss_of_end)]
     return [
         offer.policy,
         str(h.end),

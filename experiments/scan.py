@@ -75,7 +75,7 @@ class Try(Record):
     changed: str
     value: float
     n: int
-    loss_of_gift: Measure
+    loss_of_gain: Measure
     bound: float  # at the cap
 
 
@@ -84,7 +84,7 @@ class Robust(Record):
 
     model: str
     n: int
-    loss_of_gift: Measure
+    loss_of_gain: Measure
     exact: float  # end (accuracy)
     default: float
     none: float
@@ -144,9 +144,9 @@ def _tries(
         policies, plan, Habits(), ["exact", "none", *labels], workers, say
     )
     for (name, value, code), runs in zip(codes, found, strict=True):
-        loss = honest(runs, exact, none).loss_of_gift
+        loss = honest(runs, exact, none).loss_of_gain
         yield Try(
-            changed=name, value=value, n=plan.n, loss_of_gift=loss, bound=_bound(code, plan.n)
+            changed=name, value=value, n=plan.n, loss_of_gain=loss, bound=_bound(code, plan.n)
         )
 
 
@@ -171,7 +171,7 @@ def _robust(name: str, plan: SimulationPlan, habits: Habits, workers: int, say: 
         key: sum(run.final for run in found) / len(found)
         for key, found in (("exact", exact), ("default", runs), ("none", none))
     }
-    return Robust(model=name, n=plan.n, loss_of_gift=honest(runs, exact, none).loss_of_gift, **ends)
+    return Robust(model=name, n=plan.n, loss_of_gain=honest(runs, exact, none).loss_of_gain, **ends)
 
 
 def _bound(code: MeteredLadder, n: int) -> float:
@@ -229,8 +229,8 @@ def markdown(made: Scan, command: str) -> str:
 
 def _reading(made: Scan) -> str:
     """What the last table says, in words."""
-    within = [row.model for row in made.robust if row.loss_of_gift.upper <= LIMIT]
-    beyond = [row.model for row in made.robust if row.loss_of_gift.upper > LIMIT]
+    within = [row.model for row in made.robust if row.loss_of_gain.upper <= LIMIT]
+    beyond = [row.model for row in made.robust if row.loss_of_gain.upper > LIMIT]
     return (
         f"**Within {LIMIT:.0%}: {', '.join(within) or 'nothing'}. Beyond it: "
         f"{', '.join(beyond) or 'nothing'}.** The default is sized for one climb of a fleet that "
@@ -242,10 +242,10 @@ def _reading(made: Scan) -> str:
 
 def _robust_rows(rows: Sequence[Robust]) -> list[str]:
     return table(
-        ["agents", "items", "lost of the gift", "end: exact", "default", "none"],
+        ["agents", "items", "lost of the gain", "end: exact", "default", "none"],
         [
             [
-                *(row.model, f"{row.n:,}", percent(row.loss_of_gift)),
+                *(row.model, f"{row.n:,}", percent(row.loss_of_gain)),
                 *(f"{end:.3f}" for end in (row.exact, row.default, row.none)),
             ]
             for row in rows
@@ -258,7 +258,7 @@ def _try_rows(made: Scan) -> list[str]:
     lines = []
     for name, value in dict.fromkeys((row.changed, row.value) for row in made.tries):
         rows = [row for row in made.tries if (row.changed, row.value) == (name, value)]
-        shown = [f"{percent(row.loss_of_gift)}, {row.bound:.3f}" for row in rows]
+        shown = [f"{percent(row.loss_of_gain)}, {row.bound:.3f}" for row in rows]
         mark = " (default)" if value == made.default[name] else ""
         lines.append([name, f"{value:.4g}{mark}", *shown])
     return table(["changed", "to", *(f"lost at {n:,}, bound" for n in items)], lines)

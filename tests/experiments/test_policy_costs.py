@@ -31,11 +31,11 @@ def made():
 def test_losses_by_hand():
     """Exact 0.87, policy 0.86, none 0.67, start 0.57: 0.01 / 0.20, 0.01 / 0.30, 0.01 / 0.87."""
     found = honest([outcome(0.86)] * 20, [outcome(0.87)] * 20, [outcome(0.67)] * 20)
-    assert found.loss_of_gift.estimate == pytest.approx(0.05)
+    assert found.loss_of_gain.estimate == pytest.approx(0.05)
     assert found.loss_of_climb.estimate == pytest.approx(0.01 / (0.87 - START))
     assert found.loss_of_end.estimate == pytest.approx(0.01 / 0.87)
     # every fleet loses the same
-    assert found.loss_of_gift.lower == pytest.approx(found.loss_of_gift.upper)
+    assert found.loss_of_gain.lower == pytest.approx(found.loss_of_gain.upper)
     assert (found.noticed.estimate, found.false.estimate) == (
         pytest.approx(0.4),
         pytest.approx(0.1),
@@ -47,7 +47,7 @@ def test_intervals_are_over_pairs():
     about the share."""
     exact = [outcome(0.7 + k / 100) for k in range(20)]
     policy = [outcome(0.6 + 0.9 * (run.final - 0.6)) for run in exact]
-    loss = honest(policy, exact, [outcome(0.6)] * 20).loss_of_gift
+    loss = honest(policy, exact, [outcome(0.6)] * 20).loss_of_gain
     assert (loss.lower, loss.estimate, loss.upper) == pytest.approx((0.1, 0.1, 0.1))
 
 
@@ -59,9 +59,9 @@ def test_a_gift_of_nothing_has_no_shares():
 @pytest.mark.long
 def test_exact_loses_nothing_and_none_everything(made):
     exact, default, none = made.offers
-    assert exact.honest.loss_of_gift.estimate == 0
-    assert none.honest.loss_of_gift.estimate == 1
-    assert 0 < default.honest.loss_of_gift.estimate < 1.2
+    assert exact.honest.loss_of_gain.estimate == 0
+    assert none.honest.loss_of_gain.estimate == 1
+    assert 0 < default.honest.loss_of_gain.estimate < 1.2
     assert (none.honest.noticed, none.honest.false, none.attackers.worst) == (None, None, ())
     assert [cell.queries for cell in default.attackers.worst] == [1_000, 10_000]
     assert exact.attackers.worst[-1].recovered.estimate == 1
@@ -88,7 +88,7 @@ def test_the_shipped_default_keeps_within_the_limit():
         found = honest_all(["default"], SimulationPlan(n, repetitions=240, first=500_000))[
             "default"
         ]
-        assert found.loss_of_gift.upper <= LIMIT
+        assert found.loss_of_gain.upper <= LIMIT
 
 
 @pytest.mark.long
@@ -97,7 +97,7 @@ def test_pages_show_every_policy_and_the_advice(made):
     assert made.advice in page
     for offer in made.offers:
         assert page.count(f"| {offer.policy} |") == 2
-        assert percent(offer.honest.loss_of_gift) in page
+        assert percent(offer.honest.loss_of_gain) in page
     rows = [line.count("|") for line in page.splitlines() if line.startswith("|")]
     assert rows == [9] * 5 + [9] * 5
 

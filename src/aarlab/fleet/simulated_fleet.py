@@ -193,7 +193,7 @@ def simulate(
     ]
 
 
-def loss_of_gift(
+def loss_of_gain(
     runs: Sequence[RunOutcome], exact: Sequence[RunOutcome], none: Sequence[RunOutcome]
 ) -> Measure:
     """(exact - policy) / (exact - none): what fleets under one policy lose of what exact scores

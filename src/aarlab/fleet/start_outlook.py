@@ -16,7 +16,7 @@ from aarlab.fleet.simulated_fleet import (
     LIMIT,
     Habits,
     SimulationPlan,
-    loss_of_gift,
+    loss_of_gain,
     percent,
     simulate,
 )
@@ -252,7 +252,7 @@ def _loss(
     runs, exact, none = (
         simulate(p, plan, habits) for p in (POLICIES[policy], POLICIES["exact"], None)
     )
-    gift = mean_measure(
+    gain = mean_measure(
         np.array([a.final - b.final for a, b in zip(exact, none, strict=True)]), resampled="fleets"
     )
-    return loss_of_gift(runs, exact, none) if gift.lower > 0 else None
+    return loss_of_gain(runs, exact, none) if gain.lower > 0 else None
