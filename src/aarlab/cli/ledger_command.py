@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from aarlab.cli.path_type import path
+from aarlab.cli.plain_console import PlainConsole
 from aarlab.core.errors import Misconfigured
 from aarlab.core.layout import CampaignFolder
 from aarlab.core.records import Entry
 from aarlab.core.strict_json import read_json
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-console = Console(highlight=False, soft_wrap=True)
+console = PlainConsole(soft_wrap=True)
 Name = Annotated[str, typer.Argument(help="a campaign's name, or its folder")]
 TrustedKey = Annotated[
     Path | None,
