@@ -20,7 +20,7 @@ from aarlab.core.errors import InvalidSubmission, Misconfigured
 from aarlab.core.layout import GradingFolder, PreparedFolder
 from aarlab.core.records import Failure
 from aarlab.core.strict_json import is_finite, parse_json, read_json
-from aarlab.problems.folder.folder_problem import FolderProblem
+from aarlab.problems.folder.folder_problem import FolderProblem, UnchangedFiles
 from aarlab.problems.folder.predictions import Predictions, read_ids, read_predictions
 from aarlab.runs.endings import Around, ending_of
 from aarlab.runs.engine_contract import Engine
@@ -101,13 +101,14 @@ class Grader:
         engine: Engine | None = None,
     ) -> None:
         self.problem, self.prepared, self._make_sandbox = problem, prepared, make_sandbox
-        self.engine = engine
+        self.engine, self._files = engine, UnchangedFiles(problem)
 
     def grade(self, submission: Path, split: str, trial: int = 0) -> Outcome:
         """Check and grade a submission: a file with predictions, or a folder.
 
         Raises:
-            Transient, Misconfigured: no sandbox could be started; there is no result.
+            Transient, Misconfigured: no sandbox could be started, or the problem's files are not
+                those that were read; there is no result.
         """
         with self.checked(submission, split) as fit:
             return self.scored(fit, split, trial) if isinstance(fit, Path) else fit
@@ -118,7 +119,8 @@ class Grader:
         for it: neither what it comes to nor how it ends depends on one.
 
         Raises:
-            Transient, Misconfigured: no sandbox could be started; there is no result.
+            Transient, Misconfigured: no sandbox could be started, or the problem's files are not
+                those that were read; there is no result.
         """
         with scratch() as place:
             yield self._checked(submission, split, place / "submission")
@@ -138,7 +140,8 @@ class Grader:
         """Grade what was `checked`, with the secrets: whatever comes of it can depend on them.
 
         Raises:
-            Transient, Misconfigured: no sandbox could be started; there is no result.
+            Transient, Misconfigured: no sandbox could be started, or the problem's files are not
+                those that were read; there is no result.
         """
         found = self._run(fit, self.prepared.secrets(split), trial)
         return found if isinstance(found, NotGraded | Fault) else self._scores(found, split)
@@ -171,7 +174,9 @@ class Grader:
         limits = self.problem.contract.grading
         with scratch() as place, self._program(submission, secret) as asked:
             out, folder = GradingFolder(place), asked.folder if asked else None
+            self._files.require()
             done, around = self._in_sandbox(submission, secret, folder, place, trial)
+            self._files.require()
             if asked and asked.machine:
                 return NotGraded(f"the submitted program: {asked.machine}")
             if done.returncode == 0 and out.result.is_symlink() is False and out.result.exists():
