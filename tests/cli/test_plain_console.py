@@ -60,7 +60,7 @@ def test_faults_of_a_ledger_of_somebody_else_are_all_shown(tmp_path, monkeypatch
     found = Audit(
         entries=1, checkpoints=0, covered=0, graded=0, confirmations=0, faults=(HOSTILE, "second")
     )
-    monkeypatch.setattr("aarlab.evaluation.audit.audit", lambda *_: found)
+    monkeypatch.setattr("aarlab.evaluation.audit.audit", lambda *_, **__: found)
     monkeypatch.setattr("aarlab.evaluation.audit.load_key", lambda _: SimpleNamespace())
     monkeypatch.setattr("aarlab.cli.ledger_command.folder_of", lambda _: tmp_path)
     ended = CliRunner().invoke(app, ["ledger", "verify", "theirs", "--problem", str(tmp_path)])

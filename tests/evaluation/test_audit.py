@@ -19,6 +19,7 @@ from aarlab.evaluation.audit import Files, audit, load_key
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.forum import Forum
 from aarlab.evaluation.ledger.chain import GENESIS, LedgerRow
+from aarlab.evaluation.ledger.checkpoints import notes, opened
 from aarlab.evaluation.proofs import check_proof, find, prove
 
 SUBMISSIONS = 4
@@ -134,6 +135,24 @@ def test_a_tail_that_was_cut_off_is_found(files):
         "1 answers of this campaign that the ledger has not" in f or "answers of this" in f
         for f in looked_at(files).faults
     )
+
+
+@pytest.mark.parametrize("kept", ["none", "the first"])
+def test_a_history_that_nobody_signed_is_found(files, bed, kept):
+    """Whoever has no key rewrites the ledger, and leaves no checkpoint that it does not fit: all of
+    them are gone, or all but those of before what was rewritten."""
+    with Evaluator(bed.folder, files.campaign) as evaluator:
+        evaluator.commit_code("ann", {"method.py": "# last"}, Family.OTHER)
+    first, key = notes(files.checkpoints.read_bytes())[0][0], load_key(files.key)
+    size = 0 if kept == "none" else opened(first, key).size
+    files.checkpoints.write_text(first if size else "")
+    later = f"UPDATE entries SET at = '2030-01-01' || substr(at, 11) WHERE seq > {size}"
+    change(files.database, later)
+    rechain(files.database)
+    made = audit(files, key)
+    assert made.covered == size < made.entries
+    assert any(f"covers entries {size + 1} to {made.entries}" in fault for fault in made.faults)
+    assert audit(files, key, running=True).faults == (), "who runs signs them within seconds"
 
 
 @pytest.mark.slow

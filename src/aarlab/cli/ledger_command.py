@@ -13,6 +13,7 @@ import typer
 from aarlab.cli.path_type import path
 from aarlab.cli.plain_console import PlainConsole
 from aarlab.core.errors import Misconfigured
+from aarlab.core.hold import holder
 from aarlab.core.layout import CampaignFolder
 from aarlab.core.records import Entry
 from aarlab.core.strict_json import read_json
@@ -59,7 +60,8 @@ def verify(
 
     folder = folder_of(name)
     files = Files(folder, problem or _problem(folder))
-    made = audit(files, load_key(key or files.key), witness or ())
+    running = holder(CampaignFolder(folder).server.lock) is not None
+    made = audit(files, load_key(key or files.key), witness or (), running=running)
     given = [str(file.resolve()) for file in detector or ()]
     found, words = _kept_state(files.problem, folder, given) if not made.faults else ((), "")
     faults = (*made.faults, *found)
