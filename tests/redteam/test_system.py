@@ -41,7 +41,7 @@ SLOW = {
     *("answers that were looked up", "answers smuggled in a snapshot"),
     *("an honest claim with lucky seeds", "two servers", "metadata over HTTP"),
     *("labels by a grader's faults", "answers generated again by the problem's code"),
-    "a grader's faults, told beside its answer",
+    "a grader's faults, shown beside its answer",
 }
 ROWS = [
     pytest.param(name, marks=pytest.mark.long) if name in SLOW else name
@@ -186,7 +186,7 @@ def test_a_failed_grading_that_asks_another_question_shows(tmp_path, monkeypatch
     monkeypatch.setattr(
         FolderRuns, "_nothing", lambda self, _, seeds: nothing(self, f"{next(asked)}", seeds)
     )
-    (row,) = attack_system(tmp_path, SMALL, ["a grader's faults, told beside its answer"])
+    (row,) = attack_system(tmp_path, SMALL, ["a grader's faults, shown beside its answer"])
     assert not row.held
     assert row.came_back == "not the same: the same submission again"
 

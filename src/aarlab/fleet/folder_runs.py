@@ -84,8 +84,8 @@ class FolderRuns:
 
     def _graded(self, ticket: str, made: Submissions, seeds: tuple[int, ...]) -> Outcome:
         """What became of submissions that can be graded. Where their grading ends without a score,
-        they ask the same question as if it had none: whether they are told as repeated must not say
-        that it ended."""
+        their question is the same as with one: the report that they are repeated must not say that
+        it ended."""
         try:
             found = made.graded()
         except FORESEEN:

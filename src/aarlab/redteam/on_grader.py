@@ -195,7 +195,7 @@ def by_faults(folder: Path, scale: AttackScale) -> AttackRow:
     )
 
 
-@SYSTEM.add("a grader's faults, told beside its answer")
+@SYSTEM.add("a grader's faults, shown beside its answer")
 def beside(folder: Path, scale: AttackScale) -> AttackRow:
     """Whether a grading failed could be read from what is no score: from a later seed that nobody
     grades, or from whether the same submission counts as one that was asked before."""
@@ -204,18 +204,18 @@ def beside(folder: Path, scale: AttackScale) -> AttackRow:
     asked, rng = _Asked(folder, served), np.random.default_rng(scale.seed)
     mixed = [str(i) for i in rng.permutation(list(heads))]
     some = [next(i for i in mixed if heads[i] == side) for side in (1, 0)]
-    told = {}
+    said = {}
     for how, act in SECOND.items():
         later = GIVEN.replace("    return {", f"    if seed == 2:\n        {act}\n    return {{")
-        told[how] = len({str(asked.of(_with(later, item), (1, 2))[0]) for item in some})
+        said[how] = len({str(asked.of(_with(later, item), (1, 2))[0]) for item in some})
     while "failure" in asked.of(_with(GIVEN, some[0]))[0]:  # until no fault is free any more
         continue
     again = [len({asked.question(_with(GIVEN, item) + "#" * n) for n in (1, 2)}) for item in some]
-    told["the same submission again"] = len(set(again))
-    leaks = [how for how, number in told.items() if number > 1]
+    said["the same submission again"] = len(set(again))
+    leaks = [how for how, number in said.items() if number > 1]
     return AttackRow(
-        attack="a grader's faults, told beside its answer",
-        tried=f"one submission on which the grader fails and one without: {', '.join(told)}",
+        attack="a grader's faults, shown beside its answer",
+        tried=f"one submission on which the grader fails and one without: {', '.join(said)}",
         came_back="the same for both" if not leaks else f"not the same: {', '.join(leaks)}",
         held=not leaks,
         evidence="src/aarlab/runs/trial_scores.py: all are made and checked before one is graded",
