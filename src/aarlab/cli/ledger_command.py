@@ -60,7 +60,8 @@ def verify(
 
     folder = folder_of(name)
     files = Files(folder, problem or _problem(folder))
-    running = holder(CampaignFolder(folder).server.lock) is not None
+    lock = CampaignFolder(folder).server.lock  # a link could lead to what somebody else holds
+    running = not lock.is_symlink() and holder(lock) is not None
     made = audit(files, load_key(key or files.key), witness or (), running=running)
     given = [str(file.resolve()) for file in detector or ()]
     found, words = _kept_state(files.problem, folder, given) if not made.faults else ((), "")
