@@ -48,7 +48,7 @@ class Silent:
     def say(self, what, done, of):
         self.said.append((what, done, of))
 
-    def line(self, text):
+    def line(self, text, *, head=""):
         self.lines.append(text)
 
 

@@ -7,18 +7,23 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from aarlab.cli.main import app
 from aarlab.core.errors import InvalidSubmission, Misconfigured
+from aarlab.core.hold import Hold
+from aarlab.core.layout import CampaignFolder
 from aarlab.core.records import Family
 from aarlab.evaluation.audit import Files, audit, load_key
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.forum import Forum
 from aarlab.evaluation.ledger.chain import GENESIS, LedgerRow
+from aarlab.evaluation.ledger.checkpoints import notes, opened
 from aarlab.evaluation.proofs import check_proof, find, prove
 
 SUBMISSIONS = 4
@@ -134,6 +139,42 @@ def test_a_tail_that_was_cut_off_is_found(files):
         "1 answers of this campaign that the ledger has not" in f or "answers of this" in f
         for f in looked_at(files).faults
     )
+
+
+@pytest.mark.parametrize("kept", ["none", "the first"])
+def test_a_history_that_nobody_signed_is_found(files, bed, kept):
+    """Whoever has no key rewrites the ledger, and leaves no checkpoint that it does not fit: all of
+    them are gone, or all but those of before what was rewritten."""
+    with Evaluator(bed.folder, files.campaign) as evaluator:
+        evaluator.commit_code("ann", {"method.py": "# last"}, Family.OTHER)
+    first, key = notes(files.checkpoints.read_bytes())[0][0], load_key(files.key)
+    size = 0 if kept == "none" else opened(first, key).size
+    files.checkpoints.write_text(first if size else "")
+    later = f"UPDATE entries SET at = '2030-01-01' || substr(at, 11) WHERE seq > {size}"
+    change(files.database, later)
+    rechain(files.database)
+    made = audit(files, key)
+    assert made.covered == size < made.entries
+    assert any(f"covers entries {size + 1} to {made.entries}" in fault for fault in made.faults)
+    assert audit(files, key, running=True).faults == (), "who runs signs them within seconds"
+
+
+@pytest.mark.parametrize("runs", ["its own server", "somebody else's", "nobody"])
+def test_who_runs_is_its_own_server_alone(files, tmp_path, runs):
+    """A lock in the folder that is a link to one which is held makes nothing run."""
+    files.checkpoints.write_text("")
+    lock, other = CampaignFolder(files.campaign).server.lock, tmp_path / "other.lock"
+    if runs == "somebody else's":
+        lock.unlink(missing_ok=True)
+        lock.symlink_to(other)
+    with (
+        Hold(lock if runs == "its own server" else other, str)
+        if runs != "nobody"
+        else nullcontext()
+    ):
+        said = CliRunner().invoke(app, ["ledger", "verify", str(files.campaign)])
+    assert ("No checkpoint covers" in said.output) == (runs != "its own server")
+    assert said.exit_code == (runs != "its own server")
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aarlab.core.errors import InvalidSubmission
-from aarlab.core.objectives import gradient
+from aarlab.core.objectives import Objective, combined, gradient
 from aarlab.core.records import Family
 from aarlab.core.sign_flip import sign_flip_p, sign_flip_p_of_reals
 from aarlab.evaluation.audit import Files, audit, load_key
@@ -15,6 +15,7 @@ from aarlab.evaluation.confirmation.run_order import CodeFailed, NotRun, NoVerdi
 from aarlab.evaluation.confirmation.unit_gate import FINAL, ShownRun, UnitConfirmations
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.scoring.graded_units import GradedUnits
+from aarlab.evaluation.scoring.unit_scores import Measured, Scale
 from tests.evaluation.test_unit_marking import graded, served
 
 N = 300
@@ -154,12 +155,63 @@ def test_the_level_of_the_test_holds_where_there_is_no_difference(tmp_path):
 
 @pytest.mark.parametrize("how", ["mean", "geometric", "harmonic", "min"])
 def test_slopes_of_combinations_are_their_derivatives(how):
-    from aarlab.core.objectives import combined
-
     at, step = [0.3, 0.5, 0.8], 1e-6
     for k, slope in enumerate(gradient(how, at)):
         more = [x + step * (j == k) for j, x in enumerate(at)]
         assert slope == pytest.approx((combined(how, more) - combined(how, at)) / step, rel=1e-4)
+
+
+def two_climbed(how, ceiling=1.0):
+    """A scale of two objectives between 0 and a stated ceiling."""
+    ends = {"floor": {"value": 0, "source": "s"}, "ceiling": {"value": ceiling, "source": "s"}}
+    both = [Objective(name=name, unit="share", **ends) for name in ("a", "b")]
+    return Scale(both, how, UNITS["final"], {}, paired=True)
+
+
+def scoring(a, b, noise=0.02, seed=0):
+    """A submission with these mean scores."""
+    rng = np.random.default_rng(seed)
+    table = rng.normal(0, noise, (2, 5, 1, N))
+    table -= table.mean(axis=(1, 3), keepdims=True)
+    return Measured({"a": a + table[0], "b": b + table[1]}, {})
+
+
+@pytest.mark.parametrize("how", ["mean", "geometric", "harmonic", "min"])
+def test_the_difference_of_combined_scores_is_theirs(how):
+    """It was taken at the middle of both: a claim with a lower combined score was "better"."""
+    rng, scale = np.random.default_rng(1), two_climbed(how)
+    for _ in range(200):
+        one, other = rng.random(2), rng.random(2)
+        true = combined(how, list(one)) - combined(how, list(other))
+        pair = scoring(*one), scoring(*other, seed=1)
+        assert scale.apart(*pair, shared=True).estimate == pytest.approx(true, abs=1e-6)
+        p = scale.p_better(*pair, shared=True)
+        assert p > 0.05 if true < 0 else True, (one, other, true, p)
+        assert p < 0.05 if true > 0.05 and how != "min" else True, (one, other, true, p)
+
+
+def test_a_claim_that_pays_for_one_objective_with_the_other_is_not_better():
+    """The claim's minimum is 0.3, and the baseline's 0.4."""
+    scale, pair = two_climbed("min"), (scoring(0.6, 0.3), scoring(0.4, 1.0, seed=1))
+    assert scale.p_better(*pair, shared=True) == 1
+    assert scale.p_better(*pair[::-1], shared=True) < 1e-6
+    # what lies beyond a ceiling counts as the ceiling: 0.8 and 0.1 of 0.4 are worth 0.63
+    scale, pair = two_climbed("mean", 0.4), (scoring(0.8, 0.1), scoring(0.3, 0.3, seed=1))
+    assert scale.apart(*pair, shared=True).estimate == pytest.approx(0.625 - 0.75, abs=1e-6)
+    assert scale.p_better(*pair, shared=True) > 0.99
+
+
+@pytest.mark.slow
+def test_the_level_of_a_minimum_holds_where_objectives_meet():
+    """Both of the baseline's are equal, and one of the claim's is higher: none is better."""
+    scale, below = two_climbed("min"), 0
+    for number in range(400):
+        rng = np.random.default_rng(number)
+        tables = rng.normal(0, 0.3, (4, 5, 1, N))
+        own = Measured({"a": 0.5 + tables[0], "b": 0.8 + tables[1]}, {})
+        other = Measured({"a": 0.5 + tables[2], "b": 0.5 + tables[3]}, {})
+        below += scale.p_better(own, other, shared=True) < 0.05
+    assert below <= 0.05 * 400 + 3 * math.sqrt(400 * 0.05 * 0.95)
 
 
 def test_the_sign_flip_test_of_reals_is_that_of_whole_numbers():

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from aarlab.evaluation.audit import Files, audit, load_key
 from aarlab.evaluation.code_requests import CODE_ONLY, CodeRequests
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.ledger.views import flags_of
+from aarlab.evaluation.proofs import find, prove
 from aarlab.evaluation.restore import restore_meter
 from aarlab.evaluation.scoring.graded_units import (
     GradedUnits,
@@ -253,6 +255,30 @@ def test_stored_gradings_are_read_as_they_were_written(tmp_path):
     assert back.question == given.question
     path = tmp_path / "x"
     assert read_grading(path, write_grading(path, given)).name == given.name
+
+
+@pytest.mark.parametrize("salted", [True, False])
+def test_a_proof_names_no_unit_score(problem, tmp_path, salted):
+    """A submission whose every score but one is known has a score of two: neither of them makes a
+    hash that stands in the proof. Where a version before named one, there is no proof."""
+    with Evaluator(problem, tmp_path / "campaign") as made:
+        code = made.commit_code("ann", {"method.py": "1"}, Family.OTHER)
+        given = [graded(code["seeds"], 0.6) for _ in range(2)]
+        for one, score in zip(given, (0.0, 1.0), strict=True):
+            one.scores["error"][:, :, 7] = score
+        if not salted:
+            given = [replace(one, salt="") for one in given]
+        receipt = made.submit_graded("ann", code["snapshot"], given[1], Family.OTHER)
+    files = Files(tmp_path / "campaign", problem)
+    key, row = load_key(files.key), find(files, receipt.id)
+    if not salted:
+        with pytest.raises(Misconfigured, match="a proof would show them"):
+            prove(files, key, row)
+        return
+    shown = json.dumps(prove(files, key, row))
+    guesses = [replace(one, salt=salt) for one in given for salt in ("", "0" * 64)]
+    assert not any(guess.name in shown for guess in guesses)
+    assert replace(given[1]).name in shown, "the stored scores are committed to"
 
 
 @pytest.mark.parametrize("score", [math.nan, -0.1, 1.1])

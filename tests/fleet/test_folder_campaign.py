@@ -1,12 +1,16 @@
 """Campaigns on problems in folders: code is run and graded for researchers, then confirmed."""
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
@@ -35,8 +39,8 @@ from aarlab.problems.folder.shipped_folders import is_folder_problem, problem_of
 from aarlab.runs import folder_run
 from aarlab.runs.grading import Fault, Grader, NotGraded
 from aarlab.runs.prepared import ablated, fresh_draw, prepare, prepare_in_secret
-from aarlab.runs.served_folder import serve_folder
-from aarlab.runs.trial_scores import measure_files
+from aarlab.runs.served_folder import ServedFolder, serve_folder
+from aarlab.runs.trial_scores import Submissions, submissions
 from aarlab.sandbox import Bubblewrap
 from aarlab.sandbox.sandbox import Mount
 from tests.fleet.test_code_mode import short as short
@@ -324,53 +328,135 @@ def test_another_scale_on_secrets_that_were_used_needs_another_data_seed(folder,
     assert serve() == first
 
 
-def test_an_error_that_nobody_foresaw_ends_one_request_alone(served, tmp_path, monkeypatch):
-    def fails(*_):
-        raise OverflowError("int too large")
+def _runs_that_find(found, served, folder, monkeypatch):
+    """Runs whose submissions are made, and graded with that outcome."""
+    monkeypatch.setattr("aarlab.fleet.folder_runs.submissions", _made_of("one"))
+    monkeypatch.setattr(Submissions, "graded", lambda _: found())
+    return FolderRuns(served, folder, Bubblewrap, workers=1)
 
-    monkeypatch.setattr("aarlab.fleet.folder_runs.measure_files", fails)
-    runs = FolderRuns(served, tmp_path, Bubblewrap, workers=1)
+
+def _made_of(asked):
+    return lambda grader, *_: contextlib.nullcontext(
+        Submissions(grader, "feedback", ((asked, Path()),))
+    )
+
+
+def _raises(error):
+    raise error
+
+
+def _gradings(folder):
+    return GradingsFolder(folder / "server" / "gradings")
+
+
+@pytest.mark.parametrize("graded", [False, True])
+def test_an_error_that_nobody_foresaw_ends_one_request_alone(graded, served, tmp_path, monkeypatch):
+    error = OverflowError("int too large")
+    runs = _runs_that_find(lambda: _raises(error), served, tmp_path, monkeypatch)
+    if not graded:
+        monkeypatch.setattr("aarlab.fleet.folder_runs.submissions", lambda *_: _raises(error))
     found = runs.outcome("q-000001", {"method.py": ZERO}, (1,))
     runs.close()
     assert found["failure"] == "ended by the machine"
     assert "int too large" not in found["log"]
     assert "q-000001" in found["fault"]
-    log = tmp_path / "server" / "gradings" / "faults.log"
-    assert "OverflowError: int too large" in log.read_text()
+    assert "OverflowError: int too large" in _gradings(tmp_path).faults.read_text()
 
 
 def test_faults_of_a_grader_are_no_free_channel(served, tmp_path, monkeypatch):
     """Whether it fails may depend on a secret: the first three cost nobody anything, and what fails
-    later is a score of 0, which the meter answers."""
+    later is a score of 0, which the meter answers; it asks what it asks without a fault."""
     fault = Fault("it divides by zero where the secret is 0\nq-000009: a line of the submission's")
-    monkeypatch.setattr("aarlab.fleet.folder_runs.measure_files", lambda *_: fault)
-    runs = FolderRuns(served, tmp_path, Bubblewrap, workers=1)
+    runs = _runs_that_find(lambda: fault, served, tmp_path, monkeypatch)
     found = [runs.outcome(f"q-{n:06d}", {"method.py": ZERO}, (1, 2)) for n in range(5)]
+    monkeypatch.setattr("aarlab.fleet.folder_runs.submissions", _made_of("other"))
+    found.append(runs.outcome("q-000005", {"method.py": ZERO}, (1, 2)))
     runs.close()
-    assert [one.get("failure") for one in found] == ["ended by the machine"] * 3 + [None] * 2
-    gradings = GradingsFolder(tmp_path / "server" / "gradings")
-    graded = read_grading(gradings.of("q-000003"), found[3]["graded"])
-    marking = UnitMarking(served.folder)
-    assert marking.exact(graded) == 0
-    assert graded.scores["error"].shape == (2, 1, 300)
+    assert [one.get("failure") for one in found] == ["ended by the machine"] * 3 + [None] * 3
+    graded = [
+        read_grading(_gradings(tmp_path).of(f"q-{n:06d}"), found[n]["graded"]) for n in (3, 4, 5)
+    ]
+    assert UnitMarking(served.folder).exact(graded[0]) == 0
+    assert graded[0].scores["error"].shape == (2, 1, 300)
     assert "counts as a score of 0" in found[4]["fault"]
-    other = read_grading(gradings.of("q-000004"), found[4]["graded"])
-    assert graded.question != other.question
+    asked = Submissions(None, "feedback", (("one", Path()),)).submitted
+    assert [one.submitted == asked for one in graded] == [True, True, False]
 
 
 def test_gradings_that_the_machine_ends_are_no_free_channel(served, tmp_path, monkeypatch):
-    """What is sent in can spend the grader's memory on some secrets alone; a run that had none is
-    free, however often the machine ends it."""
-    ends = {True: 30, False: 30}
-    runs = FolderRuns(served, tmp_path, Bubblewrap, workers=1)
-    for secret, times in ends.items():
-        found = NotGraded("memory was spent", secret=secret)
-        monkeypatch.setattr("aarlab.fleet.folder_runs.measure_files", lambda *_, f=found: f)
-        made = [runs.outcome(f"q-{n:06d}", {"method.py": ZERO}, (1, 2)) for n in range(times)]
-        free = [one.get("failure") == "ended by the machine" for one in made]
-        assert free == [not secret or n < 20 for n in range(times)]
-        assert not any("memory" in one.get("log", "") for one in made)
+    """What is sent in can spend the grader's memory on some secrets alone; what is ended before a
+    grader has them is free, however often."""
+    ended = NotGraded("memory was spent")
+    runs = _runs_that_find(lambda: ended, served, tmp_path, monkeypatch)
+    for secret in (True, False):
+        if not secret:
+            made = lambda *_: contextlib.nullcontext(ended)  # noqa: E731
+            monkeypatch.setattr("aarlab.fleet.folder_runs.submissions", made)
+        found = [runs.outcome(f"q-{n:06d}", {"method.py": ZERO}, (1, 2)) for n in range(30)]
+        free = [one.get("failure") == "ended by the machine" for one in found]
+        assert free == [not secret or n < 20 for n in range(30)]
+        assert not any("memory" in one.get("log", "") for one in found)
     runs.close()
+
+
+def test_gradings_that_fail_at_once_are_counted_one_by_one(served, tmp_path, monkeypatch):
+    """Eight that all fail before any was noted: three are free of the meter, as one by one."""
+    together = threading.Barrier(8)
+
+    def fails(_):
+        together.wait(60)
+        return Fault("it divides by zero")
+
+    runs = _runs_that_find(None, served, tmp_path, monkeypatch)
+    monkeypatch.setattr(Submissions, "graded", fails)
+    slow = FolderRuns._before
+    monkeypatch.setattr(FolderRuns, "_before", lambda *a: (slow(*a), time.sleep(0.05))[0])
+    with ThreadPoolExecutor(8) as pool:
+        asked = [
+            pool.submit(runs.outcome, f"q-{n:06d}", {"method.py": ZERO}, (1,)) for n in range(8)
+        ]
+    runs.close()
+    assert sum("failure" in one.result() for one in asked) == 3
+
+
+CHECK = """
+
+def check(submission):
+    from aarlab.core.author import Invalid
+
+    if 77.0 in submission.values():
+        raise Invalid("77")
+"""
+# of the second seed: how its submission is refused, or ends
+SPOILT = {
+    "misses its items": "return {}",
+    "raises": "raise ValueError('mine')",
+    "ends itself": "__import__('os').kill(__import__('os').getpid(), 9)",
+    "is refused by check": "return {item['id']: 77.0 for item in items}",
+}
+
+
+@pytest.mark.process
+@pytest.mark.long
+@pytest.mark.parametrize("spoilt", SPOILT)
+def test_what_a_later_seed_does_says_nothing_of_an_earlier_ones_grading(
+    spoilt, folder, served, tmp_path
+):
+    """Code whose first seed's submission makes the grader fail, or does not, and whose second one
+    no grader takes: what comes back is the same, and no secret was looked at for it."""
+    shutil.copytree(folder, tmp_path / "problem")
+    (tmp_path / "problem" / "grade.py").write_text(GRADE + CHECK)
+    checking = ServedFolder(read_problem(tmp_path / "problem"), served.folder)
+    runs, found = FolderRuns(checking, tmp_path, Bubblewrap, workers=1), []
+    for value in ("66.0", "1.0"):  # on 66 the grader fails
+        code = METHOD.format(value=value).replace(
+            "    return", f"    if seed == 2:\n        {SPOILT[spoilt]}\n    return"
+        )
+        found.append(runs.outcome("q-000001", {"method.py": code}, (1, 2)))
+    runs.close()
+    assert found[0] == found[1]
+    assert "failure" in found[0]
+    assert not _gradings(tmp_path).faults.exists()
 
 
 @pytest.mark.process
@@ -385,9 +471,10 @@ def test_a_grading_that_is_ended_is_said_to_have_had_secrets(folder, served, tmp
             text = text.replace("trial):\n", f"trial):\n{spend}", 1)
         (tmp_path / name / "grade.py").write_text(text)
         grader = Grader(read_problem(tmp_path / name), served.prepared, Bubblewrap)
-        found = measure_files(grader, {"method.py": ZERO}, "feedback", (1,), Bubblewrap)
-        assert isinstance(found, NotGraded)
-        assert found.secret == secret, found
+        with submissions(grader, {"method.py": ZERO}, "feedback", (1,), Bubblewrap) as made:
+            assert isinstance(made, Submissions) == secret
+            found = made.graded() if isinstance(made, Submissions) else made
+        assert isinstance(found, NotGraded), found
 
 
 def test_a_request_that_is_settled_already_is_settled(served, tmp_path):

@@ -19,11 +19,13 @@ class Books:
     def charge(self, name, **spent):
         self.charged.append(spent["wall_s"])
 
+    failing = None  # since when, in seconds since 1970
+
     def failing_since(self, name):
-        return None
+        return self.failing
 
     def last_call(self, name):
-        return None
+        return self.failing
 
 
 @pytest.fixture
@@ -31,7 +33,8 @@ def clock(monkeypatch):
     """The time, which the test sets."""
     at = SimpleNamespace(now=100.0)
     for module in (charging, member):
-        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: at.now))
+        times = SimpleNamespace(monotonic=lambda: at.now, time=lambda: 1e9 + at.now)
+        monkeypatch.setattr(module, "time", times)
     return at
 
 
@@ -39,10 +42,10 @@ class Sandbox:
     """Whose output cannot be written while `why` says so."""
 
     def __init__(self):
-        self.why = ""
+        self.why, self.cpu_s = "", 0.0
 
     def usage(self):
-        return SimpleNamespace(cpu_s=0.0, unwritten=self.why)
+        return SimpleNamespace(cpu_s=self.cpu_s, unwritten=self.why)
 
 
 def researcher(sandbox):
@@ -86,3 +89,20 @@ def test_a_full_disk_that_is_over_before_it_is_charged_is_charged_to_nobody(cloc
     clock.now = services.heard_at = 112.0
     charges.charge(made)
     assert (books.charged, made.lost_s) == ([7.0, 2.0], 3.0)
+
+
+@pytest.mark.parametrize(
+    ("used_s", "charged_s"), [(0.0, 0.0), (0.5, 0.5), (60.0, 60.0), (200.0, 100.0)]
+)
+def test_work_while_ones_model_api_fails_is_charged(clock, used_s, charged_s):
+    """Who makes its calls fail, by too many of them or by what a provider answers so, would
+    compute for nothing as long as the campaign lasts."""
+    books, sandbox = Books(), Sandbox()
+    made = researcher(sandbox)
+    services = SimpleNamespace(broken=False, heard_at=200.0)
+    books.failing = 1e9 + 100.0
+    sandbox.cpu_s = used_s
+    looked_at(made, clock, 200.0)
+    Charging(books, services, None).charge(made)
+    assert sum(books.charged) == charged_s
+    assert made.lost_s == 100.0 - charged_s

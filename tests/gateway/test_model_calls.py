@@ -308,14 +308,17 @@ def test_failures_pass_through_cost_nothing_and_are_known(
     assert not gateway.failing(who)
 
 
-@pytest.mark.parametrize("status", [400, 404, 413, 422])
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        *((status, "prompt is too long") for status in (400, 404, 413, 422)),
+        (400, "tools.0.name: 'Your credit balance is too low' is no name"),  # it quotes them
+    ],
+)
 def test_a_mistake_of_the_client_passes_through_and_is_no_failure(
-    gateway: Running, upstream: Upstream, status: int
+    gateway: Running, upstream: Upstream, status: int, words: str
 ) -> None:
-    said = {
-        "type": "error",
-        "error": {"type": "invalid_request_error", "message": "prompt is too long"},
-    }
+    said = {"type": "error", "error": {"type": "invalid_request_error", "message": words}}
     upstream.play = lambda request: whole(said, status)
     answer = gateway.inside("mistaken").post("/v1/messages", json=ASK)
     assert (answer.status_code, answer.json()) == (status, said)

@@ -2,6 +2,7 @@
 shown able to fail."""
 
 import hashlib
+import itertools
 import json
 
 import numpy as np
@@ -13,6 +14,7 @@ from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.ledger import chain
 from aarlab.evaluation.ledger.repeated_submissions import RepeatedSubmissions
 from aarlab.fleet import evaluator_process
+from aarlab.fleet.folder_runs import FolderRuns
 from aarlab.redteam import on_confirmation, on_evaluator, on_ledger, system
 from aarlab.redteam.on_evaluator import refusal
 from aarlab.redteam.on_system import attack_system
@@ -39,6 +41,7 @@ SLOW = {
     *("answers that were looked up", "answers smuggled in a snapshot"),
     *("an honest claim with lucky seeds", "two servers", "metadata over HTTP"),
     *("labels by a grader's faults", "answers generated again by the problem's code"),
+    "a grader's faults, shown beside its answer",
 }
 ROWS = [
     pytest.param(name, marks=pytest.mark.long) if name in SLOW else name
@@ -174,6 +177,18 @@ def test_without_a_secret_a_graders_data_are_made_again_and_its_faults_tell_labe
     monkeypatch.setattr("aarlab.fleet.folder_runs.FREE_FAULTS", 100)
     names = ["secrets made again from the card", "labels by a grader's faults"]
     assert [row.held for row in attack_system(tmp_path, SMALL, names)] == [False, False]
+
+
+@pytest.mark.long
+def test_a_failed_grading_that_asks_another_question_shows(tmp_path, monkeypatch):
+    """As it was before: the same submission again said whether it had failed."""
+    nothing, asked = FolderRuns._nothing, itertools.count()
+    monkeypatch.setattr(
+        FolderRuns, "_nothing", lambda self, _, seeds: nothing(self, f"{next(asked)}", seeds)
+    )
+    (row,) = attack_system(tmp_path, SMALL, ["a grader's faults, shown beside its answer"])
+    assert not row.held
+    assert row.came_back == "not the same: the same submission again"
 
 
 def test_words_of_a_refusal_or_what_was_let_through():

@@ -126,6 +126,42 @@ def test_memory_and_disk_are_limited(tmp_path, body, words):
 
 
 @pytest.mark.long
+def test_what_is_graded_is_graded_by_the_files_that_were_read(tmp_path):
+    """A campaign's level, and what confirms a claim, are of one grader: it is used where it is, and
+    one that was changed meanwhile grades nothing. What is written again as it was is the same."""
+    made, given = grader(tmp_path), answers(tmp_path)
+    place = made.problem.folder
+    assert isinstance(made.grade(given, "feedback"), Scores)
+    place.card.write_text("{}")
+    (place.root / "__pycache__").mkdir()
+    (place.root / "__pycache__" / "grade.pyc").write_bytes(b"x")
+    place.grade.write_text(GRADE)
+    assert isinstance(made.grade(given, "feedback"), Scores)
+    place.grade.write_text(GRADE + "#")
+    with pytest.raises(Misconfigured, match="was changed since it was read"):
+        made.grade(given, "feedback")
+    place.grade.write_text(GRADE)
+    (place.root / "beside.py").write_text("")
+    with pytest.raises(Misconfigured, match="Put its files back"):
+        made.grade(given, "feedback")
+    (place.root / "beside.py").unlink()
+    assert isinstance(made.grade(given, "feedback"), Scores)
+
+
+def test_files_that_are_changed_while_they_grade_have_graded_nothing(tmp_path):
+    made, given = grader(tmp_path), answers(tmp_path)
+    in_sandbox = made._in_sandbox
+
+    def and_then(*given):
+        ended = in_sandbox(*given)
+        made.problem.folder.grade.write_text(GRADE + "#")
+        return ended
+
+    made._in_sandbox = and_then
+    with pytest.raises(Misconfigured, match="was changed"):
+        made.grade(given, "feedback")
+
+
 def test_check_refuses_in_its_own_words_and_sees_no_secret(tmp_path):
     made = grader(tmp_path, grade=GRADE + CHECK)
     assert made.grade(answers(tmp_path, **{"feedback-0": 1}), "feedback") == Refused(

@@ -1,5 +1,6 @@
 """Submitted programs in real sandboxes: what they do to their grader, and what it makes of them."""
 
+import contextlib
 import time
 from contextlib import closing, contextmanager
 
@@ -173,6 +174,67 @@ def test_what_is_no_json_is_the_programs_failure(problem, tmp_path, line):
         pytest.raises(ProgramFailed, match="no JSON"),
     ):
         asked.answer(1)
+
+
+FORKS = """
+import os, time
+def go_on():
+    while True:
+        try:
+            child = os.fork()
+        except OSError:
+            continue
+        if child:
+            until = time.monotonic() + 0.003
+            while time.monotonic() < until:
+                pass
+            os._exit(0)
+begun = []
+def answer(request):
+    for _ in range(0 if begun else 24):
+        if os.fork() == 0:
+            go_on()
+    begun.append(request)
+    time.sleep(0.05)
+    return 1
+"""
+
+
+@pytest.mark.long
+def test_processes_that_start_others_all_the_time_stand_still_too_or_end(problem, tmp_path):
+    """They used the processors on which a grader then timed its reference: it took 1.7 times as
+    long."""
+    used = []
+    with asking(problem, tmp_path, FORKS) as (asked, relay):
+        with contextlib.suppress(ProgramFailed):
+            for _ in range(5):
+                assert asked.answer(1) == 1
+                before = relay._sandbox.usage().cpu_s
+                time.sleep(0.2)
+                used.append(relay._sandbox.usage().cpu_s - before)
+        assert max(used, default=0) < 0.02
+        assert len(used) == 5 or relay.ended, "it has slowed itself, or was ended"
+
+
+def test_a_program_stands_before_its_answer_is_passed_on(problem, tmp_path, monkeypatch):
+    """Else it could disturb, for a moment, what the grader does next."""
+    order, hold, send = [], program_relay.stopped, program_relay._Relay._answer
+
+    @contextmanager
+    def noted(pids):
+        with hold(pids) as stand:
+            order.append("stands")
+            yield stand
+
+    monkeypatch.setattr(program_relay, "stopped", noted)
+    monkeypatch.setattr(
+        program_relay._Relay,
+        "_answer",
+        lambda self, line: (send(self, line), order.append("passed on"))[0],
+    )
+    with asking(problem, tmp_path, DOUBLE) as (asked, _):
+        assert [asked.answer({"number": n}) for n in (1, 2)] == [2, 4]
+    assert order == ["stands", "stands", "passed on", "stands", "passed on"]
 
 
 def test_a_program_stands_still_between_its_calls(problem, tmp_path):

@@ -4,17 +4,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from aarlab.cli.detail import shows_progress
 from aarlab.cli.path_type import path
+from aarlab.cli.plain_console import PlainConsole
 from aarlab.core.errors import Misconfigured
 from aarlab.core.records import validated
 from aarlab.core.settings import home, set_data_from
 from aarlab.core.standard_output import only_showing
 from aarlab.core.strict_yaml import parse_yaml
 
-console = Console(highlight=False)
+console = PlainConsole()
 From = Annotated[
     Path | None,
     typer.Option("--from", parser=path, help="read DIR/<owner>/<name>/... instead of the hub"),

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from aarlab.cli.plain_console import PlainConsole
 from aarlab.core.amounts import size
 from aarlab.core.errors import AarError, Misconfigured
 from aarlab.core.hold import holder
@@ -47,7 +47,7 @@ def ls(as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = Fal
         problem = Path(str(row["problem"])).name if known else ""
         cells = (row["name"], row["state"], fleet, problem, changed.strftime(DAY))
         table.add_row(*(one_line(str(cell), 200) for cell in cells))
-    Console(highlight=False).print(table)
+    PlainConsole().print(table)
 
 
 def detached(campaign: Campaign) -> None:

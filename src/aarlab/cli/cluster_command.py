@@ -3,11 +3,12 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from aarlab.cli.plain_console import PlainConsole
+
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-console = Console(highlight=False, soft_wrap=True, markup=False)  # nodes say their names
+console = PlainConsole(soft_wrap=True)  # nodes say their names
 
 
 @app.callback()

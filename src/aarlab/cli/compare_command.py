@@ -5,9 +5,9 @@ import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from aarlab.cli.plain_console import PlainConsole
 from aarlab.core.settings import home
 from aarlab.fleet.campaign import begun
 
@@ -48,4 +48,4 @@ def compare(
             for s in (one.first, one.second)
         ]
         table.add_row(one.split, *scores, f"{one.difference}", f"{one.p:.2g}")
-    Console(highlight=False).print(table)
+    PlainConsole().print(table)

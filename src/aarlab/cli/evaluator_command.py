@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from aarlab.cli.path_type import path
+from aarlab.cli.plain_console import PlainConsole
 from aarlab.core.errors import Misconfigured
 from aarlab.core.layout import CampaignFolder, ProblemFolder, TestbedFolder
 from aarlab.core.operation_records import Role
@@ -21,7 +21,7 @@ from aarlab.evaluation.scoring.policies import DEFAULT_POLICY
 if TYPE_CHECKING:
     from aarlab.runs.served_folder import ServedFolder
 
-console = Console(highlight=False, soft_wrap=True)
+console = PlainConsole(soft_wrap=True)
 ALONE = "campaign"  # the campaign's folder inside the served folder
 
 

@@ -5,9 +5,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from aarlab.cli.plain_console import PlainConsole
 from aarlab.core.errors import Misconfigured
 from aarlab.core.layout import CampaignFolder
 from aarlab.core.records import Family
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from aarlab.core.snapshot import Files
     from aarlab.diversity.judge import Judge
 
-console = Console(highlight=False)
+console = PlainConsole()
 
 
 def families(

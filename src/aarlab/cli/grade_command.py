@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from aarlab.cli.detail import shows_progress
 from aarlab.cli.path_type import path
+from aarlab.cli.plain_console import PlainConsole
 from aarlab.cli.problem_command import ProblemArgument, Sandbox
 from aarlab.core.settings import home
 from aarlab.core.standard_output import only_showing
 
-console = Console(highlight=False)
+console = PlainConsole()
 
 
 @only_showing()

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from aarlab.cli.out import write
 from aarlab.cli.path_type import path
+from aarlab.cli.plain_console import PlainConsole
 
 
 def items(
@@ -23,7 +23,7 @@ def items(
     left out. `aar run -s problem=ITEMS.jsonl` takes the file that it writes."""
     from aarlab.problems.own_items import own_items, size_words
 
-    found, console = own_items(file), Console(highlight=False)
+    found, console = own_items(file), PlainConsole()
     table = Table(title=f"{len(found.items):,} items of {file}", box=None, pad_edge=False)
     for column in ("split", "part", "level", "labels 0", "labels 1", "kept"):
         table.add_column(column, justify="right" if "label" in column else "left")

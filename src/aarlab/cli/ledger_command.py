@@ -3,21 +3,23 @@ figure."""
 
 import json
 import os
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from aarlab.cli.path_type import path
+from aarlab.cli.plain_console import PlainConsole
 from aarlab.core.errors import Misconfigured
+from aarlab.core.hold import holder
 from aarlab.core.layout import CampaignFolder
 from aarlab.core.records import Entry
 from aarlab.core.strict_json import read_json
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-console = Console(highlight=False, soft_wrap=True)
+console = PlainConsole(soft_wrap=True)
 Name = Annotated[str, typer.Argument(help="a campaign's name, or its folder")]
 TrustedKey = Annotated[
     Path | None,
@@ -46,13 +48,23 @@ def verify(
         typer.Option(parser=path, help="an older copy of checkpoints.txt; repeatable"),
     ] = None,
     problem: Problem = None,
+    detector: Annotated[
+        list[Path] | None,
+        typer.Option(
+            parser=path,
+            help="a Python file with a detector of the campaign's own, which is run; repeatable",
+        ),
+    ] = None,
 ) -> None:
     from aarlab.evaluation.audit import Files, audit, load_key
 
     folder = folder_of(name)
     files = Files(folder, problem or _problem(folder))
-    made = audit(files, load_key(key or files.key), witness or ())
-    found, words = _kept_state(files.problem, folder) if not made.faults else ((), "")
+    lock = CampaignFolder(folder).server.lock  # a link could lead to what somebody else holds
+    running = not lock.is_symlink() and holder(lock) is not None
+    made = audit(files, load_key(key or files.key), witness or (), running=running)
+    given = [str(file.resolve()) for file in detector or ()]
+    found, words = _kept_state(files.problem, folder, given) if not made.faults else ((), "")
     faults = (*made.faults, *found)
     for fault in faults:
         console.print(f"WRONG {fault}")
@@ -76,9 +88,12 @@ def verify(
         raise typer.Exit(1)
 
 
-def _kept_state(problem: Path | None, folder: Path) -> tuple[tuple[str, ...], str]:
+def _kept_state(
+    problem: Path | None, folder: Path, detectors: Sequence[str]
+) -> tuple[tuple[str, ...], str]:
     """The faults of the state that is kept for the next start; and why it was not compared with the
-    ledger, empty if it was."""
+    ledger, empty if it was. `detectors`: the files that the operator gives. Those that the folder
+    names are not run: a folder of somebody else is verified before it is trusted."""
     from aarlab.evaluation.kept_state import compare_kept
     from aarlab.evaluation.server_hold import hold_server
     from aarlab.fleet.campaign import load
@@ -87,7 +102,13 @@ def _kept_state(problem: Path | None, folder: Path) -> tuple[tuple[str, ...], st
     if problem is None or not place.server.derived.exists():
         return (), ""
     try:
-        detectors = load(place.settings).detectors if place.settings.exists() else ()
+        named = load(place.settings).detectors if place.settings.exists() else ()
+        if unread := sorted({str(Path(one).resolve()) for one in named} - set(detectors)):
+            options = " ".join(f"--detector {one}" for one in unread)
+            return (), (
+                f"{place.server.derived} was not compared with the ledger: that runs the "
+                f"campaign's own detectors. Read them, then give them: {options}"
+            )
         with hold_server(folder) if os.access(folder, os.W_OK) else nullcontext():
             return compare_kept(problem, folder, detectors), ""
     except Misconfigured as error:

@@ -8,9 +8,9 @@ import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from aarlab.cli.plain_console import PlainConsole
 from aarlab.core.cluster_layout import NodeFolder, NodesFolder
 from aarlab.core.errors import Misconfigured
 from aarlab.core.files import write_whole
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 # addresses have brackets, and nodes say what they like
-console = Console(highlight=False, soft_wrap=True, markup=False)
+console = PlainConsole(soft_wrap=True)
 ANYWHERE = {"0.0.0.0", "::"}
 NAME_HELP = "the node's name: a-z, 0-9 and -"
 

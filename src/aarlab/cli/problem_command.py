@@ -4,19 +4,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from aarlab.cli.detail import shows_progress
 from aarlab.cli.path_type import path
+from aarlab.cli.plain_console import PlainConsole
 from aarlab.core.standard_output import only_showing
 
 if TYPE_CHECKING:
     from aarlab.bench.problem_card import AdmissionCard
     from aarlab.problems.folder.folder_problem import FolderProblem
 
-console = Console(highlight=False)
+console = PlainConsole()
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 Sandbox = Annotated[
     str,

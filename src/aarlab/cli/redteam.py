@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from aarlab.cli.out import write
 from aarlab.cli.path_type import path
+from aarlab.cli.plain_console import PlainConsole
 from aarlab.core.held_folder import HeldFolder
 from aarlab.core.standard_output import only_showing
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from aarlab.redteam.attack_table import RedTeam
     from aarlab.redteam.system import AttackRow
 
-console = Console(highlight=False)
+console = PlainConsole()
 SHOWN = ["default", "exact", "strict", "roomy", "rounded", "ladder"]
 OFFERED = ["exact", "rounded", "ladder", "strict", "default", "roomy"]
 

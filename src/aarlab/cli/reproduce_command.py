@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
+from aarlab.cli.plain_console import PlainConsole
 from aarlab.core.printable import one_line
 from aarlab.core.settings import expanded, home
 from aarlab.fleet.campaign import begun
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from aarlab.programs.run_again import RanAgain
     from aarlab.report.verified import AnyReport, Bed
 
-console = Console(highlight=False, soft_wrap=True)
+console = PlainConsole(soft_wrap=True)
 MOST = 20  # figures that agree and are shown one by one
 DIGITS, ALL_DIGITS = 4, 17  # after the point, as shown, and of every number
 

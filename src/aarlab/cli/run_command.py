@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 import yaml
-from rich.console import Console
 
 from aarlab.cli import campaigns_command as campaigns
 from aarlab.cli import detail
 from aarlab.cli.path_type import path
+from aarlab.cli.plain_console import PlainConsole
 from aarlab.cli.web_command import pages_beside
 from aarlab.core.errors import Misconfigured
 from aarlab.core.records import Record
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from aarlab.cli.show import Show
     from aarlab.report.verified import AnyReport
 
-console = Console(highlight=False)
+console = PlainConsole()
 Set = Annotated[
     list[str] | None, typer.Option("--set", "-s", help="a campaign field, FIELD=VALUE; repeatable")
 ]

@@ -16,11 +16,13 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from aarlab.cli.detail import line_every_s, log_if_verbose, quiet
 from aarlab.cli.json_log import logs_json, say_fleet
 from aarlab.cli.watch import REDRAW_S, Watcher, draw
 from aarlab.core.amounts import duration
+from aarlab.core.printable import printable
 from aarlab.fleet.state import FleetState
 
 
@@ -45,7 +47,7 @@ class Show:
         """The context in which `say` may be called."""
         columns = (
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -73,7 +75,7 @@ class Show:
             self._progress.update(self._task, completed=done, total=of)
         if not self.console.is_terminal and time.monotonic() - self._last_line >= self._every_s:
             self._last_line = time.monotonic()
-            self.console.print(f"  {what}: {done:,} of {of:,}{self._left(done, of)}")
+            self.line(f"  {what}: {done:,} of {of:,}{self._left(done, of)}")
 
     def _left(self, done: int, of: int) -> str:
         """An estimate of the time that a step still takes, without what it takes to begin; "" where
@@ -88,12 +90,12 @@ class Show:
         if self._task is not None and self._progress is not None:
             self._progress.remove_task(self._task)
             if not self._quiet:
-                self.console.print(f"  {self._what}: {time.monotonic() - self._started:.1f} s")
+                self.line(f"  {self._what}: {time.monotonic() - self._started:.1f} s")
         self._task, self._what = None, ""
 
-    def line(self, text: str) -> None:
-        """Print a line that stays on the terminal."""
-        self.console.print(text)
+    def line(self, text: str, *, head: str = "") -> None:
+        """Print a line that stays on the terminal. The text may quote a researcher's."""
+        self.console.print(Text.assemble((printable(head), "bold"), printable(text)))
 
     def fleet(self, folder: Path) -> "FleetView":
         """A view of the running fleet of the campaign in `folder`."""

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from aarlab.cli.plain_console import PlainConsole
 from aarlab.core.layout import CampaignFolder
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-console = Console(highlight=False, soft_wrap=True)
+console = PlainConsole(soft_wrap=True)
 
 
 @app.command(

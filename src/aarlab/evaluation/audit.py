@@ -101,9 +101,12 @@ def load_key(path: Path) -> Key:
     return Key.parse(read_text(path, remedy, "the public key"))
 
 
-def audit(files: Files, key: Key, witnesses: Sequence[Path] = ()) -> Audit:
+def audit(
+    files: Files, key: Key, witnesses: Sequence[Path] = (), *, running: bool = False
+) -> Audit:
     """Look at everything; `witnesses` are older copies of checkpoints.txt, which a history that was
-    signed again does not fit.
+    signed again does not fit. `running`: a server writes the ledger, and signs its newest entries
+    within seconds.
 
     Raises:
         Misconfigured: there is no ledger to look at.
@@ -115,7 +118,14 @@ def audit(files: Files, key: Key, witnesses: Sequence[Path] = ()) -> Audit:
         if words := storage.unsound():
             faults.append(f"{files.where} is damaged ({words}). Restore a copy.")
     signed, unfit = _checkpoints(files, key, witnesses, tree)
+    covered = max((c.size for c in signed if fits(c, tree)), default=0)
     faults += unfit
+    if tree.size > covered and not (unfit or running):
+        faults.append(
+            f"No checkpoint covers entries {covered + 1:,} to {tree.size:,}: nothing shows that "
+            "they were not rewritten. A server signs its last one when it ends; if it was killed, "
+            "start it again, and it signs them."
+        )
     whole, unread = _entries(rows[: tree.size])
     faults += unread
     graded = 0
@@ -129,7 +139,7 @@ def audit(files: Files, key: Key, witnesses: Sequence[Path] = ()) -> Audit:
     return Audit(
         entries=len(rows),
         checkpoints=len(signed),
-        covered=max((c.size for c in signed if fits(c, tree)), default=0),
+        covered=covered,
         graded=graded,
         confirmations=sum(entry.kind == "confirmation" for entry in whole),
         faults=tuple(faults),

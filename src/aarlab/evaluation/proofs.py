@@ -9,6 +9,8 @@ from aarlab.evaluation.audit import Files, fits, rows_of
 from aarlab.evaluation.ledger.chain import RELEASED_FIELDS, LedgerRow, Shown, walk
 from aarlab.evaluation.ledger.checkpoints import Checkpoint, Key, notes, opened
 from aarlab.evaluation.ledger.merkle import includes, leaf_hash
+from aarlab.evaluation.scoring.graded_units import GradedUnits
+from aarlab.evaluation.scoring.marking import stored
 
 TOO_MANY = 8  # hidden numbers behind one hash, to be tried together
 
@@ -43,7 +45,7 @@ def prove(files: Files, key: Key, row: LedgerRow) -> dict[str, Any]:
         Misconfigured: the ledger is broken before it, no checkpoint covers it yet, or its hash, or
             one beside it, is that of hidden numbers.
     """
-    if row.salt is None and row.kind in RELEASED_FIELDS:
+    if (row.salt is None and row.kind in RELEASED_FIELDS) or _names_scores(files, row):
         raise Misconfigured(
             f"Entry {row.seq} was recorded by a version that hashed hidden numbers with what is "
             "released: a proof would show them. Confirm the snapshot again with this version, and "
@@ -69,6 +71,16 @@ def prove(files: Files, key: Key, row: LedgerRow) -> dict[str, Any]:
         f"No checkpoint covers entry {row.seq} yet. One is signed within seconds, and when the "
         "evaluator stops."
     )
+
+
+def _names_scores(files: Files, row: LedgerRow) -> bool:
+    """Does the entry name stored unit scores by a hash that can be found by trying scores?"""
+    if row.kind != "submission":
+        return False
+    with files.storage() as storage:
+        found = dict(storage.blobs([row.entry.read(SubmissionBody).predictions]))
+    handed = [stored(data) for data in found.values()]
+    return any(isinstance(one, GradedUnits) and not one.salt for one in handed)
 
 
 def _to_be_tried(rows: Sequence[LedgerRow]) -> bool:

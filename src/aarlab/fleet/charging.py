@@ -23,22 +23,22 @@ class Charging:
 
     def charge(self, member: Member) -> None:
         """Charge it for the time since it was last charged, without that in which something of the
-        lab or its model's API was broken, or this machine's disk was full."""
+        lab or its model's API was broken, or this machine's disk was full. Who has an API that
+        fails waits for it: the seconds for which it used a processor meanwhile are no loss. It can
+        make its calls fail, and go on with its work."""
         now, used_s = time.monotonic(), member.used.cpu_s
         if member.alive and not self._services.broken:  # later is not known yet: something may hang
             now = min(now, self._services.heard_at)
             now = min(now, member.remote.heard_at) if member.remote else now
             now = max(member.charged_until, now)
         seconds = now - member.charged_until
+        cpu_s = round(max(0.0, used_s - member.charged_cpu_s), 3)
         unwritten_s = min(seconds, member.unwritten_s)
-        lost_s = max(unwritten_s, self._waited_s(member, seconds))
+        lost_s = max(unwritten_s, self._waited_s(member, seconds) - cpu_s)
         lost_s = seconds if self._services.broken else lost_s
         if member.remote:
             lost_s = min(seconds, lost_s + member.remote.away_s(member.charged_until, now))
-        wall_s, cpu_s = (
-            round(seconds - lost_s, 3),
-            round(max(0.0, used_s - member.charged_cpu_s), 3),
-        )
+        wall_s = round(seconds - lost_s, 3)
         if wall_s or cpu_s:
             self._journal.charge(
                 member.name,

@@ -289,10 +289,8 @@ def confirmed(
         Misconfigured: the label set's budget of confirmations is spent, a target cannot be set up,
             or nobody submitted that snapshot.
     """
-    show.line(
-        "[bold]3 confirmation[/bold] fresh seeds, clean sandboxes without network, items that "
-        "were never queried"
-    )
+    words = "fresh seeds, clean sandboxes without network, items that were never queried"
+    show.line(f" {words}", head="3 confirmation")
     with show.steps():
         places = plan(
             campaign, bed, home=home, student=reader_of(campaign, home, show), say=show.say

@@ -12,8 +12,8 @@ from aarlab.fleet.state import FleetState
 class Display(Protocol):
     """A terminal, in the end (`aarlab.cli.show.Show`)."""
 
-    def line(self, text: str) -> None:
-        """Print a line that stays."""
+    def line(self, text: str, *, head: str = "") -> None:
+        """Print a line that stays: `head`, which stands out, and the text. Neither is markup."""
         ...
 
     def steps(self) -> AbstractContextManager[object]:

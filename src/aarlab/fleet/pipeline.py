@@ -52,9 +52,9 @@ def run_campaign(
         hold_server(folder, wait_s=TAKEOVER_S).release()
         if campaign.in_folder:
             bed = run_folder_campaign(campaign, home, show)
-            show.line("[bold]4 report[/bold]")
+            show.line("", head="4 report")
             return report(with_limits_of_ledger(campaign, folder), bed, folder)
-        show.line("[bold]1 testbed[/bold]")
+        show.line("", head="1 testbed")
         # `final` can show that figures will say nothing: known before anybody is paid
         paid = campaign.kind != "search"
         bed = prepared(campaign, home, show, starting=True, whole=paid)
@@ -63,5 +63,5 @@ def run_campaign(
             run_fleet(campaign, bed, home, show)
         bed = completed(campaign, bed, home, show)
         confirmed(campaign, bed, home, show)
-        show.line("[bold]4 report[/bold]")
+        show.line("", head="4 report")
         return report(with_limits_of_ledger(campaign, folder), bed, folder)

@@ -4,8 +4,6 @@ anybody is paid."""
 from collections.abc import Sequence
 from functools import cache, partial
 
-from rich.markup import escape
-
 from aarlab.core.errors import Misconfigured
 from aarlab.core.layout import CampaignFolder
 from aarlab.core.settings import Home
@@ -172,7 +170,7 @@ def refuse_troubles(
             f"{' '.join(troubles)} {words}; the report then says it beside its figures."
         )
     for trouble in troubles:
-        show.line(f"  [bold]warning[/bold]: {trouble}")
+        show.line(f": {trouble}", head="  warning")
 
 
 def engine_of(campaign: Campaign, bed: Testbed, home: Home, show: Display) -> LocalEngine:
@@ -202,6 +200,4 @@ def placed_by(campaign: Campaign, home: Home, show: Display) -> Engine | None:
     Raises:
         Misconfigured: the cluster cannot be joined, or its runs cannot be placed there.
     """
-    return engine_by(
-        campaign, home, lambda words: show.line(f"  [bold]cluster[/bold]: {escape(words)}")
-    )
+    return engine_by(campaign, home, lambda words: show.line(f": {words}", head="  cluster"))

@@ -95,7 +95,8 @@ def run_members(
     parts.journal.release()  # what an earlier run could not post
     outbox.post_all(parts.journal, parts.evaluator, within_s=LAST_POST_S)
     state = parts.evaluator.call("operator_campaign")
-    show.line(f"[bold]2 campaign[/bold] {campaign.name}: {campaign.researchers} x {campaign.kind}")
+    words = f" {campaign.name}: {campaign.researchers} x {campaign.kind}"
+    show.line(words, head="2 campaign")
     if words := preflight.overcommitted(campaign):
         show.line(f"  {words}: lower limits.disk_gib")
     members = enrol(campaign, folder, card, parts.journal, with_strong=strong is not None)

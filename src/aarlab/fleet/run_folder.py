@@ -100,10 +100,10 @@ def run_folder_campaign(campaign: Campaign, home: Home, show: Display) -> Served
             operator does not insist.
     """
     folder = home.campaigns / campaign.name
-    show.line(f"[bold]1 problem[/bold] {campaign.problem}")
+    show.line(f" {campaign.problem}", head="1 problem")
     bed = served(campaign, home, show)
     if words := unchecked(bed.problem):
-        show.line(f"  [bold]warning[/bold]: {words}")
+        show.line(f": {words}", head="  warning")
     made = start_outlook_of_folder(campaign, bed)
     show.line(f"  {made.words}")
     refuse_troubles(campaign, [made.trouble] if made.trouble else [], True, show)
@@ -134,10 +134,8 @@ def confirmed_in_folder(
         Misconfigured: the budget of confirmations is spent, a baseline or the grader fails, or
             nobody submitted that snapshot.
     """
-    show.line(
-        "[bold]3 confirmation[/bold] fresh seeds, clean sandboxes without network, units that were "
-        "never queried"
-    )
+    words = "fresh seeds, clean sandboxes without network, units that were never queried"
+    show.line(f" {words}", head="3 confirmation")
     box, done = make_sandbox(campaign), []
     with (
         makings_by(campaign, bed.problem, home, show) as engine,

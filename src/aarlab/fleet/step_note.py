@@ -35,8 +35,8 @@ class Noted:
         self._note = StepNote(what="", done=0, of=0, began_at=0)
         self._path.unlink(missing_ok=True)  # of a run that was killed
 
-    def line(self, text: str) -> None:
-        self._show.line(text)
+    def line(self, text: str, *, head: str = "") -> None:
+        self._show.line(text, head=head)
 
     def fleet(self, folder: Path) -> AbstractContextManager[Callable[[FleetState], None]]:
         return self._show.fleet(folder)

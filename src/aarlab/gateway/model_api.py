@@ -56,6 +56,7 @@ MOST_SAID = 200  # characters of a provider's words that an alarm has
 SHORTEST_KEY = 16
 KEPT_LIMITS = (b"anthropic-ratelimit-", b"x-ratelimit-")
 OURS = {401, 402, 403}  # the provider refuses our key or account
+NO_MONEY = "Your credit balance"  # begins such an answer (400); what was asked may be quoted later
 FAILURES = OURS | {408, 409, 429}  # and all from 500
 log = logging.getLogger("aarlab.gateway")
 
@@ -310,11 +311,11 @@ class ModelApi:
         if exchange is not None:
             exchange.meter.refused(body)
             exchange.interrupted = False
-        broke = status == 400 and b"credit balance" in body
+        said = _said(self._without_key(ask, body))
+        broke = status == 400 and said.startswith(NO_MONEY)
         if status >= 500 or status in FAILURES or broke:
             _mark_failed(exchange)
         await self._settle(exchange)
-        said = _said(self._without_key(ask, body))
         ours = status in OURS or broke
         if ours or (status < 500 and status not in FAILURES):
             what = "the lab's key or account" if ours else "what was asked"

@@ -47,7 +47,8 @@ class LabHandlers:
         }
         self._readings = Readings(client)
         self._callers, self._grid = CallerLookup(client, self._record, self._hide), ReplyTimes()
-        self._pages: dict[tuple[str, str], bytes] = {}  # of findings, by the first and the last
+        # of findings, by the first, the last and how many: one that is hidden meanwhile is missing
+        self._pages: dict[tuple[str, str, int], bytes] = {}
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="lab")
 
     def _hide(self, findings: list[str]) -> None:
@@ -106,7 +107,7 @@ class LabHandlers:
             await self._record.refresh()
         found = self._findings.since(after, limit)
         await self._readings.record(CALLER.get(), TOKEN.get(), found, listed=True)
-        key = (found[0].id, found[-1].id) if found else ("", "")
+        key = (found[0].id, found[-1].id, len(found)) if found else ("", "", 0)
         if key not in self._pages:
             page = records.Findings(findings=found)
             if len(self._pages) >= PAGES:

@@ -15,7 +15,7 @@ from aarlab.core.layout import (
     TestbedFolder,
 )
 from aarlab.core.strict_json import read_json
-from aarlab.evaluation.scoring.graded_units import read_grading
+from aarlab.evaluation.scoring.graded_units import GradedUnits, read_grading
 from aarlab.evaluation.scoring.marking import UnitMarking
 from aarlab.fleet.code_mode import Outcome
 from aarlab.fleet.folder_runs import FREE_FAULTS, FolderRuns
@@ -95,6 +95,11 @@ SPOILED = {
     "NaN": "p.write_text(p_text.replace('0.5', 'NaN'))",
     "100,000 brackets": "p.write_text('[' * 100_000)",
 }
+# what the second seed's submission does, which no grader takes then
+SECOND = {
+    "a later seed without items": "return {}",
+    "a later seed that ends itself": "__import__('os').kill(__import__('os').getpid(), 9)",
+}
 WRITTEN = """\
 import json
 import pathlib
@@ -133,16 +138,24 @@ class _Asked:
         self._runs = FolderRuns(served, self._campaign, Bubblewrap, workers=1)
         self._number = 0
 
-    def of(self, code: str) -> tuple[Outcome, float | None]:
+    def of(self, code: str, seeds: tuple[int, ...] = (1,)) -> tuple[Outcome, float | None]:
         """The outcome, and the exact score where it was graded."""
+        found, graded = self._graded(code, seeds)
+        return found, None if graded is None else self._marking.score(graded)
+
+    def question(self, code: str) -> str | None:
+        """What it asks of the meter, where it was graded."""
+        graded = self._graded(code, (1,))[1]
+        return None if graded is None else graded.question
+
+    def _graded(self, code: str, seeds: tuple[int, ...]) -> tuple[Outcome, GradedUnits | None]:
         self._number += 1
         ticket = f"q-{self._number:06d}"
-        found = self._runs.outcome(ticket, {"method.py": code}, (1,))
+        found = self._runs.outcome(ticket, {"method.py": code}, seeds)
         if "graded" not in found:
             return found, None
         gradings = GradingsFolder(CampaignFolder(self._campaign).server.gradings)
-        graded = read_grading(gradings.of(ticket), found["graded"])
-        return found, self._marking.score(graded)
+        return found, read_grading(gradings.of(ticket), found["graded"])
 
 
 @SYSTEM.add("secrets made again from the card")
@@ -179,6 +192,33 @@ def by_faults(folder: Path, scale: AttackScale) -> AttackRow:
         came_back=f"{free} answers beside the meter; the others are a score of 0, which it answers",
         held=free <= FREE_FAULTS,
         evidence="src/aarlab/fleet/folder_runs.py: FREE_FAULTS",
+    )
+
+
+@SYSTEM.add("a grader's faults, shown beside its answer")
+def beside(folder: Path, scale: AttackScale) -> AttackRow:
+    """Whether a grading failed could be read from what is no score: from a later seed that nobody
+    grades, or from whether the same submission counts as one that was asked before."""
+    served = _served(folder)
+    heads = read_json(served.prepared.secrets("feedback") / "heads.json")
+    asked, rng = _Asked(folder, served), np.random.default_rng(scale.seed)
+    mixed = [str(i) for i in rng.permutation(list(heads))]
+    some = [next(i for i in mixed if heads[i] == side) for side in (1, 0)]
+    said = {}
+    for how, act in SECOND.items():
+        later = GIVEN.replace("    return {", f"    if seed == 2:\n        {act}\n    return {{")
+        said[how] = len({str(asked.of(_with(later, item), (1, 2))[0]) for item in some})
+    while "failure" in asked.of(_with(GIVEN, some[0]))[0]:  # until no fault is free any more
+        continue
+    again = [len({asked.question(_with(GIVEN, item) + "#" * n) for n in (1, 2)}) for item in some]
+    said["the same submission again"] = len(set(again))
+    leaks = [how for how, number in said.items() if number > 1]
+    return AttackRow(
+        attack="a grader's faults, shown beside its answer",
+        tried=f"one submission on which the grader fails and one without: {', '.join(said)}",
+        came_back="the same for both" if not leaks else f"not the same: {', '.join(leaks)}",
+        held=not leaks,
+        evidence="src/aarlab/runs/trial_scores.py: all are made and checked before one is graded",
     )
 
 

@@ -69,17 +69,15 @@ def _in_folder(
     given = [graded_units(evaluator.ledger.blob(name)) for name in names]
     measured = [Measured(g.scores, {}) for g in given]
     scale, shared = marking.problem.held_scale(split), given[0].seeds == given[1].seeds
-    one_SM, other_SM, width = scale.linear(*measured)
-    blocks = [np.stack([one_SM, other_SM])] if shared else [one_SM[None], other_SM[None]]
-    difference, crossed = scale.apart(*blocks, width=width)
+    ps = [scale.p_better(*pair, shared=shared) for pair in (measured, measured[::-1])]
     scores = [Score(accuracy=_known(scale.combined(m)), pgr=None) for m in measured]
     return Comparison(
         split=split,
         seeds_shared=shared,
         first=scores[0],
         second=scores[1],
-        difference=difference,
-        p=crossed.p_apart(np.array([1.0, -1.0])),
+        difference=scale.apart(*measured, shared=shared),
+        p=min(1.0, 2 * min(ps)),
     )
 
 

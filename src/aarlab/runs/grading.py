@@ -20,7 +20,7 @@ from aarlab.core.errors import InvalidSubmission, Misconfigured
 from aarlab.core.layout import GradingFolder, PreparedFolder
 from aarlab.core.records import Failure
 from aarlab.core.strict_json import is_finite, parse_json, read_json
-from aarlab.problems.folder.folder_problem import FolderProblem
+from aarlab.problems.folder.folder_problem import FolderProblem, UnchangedFiles
 from aarlab.problems.folder.predictions import Predictions, read_ids, read_predictions
 from aarlab.runs.endings import MachineState, ending_of
 from aarlab.runs.engine_contract import Engine
@@ -60,11 +60,9 @@ class Fault:
 
 @dataclass(frozen=True)
 class NotGraded:
-    """The machine ended the grading: that is no result. `secret`: it was ended while it had the
-    grader's secrets, so that whether it was ended can depend on them."""
+    """The machine ended the grading: that is no result."""
 
     words: str
-    secret: bool = False
 
 
 Outcome = Scores | Refused | Fault | NotGraded
@@ -103,41 +101,64 @@ class Grader:
         engine: Engine | None = None,
     ) -> None:
         self.problem, self.prepared, self._make_sandbox = problem, prepared, make_sandbox
-        self.engine = engine
+        self.engine, self._files = engine, UnchangedFiles(problem)
 
     def grade(self, submission: Path, split: str, trial: int = 0) -> Outcome:
         """Check and grade a submission: a file with predictions, or a folder.
 
         Raises:
-            Transient, Misconfigured: no sandbox could be started; there is no result.
+            Transient, Misconfigured: no sandbox could be started, or the problem's files are not
+                those that were read; there is no result.
         """
-        try:
-            with self._readable(submission, split) as fit:
-                if self.problem.checks:
-                    checked = self._run(fit, None, trial)
-                    if not (isinstance(checked, dict) and checked.get("valid") is True):
-                        return _refusal(checked, self._author_line)
-                found = self._run(fit, self.prepared.secrets(split), trial)
-        except InvalidSubmission as error:
-            return Refused(str(error))
-        return found if isinstance(found, NotGraded | Fault) else self._scores(found, split)
+        with self.checked(submission, split) as fit:
+            return self.scored(fit, split, trial) if isinstance(fit, Path) else fit
 
     @contextlib.contextmanager
-    def _readable(self, submission: Path, split: str) -> Iterator[Path]:
-        """The submission in a form that no grader can stumble over: predictions that were read
-        and checked, or a copy of plain files."""
-        what = self.problem.contract.submission
+    def checked(self, submission: Path, split: str) -> Iterator[Path | Refused | Fault | NotGraded]:
+        """A copy of the submission that a grader can take, or why none can. No secret is looked at
+        for it: neither what it comes to nor how it ends depends on one.
+
+        Raises:
+            Transient, Misconfigured: no sandbox could be started, or the problem's files are not
+                those that were read; there is no result.
+        """
         with scratch() as place:
-            kept = place / "submission"
-            if what.kind == "predictions":
-                kept.write_text(json.dumps(self.predictions(submission, split)))
-            else:
-                copy_plain(submission, kept, what.max_bytes)
-            if what.kind == "program" and not (kept / PROGRAM).is_file():
-                raise InvalidSubmission(
-                    f"There is no {PROGRAM}, which defines answer(request). Send one."
-                )
-            yield kept
+            yield self._checked(submission, split, place / "submission")
+
+    def _checked(
+        self, submission: Path, split: str, kept: Path
+    ) -> Path | Refused | Fault | NotGraded:
+        try:
+            fit = self._readable(submission, split, kept)
+        except InvalidSubmission as error:
+            return Refused(str(error))
+        checked = self._run(fit, None, 0) if self.problem.checks else {"valid": True}
+        valid = isinstance(checked, dict) and checked.get("valid") is True
+        return fit if valid else _refusal(checked, self._author_line)
+
+    def scored(self, fit: Path, split: str, trial: int = 0) -> Scores | Fault | NotGraded:
+        """Grade what was `checked`, with the secrets: whatever comes of it can depend on them.
+
+        Raises:
+            Transient, Misconfigured: no sandbox could be started, or the problem's files are not
+                those that were read; there is no result.
+        """
+        found = self._run(fit, self.prepared.secrets(split), trial)
+        return found if isinstance(found, NotGraded | Fault) else self._scores(found, split)
+
+    def _readable(self, submission: Path, split: str, kept: Path) -> Path:
+        """The submission in a form that no grader can stumble over: predictions that were read
+        and checked, or a copy of plain files; in `kept`."""
+        what = self.problem.contract.submission
+        if what.kind == "predictions":
+            kept.write_text(json.dumps(self.predictions(submission, split)))
+        else:
+            copy_plain(submission, kept, what.max_bytes)
+        if what.kind == "program" and not (kept / PROGRAM).is_file():
+            raise InvalidSubmission(
+                f"There is no {PROGRAM}, which defines answer(request). Send one."
+            )
+        return kept
 
     def predictions(self, submission: Path, split: str) -> Predictions:
         """Submitted predictions, in the order of the items.
@@ -153,9 +174,11 @@ class Grader:
         limits = self.problem.contract.grading
         with scratch() as place, self._program(submission, secret) as asked:
             out, folder = GradingFolder(place), asked.folder if asked else None
+            self._files.require()
             done, around = self._in_sandbox(submission, secret, folder, place, trial)
+            self._files.require()
             if asked and asked.machine:
-                return NotGraded(f"the submitted program: {asked.machine}", secret=True)
+                return NotGraded(f"the submitted program: {asked.machine}")
             if done.returncode == 0 and out.result.is_symlink() is False and out.result.exists():
                 try:
                     return parse_json(read_plain(out.result, RESULT_BYTES), "the result")
@@ -163,9 +186,11 @@ class Grader:
                     return Fault(f"{self._author_line(None)}: {error}")
             ending = ending_of(done, limits_of(limits), around)
             words = ending.message.replace("The method", "The grader").replace("answers", "result")
-            if ending.by_machine:
-                return NotGraded(words, secret=secret is not None)
-            return Fault(f"{self._author_line(None)}: {words}")
+            return (
+                NotGraded(words)
+                if ending.by_machine
+                else Fault(f"{self._author_line(None)}: {words}")
+            )
 
     @contextlib.contextmanager
     def _program(self, submission: Path, secret: Path | None) -> Iterator[AskedProgram | None]:
@@ -202,7 +227,7 @@ class Grader:
             argv += ["--program", f"{inside('/program')}/{ASKED}"] if "/program" in at else []
             return run_once(sandbox, argv, limits, place / BEGUN)
 
-    def _scores(self, found: Any, split: str) -> Outcome:
+    def _scores(self, found: Any, split: str) -> Scores | Fault:
         """What the author's code measured, checked against the contract and the units."""
         fault = found.get("fault") if isinstance(found, dict) else {"words": "its result is none"}
         if isinstance(fault, dict):
@@ -225,7 +250,7 @@ class Grader:
         return f"{self.problem.folder.grade}{at}"
 
 
-def _refusal(checked: Any, line_of: Callable[[object], str]) -> Outcome:
+def _refusal(checked: Any, line_of: Callable[[object], str]) -> Refused | Fault | NotGraded:
     if isinstance(checked, NotGraded | Fault):
         return checked
     if isinstance(checked, dict) and isinstance(checked.get("invalid"), str):

@@ -1,6 +1,7 @@
 """A submitted program in a sandbox of its own, and its calls: one JSON line to it, one back. It
-shares no process and no folder with the grader that asks, and it stands still between its calls: it
-uses no time that is not measured, and takes none from what the grader itself measures.
+shares no process and no folder with the grader that asks, and it stands still between its calls,
+from before its answer is passed on: it uses no time that is not measured, and takes none from what
+the grader itself measures.
 """
 
 import contextlib
@@ -112,7 +113,6 @@ class _Relay:
                 requests = grader.makefile("rb")
                 for line in iter(lambda: requests.readline(LINE), b""):
                     grader.sendall(self._answer(line) + b"\n")
-                    self._stand_still()
 
     def hang_up(self, asked: socket.socket) -> None:
         """End `run`, whatever it waits for on the grader's side."""
@@ -133,16 +133,18 @@ class _Relay:
             loaded = json.loads(self._line(START_S))
             if isinstance(loaded, dict) and loaded.get("failed"):
                 self._end(f"its file cannot be loaded: {loaded['failed']}")
+            self._stand_still()
         except (_Ended, ValueError, RecursionError) as error:
             self._end(str(error))
-        self._stand_still()
 
     def _answer(self, line: bytes) -> bytes:
         """One line of the program, without its end; or that it failed."""
         if self.ended is None:
             begun = time.monotonic()
             try:
-                return self._call(line)
+                answered = self._call(line)
+                self._stand_still()  # before the grader, which may time something else now, has it
+                return answered
             except _Ended as error:
                 self._end(str(error))
             finally:
@@ -201,7 +203,9 @@ class _Relay:
 
     def _stand_still(self) -> None:
         if self.ended is None:
-            self._still.enter_context(stopped(lambda: below(self._process.pid)))
+            stand = self._still.enter_context(stopped(lambda: below(self._process.pid)))
+            if not stand:
+                raise _Ended("it starts processes faster than they can be stopped")
 
     def _end(self, words: str) -> None:
         """It takes no more calls, and takes no time from the grader's."""

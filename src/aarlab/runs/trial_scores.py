@@ -3,9 +3,9 @@
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +30,15 @@ Say = Callable[[str, int, int], None]
 def grade_trials(grader: Grader, handed_in: Path, split: str) -> Measured | NoScore:
     """A submission graded as often as the contract says; the first grading without a score ends
     it."""
+    with grader.checked(handed_in, split) as fit:
+        return _trials(grader, fit, split) if isinstance(fit, Path) else fit
+
+
+def _trials(grader: Grader, fit: Path, split: str) -> Measured | Fault | NotGraded:
     contract = grader.problem.contract
     found: list[Scores] = []
     for trial in range(contract.trials):
-        outcome = grader.grade(handed_in, split, trial)
+        outcome = grader.scored(fit, split, trial)
         if not isinstance(outcome, Scores):
             return outcome
         found.append(outcome)
@@ -53,6 +58,99 @@ class GradedSubmissions:
     submitted: str
 
 
+@dataclass(frozen=True)
+class Submissions:
+    """What code submitted on some seeds, made and checked on all of them; no secret was looked at.
+    `fits`: of each seed, what its submission asks, and the copy that is graded."""
+
+    grader: Grader
+    split: str
+    fits: tuple[tuple[str, Path], ...]
+
+    @property
+    def submitted(self) -> str:
+        """See `GradedSubmissions`."""
+        digests = sorted(digest for digest, _ in self.fits)
+        return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+    def graded(self, *, again: bool = False) -> GradedSubmissions | Fault | NotGraded:
+        """Equal submissions are graded once, unless `again`. Whatever comes of it can depend on the
+        secrets.
+
+        Raises:
+            Transient, Misconfigured: no sandbox could be started; there is no result.
+        """
+        rows: list[Measured] = []
+        known: dict[str, Measured] = {}
+        for digest, fit in self.fits:
+            found = None if again else known.get(digest)
+            outcome = _trials(self.grader, fit, self.split) if found is None else found
+            if not isinstance(outcome, Measured):
+                return outcome
+            rows.append(known.setdefault(digest, outcome) if not again else outcome)
+        measured = Measured(
+            {n: np.concatenate([m.scores[n] for m in rows]) for n in rows[0].scores},
+            {n: float(np.mean([m.beyond[n] for m in rows])) for n in rows[0].scores},
+        )
+        return GradedSubmissions(measured, self.submitted)
+
+
+@contextlib.contextmanager
+def submissions(
+    grader: Grader,
+    files: Mapping[str, str],
+    split: str,
+    seeds: Sequence[int],
+    make_sandbox: MakeSandbox,
+    *,
+    at: str = METHOD,
+) -> Iterator[Submissions | NoScore]:
+    """What code with `submit` submits, made and checked on every seed before any of it is graded:
+    a later seed that is refused must not say how the grading of an earlier one ended. `at` names
+    the code in messages.
+
+    Raises:
+        Transient, Misconfigured: no sandbox could be started; there is no result.
+    """
+    fits: list[tuple[str, Path]] = []
+    with contextlib.ExitStack() as kept:
+        makings = _makings(grader, files, split, seeds, make_sandbox, kept)
+        for seed, making in zip(seeds, makings, strict=True):
+            found = _checked(grader, making, split, dict(fits), kept)
+            if not isinstance(found, tuple):
+                where = f"{at}, seed {seed}: "
+                yield (
+                    found if isinstance(found, Fault) else replace(found, words=where + found.words)
+                )
+                return
+            fits.append(found)
+        yield Submissions(grader, split, tuple(fits))
+
+
+def _checked(
+    grader: Grader,
+    making: AbstractContextManager[Path],
+    split: str,
+    known: Mapping[str, Path],
+    kept: contextlib.ExitStack,
+) -> tuple[str, Path] | NoScore:
+    """What the submission of one seed asks, and a copy that can be graded; equal ones have one."""
+    try:
+        with making as made:
+            try:
+                digest = question_of(grader, made, split)
+            except InvalidSubmission as error:
+                return Refused(f"what it submits is refused: {error}")
+            fit = known.get(digest) or kept.enter_context(grader.checked(made, split))
+    except InvalidSubmission as error:
+        return Refused(str(error), **_kind_of(error))
+    except CouldNotBeRun as error:
+        return NotGraded(str(error))
+    if isinstance(fit, Refused):
+        return Refused(f"what it submits is refused: {fit.words}")
+    return (digest, fit) if isinstance(fit, Path) else fit
+
+
 def measure_files(
     grader: Grader,
     files: Mapping[str, str],
@@ -63,40 +161,14 @@ def measure_files(
     at: str = METHOD,
     again: bool = False,
 ) -> GradedSubmissions | NoScore:
-    """What code with `submit` submits, run and graded on every seed; equal submissions are graded
-    once, unless `again`. `at` names the code in messages.
+    """What code with `submit` submits, run and graded on every seed: see `submissions` and
+    `Submissions.graded`.
 
     Raises:
         Transient, Misconfigured: no sandbox could be started; there is no result.
     """
-    found: dict[str, list[Measured]] = {}
-    digests: list[str] = []
-    with contextlib.ExitStack() as begun:
-        makings = _makings(grader, files, split, seeds, make_sandbox, begun)
-        for seed, making in zip(seeds, makings, strict=True):
-            where = f"{at}, seed {seed}"
-            try:
-                with making as made:
-                    outcome = _unless_known(grader, made, split, digests, () if again else found)
-            except InvalidSubmission as error:
-                return Refused(f"{where}: {error}", **_kind_of(error))
-            except CouldNotBeRun as error:
-                return NotGraded(f"{where}: {error}")
-            if outcome is None:
-                continue
-            if isinstance(outcome, Refused):
-                return Refused(f"{where}: what it submits is refused: {outcome.words}")
-            if not isinstance(outcome, Measured):
-                return outcome
-            found.setdefault(digests[-1], []).append(outcome)
-    rows = [found[d].pop(0) if len(found[d]) > 1 else found[d][0] for d in digests]
-    measured = Measured(
-        {n: np.concatenate([m.scores[n] for m in rows]) for n in rows[0].scores},
-        {n: float(np.mean([m.beyond[n] for m in rows])) for n in rows[0].scores},
-    )
-    return GradedSubmissions(
-        measured, hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
-    )
+    with submissions(grader, files, split, seeds, make_sandbox, at=at) as found:
+        return found.graded(again=again) if isinstance(found, Submissions) else found
 
 
 def _makings(
@@ -118,17 +190,6 @@ def _makings(
             begun.callback(making.drop)
             made.append(making)
     return made
-
-
-def _unless_known(
-    grader: Grader, made: Path, split: str, digests: list[str], known: Container[str]
-) -> Measured | NoScore | None:
-    """A submission graded, and its question noted; None where its grading is known."""
-    try:
-        digests.append(question_of(grader, made, split))
-    except InvalidSubmission as error:
-        return Refused(str(error))
-    return None if digests[-1] in known else grade_trials(grader, made, split)
 
 
 def _kind_of(error: InvalidSubmission) -> dict[str, Failure]:

@@ -86,17 +86,18 @@ def below(pid: int) -> list[int]:
 
 
 @contextmanager
-def stopped(pids: Callable[[], list[int]]) -> Iterator[None]:
+def stopped(pids: Callable[[], list[int]]) -> Iterator[bool]:
     """These processes stand still meanwhile. What one of them starts before it stands is found in
-    the next round."""
+    the next round. The context gives whether all of them stand: a round found no new one."""
     held: set[int] = set()
     try:
         for _ in range(STOP_ROUNDS):
             if not (new := set(pids()) - held):
-                break
+                yield True
+                return
             _send(new, signal.SIGSTOP)
             held |= new
-        yield
+        yield False
     finally:
         _send(held, signal.SIGCONT)
 

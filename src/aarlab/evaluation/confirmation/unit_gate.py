@@ -33,7 +33,7 @@ from aarlab.evaluation.confirmation.gate import Confirmations
 from aarlab.evaluation.confirmation.leaders import claim_of, leaders, named
 from aarlab.evaluation.confirmation.run_order import CodeFailed, NotRun, NoVerdict
 from aarlab.evaluation.confirmation.submitter_flags import flags_of
-from aarlab.evaluation.confirmation.verdict import ALPHA, ONE_LESS_OTHER, Effect
+from aarlab.evaluation.confirmation.verdict import ALPHA, Effect
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.issued_seeds import SEEDS
 from aarlab.evaluation.scoring.graded_units import GradedUnits, graded_units
@@ -247,11 +247,10 @@ class OnFinal:
     @cached_property
     def effect(self) -> Effect:
         """The combined score above the best baseline's, paired by seed and unit."""
-        own_SM, other_SM, width = self.scale.linear(self._own, self._other)
-        difference, crossed = self.scale.apart(np.stack([own_SM, other_SM]), width=width)
+        own_SM, other_SM, _ = self.scale.linear(self._own, self._other)
         return Effect(
-            difference=difference,
-            p=crossed.p_above(ONE_LESS_OTHER),
+            difference=self.scale.apart(self._own, self._other, shared=True),
+            p=self.scale.p_better(self._own, self._other, shared=True),
             p_items=sign_flip_p_of_reals(self._by_cluster((own_SM - other_SM).mean(axis=0))),
         )
 

@@ -8,6 +8,7 @@ is known whether it was recorded, and nothing is recorded twice.
 
 import hashlib
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,6 +46,9 @@ _NETWORK = {
     "keepalives_count": 4,
     "tcp_user_timeout": 30_000,
 }
+# who made a campaign's folder chose the address to which its reader logs in: whoever answers there
+# must not be sent the reader's password. PGREQUIREAUTH, the operator's own, decides otherwise
+NO_PASSWORD = "!password,!md5"
 _COLUMNS = ", ".join(LedgerRow._fields)
 _ROWS = f"SELECT {_COLUMNS} FROM aar.entries WHERE log = %s AND seq > %s"
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
@@ -88,8 +92,15 @@ class PostgresStorage:
                 options=f"{_OPTIONS} -c default_transaction_read_only={self._read_only}",
                 application_name=f"aar {self._log}"[:63],
                 **_NETWORK,  # pyright: ignore[reportArgumentType]
+                **({} if "PGREQUIREAUTH" in os.environ else {"require_auth": NO_PASSWORD}),
             )
         except psycopg.OperationalError as error:
+            if "authentication method requirement" in str(error):
+                raise Misconfigured(
+                    f"The server of the ledger asks for the password itself ({_one_line(error)}), "
+                    "and none was sent: whoever made the campaign's folder chose this server. Let "
+                    "it take scram-sha-256; or, if it is yours, set PGREQUIREAUTH=password."
+                ) from error
             if not _refused(error):
                 raise
             raise Misconfigured(

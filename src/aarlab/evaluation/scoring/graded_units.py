@@ -8,7 +8,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -20,17 +20,21 @@ from aarlab.core.files import OWNER_ONLY, write_whole
 
 Array = NDArray[np.float64]
 NUMBER = np.dtype("<f8")
+SALT_BYTES = 32
 
 
 @dataclass(frozen=True)
 class GradedUnits:
     """By objective, unit scores in [0, 1] of every seed and trial, (S, T, M), units in the order of
-    the split's. `submitted`: SHA-256 of what the code submitted on these seeds."""
+    the split's. `submitted`: SHA-256 of what the code submitted on these seeds. `salt`: random
+    digits among the bytes, so that their SHA-256, which stands in proofs and signed records, cannot
+    be found by trying scores; "" of what versions before stored."""
 
     split: str
     seeds: tuple[int, ...]
     submitted: str
     scores: Mapping[str, Array]
+    salt: str = field(default_factory=lambda: secrets.token_hex(SALT_BYTES))
 
     @cached_property
     def data(self) -> bytes:
@@ -38,7 +42,7 @@ class GradedUnits:
         names = sorted(self.scores)
         shape = list(self.scores[names[0]].shape)
         head = {"split": self.split, "seeds": list(self.seeds), "submitted": self.submitted}
-        head |= {"objectives": names, "shape": shape}
+        head |= {"objectives": names, "shape": shape} | ({"salt": self.salt} if self.salt else {})
         numbers = b"".join(self.scores[name].astype(NUMBER).tobytes() for name in names)
         return json.dumps(head).encode() + b"\n" + numbers
 
@@ -76,22 +80,21 @@ def graded_units(data: bytes) -> GradedUnits:
         if len(seeds) != s or len(set(names)) != len(names):
             raise ValueError("it does not have a row for each seed and one table an objective")
         scores = {str(name): table_KSTM[k] for k, name in enumerate(names)}
-        return GradedUnits(str(head["split"]), seeds, submitted, scores)
+        salt = str(head.get("salt", ""))
+        return GradedUnits(str(head["split"]), seeds, submitted, scores, salt)
     except (ValueError, KeyError, TypeError) as error:
         raise InvalidSubmission(f"These are no unit scores ({error}). Grade it again.") from error
 
 
 def write_grading(path: Path, graded: GradedUnits) -> str:
-    """Put a grading where the evaluator alone reads it; its SHA-256, which names no score: the
-    file begins with random bytes.
+    """Put a grading where the evaluator alone reads it; its SHA-256, which names no score.
 
     Raises:
         OSError: it cannot be written.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    data = secrets.token_hex(16).encode() + b"\n" + graded.data
-    write_whole(path, data, mode=OWNER_ONLY)
-    return hashlib.sha256(data).hexdigest()
+    write_whole(path, graded.data, mode=OWNER_ONLY)
+    return graded.name
 
 
 def read_grading(path: Path, digest: str) -> GradedUnits:
@@ -106,4 +109,4 @@ def read_grading(path: Path, digest: str) -> GradedUnits:
         raise InvalidSubmission(f"There is no grading {path.name}. Grade it again.") from error
     if hashlib.sha256(data).hexdigest() != digest:
         raise InvalidSubmission(f"{path.name} is not what was graded. Grade it again.")
-    return graded_units(data.partition(b"\n")[2])
+    return graded_units(data)

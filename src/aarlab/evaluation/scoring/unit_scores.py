@@ -123,33 +123,72 @@ class Scale:
         return crossed.measure(contrast), crossed.error(contrast)[0]
 
     def linear(self, one: Measured, other: Measured) -> tuple[Array, Array, float]:
-        """Both as one number a seed and unit in [0, 1], (S, M), whose difference is `width` times
-        that of the combined scores; for other combinations than the mean to first order, at the
-        middle of both (delta method)."""
-        floors, gaps = zip(*((f, c - f) for f, c in map(self.ends.get, self._climbed)), strict=True)
+        """Both as one number a seed and unit, (S, M), whose difference is `width` times that of the
+        combined scores, as these are; how it varies is taken to first order, for each at its own
+        place (delta method). Of one objective they are its unit scores."""
+        how, ends = self.combine, [self.ends[name] for name in self._climbed]
         tables = [[m.of_seeds(name) for name in self._climbed] for m in (one, other)]
-        middle = [
-            ((a.mean() + b.mean()) / 2 - floor) / gap
-            for a, b, floor, gap in zip(*tables, floors, gaps, strict=True)
-        ]
-        slopes = [d / g for d, g in zip(gradient(self.combine, middle), gaps, strict=True)]
-        width = 1.0 / sum(slopes)
-        one_SM, other_SM = (
-            np.sum([width * s * table for s, table in zip(slopes, some, strict=True)], axis=0)
+        at = [
+            [
+                (t.mean() - floor) / (ceiling - floor)
+                for t, (floor, ceiling) in zip(some, ends, strict=True)
+            ]
             for some in tables
+        ]
+        slopes = [
+            [
+                d / (ceiling - floor)
+                for d, (floor, ceiling) in zip(gradient(how, x), ends, strict=True)
+            ]
+            for x in at
+        ]
+        width = 1.0 / max(map(sum, slopes))
+        one_SM, other_SM = (
+            np.sum([width * s * table for s, table in zip(of, some, strict=True)], axis=0)
+            for of, some in zip(slopes, tables, strict=True)
         )
+        if len(ends) > 1:  # else a score beyond its ceiling counts as it is
+            apart = combined(how, at[0]) - combined(how, at[1])
+            one_SM = one_SM + (width * apart - (one_SM.mean() - other_SM.mean()))
         return one_SM, other_SM, width
+
+    def p_better(self, one: Measured, other: Measured, *, shared: bool) -> float:
+        """One-sided p of a combined score that is not above the other's. `shared`: both were run on
+        the same seeds.
+
+        A minimum has no slope where two objectives meet, and to first order the other objectives
+        would be forgotten. It is above the other's minimum if each objective is above one of the
+        other's, j: so the largest p of these is one for any j (intersection-union test, Berger
+        1982), and K times it for the j that is lowest here (Bonferroni).
+        """
+        contrast = np.array([1.0, -1.0])
+        if self.combine != "min" or len(self._climbed) == 1:
+            pair = self.linear(one, other)[:2]
+            return self._pair(*pair, shared=shared).p_above(contrast)
+        own, others = self._normalised(one), self._normalised(other)
+        lowest = min(others, key=lambda table: table.mean())
+        ps = [self._pair(table, lowest, shared=shared).p_above(contrast) for table in own]
+        return min(1.0, len(own) * max(ps))
+
+    def _normalised(self, measured: Measured) -> list[Array]:
+        """Normalised scores of every seed and unit, (S, M), by climbed objective; none is cut."""
+        ends = [(name, *self.ends[name]) for name in self._climbed]
+        return [(measured.of_seeds(n) - floor) / (ceiling - floor) for n, floor, ceiling in ends]
+
+    def _pair(self, one_SM: Array, other_SM: Array, *, shared: bool) -> Crossed:
+        both = [np.stack([one_SM, other_SM])] if shared else [one_SM[None], other_SM[None]]
+        return self.crossed(*both)
 
     @property
     def _climbed(self) -> list[str]:
         return [o.name for o in self.climbed]
 
-    def apart(self, *blocks_CSM: Array, width: float) -> tuple[Measure, Crossed]:
-        """The difference of the combined scores of two linear tables, and their design."""
-        crossed = self.crossed(*blocks_CSM)
-        found = crossed.measure(np.array([1.0, -1.0]))
+    def apart(self, one: Measured, other: Measured, *, shared: bool) -> Measure:
+        """The difference of the combined scores, to first order."""
+        *pair, width = self.linear(one, other)
+        found = self._pair(*pair, shared=shared).measure(np.array([1.0, -1.0]))
         ends = {e: getattr(found, e) / width for e in ("estimate", "lower", "upper")}
-        return Measure(**ends, n=found.n, resampled=found.resampled), crossed
+        return Measure(**ends, n=found.n, resampled=found.resampled)
 
     def gate(self, measured: Measured, objective: Objective) -> Gate:
         """Whether a submission is not worse than the floor by more than the margin, paired by

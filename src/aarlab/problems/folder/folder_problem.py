@@ -183,7 +183,7 @@ def read_problem(folder: Path) -> FolderProblem:
         _require_function(found.grade, *CHECK)
     for name in contract.ablations:
         _require_function(found.ablation(name), "ablate", FUNCTIONS["ablate"])
-    return FolderProblem(found, contract, checks, _digest(found))
+    return FolderProblem(found, contract, checks, digest_of_files(found))
 
 
 def _require_readable(root: Path) -> None:
@@ -256,12 +256,44 @@ def _require_function(path: Path, name: str, arguments: tuple[str, ...]) -> set[
     return set(functions)
 
 
-def _digest(folder: ProblemFolder) -> str:
-    """SHA-256 of all files of a problem, by their paths, without what a check found and what Python
-    compiled."""
+def digest_of_files(folder: ProblemFolder) -> str:
+    """SHA-256 of all files of a problem, by their paths."""
     whole = hashlib.sha256()
+    for path in _deciding(folder):
+        whole.update(path.relative_to(folder.root).as_posix().encode() + b"\0")
+        whole.update(hashlib.sha256(path.read_bytes()).digest())
+    return whole.hexdigest()
+
+
+def _deciding(folder: ProblemFolder) -> Iterator[Path]:
+    """The files of a problem, without what a check found and what Python compiled."""
     for path in sorted(folder.root.rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts and path != folder.card:
-            whole.update(path.relative_to(folder.root).as_posix().encode() + b"\0")
-            whole.update(hashlib.sha256(path.read_bytes()).digest())
-    return whole.hexdigest()
+            yield path
+
+
+class UnchangedFiles:
+    """Whether a problem's files are still those that were read: they are used where they are. Their
+    bytes are read again only where the file system says that something was written."""
+
+    def __init__(self, problem: FolderProblem) -> None:
+        self._problem, self._seen = problem, ()
+
+    def require(self) -> None:
+        """Raises Misconfigured where they are others, or are gone."""
+        folder = self._problem.folder
+        try:
+            now = tuple(
+                (p, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino)
+                for p, s in ((path, path.stat()) for path in _deciding(folder))
+            )
+            if now == self._seen or digest_of_files(folder) == self._problem.digest:
+                self._seen = now
+                return
+        except OSError as error:
+            raise Misconfigured(f"{folder.root} cannot be read ({error.strerror}).") from error
+        raise Misconfigured(
+            f"{folder.root} was changed since it was read: what is graded now and what was graded "
+            "before would not be one measure. Put its files back as they were, and go on; or begin "
+            "another campaign on what it is now."
+        )
