@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aarlab.core.crossed import NOTHING_VARIES, Crossed, unit_numbers
-from aarlab.core.objectives import Combine, Objective, combined, gradient
+from aarlab.core.objectives import Aims, Combine, Objective, combined, gradient
 from aarlab.core.records import Measure, Record
 
 Array = NDArray[np.float64]
@@ -50,7 +50,7 @@ class Gate(Record):
     verdict: Literal["holds", "not shown", "broken"]
 
 
-class Scale:
+class Scale(Aims):
     """The floors and ceilings of one split, and what submissions score between them."""
 
     def __init__(
@@ -68,11 +68,6 @@ class Scale:
         self._baselines, self._count = baselines, len(units)
         clusters = list(units.values())
         self._units_M = unit_numbers(clusters) if len(set(clusters)) < len(clusters) else None
-
-    @property
-    def climbed(self) -> tuple[Objective, ...]:
-        """The objectives that are combined into the score."""
-        return tuple(o for o in self.objectives if o.role == "climb")
 
     @cached_property
     def ends(self) -> dict[str, tuple[float, float]]:
@@ -126,8 +121,9 @@ class Scale:
         """Both as one number a seed and unit in [0, 1], (S, M), whose difference is `width` times
         that of the combined scores; for other combinations than the mean to first order, at the
         middle of both (delta method)."""
-        floors, gaps = zip(*((f, c - f) for f, c in map(self.ends.get, self._climbed)), strict=True)
-        tables = [[m.of_seeds(name) for name in self._climbed] for m in (one, other)]
+        names = [o.name for o in self.climbed]
+        floors, gaps = zip(*((f, c - f) for f, c in map(self.ends.get, names)), strict=True)
+        tables = [[m.of_seeds(name) for name in names] for m in (one, other)]
         middle = [
             ((a.mean() + b.mean()) / 2 - floor) / gap
             for a, b, floor, gap in zip(*tables, floors, gaps, strict=True)
@@ -139,10 +135,6 @@ class Scale:
             for some in tables
         )
         return one_SM, other_SM, width
-
-    @property
-    def _climbed(self) -> list[str]:
-        return [o.name for o in self.climbed]
 
     def apart(self, *blocks_CSM: Array, width: float) -> tuple[Measure, Crossed]:
         """The difference of the combined scores of two linear tables, and their design."""
