@@ -15,7 +15,7 @@ from aarlab.core.records import Record
 from aarlab.nodes.framing import Wire
 from aarlab.nodes.hosted_home import HostedHome, fetched_folder
 from aarlab.nodes.log_tail import LogTail
-from aarlab.nodes.messages import CHUNK, Ack, Begin, Begun, Incarnation, Output, Over, Used, encoded
+from aarlab.nodes.messages import CHUNK, Ack, Begin, Begun, Incarnation, Output, Over, Used
 from aarlab.nodes.program import sandbox_of, start_program
 from aarlab.nodes.relay import Relay
 from aarlab.researchers.kinds import RESEARCHERS
@@ -71,7 +71,7 @@ class Sending:
         return False
 
     def _send(self) -> None:
-        self.say(Output(who=self.who, at=self.at, data=encoded(self.piece)))
+        self.say(Output(who=self.who, at=self.at, data=self.piece))
 
     def arrived(self, at: int) -> None:
         """The lab has so many bytes."""
