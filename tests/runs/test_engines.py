@@ -219,13 +219,13 @@ def test_the_nodes_of_ray_say_what_they_are(ray_engine, joined):
     assert opened(ray_engine.poll(key, 60) or b"")[1] == b"x"
     answered = ray_engine.answered_by(key)
     assert answered[:12] == node["name"].split()[-1]
-    again = ray_engine.submit_on(shell("printf x > result", "by whom"), JobResources(), answered)
+    again = ray_engine.submit(shell("printf x > result", "by whom"), JobResources(only=answered))
     assert opened(ray_engine.poll(again, 60) or b"")[1] == b"x"
     assert ray_engine.answered_by(again) == answered
-    apart = ray_engine.submit_apart(shell("true", "apart"), JobResources(), answered)
+    apart = ray_engine.submit(shell("true", "apart"), JobResources(apart=answered))
     with pytest.raises(Misconfigured, match="There is no other node"):
         ray_engine.poll(apart, 60)
-    gone = ray_engine.submit_on(shell("true", "gone"), JobResources(), "0" * 56)
+    gone = ray_engine.submit(shell("true", "gone"), JobResources(only="0" * 56))
     with pytest.raises(Misconfigured, match="There is no such node"):
         ray_engine.poll(gone, 60)
 

@@ -46,7 +46,7 @@ def on_each(engine):
     first = engine.submit(shell("true", "on one"), JobResources())
     assert engine.poll(first, 100)
     one = engine.answered_by(first)
-    apart = engine.submit_apart(shell("true", "on the other"), JobResources(), one)
+    apart = engine.submit(shell("true", "on the other"), JobResources(apart=one))
     assert engine.poll(apart, 100)
     other = engine.answered_by(apart)
     assert other not in (one, None)

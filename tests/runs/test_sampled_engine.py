@@ -26,30 +26,27 @@ pytestmark = pytest.mark.process
 class Pools:
     """A `NodeEngine` of this machine's pools under names of nodes; those named `liars` change what
     they give. The first one that is not shut out takes a job. `between`: is called before a second
-    run is placed."""
+    run is placed; `away`: no node can be asked again."""
 
     def __init__(self, folder, nodes, liars=()):
-        self.between = lambda: None
+        self.between, self.away = lambda: None, False
         self.pools = {n: LocalPool(Bubblewrap, folder / n, workers=1) for n in nodes}
         self.liars, self.without, self.placed = set(liars), set(), {}
 
     def submit(self, job, resources):
-        return self._on(job, resources, self.without, "")
-
-    def submit_apart(self, job, resources, node):
-        self.between()
-        return self._on(job, resources, self.without | {node}, "-apart")
-
-    def submit_on(self, job, resources, node):
-        return self._on(job, resources, self.pools.keys() - {node}, "-on")
-
-    def _on(self, job, resources, without, more):
+        if resources.apart:
+            self.between()
+        without = self.without | {resources.apart}
+        if resources.only:
+            if self.away:
+                raise Transient("The node is away.")
+            without = self.pools.keys() - {resources.only}
         left = [n for n in self.pools if n not in without]
         if not left:
             raise Misconfigured("There is no other node.")
         key = self.pools[left[0]].submit(job, resources)
-        self.placed[key + more] = left[0], key
-        return key + more
+        self.placed[key] = left[0], key
+        return key
 
     def poll(self, key, wait_s=0.0):
         if key not in self.placed:
@@ -169,11 +166,7 @@ def test_code_that_goes_by_the_clock_shuts_out_no_node(sampled, tmp_path, nodes)
 
 def test_a_node_that_lies_and_cannot_be_asked_again_is_named_and_not_shut_out(sampled):
     engine, said = sampled(["a", "b"], liars=["a"])
-
-    def lost(*_):
-        raise Transient("The node is away.")
-
-    engine._engine.submit_on = lost
+    engine._engine.away = True
     assert one(engine, "printf true > result", "first") == b"true"
     assert engine._engine.without == set()
     assert "had a result on a that is not that of b and of this machine" in said[0]
@@ -294,7 +287,7 @@ def test_a_node_of_ray_that_lies_is_found(tmp_path, monkeypatch):
             assert found == [f"r{n}".encode() for n in range(4)]
             assert list(notes.now.shut_out) == [liar], said
             assert any(f"The node {liar} is shut out" in words for words in said)
-            again = inner.submit_on(shell("true", "on it again"), JobResources(), liar)
+            again = inner.submit(shell("true", "on it again"), JobResources(only=liar))
             with pytest.raises(Misconfigured, match="no such node"):
                 inner.poll(again, 60)
         finally:
@@ -305,7 +298,7 @@ def test_a_node_of_ray_that_lies_is_found(tmp_path, monkeypatch):
 
 def lies(engine, node):
     """Whether a node changes a result."""
-    key = engine.submit_on(shell("printf true > result", "asked"), JobResources(), node)
+    key = engine.submit(shell("printf true > result", "asked"), JobResources(only=node))
     result = opened(engine.poll(key, 100) or b"")[1]
     assert engine.answered_by(key) == node
     return result != b"true"

@@ -249,10 +249,10 @@ def test_a_run_that_no_node_may_have_is_refused_and_holds_up_no_other(at_slurm, 
         slurm_placed.submit(shell(f"sleep 1; printf {n} > result", f"waits {n}"), JobResources())
         for n in range(12)
     ]
-    apart = slurm_placed.submit_apart(shell("true", "apart"), JobResources(), "localhost")
+    apart = slurm_placed.submit(shell("true", "apart"), JobResources(apart="localhost"))
     with pytest.raises(Misconfigured, match="Slurm refuses sbatch"):
         slurm_placed.poll(apart, 60)
-    on = slurm_placed.submit_on(shell("printf on > result", "on"), JobResources(), "localhost")
+    on = slurm_placed.submit(shell("printf on > result", "on"), JobResources(only="localhost"))
     assert opened(slurm_placed.poll(on, 60) or b"")[1] == b"on"
     assert slurm_placed.answered_by(on) == "localhost"
     found = [opened(slurm_placed.poll(key, 60) or b"")[1] for key in waiting]
