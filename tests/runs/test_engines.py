@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -29,16 +30,14 @@ pytestmark = pytest.mark.process
 
 @pytest.fixture(scope="module")
 def cluster():
-    made = RayCluster()
-    yield made
-    made.close()
+    with closing(RayCluster()) as made:
+        yield made
 
 
 @pytest.fixture
 def joined(cluster, monkeypatch):
     """The cluster, with what is needed to join it in the environment."""
-    for name, value in cluster.environment.items():
-        monkeypatch.setenv(name, value)
+    cluster.join(monkeypatch)
     return cluster
 
 

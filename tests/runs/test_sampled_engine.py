@@ -277,8 +277,7 @@ def test_a_node_of_ray_that_lies_is_found(tmp_path, monkeypatch):
     cluster, said = RayCluster(cpus=1), []
     try:
         cluster.add(cpus=1, before=in_place(write_liar(tmp_path / "liar.py")))
-        for name, value in cluster.environment.items():
-            monkeypatch.setenv(name, value)
+        cluster.join(monkeypatch)
         notes, inner = Notes(tmp_path / "engines", "ray"), RayEngine(cluster.address)
         engine = SampledEngine(inner, Bubblewrap, notes, 1.0, lambda words, _: said.append(words))
         try:
