@@ -86,13 +86,10 @@ def test_a_bench_on_a_real_ray_has_the_same_tables(tmp_path, monkeypatch):
 
 @pytest.mark.cluster
 def test_a_bench_on_a_real_slurm_has_the_same_tables(tmp_path, monkeypatch):
-    cluster = SlurmCluster()
-    try:
+    with closing(SlurmCluster()) as cluster:
         for name, value in cluster.environment.items():
             monkeypatch.setenv(name, value)
         placed = spec(**SMALL, engine="slurm", slurm={"partition": "main"})
         there, _ = run(placed, Home(cluster.folder / "home"), Silent())
-    finally:
-        cluster.close()
     here, _ = run(spec(**SMALL), Home(tmp_path / "here"), Silent())
     assert scores(there) == scores(here)

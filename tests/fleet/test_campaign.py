@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -283,11 +284,8 @@ def inside(ancestor: int) -> list[int]:
 
 
 def submissions(database: Path) -> int:
-    ledger = Ledger(database)
-    try:
+    with closing(Ledger(database)) as ledger:
         return len(ledger.entries("submission"))
-    finally:
-        ledger.close()
 
 
 @pytest.mark.long

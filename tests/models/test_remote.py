@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 
@@ -516,14 +517,13 @@ print(np.abs(named.test_logits_M - mine.test_logits_M).max() < 1e-6, "torch" in 
 
 def test_a_method_in_a_sandbox_fine_tunes_through_its_door_without_torch(scene):
     mounts = (Mount(scene.mine.parent, "/strong"),)
-    box = Bubblewrap(SandboxSpec("method", mounts, {"HOME": "/tmp", "OPENBLAS_NUM_THREADS": "1"}))
-    try:
+    with closing(
+        Bubblewrap(SandboxSpec("method", mounts, {"HOME": "/tmp", "OPENBLAS_NUM_THREADS": "1"}))
+    ) as box:
         done = box.exec(
             [sys.executable, "-c", INSIDE, f"{box.inside('/strong')}/strong.sock"],
             Limits(timeout_s=100),
         )
-    finally:
-        box.close()
     assert done.output.strip() == "True False"
 
 

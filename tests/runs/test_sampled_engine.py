@@ -3,6 +3,7 @@ that goes by chance blames none."""
 
 import os
 import time
+from contextlib import closing
 
 import pytest
 
@@ -250,8 +251,7 @@ def test_a_node_of_slurm_that_lies_is_found(tmp_path, monkeypatch):
         notes = Notes(tmp_path / "engines", "slurm")
         inner = SlurmEngine(cluster.shared, workers=4, say=lambda words, _: said.append(words))
         tell = lambda words, _: said.append(words)  # noqa: E731
-        engine = SampledEngine(inner, Bubblewrap, notes, 1.0, tell)
-        try:
+        with closing(SampledEngine(inner, Bubblewrap, notes, 1.0, tell)) as engine:
             keys = [
                 engine.submit(shell(f"sleep 1; printf r{n} > result", f"run {n}"), JobResources())
                 for n in range(6)
@@ -262,8 +262,6 @@ def test_a_node_of_slurm_that_lies_is_found(tmp_path, monkeypatch):
             assert one(engine, "printf after > result", "after it") == b"after"
             where = ("squeue", "--noheader", "--states=R", "--format=%N")
             waited_for(lambda: "two" not in cluster.ask(*where))
-        finally:
-            engine.close()
     finally:
         cluster.close()
 
@@ -279,8 +277,9 @@ def test_a_node_of_ray_that_lies_is_found(tmp_path, monkeypatch):
         cluster.add(cpus=1, before=in_place(write_liar(tmp_path / "liar.py")))
         cluster.join(monkeypatch)
         notes, inner = Notes(tmp_path / "engines", "ray"), RayEngine(cluster.address)
-        engine = SampledEngine(inner, Bubblewrap, notes, 1.0, lambda words, _: said.append(words))
-        try:
+        with closing(
+            SampledEngine(inner, Bubblewrap, notes, 1.0, lambda words, _: said.append(words))
+        ) as engine:
             (liar,) = (node for node in on_each(inner) if lies(inner, node))
             found = [one(engine, f"printf r{n} > result", f"run {n}") for n in range(4)]
             assert found == [f"r{n}".encode() for n in range(4)]
@@ -289,8 +288,6 @@ def test_a_node_of_ray_that_lies_is_found(tmp_path, monkeypatch):
             again = inner.submit(shell("true", "on it again"), JobResources(only=liar))
             with pytest.raises(Misconfigured, match="no such node"):
                 inner.poll(again, 60)
-        finally:
-            engine.close()
     finally:
         cluster.close()
 

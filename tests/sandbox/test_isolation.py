@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -42,11 +43,8 @@ def sandbox(place: Path, kind=Bubblewrap, **env: str):
 
 
 def python(place: Path, code: str, kind=Bubblewrap, limits: Limits = LIMITS):
-    box = sandbox(place, kind)
-    try:
+    with closing(sandbox(place, kind)) as box:
         return box.exec([sys.executable, "-c", code], limits)
-    finally:
-        box.close()
 
 
 def test_mounts_appear_and_exit_status_and_output_pass_through(place):

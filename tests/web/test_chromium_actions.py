@@ -3,6 +3,7 @@ each is an entry of the ledger."""
 
 import subprocess
 import time
+from contextlib import closing
 
 import pytest
 
@@ -47,11 +48,8 @@ def states(place):
 
 
 def orders(home):
-    ledger = ledger_of(home, "one", read_only=True)
-    try:
+    with closing(ledger_of(home, "one", read_only=True)) as ledger:
         return Orders(ledger).now()
-    finally:
-        ledger.close()
 
 
 def done(tab, button: str, **fields: str) -> str:

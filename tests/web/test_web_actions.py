@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import pytest
 
@@ -178,12 +178,9 @@ def events(home) -> dict[str, str | None]:
     """The campaign's events so far, with their details."""
     if not CampaignFolder(home / "campaigns" / "one").server.ledger.exists():
         return {}
-    ledger = ledger_of(home, "one", read_only=True)
-    try:
+    with closing(ledger_of(home, "one", read_only=True)) as ledger:
         found = [e for e in ledger.entries("campaign") if e.who == "operator"]
         return {e.read(EventBody).event: e.read(EventBody).detail for e in found}
-    finally:
-        ledger.close()
 
 
 def _until(fits, within_s: float = 120.0) -> None:
