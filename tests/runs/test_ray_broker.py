@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from aarlab.core.errors import Misconfigured, Transient
 from aarlab.runs.frames import Frame, Pipe
 from aarlab.runs.node_keys import new_key, signed
 
@@ -112,17 +113,25 @@ def test_an_end_is_passed_on_with_the_node_that_signed_it(monkeypatch):
     assert (frame.what, frame.node, body) == ("done", NODE, b"what came of it")
 
 
-@pytest.mark.parametrize(
-    ("play", "words"),
-    [
-        (RuntimeError("the worker died"), "the worker died"),
-        ("no-node", "it is no name of a node"),
-    ],
-)
-def test_whatever_a_job_ends_with_who_waits_is_answered(monkeypatch, play, words):
-    frame, _ = said_of(Jobs(play), monkeypatch)
-    assert (frame.what, frame.key) == ("lost", "k")
-    assert words in frame.words
+def raised_there(error):
+    """As Ray gives it: of its own class and of the error's."""
+    pytest.importorskip("ray")
+    from ray.exceptions import RayTaskError
+
+    return RayTaskError("run", "in a worker", error).as_instanceof_cause()
+
+
+@pytest.mark.parametrize("error", [RuntimeError, TimeoutError, Misconfigured, Transient])
+@pytest.mark.parametrize("gpus", [None, 1])
+def test_an_error_of_whatever_kind_that_a_worker_raises_loses_the_job(monkeypatch, error, gpus):
+    jobs = Jobs(raised_there(error("its own words")))
+    frame, _ = said_of(jobs, monkeypatch, gpus=gpus)
+    assert (frame.what, frame.key, jobs.given) == ("lost", "k", 1)
+
+
+def test_an_end_that_names_no_node_loses_the_job(monkeypatch):
+    frame, _ = said_of(Jobs("no-node"), monkeypatch)
+    assert (frame.what, frame.words) == ("lost", "it is no name of a node")
 
 
 def test_a_job_that_no_worker_begins_is_given_again(monkeypatch):

@@ -199,16 +199,18 @@ class Broker:
         while True:
             labels = await self._labels(frame)
             options = {"num_cpus": frame.cpus, "name": "aar run", "label_selector": labels}
-            given = ray_worker.task.options(**options).remote(*asked)
+            given: Any = ray_worker.task.options(**options).remote(*asked)
+            begins = asyncio.ensure_future(anext(given))
             try:
-                end = await (await asyncio.wait_for(anext(given), BEGIN_S))
-                async for ref in given:
-                    end = await ref
-                return end
-            except (TimeoutError, asyncio.CancelledError) as error:
+                if (await asyncio.wait([begins], timeout=BEGIN_S))[0]:
+                    end = await begins.result()
+                    async for ref in given:
+                        end = await ref
+                    return end
+            except asyncio.CancelledError:
                 ray.cancel(given, force=True)
-                if isinstance(error, asyncio.CancelledError):
-                    raise
+                raise
+            ray.cancel(given, force=True)
 
     async def _labels(self, frame: Frame) -> dict[str, str] | None:
         """On which nodes Ray may place a job."""
@@ -225,14 +227,16 @@ class Broker:
     async def _on_device(self, frame: Frame, asked: tuple) -> Any:
         """The end of a job beside a device. It waits while no node has one, and goes to another
         one if its own ends."""
-        gpus, end, lost = frame.gpus or 0, None, 0
+        gpus, lost = frame.gpus or 0, 0
         while True:
+            nodes = await asyncio.to_thread(alive)
             try:
-                nodes = await asyncio.to_thread(alive)
                 end = self._devices.submit(frame.key, gpus, nodes, asked, self._shut)
-                return await end
             except Transient:
                 await asyncio.sleep(LOOK_S)
+                continue
+            try:
+                return await end
             except RayActorError:
                 self._devices.ended(frame.key, drop=True)
                 lost += 1
@@ -240,8 +244,7 @@ class Broker:
                     raise
             except asyncio.CancelledError:
                 self._devices.cancel(frame.key)
-                if end is not None:
-                    ray.cancel(end)  # one that waits; its device goes on for others
+                ray.cancel(end)  # one that waits; its device goes on for others
                 raise
 
     def _ended(self, key: str, done: "asyncio.Task[tuple[str, bytes]]") -> None:
@@ -259,7 +262,9 @@ class Broker:
             words = " ".join(str(error).split())
             # of a device that ended, the last words say why
             words = words[-300:] if isinstance(error, RayActorError) else words[:300]
-            what = "refused" if isinstance(error, Misconfigured) else "lost"
+            # what a worker raised is both an error of Ray's and of its own kind
+            ours = not isinstance(error, RayError)
+            what = "refused" if ours and isinstance(error, Misconfigured) else "lost"
             self._pipe.send(Frame(what=what, key=key, words=words))
 
     # --- who made its end -------------------------------------------------------------------------
