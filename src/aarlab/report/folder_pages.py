@@ -1,4 +1,4 @@
-"""A `FolderReport` in words, and in the terminal. Every number comes from the record."""
+"""What a `FolderReport` says as text, and in the terminal. Every number comes from the record."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from aarlab.report.folder_report import FolderClaim, FolderReport
 
 
 def folder_words(report: FolderReport) -> dict[str, Any]:
-    """What its pages say in words."""
+    """The sentences of its pages."""
     words = {"found": found_words(report), "beside": beside_words(report)}
     return words | {"verdict": verdict_words}
 
