@@ -232,7 +232,7 @@ def test_the_blind_view_is_made_once_by_an_allow_list(bed):
     assert {p.relative_to(first.public) for p in first.public.rglob("*") if p.is_file()} == allowed
     assert blind(bed) == first
     assert first.fingerprint != bed.fingerprint
-    assert [p.name for p in bed.folder.glob(".blind-*")] == []
+    assert [p.name for p in bed.folder.glob(".partial-*")] == []
 
 
 def test_a_testbed_without_its_files_is_the_operators_to_mend(bed):
