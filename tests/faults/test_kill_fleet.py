@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 from aarlab.core.errors import Transient
 from aarlab.evaluation.audit import Files, audit, load_key
 from aarlab.evaluation.ledger.ledger import Ledger
+from tests.waiting import waited_for
 
 pytestmark = pytest.mark.process
 
@@ -75,15 +75,6 @@ def running(pid: int, command: str) -> bool:
         return False
 
 
-def until(true, within_s: float) -> bool:
-    limit = time.monotonic() + within_s
-    while time.monotonic() < limit:
-        if true():
-            return True
-        time.sleep(0.1)
-    return False
-
-
 @pytest.fixture
 def start():
     """A way to start processes, which are ended with the test."""
@@ -108,7 +99,7 @@ def test_killed_supervisor_ends_its_fleet_and_the_next_resumes(home, bed, start)
     first = start(
         *AAR, "demo", *words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    assert until(lambda: len(entries(folder, "submission")) >= 3, 90)
+    assert waited_for(lambda: len(entries(folder, "submission")) >= 3, 90)
     started = below(first.pid)
     for part in (
         "aarlab.evaluation.evaluator_service",
@@ -119,15 +110,17 @@ def test_killed_supervisor_ends_its_fleet_and_the_next_resumes(home, bed, start)
         assert any(part in command for command in started.values())
     first.send_signal(signal.SIGKILL)
     first.wait()
-    assert until(lambda: not any(running(pid, command) for pid, command in started.items()), 30), (
-        "something runs on"
-    )
+    assert waited_for(
+        lambda: not any(running(pid, command) for pid, command in started.items()), 30
+    ), "something runs on"
     told = {e.body["receipt"]["id"]: e.body for e in entries(folder, "submission")}
     shared = [e.hash for e in entries(folder, "finding")]
 
     again = [*AAR, "run", "--resume", "cut"]
     second = start(*again, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert until(lambda: any("aarlab.gateway.serve" in c for c in below(second.pid).values()), 60)
+    assert waited_for(
+        lambda: any("aarlab.gateway.serve" in c for c in below(second.pid).values()), 60
+    )
     third = subprocess.run(again, env=env, capture_output=True, text=True, check=False, timeout=60)
     assert third.returncode == 2
     assert f"is being run by process {second.pid}" in third.stderr

@@ -17,7 +17,8 @@ import pytest
 from aarlab.evaluation.audit import Files, audit, load_key
 from aarlab.fleet.state import read_state
 from aarlab.researchers.claude_code import bundled_cli
-from tests.faults.test_kill_fleet import below, entries, until
+from tests.faults.test_kill_fleet import below, entries
+from tests.waiting import waited_for
 
 AAR = [sys.executable, "-c", "from aarlab.cli.main import main; main()"]
 NINE = tuple(f"researcher-{n}" for n in range(1, 10))
@@ -62,7 +63,7 @@ def campaign(module_home, module_bed):
             ("aarlab.gateway.serve", 2),
             ("aarlab.evaluation.evaluator_service", 4),
         ):
-            assert until(
+            assert waited_for(
                 lambda after=after: (
                     len(entries(folder, "code")) >= after or process.poll() is not None
                 ),

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from aarlab.core.records import VERDICTS, validated
 from aarlab.evaluation.ledger.ledger import Ledger
 from aarlab.evaluation.ledger.signed import verify_record
 from aarlab.fleet.campaign import Campaign, load
+from tests.waiting import waited_for
 
 pytestmark = pytest.mark.process
 
@@ -211,9 +211,7 @@ def test_ctrl_c_keeps_all_and_the_next_run_goes_on(home, bed):
         [*heeding, *words], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     database = home.root / "campaigns" / "cut" / "server" / "ledger.sqlite"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not (database.exists() and submissions(database)):
-        time.sleep(0.3)
+    waited_for(lambda: database.exists() and submissions(database), every_s=0.3)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=40)
     assert process.returncode == 130
@@ -245,9 +243,7 @@ def test_killed_researcher_restarts_with_its_state(home, bed):
         stderr=subprocess.DEVNULL,
     )
     progress = folder / "work" / "researcher-1" / "progress.json"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not progress.exists():
-        time.sleep(0.1)
+    waited_for(progress.exists)
     for victim in inside(process.pid):
         os.kill(victim, signal.SIGKILL)
     assert process.wait(100) == 0

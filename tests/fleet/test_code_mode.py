@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from pathlib import Path
 from types import MappingProxyType
 
@@ -35,6 +34,7 @@ from aarlab.sandbox.sandbox import Limits, Mount, SandboxSpec
 from aarlab.testbeds.blind import blind, shown
 from tests.idle_machine import Idle
 from tests.lab.over_mcp import Lab
+from tests.waiting import waited_for
 
 AAR = [sys.executable, "-c", "from aarlab.cli.main import main; main()"]
 OTHER = Family.OTHER
@@ -99,14 +99,13 @@ def hand_in(ann, source):
 
 def settled(worker, ann, ticket):
     """The ticket once the worker has run it."""
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline:
+
+    def ended():
         worker.step()
         found = ann("read_receipt", receipt=ticket["id"])
-        if found["state"] != "waiting":
-            return found
-        time.sleep(0.2)
-    raise AssertionError("the request was not settled")
+        return found if found["state"] != "waiting" else None
+
+    return waited_for(ended, 90, every_s=0.2)
 
 
 # --- a whole campaign -----------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from aarlab.core.process import MAX_PAUSE_S, STABLE_S, BackOff, Child, Service
 from aarlab.fleet.evaluator_process import EvaluatorProcess
 from aarlab.fleet.launch import ScriptedApi
 from aarlab.fleet.lease import lease
+from tests.waiting import waited_for
 
 pytestmark = pytest.mark.process
 
@@ -262,9 +263,7 @@ def test_an_evaluator_or_a_lab_that_was_killed_is_spoken_to_where_it_is_now(bed,
         assert not process.up
         with pytest.raises(Transient):
             process.call("operator_campaign")
-        until = time.monotonic() + 20
-        while not process.revive():
-            assert time.monotonic() < until
+        waited_for(process.revive)
         process.wait()
         assert process.call("add_entry", event) == first, "sent again, it is the same entry"
         started = ["server started", "once", *(["server started"] if part == "evaluator" else [])]
@@ -306,9 +305,6 @@ def test_the_scripted_model_api_is_started_again_where_it_was(tmp_path):
     with ScriptedApi(tmp_path, None) as api:
         url = api.url
         os.kill(api.pid, signal.SIGKILL)
-        until = time.monotonic() + 20
-        while not api.revive():
-            assert time.monotonic() < until
-            time.sleep(0.02)
+        waited_for(api.revive)
         api.wait()
         assert api.url == url

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from worker_scene import DECK, M, N, models, preset, quiet, until_true
+from worker_scene import DECK, M, N, models, preset, quiet
 
 from aarlab.core.errors import InvalidSubmission, Transient
 from aarlab.core.settings import Home
@@ -45,6 +45,7 @@ from aarlab.models.worker_requests import DOOR, judge_of, through, tune_of
 from aarlab.models.workers import TuneJob, Workers
 from aarlab.sandbox import Bubblewrap
 from aarlab.sandbox.sandbox import Limits, Mount, SandboxSpec
+from tests.waiting import waited_for
 
 pytestmark = pytest.mark.process
 
@@ -97,7 +98,7 @@ def same_process(scene):
     yield before
     assert scene.serves_the_other()
     assert scene.pid == before
-    until_true(lambda: not scene.checkpoints())
+    waited_for(lambda: not scene.checkpoints())
 
 
 def own(logits_N, targets_N, progress):

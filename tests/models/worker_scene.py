@@ -1,8 +1,6 @@
 """Tiny models, a deck of pairs and a preset, for tests of workers: every process here is a real
 one."""
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -51,14 +49,6 @@ def preset(folder: Path, *devices: str, recipe: Recipe = RECIPE) -> Preset:
 
 def quiet(what: str, done: int, of: int) -> None:
     """Progress that nobody watches."""
-
-
-def until_true(condition: Callable[[], bool], within_s: float = 60.0) -> None:
-    """Wait for something that will be."""
-    until = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < until, "it did not come"
-        time.sleep(0.02)
 
 
 def gone(pid: int) -> bool:

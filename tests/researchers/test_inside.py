@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.researchers.gate import USAGE, Gate
+from tests.waiting import waited_for
 
 pytestmark = pytest.mark.process
 
@@ -230,9 +231,7 @@ def test_the_servers_end_is_handed_on_while_the_client_still_speaks(tmp_path):
         client.sendall(b"but ")
         client.sendall(b"wait")
         client.close()
-        deadline = time.monotonic() + 20
-        while not heard and time.monotonic() < deadline:
-            time.sleep(0.01)
+        waited_for(lambda: heard)
     assert heard == [b"but wait"]
 
 

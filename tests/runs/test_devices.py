@@ -26,9 +26,9 @@ from aarlab.sandbox import Bubblewrap
 from aarlab.testbeds.testbed import prepare
 from aarlab.testbeds.tuned_student import tuned
 from tests.ray_cluster import two_nodes
-from tests.runs.test_engines import waited_for
 from tests.slurm_cluster import SlurmCluster
 from tests.tuned_scene import OWN_LOSS, tuned_scene
+from tests.waiting import waited_for
 
 pytestmark = [pytest.mark.process, pytest.mark.long, pytest.mark.timeout(600)]
 

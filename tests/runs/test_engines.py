@@ -24,6 +24,7 @@ from aarlab.runs.shared_engine import Shared
 from aarlab.sandbox import Bubblewrap
 from tests.ray_cluster import RayCluster
 from tests.runs.placed_problems import graders_at, measured_by
+from tests.waiting import waited_for
 
 pytestmark = pytest.mark.process
 
@@ -168,14 +169,6 @@ def test_a_worker_that_is_killed_has_its_job_run_again_and_leaves_no_orphan(
     assert not (running(mark) & first), "the sandbox has ended with its worker"
     assert opened(ray_engine.poll(key, 60) or b"")[1] == b"done"
     assert again
-
-
-def waited_for(look, within_s=30.0):
-    until = time.monotonic() + within_s
-    while not (found := look()):
-        assert time.monotonic() < until, "it did not come"
-        time.sleep(0.05)
-    return found
 
 
 def running(words):

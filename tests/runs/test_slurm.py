@@ -42,8 +42,9 @@ from aarlab.runs.slurm_folder import (
 from aarlab.runs.slurm_workers import SlurmWorkers
 from aarlab.sandbox import Bubblewrap
 from tests.runs.placed_problems import graders_at, measured_by
-from tests.runs.test_engines import run_through, running, waited_for
+from tests.runs.test_engines import run_through, running
 from tests.slurm_cluster import SlurmCluster
+from tests.waiting import waited_for
 
 pytestmark = [pytest.mark.process, pytest.mark.cluster, pytest.mark.timeout(300)]
 SECRET = "aar-test-secret-of-the-submitter"
