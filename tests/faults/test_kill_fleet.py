@@ -13,6 +13,7 @@ import pytest
 from aarlab.core.errors import Transient
 from aarlab.evaluation.audit import Files, audit, load_key
 from aarlab.evaluation.ledger.ledger import Ledger
+from tests.processes import children_of, command_of, gone
 from tests.waiting import waited_for
 
 pytestmark = pytest.mark.process
@@ -43,38 +44,6 @@ def entries(folder: Path, kind=None):
         ledger.close()
 
 
-def below(ancestor: int) -> dict[int, str]:
-    """All processes below one of ours: pid -> command line."""
-    parents, words = {}, {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(path.read_text().rsplit(")", 1)[1].split()[1])
-            line = (path.parent / "cmdline").read_bytes().replace(b"\0", b" ")
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        parents[int(path.parent.name)] = parent
-        words[int(path.parent.name)] = line.decode(errors="replace")
-
-    def mine(pid: int) -> bool:
-        while pid in parents and pid > 1:
-            pid = parents[pid]
-            if pid == ancestor:
-                return True
-        return False
-
-    return {pid: words[pid] for pid in parents if mine(pid)}
-
-
-def running(pid: int, command: str) -> bool:
-    """Whether that very process is there and no zombie."""
-    place = Path(f"/proc/{pid}")
-    try:
-        here = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        return here == command and (place / "stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 @pytest.fixture
 def start():
     """A way to start processes, which are ended with the test."""
@@ -100,7 +69,7 @@ def test_killed_supervisor_ends_its_fleet_and_the_next_resumes(home, bed, start)
         *AAR, "demo", *words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     assert waited_for(lambda: len(entries(folder, "submission")) >= 3, 90)
-    started = below(first.pid)
+    started = children_of(first.pid)
     for part in (
         "aarlab.evaluation.evaluator_service",
         "aarlab.lab.serve",
@@ -111,7 +80,12 @@ def test_killed_supervisor_ends_its_fleet_and_the_next_resumes(home, bed, start)
     first.send_signal(signal.SIGKILL)
     first.wait()
     assert waited_for(
-        lambda: not any(running(pid, command) for pid, command in started.items()), 30
+        lambda: (
+            not any(
+                command_of(pid) == command and not gone(pid) for pid, command in started.items()
+            )
+        ),
+        30,
     ), "something runs on"
     told = {e.body["receipt"]["id"]: e.body for e in entries(folder, "submission")}
     shared = [e.hash for e in entries(folder, "finding")]
@@ -119,7 +93,7 @@ def test_killed_supervisor_ends_its_fleet_and_the_next_resumes(home, bed, start)
     again = [*AAR, "run", "--resume", "cut"]
     second = start(*again, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert waited_for(
-        lambda: any("aarlab.gateway.serve" in c for c in below(second.pid).values()), 60
+        lambda: any("aarlab.gateway.serve" in c for c in children_of(second.pid).values()), 60
     )
     third = subprocess.run(again, env=env, capture_output=True, text=True, check=False, timeout=60)
     assert third.returncode == 2

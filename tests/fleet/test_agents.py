@@ -17,7 +17,8 @@ import pytest
 from aarlab.evaluation.audit import Files, audit, load_key
 from aarlab.fleet.state import read_state
 from aarlab.researchers.claude_code import bundled_cli
-from tests.faults.test_kill_fleet import below, entries
+from tests.faults.test_kill_fleet import entries
+from tests.processes import children_of
 from tests.waiting import waited_for
 
 AAR = [sys.executable, "-c", "from aarlab.cli.main import main; main()"]
@@ -41,7 +42,7 @@ def pid_of(ancestor: int, program: str) -> int | None:
     """A process below one of ours that is this program or Python module."""
     found = [
         pid
-        for pid, line in below(ancestor).items()
+        for pid, line in children_of(ancestor).items()
         if program in (*line.split()[:1], *line.split()[2:3])
     ]
     return min(found, default=None)
@@ -70,7 +71,7 @@ def campaign(module_home, module_bed):
                 150,
             )
             pid = pid_of(process.pid, words)
-            assert pid is not None, (words, process.poll(), below(process.pid))
+            assert pid is not None, (words, process.poll(), children_of(process.pid))
             os.kill(pid, signal.SIGKILL)
             killed.append(words)
             time.sleep(1)

@@ -22,6 +22,7 @@ from aarlab.core.records import VERDICTS, validated
 from aarlab.evaluation.ledger.ledger import Ledger
 from aarlab.evaluation.ledger.signed import verify_record
 from aarlab.fleet.campaign import Campaign, load
+from tests.processes import children_of
 from tests.waiting import waited_for
 
 pytestmark = pytest.mark.process
@@ -244,8 +245,9 @@ def test_killed_researcher_restarts_with_its_state(home, bed):
     )
     progress = folder / "work" / "researcher-1" / "progress.json"
     waited_for(progress.exists)
-    for victim in inside(process.pid):
-        os.kill(victim, signal.SIGKILL)
+    for victim, command in children_of(process.pid).items():
+        if "aarlab.researchers.search" in command and "bwrap" not in command:
+            os.kill(victim, signal.SIGKILL)
     assert process.wait(100) == 0
     ledger = Ledger(folder / "server" / "ledger.sqlite")
     events = [e.body["event"] for e in ledger.entries("researcher")]
@@ -259,24 +261,6 @@ def test_killed_researcher_restarts_with_its_state(home, bed):
     ]
     assert len(ledger.entries("submission")) in {4, 5}  # the one in flight may have been repeated
     ledger.close()
-
-
-def inside(ancestor: int) -> list[int]:
-    """Pids of the search programs below a process of ours."""
-    parents, found = {}, []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parents[int(path.parent.name)] = int(path.read_text().rsplit(")", 1)[1].split()[1])
-            command = (path.parent / "cmdline").read_bytes()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if b"aarlab.researchers.search" in command and b"bwrap" not in command:
-            found.append(int(path.parent.name))
-
-    def below(pid: int) -> bool:
-        return pid == ancestor or (pid in parents and pid > 1 and below(parents[pid]))
-
-    return [pid for pid in found if below(pid)]
 
 
 def submissions(database: Path) -> int:

@@ -16,6 +16,7 @@ from aarlab.core.process import MAX_PAUSE_S, STABLE_S, BackOff, Child, Service
 from aarlab.fleet.evaluator_process import EvaluatorProcess
 from aarlab.fleet.launch import ScriptedApi
 from aarlab.fleet.lease import lease
+from tests.processes import gone
 from tests.waiting import waited_for
 
 pytestmark = pytest.mark.process
@@ -27,19 +28,6 @@ WRITES = (
     "    pathlib.Path(sys.argv[1]).write_text('here'); await done.wait()\n"
     "asyncio.run(main())"
 )
-
-
-def gone(pid: int, within_s: float = 20.0) -> bool:
-    """Whether a process that is not our child ends in time."""
-    until = time.monotonic() + within_s
-    while time.monotonic() < until:
-        try:
-            if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
-                return True
-        except (FileNotFoundError, ProcessLookupError):
-            return True
-        time.sleep(0.05)
-    return False
 
 
 @pytest.fixture
@@ -229,7 +217,7 @@ def test_a_child_without_an_event_loop_ends_with_its_starter_even_by_kill_9(tmp_
     starter.kill()
     starter.wait()
     starter.stdout.close()
-    assert gone(pid)
+    waited_for(lambda: gone(pid))
 
 
 STARTER = (
@@ -249,7 +237,7 @@ def test_a_service_ends_with_its_starter_even_by_kill_9(tmp_path):
     starter.kill()
     starter.wait()
     starter.stdout.close()
-    assert gone(pid)
+    waited_for(lambda: gone(pid))
 
 
 @pytest.mark.parametrize("part", ["evaluator", pytest.param("lab", marks=pytest.mark.long)])

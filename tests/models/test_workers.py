@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from worker_scene import DECK, RECIPE, STUDENT, TEST, M, N, gone, models, preset, quiet
+from worker_scene import DECK, RECIPE, STUDENT, TEST, M, N, models, preset, quiet
 
 import aarlab.models.workers as workers_module
 from aarlab.core.errors import InvalidSubmission, Misconfigured, Transient
@@ -29,6 +29,7 @@ from aarlab.models.tuned.tunable import Tunable
 from aarlab.models.tuned.worker_operations import MOST_CHECKPOINTS, Loaded, WorkerPlace
 from aarlab.models.worker_process import MOST_LOST, WorkerProcess
 from aarlab.models.workers import TuneJob, Workers
+from tests.processes import gone
 from tests.waiting import waited_for
 
 pytestmark = pytest.mark.process

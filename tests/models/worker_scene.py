@@ -49,11 +49,3 @@ def preset(folder: Path, *devices: str, recipe: Recipe = RECIPE) -> Preset:
 
 def quiet(what: str, done: int, of: int) -> None:
     """Progress that nobody watches."""
-
-
-def gone(pid: int) -> bool:
-    """Whether a process has ended (one that nobody has asked after yet has)."""
-    try:
-        return "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
-    except FileNotFoundError:
-        return True

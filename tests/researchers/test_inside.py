@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import gone
 from tests.researchers.gate import USAGE, Gate
 from tests.waiting import waited_for
 
@@ -47,14 +48,6 @@ def ended(process: subprocess.Popen, timeout: float = 90) -> tuple[int, str]:
 
 def first_line(process: subprocess.Popen) -> str:
     return process.stdout.readline().strip()
-
-
-def gone(pid: int) -> bool:
-    """Whether a process has ended (one that waits to be reaped has)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from aarlab.sandbox import Bubblewrap
 from aarlab.sandbox.directory import Directory
 from aarlab.sandbox.endable import Endable
 from aarlab.sandbox.sandbox import Limits, SandboxSpec
-from tests.runs.test_engines import running
+from tests.processes import running
 from tests.waiting import waited_for
 
 pytestmark = pytest.mark.process

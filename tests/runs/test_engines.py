@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -22,6 +21,7 @@ from aarlab.runs.ray_engine import RayEngine
 from aarlab.runs.run_jobs import JobHead, JobResources, opened, packed
 from aarlab.runs.shared_engine import Shared
 from aarlab.sandbox import Bubblewrap
+from tests.processes import running
 from tests.ray_cluster import RayCluster
 from tests.runs.placed_problems import graders_at, measured_by
 from tests.waiting import waited_for
@@ -169,18 +169,6 @@ def test_a_worker_that_is_killed_has_its_job_run_again_and_leaves_no_orphan(
     assert not (running(mark) & first), "the sandbox has ended with its worker"
     assert opened(ray_engine.poll(key, 60) or b"")[1] == b"done"
     assert again
-
-
-def running(words):
-    """The processes that run this command in a sandbox."""
-    found = set()
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            if (path / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip() == words:
-                found.add(int(path.name))
-        except (OSError, UnicodeDecodeError):
-            continue
-    return found
 
 
 @pytest.mark.cluster

@@ -14,8 +14,8 @@ from aarlab.core.errors import Misconfigured, Transient
 from aarlab.runs.engine_contract import ended, finished, shell
 from aarlab.runs.ray_engine import RayEngine
 from aarlab.runs.run_jobs import JobResources, opened
+from tests.processes import running
 from tests.ray_cluster import RayCluster, two_nodes
-from tests.runs.test_engines import running
 from tests.waiting import waited_for
 
 pytestmark = [pytest.mark.process, pytest.mark.cluster, pytest.mark.timeout(300)]

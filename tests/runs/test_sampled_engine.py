@@ -15,9 +15,9 @@ from aarlab.runs.node_keys import is_by, new_key, signed
 from aarlab.runs.run_jobs import JobResources, checked, opened, packed
 from aarlab.runs.sampled_engine import HERE, SampledEngine
 from aarlab.sandbox import Bubblewrap
+from tests.processes import running
 from tests.ray_cluster import RayCluster
 from tests.runs.lying_node_worker import in_place, write_liar
-from tests.runs.test_engines import running
 from tests.runs.test_ray_faults import on_each
 from tests.slurm_cluster import SlurmCluster
 from tests.waiting import waited_for

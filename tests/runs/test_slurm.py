@@ -41,8 +41,9 @@ from aarlab.runs.slurm_folder import (
 )
 from aarlab.runs.slurm_workers import SlurmWorkers
 from aarlab.sandbox import Bubblewrap
+from tests.processes import running
 from tests.runs.placed_problems import graders_at, measured_by
-from tests.runs.test_engines import run_through, running
+from tests.runs.test_engines import run_through
 from tests.slurm_cluster import SlurmCluster
 from tests.waiting import waited_for
 

@@ -26,7 +26,7 @@ from aarlab.models.tuned.grpo import Reward, last_checkpoint, train
 from aarlab.models.tuned.tokens import tokenise
 from aarlab.models.tuned.tunable import Tunable
 from tests.models.tiny_models import make_tiny
-from tests.models.worker_scene import gone
+from tests.processes import gone
 from tests.waiting import waited_for
 
 pytestmark = pytest.mark.process
