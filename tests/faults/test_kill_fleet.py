@@ -79,14 +79,11 @@ def test_killed_supervisor_ends_its_fleet_and_the_next_resumes(home, bed, start)
         assert any(part in command for command in started.values())
     first.send_signal(signal.SIGKILL)
     first.wait()
-    assert waited_for(
-        lambda: (
-            not any(
-                command_of(pid) == command and not gone(pid) for pid, command in started.items()
-            )
-        ),
-        30,
-    ), "something runs on"
+
+    def runs_on():
+        return [p for p, command in started.items() if command_of(p) == command and not gone(p)]
+
+    waited_for(lambda: not runs_on(), 30)
     told = {e.body["receipt"]["id"]: e.body for e in entries(folder, "submission")}
     shared = [e.hash for e in entries(folder, "finding")]
 
