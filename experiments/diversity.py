@@ -120,7 +120,7 @@ def experiment(
         method, public=bed.public, test=bed.public, split="feedback", seeds=code["seeds"]
     )
     receipt = evaluator.submit(brief.name, code["snapshot"], answers, family)
-    memory.learn(recipe, improved=receipt.improved, level=receipt.level_pgr, author=brief.name)
+    memory.learn(recipe, receipt.model_dump(), brief.name)
     changed = ", ".join(f"{d}={o}" for d, o in recipe.items() if o != PLAIN[d]) or "all plain"
     verdict = "improved" if receipt.improved else "no improvement reported"
     words = {

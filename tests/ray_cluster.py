@@ -8,8 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -124,9 +124,24 @@ class RayCluster:
                 os.kill(pid, signal.SIGKILL)
         return len(found)
 
+    def join(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Set what who joins it needs."""
+        for name, value in self.environment.items():
+            monkeypatch.setenv(name, value)
+
     def close(self) -> None:
         """End every process of it, and remove its folder."""
         for number, one in enumerate(self.nodes):
             self.kill(number)
             one.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def two_nodes(
+    monkeypatch: pytest.MonkeyPatch, cpus: int = 1, home: Path | None = None
+) -> Iterator[RayCluster]:
+    """A fixture's: a cluster of two nodes, which this process can join."""
+    with closing(RayCluster(cpus, home=home)) as made:
+        made.add(cpus)
+        made.join(monkeypatch)
+        yield made

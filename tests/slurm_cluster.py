@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.store_servers import free_port
+from tests.waiting import waited_for
 
 WITHIN_S = 60.0
 # processes of one node here see each other's; a real one has cgroups
@@ -119,10 +120,7 @@ class SlurmCluster:
         argv = ["munged", "--foreground", "--force", f"--key-file={place}/key"]
         argv += [f"--{n}-file={place}/{n}" for n in ("pid", "log", "seed")]
         self._popen("munged", [*argv, f"--socket={place}/socket"])
-        until = time.monotonic() + WITHIN_S
-        while not (place / "socket").exists():
-            assert time.monotonic() < until, "munged made no socket"
-            time.sleep(0.05)
+        waited_for((place / "socket").exists, WITHIN_S)
 
     def start(self, name: str) -> None:
         """Start slurmctld, also again."""

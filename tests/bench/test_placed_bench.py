@@ -1,5 +1,7 @@
 """A bench whose methods run where an engine places them: the same tables as on this machine."""
 
+from contextlib import closing
+
 import pytest
 from typer.testing import CliRunner
 
@@ -75,26 +77,19 @@ def test_options_of_slurm_that_name_no_field_are_refused():
 
 @pytest.mark.cluster
 def test_a_bench_on_a_real_ray_has_the_same_tables(tmp_path, monkeypatch):
-    cluster = RayCluster()
-    try:
-        for name, value in cluster.environment.items():
-            monkeypatch.setenv(name, value)
+    with closing(RayCluster()) as cluster:
+        cluster.join(monkeypatch)
         there, _ = run(spec(**SMALL, engine="ray"), Home(tmp_path / "there"), Silent())
-    finally:
-        cluster.close()
     here, _ = run(spec(**SMALL), Home(tmp_path / "here"), Silent())
     assert scores(there) == scores(here)
 
 
 @pytest.mark.cluster
 def test_a_bench_on_a_real_slurm_has_the_same_tables(tmp_path, monkeypatch):
-    cluster = SlurmCluster()
-    try:
+    with closing(SlurmCluster()) as cluster:
         for name, value in cluster.environment.items():
             monkeypatch.setenv(name, value)
         placed = spec(**SMALL, engine="slurm", slurm={"partition": "main"})
         there, _ = run(placed, Home(cluster.folder / "home"), Silent())
-    finally:
-        cluster.close()
     here, _ = run(spec(**SMALL), Home(tmp_path / "here"), Silent())
     assert scores(there) == scores(here)

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import termios
 import time
+from contextlib import closing
 
 import pytest
 from rich.console import Console
@@ -41,11 +42,8 @@ def drawn(seen: Seen, width: int = 200, rows: int | None = None) -> str:
 
 
 def look(folder, state=None) -> Seen:
-    watcher = Watcher(folder)
-    try:
+    with closing(Watcher(folder)) as watcher:
         return watcher.look(state)._replace(at=NOW)
-    finally:
-        watcher.close()
 
 
 @pytest.fixture

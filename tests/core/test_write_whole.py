@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from aarlab.core.files import OWNER_ONLY, open_whole, write_whole
+from aarlab.core.files import OWNER_ONLY, folder_whole, open_whole, write_whole
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_temporary_file(tmp_path):
@@ -48,3 +48,23 @@ def test_a_long_name_and_text_in_utf_8(tmp_path):
     path = tmp_path / ("n" * 250)
     write_whole(path, "né")
     assert path.read_bytes() == "né".encode()
+
+
+def test_a_folder_gets_its_name_when_it_is_whole_and_a_faster_one_stays(tmp_path):
+    path = tmp_path / "new" / "folder"
+    for content in ("first", "second"):
+        with folder_whole(path) as made:
+            (made / "file").write_text(content)
+            assert made.parent == path.parent
+    assert (path / "file").read_text() == "first"
+    assert [p.name for p in path.parent.iterdir()] == ["folder"]
+
+
+def test_a_folder_that_cannot_be_made_leaves_nothing(tmp_path):
+    with pytest.raises(RuntimeError), folder_whole(tmp_path / "folder") as made:
+        (made / "file").write_text("half of it")
+        raise RuntimeError
+    (tmp_path / "file").write_text("in its place")
+    with pytest.raises(NotADirectoryError), folder_whole(tmp_path / "file"):
+        pass
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]

@@ -1,6 +1,7 @@
 """Whoever submits is answered, whatever fails in the round that takes it up."""
 
 import asyncio
+from contextlib import closing
 from types import SimpleNamespace
 
 import pytest
@@ -35,14 +36,11 @@ def test_each_that_waits_gets_the_error(step):
     failing = Failing(step)
 
     async def attempt():
-        queue = SubmissionQueue(failing, failing)
-        try:
+        with closing(SubmissionQueue(failing, failing)) as queue:
             async with asyncio.timeout(10):
                 return await asyncio.gather(
                     *(queue.submit("token", b"{}") for _ in range(3)), return_exceptions=True
                 )
-        finally:
-            queue.close()
 
     kind = AttributeError if step == "telling" else ArithmeticError
     assert [type(error) for error in asyncio.run(attempt())] == [kind] * 3
@@ -84,12 +82,9 @@ def test_all_that_wait_are_answered_in_rounds_of_the_most_that_go_into_one():
     counting, bodies = Counting(), [b"%d" % n for n in range(3 * MOST + 1)]
 
     async def all_at_once():
-        queue = SubmissionQueue(counting, counting)
-        try:
+        with closing(SubmissionQueue(counting, counting)) as queue:
             async with asyncio.timeout(10):
                 return await asyncio.gather(*(queue.submit("token", body) for body in bodies))
-        finally:
-            queue.close()
 
     assert asyncio.run(all_at_once()) == bodies
     assert sum(counting.rounds) == len(bodies)

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -14,6 +13,8 @@ import pytest
 from aarlab.core.errors import Transient
 from aarlab.evaluation.audit import Files, audit, load_key
 from aarlab.evaluation.ledger.ledger import Ledger
+from tests.processes import children_of, command_of, gone
+from tests.waiting import waited_for
 
 pytestmark = pytest.mark.process
 
@@ -43,47 +44,6 @@ def entries(folder: Path, kind=None):
         ledger.close()
 
 
-def below(ancestor: int) -> dict[int, str]:
-    """All processes below one of ours: pid -> command line."""
-    parents, words = {}, {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(path.read_text().rsplit(")", 1)[1].split()[1])
-            line = (path.parent / "cmdline").read_bytes().replace(b"\0", b" ")
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        parents[int(path.parent.name)] = parent
-        words[int(path.parent.name)] = line.decode(errors="replace")
-
-    def mine(pid: int) -> bool:
-        while pid in parents and pid > 1:
-            pid = parents[pid]
-            if pid == ancestor:
-                return True
-        return False
-
-    return {pid: words[pid] for pid in parents if mine(pid)}
-
-
-def running(pid: int, command: str) -> bool:
-    """Whether that very process is there and no zombie."""
-    place = Path(f"/proc/{pid}")
-    try:
-        here = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        return here == command and (place / "stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def until(true, within_s: float) -> bool:
-    limit = time.monotonic() + within_s
-    while time.monotonic() < limit:
-        if true():
-            return True
-        time.sleep(0.1)
-    return False
-
-
 @pytest.fixture
 def start():
     """A way to start processes, which are ended with the test."""
@@ -108,8 +68,8 @@ def test_killed_supervisor_ends_its_fleet_and_the_next_resumes(home, bed, start)
     first = start(
         *AAR, "demo", *words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    assert until(lambda: len(entries(folder, "submission")) >= 3, 90)
-    started = below(first.pid)
+    assert waited_for(lambda: len(entries(folder, "submission")) >= 3, 90)
+    started = children_of(first.pid)
     for part in (
         "aarlab.evaluation.evaluator_service",
         "aarlab.lab.serve",
@@ -119,15 +79,19 @@ def test_killed_supervisor_ends_its_fleet_and_the_next_resumes(home, bed, start)
         assert any(part in command for command in started.values())
     first.send_signal(signal.SIGKILL)
     first.wait()
-    assert until(lambda: not any(running(pid, command) for pid, command in started.items()), 30), (
-        "something runs on"
-    )
+
+    def runs_on():
+        return [p for p, command in started.items() if command_of(p) == command and not gone(p)]
+
+    waited_for(lambda: not runs_on(), 30)
     reported = {e.body["receipt"]["id"]: e.body for e in entries(folder, "submission")}
     shared = [e.hash for e in entries(folder, "finding")]
 
     again = [*AAR, "run", "--resume", "cut"]
     second = start(*again, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert until(lambda: any("aarlab.gateway.serve" in c for c in below(second.pid).values()), 60)
+    assert waited_for(
+        lambda: any("aarlab.gateway.serve" in c for c in children_of(second.pid).values()), 60
+    )
     third = subprocess.run(again, env=env, capture_output=True, text=True, check=False, timeout=60)
     assert third.returncode == 2
     assert f"is being run by process {second.pid}" in third.stderr

@@ -17,7 +17,9 @@ import pytest
 from aarlab.evaluation.audit import Files, audit, load_key
 from aarlab.fleet.state import read_state
 from aarlab.researchers.claude_code import bundled_cli
-from tests.faults.test_kill_fleet import below, entries, until
+from tests.faults.test_kill_fleet import entries
+from tests.processes import children_of
+from tests.waiting import waited_for
 
 AAR = [sys.executable, "-c", "from aarlab.cli.main import main; main()"]
 NINE = tuple(f"researcher-{n}" for n in range(1, 10))
@@ -40,7 +42,7 @@ def pid_of(ancestor: int, program: str) -> int | None:
     """A process below one of ours that is this program or Python module."""
     found = [
         pid
-        for pid, line in below(ancestor).items()
+        for pid, line in children_of(ancestor).items()
         if program in (*line.split()[:1], *line.split()[2:3])
     ]
     return min(found, default=None)
@@ -62,14 +64,14 @@ def campaign(module_home, module_bed):
             ("aarlab.gateway.serve", 2),
             ("aarlab.evaluation.evaluator_service", 4),
         ):
-            assert until(
+            assert waited_for(
                 lambda after=after: (
                     len(entries(folder, "code")) >= after or process.poll() is not None
                 ),
                 150,
             )
             pid = pid_of(process.pid, words)
-            assert pid is not None, (words, process.poll(), below(process.pid))
+            assert pid is not None, (words, process.poll(), children_of(process.pid))
             os.kill(pid, signal.SIGKILL)
             killed.append(words)
             time.sleep(1)

@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,8 @@ from aarlab.core.records import VERDICTS, validated
 from aarlab.evaluation.ledger.ledger import Ledger
 from aarlab.evaluation.ledger.signed import verify_record
 from aarlab.fleet.campaign import Campaign, load
+from tests.processes import children_of
+from tests.waiting import waited_for
 
 pytestmark = pytest.mark.process
 
@@ -210,9 +212,7 @@ def test_ctrl_c_keeps_all_and_the_next_run_goes_on(home, bed):
         [*heeding, *words], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     database = home.root / "campaigns" / "cut" / "server" / "ledger.sqlite"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not (database.exists() and submissions(database)):
-        time.sleep(0.3)
+    waited_for(lambda: database.exists() and submissions(database), every_s=0.3)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=40)
     assert process.returncode == 130
@@ -244,11 +244,10 @@ def test_killed_researcher_restarts_with_its_state(home, bed):
         stderr=subprocess.DEVNULL,
     )
     progress = folder / "work" / "researcher-1" / "progress.json"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not progress.exists():
-        time.sleep(0.1)
-    for victim in inside(process.pid):
-        os.kill(victim, signal.SIGKILL)
+    waited_for(progress.exists)
+    for victim, command in children_of(process.pid).items():
+        if "aarlab.researchers.search" in command and "bwrap" not in command:
+            os.kill(victim, signal.SIGKILL)
     assert process.wait(100) == 0
     ledger = Ledger(folder / "server" / "ledger.sqlite")
     events = [e.body["event"] for e in ledger.entries("researcher")]
@@ -264,30 +263,9 @@ def test_killed_researcher_restarts_with_its_state(home, bed):
     ledger.close()
 
 
-def inside(ancestor: int) -> list[int]:
-    """Pids of the search programs below a process of ours."""
-    parents, found = {}, []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parents[int(path.parent.name)] = int(path.read_text().rsplit(")", 1)[1].split()[1])
-            command = (path.parent / "cmdline").read_bytes()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if b"aarlab.researchers.search" in command and b"bwrap" not in command:
-            found.append(int(path.parent.name))
-
-    def below(pid: int) -> bool:
-        return pid == ancestor or (pid in parents and pid > 1 and below(parents[pid]))
-
-    return [pid for pid in found if below(pid)]
-
-
 def submissions(database: Path) -> int:
-    ledger = Ledger(database)
-    try:
+    with closing(Ledger(database)) as ledger:
         return len(ledger.entries("submission"))
-    finally:
-        ledger.close()
 
 
 @pytest.mark.long

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from pathlib import Path
 from types import MappingProxyType
 
@@ -22,7 +21,7 @@ from aarlab.evaluation.code_requests import CODE_ONLY, MOST_WAITING, CodeRequest
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.ledger.ledger import Ledger
 from aarlab.fleet.campaign import Campaign
-from aarlab.fleet.code_mode import CodeWorker, EngineRuns, outcome_of
+from aarlab.fleet.code_mode import CodeWorker, EngineRuns
 from aarlab.fleet.enrol import enrol
 from aarlab.fleet.evaluator_process import EvaluatorProcess
 from aarlab.fleet.incarnation import what_it_sees
@@ -35,6 +34,7 @@ from aarlab.sandbox.sandbox import Limits, Mount, SandboxSpec
 from aarlab.testbeds.code_mode_view import code_mode_view, in_view
 from tests.idle_machine import Idle
 from tests.lab.over_mcp import Lab
+from tests.waiting import waited_for
 
 AAR = [sys.executable, "-c", "from aarlab.cli.main import main; main()"]
 OTHER = Family.OTHER
@@ -99,14 +99,13 @@ def hand_in(ann, source):
 
 def settled(worker, ann, ticket):
     """The ticket once the worker has run it."""
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline:
+
+    def ended():
         worker.step()
         found = ann("read_receipt", receipt=ticket["id"])
-        if found["state"] != "waiting":
-            return found
-        time.sleep(0.2)
-    raise AssertionError("the request was not settled")
+        return found if found["state"] != "waiting" else None
+
+    return waited_for(ended, 90, every_s=0.2)
 
 
 # --- a whole campaign -----------------------------------------------------------------------------
@@ -232,7 +231,7 @@ def test_the_blind_view_is_made_once_by_an_allow_list(bed):
     assert {p.relative_to(first.public) for p in first.public.rglob("*") if p.is_file()} == allowed
     assert code_mode_view(bed) == first
     assert first.fingerprint != bed.fingerprint
-    assert [p.name for p in bed.folder.glob(".blind-*")] == []
+    assert [p.name for p in bed.folder.glob(".partial-*")] == []
 
 
 def test_a_testbed_without_its_files_is_the_operators_to_mend(bed):
@@ -340,7 +339,7 @@ def test_what_a_failing_method_printed_does_not_come_through(lab, engines, bed, 
 def test_an_honest_author_gets_the_log_of_the_student_split(engines):
     on_feedback, on_student = engines
     code = "def run(task, seed):\n    print(len(task.test.ids))\n    return undefined_name\n"
-    found = outcome_of(on_feedback, on_student, {METHOD_FILE: code}, (1, 2))
+    found = EngineRuns(on_feedback, on_student).outcome("", {METHOD_FILE: code}, (1, 2))
     assert found["failure"] == "ended with an error"
     assert "NameError" in found["log"]
     assert "300" in found["log"]
@@ -354,10 +353,10 @@ def test_code_that_fails_on_feedback_only_gets_no_log(engines, answers):
         "ValueError('secret')\n"
         "    return [0.5] * len(task.test)\n"
     )
-    found = outcome_of(on_feedback, on_student, {METHOD_FILE: only}, (1,))
+    found = EngineRuns(on_feedback, on_student).outcome("", {METHOD_FILE: only}, (1,))
     assert found == {"failure": "ended with an error", "log": "It does run on the student split."}
     otherwise = only.replace("return [0.5] * len(task.test)", "import os; os._exit(0)")
-    found = outcome_of(on_feedback, on_student, {METHOD_FILE: otherwise}, (1,))
+    found = EngineRuns(on_feedback, on_student).outcome("", {METHOD_FILE: otherwise}, (1,))
     assert found["log"] == "On the student split it failed in another way: wrote no answers."
 
 
@@ -367,7 +366,7 @@ def test_the_rehearsal_sees_no_feedback_item(engines, bed):
         "folder, _, names in os.walk(top):\n"
         "            print(folder, names)\n    raise ValueError(sorted(task.test.ids)[:3])\n"
     )
-    log = outcome_of(*engines, {METHOD_FILE: look}, (1,))["log"]
+    log = EngineRuns(*engines).outcome("", {METHOD_FILE: look}, (1,))["log"]
     assert "student.jsonl" in log
     assert "feedback" not in log
     assert not [needle for needle in needles(bed) if needle in log]
@@ -375,7 +374,7 @@ def test_the_rehearsal_sees_no_feedback_item(engines, bed):
 
 def test_run_killed_by_the_machine_is_reported_without_its_output(engines, bed):
     code = PRINT + "    import os\n    os.kill(os.getpid(), 9)\n"
-    found = outcome_of(*engines, {METHOD_FILE: code}, (1,))
+    found = EngineRuns(*engines).outcome("", {METHOD_FILE: code}, (1,))
     assert found["failure"] == "ended by the machine"
     assert "signal 9" in found["log"]
     assert not [needle for needle in needles(bed) if needle in found["log"]]
@@ -390,7 +389,7 @@ def test_a_method_that_hangs_has_timed_out(bed, tmp_path):
     ]
     for engine in slow:
         engine.processors = Idle
-    found = outcome_of(*slow, {METHOD_FILE: "print('x')\nwhile True: pass\n"}, (1,))
+    found = EngineRuns(*slow).outcome("", {METHOD_FILE: "print('x')\nwhile True: pass\n"}, (1,))
     for engine in slow:
         engine.close()
     assert found["failure"] == "timed out"

@@ -46,6 +46,7 @@ from aarlab.sandbox.sandbox import Mount
 from tests.fleet.test_code_mode import short as short
 from tests.fleet.test_code_mode import tools_of
 from tests.problems.folders_made import write_problem
+from tests.waiting import waited_for
 
 CONTRACT = """\
 name: shift
@@ -538,17 +539,16 @@ def test_code_is_graded_and_only_what_sees_no_secret_comes_back(served, tmp_path
 def _settled(worker, ann, source, alarms):
     code = ann("commit_code", files={"method.py": source}, family="a line")
     ticket = ann("submit_code", snapshot=code["snapshot"], family="a line")
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline:
+
+    def ended():
         try:
             worker.step()
         except Transient as error:  # what the fleet shows as an alarm
             alarms.append(str(error))
         found = ann("read_receipt", receipt=ticket["id"])
-        if found["state"] != "waiting":
-            return found
-        time.sleep(0.2)
-    raise AssertionError("the request was not settled")
+        return found if found["state"] != "waiting" else None
+
+    return waited_for(ended, 90, every_s=0.2)
 
 
 @pytest.mark.process
@@ -642,10 +642,5 @@ def _handed_in(ann, source):
     code = {"files": {"method.py": source}, "family": "other"}
     snapshot = ann.post("/api/v1/code", json=code).json()["snapshot"]
     given = {"snapshot": snapshot, "family": "other"}
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        ticket = ann.post("/api/v1/requests", json=given).json()
-        if ticket.get("state") == "done":
-            return ticket["receipt"]
-        time.sleep(0.5)
-    raise AssertionError(ticket)
+    ask = lambda: ann.post("/api/v1/requests", json=given).json().get("receipt")  # noqa: E731
+    return waited_for(ask, 120, every_s=0.5)

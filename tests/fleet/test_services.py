@@ -16,6 +16,8 @@ from aarlab.core.process import MAX_PAUSE_S, STABLE_S, BackOff, Child, Service
 from aarlab.fleet.evaluator_process import EvaluatorProcess
 from aarlab.fleet.launch import ScriptedApi
 from aarlab.fleet.lease import lease
+from tests.processes import gone
+from tests.waiting import waited_for
 
 pytestmark = pytest.mark.process
 
@@ -26,19 +28,6 @@ WRITES = (
     "    pathlib.Path(sys.argv[1]).write_text('here'); await done.wait()\n"
     "asyncio.run(main())"
 )
-
-
-def gone(pid: int, within_s: float = 20.0) -> bool:
-    """Whether a process that is not our child ends in time."""
-    until = time.monotonic() + within_s
-    while time.monotonic() < until:
-        try:
-            if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
-                return True
-        except (FileNotFoundError, ProcessLookupError):
-            return True
-        time.sleep(0.05)
-    return False
 
 
 @pytest.fixture
@@ -228,7 +217,7 @@ def test_a_child_without_an_event_loop_ends_with_its_starter_even_by_kill_9(tmp_
     starter.kill()
     starter.wait()
     starter.stdout.close()
-    assert gone(pid)
+    waited_for(lambda: gone(pid))
 
 
 STARTER = (
@@ -248,7 +237,7 @@ def test_a_service_ends_with_its_starter_even_by_kill_9(tmp_path):
     starter.kill()
     starter.wait()
     starter.stdout.close()
-    assert gone(pid)
+    waited_for(lambda: gone(pid))
 
 
 @pytest.mark.parametrize("part", ["evaluator", pytest.param("lab", marks=pytest.mark.long)])
@@ -262,9 +251,7 @@ def test_an_evaluator_or_a_lab_that_was_killed_is_spoken_to_where_it_is_now(bed,
         assert not process.up
         with pytest.raises(Transient):
             process.call("operator_campaign")
-        until = time.monotonic() + 20
-        while not process.revive():
-            assert time.monotonic() < until
+        waited_for(process.revive)
         process.wait()
         assert process.call("add_entry", event) == first, "sent again, it is the same entry"
         started = ["server started", "once", *(["server started"] if part == "evaluator" else [])]
@@ -306,9 +293,6 @@ def test_the_scripted_model_api_is_started_again_where_it_was(tmp_path):
     with ScriptedApi(tmp_path, None) as api:
         url = api.url
         os.kill(api.pid, signal.SIGKILL)
-        until = time.monotonic() + 20
-        while not api.revive():
-            assert time.monotonic() < until
-            time.sleep(0.02)
+        waited_for(api.revive)
         api.wait()
         assert api.url == url

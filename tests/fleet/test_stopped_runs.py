@@ -21,8 +21,9 @@ from tests.fleet.test_code_mode import short as short
 from tests.fleet.test_folder_campaign import CONTRACT, GRADE, ZERO
 from tests.fleet.test_folder_campaign import folder as folder
 from tests.fleet.test_folder_campaign import served as served
+from tests.processes import running
 from tests.runs.test_cancelled_runs import MARK, WAITS
-from tests.runs.test_engines import running, waited_for
+from tests.waiting import waited_for
 
 pytestmark = pytest.mark.process
 

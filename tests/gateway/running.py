@@ -9,8 +9,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -20,6 +18,7 @@ from aarlab.core.parent_pipe import ParentPipe
 from aarlab.gateway.config import GatewayConfig, Provider, TokenPrices
 from aarlab.gateway.journal import Journal
 from aarlab.gateway.journal_rows import JournalRow
+from tests.waiting import waited_for
 
 KEY = "sk-ant-api03-THE-SECRET-KEY-0123456789"
 FREE = Budget()
@@ -100,7 +99,7 @@ class Running:
                 start_new_session=True,
             )
         self.parent_pipe.close_child_end()
-        until_true(lambda: self.address.exists() or self.process.poll() is not None)
+        waited_for(lambda: self.address.exists() or self.process.poll() is not None)
         assert self.process.poll() is None, self.log
 
     def kill(self) -> None:
@@ -173,11 +172,3 @@ class Running:
         calls = journal.in_flight(None).calls
         journal.close()
         return calls
-
-
-def until_true(what: Callable[[], object], within_s: float = 20.0) -> None:
-    """Wait for it."""
-    until = time.monotonic() + within_s
-    while not what():
-        assert time.monotonic() < until, "it did not come true"
-        time.sleep(0.01)

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from running import ASK, Running, until_true
+from running import ASK, Running
 from upstream import Reply, Request, Upstream, events, finish, message, start, usage, whole
 
 from aarlab.core.budget import Budget, Spent
+from tests.waiting import waited_for
 
 pytestmark = pytest.mark.process
 
@@ -209,7 +210,7 @@ def test_those_who_hang_up_at_once_overspend_no_more(tmp_path: Path) -> None:
         gateway.admit("eve")
         at_once(30, dash)
         more.set()
-        until_true(lambda: gateway.open_calls() == 0)
+        waited_for(lambda: gateway.open_calls() == 0)
         assert len(upstream.requests) <= 4
         assert spent(gateway, "eve").usd <= 4 * TURN_USD + 1e-9
 
@@ -231,7 +232,7 @@ def test_where_only_calls_in_flight_stand_in_the_way_one_waits(tmp_path: Path) -
         with ThreadPoolExecutor(2) as pool:
             calls = [pool.submit(inside.post, "/v1/messages", json=dear) for _ in range(2)]
             upstream.wait_for(1)
-            until_true(
+            waited_for(
                 lambda: (
                     gateway.control("GET", "/status").json()["members"]["ann"]["connections"] == 2
                 )
@@ -261,7 +262,7 @@ def test_who_waits_and_leaves_costs_nothing(tmp_path: Path) -> None:
                 inside.post("/v1/messages", json=dear, timeout=0.3)
             more.set()
             assert first.result().status_code == 200
-        until_true(lambda: gateway.open_calls() == 0)
+        waited_for(lambda: gateway.open_calls() == 0)
         assert inside.post("/v1/messages", json=ASK).status_code == 200
         assert len(upstream.requests) == 2
 

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from running import ASK, Running, until_true
+from running import ASK, Running
 from upstream import HANG, Reply, Upstream, events, finish, message, start, text
 
 from aarlab.core.budget import Spent
+from tests.waiting import waited_for
 
 pytestmark = pytest.mark.process
 
@@ -112,11 +113,11 @@ def test_kill_9_again_and_again_under_load_adds_up(tmp_path: Path) -> None:
                 pool.submit(work, name)
             for _ in range(3):
                 seen = len(reported)
-                until_true(lambda seen=seen: len(reported) > seen + 20)
+                waited_for(lambda seen=seen: len(reported) > seen + 20)
                 gateway.kill()
                 gateway.start()
             stop.set()
-        until_true(lambda: gateway.open_calls() == 0)
+        waited_for(lambda: gateway.open_calls() == 0)
         rows = gateway.spends()
         calls = [row.body["call"] for row in rows]
         whole = [call for call in calls if not call["interrupted"]]
@@ -152,7 +153,7 @@ def test_told_to_end_it_lets_calls_finish(tmp_path: Path, number: int) -> None:
         with gateway.inside("ann").stream("POST", "/v1/messages", json=STREAM) as answer:
             next(answer.iter_raw())
             gateway.process.send_signal(number)
-            until_true(lambda: not gateway.address.exists())
+            waited_for(lambda: not gateway.address.exists())
             more.set()
         assert gateway.process.wait(20) == 0
         (row,) = gateway.spends("ann")
@@ -194,7 +195,7 @@ def test_two_gateways_never_serve_one_campaign(tmp_path: Path) -> None:
             assert json.loads(gateway.address.read_text())["pid"] == gateway.process.pid
             gateway.process.terminate()
             assert gateway.process.wait(20) == 0
-            until_true(gateway.address.exists)
+            waited_for(gateway.address.exists)
             assert json.loads(gateway.address.read_text())["pid"] == other.pid
         finally:
             other.terminate()
@@ -272,7 +273,7 @@ def test_later_incarnation_fences_earlier_connections(tmp_path: Path) -> None:
             late.connect(str(old / "lab.sock"))
         assert gateway.inside("ann", new).get("/usage").status_code == 200
         more.set()  # the stale call was ann's all the same
-        until_true(lambda: gateway.spends("ann"))
+        waited_for(lambda: gateway.spends("ann"))
         assert gateway.spends("ann")[0].body["call"]["output_tokens"] == 10
 
 

@@ -10,8 +10,10 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from running import ASK, Running, until_true
+from running import ASK, Running
 from upstream import CUT, HANG, Reply, Upstream, message, whole
+
+from tests.waiting import waited_for
 
 pytestmark = pytest.mark.process
 
@@ -252,7 +254,7 @@ def test_who_leaves_the_lab_is_left(gateway: Running, server: Upstream) -> None:
     with gateway.inside("ann").stream("GET", "/mcp") as answer:
         next(answer.iter_raw())
         assert server.open_replies() == 1
-    until_true(lambda: server.open_replies() == 0)
+    waited_for(lambda: server.open_replies() == 0)
 
 
 # --- hosts and framing ----------------------------------------------------------------------------
@@ -380,7 +382,7 @@ def test_one_researcher_cannot_use_up_everybodys_connections(gateway: Running) -
             unix = socket.socket(socket.AF_UNIX)
             held.append(unix)
             unix.connect(str(folder / "lab.sock"))
-        until_true(
+        waited_for(
             lambda: gateway.control("GET", "/status").json()["members"]["eve"]["connections"] == 256
         )
         assert gateway.inside("ann").get("/usage").status_code == 200

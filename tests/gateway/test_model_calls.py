@@ -11,10 +11,11 @@ from typing import Any
 
 import httpx
 import pytest
-from running import ASK, KEY, Running, until_true
+from running import ASK, KEY, Running
 from upstream import CUT, HANG, Reply, Upstream, events, finish, message, start, text, usage, whole
 
 from aarlab.gateway import model_api
+from tests.waiting import waited_for
 
 STREAM = ASK | {"stream": True}
 
@@ -407,7 +408,7 @@ def test_a_client_that_hangs_up_pays_its_whole_turn(gateway: Running, upstream: 
         next(answer.iter_raw())
     assert gateway.spends("leaver") == []
     more.set()
-    until_true(lambda: gateway.spends("leaver"))
+    waited_for(lambda: gateway.spends("leaver"))
     call = call_of(gateway, "leaver")
     assert (call["input_tokens"], call["output_tokens"], call["interrupted"]) == (1_000, 90, False)
 
@@ -422,7 +423,7 @@ def test_hanging_up_before_a_whole_answer_saves_nothing(
     with pytest.raises(httpx.ReadTimeout):
         gateway.inside("dodger").post("/v1/messages", json=ASK, timeout=0.3)
     more.set()
-    until_true(lambda: gateway.spends("dodger"))
+    waited_for(lambda: gateway.spends("dodger"))
     assert call_of(gateway, "dodger")["output_tokens"] == 90
 
 

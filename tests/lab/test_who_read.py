@@ -2,7 +2,7 @@
 own name."""
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 
 import pytest
 
@@ -41,11 +41,10 @@ def lab(tmp_path):
 
 def reads(tmp_path):
     """(who, how, what) of all that the ledger has."""
-    ledger = Ledger(CampaignFolder(tmp_path / "campaign").server.ledger, read_only=True)
-    try:
+    with closing(
+        Ledger(CampaignFolder(tmp_path / "campaign").server.ledger, read_only=True)
+    ) as ledger:
         bodies = [(e.who, e.read(ReadBody)) for e in ledger.entries("read")]
-    finally:
-        ledger.close()
     return [(who, body.how, *body.what) for who, body in bodies]
 
 

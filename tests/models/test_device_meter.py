@@ -27,7 +27,8 @@ from aarlab.models.head_training import cross_entropy
 from aarlab.models.remote import Remote
 from aarlab.models.tuned.job_queue import JobQueue
 from aarlab.models.workers import Workers
-from tests.models.worker_scene import ITEM_BATCH, models, preset, quiet, until_true
+from tests.models.worker_scene import ITEM_BATCH, models, preset, quiet
+from tests.waiting import waited_for
 
 ROWS_N = np.arange(12)
 TARGETS_N = np.random.default_rng(0).random(12)
@@ -173,14 +174,14 @@ def test_a_real_worker_counts_for_who_asked_and_stops_at_the_limit(tmp_path: Pat
             began = time.monotonic()
             Remote(mine, ROWS_N).fine_tune(TARGETS_N, seed=1)
             took_s = time.monotonic() - began
-            until_true(lambda: (c := counted(owners["researcher-1"])) is not None and not c.running)
+            waited_for(lambda: (c := counted(owners["researcher-1"])) is not None and not c.running)
             first = counted(owners["researcher-1"])
             assert first is not None
             assert 0 < first.seconds <= took_s
             assert counted(owners["researcher-2"]) is None, "who asked nothing is charged nothing"
 
             _killed_in_the_middle(workers, mine)
-            until_true(lambda: (c := counted(owners["researcher-1"])) is not None and not c.running)
+            waited_for(lambda: (c := counted(owners["researcher-1"])) is not None and not c.running)
             second = counted(owners["researcher-1"])
             assert second is not None
             assert second.seconds > first.seconds, "the killed worker's seconds are not lost"
@@ -214,5 +215,5 @@ def _killed_in_the_middle(workers: Workers, mine: Path) -> None:
         Remote(mine, ROWS_N).fine_tune(TARGETS_N, seed=2, loss=loss)
     except Exception:  # noqa: BLE001 - whether it is asked again is not what is tested here
         assert seen.is_set()
-    until_true(lambda: workers.processes[0].pid not in (None, pid))
+    waited_for(lambda: workers.processes[0].pid not in (None, pid))
     Remote(mine, ROWS_N).judge("test")

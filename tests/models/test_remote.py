@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,7 +21,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from worker_scene import ITEM_BATCH, M, N, models, preset, quiet, until_true
+from worker_scene import ITEM_BATCH, M, N, models, preset, quiet
 
 from aarlab.core.errors import InvalidSubmission, Transient
 from aarlab.core.settings import Home
@@ -44,6 +45,7 @@ from aarlab.models.worker_requests import SOCKET_BATCH, judge_of, through, tune_
 from aarlab.models.workers import TuneJob, Workers
 from aarlab.sandbox import Bubblewrap
 from aarlab.sandbox.sandbox import Limits, Mount, SandboxSpec
+from tests.waiting import waited_for
 
 pytestmark = pytest.mark.process
 
@@ -96,7 +98,7 @@ def same_process(scene):
     yield before
     assert scene.serves_the_other()
     assert scene.pid == before
-    until_true(lambda: not scene.checkpoints())
+    waited_for(lambda: not scene.checkpoints())
 
 
 def own(logits_N, targets_N, progress):
@@ -516,14 +518,13 @@ print(np.abs(named.test_logits_M - mine.test_logits_M).max() < 1e-6, "torch" in 
 
 def test_a_method_in_a_sandbox_fine_tunes_through_its_door_without_torch(scene):
     mounts = (Mount(scene.mine.parent, "/strong"),)
-    box = Bubblewrap(SandboxSpec("method", mounts, {"HOME": "/tmp", "OPENBLAS_NUM_THREADS": "1"}))
-    try:
+    with closing(
+        Bubblewrap(SandboxSpec("method", mounts, {"HOME": "/tmp", "OPENBLAS_NUM_THREADS": "1"}))
+    ) as box:
         done = box.exec(
             [sys.executable, "-c", INSIDE, f"{box.inside('/strong')}/strong.sock"],
             Limits(timeout_s=100),
         )
-    finally:
-        box.close()
     assert done.output.strip() == "True False"
 
 

@@ -15,19 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from worker_scene import (
-    ITEM_BATCH,
-    RECIPE,
-    STUDENT,
-    TEST,
-    M,
-    N,
-    gone,
-    models,
-    preset,
-    quiet,
-    until_true,
-)
+from worker_scene import ITEM_BATCH, RECIPE, STUDENT, TEST, M, N, models, preset, quiet
 
 import aarlab.models.workers as workers_module
 from aarlab.core.errors import InvalidSubmission, Misconfigured, Transient
@@ -41,6 +29,8 @@ from aarlab.models.tuned.tunable import Tunable
 from aarlab.models.tuned.worker_operations import MOST_CHECKPOINTS, Loaded, WorkerPlace
 from aarlab.models.worker_process import MOST_LOST, WorkerProcess
 from aarlab.models.workers import TuneJob, Workers
+from tests.processes import gone
+from tests.waiting import waited_for
 
 pytestmark = pytest.mark.process
 
@@ -328,7 +318,7 @@ def test_a_worker_ends_with_its_starter_even_by_kill_9(scene, tmp_path):
         pid = int(starter.stdout.readline())
         assert not gone(pid)
         starter.kill()
-    until_true(lambda: gone(pid))
+    waited_for(lambda: gone(pid))
 
 
 # --- without torch --------------------------------------------------------------------------------

@@ -1,8 +1,6 @@
 """Tiny models, a batch of pairs and a preset, for tests of workers: every process here is a real
 one."""
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -51,19 +49,3 @@ def preset(folder: Path, *devices: str, recipe: Recipe = RECIPE) -> Preset:
 
 def quiet(what: str, done: int, of: int) -> None:
     """Progress that nobody watches."""
-
-
-def until_true(condition: Callable[[], bool], within_s: float = 60.0) -> None:
-    """Wait for something that will be."""
-    until = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < until, "it did not come"
-        time.sleep(0.02)
-
-
-def gone(pid: int) -> bool:
-    """Whether a process has ended (one that nobody has asked after yet has)."""
-    try:
-        return "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
-    except FileNotFoundError:
-        return True

@@ -19,7 +19,6 @@ from aarlab.nodes.messages import (
     Output,
     Release,
     UsageReport,
-    encoded,
     line_of,
 )
 from aarlab.nodes.node_client import NodeClient
@@ -70,7 +69,7 @@ def remote(client, tmp_path):
 
 
 def output(at, data):
-    return line_of(Output(who=WHO, at=at, data=encoded(data)))
+    return line_of(Output(who=WHO, at=at, data=data))
 
 
 def test_a_log_says_how_much_of_a_piece_was_written(tmp_path):

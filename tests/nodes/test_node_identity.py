@@ -294,11 +294,11 @@ def test_what_a_node_says_of_others_reaches_no_supervisor(lab, alpha, beta, gate
                 wires[name] = await wire_of(lab, node)
                 attach = Attach(code=whole_code().digest, version="v", capacity=1)
                 await joining.asked(wires[name], attach)
-            await wires["alpha"].send(Output(who=mine, at=0, data="bGll"))
-            await wires["beta"].send(Output(who=mine, at=0, data="dHJ1dGg="))
+            await wires["alpha"].send(Output(who=mine, at=0, data=b"lie"))
+            await wires["beta"].send(Output(who=mine, at=0, data=b"truth"))
             # at another place, and before the first was acknowledged
-            await wires["beta"].send(Output(who=mine, at=5, data="dHJ1dGg="))
-            await wires["beta"].send(Output(who=mine, at=0, data="dHJ1dGg="))
+            await wires["beta"].send(Output(who=mine, at=5, data=b"truth"))
+            await wires["beta"].send(Output(who=mine, at=0, data=b"truth"))
             await wires["beta"].send(Alive())
             await asyncio.sleep(0.5)
             for wire in wires.values():

@@ -17,8 +17,8 @@ from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.run_folder import confirmed_in_folder
 from aarlab.programs.reproduce import figures, read_report, reproduce, same
 from aarlab.programs.run_folder_again import FolderAgain
-from aarlab.report.folder_pages import write_folder_report
 from aarlab.report.folder_report import FolderReport, build_folder
+from aarlab.report.pages import write
 from aarlab.runs.grading import Grader
 from aarlab.runs.trial_scores import measure_files
 from aarlab.sandbox import Bubblewrap
@@ -108,7 +108,7 @@ def test_that_no_component_is_known_is_said_with_what_to_do(report):
 
 
 def test_a_tampered_report_is_found(report, again, tmp_path):
-    write_folder_report(report, tmp_path)
+    write(report, tmp_path)
     path = tmp_path / "report.json"
     plain = json.loads(path.read_text())
     plain["claims"][0]["final"]["estimate"] += 0.01

@@ -4,7 +4,6 @@ real server."""
 import json
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from aarlab.researchers.researcher import Options
 from aarlab.researchers.script import default_script
 from tests.researchers.gate import CUT
 from tests.researchers.world import World
+from tests.waiting import waited_for
 
 pytest.importorskip("claude_agent_sdk", reason="the CLI comes with pip install 'aarlab[claude]'")
 # real processes, on a machine that may be busy
@@ -41,14 +41,6 @@ def test_agent_reads_forum_and_shares_findings_across_restarts(bed, tmp_path):
         assert {s["name"]: s["status"] for s in begun["mcp_servers"]} == {"lab": "connected"}
 
 
-def until(met, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not (found := met()):
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)
-    return found
-
-
 def call(tool: str, **given) -> dict:
     return {"tool": tool, "input": given}
 
@@ -67,7 +59,7 @@ SHARE = call(
 
 
 def pid_in(path: Path) -> int:
-    return int(until(lambda: path.exists() and path.read_text().strip()))
+    return int(waited_for(lambda: path.exists() and path.read_text().strip()))
 
 
 @pytest.mark.long

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import gone
 from tests.researchers.gate import USAGE, Gate
+from tests.waiting import waited_for
 
 pytestmark = pytest.mark.process
 
@@ -46,14 +48,6 @@ def ended(process: subprocess.Popen, timeout: float = 90) -> tuple[int, str]:
 
 def first_line(process: subprocess.Popen) -> str:
     return process.stdout.readline().strip()
-
-
-def gone(pid: int) -> bool:
-    """Whether a process has ended (one that waits to be reaped has)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
 
 
 @pytest.mark.parametrize(
@@ -230,9 +224,7 @@ def test_the_servers_end_is_handed_on_while_the_client_still_speaks(tmp_path):
         client.sendall(b"but ")
         client.sendall(b"wait")
         client.close()
-        deadline = time.monotonic() + 20
-        while not heard and time.monotonic() < deadline:
-            time.sleep(0.01)
+        waited_for(lambda: heard)
     assert heard == [b"but wait"]
 
 

@@ -28,10 +28,10 @@ from aarlab.researchers.search import (
     SPENT,
     Memory,
     choose,
-    experiment,
     family_of,
     read_forum,
     research,
+    try_recipe,
 )
 from aarlab.testbeds.task_data import load_task
 from tests.researchers.gate import CUT, Gate
@@ -233,7 +233,7 @@ def test_a_method_that_fails_is_shared_as_an_error(bed, lab, monkeypatch):
         "source_of",
         lambda *_, **__: "def run(task, seed):\n    raise ValueError('too curious')\n",
     )
-    experiment(mine, Memory(), BRIEF, str(bed.public), PLAIN)
+    try_recipe(mine, Memory(), BRIEF, str(bed.public), PLAIN)
     found = mine.call("list_findings", after=0, limit=10)["findings"]
     assert [f["kind"] for f in found] == ["error"]
     assert "too curious" in found[0]["text"]

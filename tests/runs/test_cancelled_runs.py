@@ -16,7 +16,8 @@ from aarlab.sandbox import Bubblewrap
 from aarlab.sandbox.directory import Directory
 from aarlab.sandbox.endable import Endable
 from aarlab.sandbox.sandbox import Limits, SandboxSpec
-from tests.runs.test_engines import running, waited_for
+from tests.processes import running
+from tests.waiting import waited_for
 
 pytestmark = pytest.mark.process
 MARK = f"sleep 500.{os.getpid()}"

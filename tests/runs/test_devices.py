@@ -25,10 +25,10 @@ from aarlab.runs.local_pool import LocalPool, WaitingJobs
 from aarlab.sandbox import Bubblewrap
 from aarlab.testbeds.set_up import prepare
 from aarlab.testbeds.tuned_student import tuned
-from tests.ray_cluster import RayCluster
-from tests.runs.test_engines import waited_for
+from tests.ray_cluster import two_nodes
 from tests.slurm_cluster import SlurmCluster
 from tests.tuned_scene import OWN_LOSS, tuned_scene
+from tests.waiting import waited_for
 
 pytestmark = [pytest.mark.process, pytest.mark.long, pytest.mark.timeout(600)]
 
@@ -258,14 +258,7 @@ def test_a_cancelled_run_ends_at_once_and_its_device_goes_on(tuned_bed, student,
 @pytest.fixture
 def two(monkeypatch, place):
     """A Ray of two nodes whose devices are processors."""
-    made = RayCluster(cpus=2, home=place / "home")
-    try:
-        made.add(cpus=2)
-        for name, value in made.environment.items():
-            monkeypatch.setenv(name, value)
-        yield made
-    finally:
-        made.close()
+    yield from two_nodes(monkeypatch, cpus=2, home=place / "home")
 
 
 @pytest.fixture
@@ -347,14 +340,7 @@ def test_two_who_ask_share_devices_of_both_nodes(tuned_bed, student, on_ray, two
 @pytest.fixture
 def scarce(monkeypatch, place):
     """A Ray of two nodes with one device each, and no room for another one."""
-    made = RayCluster(cpus=1, home=place / "home")
-    try:
-        made.add(cpus=1)
-        for name, value in made.environment.items():
-            monkeypatch.setenv(name, value)
-        yield made
-    finally:
-        made.close()
+    yield from two_nodes(monkeypatch, home=place / "home")
 
 
 @pytest.mark.cluster

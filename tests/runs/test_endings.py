@@ -19,6 +19,7 @@ from aarlab.runs.endings import FREE_BYTES, MachineState, Processors, ending_of
 from aarlab.runs.engine import LocalEngine
 from aarlab.sandbox import Bubblewrap, cgroups
 from aarlab.sandbox.sandbox import GIB, Completed, Limits, SandboxSpec, Standing
+from tests.processes import children_of
 
 CALM = "def run(task, seed):\n    return [0.4] * len(task.test)\n"
 SLOW = (
@@ -36,14 +37,6 @@ def engine(bed, tmp_path):
     made.close()
 
 
-def below(pid):
-    """The processes below one, all generations."""
-    found = [
-        int(p) for c in Path(f"/proc/{pid}").glob("task/*/children") for p in c.read_text().split()
-    ]
-    return found + [p for child in found for p in below(child)]
-
-
 def kill_runs(times):
     """SIGKILL to the next runs of this process, `times` of them, each as soon as it has begun; in a
     thread of its own."""
@@ -51,7 +44,7 @@ def kill_runs(times):
     def killer():
         killed, deadline = 0, time.monotonic() + 60
         while killed < times and time.monotonic() < deadline:
-            for pid in below(os.getpid()):
+            for pid in children_of(os.getpid()):
                 try:
                     words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
                     if b"aarlab.runs.execute" in words and words[0] == sys.executable.encode():
@@ -176,10 +169,7 @@ def test_while_one_runs_alone_no_other_runs_and_those_that_came_wait(engine):
         ]
         time.sleep(1.0)
         assert not any(job.done() for job in jobs)
-        assert not any(
-            b"aarlab.runs.execute" in Path(f"/proc/{p}/cmdline").read_bytes()
-            for p in below(os.getpid())
-        )
+        assert not any("aarlab.runs.execute" in c for c in children_of(os.getpid()).values())
     assert all(job.result().answers for job in jobs)
 
 

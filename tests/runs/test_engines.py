@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
+from contextlib import closing
 
 import pytest
 
@@ -21,24 +21,24 @@ from aarlab.runs.ray_engine import RayEngine
 from aarlab.runs.run_jobs import JobHead, JobResources, opened, packed
 from aarlab.runs.shared_engine import SharedEngine
 from aarlab.sandbox import Bubblewrap
+from tests.processes import running
 from tests.ray_cluster import RayCluster
 from tests.runs.placed_problems import graders_at, measured_by
+from tests.waiting import waited_for
 
 pytestmark = pytest.mark.process
 
 
 @pytest.fixture(scope="module")
 def cluster():
-    made = RayCluster()
-    yield made
-    made.close()
+    with closing(RayCluster()) as made:
+        yield made
 
 
 @pytest.fixture
 def joined(cluster, monkeypatch):
     """The cluster, with what is needed to join it in the environment."""
-    for name, value in cluster.environment.items():
-        monkeypatch.setenv(name, value)
+    cluster.join(monkeypatch)
     return cluster
 
 
@@ -171,26 +171,6 @@ def test_a_worker_that_is_killed_has_its_job_run_again_and_leaves_no_orphan(
     assert again
 
 
-def waited_for(look, within_s=30.0):
-    until = time.monotonic() + within_s
-    while not (found := look()):
-        assert time.monotonic() < until, "it did not come"
-        time.sleep(0.05)
-    return found
-
-
-def running(words):
-    """The processes that run this command in a sandbox."""
-    found = set()
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            if (path / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip() == words:
-                found.add(int(path.name))
-        except (OSError, UnicodeDecodeError):
-            continue
-    return found
-
-
 @pytest.mark.cluster
 def test_a_driver_that_is_killed_is_started_again_and_loses_no_job(ray_engine):
     job = shell("sleep 3; printf x > result", "driver lost", timeout_s=60)
@@ -219,13 +199,13 @@ def test_the_nodes_of_ray_say_what_they_are(ray_engine, joined):
     assert opened(ray_engine.poll(key, 60) or b"")[1] == b"x"
     answered = ray_engine.answered_by(key)
     assert answered[:12] == node["name"].split()[-1]
-    again = ray_engine.submit_on(shell("printf x > result", "by whom"), JobResources(), answered)
+    again = ray_engine.submit(shell("printf x > result", "by whom"), JobResources(only=answered))
     assert opened(ray_engine.poll(again, 60) or b"")[1] == b"x"
     assert ray_engine.answered_by(again) == answered
-    apart = ray_engine.submit_apart(shell("true", "apart"), JobResources(), answered)
+    apart = ray_engine.submit(shell("true", "apart"), JobResources(apart=answered))
     with pytest.raises(Misconfigured, match="There is no other node"):
         ray_engine.poll(apart, 60)
-    gone = ray_engine.submit_on(shell("true", "gone"), JobResources(), "0" * 56)
+    gone = ray_engine.submit(shell("true", "gone"), JobResources(only="0" * 56))
     with pytest.raises(Misconfigured, match="There is no such node"):
         ray_engine.poll(gone, 60)
 

@@ -1,6 +1,8 @@
 """Which device of a Ray cluster a job is given to, while nodes come and go. Ray itself is not
 there: actors are stand-ins."""
 
+import asyncio
+from concurrent.futures import Future
 from types import SimpleNamespace
 
 import pytest
@@ -22,14 +24,14 @@ class Method:
 
     def remote(self, *given):
         self._asked.append(given)
-        return object()
+        return SimpleNamespace(future=Future)  # which nobody answers
 
 
 class Actors:
-    """In place of Ray. The counts of the actors in `answer` come; `killed` are those that were."""
+    """In place of Ray. `killed`: the actors that were."""
 
     def __init__(self):
-        self.made, self.killed, self.answer, self.without = [], [], set(), []
+        self.made, self.killed, self.without = [], [], []
 
     def make(self, gpus, without):
         del gpus
@@ -149,16 +151,22 @@ def test_a_device_that_was_to_begin_on_a_node_that_is_gone_is_given_up_at_once(d
     assert actors.killed == [1]
 
 
-def test_a_device_that_is_silent_is_given_up(devices, actors, clock):
+def test_a_device_that_is_silent_is_given_up(devices, actors, clock, monkeypatch):
+    from aarlab.runs import ray_device
+
+    monkeypatch.setattr(ray_device, "COUNT_S", 0.01)
     nodes = [node("n")]
     given(devices, "a", nodes=nodes)
     begin(devices, 0)
-    actors.wait = lambda refs, **named: ([], refs)
-    assert list(devices.counts()) == []
-    clock.s += 60.0
-    devices.give_up_late(nodes)
-    assert actors.killed == []
-    assert list(devices.counts()) == []
-    clock.s += 100.0
-    devices.give_up_late(nodes)
+
+    async def look_twice():
+        assert await devices.counts() == []
+        clock.s += 60.0
+        devices.give_up_late(nodes)
+        assert actors.killed == []
+        assert await devices.counts() == []
+        clock.s += 100.0
+        devices.give_up_late(nodes)
+
+    asyncio.run(look_twice())
     assert actors.killed == [0]

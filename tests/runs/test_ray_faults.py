@@ -5,7 +5,7 @@ import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -14,8 +14,9 @@ from aarlab.core.errors import Misconfigured, Transient
 from aarlab.runs.engine_contract import ended, finished, shell
 from aarlab.runs.ray_engine import RayEngine
 from aarlab.runs.run_jobs import JobResources, opened
-from tests.ray_cluster import RayCluster
-from tests.runs.test_engines import running, waited_for
+from tests.processes import running
+from tests.ray_cluster import RayCluster, two_nodes
+from tests.waiting import waited_for
 
 pytestmark = [pytest.mark.process, pytest.mark.cluster, pytest.mark.timeout(300)]
 JOBS, FROZEN_S = 4, 15.0
@@ -23,14 +24,7 @@ JOBS, FROZEN_S = 4, 15.0
 
 @pytest.fixture
 def two(monkeypatch):
-    made = RayCluster(cpus=1)
-    try:
-        made.add(cpus=1)
-        for name, value in made.environment.items():
-            monkeypatch.setenv(name, value)
-        yield made
-    finally:
-        made.close()
+    yield from two_nodes(monkeypatch)
 
 
 @pytest.fixture
@@ -46,7 +40,7 @@ def on_each(engine):
     first = engine.submit(shell("true", "on one"), JobResources())
     assert engine.poll(first, 100)
     one = engine.answered_by(first)
-    apart = engine.submit_apart(shell("true", "on the other"), JobResources(), one)
+    apart = engine.submit(shell("true", "on the other"), JobResources(apart=one))
     assert engine.poll(apart, 100)
     other = engine.answered_by(apart)
     assert other not in (one, None)
@@ -163,12 +157,8 @@ def test_a_head_that_is_killed_ends_what_runs_and_a_new_one_runs_it_again(two, e
 
 
 def test_a_cluster_without_a_token_is_not_joined(monkeypatch):
-    open_to_all = RayCluster(token=False)
-    try:
-        for name, value in open_to_all.environment.items():
-            monkeypatch.setenv(name, value)
+    with closing(RayCluster(token=False)) as open_to_all:
+        open_to_all.join(monkeypatch)
         monkeypatch.setenv("RAY_AUTH_TOKEN", "a" * 64)
         with pytest.raises(Misconfigured, match="asks for no token. Anyone who reaches"):
             RayEngine(open_to_all.address)
-    finally:
-        open_to_all.close()

@@ -3,6 +3,7 @@ that goes by chance blames none."""
 
 import os
 import time
+from contextlib import closing
 
 import pytest
 
@@ -14,11 +15,12 @@ from aarlab.runs.node_keys import is_by, new_key, signed
 from aarlab.runs.run_jobs import JobResources, checked, opened, packed
 from aarlab.runs.sampled_engine import HERE, SampledEngine
 from aarlab.sandbox import Bubblewrap
+from tests.processes import running
 from tests.ray_cluster import RayCluster
 from tests.runs.lying_node_worker import in_place, write_liar
-from tests.runs.test_engines import running, waited_for
 from tests.runs.test_ray_faults import on_each
 from tests.slurm_cluster import SlurmCluster
+from tests.waiting import waited_for
 
 pytestmark = pytest.mark.process
 
@@ -26,30 +28,27 @@ pytestmark = pytest.mark.process
 class Pools:
     """A `NodeEngine` of this machine's pools under names of nodes; those named `liars` change what
     they give. The first one that is not shut out takes a job. `between`: is called before a second
-    run is placed."""
+    run is placed; `away`: no node can be asked again."""
 
     def __init__(self, folder, nodes, liars=()):
-        self.between = lambda: None
+        self.between, self.away = lambda: None, False
         self.pools = {n: LocalPool(Bubblewrap, folder / n, workers=1) for n in nodes}
         self.liars, self.without, self.placed = set(liars), set(), {}
 
     def submit(self, job, resources):
-        return self._on(job, resources, self.without, "")
-
-    def submit_apart(self, job, resources, node):
-        self.between()
-        return self._on(job, resources, self.without | {node}, "-apart")
-
-    def submit_on(self, job, resources, node):
-        return self._on(job, resources, self.pools.keys() - {node}, "-on")
-
-    def _on(self, job, resources, without, more):
+        if resources.apart:
+            self.between()
+        without = self.without | {resources.apart}
+        if resources.only:
+            if self.away:
+                raise Transient("The node is away.")
+            without = self.pools.keys() - {resources.only}
         left = [n for n in self.pools if n not in without]
         if not left:
             raise Misconfigured("There is no other node.")
         key = self.pools[left[0]].submit(job, resources)
-        self.placed[key + more] = left[0], key
-        return key + more
+        self.placed[key] = left[0], key
+        return key
 
     def poll(self, key, wait_s=0.0):
         if key not in self.placed:
@@ -169,11 +168,7 @@ def test_code_that_goes_by_the_clock_shuts_out_no_node(sampled, tmp_path, nodes)
 
 def test_a_node_that_lies_and_cannot_be_asked_again_is_named_and_not_shut_out(sampled):
     engine, said = sampled(["a", "b"], liars=["a"])
-
-    def lost(*_):
-        raise Transient("The node is away.")
-
-    engine._engine.submit_on = lost
+    engine._engine.away = True
     assert one(engine, "printf true > result", "first") == b"true"
     assert engine._engine.without == set()
     assert "had a result on a that is not that of b and of this machine" in said[0]
@@ -257,8 +252,7 @@ def test_a_node_of_slurm_that_lies_is_found(tmp_path, monkeypatch):
         notes = Notes(tmp_path / "engines", "slurm")
         inner = SlurmEngine(cluster.shared, workers=4, say=lambda words, _: said.append(words))
         tell = lambda words, _: said.append(words)  # noqa: E731
-        engine = SampledEngine(inner, Bubblewrap, notes, 1.0, tell)
-        try:
+        with closing(SampledEngine(inner, Bubblewrap, notes, 1.0, tell)) as engine:
             keys = [
                 engine.submit(shell(f"sleep 1; printf r{n} > result", f"run {n}"), JobResources())
                 for n in range(6)
@@ -269,8 +263,6 @@ def test_a_node_of_slurm_that_lies_is_found(tmp_path, monkeypatch):
             assert one(engine, "printf after > result", "after it") == b"after"
             where = ("squeue", "--noheader", "--states=R", "--format=%N")
             waited_for(lambda: "two" not in cluster.ask(*where))
-        finally:
-            engine.close()
     finally:
         cluster.close()
 
@@ -284,28 +276,26 @@ def test_a_node_of_ray_that_lies_is_found(tmp_path, monkeypatch):
     cluster, said = RayCluster(cpus=1), []
     try:
         cluster.add(cpus=1, before=in_place(write_liar(tmp_path / "liar.py")))
-        for name, value in cluster.environment.items():
-            monkeypatch.setenv(name, value)
+        cluster.join(monkeypatch)
         notes, inner = Notes(tmp_path / "engines", "ray"), RayEngine(cluster.address)
-        engine = SampledEngine(inner, Bubblewrap, notes, 1.0, lambda words, _: said.append(words))
-        try:
+        with closing(
+            SampledEngine(inner, Bubblewrap, notes, 1.0, lambda words, _: said.append(words))
+        ) as engine:
             (liar,) = (node for node in on_each(inner) if lies(inner, node))
             found = [one(engine, f"printf r{n} > result", f"run {n}") for n in range(4)]
             assert found == [f"r{n}".encode() for n in range(4)]
             assert list(notes.now.shut_out) == [liar], said
             assert any(f"The node {liar} is shut out" in words for words in said)
-            again = inner.submit_on(shell("true", "on it again"), JobResources(), liar)
+            again = inner.submit(shell("true", "on it again"), JobResources(only=liar))
             with pytest.raises(Misconfigured, match="no such node"):
                 inner.poll(again, 60)
-        finally:
-            engine.close()
     finally:
         cluster.close()
 
 
 def lies(engine, node):
     """Whether a node changes a result."""
-    key = engine.submit_on(shell("printf true > result", "asked"), JobResources(), node)
+    key = engine.submit(shell("printf true > result", "asked"), JobResources(only=node))
     result = opened(engine.poll(key, 100) or b"")[1]
     assert engine.answered_by(key) == node
     return result != b"true"

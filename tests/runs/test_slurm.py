@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -40,9 +41,11 @@ from aarlab.runs.slurm_folder import (
 )
 from aarlab.runs.slurm_workers import SlurmWorkers
 from aarlab.sandbox import Bubblewrap
+from tests.processes import running
 from tests.runs.placed_problems import graders_at, measured_by
-from tests.runs.test_engines import run_through, running, waited_for
+from tests.runs.test_engines import run_through
 from tests.slurm_cluster import SlurmCluster
+from tests.waiting import waited_for
 
 pytestmark = [pytest.mark.process, pytest.mark.cluster, pytest.mark.timeout(300)]
 SECRET = "aar-test-secret-of-the-submitter"
@@ -109,8 +112,7 @@ def test_many_small_jobs_are_one_array_whose_idle_workers_end(at_slurm, monkeypa
     monkeypatch.setattr(
         slurm_workers, "submit", lambda *words: arrays.append(words[2]) or submit(*words)
     )
-    engine = SlurmEngine(at_slurm.shared, workers=2, idle_s=1.0)
-    try:
+    with closing(SlurmEngine(at_slurm.shared, workers=2, idle_s=1.0)) as engine:
         keys = [
             engine.submit(shell(f"printf {n} > result", f"small {n}"), JobResources())
             for n in range(30)
@@ -122,8 +124,6 @@ def test_many_small_jobs_are_one_array_whose_idle_workers_end(at_slurm, monkeypa
         state = record_in(engine.folder.state, DriverState)
         assert state is not None
         assert state.again == state.lost == 0
-    finally:
-        engine.close()
 
 
 def kill(cluster, engine):
@@ -249,10 +249,10 @@ def test_a_run_that_no_node_may_have_is_refused_and_holds_up_no_other(at_slurm, 
         slurm_placed.submit(shell(f"sleep 1; printf {n} > result", f"waits {n}"), JobResources())
         for n in range(12)
     ]
-    apart = slurm_placed.submit_apart(shell("true", "apart"), JobResources(), "localhost")
+    apart = slurm_placed.submit(shell("true", "apart"), JobResources(apart="localhost"))
     with pytest.raises(Misconfigured, match="Slurm refuses sbatch"):
         slurm_placed.poll(apart, 60)
-    on = slurm_placed.submit_on(shell("printf on > result", "on"), JobResources(), "localhost")
+    on = slurm_placed.submit(shell("printf on > result", "on"), JobResources(only="localhost"))
     assert opened(slurm_placed.poll(on, 60) or b"")[1] == b"on"
     assert slurm_placed.answered_by(on) == "localhost"
     found = [opened(slurm_placed.poll(key, 60) or b"")[1] for key in waiting]
@@ -291,12 +291,9 @@ def test_what_is_no_end_is_not_taken(at_slurm, slurm_placed, left, tmp_path):
     ],
 )
 def test_what_slurm_never_starts_is_refused(at_slurm, options, resources, words):
-    engine = SlurmEngine(at_slurm.shared, SlurmOptions(**options), workers=1)
-    try:
-        with pytest.raises(Misconfigured, match=words):
-            finished(engine, shell("true", "refused"), JobResources(**resources))
-    finally:
-        engine.close()
+    made = SlurmEngine(at_slurm.shared, SlurmOptions(**options), workers=1)
+    with closing(made) as engine, pytest.raises(Misconfigured, match=words):
+        finished(engine, shell("true", "refused"), JobResources(**resources))
 
 
 def test_what_cannot_run_there_is_refused_before_it_is_placed(at_slurm, monkeypatch):
@@ -322,22 +319,18 @@ def test_what_cannot_run_there_is_refused_before_it_is_placed(at_slurm, monkeypa
 
 def test_a_node_that_cannot_isolate_says_so_by_its_name(at_slurm):
     """The node's sandbox is docker, and it has no engine: as without user namespaces."""
-    engine = SlurmEngine(at_slurm.shared, sandbox="docker", workers=1)
-    try:
-        with pytest.raises(Misconfigured, match=f"The node {os.uname().nodename} can run nothing"):
-            opened(finished(engine, shell("true", "no sandbox")))
-    finally:
-        engine.close()
+    words = f"The node {os.uname().nodename} can run nothing"
+    made = SlurmEngine(at_slurm.shared, sandbox="docker", workers=1)
+    with closing(made) as engine, pytest.raises(Misconfigured, match=words):
+        opened(finished(engine, shell("true", "no sandbox")))
 
 
 def test_workers_that_end_at_once_are_not_started_for_ever(at_slurm, monkeypatch):
     monkeypatch.setattr(slurm_workers, "WORKER", "aarlab.runs.not_on_this_node")
-    engine = SlurmEngine(at_slurm.shared, workers=1)
-    try:
-        with pytest.raises(Misconfigured, match="they end at once: .*not_on_this_node"):
-            finished(engine, shell("true", "never begun", timeout_s=60))
-    finally:
-        engine.close()
+    words = "they end at once: .*not_on_this_node"
+    made = SlurmEngine(at_slurm.shared, workers=1)
+    with closing(made) as engine, pytest.raises(Misconfigured, match=words):
+        finished(engine, shell("true", "never begun", timeout_s=60))
 
 
 def test_workers_end_when_who_submits_is_killed(at_slurm):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from aarlab.core.errors import Misconfigured
 from aarlab.sandbox import SANDBOXES, Bubblewrap, Directory
 from aarlab.sandbox import bubblewrap as module
 from aarlab.sandbox.sandbox import MIB, Limits, Mount, SandboxSpec
+from tests.processes import running
+from tests.waiting import waited_for
 
 pytestmark = pytest.mark.process
 
@@ -42,11 +45,8 @@ def sandbox(place: Path, kind=Bubblewrap, **env: str):
 
 
 def python(place: Path, code: str, kind=Bubblewrap, limits: Limits = LIMITS):
-    box = sandbox(place, kind)
-    try:
+    with closing(sandbox(place, kind)) as box:
         return box.exec([sys.executable, "-c", code], limits)
-    finally:
-        box.close()
 
 
 def test_mounts_appear_and_exit_status_and_output_pass_through(place):
@@ -196,15 +196,6 @@ def test_a_unix_socket_is_the_one_way_out(place):
         thread.join()
 
 
-def commands() -> list[bytes]:
-    """Of all processes."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):  # it has just ended
-            found.append(path.read_bytes())
-    return found
-
-
 @pytest.mark.parametrize("kind", [Bubblewrap, Directory])
 def test_a_hang_is_ended_with_its_children(place, kind):
     code = "import subprocess, time; subprocess.Popen(['sleep', '987']); time.sleep(987)"
@@ -212,10 +203,7 @@ def test_a_hang_is_ended_with_its_children(place, kind):
     done = python(place, code, kind, Limits(timeout_s=1))
     assert done.timed_out
     assert time.monotonic() - started < 15
-    until = time.monotonic() + 10
-    while b"sleep\x00987\x00" in commands():
-        assert time.monotonic() < until, "it runs on"
-        time.sleep(0.05)
+    waited_for(lambda: not running("sleep 987"))
 
 
 def test_a_child_that_leaves_the_group_dies_with_its_sandbox(place):
@@ -224,10 +212,7 @@ def test_a_child_that_leaves_the_group_dies_with_its_sandbox(place):
         "time.sleep(986)"
     )
     assert python(place, code, Bubblewrap, Limits(timeout_s=1)).timed_out
-    until = time.monotonic() + 10
-    while b"sleep\x00986\x00" in commands():
-        assert time.monotonic() < until, "it runs on"
-        time.sleep(0.05)
+    waited_for(lambda: not running("sleep 986"))
 
 
 def test_kill_9_of_its_maker_ends_a_sandbox(tmp_path):
@@ -245,7 +230,7 @@ time.sleep(600)
 """
     log, mark = tmp_path / "log", f"time.sleep(600) # {tmp_path}".encode()
 
-    def running() -> list[Path]:
+    def marked() -> list[Path]:
         found = []
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             with contextlib.suppress(OSError):
@@ -261,13 +246,13 @@ time.sleep(600)
             if log.exists() and log.read_text() == "up\n":
                 break
             time.sleep(0.05)
-        assert running()
+        assert marked()
         maker.kill()
     for _ in range(200):
-        if not running():
+        if not marked():
             break
         time.sleep(0.05)
-    assert not running()
+    assert not marked()
 
 
 def test_gigabytes_of_output_are_drained_and_their_end_is_kept(place):

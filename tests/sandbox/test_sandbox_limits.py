@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -35,11 +36,8 @@ print('hog ended with', os.waitpid(pid, 0)[1])
 
 
 def run(code: str, standing: Standing) -> str:
-    box = Bubblewrap(SandboxSpec("s", (), standing=standing))
-    try:
+    with closing(Bubblewrap(SandboxSpec("s", (), standing=standing))) as box:
         return box.exec([sys.executable, "-c", code], LIMITS).output
-    finally:
-        box.close()
 
 
 @pytest.fixture

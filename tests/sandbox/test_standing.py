@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from aarlab.core.errors import Misconfigured
 from aarlab.sandbox import Bubblewrap, Directory, volume
 from aarlab.sandbox.disk_usage import past_modes, reserve_bytes
 from aarlab.sandbox.sandbox import MIB, Limits, Mount, SandboxSpec, Standing
+from tests.waiting import waited_for
 
 pytestmark = pytest.mark.process
 
@@ -40,23 +40,15 @@ def make(tmp_path):
         box.close()
 
 
-def until(true, seconds=20.0):
-    """Wait for something that must come."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.05)
-
-
 @pytest.mark.parametrize("kind", [Bubblewrap, Directory])
 def test_closing_stdin_asks_a_command_to_stop(make, tmp_path, kind):
     code = "import sys; print('up'); sys.stdin.read(); print('asked to stop'); sys.exit(3)"
     process = make(kind).start([*PYTHON, code], tmp_path / "log")
-    until(lambda: (tmp_path / "log").exists() and "up" in (tmp_path / "log").read_text())
+    waited_for(lambda: (tmp_path / "log").exists() and "up" in (tmp_path / "log").read_text())
     assert process.poll() is None
     process.stdin.close()
     assert process.wait(20) == 3
-    until(lambda: (tmp_path / "log").read_text() == "up\nasked to stop\n")
+    waited_for(lambda: (tmp_path / "log").read_text() == "up\nasked to stop\n")
 
 
 @pytest.mark.long
@@ -68,7 +60,7 @@ def test_what_it_uses_is_counted(make, tmp_path, kind):
     code = "import sys, time; x = b'x' * (200 << 20); open('file', 'wb').write(b'y' * (3 << 20))\n"
     code += "while time.process_time() < 0.5: pass\nprint('up'); sys.stdin.read()"
     process = box.start([*PYTHON, code], tmp_path / "log")
-    until(lambda: (tmp_path / "log").exists() and "up" in (tmp_path / "log").read_text())
+    waited_for(lambda: (tmp_path / "log").exists() and "up" in (tmp_path / "log").read_text())
     usage = box.usage()
     assert 0.45 <= usage.cpu_s < 20
     assert 200 * MIB <= usage.memory_bytes < 300 * MIB
@@ -135,7 +127,7 @@ def test_a_socket_that_is_made_anew_in_its_folder_is_reached(make, tmp_path):
     process.stdin.write(b"\n")
     process.stdin.close()
     assert process.wait(20) == 0, (tmp_path / "log").read_text()
-    until(lambda: (tmp_path / "log").read_text().split() == ["first", "second"])
+    waited_for(lambda: (tmp_path / "log").read_text().split() == ["first", "second"])
     assert "Read-only" in box.exec([*PYTHON, "open('/run/gate/mine', 'w')"], LIMITS).output
 
 
@@ -159,7 +151,7 @@ def test_beyond_its_disk_a_command_is_ended_and_its_log_says_why(make, tmp_path,
     )
     process = box.start([*PYTHON, code], tmp_path / "log")
     assert process.wait(60) != 0
-    until(lambda: '"limit": "disk"' in (tmp_path / "log").read_text())
+    waited_for(lambda: '"limit": "disk"' in (tmp_path / "log").read_text())
     assert box.usage().disk_bytes > 8 * MIB
 
 
@@ -218,7 +210,7 @@ def test_below_the_reserve_who_writes_is_ended_and_who_does_not_goes_on(
     )
     process = make().start([*PYTHON, DRIP], tmp_path / "log")
     assert process.wait(60) != 0
-    until(lambda: "the reserve is" in (tmp_path / "log").read_text())
+    waited_for(lambda: "the reserve is" in (tmp_path / "log").read_text())
     assert "; s took " in (tmp_path / "log").read_text()  # by its name
     assert "had all" not in (tmp_path / "log").read_text()
     calm.stdin.close()
@@ -266,7 +258,7 @@ def test_limit_is_held_after_the_log_was_removed(make, tmp_path, watched):
     folder = tmp_path / "logs"
     folder.mkdir()
     process = make(standing=Standing(disk_bytes=8 * MIB)).start([*PYTHON, DRIP], folder / "log")
-    until((folder / "log").exists)
+    waited_for((folder / "log").exists)
     shutil.rmtree(folder)
     assert process.wait(60) != 0
     for thread in threading.enumerate():
@@ -283,11 +275,13 @@ def test_who_cannot_be_looked_at_is_ended_and_the_watch_goes_on(make, tmp_path, 
     process = lost.start(
         [*PYTHON, "import time; print('up'); time.sleep(600)"], tmp_path / "lost-log"
     )
-    until(lambda: (tmp_path / "lost-log").exists() and "up" in (tmp_path / "lost-log").read_text())
+    waited_for(
+        lambda: (tmp_path / "lost-log").exists() and "up" in (tmp_path / "lost-log").read_text()
+    )
     (tmp_path / "gone").rmdir()
     assert process.wait(60) != 0
-    until(lambda: "cannot be looked at" in (tmp_path / "lost-log").read_text())
+    waited_for(lambda: "cannot be looked at" in (tmp_path / "lost-log").read_text())
     other = make(standing=Standing(disk_bytes=8 * MIB)).start([*PYTHON, DRIP], tmp_path / "log")
     assert other.wait(60) != 0
-    until(lambda: '"limit": "disk"' in (tmp_path / "log").read_text())
+    waited_for(lambda: '"limit": "disk"' in (tmp_path / "log").read_text())
     lost.close()

@@ -13,6 +13,7 @@ import pytest
 from aarlab.core.errors import Misconfigured
 from aarlab.sandbox import Bubblewrap, volume
 from aarlab.sandbox.sandbox import MIB, Limits, Mount, SandboxSpec, Standing
+from tests.waiting import waited_for
 
 pytestmark = [
     pytest.mark.process,
@@ -159,10 +160,8 @@ def test_damaged_image_is_reported_and_kept(home, size):
     killed(home)
     image = home.parent / ".home.aar-disk"
     subprocess.run(["umount", home], check=True)
-    until = time.monotonic() + 10
-    while subprocess.run(["losetup", "-j", image], capture_output=True, check=True).stdout:
-        assert time.monotonic() < until, "the kernel still has the image"
-        time.sleep(0.02)
+    held = ["losetup", "-j", image]
+    waited_for(lambda: not subprocess.run(held, capture_output=True, check=True).stdout)
     os.truncate(image, size)
     with pytest.raises(
         Misconfigured,

@@ -181,9 +181,9 @@ def test_baselines_on_final_are_lacking_once_it_is_set_up(part, tmp_path):
 def test_what_is_read_ahead_is_what_the_second_step_asks_for(part, tmp_path):
     asked = []
 
-    def read(problem, items, among, data_seed, progress):
-        asked.append([i.id for i in items])
-        return COUNTING.read(problem, items, among, data_seed, progress)
+    def read(what):
+        asked.append([i.id for i in what.items])
+        return COUNTING.read(what)
 
     reader, say = replace(COUNTING, read=read), lambda *_: None
     from aarlab.problems.publish import read_private_items
@@ -228,7 +228,7 @@ def reading(tmp_path, monkeypatch):
         say = lambda *_: None  # noqa: E731
         texts = [c for i in items for c in i.choices]
         chat = replace(problem, zero_shot=known, corpus=lambda *_: texts)
-        return reader.read(chat, items, items, 1, say), items, calls
+        return reader.read(student.ToRead(chat, items, items, 1, say)), items, calls
 
     return made
 

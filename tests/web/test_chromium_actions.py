@@ -2,7 +2,7 @@
 each is an entry of the ledger."""
 
 import subprocess
-import time
+from contextlib import closing
 
 import pytest
 
@@ -12,20 +12,13 @@ from aarlab.core.orders import Orders
 from aarlab.fleet.campaign import load
 from aarlab.fleet.state import read_state
 from experiments.browser import AAR
+from tests.waiting import waited_for
 from tests.web.in_chromium import WIDE, a_browser, a_tab, needs_chromium, served
 from tests.web.scenes import ledger_of
 
 pytestmark = [*needs_chromium, pytest.mark.long]
 ACTIONS = "/campaign/one/actions"
 FIELDS = ("student=double", "problem=generated-chat", "sandbox=directory", "experiments=300")
-
-
-def until(fits, within_s: float = 120.0):
-    end = time.monotonic() + within_s
-    while not (found := fits()):
-        assert time.monotonic() < end
-        time.sleep(0.2)
-    return found
 
 
 @pytest.fixture
@@ -47,11 +40,8 @@ def states(place):
 
 
 def orders(home):
-    ledger = ledger_of(home, "one", read_only=True)
-    try:
+    with closing(ledger_of(home, "one", read_only=True)) as ledger:
         return Orders(ledger).now()
-    finally:
-        ledger.close()
 
 
 def done(tab, button: str, **fields: str) -> str:
@@ -68,7 +58,7 @@ def done(tab, button: str, **fields: str) -> str:
 
 @pytest.mark.timeout(420)
 def test_each_action_does_what_its_button_says(place, tmp_path, request):
-    until(lambda: states(place) == {"running"})
+    waited_for(lambda: states(place) == {"running"})
     with (
         a_browser() as browser,
         served(tmp_path, "one", "--act") as link,
@@ -76,7 +66,7 @@ def test_each_action_does_what_its_button_says(place, tmp_path, request):
     ):
         assert tab.visit(ACTIONS).locator("#message").count() == 0, "they read no words"
         assert "The fleet pauses" in done(tab, "Pause the fleet")
-        until(lambda: states(place) == {"paused"})
+        waited_for(lambda: states(place) == {"paused"})
         assert "paused since entry" in tab.visit(ACTIONS).locator("main").inner_text()
         assert "paused by the operator" in tab.visit("/campaign/one/live").inner_text("main")
         said = done(tab, "Raise them", limits="minutes=30 experiments=400")
@@ -84,7 +74,7 @@ def test_each_action_does_what_its_button_says(place, tmp_path, request):
         assert "minutes=30" in said
         assert "Nothing to do" in done(tab, "Raise them", limits="minutes=30")
         assert "The fleet goes on" in done(tab, "Continue")
-        until(lambda: states(place) == {"running"})
+        waited_for(lambda: states(place) == {"running"})
         assert load(place.settings).minutes == 30
 
         page = tab.visit("/campaign/one/forum")
@@ -109,14 +99,14 @@ def test_each_action_does_what_its_button_says(place, tmp_path, request):
         )
         assert list(orders(tmp_path).to_confirm) == [snapshot]
         assert "was asked to stop" in done(tab, "Stop the campaign")
-        until(lambda: holder(place.lock) is None)
+        waited_for(lambda: holder(place.lock) is None)
         assert "Resume the campaign" in tab.visit(ACTIONS).locator("main").inner_text()
 
 
 @pytest.mark.timeout(240)
 def test_what_cannot_be_done_is_a_page_that_says_why(place, tmp_path, request):
     """The browser itself reports the status of such an answer, and nothing else is wrong."""
-    until(lambda: states(place) == {"running"})
+    waited_for(lambda: states(place) == {"running"})
     with (
         a_browser() as browser,
         served(tmp_path, "one", "--act") as link,

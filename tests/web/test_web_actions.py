@@ -5,8 +5,7 @@ import os
 import re
 import subprocess
 import sys
-import time
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import pytest
 
@@ -17,6 +16,7 @@ from aarlab.core.hold import holder
 from aarlab.core.layout import CampaignFolder
 from aarlab.fleet.campaign import load
 from tests.fleet.fleets import campaign_folder, fleet
+from tests.waiting import waited_for
 from tests.web.scenes import HOST, Browser, ledger_of, small
 
 ACTIONS = "/campaign/small/actions"
@@ -155,39 +155,29 @@ def test_a_real_campaign_is_stopped_and_resumed_with_more_time(tmp_path, monkeyp
     browser = Browser(tmp_path, resumed_in_background).log_in()
     actions = "/campaign/one/actions"
     try:
-        _until(lambda: "started" in events(tmp_path))
+        waited_for(lambda: "started" in events(tmp_path))
         answer = post(browser, {"action": "stop", "token": token_of(browser, actions)}, actions)
         assert answer.status_code == 303, answer.text
         assert "was asked to stop (entry" in browser.text(actions)
-        _until(lambda: holder(place.lock) is None)
+        waited_for(lambda: holder(place.lock) is None)
         assert events(tmp_path)["asked to stop"] == "by the operator, on the pages"
         again = {"action": "resume", "token": token_of(browser, actions), "minutes": "30"}
         answer = post(browser, again, actions)
         assert answer.status_code == 303, answer.text
         assert "started: one (process" in browser.text(actions)
-        _until(lambda: "resumed" in events(tmp_path))
+        waited_for(lambda: "resumed" in events(tmp_path))
         assert events(tmp_path)["resumed"] == "30 minutes"
         assert load(place.settings).minutes == 30
     finally:
         with suppress(Exception):
             os.kill(int((holder(place.lock) or "").split()[0]), 15)
-        _until(lambda: holder(place.lock) is None)
+        waited_for(lambda: holder(place.lock) is None)
 
 
 def events(home) -> dict[str, str | None]:
     """The campaign's events so far, with their details."""
     if not CampaignFolder(home / "campaigns" / "one").server.ledger.exists():
         return {}
-    ledger = ledger_of(home, "one", read_only=True)
-    try:
+    with closing(ledger_of(home, "one", read_only=True)) as ledger:
         found = [e for e in ledger.entries("campaign") if e.who == "operator"]
         return {e.read(EventBody).event: e.read(EventBody).detail for e in found}
-    finally:
-        ledger.close()
-
-
-def _until(fits, within_s: float = 120.0) -> None:
-    end = time.monotonic() + within_s
-    while not fits():
-        assert time.monotonic() < end
-        time.sleep(0.2)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -119,13 +120,10 @@ def demo() -> Iterator[Check]:
 
 def python_inside() -> Check:
     """Check that this Python, with this package, runs inside a sandbox."""
-    sandbox = Bubblewrap(SandboxSpec(name="doctor", mounts=()))
-    try:
+    with closing(Bubblewrap(SandboxSpec(name="doctor", mounts=()))) as sandbox:
         done = sandbox.exec(
             [sys.executable, "-c", "import aarlab.researchers.inside"], Limits(timeout_s=ASK_S)
         )
-    finally:
-        sandbox.close()
     remedy = (
         f"{done.output.strip()[-300:]}. Move the interpreter and its environment to a folder that "
         "other users can read."
@@ -300,11 +298,9 @@ def version_inside(command: Command, *, asks: bool) -> Completed:
     assert program is not None
     there = ["/bin/sh", "-c", 'for file; do test -x "$file" || exit 1; done', "sh"]
     argv = [*program.argv, "--version"] if asks else [*there, program.argv[0]]
-    sandbox = Bubblewrap(SandboxSpec("doctor", command.mounts(), {"HOME": "/tmp"}))
-    try:  # Node and Bun map more address space than they use
+    with closing(Bubblewrap(SandboxSpec("doctor", command.mounts(), {"HOME": "/tmp"}))) as sandbox:
+        # Node and Bun map more address space than they use
         return sandbox.exec(argv, Limits(timeout_s=ASK_S, memory_bytes=256 * GIB))
-    finally:
-        sandbox.close()
 
 
 def _models(campaign: Campaign) -> Iterator[Check]:

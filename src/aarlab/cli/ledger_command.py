@@ -4,7 +4,7 @@ figure."""
 import json
 import os
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -154,14 +154,11 @@ def log(
         raise Misconfigured(
             f"There is no ledger at {path}. Give the name of a started campaign, or its folder."
         )
-    ledger = Ledger(path, read_only=True)
-    try:
+    with closing(Ledger(path, read_only=True)) as ledger:
         for entry in ledger.entries():
             if (who is None or entry.who == who) and (spends or entry.kind != "spend"):
                 summary = f"{entry.kind:<12} {entry_text(entry)}"
                 print(one_line(f"{entry.seq:6d} {entry.at[:19]} {entry.who:<14} {summary}", 200))
-    finally:
-        ledger.close()
 
 
 def entry_text(entry: Entry) -> str:

@@ -1,9 +1,12 @@
-"""Files that appear whole or not at all, also where the process is killed or the machine stops."""
+"""Files and folders that appear whole or not at all, also where the process is killed; files also
+where the machine stops."""
 
 import errno
 import fcntl
 import os
 import secrets
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -76,3 +79,24 @@ def open_whole(path: Path, *, mode: int = READABLE) -> Iterator[BinaryIO]:
             error.filename = str(path)  # a full disk names no file
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def folder_whole(path: Path) -> Iterator[Path]:
+    """A new folder, which gets its name if the block ends without error. Where another process was
+    faster its folder stays, which is to hold the same.
+
+    Raises:
+        OSError: it cannot be made; nothing is left.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=path.parent))
+    try:
+        yield partial
+        try:
+            partial.replace(path)
+        except OSError:  # a folder that holds something is not replaced
+            if not path.is_dir():
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -91,6 +91,22 @@ class Objective(Record):
         return low + (high - low) * (score if self.direction == "higher" else 1.0 - score)
 
 
+class Aims:
+    """What has objectives."""
+
+    objectives: tuple[Objective, ...]
+
+    @property
+    def climbed(self) -> tuple[Objective, ...]:
+        """The objectives that are combined into the score."""
+        return tuple(o for o in self.objectives if o.role == "climb")
+
+    @property
+    def gates(self) -> tuple[Objective, ...]:
+        """What a claim must not make worse."""
+        return tuple(o for o in self.objectives if o.role == "gate")
+
+
 def normalised(score: float, floor: float, ceiling: float) -> float:
     """(score - floor) / (ceiling - floor), all three as unit scores. For weak-to-strong this is
     PGR.

@@ -125,11 +125,8 @@ def _checked(copy: CampaignFolder, bed: Path) -> int:
     for store in (copy.server.ledger, meter, tries):
         if store.exists() and (words := unsound(store)):
             raise Misconfigured(f"{store} is not whole ({words}). The store itself is damaged.")
-    ledger = Ledger(copy.server.ledger, read_only=True)
-    try:
+    with closing(Ledger(copy.server.ledger, read_only=True)) as ledger:
         entries = ledger.verify()
-    finally:
-        ledger.close()
     recorded = read_recorded(copy.root, bed)
     if recorded.submissions:
         require_known(read_book(meter), meter, recorded)

@@ -62,56 +62,34 @@ class EngineRuns:
     def outcome(
         self, ticket: str, files: Files, seeds: tuple[int, ...], who: str = OPERATOR
     ) -> Outcome:
-        """See `Runs`."""
+        """See `Runs`: the answers to the feedback items, or how it failed: the kind, and a log that
+        has seen no such item. `who` is charged for the device."""
         del ticket
-        return outcome_of(self._on_feedback, self._on_student, files, seeds, who)
+        try:
+            return {"predictions": self._on_feedback.run(files, "feedback", seeds, who=who).answers}
+        except CouldNotBeRun as error:
+            again = "Ask for it again with submit_code: the seeds stay the same."
+            return {"failure": error.facts["failure"], "log": f"{error} {again}"}
+        except InvalidSubmission as error:
+            failure = error.facts.get("failure", MISSHAPEN)
+        return {"failure": failure, "log": self._rehearsal(files, seeds, who, failure)}
+
+    def _rehearsal(self, files: Files, seeds: tuple[int, ...], who: str, failure: str) -> str:
+        try:
+            self._on_student.run(files, "student", seeds, who=who)
+        except CouldNotBeRun as error:
+            return str(error)
+        except InvalidSubmission as error:
+            found = error.facts.get("failure", MISSHAPEN)
+            if found == failure:
+                return str(error.facts.get("log", error))[-LOG_CHARACTERS:]
+            return f"On the student split it failed in another way: {found}."
+        return "It does run on the student split."
 
     def stop(self) -> None:
         """See `Runs`."""
         self._on_feedback.engine.close()
         self._on_student.engine.close()
-
-
-def outcome_of(
-    on_feedback: LocalEngine,
-    on_student: LocalEngine,
-    files: Files,
-    seeds: tuple[int, ...],
-    who: str = OPERATOR,
-) -> Outcome:
-    """What a snapshot answers to the feedback items, or how it failed: the kind, and a log that has
-    seen no such item. `who` asked for it, and is charged for the device.
-
-    Raises:
-        Transient, Misconfigured: it could not be run; that is no outcome.
-    """
-    try:
-        return {"predictions": on_feedback.run(files, "feedback", seeds, who=who).answers}
-    except CouldNotBeRun as error:
-        return {
-            "failure": error.facts["failure"],
-            "log": f"{error} Ask for it again with submit_code: the seeds stay the same.",
-        }
-    except InvalidSubmission as error:
-        failure = error.facts.get("failure", MISSHAPEN)
-    return {"failure": failure, "log": _rehearsal(on_student, files, seeds, who, failure)}
-
-
-def _rehearsal(
-    engine: LocalEngine, files: Files, seeds: tuple[int, ...], who: str, failure: str
-) -> str:
-    try:
-        engine.run(files, "student", seeds, who=who)
-    except CouldNotBeRun as error:
-        return str(error)
-    except InvalidSubmission as error:
-        if error.facts.get("failure", MISSHAPEN) == failure:
-            return str(error.facts.get("log", error))[-LOG_CHARACTERS:]
-        return (
-            "On the student split it failed in another way: "
-            f"{error.facts.get('failure', MISSHAPEN)}."
-        )
-    return "It does run on the student split."
 
 
 class CodeWorker:

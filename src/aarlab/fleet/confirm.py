@@ -307,15 +307,25 @@ def confirmed(
             for one in confirm_leaders(gate, engines, campaign.confirm, show.say, snapshot=chosen)
         ]
         charge_operator(campaign, home.campaigns / campaign.name, evaluator)
-        if "finished" not in events_of(evaluator.ledger):
-            evaluator.ledger.append("campaign", "operator", EventBody(event="finished").plain())
+        note_finished(evaluator)
         without = _components(campaign, gate, engines["final"], show)
+    show.line(f"  {without}")
+    say_of(done, show)
+
+
+def note_finished(evaluator: Evaluator) -> None:
+    """Note, once, that the campaign has finished."""
+    if "finished" not in events_of(evaluator.ledger):
+        evaluator.ledger.append("campaign", "operator", EventBody(event="finished").plain())
+
+
+def say_of(done: Sequence[ConfirmationRecord | NoVerdict], show: Display) -> None:
+    """What could not be run, or that nothing was left to run."""
     for one in (one for one in done if isinstance(one, NoVerdict)):
         for target, why in one.not_run.items():
             show.line(
                 f"  {one.snapshot[:12]} of {one.researcher}, {target}: could not be run, no "
                 f"verdict. {why}"
             )
-    show.line(f"  {without}")
     if not done:
         show.line("  nothing is left to run: all was confirmed earlier, or nobody submitted")

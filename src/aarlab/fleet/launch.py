@@ -4,7 +4,7 @@ scripted model API."""
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import httpx
@@ -56,11 +56,8 @@ def running_parts(campaign: Campaign, folder: Path, problem: Path) -> Iterator[P
 @contextmanager
 def open_journal(folder: Path) -> Iterator[Journal]:
     """The journal of a campaign's folder."""
-    journal = Journal(CampaignFolder(folder).gateway.journal)
-    try:
+    with closing(Journal(CampaignFolder(folder).gateway.journal)) as journal:
         yield journal
-    finally:
-        journal.close()
 
 
 class ScriptedApi(Service):

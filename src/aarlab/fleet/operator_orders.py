@@ -4,7 +4,7 @@ ledger: the fleet, the lab, the confirmation."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -200,11 +200,8 @@ def _ledger(folder: Path) -> Iterator[Ledger]:
             f"The campaign '{folder.name}' is being set up. Ask again once `aar watch "
             f"{folder.name}` shows its researchers."
         )
-    ledger = Ledger(path, read_only=True)
-    try:
+    with closing(Ledger(path, read_only=True)) as ledger:
         yield ledger
-    finally:
-        ledger.close()
 
 
 ASKS: dict[Act, OrderKind] = {

@@ -2,6 +2,7 @@
 anybody is paid."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from functools import cache, partial
 
 from aarlab.core.errors import Misconfigured
@@ -130,12 +131,8 @@ def _with_baselines(
         return
     if why:
         show.line(f"  baselines: run again, {why}")
-    engine = engine_of(campaign, bed, home, show)
-    try:
-        with show.steps():
-            measure_baselines(engine, show.say)
-    finally:
-        engine.close()
+    with closing(engine_of(campaign, bed, home, show)) as engine, show.steps():
+        measure_baselines(engine, show.say)
 
 
 def _by_other_code(bed: Testbed, campaign: Campaign, student: Student) -> str:

@@ -2,7 +2,7 @@
 spent. Resumes."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -193,13 +193,10 @@ def _strong_sockets(
 def _ended(folder: Path) -> tuple[str | None, dict[str, str]]:
     """Why the fleet finished, None if it has not (one that came to a limit goes on where that is
     raised); and the latest event of each researcher."""
-    ledger = Ledger(CampaignFolder(folder).server.ledger, read_only=True)
-    try:
+    with closing(Ledger(CampaignFolder(folder).server.ledger, read_only=True)) as ledger:
         events = [e.read(EventBody) for e in ledger.entries("campaign")]
         ends = [body.detail or "" for body in events if body.event == "fleet finished"]
         latest = {e.who: e.read(EventBody).event for e in ledger.entries("researcher")}
-    finally:
-        ledger.close()
     return (ends[-1] if ends else None), latest
 
 

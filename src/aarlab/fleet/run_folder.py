@@ -4,19 +4,15 @@ run and graded on the operator's side."""
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 
-from aarlab.core.entries import EventBody
 from aarlab.core.settings import Home
 from aarlab.core.strict_json import read_json
-from aarlab.evaluation.confirmation.confirmation_record import ConfirmationRecord
-from aarlab.evaluation.confirmation.run_order import NoVerdict
 from aarlab.evaluation.confirmation.unit_gate import UnitConfirmations
 from aarlab.evaluation.evaluator import Evaluator
-from aarlab.evaluation.leaderboard import events_of
 from aarlab.evaluation.scoring.graded_units import GradedUnits
 from aarlab.evaluation.scoring.marking import UnitMarking
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.code_mode import CodeWorker
-from aarlab.fleet.confirm import wanted
+from aarlab.fleet.confirm import note_finished, say_of, wanted
 from aarlab.fleet.display import Display
 from aarlab.fleet.final_runs import OtherData, baselines_on_final, on_final
 from aarlab.fleet.folder_runs import FolderRuns
@@ -159,15 +155,5 @@ def confirmed_in_folder(
                     show.say("confirmation: other data", number, len(orders))
                     shown = others.runs(order, beside[order.seeds])
                 done.append(gate.settle(order.token, method, beside.get(order.seeds, {}), shown))
-        if "finished" not in events_of(evaluator.ledger):
-            evaluator.ledger.append("campaign", "operator", EventBody(event="finished").plain())
-    _say(done, show)
-
-
-def _say(done: list[ConfirmationRecord | NoVerdict], show: Display) -> None:
-    for one in done:
-        if isinstance(one, NoVerdict):
-            words = "; ".join(one.not_run.values())
-            show.line(f"  {one.snapshot[:12]} of {one.researcher}: no verdict. {words}")
-    if not done:
-        show.line("  nothing is left to run: all was confirmed earlier, or nobody submitted")
+        note_finished(evaluator)
+    say_of(done, show)

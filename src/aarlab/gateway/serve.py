@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,8 +87,7 @@ async def serve(
     Raises:
         Misconfigured: a model has no price, or the place is unfit.
     """
-    journal = Journal(place.files.journal)
-    try:
+    with closing(Journal(place.files.journal)) as journal:
         if left := journal.recover():
             log.warning(
                 "%d calls were left open by an earlier gateway, and are settled with what was "
@@ -109,8 +109,6 @@ async def serve(
         await services.close()
         spending.close()
         journal.recover()  # calls of which nothing was known when they were cancelled
-    finally:
-        journal.close()
 
 
 async def _until_stopped(

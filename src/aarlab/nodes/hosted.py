@@ -24,7 +24,6 @@ from aarlab.nodes.messages import (
     IncarnationEnded,
     Output,
     UsageReport,
-    encoded,
 )
 from aarlab.nodes.program import sandbox_of, start_program
 from aarlab.nodes.relay import Relay
@@ -81,7 +80,7 @@ class OutputSender:
         return False
 
     def _send(self) -> None:
-        self.say(Output(who=self.who, at=self.at, data=encoded(self.piece)))
+        self.say(Output(who=self.who, at=self.at, data=self.piece))
 
     def arrived(self, at: int) -> None:
         """The lab has so many bytes."""

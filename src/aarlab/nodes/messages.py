@@ -4,11 +4,9 @@ Whatever comes from a node is somebody else's input: each line is read into one 
 the connection ends.
 """
 
-import base64
-import binascii
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from aarlab.core.errors import InvalidSubmission, Misconfigured
 from aarlab.core.records import Record
@@ -28,18 +26,6 @@ ResearcherName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0, le=1 << 60)]
 Words = Annotated[str, Field(max_length=2_000)]
-
-
-def _base64(text: str) -> str:
-    try:
-        if len(base64.b64decode(text, validate=True)) > CHUNK:
-            raise ValueError(f"more than {CHUNK} bytes")
-    except binascii.Error as error:
-        raise ValueError("no base64") from error
-    return text
-
-
-Data = Annotated[str, AfterValidator(_base64)]
 
 
 class Incarnation(Record):
@@ -126,10 +112,12 @@ class Alive(Record):
 class Output(Record):
     """Bytes that a researcher's program has printed; `at`: how many came before."""
 
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+
     kind: Literal["output"] = "output"
     who: Incarnation
     at: Count
-    data: Data
+    data: Annotated[bytes, Field(max_length=CHUNK)]
 
 
 class UsageReport(Record):
@@ -340,16 +328,6 @@ def read(reader: TypeAdapter[Any], line: bytes) -> Any:
 def line_of(record: Record) -> bytes:
     """A record as it is sent."""
     return record.model_dump_json().encode() + b"\n"
-
-
-def decoded(output: Output) -> bytes:
-    """The bytes of a piece of output."""
-    return base64.b64decode(output.data)
-
-
-def encoded(data: bytes) -> str:
-    """Bytes as a message has them."""
-    return base64.b64encode(data).decode()
 
 
 def read_hub(kind: type[R], line: bytes) -> R:

@@ -36,7 +36,6 @@ from aarlab.nodes.messages import (
     Reply,
     Stop,
     UsageReport,
-    decoded,
     line_of,
     read,
 )
@@ -150,7 +149,7 @@ class RemoteIncarnation:
         """What its node says; in the client's thread."""
         if isinstance(message, Output):
             if message.at == self.received and self._over is None and not self._piece:
-                self._piece = decoded(message)
+                self._piece = message.data
             if not self.write():
                 self._client.send(Ack(who=self.who, at=self.received))
         elif isinstance(message, UsageReport):

@@ -14,6 +14,7 @@ import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -85,12 +86,9 @@ def execute(
         (place / "tasks.json").write_text(json.dumps(tasks))
         script = Path(__file__).with_name("run_cases.py")
         mounts = (Mount(place, "/cases", writable=True), Mount(script, "/run_cases.py"))
-        sandbox = Bubblewrap(SandboxSpec("small-code", mounts, workdir="/cases"))
-        try:
-            with ThreadPoolExecutor(len(HASH_SEEDS)) as threads:
-                one, two = threads.map(functools.partial(_run, sandbox, place), HASH_SEEDS)
-        finally:
-            sandbox.close()
+        spec = SandboxSpec("small-code", mounts, workdir="/cases")
+        with closing(Bubblewrap(spec)) as sandbox, ThreadPoolExecutor(len(HASH_SEEDS)) as threads:
+            one, two = threads.map(functools.partial(_run, sandbox, place), HASH_SEEDS)
     return [
         [a if a == b else "error: not deterministic" for a, b in zip(*both, strict=True)]
         for both in zip(one, two, strict=True)

@@ -2,7 +2,7 @@
 afterwards. It takes no lock, holds no file open between two calls, and writes nothing."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -161,11 +161,8 @@ class CampaignReader:
                 f"The campaign '{self.folder.name}' has no ledger yet: it is being set up. Try "
                 "again later."
             )
-        ledger = Ledger(path, read_only=True)
-        try:
+        with closing(Ledger(path, read_only=True)) as ledger:
             yield ledger
-        finally:
-            ledger.close()
 
 
 def open_campaign(name: str | Path) -> CampaignReader:

@@ -19,9 +19,8 @@ from aarlab.core.files import write_whole
 from aarlab.core.layout import SiteFolder
 from aarlab.programs.campaign_reader import CampaignReader
 from aarlab.programs.table_export import make_new
-from aarlab.report.folder_pages import folder_html
 from aarlab.report.folder_report import FolderReport
-from aarlab.report.pages import Linked, html
+from aarlab.report.pages import html
 from aarlab.report.report_record import Report
 from aarlab.web.board_view import board_page
 from aarlab.web.confirmations_view import confirmations_page
@@ -76,19 +75,13 @@ def write_site(reader: CampaignReader, folder: Path, report: Report | FolderRepo
     campaign, count = OpenCampaign(reader.folder), 1
     try:
         pages = _Pages(campaign)
-        write_whole(folder / FIRST, _first(report, pages.linked_from_report))
+        write_whole(folder / FIRST, html(report, pages.linked_from_report))
         for name, text in pages.all_from(("live", "", ())):
             write_whole(folder / name, text)
             count += 1
     finally:
         campaign.close()
     return count
-
-
-def _first(report: Report | FolderReport, linked: Linked) -> str:
-    """The report, with links to the pages."""
-    found = folder_html if isinstance(report, FolderReport) else html
-    return found(report, linked)  # type: ignore[arg-type]
 
 
 class _Pages:

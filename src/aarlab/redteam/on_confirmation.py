@@ -4,7 +4,7 @@ real sandboxes."""
 import json
 import re
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 from aarlab.core.entries import SubmissionBody
@@ -175,11 +175,10 @@ def rebuilt(folder: Path, *, in_secret: bool) -> float:
     )
     sandbox = SANDBOXES["bubblewrap"]
     sandbox.require()
-    engine = LocalEngine(bed, folder / "runs", sandbox, workers=1, timeout_s=TIMEOUT_S)
-    try:
+    with closing(
+        LocalEngine(bed, folder / "runs", sandbox, workers=1, timeout_s=TIMEOUT_S)
+    ) as engine:
         (got,) = engine.run({METHOD_FILE: REBUILDER}, "final", (1,)).answers.values()
-    finally:
-        engine.close()
     truth = load_answers(bed.folder)["final"]
     return sum(got[i] == label for i, label in truth.items()) / len(truth)
 

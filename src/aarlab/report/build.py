@@ -5,6 +5,7 @@ import json
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +63,7 @@ def baseline_rows(testbed: Testbed) -> tuple[BaselineRow, ...]:
     )
 
 
-KINDS: tuple[EntryKind, ...] = ("submission", "finding", "campaign")
+KINDS: tuple[EntryKind, ...] = ("submission", "finding")
 
 
 def build(
@@ -88,11 +89,9 @@ def build(
     anchors = AnchorScores(testbed)
     claims, cannot = claim_rows(evaluator, entries, anchors), _cannot(campaign)
     return Report(
-        campaign=campaign.model_dump(mode="json"),
-        problem=json.loads(PublicFolder(testbed.public).card.read_text()),
+        **campaign_fields(campaign, PublicFolder(testbed.public), evaluator, entries),
         student=campaign.student,
         isolation=isolation,
-        finished=any(e.read(EventBody).event == "finished" for e in of["campaign"]),
         anchors_feedback=anchors.anchors("feedback"),
         anchors_final=anchors.anchors("final"),
         baselines=baseline_rows(testbed),
@@ -101,16 +100,9 @@ def build(
         claims=claims,
         cannot=cannot,
         winner=winner(claims, of["finding"], evaluator),
-        told=reported_rows(of["submission"]),
-        curve=curve_of(entries),
         released=released_rows(evaluator, evaluator.answers["final"]),
         diversity=diversity_rows(of["submission"], of["finding"], evaluator.code),
-        researchers=research_rows(entries),
         flags=tuple(_flag(entry, flag) for entry, flag in flags_in(entries)),
-        totals=totals_of(entries),
-        costs=costs(campaign, entries),
-        ledger_head=entries[-1].hash if entries else "",
-        ledger_root=b64encode(evaluator.ledger.root_of(len(entries))).decode(),
         inputs=input_rows(testbed, evaluator),
         faults=faults,
         troubles=_troubles(campaign, anchors, evaluator),
@@ -125,6 +117,25 @@ def build(
     )
 
 
+def campaign_fields(
+    campaign: Campaign, public: PublicFolder, evaluator: Evaluator, entries: Sequence[Entry]
+) -> dict[str, Any]:
+    """The fields of a `CampaignReport` that follow from its settings and the ledger."""
+    events = [e.read(EventBody).event for e in entries if e.kind == "campaign"]
+    return {
+        "campaign": campaign.model_dump(mode="json"),
+        "problem": json.loads(public.card.read_text()),
+        "finished": "finished" in events,
+        "told": _reported_rows([e for e in entries if e.kind == "submission"]),
+        "curve": curve_of(entries),
+        "researchers": _research_rows(entries),
+        "totals": _totals(entries),
+        "costs": costs(campaign, entries),
+        "ledger_head": entries[-1].hash if entries else "",
+        "ledger_root": b64encode(evaluator.ledger.root_of(len(entries))).decode(),
+    }
+
+
 def _notes_of_entries(campaign: Campaign, entries: Sequence[Entry]) -> Iterator[str]:
     """What the ledger says that a reader should know."""
     yield from unrun_notes(campaign, entries)
@@ -132,7 +143,7 @@ def _notes_of_entries(campaign: Campaign, entries: Sequence[Entry]) -> Iterator[
     yield from (f"{words[:1].upper()}{words[1:]}" for words in aside_in(entries).values())
 
 
-def reported_rows(submissions: Sequence[Entry]) -> tuple[ReportedRow, ...]:
+def _reported_rows(submissions: Sequence[Entry]) -> tuple[ReportedRow, ...]:
     """The improvements that were reported."""
     return tuple(
         ReportedRow(
@@ -147,7 +158,7 @@ def reported_rows(submissions: Sequence[Entry]) -> tuple[ReportedRow, ...]:
     )
 
 
-def research_rows(entries: Sequence[Entry]) -> tuple[ResearcherRow, ...]:
+def _research_rows(entries: Sequence[Entry]) -> tuple[ResearcherRow, ...]:
     """Each researcher, with what it submitted."""
     names = dict.fromkeys(e.who for e in entries if e.kind == "researcher")
     events = [(e.who, e.read(EventBody).direction) for e in entries if e.kind == "researcher"]
@@ -183,7 +194,7 @@ def _flag(entry: Entry, flag: Flag) -> FlagRow:
     )
 
 
-def totals_of(entries: Sequence[Entry]) -> Totals:
+def _totals(entries: Sequence[Entry]) -> Totals:
     """What the ledger holds, in numbers."""
     findings = [e for e in entries if e.kind == "finding"]
     return Totals(

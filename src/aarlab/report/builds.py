@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from aarlab.core.entries import EventBody
 from aarlab.core.own_code import Build, kept_code, this_build
 from aarlab.core.records import Entry
-from aarlab.evaluation.confirmation.confirmation_record import ConfirmationRecord, record_of
+from aarlab.evaluation.confirmation.confirmation_record import ConfirmationRecord
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.fleet.measure_baselines import made_by
+from aarlab.report.ranked_claims import latest_records
 from aarlab.report.report_record import CodeRow
 from aarlab.testbeds.testbed import Testbed
 
@@ -36,7 +37,8 @@ def _later(entries: Sequence[Entry]) -> Iterator[CodeRow]:
             if build != before:
                 yield _row(f"server from {entry.at}", build)
             before = build
-    yield from (_row(f"confirmation of {r.snapshot[:12]}", r.build) for r in _latest(entries))
+    for record, _ in latest_records(entries):
+        yield _row(f"confirmation of {record.snapshot[:12]}", record.build)
 
 
 def code_notes(testbed: Testbed, evaluator: Evaluator, entries: Sequence[Entry]) -> tuple[str, ...]:
@@ -50,7 +52,7 @@ def code_notes(testbed: Testbed, evaluator: Evaluator, entries: Sequence[Entry])
             "The testbed and its anchors, and the baselines, were made by different code "
             f"({why}). {REDO}."
         )
-    for record in _latest(entries):
+    for record, _ in latest_records(entries):
         found = {
             code.apart(kept_code(evaluator.folder, source) if source else None)
             for source in _sources(record)
@@ -61,12 +63,6 @@ def code_notes(testbed: Testbed, evaluator: Evaluator, entries: Sequence[Entry])
                 f"different code ({why}). {REDO}."
             )
     return tuple(notes)
-
-
-def _latest(entries: Sequence[Entry]) -> list[ConfirmationRecord]:
-    """The last record of each snapshot."""
-    records = [record_of(e) for e in entries if e.kind == "confirmation"]
-    return list({record.snapshot: record for record in records}.values())
 
 
 def _sources(record: ConfirmationRecord) -> list[str]:

@@ -1,34 +1,20 @@
-"""A `FolderReport` as files and in the terminal. Every number comes from the record."""
+"""What a `FolderReport` says as text, and in the terminal. Every number comes from the record."""
 
-from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from aarlab.core.printable import printable
-from aarlab.report.curve_picture import picture_of
 from aarlab.report.figure_words import interval, p_value
 from aarlab.report.folder_report import FolderClaim, FolderReport
-from aarlab.report.pages import Linked, environment, write_pages
 
 
-def write_folder_report(report: FolderReport, folder: Path) -> Path:
-    """Write report.json, its JSON Schema, report.md and report.html; returns the path of the
-    HTML."""
-    return write_pages(report, folder, _rendered("md", report), _rendered("html", report))
-
-
-def folder_html(report: FolderReport, linked: Linked | None = None) -> str:
-    """The report as one page. `linked`: where it stands among the pages of a site."""
-    return _rendered("html", report, linked)
-
-
-def _rendered(kind: str, report: FolderReport, linked: Linked | None = None) -> str:
+def folder_words(report: FolderReport) -> dict[str, Any]:
+    """The sentences of its pages."""
     words = {"found": found_words(report), "beside": beside_words(report)}
-    picture = picture_of(report)
-    template = environment(kind).get_template(f"folder.{kind}.jinja")
-    return template.render(r=report, verdict=verdict_words, linked=linked, picture=picture, **words)
+    return words | {"verdict": verdict_words}
 
 
 def found_words(report: FolderReport) -> str:

@@ -1,49 +1,28 @@
 """The report of a campaign on a problem in a folder. Scores come only from the ledger and from what
 set-up measured, never from researchers."""
 
-import json
-from base64 import b64encode
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
-from aarlab.core.entries import EventBody, SubmissionBody
+from aarlab.core.entries import SubmissionBody
 from aarlab.core.layout import PublicFolder
 from aarlab.core.operation_records import families_of
-from aarlab.core.records import Entry, Measure, Record, Verdict
+from aarlab.core.records import Entry, Measure, Record
 from aarlab.evaluation.confirmation.confirmation_record import (
     ConfirmationRecord,
-    record_of,
-    record_path,
 )
 from aarlab.evaluation.confirmation.unit_gate import figures_again
-from aarlab.evaluation.confirmation.verdict import ALPHA
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.scoring.graded_units import GradedUnits
 from aarlab.evaluation.scoring.marking import UnitMarking, stored
-from aarlab.evaluation.scoring.tries import Tries, tries_of
 from aarlab.evaluation.scoring.unit_scores import Gate, Measured
 from aarlab.fleet.campaign import Campaign
-from aarlab.report.build import reported_rows, research_rows, totals_of, unrun_notes
+from aarlab.report.build import campaign_fields, unrun_notes
 from aarlab.report.builds import folder_code_rows
-from aarlab.report.costs import costs
-from aarlab.report.curve import curve_of
-from aarlab.report.curve_record import Curve
 from aarlab.report.diversity import folder_diversity
 from aarlab.report.diversity_record import FolderDiversity
 from aarlab.report.inputs import folder_inputs
-from aarlab.report.ranked_claims import evidence_of, released_rows
-from aarlab.report.report_record import (
-    CodeRow,
-    Costs,
-    Evidence,
-    InputRow,
-    ReleasedRow,
-    ReportedRow,
-    ResearcherRow,
-    Totals,
-    count,
-    statistic,
-)
+from aarlab.report.ranked_claims import latest_records, leader_fields, released_rows
+from aarlab.report.report_record import CampaignReport, RankedClaim
 from aarlab.runs.served_folder import BaselineScores, ServedFolder
 
 
@@ -58,57 +37,26 @@ class OnOtherData(Record):
     failure: str | None
 
 
-class FolderClaim(Record):
-    """One leader: the combined score of its submission, of our runs on fresh seeds and `final`, and
-    the verdict."""
+class FolderClaim(RankedClaim):
+    """One leader: the combined score of its submission, and of our runs on fresh seeds and
+    `final`."""
 
-    rank: int
-    researcher: str
-    family: str
-    snapshot: str
-    receipt: str
     claimed: Measure  # on feedback, from the ledger
     final: Measure | None  # on final; null if the code gave no score
     gain: Measure | None  # over the best baseline on final, the same seeds and units
     levels: dict[str, Measure]  # by objective, on final, in its own unit
     gates: dict[str, Gate]
     others: tuple[OnOtherData, ...] = ()  # shown; a report of an earlier version has none
-    verdict: Verdict
-    reasons: tuple[str, ...]
-    p_adjusted: Measure | None  # Holm over m; as signed
-    m: Measure
-    p_adjusted_now: Measure | None
-    m_now: Measure
-    evidence: Evidence | None = None
-    stands: bool
-    record: str  # path of the signed record, from the campaign's folder
 
 
-class FolderReport(Record):
+class FolderReport(CampaignReport):
     """Everything that the Markdown, the HTML and the terminal show."""
 
     schema_version: int = 1
-    campaign: dict
-    problem: dict  # the problem's public card
-    isolation: str
-    finished: bool
     comparator: str  # the best baseline on feedback
     baselines: dict[str, dict[str, BaselineScores]]  # by name and split
     claims: tuple[FolderClaim, ...]
-    told: tuple[ReportedRow, ...]
-    curve: Curve | None = None  # None: nothing was submitted, or an older report
-    released: tuple[ReleasedRow, ...]
-    researchers: tuple[ResearcherRow, ...]
-    totals: Totals
-    costs: Costs
     diversity: FolderDiversity | None = None  # a report of an earlier version has none
-    ledger_head: str
-    ledger_root: str
-    inputs: tuple[InputRow, ...] = ()  # () in older reports
-    code: tuple[CodeRow, ...] = ()  # first of the report itself; () in older reports
-    faults: tuple[str, ...] | None = None
-    troubles: tuple[str, ...] = ()
-    notes: tuple[str, ...]
 
     @property
     def confirmed(self) -> FolderClaim | None:
@@ -133,27 +81,18 @@ def build_folder(
     """
     evaluator.ledger.verify()
     entries = evaluator.ledger.entries(limit=-1 if upto is None else upto)
-    events = [e.read(EventBody).event for e in entries if e.kind == "campaign"]
-    card = json.loads(PublicFolder(bed.public).card.read_text())
     of = {kind: [e for e in entries if e.kind == kind] for kind in ("submission", "finding")}
     claims = _claims(evaluator, entries)
+    shared = campaign_fields(campaign, PublicFolder(bed.public), evaluator, entries)
+    families = families_of(shared["problem"])
     return FolderReport(
-        campaign=campaign.model_dump(mode="json"),
-        problem=card,
+        **shared,
         isolation=isolation,
-        finished="finished" in events,
         comparator=_marking(evaluator).problem.comparator,
         baselines=bed.baselines(),
         claims=claims,
-        told=reported_rows(of["submission"]),
-        curve=curve_of(entries),
         released=released_rows(evaluator, _marking(evaluator).problem.units["final"]),
-        researchers=research_rows(entries),
-        totals=totals_of(entries),
-        costs=costs(campaign, entries),
-        diversity=folder_diversity(of["submission"], of["finding"], families_of(card)),
-        ledger_head=entries[-1].hash if entries else "",
-        ledger_root=b64encode(evaluator.ledger.root_of(len(entries))).decode(),
+        diversity=folder_diversity(of["submission"], of["finding"], families),
         inputs=folder_inputs(bed.folder, evaluator),
         code=folder_code_rows(entries),
         faults=faults,
@@ -172,17 +111,10 @@ def _marking(evaluator: Evaluator) -> UnitMarking:
 
 def _claims(evaluator: Evaluator, entries: Sequence[Entry]) -> tuple[FolderClaim, ...]:
     """From the latest record of each snapshot; confirmed ones first, then by claim."""
-    latest = {
-        r.snapshot: r for r in map(record_of, (e for e in entries if e.kind == "confirmation"))
-    }
-    by_seq = {e.seq: e for e in entries if e.kind == "submission"}
-    tries = tries_of(evaluator.problem)
-    rows = [(r, _claimed(evaluator, by_seq[r.claim.ledger_seq])) for r in latest.values()]
+    latest = latest_records(entries)
+    rows = [(record, _claimed(evaluator, submission)) for record, submission in latest]
     rows.sort(key=lambda row: (row[0].verdict != "confirmed", -row[1].estimate))
-    return tuple(
-        _row(rank, record, claimed, evaluator, tries)
-        for rank, (record, claimed) in enumerate(rows, start=1)
-    )
+    return tuple(_row(rank, *row, evaluator) for rank, row in enumerate(rows, start=1))
 
 
 def _claimed(evaluator: Evaluator, submission: Entry) -> Measure:
@@ -196,19 +128,13 @@ def _claimed(evaluator: Evaluator, submission: Entry) -> Measure:
 
 
 def _row(
-    rank: int, record: ConfirmationRecord, claimed: Measure, evaluator: Evaluator, tries: Tries
+    rank: int, record: ConfirmationRecord, claimed: Measure, evaluator: Evaluator
 ) -> FolderClaim:
     problem = _marking(evaluator).problem
     target, *others = (figures_again(problem, t, evaluator.ledger.blob) for t in record.targets)
     units, p = len(problem.units["final"]), target.effect and target.effect.p
-    tried = tries.find(evaluator.campaign, record.id)
-    now, m_now = tries.adjusted(tried, p)
     return FolderClaim(
-        rank=rank,
-        researcher=record.claim.researcher,
-        family=record.claim.family,
-        snapshot=record.snapshot,
-        receipt=record.claim.receipt,
+        **leader_fields(rank, record, evaluator, p, units),
         claimed=claimed,
         final=target.accuracy,
         gain=target.effect and target.effect.difference,
@@ -224,15 +150,6 @@ def _row(
             )
             for t in others
         ),
-        verdict=record.verdict,
-        reasons=record.reasons,
-        p_adjusted=None if record.p_adjusted is None else statistic(record.p_adjusted, units),
-        m=count(record.m),
-        p_adjusted_now=None if now is None else statistic(now, units),
-        m_now=count(m_now),
-        evidence=evidence_of(tries, tried, p, units),
-        stands=record.verdict != "confirmed" or (now is not None and now < ALPHA),
-        record=str(record_path(Path("confirmations"), record.snapshot)),
     )
 
 

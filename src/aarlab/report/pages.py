@@ -1,4 +1,4 @@
-"""Write a Report as Markdown, HTML and terminal output. Every number comes from the Report."""
+"""Write a report as Markdown and HTML. Every number comes from its record."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from aarlab.core.layout import ReportFolder
 from aarlab.core.markdown import code, escaped
 from aarlab.core.pgr import pgr_words
 from aarlab.core.printable import printable
-from aarlab.core.records import Measure, Record
+from aarlab.core.records import Measure
 from aarlab.report.curve_picture import NARROW, WIDE, picture_of, shapes
 from aarlab.report.figure_words import (
     accuracy,
@@ -28,6 +28,8 @@ from aarlab.report.figure_words import (
     usd,
     whole,
 )
+from aarlab.report.folder_pages import folder_words
+from aarlab.report.folder_report import FolderReport
 from aarlab.report.headline import headline
 from aarlab.report.report_record import Report
 
@@ -80,34 +82,32 @@ def _in_markdown(value: object) -> object:
     return escaped(value) if isinstance(value, str) else value
 
 
-def write(report: Report, folder: Path) -> Path:
+def write(report: Report | FolderReport, folder: Path) -> Path:
     """Write report.json, its JSON Schema, report.md and report.html; returns the path of the
     HTML."""
-    return write_pages(report, folder, _rendered("md", report), _rendered("html", report))
-
-
-def write_pages(record: Record, folder: Path, markdown: str, html: str) -> Path:
-    """Write a report's record, the record's JSON Schema and the two pages; returns the path of the
-    HTML."""
+    markdown, page = _rendered("md", report), _rendered("html", report)
     folder.mkdir(parents=True, exist_ok=True)
     made = ReportFolder(folder)
-    made.record.write_text(record.model_dump_json(indent=1))
-    made.schema.write_text(json.dumps(type(record).model_json_schema(), indent=1))
+    made.record.write_text(report.model_dump_json(indent=1))
+    made.schema.write_text(json.dumps(type(report).model_json_schema(), indent=1))
     made.markdown.write_text(markdown)
-    made.html.write_text(html)
+    made.html.write_text(page)
     return made.html
 
 
-def html(report: Report, linked: Linked | None = None) -> str:
+def html(report: Report | FolderReport, linked: Linked | None = None) -> str:
     """The report as one page. `linked`: where it stands among the pages of a site."""
     return _rendered("html", report, linked)
 
 
-def _rendered(kind: str, report: Report, linked: Linked | None = None) -> str:
-    template = environment(kind).get_template(f"report.{kind}.jinja")
-    top, shown = headline(report), {"bars": bars(report), "ends": ends(report)}
-    shown |= {"picture": picture_of(report)}
-    return template.render(r=report, top=top, linked=linked, **shown)
+def _rendered(kind: str, report: Report | FolderReport, linked: Linked | None = None) -> str:
+    if isinstance(report, FolderReport):
+        name, words = "folder", folder_words(report)
+    else:
+        name = "report"
+        words = {"top": headline(report), "bars": bars(report), "ends": ends(report)}
+    template = environment(kind).get_template(f"{name}.{kind}.jinja")
+    return template.render(r=report, linked=linked, picture=picture_of(report), **words)
 
 
 def write_refusal(campaign: str, faults: Sequence[str], folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence, Sized
 from pathlib import Path
+from typing import Any
 
 from aarlab.core.entries import SubmissionBody
 from aarlab.core.intervals import accuracy_measure
@@ -41,19 +42,45 @@ def claim_rows(
 ) -> tuple[ClaimRow, ...]:
     """One row a snapshot that was put to confirmation, from its latest record; confirmed ones
     first, then by claim."""
-    records = [record_of(e) for e in entries if e.kind == "confirmation"]
-    latest = {record.snapshot: record for record in records}
-    by_seq = {e.seq: e for e in entries if e.kind == "submission"}
-    tries = tries_of(evaluator.problem)
     rows = [
-        (r, anchors.score("feedback", _correct(evaluator, by_seq[r.claim.ledger_seq])))
-        for r in latest.values()
+        (record, anchors.score("feedback", _correct(evaluator, submission)))
+        for record, submission in latest_records(entries)
     ]
     rows.sort(key=lambda row: (row[0].verdict != "confirmed", -row[1].accuracy.estimate))
-    return tuple(
-        _row(rank, r, claimed, evaluator, anchors, tries)
-        for rank, (r, claimed) in enumerate(rows, start=1)
-    )
+    return tuple(_row(rank, *row, evaluator, anchors) for rank, row in enumerate(rows, start=1))
+
+
+def latest_records(entries: Sequence[Entry]) -> list[tuple[ConfirmationRecord, Entry]]:
+    """The latest record of each snapshot, with the submission that it is a claim of."""
+    by_seq = {e.seq: e for e in entries if e.kind == "submission"}
+    records = [record_of(e) for e in entries if e.kind == "confirmation"]
+    latest = {record.snapshot: record for record in records}
+    return [(record, by_seq[record.claim.ledger_seq]) for record in latest.values()]
+
+
+def leader_fields(
+    rank: int, record: ConfirmationRecord, evaluator: Evaluator, p: float | None, n: int
+) -> dict[str, Any]:
+    """The fields of a `RankedClaim`. `p`: on n units of `final`."""
+    tries = tries_of(evaluator.problem)
+    tried = tries.find(evaluator.campaign, record.id)
+    now, m_now = tries.adjusted(tried, p)
+    return {
+        "rank": rank,
+        "researcher": record.claim.researcher,
+        "family": record.claim.family,
+        "snapshot": record.snapshot,
+        "receipt": record.claim.receipt,
+        "verdict": record.verdict,
+        "reasons": record.reasons,
+        "p_adjusted": None if record.p_adjusted is None else statistic(record.p_adjusted, n),
+        "m": count(record.m),
+        "p_adjusted_now": None if now is None else statistic(now, n),
+        "m_now": count(m_now),
+        "evidence": _evidence(tries, tried, p, n),
+        "stands": record.verdict != "confirmed" or (now is not None and now < ALPHA),
+        "record": str(record_path(Path("confirmations"), record.snapshot)),
+    }
 
 
 def _row(
@@ -62,17 +89,10 @@ def _row(
     claimed: Score,
     evaluator: Evaluator,
     anchors: AnchorScores,
-    tries: Tries,
 ) -> ClaimRow:
     final, n = record.of("final"), len(evaluator.answers["final"])
-    tried = tries.find(evaluator.campaign, record.id)
-    now, m_now = tries.adjusted(tried, record.p)
     return ClaimRow(
-        rank=rank,
-        researcher=record.claim.researcher,
-        family=record.claim.family,
-        snapshot=record.snapshot,
-        receipt=record.claim.receipt,
+        **leader_fields(rank, record, evaluator, record.p, n),
         claimed=claimed,
         final=None
         if final is None or final.failure
@@ -86,19 +106,10 @@ def _row(
         components=_components(evaluator, record),
         flags=record.flags,
         beside=_beside(record),
-        verdict=record.verdict,
-        reasons=record.reasons,
-        p_adjusted=None if record.p_adjusted is None else statistic(record.p_adjusted, n),
-        m=count(record.m),
-        p_adjusted_now=None if now is None else statistic(now, n),
-        m_now=count(m_now),
-        evidence=evidence_of(tries, tried, record.p, n),
-        stands=record.verdict != "confirmed" or (now is not None and now < ALPHA),
-        record=str(record_path(Path("confirmations"), record.snapshot)),
     )
 
 
-def evidence_of(tries: Tries, tried: Try, p: float | None, n: int) -> Evidence | None:
+def _evidence(tries: Tries, tried: Try, p: float | None, n: int) -> Evidence | None:
     """The e-value of a try on n units of `final`."""
     found = tries.evidence(tried, p, ALPHA)
     if found is None:

@@ -98,24 +98,14 @@ class Evidence(Record):
     discovery: bool
 
 
-class ClaimRow(Record):
-    """One leader: the score of its submission, the score of the evaluator's re-runs, and the
-    verdict."""
+class RankedClaim(Record):
+    """A claim that was put to confirmation, and its verdict."""
 
     rank: int
     researcher: str
     family: str
     snapshot: str
     receipt: str
-    claimed: Score  # on feedback, from the ledger
-    final: Score | None  # on final, from the evaluator's run; null if it has no result
-    gain: Measure | None  # accuracy on final over tuned naive, same seeds and items
-    voted: VotedRow | None
-    elsewhere: tuple[ElsewhereRow, ...]
-    ablations: tuple[AblationRow, ...]
-    components: tuple[WithoutRow, ...] = ()  # of the first confirmed claim alone
-    flags: tuple[str, ...]  # raised by the confirmation; they block nothing
-    beside: str  # a warning beside the verdict, or ""
     verdict: Verdict
     reasons: tuple[str, ...]
     p_adjusted: Measure | None  # Holm over m; as signed
@@ -126,6 +116,20 @@ class ClaimRow(Record):
     evidence: Evidence | None = None  # a report of an earlier version has none
     stands: bool
     record: str  # path of the signed record, from the campaign's folder
+
+
+class ClaimRow(RankedClaim):
+    """One leader: the score of its submission and the score of the evaluator's re-runs."""
+
+    claimed: Score  # on feedback, from the ledger
+    final: Score | None  # on final, from the evaluator's run; null if it has no result
+    gain: Measure | None  # accuracy on final over tuned naive, same seeds and items
+    voted: VotedRow | None
+    elsewhere: tuple[ElsewhereRow, ...]
+    ablations: tuple[AblationRow, ...]
+    components: tuple[WithoutRow, ...] = ()  # of the first confirmed claim alone
+    flags: tuple[str, ...]  # raised by the confirmation; they block nothing
+    beside: str  # a warning beside the verdict, or ""
 
     @property
     def fresh(self) -> ElsewhereRow | None:
@@ -339,40 +343,45 @@ class Totals(Record):
     ledger_entries: Measure
 
 
-class Report(Record):
+class CampaignReport(Record):
+    """What a report says of a campaign on any problem."""
+
+    campaign: dict  # the campaign's specification, as saved
+    problem: dict  # the problem's public card
+    isolation: str
+    finished: bool
+    told: tuple[ReportedRow, ...]
+    curve: Curve | None = None  # None: nothing was submitted, or an older report
+    released: tuple[ReleasedRow, ...]
+    researchers: tuple[ResearcherRow, ...]
+    totals: Totals
+    costs: Costs
+    code: tuple[CodeRow, ...] = ()  # first of the report itself; () in older reports
+    ledger_head: str  # hash of the last entry; it identifies the ledger's content
+    ledger_root: str  # base64 Merkle root of all entries, as a signed checkpoint has it
+    inputs: tuple[InputRow, ...] = ()  # () in older reports
+    # faults of the ledger; None: it was not verified for this report
+    faults: tuple[str, ...] | None = None
+    # why figures carry no information: no gap, or too few feedback items
+    troubles: tuple[str, ...] = ()
+    notes: tuple[str, ...]
+
+
+class Report(CampaignReport):
     """Everything that the Markdown, the HTML and the terminal show."""
 
     schema_version: int = 7
-    campaign: dict  # the campaign's specification, as saved
-    problem: dict  # the problem's public card
     student: str
-    isolation: str
-    finished: bool
     anchors_feedback: Anchors
     anchors_final: Anchors
     baselines: tuple[BaselineRow, ...]
     naive_tuned_setting: str
     claims: tuple[ClaimRow, ...]
-    told: tuple[ReportedRow, ...]
-    curve: Curve | None = None  # None: nothing was submitted, or an older report
-    released: tuple[ReleasedRow, ...]
     diversity: DiversityRows
-    researchers: tuple[ResearcherRow, ...]
     flags: tuple[FlagRow, ...]
-    totals: Totals
-    costs: Costs
-    code: tuple[CodeRow, ...] = ()  # first of the report itself
-    ledger_head: str  # hash of the last entry; it identifies the ledger's content
-    ledger_root: str  # base64 Merkle root of all entries, as a signed checkpoint has it
     # kinds of targets that the problem does not have, such as "fresh" of items in a file; () in
     # older reports
     cannot: tuple[str, ...] = ()
     winner: Winner | None = None  # None: no claim is confirmed, or an older report
-    inputs: tuple[InputRow, ...] = ()  # () in older reports
-    # faults of the ledger; None: it was not verified for this report
-    faults: tuple[str, ...] | None = None
     # how often the shorter answer is the right one, by split and part; () in older reports
     lengths: tuple[LengthRow, ...] = ()
-    # why figures carry no information: no gap, or too few feedback items
-    troubles: tuple[str, ...] = ()
-    notes: tuple[str, ...]

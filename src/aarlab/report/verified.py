@@ -14,7 +14,6 @@ from aarlab.evaluation.server_hold import hold_server
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.prepare import isolation_of
 from aarlab.report.build import build
-from aarlab.report.folder_pages import write_folder_report
 from aarlab.report.folder_report import FolderReport, build_folder
 from aarlab.report.pages import write, write_refusal
 from aarlab.report.report_record import Report
@@ -52,8 +51,7 @@ def reported(
     place = CampaignFolder(folder).report
     if not os.access(folder, os.W_OK):
         return report, ReportFolder(place).html
-    made = isinstance(report, FolderReport)
-    return report, write_folder_report(report, place) if made else write(report, place)
+    return report, write(report, place)
 
 
 def read_any(path: Path) -> AnyReport:

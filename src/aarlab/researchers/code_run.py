@@ -1,15 +1,17 @@
-"""Run a method file and have its answers graded, or have the lab run it: what a program does."""
+"""Run a method file and have its answers graded, or have the lab run it, and share what came of it:
+what a program does."""
 
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from aarlab.core.errors import CouldNotBeRun, InvalidSubmission
 from aarlab.core.records import NO_RESULT
+from aarlab.researchers.code_files import METHOD
 from aarlab.researchers.lab_client import Lab
 
 RUN_TIMEOUT_S = 120.0
@@ -93,3 +95,51 @@ def receipt_of(
     if ticket["state"] == "failed":
         raise InvalidSubmission(f"The lab ran it: {ticket['failure']}. {ticket['log'] or ''}")
     return ticket["receipt"]
+
+
+class Attempt(NamedTuple):
+    """Code to be tried."""
+
+    source: str
+    family: str
+    title: str  # what the title of its finding begins with
+    changed: str  # what is different about it, as text
+
+
+def experiment(
+    lab: Lab, attempt: Attempt, graded: Callable[[dict[str, Any]], dict[str, Any]]
+) -> dict[str, Any] | None:
+    """Commit code, have it graded, and share a finding that cites both; the receipt. `graded`: of
+    what was committed. None: the machine ended the run, and nothing is shared.
+
+    Raises:
+        InvalidSubmission: the code failed, which is shared as an error.
+    """
+    family, changed = attempt.family, attempt.changed
+    committed = lab.insist("commit_code", files={METHOD: attempt.source}, family=family)
+    finding = {"family": family, "snapshot": committed["snapshot"], "parent": None}
+    try:
+        receipt = graded(committed | {"family": family})
+    except CouldNotBeRun as error:
+        log(f"could not be run: {changed}: {error}")
+        return None
+    except InvalidSubmission as error:
+        finding |= {"title": f"Failed: {changed}"[:200], "text": str(error)[:2000], "receipts": []}
+        lab.insist("share_finding", kind="error", **finding)
+        log(f"failed: {changed}: {str(error)[:200]}")
+        raise
+    verdict = "improved" if receipt["improved"] else "no improvement reported"
+    finding |= {
+        "title": f"{attempt.title}: {verdict}"[:200],
+        "text": f"{changed}. See receipt {receipt['id']}.",
+        "receipts": [receipt["id"]],
+    }
+    lab.insist("share_finding", kind="result", **finding)
+    log(f"{receipt['id']} {verdict}: {changed}")
+    return receipt
+
+
+def log(line: str) -> None:
+    """Write a line of the transcript."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()

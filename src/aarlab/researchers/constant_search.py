@@ -9,17 +9,19 @@ import ast
 import math
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aarlab.core.errors import CouldNotBeRun, InvalidSubmission
+from aarlab.core.errors import InvalidSubmission
 from aarlab.core.layout import PublicFolder
 from aarlab.core.operation_records import families_of
 from aarlab.core.records import Family
 from aarlab.core.strict_json import is_finite, read_json
 from aarlab.researchers.code_files import METHOD
+from aarlab.researchers.code_run import Attempt, experiment
 from aarlab.researchers.lab_client import Lab
 from aarlab.researchers.researcher import Brief
 
@@ -175,43 +177,20 @@ class ConstantSearch:
         sources = {n: (shown.baselines / f"{n}.py").read_text() for n in card["baselines"]}
         self._found = Found(sources, seen=_known(card, sources))
 
-    def step(self, number: int, graded: Any, log: Any) -> bool:
+    def step(self, number: int, graded: Callable[[dict[str, Any]], dict[str, Any]]) -> bool:
         """One experiment, shared as a finding; whether there was one left. `graded` hands committed
         code in and returns its receipt."""
         read_forum(self._lab, self._found)
-        rng = random.Random(f"{self._brief.seed}/{number}")
-        code = choose(self._found, rng)
+        code = choose(self._found, random.Random(f"{self._brief.seed}/{number}"))
         if code is None:
             return False
-        family = self._family
-        committed = self._lab.insist("commit_code", files={METHOD: code}, family=family)
-        finding = {"family": family, "snapshot": committed["snapshot"], "parent": None}
         self._found.seen.add(code)
-        try:
-            receipt = graded(committed | {"family": family})
-        except CouldNotBeRun as error:
-            log(f"could not be run: {error}")
-            return True
-        except InvalidSubmission as error:
-            title = "Failed: other numbers in code that works"
-            self._share(kind="error", title=title, text=str(error)[:2000], receipts=[], **finding)
-            log(f"failed: {str(error)[:200]}")
-            return True
-        self._found.learn(code, receipt)
-        verdict = "improved" if receipt["improved"] else "no improvement reported"
-        text = f"{_differing(code, self._found.baselines)}. See receipt {receipt['id']}."
-        self._share(
-            kind="result",
-            title=f"other numbers: {verdict}",
-            text=text,
-            receipts=[receipt["id"]],
-            **finding,
-        )
-        log(f"{receipt['id']} {verdict}")
+        changed = _differing(code, self._found.baselines)
+        attempt = Attempt(code, self._family, "other numbers", changed)
+        with suppress(InvalidSubmission):
+            if receipt := experiment(self._lab, attempt, graded):
+                self._found.learn(code, receipt)
         return True
-
-    def _share(self, **fields: Any) -> None:
-        self._lab.insist("share_finding", **fields)
 
 
 def _known(card: Mapping[str, Any], sources: Mapping[str, str]) -> set[str]:

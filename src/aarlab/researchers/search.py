@@ -17,13 +17,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aarlab.core.errors import CouldNotBeRun, InvalidSubmission
+from aarlab.core.errors import InvalidSubmission
 from aarlab.core.layout import BriefFolder, PublicFolder
 from aarlab.core.operation_records import IN_FOLDER
 from aarlab.core.records import Family
 from aarlab.core.strict_json import read_json
 from aarlab.researchers.code_files import METHOD
-from aarlab.researchers.code_run import receipt_of
+from aarlab.researchers.code_run import Attempt, experiment, receipt_of
 from aarlab.researchers.constant_search import ConstantSearch
 from aarlab.researchers.lab_client import Lab
 from aarlab.researchers.recipe import (
@@ -184,53 +184,20 @@ def graded(lab: Lab, brief: Brief, data: str, code: dict[str, Any]) -> dict[str,
     return receipt_of(lab, code, method, data)
 
 
-def experiment(lab: Lab, memory: Memory, brief: Brief, data: str, recipe: Recipe) -> None:
-    """Test one recipe and share a finding. A failure is shared as an error; a run that the
-    machine ended is not shared."""
+def try_recipe(lab: Lab, memory: Memory, brief: Brief, data: str, recipe: Recipe) -> None:
+    """Test one recipe and share a finding."""
     family = family_of(recipe, brief)
     source = source_of(recipe, family=family, author=brief.name)
     Path(METHOD).write_text(source)
-    committed = lab.insist("commit_code", files={METHOD: source}, family=family.value)
-    finding: dict[str, Any] = {
-        "family": family.value,
-        "snapshot": committed["snapshot"],
-        "parent": None,
-    }
     changed = ", ".join(f"{d}={o}" for d, o in recipe.items() if o != PLAIN[d]) or "all plain"
+    attempt = Attempt(source, family.value, family.value, changed)
     try:
-        receipt = graded(lab, brief, data, committed | {"family": family.value})
-    except CouldNotBeRun as error:
-        log(f"could not be run: {changed}: {error}")
-        return
-    except InvalidSubmission as error:
+        receipt = experiment(lab, attempt, partial(graded, lab, brief, data))
+    except InvalidSubmission:
         memory.failed(recipe)
-        lab.insist(
-            "share_finding",
-            kind="error",
-            title=f"Failed: {changed}"[:200],
-            text=str(error)[:2000],
-            receipts=[],
-            **finding,
-        )
-        log(f"failed: {changed}: {str(error)[:200]}")
         return
-    memory.learn(recipe, receipt, brief.name)
-    verdict = "improved" if receipt["improved"] else "no improvement reported"
-    lab.insist(
-        "share_finding",
-        kind="result",
-        title=f"{family.value}: {verdict}"[:200],
-        text=f"{changed}. See receipt {receipt['id']}.",
-        receipts=[receipt["id"]],
-        **finding,
-    )
-    log(f"{receipt['id']} {verdict}: {changed}")
-
-
-def log(line: str) -> None:
-    """Write a line of the transcript."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    if receipt is not None:
+        memory.learn(recipe, receipt, brief.name)
 
 
 def research(lab: Lab, brief: Brief, data: str, done: int) -> int:
@@ -238,7 +205,7 @@ def research(lab: Lab, brief: Brief, data: str, done: int) -> int:
     in all incarnations."""
     if read_json(PublicFolder(Path(data)).card).get("kind") == IN_FOLDER:
         constants = ConstantSearch(lab, brief, data)
-        act = partial(constants.step, graded=partial(graded, lab, brief, data), log=log)
+        act = partial(constants.step, graded=partial(graded, lab, brief, data))
     else:
         act = partial(_recipe_step, lab, Memory(), brief, data)
     while done < brief.experiments and lab.insist("my_budget")["seconds_left"] != 0:
@@ -255,7 +222,7 @@ def _recipe_step(lab: Lab, memory: Memory, brief: Brief, data: str, number: int)
     recipe = choose(memory, brief, random.Random(f"{brief.seed}/{number}"))
     if recipe is None:
         return False
-    experiment(lab, memory, brief, data, recipe)
+    try_recipe(lab, memory, brief, data, recipe)
     return True
 
 

@@ -2,8 +2,6 @@
 and is checked when it arrives."""
 
 import hashlib
-import shutil
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +9,7 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 
 from aarlab.core.errors import Misconfigured, Transient
+from aarlab.core.files import folder_whole
 from aarlab.core.hold import file_lock
 from aarlab.core.records import Record
 
@@ -74,23 +73,16 @@ def unpack(folder: Path, name: str, data: bytes) -> Path:
         raise Transient(f"The data {name[:12]} arrived changed. They are not used; try again.")
     try:
         with file_lock(folder / ".lock"):
-            return kept(folder, name) or _written(folder, name, data)
+            if (found := kept(folder, name)) is not None:
+                return found
+            with folder_whole(folder / name) as partial:
+                write_files(partial, data, f"The data {name[:12]}")
+                partial.chmod(0o755)
+            return folder / name
     except OSError as error:
         raise Transient(
             f"The node cannot write the data {name[:12]} ({error.strerror}). Make room; try again."
         ) from error
-
-
-def _written(folder: Path, name: str, data: bytes) -> Path:
-    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
-    try:
-        write_files(partial, data, f"The data {name[:12]}")
-        partial.chmod(0o755)
-        partial.replace(folder / name)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    return folder / name
 
 
 def write_files(folder: Path, data: bytes, what: str) -> None:

@@ -4,8 +4,6 @@ full specification."""
 import contextlib
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from aarlab.core.answers import by_seed
 from aarlab.core.errors import CouldNotBeRun, InvalidSubmission, Misconfigured
+from aarlab.core.files import folder_whole
 from aarlab.core.layout import RunFolder
 from aarlab.core.own_code import CodeRecord, again, code_of_files, remember, stamped, whole_code
 from aarlab.core.records import Failure, Record, SplitName
@@ -331,14 +330,9 @@ def answers_of(data: bytes | None) -> Answers:
 
 def _keep(folder: Path, spec: RunSpec, result: RunResult) -> None:
     """Write a run's folder, completely or not at all."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
-    made = RunFolder(partial)
-    made.spec.write_text(spec.model_dump_json(indent=1))
-    made.answers.write_text(json.dumps(result.answers))
-    made.log.write_text(result.log)
-    made.cost.write_text(json.dumps({"wall_s": result.wall_s}))
-    try:
-        partial.replace(folder)
-    except OSError:  # another run of the same spec was faster; its result is the same
-        shutil.rmtree(partial)
+    with folder_whole(folder) as partial:
+        made = RunFolder(partial)
+        made.spec.write_text(spec.model_dump_json(indent=1))
+        made.answers.write_text(json.dumps(result.answers))
+        made.log.write_text(result.log)
+        made.cost.write_text(json.dumps({"wall_s": result.wall_s}))

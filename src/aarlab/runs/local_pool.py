@@ -123,5 +123,6 @@ class LocalPool:
 
 
 def key_with(job: Job, resources: JobResources) -> str:
-    """A job that runs alone is another one."""
-    return f"{job.key}-alone" if resources.alone else job.key
+    """A job that runs alone, or not on one node, or on that alone, is another one."""
+    marks = {"alone": resources.alone, "apart": resources.apart, "on": resources.only}
+    return "-".join((job.key, *(mark for mark, given in marks.items() if given)))

@@ -6,11 +6,11 @@ import os
 import shutil
 import stat
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from aarlab.core.errors import CouldNotBeRun, InvalidSubmission, Misconfigured
+from aarlab.core.files import folder_whole
 from aarlab.core.layout import Home, PreparedFolder, PublicFolder
 from aarlab.problems.folder.folder_problem import FolderProblem, Resources
 from aarlab.problems.folder.predictions import read_ids
@@ -65,9 +65,8 @@ def prepare(
     found = PreparedFolder(under / f"{problem.key}-seed{data_seed}")
     if found.ready.exists():
         return found
-    under.mkdir(parents=True, exist_ok=True)
-    partial = PreparedFolder(Path(tempfile.mkdtemp(prefix=".partial-", dir=under)))
-    try:
+    with folder_whole(found.root) as place:
+        partial = PreparedFolder(place)
         for folder in (partial.public, partial.sealed, *map(partial.secrets, SPLITS)):
             folder.mkdir(parents=True)
         at = {"public": partial.public, "sealed": partial.sealed, "secret": partial.secret}
@@ -80,9 +79,9 @@ def prepare(
         _require_whole(problem, partial)
         partial.ready.write_text("{}")
         partial.secret.chmod(0o700)
-        _keep(partial, found)
-    finally:
-        shutil.rmtree(partial.root, ignore_errors=True)
+        if not found.ready.exists():  # else another process was faster, and keeps more beside them
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(found.root)
     return found
 
 
@@ -140,19 +139,6 @@ def show_as_set_up(made: PreparedFolder, served: PreparedFolder) -> None:
     ours, theirs = PublicFolder(served.public), PublicFolder(made.public)
     shutil.copy(ours.card, theirs.card)
     shutil.copytree(ours.baselines, theirs.baselines)
-
-
-def _keep(made: PreparedFolder, found: PreparedFolder) -> None:
-    """Give data their name. Where another process was faster its data stay, which are the same, and
-    what it keeps beside them: the scale and the meter."""
-    with contextlib.suppress(FileNotFoundError):
-        if not found.ready.exists():
-            shutil.rmtree(found.root)
-    try:
-        made.root.replace(found.root)
-    except OSError:  # a folder that holds something is not replaced
-        if not found.ready.exists():
-            raise
 
 
 def _failed(problem: FolderProblem, ended: Ending, code: Path) -> Exception:

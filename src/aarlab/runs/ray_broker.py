@@ -6,20 +6,20 @@ own: who submitted starts it again, and has the jobs run again.
 """
 
 import argparse
+import asyncio
 import os
 import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import ray
 from pydantic import ValidationError
-from ray.exceptions import RayActorError, RayError, TaskCancelledError
+from ray.exceptions import RayActorError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from aarlab.core.errors import AarError, Misconfigured, Transient
@@ -109,188 +109,173 @@ def join(address: str) -> int:
         ) from error
 
 
-@dataclass(frozen=True, eq=False)
-class _Running:
-    """A job that Ray has. `ends`: that it begins, and its end; of a device, its end alone, and None
-    while there is no device. `again`: how often a device ended over it."""
-
-    frame: Frame
-    body: bytes
-    ends: Any
-    since: float = field(default_factory=time.monotonic)
-    again: int = 0
-
-
 class Broker:
-    """Serves one pipe until it ends."""
+    """Serves one pipe until it ends, in one thread; another one reads. Each job is a task, which
+    waits for what Ray has of it."""
 
     def __init__(self, pipe: Pipe, sandbox: str) -> None:
         self._pipe, self._sandbox = pipe, sandbox
         self._packs: dict[str, Any] = {}
-        self._running: dict[str, _Running] = {}
-        self._mutex = threading.RLock()  # what is cancelled is not submitted again
-        self._nodes: dict[str, NodeRecord] = {}  # by name, as each said when it was asked by it
+        self._jobs: dict[str, asyncio.Task[tuple[str, bytes]]] = {}
+        self._nodes: dict[str, asyncio.Task[NodeRecord | None]] = {}  # asked by name in Ray
         self._shut: set[str] = set()
         self._devices = RayDevices()
-        self._asking = ThreadPoolExecutor(1)
-        self._asking.submit(self._learn)  # while the first job runs
-        threading.Thread(target=self._look, daemon=True).start()
 
-    def _learn(self) -> None:
-        self._nodes |= identified([node["NodeID"] for node in alive()])
-
-    def serve(self) -> None:
+    async def serve(self) -> None:
         """Take frames until the other end is gone."""
-        threading.Thread(target=self._count, daemon=True).start()
-        while True:
+        frames: asyncio.Queue[tuple[Frame, bytes] | None] = asyncio.Queue()
+        reads = (frames, asyncio.get_running_loop())
+        threading.Thread(target=self._read, args=reads, daemon=True).start()
+        async with asyncio.TaskGroup() as group:
+            beside = [group.create_task(one) for one in (self._count(), self._look())]
+            for node in await asyncio.to_thread(alive):  # while the first job runs
+                self._ask(node["NodeID"])
+            while (came := await frames.get()) is not None:
+                self._take(*came)
+            for one in beside:
+                one.cancel()
+
+    def _read(self, frames: asyncio.Queue, loop: asyncio.AbstractEventLoop) -> None:
+        """Also while this end waits to send: the other one may wait for us meanwhile."""
+        came = True
+        while came:
             try:
-                frame, body = self._pipe.receive()
+                came = self._pipe.receive()
             except EOFError:
-                return
-            match frame.what:
-                case "pack":
-                    self._packs.setdefault(frame.key, ray.put(body))
-                case "submit":
-                    self._submit(frame, body)
-                case "cancel":
-                    with self._mutex:
-                        if (one := self._running.pop(frame.key, None)) is not None:
-                            self._cancel(one)
-                case "allow":
-                    self._devices.allow(frame.key, frame.attempt, frame.seconds)
-                case "shut":
-                    self._shut.add(frame.node)
+                came = None
+            loop.call_soon_threadsafe(frames.put_nowait, came)
 
-    def _count(self) -> None:
-        """Say what jobs use of devices, until the other end is gone."""
+    def _take(self, frame: Frame, body: bytes) -> None:
+        key = frame.key
+        match frame.what:
+            case "pack":
+                self._packs.setdefault(key, ray.put(body))
+            case "submit":
+                one = self._jobs[key] = asyncio.create_task(self._run(frame, body))
+                one.add_done_callback(lambda done: self._ended(key, done))
+            case "cancel":
+                if (one := self._jobs.pop(key, None)) is not None:
+                    one.cancel()
+            case "allow":
+                self._devices.allow(key, frame.attempt, frame.seconds)
+            case "shut":
+                self._shut.add(frame.node)
+
+    async def _count(self) -> None:
+        """Say what jobs use of devices."""
         while True:
-            time.sleep(BEAT_S)
-            try:
-                for key, count in self._devices.counts():
+            await asyncio.sleep(BEAT_S)
+            with suppress(OSError, RayError):  # either of them ends this process, too
+                for key, count in await self._devices.counts():
                     self._pipe.send(Frame(what="counted", key=key, count=count))
-            except RayError:
-                continue  # a cluster that is lost ends this process
-            except OSError:
-                return
 
-    def _cancel(self, one: _Running) -> None:
-        if one.frame.gpus is None:
-            ray.cancel(one.ends, force=True)
-            return
-        self._devices.cancel(one.frame.key)
-        if one.ends is not None:
-            ray.cancel(one.ends)  # one that waits; its device goes on for others
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            self._devices.give_up_late(await asyncio.to_thread(alive), self._shut)
 
-    def _submit(self, frame: Frame, body: bytes, again: int = 0) -> None:
+    # --- a job ------------------------------------------------------------------------------------
+
+    async def _run(self, frame: Frame, body: bytes) -> tuple[str, bytes]:
+        """The node that made a job's end, and the end.
+
+        Raises:
+            Misconfigured: no node can run it.
+            Transient: its end is not to be believed.
+            RayError: the job was lost.
+        """
         packs = {path: (name, self._packs[name]) for path, name in frame.packs.items()}
-        if frame.gpus is not None:
-            self._to_a_device(frame, body, frame.gpus, packs, again)
-            return
+        asked = (frame.key, body, self._sandbox, frame.alone, packs)
+        while True:
+            end = await (self._as_task if frame.gpus is None else self._on_device)(frame, asked)
+            node, rest = await self._signed(frame.key, end)
+            if node not in self._shut:
+                return node, rest
+            self._devices.ended(frame.key, drop=True)
+
+    async def _as_task(self, frame: Frame, asked: tuple) -> Any:
+        """The end of a job without a device. One that no worker begins is submitted again: Ray
+        ends a frozen worker whose job is cancelled, and takes no other notice of it."""
+        while True:
+            labels = await self._labels(frame)
+            options = {"num_cpus": frame.cpus, "name": "aar run", "label_selector": labels}
+            given: Any = ray_worker.task.options(**options).remote(*asked)
+            begins = asyncio.ensure_future(anext(given))
+            try:
+                if (await asyncio.wait([begins], timeout=BEGIN_S))[0]:
+                    end = await begins.result()
+                    async for ref in given:
+                        end = await ref
+                    return end
+            except asyncio.CancelledError:
+                ray.cancel(given, force=True)
+                raise
+            ray.cancel(given, force=True)
+
+    async def _labels(self, frame: Frame) -> dict[str, str] | None:
+        """On which nodes Ray may place a job."""
         without = self._shut | ({frame.node} if frame.node and not frame.only else set())
         if frame.node:
-            able = {n["NodeID"] for n in alive() if _can_run(n)} - without
+            nodes = await asyncio.to_thread(alive)
+            able = {n["NodeID"] for n in nodes if n["Resources"].get("CPU", 0) > 0} - without
             if not (able & {frame.node} if frame.only else able):
-                words = f"There is no {'such' if frame.only else 'other'} node."
-                self._pipe.send(Frame(what="refused", key=frame.key, words=words))
-                return
-        labels = {"ray.io/node-id": f"!in({','.join(sorted(without))})"} if without else None
-        labels = {"ray.io/node-id": frame.node} if frame.only else labels
-        placed = ray_worker.task.options(num_cpus=frame.cpus, name="aar run", label_selector=labels)
-        ends = placed.remote(frame.key, body, self._sandbox, frame.alone, packs)
-        one = self._running[frame.key] = _Running(frame, body, ends)
-        ends.completed().future().add_done_callback(
-            lambda done: self._asking.submit(self._completed, one, done)
-        )
+                raise Misconfigured(f"There is no {'such' if frame.only else 'other'} node.")
+        if frame.only:
+            return {"ray.io/node-id": frame.node}
+        return {"ray.io/node-id": f"!in({','.join(sorted(without))})"} if without else None
 
-    def _to_a_device(
-        self, frame: Frame, body: bytes, gpus: int, packs: dict[str, Any], again: int
-    ) -> None:
-        asked = (frame.key, body, self._sandbox, frame.alone, packs)
-        try:
-            end = self._devices.submit(frame.key, gpus, alive(), asked, self._shut)
-        except Misconfigured as error:
-            self._pipe.send(Frame(what="refused", key=frame.key, words=str(error)))
-            return
-        except Transient:  # it waits until a node has one
-            self._running[frame.key] = _Running(frame, body, None, again=again)
-            return
-        one = self._running[frame.key] = _Running(frame, body, end, again=again)
-        end.future().add_done_callback(lambda done: self._asking.submit(self._ended, one, done))
-
-    def _look(self) -> None:
-        """Submit again what no worker has begun: Ray ends a frozen worker whose job is cancelled,
-        and takes no other notice of it."""
+    async def _on_device(self, frame: Frame, asked: tuple) -> Any:
+        """The end of a job beside a device. It waits while no node has one, and goes to another
+        one if its own ends."""
+        gpus, lost = frame.gpus or 0, 0
         while True:
-            time.sleep(LOOK_S)
-            self._devices.give_up_late(alive(), self._shut)
-            for key, one in list(self._running.items()):
-                if one.ends is None:
-                    with self._mutex:
-                        if self._running.get(key) is one:
-                            self._submit(one.frame, one.body, one.again)
-                    continue
-                late = one.frame.gpus is None and time.monotonic() - one.since > BEGIN_S
-                if late and not ray.wait([one.ends], timeout=0)[0]:
-                    with self._mutex:
-                        if self._running.get(key) is one:
-                            self._submit(one.frame, one.body)
-                    ray.cancel(one.ends, force=True)
+            nodes = await asyncio.to_thread(alive)
+            try:
+                end = self._devices.submit(frame.key, gpus, nodes, asked, self._shut)
+            except Transient:
+                await asyncio.sleep(LOOK_S)
+                continue
+            try:
+                return await end
+            except RayActorError:
+                self._devices.ended(frame.key, drop=True)
+                lost += 1
+                if lost > ray_worker.AGAIN:
+                    raise
+            except asyncio.CancelledError:
+                self._devices.cancel(frame.key)
+                ray.cancel(end)  # one that waits; its device goes on for others
+                raise
 
-    def _completed(self, one: _Running, done: "Future[Any]") -> None:
-        """Ray has the last of what a job gave, or knows why there is none."""
-        refs = [] if done.exception() else list(one.ends)
-        if not refs:
-            self._ended(one, done)
+    def _ended(self, key: str, done: "asyncio.Task[tuple[str, bytes]]") -> None:
+        """Say how a job ended, unless it was cancelled."""
+        if self._jobs.get(key) is not done or done.cancelled():
             return
-        refs[-1].future().add_done_callback(
-            lambda future: self._asking.submit(self._ended, one, future)
-        )
+        del self._jobs[key]
+        self._devices.ended(key)
+        error = done.exception()
+        with suppress(OSError):  # who submitted is gone, and stdin ends, too
+            if error is None:
+                node, end = done.result()
+                self._pipe.send(Frame(what="done", key=key, node=node), end)
+                return
+            words = " ".join(str(error).split())
+            # of a device that ended, the last words say why
+            words = words[-300:] if isinstance(error, RayActorError) else words[:300]
+            # what a worker raised is both an error of Ray's and of its own kind
+            ours = not isinstance(error, RayError)
+            what = "refused" if ours and isinstance(error, Misconfigured) else "lost"
+            self._pipe.send(Frame(what=what, key=key, words=words))
 
-    def _ended(self, one: _Running, future: "Future[Any]") -> None:
-        key, error = one.frame.key, future.exception()
-        lost = isinstance(error, RayActorError)  # its device
-        with self._mutex:
-            if self._running.get(key) is not one:
-                return  # it was cancelled, or submitted again
-            if lost and one.again < ray_worker.AGAIN:
-                self._devices.ended(key, drop=True)
-                self._submit(one.frame, one.body, one.again + 1)
-                return
-        try:
-            if isinstance(error, TaskCancelledError):
-                self._settled(one)
-                return
-            if error is not None:
-                words = " ".join(str(error).split())
-                words = words[-300:] if lost else words[:300]  # of a device, the end says why
-                self._settled(one, Frame(what="lost", key=key, words=words), drop=lost)
-                return
-            node, end = self._signed(key, future.result())
-            if node not in self._shut:
-                self._settled(one, Frame(what="done", key=key, node=node), end)
-                return
-            with self._mutex:
-                if self._running.get(key) is one:
-                    self._devices.ended(key, drop=True)
-                    self._submit(one.frame, one.body, one.again)
-        except Transient as error:
-            self._settled(one, Frame(what="lost", key=key, words=str(error)))
-        except OSError:
-            return  # who submitted is gone, and stdin ends, too
+    # --- who made its end -------------------------------------------------------------------------
 
-    def _settled(
-        self, one: _Running, frame: Frame | None = None, body: bytes = b"", *, drop: bool = False
-    ) -> None:
-        """A job has ended. Raises OSError."""
-        with self._mutex:
-            if self._running.get(one.frame.key) is not one:
-                return
-            del self._running[one.frame.key]
-        self._devices.ended(one.frame.key, drop=drop)
-        if frame is not None:
-            self._pipe.send(frame, body)
+    def _ask(self, node: str) -> "asyncio.Task[NodeRecord | None]":
+        """What a node says of itself; it is asked once."""
+        if node not in self._nodes:
+            self._nodes[node] = asyncio.create_task(_identity(node))
+        return self._nodes[node]
 
-    def _signed(self, key: str, end: object) -> tuple[str, bytes]:
+    async def _signed(self, key: str, end: object) -> tuple[str, bytes]:
         """The node that made an end, and the rest of it.
 
         Raises:
@@ -303,9 +288,9 @@ class Broker:
             head = RayEndHead.model_validate_json(first)
         except ValidationError as error:
             raise Transient("its end has no signature") from error
-        if head.node not in self._nodes:
-            self._nodes |= identified([head.node])
-        found = self._nodes.get(head.node)
+        found = await asyncio.shield(self._ask(head.node))
+        if found is None:
+            self._nodes.pop(head.node, None)  # the next one asks again
         if found is None or not is_by(found.public, key, rest, head.signature):
             raise Transient(f"its end is not signed by the node {head.node[:12]}, as it says")
         return head.node, rest
@@ -316,29 +301,25 @@ def alive() -> list[dict[str, Any]]:
     return [node for node in ray.nodes() if node["Alive"]]
 
 
-def _can_run(node: Mapping[str, Any]) -> bool:
-    return node["Resources"].get("CPU", 0) > 0
-
-
-def identified(nodes: Sequence[str]) -> dict[str, NodeRecord]:
+async def identified(nodes: Sequence[str]) -> dict[str, NodeRecord]:
     """What nodes say of themselves, each asked by its name in Ray; those that say nothing within
     ASK_S are left out."""
-    refs = {}
-    for node in nodes:
-        there = NodeAffinitySchedulingStrategy(node, soft=False)
-        refs[ray_worker.identity.options(scheduling_strategy=there).remote()] = node
-    done, silent = ray.wait(list(refs), num_returns=len(refs), timeout=ASK_S)
-    for ref in silent:  # a frozen worker ends so
-        ray.cancel(ref, force=True)
-    found = {}
-    for ref in done:
-        try:
-            record = NodeRecord.model_validate_json(ray.get(ref))
-        except (RayError, ValidationError):
-            continue
-        if record.node == refs[ref]:
-            found[record.node] = record
-    return found
+    found = await asyncio.gather(*map(_identity, nodes))
+    return {one.node: one for one in found if one is not None}
+
+
+async def _identity(node: str) -> NodeRecord | None:
+    there = NodeAffinitySchedulingStrategy(node, soft=False)
+    ref = ray_worker.identity.options(scheduling_strategy=there).remote()
+    try:
+        async with asyncio.timeout(ASK_S):
+            record = NodeRecord.model_validate_json(await ref)
+    except TimeoutError:
+        ray.cancel(ref, force=True)  # a frozen worker ends so
+        return None
+    except (RayError, ValidationError):
+        return None
+    return record if record.node == node else None
 
 
 def main() -> None:
@@ -356,7 +337,7 @@ def main() -> None:
         pipe.send(Frame(what="refused", words=str(error)))
         sys.exit(1)
     pipe.send(Frame(what="ready", nodes=nodes))
-    Broker(pipe, a.sandbox).serve()
+    asyncio.run(Broker(pipe, a.sandbox).serve())
     ray.shutdown()
 
 

@@ -5,16 +5,16 @@ Ray starts none again: one whose node is gone would wait for another GPU with it
 that are there have room. The jobs of one that ended are for who submitted them to submit again.
 """
 
+import asyncio
 import itertools
-import threading
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import ray
 from pydantic import TypeAdapter, ValidationError
-from ray.exceptions import ActorDiedError, GetTimeoutError, RayError
+from ray.exceptions import ActorDiedError, RayError
 
 from aarlab.core.errors import Misconfigured, Transient
 from aarlab.core.settings import home
@@ -71,10 +71,9 @@ class _Device:
 
 
 class RayDevices:
-    """The driver's side. Its methods may be called from several threads."""
+    """The driver's side, for its event loop."""
 
     def __init__(self) -> None:
-        self._mutex = threading.Lock()
         self._by_gpus: dict[int, list[_Device]] = {}
         self._no_more_until = 0.0  # are made beside others
 
@@ -95,30 +94,28 @@ class RayDevices:
             Transient: no node has one any more.
         """
         most = _devices_in(nodes, gpus, without)
-        with self._mutex:
-            seen, there = gpus in self._by_gpus, self._by_gpus.get(gpus, [])
-            idle = min(there, key=lambda d: (len(d.keys), not d.begun), default=None)
-            may = idle is None or (idle.keys and time.monotonic() >= self._no_more_until)
-            if may and len(there) < most:
-                idle = _Device(_made(gpus, without))
-                there.append(idle)
-                self._by_gpus[gpus] = there
-            if idle is None:
-                words = (
-                    "No node of the Ray cluster has a GPU and a processor beside it, and the "
-                    "student is fine-tuned on one. Add such a node (ray start ... --num-gpus=1)."
-                )
-                raise (Transient if seen else Misconfigured)(words)
-            idle.keys.add(key)
-            return idle.handle.run.options(concurrency_group="runs").remote(*asked)
+        seen, there = gpus in self._by_gpus, self._by_gpus.get(gpus, [])
+        idle = min(there, key=lambda d: (len(d.keys), not d.begun), default=None)
+        may = idle is None or (idle.keys and time.monotonic() >= self._no_more_until)
+        if may and len(there) < most:
+            idle = _Device(_made(gpus, without))
+            there.append(idle)
+            self._by_gpus[gpus] = there
+        if idle is None:
+            words = (
+                "No node of the Ray cluster has a GPU and a processor beside it, and the "
+                "student is fine-tuned on one. Add such a node (ray start ... --num-gpus=1)."
+            )
+            raise (Transient if seen else Misconfigured)(words)
+        idle.keys.add(key)
+        return idle.handle.run.options(concurrency_group="runs").remote(*asked)
 
     def ended(self, key: str, *, drop: bool = False) -> None:
         """A job runs there no more. `drop`: nor does any other one, which ends then."""
-        with self._mutex:
-            for device in [device for device in self._all() if key in device.keys]:
-                device.keys.discard(key)
-                if drop:
-                    self._drop(device)
+        for device in self._of(key):
+            device.keys.discard(key)
+            if drop:
+                self._drop(device)
 
     def give_up_late(
         self, nodes: list[dict[str, Any]], without: Collection[str] = frozenset()
@@ -126,17 +123,15 @@ class RayDevices:
         """Give up those that say nothing, and, where others have begun, those that do not begin:
         their GPU is somebody else's, or was on a node that is gone. Their jobs end."""
         now = time.monotonic()
-        with self._mutex:
-            for gpus, there in self._by_gpus.items():
-                some, most = any(d.begun for d in there), _devices_in(nodes, gpus, without)
-                for device in list(there):
-                    silent = device.asked is not None and now - device.asked_at > SILENT_S
-                    late = len(there) > most or now - device.since > BEGIN_S
-                    if silent if device.begun else late and some:
-                        self._drop(device)
+        for gpus, there in self._by_gpus.items():
+            some, most = any(d.begun for d in there), _devices_in(nodes, gpus, without)
+            for device in list(there):
+                silent = device.asked is not None and now - device.asked_at > SILENT_S
+                late = len(there) > most or now - device.since > BEGIN_S
+                if silent if device.begun else late and some:
+                    self._drop(device)
 
     def _drop(self, device: _Device) -> None:
-        """Under the mutex."""
         for there in self._by_gpus.values():
             if device in there:
                 there.remove(device)
@@ -146,48 +141,45 @@ class RayDevices:
 
     def allow(self, key: str, attempt: str, seconds: float | None) -> None:
         """See `DeviceActor.allow`."""
-        with self._mutex:
-            for device in self._all():
-                if key in device.keys:
-                    allow = device.handle.allow.options(concurrency_group="counts")
-                    allow.remote(key, attempt, seconds)
+        for device in self._of(key):
+            allow = device.handle.allow.options(concurrency_group="counts")
+            allow.remote(key, attempt, seconds)
 
     def cancel(self, key: str) -> None:
         """End a job, if it is one of a device."""
-        with self._mutex:
-            for device in [device for device in self._all() if key in device.keys]:
-                device.handle.cancel.options(concurrency_group="counts").remote(key)
-                device.keys.discard(key)
+        for device in self._of(key):
+            device.handle.cancel.options(concurrency_group="counts").remote(key)
+            device.keys.discard(key)
 
-    def counts(self) -> Iterator[tuple[str, DeviceCount]]:
+    async def counts(self) -> list[tuple[str, DeviceCount]]:
         """Of each job that runs on a device that answers."""
-        with self._mutex:
-            devices = {}
-            for device in self._all():
-                if device.asked is None:
-                    ask = device.handle.counts.options(concurrency_group="counts")
-                    device.asked, device.asked_at = ask.remote(), time.monotonic()
-                devices[device.asked] = device
-        refs = list(devices)
-        done = ray.wait(refs, num_returns=len(refs), timeout=COUNT_S)[0] if refs else []
-        for ref in done:
-            devices[ref].asked = None
-            yield from self._read(devices[ref], ref).items()
-
-    def _read(self, device: _Device, ref: Any) -> Mapping[str, DeviceCount]:
-        try:
-            found = _COUNTS.validate_json(ray.get(ref, timeout=COUNT_S))
-        except ActorDiedError:
-            with self._mutex:
+        asked = {}
+        for device in self._all():
+            if device.asked is None:
+                ask = device.handle.counts.options(concurrency_group="counts")
+                device.asked = asyncio.wrap_future(ask.remote().future())
+                device.asked_at = time.monotonic()
+            asked[device.asked] = device
+        done = (await asyncio.wait(asked, timeout=COUNT_S))[0] if asked else set()
+        found = []
+        for answer in done:
+            device = asked[answer]
+            device.asked = None
+            try:
+                found += _COUNTS.validate_json(answer.result()).items()
+                device.begun = True
+            except ActorDiedError:
                 self._drop(device)
-            return {}
-        except (RayError, GetTimeoutError, ValidationError, TypeError):
-            return {}
-        device.begun = True
+            except (RayError, ValidationError):
+                continue
         return found
 
     def _all(self) -> Iterator[_Device]:
         return itertools.chain.from_iterable(self._by_gpus.values())
+
+    def _of(self, key: str) -> list[_Device]:
+        """The device that has a job, if one has."""
+        return [device for device in self._all() if key in device.keys]
 
 
 def _made(gpus: int, without: Collection[str]) -> Any:

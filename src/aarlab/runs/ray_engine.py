@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,8 +31,6 @@ class _Placed:
     job: Job
     resources: JobResources
     future: "Future[bytes]"
-    node: str = ""  # on which it must not run,
-    only: bool = False  # or on which it must
 
 
 class RayEngine:
@@ -152,19 +149,24 @@ class RayEngine:
     # --- the contract -----------------------------------------------------------------------------
 
     def submit(self, job: Job, resources: JobResources) -> str:
-        """See `Engine`."""
-        key = key_with(job, resources)
-        return self._submit(key, lambda future: _Placed(job, resources, future))
-
-    def submit_apart(self, job: Job, resources: JobResources, node: str) -> str:
-        """See `NodeEngine`. Where there is no other node, `poll` says so."""
-        key = f"{key_with(job, resources)}-apart"
-        return self._submit(key, lambda future: _Placed(job, resources, future, node))
-
-    def submit_on(self, job: Job, resources: JobResources, node: str) -> str:
         """See `NodeEngine`."""
-        key = f"{key_with(job, resources)}-on"
-        return self._submit(key, lambda future: _Placed(job, resources, future, node, only=True))
+        key = key_with(job, resources)
+
+        def start() -> "Future[bytes]":
+            with self._mutex:
+                if self._closing:
+                    raise Transient("The engine was closed. Nothing is run any more.")
+                if self._process is None:
+                    try:
+                        self._start()
+                    except Misconfigured as error:
+                        raise Transient(f"{error} Then try again.") from error
+                placed = self._placed[key] = _Placed(job, resources, Future())
+                with suppress(OSError):  # the driver has just ended: `_again` sends it
+                    self._send(key)
+                return placed.future
+
+        return self._waiting.join(key, start)
 
     def answered_by(self, key: str) -> str | None:
         """See `NodeEngine`."""
@@ -178,24 +180,6 @@ class RayEngine:
                 with suppress(OSError):  # the next one is given it when it starts
                     self._pipe.send(Frame(what="shut", node=node))
 
-    def _submit(self, key: str, placed: "Callable[[Future[bytes]], _Placed]") -> str:
-        def start() -> "Future[bytes]":
-            with self._mutex:
-                if self._closing:
-                    raise Transient("The engine was closed. Nothing is run any more.")
-                if self._process is None:
-                    try:
-                        self._start()
-                    except Misconfigured as error:
-                        raise Transient(f"{error} Then try again.") from error
-                future: Future[bytes] = Future()
-                self._placed[key] = placed(future)
-                with suppress(OSError):  # the driver has just ended: `_again` sends it
-                    self._send(key)
-                return future
-
-        return self._waiting.join(key, start)
-
     def _send(self, key: str) -> None:
         """Under the mutex."""
         placed = self._placed[key]
@@ -205,8 +189,8 @@ class RayEngine:
             key=key,
             cpus=placed.resources.cpus,
             alone=placed.resources.alone,
-            node=placed.node,
-            only=placed.only,
+            node=placed.resources.only or placed.resources.apart,
+            only=bool(placed.resources.only),
             packs=packs,
             gpus=None if placed.job.strong is None else placed.job.strong.gpus,
         )

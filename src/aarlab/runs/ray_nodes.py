@@ -2,6 +2,7 @@
 what it is, and prints it as JSON."""
 
 import argparse
+import asyncio
 import json
 import subprocess
 import sys
@@ -40,7 +41,7 @@ def _asked(address: str) -> list[dict[str, Any]]:
 
     ray_broker.join(address)
     nodes = ray.nodes()
-    said = ray_broker.identified([n["NodeID"] for n in nodes if n["Alive"]])
+    said = asyncio.run(ray_broker.identified([n["NodeID"] for n in nodes if n["Alive"]]))
     found = []
     for node in nodes:
         one, has = said.get(node["NodeID"]), node["Resources"]

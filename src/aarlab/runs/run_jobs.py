@@ -109,10 +109,13 @@ class Job(Record):
 
 class JobResources(Record):
     """What a job needs of a node; its sandbox holds it to its limits, whatever the scheduler
-    counts. `alone`: no other job of aarlab runs on that node meanwhile."""
+    counts. `alone`: no other job of aarlab runs on that node meanwhile. Of a `NodeEngine`, the node
+    on which it must not run (`apart`), or must (`only`)."""
 
     cpus: Annotated[float, Field(gt=0, le=1024)] = 1.0
     alone: bool = False
+    apart: str = ""
+    only: str = ""
 
 
 class JobHead(Record):

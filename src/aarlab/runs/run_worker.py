@@ -6,6 +6,7 @@ import shutil
 import stat
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 
 from aarlab.core.errors import AarError, InvalidSubmission
@@ -66,14 +67,11 @@ def _in_sandbox(
     spec = SandboxSpec(
         name=job.name, mounts=mounts, env=env, workdir=OUT, standing=standing, image=job.image
     )
-    sandbox = make_sandbox(spec)
-    try:
+    with closing(make_sandbox(spec)) as sandbox:
         require_own_folders(sandbox, job.own)
         watched = processors()
         done = sandbox.exec([_word(word, sandbox) for word in job.argv], job.limits.limits)
         return JobHead(**vars(done), left=watched.left(sandbox.usage().cpu_s))
-    finally:
-        sandbox.close()
 
 
 def _word(word: str, sandbox: Sandbox) -> str:

@@ -33,19 +33,8 @@ Say = Callable[[str, str], None]  # words, and whose move it is
 
 
 class NodeEngine(DeviceEngine, Protocol):
-    """An engine that knows which node answered."""
-
-    def submit_apart(self, job: Job, resources: JobResources, node: str) -> str:
-        """As `submit`, on another node than this one.
-
-        Raises:
-            Misconfigured: there is none.
-        """
-        ...
-
-    def submit_on(self, job: Job, resources: JobResources, node: str) -> str:
-        """As `submit`, on that node."""
-        ...
+    """An engine that knows which node answered, and runs a job apart from a node or on it alone.
+    Where there is no such node, `submit` or `poll` raises Misconfigured."""
 
     def answered_by(self, key: str) -> str | None:
         """The node that answered a job, as the scheduler knows it; None: nobody knows any more."""
@@ -154,7 +143,7 @@ class SampledEngine:
         if _result(first) is None:
             return first
         try:
-            inner = self._engine.submit_apart(job, resources, node)
+            inner = self._engine.submit(job, resources.model_copy(update={"apart": node}))
             second = self._ended(key, inner)
             other = self._engine.answered_by(inner) or "another node"
         except Transient:
@@ -207,7 +196,8 @@ class SampledEngine:
     def _again_on(self, run: "_Differing", node: str) -> bytes | None:
         """Its result of that node, once more; None where it cannot be had."""
         try:
-            inner = self._engine.submit_on(run.job, run.resources, node)
+            on_it = run.resources.model_copy(update={"only": node})
+            inner = self._engine.submit(run.job, on_it)
             found = self._engine.poll(inner, run.job.limits.timeout_s + AGAIN_S)
         except AarError:
             return None

@@ -105,20 +105,8 @@ class SlurmEngine:
     # --- the contract -----------------------------------------------------------------------------
 
     def submit(self, job: Job, resources: JobResources) -> str:
-        """See `Engine`."""
-        return self._submit(job, key_with(job, resources), Size.of(job, resources))
-
-    def submit_apart(self, job: Job, resources: JobResources, node: str) -> str:
         """See `NodeEngine`."""
-        key, size = f"{key_with(job, resources)}-apart", Size.of(job, resources)
-        return self._submit(job, key, size._replace(apart=node))
-
-    def submit_on(self, job: Job, resources: JobResources, node: str) -> str:
-        """See `NodeEngine`."""
-        key, size = f"{key_with(job, resources)}-on", Size.of(job, resources)
-        return self._submit(job, key, size._replace(only=node))
-
-    def _submit(self, job: Job, key: str, size: Size) -> str:
+        key, size = key_with(job, resources), Size.of(job, resources)
         minutes = self._options.minutes
         if minutes is not None and job.limits.timeout_s + MARGIN_S > 60 * minutes:
             raise Misconfigured(

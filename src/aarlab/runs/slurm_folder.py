@@ -64,7 +64,8 @@ class Size(NamedTuple):
             most += MODELS_BYTES + 2 * job.strong.model_bytes
         mib = ROUND_MIB * math.ceil(most / MIB / ROUND_MIB)
         gpus = None if job.strong is None else job.strong.gpus
-        return cls(math.ceil(resources.cpus), mib, resources.alone, gpus)
+        where = resources.apart, resources.only
+        return cls(math.ceil(resources.cpus), mib, resources.alone, gpus, *where)
 
     def __str__(self) -> str:
         apart = f"{NOT}{named(self.apart)}" if self.apart else ""

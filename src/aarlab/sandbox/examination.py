@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,11 +36,10 @@ class Place:
             Mount(self.folder / "home", HOME, writable=True),
             Mount(self.folder / "data", DATA),
         )
-        sandbox = self.make(SandboxSpec("examined", mounts, {"MINE": "1"}, HOME, standing))
-        try:
+        with closing(
+            self.make(SandboxSpec("examined", mounts, {"MINE": "1"}, HOME, standing))
+        ) as sandbox:
             yield sandbox
-        finally:
-            sandbox.close()
 
     def python(self, code: str, **more: Standing) -> str:
         """What a program prints."""

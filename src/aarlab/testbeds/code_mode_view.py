@@ -3,11 +3,10 @@ of files."""
 
 import json
 import os
-import shutil
-import tempfile
 from pathlib import Path
 
 from aarlab.core.errors import Misconfigured
+from aarlab.core.files import folder_whole
 from aarlab.core.layout import PublicFolder, TestbedFolder
 from aarlab.testbeds.testbed import Testbed
 
@@ -34,26 +33,20 @@ def code_mode_view(bed: Testbed) -> Testbed:
     made = Testbed(TestbedFolder(bed.folder).blind, from_cache=True)
     if made.folder.exists():
         return made
-    partial = Path(tempfile.mkdtemp(prefix=".blind-", dir=bed.folder))
-    partial.chmod(0o755)
-    view, public = TestbedFolder(partial), PublicFolder(bed.public)
-    PublicFolder(view.public).zero_shot_logits("student").parent.mkdir(parents=True)
-    view.private.mkdir(mode=0o700)
-    for path in (*in_view(public), *([public.strong] if bed.preset else [])):
-        pattern = str(path.relative_to(bed.public))
-        found = sorted(bed.public.glob(pattern))
-        if not found:
-            raise Misconfigured(
-                f"{bed.public} has no file {pattern}. Delete the testbed's folder; the next run "
-                "sets it up again."
-            )
-        for path in found:
-            os.link(path, view.public / path.relative_to(bed.public))
-    view.ready.write_text(json.dumps({"blind": bed.fingerprint_for("student")}))
-    try:
-        partial.replace(made.folder)
-    except OSError:  # another process was faster; its view is the same
-        if not made.folder.exists():
-            raise
-        shutil.rmtree(partial)
+    with folder_whole(made.folder) as partial:
+        partial.chmod(0o755)
+        view, public = TestbedFolder(partial), PublicFolder(bed.public)
+        PublicFolder(view.public).zero_shot_logits("student").parent.mkdir(parents=True)
+        view.private.mkdir(mode=0o700)
+        for path in (*in_view(public), *([public.strong] if bed.preset else [])):
+            pattern = str(path.relative_to(bed.public))
+            found = sorted(bed.public.glob(pattern))
+            if not found:
+                raise Misconfigured(
+                    f"{bed.public} has no file {pattern}. Delete the testbed's folder; the next "
+                    "run sets it up again."
+                )
+            for path in found:
+                os.link(path, view.public / path.relative_to(bed.public))
+        view.ready.write_text(json.dumps({"blind": bed.fingerprint_for("student")}))
     return made

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from scipy.special import expit
@@ -30,38 +29,6 @@ from aarlab.models.workers import TuneJob, Workers
 COUNTED = 1  # version number of the keys in older versions, so that their results are found
 TRAINS, WRITES = "aarlab.models.tuned.grpo", "aarlab.models.tuned.write"
 SEED = 0  # draws the halves, the training and the texts: one critic for any number of teachers
-
-
-class Critic(Protocol):
-    """Trains a critic and writes critiques (implemented by `CriticProcess`). `identity` is
-    everything besides the items that decides its texts."""
-
-    identity: str
-
-    def train(
-        self,
-        folder: Path,
-        questions: Sequence[Question],
-        labels: Sequence[int],
-        seed: int,
-        heard: Heard,
-    ) -> Path: ...
-    def write(
-        self,
-        folder: Path,
-        questions: Sequence[Question],
-        adapter: Path | None,
-        seed: int,
-        heard: Heard,
-    ) -> tuple[str, ...]: ...
-
-
-class AskedWorkers(Protocol):
-    """The part of `Workers` that is used here."""
-
-    def add_item_batch(self, name: str, splits: Mapping[str, Sequence[Question]]) -> None: ...
-    def map(self, jobs: Sequence[TuneJob]) -> list[dict[str, Array]]: ...
-    def park(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -93,8 +60,8 @@ def critic_of(workers: Workers, store: Path) -> CriticProcess:
 def critic_labels(
     splits: Mapping[SplitName, Sequence[AnyItem]],
     *,
-    workers: AskedWorkers,
-    critic: Critic,
+    workers: Workers,
+    critic: CriticProcess,
     store: Path,
     seeds: Sequence[int],
     progress: Progress = lambda what, done, of: None,
@@ -150,7 +117,7 @@ def question_of(item: AnyItem) -> Question:
 def _written(
     first: Sequence[AnyItem],
     asked: Sequence[AnyItem],
-    critic: Critic,
+    critic: CriticProcess,
     store: Path,
     progress: Progress,
 ) -> tuple[str, ...]:

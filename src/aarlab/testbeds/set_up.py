@@ -32,7 +32,7 @@ from aarlab.problems.publish import PUBLISHED_SPLITS, publish, publish_groups, r
 from aarlab.problems.secret_seed import secret_seed
 from aarlab.testbeds.anchors import Labelled
 from aarlab.testbeds.frozen_labels import by_heads, states_of
-from aarlab.testbeds.student import RawFeatures, Student
+from aarlab.testbeds.student import RawFeatures, Student, ToRead
 from aarlab.testbeds.task_data import same_states, write_states
 from aarlab.testbeds.testbed import Testbed
 
@@ -113,7 +113,7 @@ class SetUp:
         items, bed, student = self.problem.build(cache, self.drawn_by), self.bed, self.student
         publish(self.problem, items, bed.folder, data_seed=data_seed, student=student.description)
         some = [i for i in items if i.split in self.splits]
-        reading = student.read(self.problem, some, items, self.drawn_by, self.progress)
+        reading = self._read(some, items, self.progress)
         self.progress("weak labels and anchors", 0, 1)
         labelled = (
             by_heads(some, reading, ("feedback",))
@@ -155,7 +155,7 @@ class SetUp:
         final = [i for i in items if i.split not in self.splits]
         if final:
             if reading is None:
-                reading = self.student.read(self.problem, some, items, self.drawn_by, self.progress)
+                reading = self._read(some, items, self.progress)
             reading = reading.before(self.read_final(items))
             facts["features"] = reading.fingerprint
             self._add([*some, *final], reading)
@@ -172,7 +172,12 @@ class SetUp:
             self.progress(f"final items, {what}", done, of)
 
         final = [i for i in items if i.split not in self.splits]
-        return self.student.read(self.problem, final, items, self.drawn_by, of_final)
+        return self._read(final, items, of_final)
+
+    def _read(
+        self, some: Sequence[AnyItem], items: Sequence[AnyItem], progress: Progress
+    ) -> RawFeatures:
+        return self.student.read(ToRead(self.problem, some, items, self.drawn_by, progress))
 
     @property
     def splits(self) -> tuple[SplitName, ...]:

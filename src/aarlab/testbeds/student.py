@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,8 +75,14 @@ class RawFeatures:
         )
 
 
-Read = Callable[[Problem, Sequence[AnyItem], Sequence[AnyItem], int, Progress], RawFeatures]
-"""(problem, items, all items of the problem, data seed, progress): the features of the items."""
+class ToRead(NamedTuple):
+    """What a student is asked to read."""
+
+    problem: Problem
+    items: Sequence[AnyItem]
+    among: Sequence[AnyItem]  # all items of the problem
+    data_seed: int
+    progress: Progress
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,7 @@ class Student:
     the root of its code."""
 
     name: str
-    read: Read
+    read: Callable[[ToRead], RawFeatures]
     description: str = ""
     pair: "Student | None" = None
     reads_ahead: bool = False
@@ -113,13 +119,8 @@ def smollm2(home: Home, workers: int, *, random_weights: bool = False) -> Studen
     control."""
     name = "smollm2-random" if random_weights else "smollm2"
 
-    def read(
-        problem: Problem,
-        items: Sequence[AnyItem],
-        among: Sequence[AnyItem],
-        data_seed: int,
-        progress: Progress,
-    ) -> RawFeatures:
+    def read(asked: ToRead) -> RawFeatures:
+        problem, items, among, data_seed, progress = asked
         progress("teacher: what it reads", 0, 1)
         teacher_TE = _teachers_view(problem, items, problem.corpus(home.cache, data_seed))
         progress("student: weights", 0, 1)
@@ -197,14 +198,8 @@ def minilm_l6(home: Home) -> Student:
     """all-MiniLM-L6-v2, frozen, with a teacher that reads characters: the other pair for
     problems of paired texts."""
 
-    def read(
-        problem: Problem,
-        items: Sequence[AnyItem],
-        among: Sequence[AnyItem],
-        data_seed: int,
-        progress: Progress,
-    ) -> RawFeatures:
-        del among
+    def read(asked: ToRead) -> RawFeatures:
+        problem, items, _, data_seed, progress = asked
         if not isinstance(items[0], Pair):
             raise Misconfigured(
                 f"MiniLM reads only pairs of texts, but '{problem.name}' has single choices. Set "
@@ -228,17 +223,9 @@ def _report_again(progress: Progress, why: str) -> None:
     progress(f"student: texts are read again, {why}", 0, 1)
 
 
-def _counting(
-    problem: Problem,
-    items: Sequence[AnyItem],
-    among: Sequence[AnyItem],
-    data_seed: int,
-    progress: Progress,
-    *,
-    other: bool = False,
-) -> RawFeatures:
-    del problem, among, data_seed
-    progress("double: features", 0, 1)
+def _counting(asked: ToRead, *, other: bool = False) -> RawFeatures:
+    items = asked.items
+    asked.progress("double: features", 0, 1)
     texts = [c for i in items for c in i.choices]
     hidden_LTD, zero_shot_logit_T = double.features(texts, other=other)
     digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()

@@ -23,10 +23,9 @@ from aarlab.models.smollm import LAYERS
 from aarlab.models.student_contract import Question
 from aarlab.models.worker_requests import COUNTED
 from aarlab.models.workers import Workers
-from aarlab.problems.problem import Problem
 from aarlab.testbeds.anchors import Labelled
 from aarlab.testbeds.critiques import question_of
-from aarlab.testbeds.student import Failed, ModelsForNode, RawFeatures, Student
+from aarlab.testbeds.student import Failed, ModelsForNode, RawFeatures, Student, ToRead
 from aarlab.testbeds.task_data import questions_of
 from aarlab.testbeds.testbed import Testbed
 from aarlab.testbeds.tuned_labels import by_split, label
@@ -85,22 +84,15 @@ class _Tuned:
             fingerprint(self.workers.folders[which], cache)[:16] for which in ("weak", "strong")
         )
 
-    def _read(
-        self,
-        problem: Problem,
-        items: Sequence[AnyItem],
-        among: Sequence[AnyItem],
-        data_seed: int,
-        progress: Progress,
-    ) -> RawFeatures:
+    def _read(self, asked: ToRead) -> RawFeatures:
         """The feature bank: the strong model's states at the preset's depths, and its zero-shot
         logit of every item."""
-        del problem, among, data_seed
+        items = asked.items
         item_batch = self._item_batch(items)
         hidden_LND: dict[int, list[np.ndarray]] = {layer: [] for layer in LAYERS}
         zero_shot_logit, order = [], []
         for done, (split, some) in enumerate(by_split(items).items()):
-            progress("feature bank", done, len(by_split(items)))
+            asked.progress("feature bank", done, len(by_split(items)))
             states_LnD = self.workers.states("strong", item_batch, split, self.preset.depths)
             for layer, states_nD in zip(LAYERS, states_LnD, strict=True):
                 hidden_LND[layer].append(states_nD)

@@ -22,8 +22,8 @@ WORDS = [
     "which line or paper",
     "Question: Answer A: B: Verdict: Review:",
 ]
-GREEDY = {"n": 1, "max_new_tokens": 5, "temperature": 0.0, "seed": 0}
-SAMPLED = {"n": 3, "max_new_tokens": 5, "temperature": 1.0, "seed": 0}
+GREEDY = {"max_new_tokens": 5, "temperature": 0.0, "seed": 0}
+SAMPLED = {"max_new_tokens": 5, "temperature": 1.0, "seed": 0}
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def adapter(tiny, tmp_path_factory) -> Path:
 
 def test_a_batch_padded_on_the_left_writes_what_each_prompt_alone_gets(plain, tiny):
     alone = TransformersWriter(tiny, batch_tokens=1)
-    assert [len(rows) for rows in alone._batches([9, 9, 9], 1)] == [1, 1, 1]
+    assert [len(rows) for rows in alone._batches([9, 9, 9])] == [1, 1, 1]
     assert plain.write(WORDS, **GREEDY) == alone.write(WORDS, **GREEDY)
 
 
@@ -73,14 +73,13 @@ def test_greedy_text_is_the_argmax_by_hand(plain):
             ids.append(int(plain.model(torch.tensor([ids])).logits[0, -1].argmax()))
         if ids[-1] == plain.tokenizer.eos_token_id:
             break
-    assert plain.write(WORDS[:1], **GREEDY) == [
-        [plain.tokenizer.decode(ids[start:], skip_special_tokens=True)]
-    ]
+    expected = plain.tokenizer.decode(ids[start:], skip_special_tokens=True)
+    assert plain.write(WORDS[:1], **GREEDY) == [expected]
 
 
 def test_the_same_request_gives_the_same_texts_and_another_seed_others(plain):
     first = plain.write(WORDS, **SAMPLED)
-    assert [len(texts) for texts in first] == [3] * 4
+    assert len(first) == 4
     assert first == plain.write(WORDS, **SAMPLED)
     assert first != plain.write(WORDS, **{**SAMPLED, "seed": 1})
     assert plain.write([], **SAMPLED) == []
@@ -102,22 +101,22 @@ def test_marks_of_special_tokens_in_an_item_are_plain_text(plain):
 
 @pytest.mark.parametrize("lengths", [[3, 9, 9, 2, 40], [7] * 20, [100]])
 def test_batches_hold_every_row_once_within_the_budget(plain, lengths):
-    batches = plain._batches(lengths, 2) if (plain.batch_tokens == 65536) else []
+    batches = plain._batches(lengths) if (plain.batch_tokens == 65536) else []
     assert sorted(r for b in batches for r in b) == list(range(len(lengths)))
     small = TransformersWriter.__new__(TransformersWriter)
     small.batch_tokens = 60
-    for rows in small._batches(lengths, 2):
-        assert len(rows) == 1 or len(rows) * 2 * max(lengths[r] for r in rows) <= 60
+    for rows in small._batches(lengths):
+        assert len(rows) == 1 or len(rows) * max(lengths[r] for r in rows) <= 60
 
 
 def test_running_out_of_memory_halves_the_batch_and_loses_no_text(plain, monkeypatch):
     whole, sizes, inner = plain.write(WORDS, **GREEDY), [], plain._batch
 
-    def scarce(model, ids, asked):
+    def scarce(model, ids, how):
         sizes.append(len(ids))
         if len(ids) > 1:
             raise torch.cuda.OutOfMemoryError("no memory")
-        return inner(model, ids, asked)
+        return inner(model, ids, how)
 
     monkeypatch.setattr(plain, "_batch", scarce)
     assert plain.write(WORDS, **GREEDY) == whole
@@ -206,14 +205,11 @@ def test_vllm_is_called_as_documented_and_each_text_has_a_seed_of_its_own(stand_
     made = VllmWriter(Path("model"), dtype="bfloat16", rank=24, max_tokens=4096)
     reported = "bfloat16 32 4096"  # 32: the next rank that vLLM knows
     assert made.by == "vllm 0.0"
-    texts = made.write(["p", "q"], n=2, max_new_tokens=7, temperature=0.5, seed=3)
-    assert texts == [
-        [f"p 3 7 0.5 None {reported}", f"p 4 7 0.5 None {reported}"],
-        [f"q 5 7 0.5 None {reported}", f"q 6 7 0.5 None {reported}"],
-    ]
+    texts = made.write(["p", "q"], max_new_tokens=7, temperature=0.5, seed=3)
+    assert texts == [f"p 3 7 0.5 None {reported}", f"q 4 7 0.5 None {reported}"]
     for adapter, number in ((tmp_path, 1), (tmp_path / "other", 2), (tmp_path, 1)):
         under = (f"adapter-{number}", number, str(adapter.resolve()))
-        assert made.write(["p"], **GREEDY, adapter=adapter) == [[f"p 0 5 0.0 {under} {reported}"]]
+        assert made.write(["p"], **GREEDY, adapter=adapter) == [f"p 0 5 0.0 {under} {reported}"]
     made.close()
 
 

@@ -26,7 +26,8 @@ from aarlab.models.tuned.grpo import Reward, last_checkpoint, train
 from aarlab.models.tuned.tokens import tokenise
 from aarlab.models.tuned.tunable import Tunable
 from tests.models.tiny_models import make_tiny
-from tests.models.worker_scene import gone, until_true
+from tests.processes import gone
+from tests.waiting import waited_for
 
 pytestmark = pytest.mark.process
 
@@ -281,7 +282,7 @@ time.sleep(600)
     ) as starter:
         pid = int(starter.stdout.readline())
         starter.kill()
-    until_true(lambda: gone(pid))
+    waited_for(lambda: gone(pid))
 
 
 def test_what_the_operator_must_mend_is_reported_as_such(tmp_path, models, monkeypatch, capsys):

@@ -236,13 +236,9 @@ class OnFinal:
             "naive": self.scale.combined(self._other),
             "effect": self.effect,
             "levels": {o.name: self.scale.level(self._own, o) for o in self.scale.objectives},
-            "gates": {o.name: self.scale.gate(self._own, o) for o in self._gates},
+            "gates": {o.name: self.scale.gate(self._own, o) for o in self.scale.gates},
             "predictions": stored,
         }
-
-    @property
-    def _gates(self) -> Sequence:
-        return [o for o in self.scale.objectives if o.role == "gate"]
 
     @cached_property
     def effect(self) -> Effect:

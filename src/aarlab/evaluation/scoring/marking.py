@@ -99,8 +99,8 @@ class UnitMarking:
         self.pgr_scale = PgrScale(0.0, gap, 0.0, combined=True).released(self.units.items)
 
     def _gap(self, clusters: list[str]) -> float:
-        climbed = [o for o in self.problem.objectives if o.role == "climb"]
-        gaps = [ceiling - floor for floor, ceiling in map(self._ends, (o.name for o in climbed))]
+        ends = (self._ends(o.name) for o in self.problem.climbed)
+        gaps = [ceiling - floor for floor, ceiling in ends]
         share = {c: clusters.count(c) / len(clusters) for c in dict.fromkeys(clusters)}
         found = mcdiarmid_n(changes(self.problem.combine, gaps, [share] * len(gaps)))
         grid = FINE * self.units.items  # as set-up releases it; never above what the bound allows

@@ -7,14 +7,14 @@ from pathlib import Path
 from pydantic import Field, model_validator
 
 from aarlab.core.layout import TestbedFolder
-from aarlab.core.objectives import Combine, Objective
+from aarlab.core.objectives import Aims, Combine, Objective
 from aarlab.core.records import Record, validated
 from aarlab.core.strict_json import read_json
 from aarlab.evaluation.scoring.unit_scores import Scale
 from aarlab.evaluation.scoring.units import Units
 
 
-class ServedProblem(Record):
+class ServedProblem(Record, Aims):
     """private/served.json. `ends`: floor and ceiling of every objective on feedback, as unit
     scores. `comparator`: the baseline that a claim must beat, the best of all on feedback."""
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aarlab.core.crossed import NOTHING_VARIES, Crossed, unit_numbers
-from aarlab.core.objectives import Combine, Objective, combined, gradient
+from aarlab.core.objectives import Aims, Combine, Objective, combined, gradient
 from aarlab.core.records import Measure, Record
 
 Array = NDArray[np.float64]
@@ -50,7 +50,7 @@ class Gate(Record):
     verdict: Literal["holds", "not shown", "broken"]
 
 
-class Scale:
+class Scale(Aims):
     """The floors and ceilings of one split, and what submissions score between them."""
 
     def __init__(
@@ -68,11 +68,6 @@ class Scale:
         self._baselines, self._count = baselines, len(units)
         clusters = list(units.values())
         self._units_M = unit_numbers(clusters) if len(set(clusters)) < len(clusters) else None
-
-    @property
-    def climbed(self) -> tuple[Objective, ...]:
-        """The objectives that are combined into the score."""
-        return tuple(o for o in self.objectives if o.role == "climb")
 
     @cached_property
     def ends(self) -> dict[str, tuple[float, float]]:

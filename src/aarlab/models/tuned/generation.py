@@ -1,7 +1,7 @@
 """Text from a causal language model under LoRA adapters: through vLLM where it is installed, else
 transformers' `generate`.
 
-Legend: N prompts, n texts a prompt, T tokens.
+Legend: N prompts, T tokens.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
@@ -30,13 +30,12 @@ class Writer(Protocol):
         self,
         prompts: Sequence[str],
         *,
-        n: int,
         max_new_tokens: int,
         temperature: float,
         seed: int,
         adapter: Path | None = None,
-    ) -> list[list[str]]:
-        """n texts for each of N prompts, without the prompt; at temperature 0 the likeliest ones.
+    ) -> list[str]:
+        """A text for each of N prompts, without the prompt; at temperature 0 the likeliest one.
         `adapter` is a folder in PEFT's format; None: the published weights. The same request in the
         same order gives the same texts."""
         ...
@@ -63,12 +62,6 @@ def writer(
         yield made
     finally:
         made.close()
-
-
-class _Asked(NamedTuple):
-    n: int
-    max_new_tokens: int
-    temperature: float
 
 
 class TransformersWriter:
@@ -111,82 +104,59 @@ class TransformersWriter:
         self,
         prompts: Sequence[str],
         *,
-        n: int,
         max_new_tokens: int,
         temperature: float,
         seed: int,
         adapter: Path | None = None,
-    ) -> list[list[str]]:
+    ) -> list[str]:
         """See `Writer`. A batch holds as many prompts as `batch_tokens` allow, texts included."""
         ids = self.tokenizer(list(prompts))["input_ids"] if prompts else []
-        out: list[list[str]] = [[] for _ in prompts]
-        asked = _Asked(n, max_new_tokens, temperature)
+        found: dict[int, str] = {}
+        how: dict[str, Any] = {"max_new_tokens": max_new_tokens, "do_sample": temperature > 0}
+        how |= {"temperature": temperature, "top_k": 0} if temperature > 0 else {}
         with self._adapted(adapter) as model, torch.inference_mode():
-            for rows in self._batches([len(i) + max_new_tokens for i in ids], n):
+            for rows in self._batches([len(i) + max_new_tokens for i in ids]):
                 torch.manual_seed(seed + rows[0])
-                for row, texts in zip(
-                    rows, self._generate(model, [ids[r] for r in rows], asked), strict=True
-                ):
-                    out[row] = texts
-        return out
+                texts = self._generate(model, [ids[r] for r in rows], how)
+                found |= zip(rows, texts, strict=True)
+        return [found[row] for row in range(len(prompts))]
 
     def close(self) -> None:
         """Give the weights' memory back."""
         del self.model
 
-    def _batches(self, lengths_N: list[int], n: int) -> list[list[int]]:
+    def _batches(self, lengths_N: list[int]) -> list[list[int]]:
         """Rows, the longest first, so that a padded batch stays within `batch_tokens`, or holds one
         row."""
         batches: list[list[int]] = []
         for row in sorted(range(len(lengths_N)), key=lambda r: (-lengths_N[r], r)):
-            if (
-                batches
-                and (len(batches[-1]) + 1) * n * lengths_N[batches[-1][0]] <= self.batch_tokens
-            ):
+            if batches and (len(batches[-1]) + 1) * lengths_N[batches[-1][0]] <= self.batch_tokens:
                 batches[-1].append(row)
             else:
                 batches.append([row])
         return batches
 
     def _generate(
-        self, model: "GenerationMixin", ids: list[list[int]], asked: "_Asked"
-    ) -> list[list[str]]:
+        self, model: "GenerationMixin", ids: list[list[int]], how: dict[str, Any]
+    ) -> list[str]:
         try:
-            return self._batch(model, ids, asked)
+            return self._batch(model, ids, how)
         except torch.cuda.OutOfMemoryError:
             if len(ids) == 1:
                 raise
         torch.cuda.empty_cache()
         half = len(ids) // 2
-        return [
-            texts
-            for some in (ids[:half], ids[half:])
-            for texts in self._generate(model, some, asked)
-        ]
+        return self._generate(model, ids[:half], how) + self._generate(model, ids[half:], how)
 
     def _batch(
-        self, model: "GenerationMixin", ids: list[list[int]], asked: "_Asked"
-    ) -> list[list[str]]:
+        self, model: "GenerationMixin", ids: list[list[int]], how: dict[str, Any]
+    ) -> list[str]:
         width = max(map(len, ids))
         device = next(model.parameters()).device
         padded = torch.tensor([[self.pad_id] * (width - len(i)) + i for i in ids], device=device)
         mask = torch.tensor([[0] * (width - len(i)) + [1] * len(i) for i in ids], device=device)
-        if asked.temperature > 0:
-            how = {
-                "do_sample": True,
-                "temperature": asked.temperature,
-                "top_k": 0,
-                "num_return_sequences": asked.n,
-            }
-        else:
-            how = {"do_sample": False}
-        out = model.generate(
-            input_ids=padded, attention_mask=mask, max_new_tokens=asked.max_new_tokens, **how
-        )
-        texts = self.tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)
-        if asked.temperature == 0:  # the likeliest text is one
-            return [[text] * asked.n for text in texts]
-        return [texts[at : at + asked.n] for at in range(0, len(texts), asked.n)]
+        out = model.generate(input_ids=padded, attention_mask=mask, **how)
+        return self.tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)
 
     @contextlib.contextmanager
     def _adapted(self, adapter: Path | None) -> Iterator["GenerationMixin"]:

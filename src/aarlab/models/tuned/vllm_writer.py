@@ -45,13 +45,12 @@ class VllmWriter:
         self,
         prompts: Sequence[str],
         *,
-        n: int,
         max_new_tokens: int,
         temperature: float,
         seed: int,
         adapter: Path | None = None,
-    ) -> list[list[str]]:
-        """See `Writer`. Each of the n texts of each prompt has a seed of its own."""
+    ) -> list[str]:
+        """See `Writer`. Each text has a seed of its own."""
         from vllm import SamplingParams
         from vllm.lora.request import LoRARequest
 
@@ -59,17 +58,13 @@ class VllmWriter:
         number = self._ids.setdefault(path, len(self._ids) + 1) if path else 0
         params = [
             SamplingParams(
-                n=n,
-                max_tokens=max_new_tokens,
-                temperature=temperature,
-                top_p=1.0,
-                seed=seed + row * n,
+                n=1, max_tokens=max_new_tokens, temperature=temperature, top_p=1.0, seed=seed + row
             )
             for row in range(len(prompts))
         ]
         lora = LoRARequest(f"adapter-{number}", number, str(path)) if path else None
         written = self._llm.generate(list(prompts), params, lora_request=lora, use_tqdm=False)
-        return [[text.text for text in one.outputs] for one in written]
+        return [one.outputs[0].text for one in written]
 
     def close(self) -> None:
         """Give the weights' memory back."""

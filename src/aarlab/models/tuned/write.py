@@ -36,11 +36,11 @@ def write(job: WriteJob) -> None:
         write_whole(job.folder / f"{job.name}.by.json", json.dumps({"by": made.by}).encode())
         for start in range(0, len(rows), AT_ONCE):
             some = slice(start, start + AT_ONCE)
-            how = {"n": 1, "max_new_tokens": recipe.new_tokens, "temperature": recipe.temperature}
+            how = {"max_new_tokens": recipe.new_tokens, "temperature": recipe.temperature}
             written = made.write(
                 prompts[some], seed=job.seed + rows[start], adapter=job.adapter, **how
             )
-            for row, (text,) in zip(rows[some], written, strict=True):
+            for row, text in zip(rows[some], written, strict=True):
                 out.write(f"{json.dumps({'row': row, 'text': text})}\n".encode())
             out.flush()
             os.fsync(out.fileno())

@@ -14,7 +14,7 @@ from pydantic import Field, field_validator, model_validator
 
 from aarlab.core.errors import Misconfigured
 from aarlab.core.layout import HarborPackage, ProblemFolder
-from aarlab.core.objectives import Combine, Objective
+from aarlab.core.objectives import Aims, Combine, Objective
 from aarlab.core.plain_text import read_text
 from aarlab.core.records import STUDY_FAMILIES, FamilyName, Record
 from aarlab.core.strict_yaml import Document, record_of
@@ -90,7 +90,7 @@ class Resources(Record):
         return folders
 
 
-class Contract(Record):
+class Contract(Record, Aims):
     """problem.yaml. `card`: the task as researchers read it. `trials`: how often a grading is
     repeated where it has noise of its own (generation, timing, a judge). `weights`: a frozen model
     that all code of the problem may read, at `aarlab.core.author.WEIGHTS`. `families`: the
@@ -124,16 +124,6 @@ class Contract(Record):
         """The baselines that a floor or a ceiling names."""
         named = {end.baseline for o in self.objectives for end in (o.floor, o.ceiling)}
         return tuple(name for name in self.baselines if name in named)
-
-    @property
-    def climbed(self) -> tuple[Objective, ...]:
-        """The objectives that are combined into the score."""
-        return tuple(o for o in self.objectives if o.role == "climb")
-
-    @property
-    def gates(self) -> tuple[Objective, ...]:
-        """What a claim must not make worse."""
-        return tuple(o for o in self.objectives if o.role == "gate")
 
 
 @dataclass(frozen=True)
