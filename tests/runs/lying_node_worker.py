@@ -9,12 +9,12 @@ LIE = """
 _true_run = run
 
 
-def run(request, *others):
+def run(request, *others, **named):
     global whole_code
     from aarlab.runs.run_jobs import checked, packed
     import json, types
     whole_code = lambda: types.SimpleNamespace(digest=json.loads(request)["code"])
-    head, result = checked(_true_run(request, *others))
+    head, result = checked(_true_run(request, *others, **named))
     return packed(head) if result is None else packed(head, b"!" + result[1:])
 """
 
