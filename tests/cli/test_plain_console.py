@@ -15,7 +15,7 @@ from aarlab.cli.plain_console import PlainConsole
 from aarlab.cli.show import Show
 from aarlab.evaluation.audit import Audit
 from aarlab.evaluation.confirmation.run_order import NoVerdict
-from aarlab.fleet import run_folder
+from aarlab.fleet.confirm import say_of
 
 HOSTILE = "[/x] [bold]b[/bold] :smile: \x1b[2J\x1b]0;title\x07 end"
 SHOWN = "[/x] [bold]b[/bold] :smile:  end"
@@ -52,7 +52,7 @@ def test_a_claim_without_a_verdict_is_said_in_its_own_words():
     that it was resumed."""
     console = Console(file=io.StringIO(), width=200)
     claim = NoVerdict("token", "0" * 64, "ann", {"final": "KeyError: '[/x]'"})
-    run_folder._say([claim], Show(console))
+    say_of([claim], Show(console))
     assert "000000000000 of ann: no verdict. KeyError: '[/x]'" in console.file.getvalue()
 
 
