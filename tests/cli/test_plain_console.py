@@ -53,7 +53,7 @@ def test_a_claim_without_a_verdict_is_said_in_its_own_words():
     console = Console(file=io.StringIO(), width=200)
     claim = NoVerdict("token", "0" * 64, "ann", {"final": "KeyError: '[/x]'"})
     say_of([claim], Show(console))
-    assert "000000000000 of ann: no verdict. KeyError: '[/x]'" in console.file.getvalue()
+    assert "could not be run, no verdict. KeyError: '[/x]'" in console.file.getvalue()
 
 
 def test_faults_of_a_ledger_of_somebody_else_are_all_shown(tmp_path, monkeypatch):
