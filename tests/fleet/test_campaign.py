@@ -230,7 +230,7 @@ def test_killed_researcher_restarts_with_its_state(home, bed):
     given = (
         "problem=generated-chat",
         "student=double",
-        "minutes=0.7",
+        "minutes=4",
         "experiments=4",
         "researchers=1",
         "name=killed",
@@ -248,7 +248,7 @@ def test_killed_researcher_restarts_with_its_state(home, bed):
     for victim, command in children_of(process.pid).items():
         if "aarlab.researchers.search" in command and "bwrap" not in command:
             os.kill(victim, signal.SIGKILL)
-    assert process.wait(100) == 0
+    assert process.wait(250) == 0
     ledger = Ledger(folder / "server" / "ledger.sqlite")
     events = [e.body["event"] for e in ledger.entries("researcher")]
     assert events == [
