@@ -1,6 +1,7 @@
 """`aar export NAME --csv`: a campaign as files, for spreadsheets, programs and other tools."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -57,7 +58,7 @@ def export(
         from aarlab.programs.inspect_log import to_inspect
 
         files = to_inspect(reader, folder)
-        print(f"{len(files)} logs; `inspect view --log-dir {folder}` shows them")
+        print(f"{len(files)} logs; `inspect view --log-dir {quote(str(folder))}` shows them")
     else:
         files = export_(reader, folder, "csv" if form == "csv" else "jsonl")
     for file in files:

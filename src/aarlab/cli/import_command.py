@@ -1,6 +1,7 @@
 """`aar import`: problems in the formats of others."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -30,5 +31,5 @@ def harbor(
     for note in made.notes:
         print(f"note: {printable(note)}.")  # it names what is in the package
     print(f"units: {made.units}")
-    print(f"{made.folder}\nnext: aar problem check {made.folder}")
+    print(f"{made.folder}\nnext: aar problem check {quote(str(made.folder))}")
     print(f"then: aar demo --problem {made.folder} -s policy=ladder")

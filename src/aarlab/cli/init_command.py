@@ -1,6 +1,7 @@
 """`aar init`: a folder in which a campaign on one's own items begins."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -17,4 +18,4 @@ def init(
 
     for written in write_example(folder):
         print(written)
-    print(f"next: cd {folder}, and the commands of README.md")
+    print(f"next: cd {quote(str(folder))}, and the commands of README.md")
