@@ -18,6 +18,7 @@ from aarlab.core.hold import holder
 from aarlab.core.layout import CampaignFolder
 from aarlab.core.printable import one_line, printable
 from aarlab.core.settings import home
+from aarlab.core.standard_output import only_showing
 from aarlab.fleet.campaign import Campaign, begun
 from aarlab.fleet.campaign_list import rows
 from aarlab.fleet.operator_asks import ask_to_stop, record, running, wait_until_stopped
@@ -84,6 +85,7 @@ def is_run(name: str) -> bool:
     return holder(CampaignFolder(home().campaigns / name).lock) is not None
 
 
+@only_showing()
 def stop(name: Name) -> None:
     """Stop a running campaign, as Ctrl-C does. Nothing is lost."""
     folder = _folder(name)
@@ -96,6 +98,7 @@ def stop(name: Name) -> None:
     print(f"stopped: {name}. Resume it with `aar run --resume {name}`.")
 
 
+@only_showing()
 def rm(
     name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False
 ) -> None:

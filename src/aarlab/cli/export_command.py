@@ -8,8 +8,10 @@ import typer
 
 from aarlab.cli.path_type import path
 from aarlab.core.errors import Misconfigured
+from aarlab.core.standard_output import only_showing
 
 
+@only_showing()
 def export(
     name: Annotated[str, typer.Argument(help="a campaign's name, or its folder")] = "demo",
     *,

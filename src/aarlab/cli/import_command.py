@@ -8,6 +8,7 @@ import typer
 
 from aarlab.cli.path_type import path
 from aarlab.core.printable import printable
+from aarlab.core.standard_output import only_showing
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -18,6 +19,7 @@ def _formats() -> None:
 
 
 @app.command()
+@only_showing()
 def harbor(
     task: Annotated[Path, typer.Argument(parser=path, help="the folder with task.toml")],
     folder: Annotated[

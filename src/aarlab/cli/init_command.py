@@ -7,8 +7,10 @@ from typing import Annotated
 import typer
 
 from aarlab.cli.path_type import path
+from aarlab.core.standard_output import only_showing
 
 
+@only_showing()
 def init(
     folder: Annotated[Path, typer.Argument(parser=path, help="a new folder, or an empty one")],
 ) -> None:

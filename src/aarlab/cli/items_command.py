@@ -9,8 +9,10 @@ from rich.table import Table
 
 from aarlab.cli.out import write
 from aarlab.cli.path_type import path
+from aarlab.core.standard_output import only_showing
 
 
+@only_showing()
 def items(
     file: Annotated[
         str, typer.Argument(help="rows as .jsonl, .json or .csv, or these as .gz, or .parquet")

@@ -165,6 +165,7 @@ def confirm(
         "the pages of `aar web`."
     )
 )
+@only_showing()
 @detail.shows_progress
 def report(
     name: Annotated[str, typer.Argument(help="the campaign's name")] = "demo",
@@ -250,6 +251,7 @@ def transcript(
 
 
 @app.command(help="Check this machine: report what is missing and how to fix it.")
+@only_showing()
 def doctor(
     *,
     campaign: Annotated[

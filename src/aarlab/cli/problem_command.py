@@ -29,6 +29,7 @@ ProblemArgument = Annotated[str, typer.Argument(help="a shipped problem's name, 
 
 
 @app.command()
+@only_showing()
 def new(
     name: Annotated[str, typer.Argument(help="lower-case letters, digits, hyphens")],
     *,
