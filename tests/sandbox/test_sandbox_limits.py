@@ -298,3 +298,18 @@ def test_whatever_was_built_in_a_scratch_folder_it_is_measured_and_goes():
         os.close(here)
         assert du([folder], "--inodes") == 1501
     assert not folder.exists()
+
+
+@pytest.mark.process
+def test_a_tool_that_path_names_first_and_a_sandbox_does_not_have_is_not_used(
+    tmp_path, monkeypatch
+):
+    """As those of Homebrew or conda, below a home folder."""
+    (tmp_path / "prlimit").symlink_to(shutil.which("prlimit"))
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    sandbox = Bubblewrap(SandboxSpec(name="tools", mounts=()))
+    try:
+        done = sandbox.exec(["/bin/sh", "-c", "echo fine"], Limits(timeout_s=20))
+    finally:
+        sandbox.close()
+    assert done.output.strip() == "fine"

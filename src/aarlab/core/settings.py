@@ -15,7 +15,9 @@ def home() -> Home:
     user's data folder (`XDG_DATA_HOME`, by default ~/.local/share)."""
     if said := _said("AAR_HOME"):
         return Home(expanded(said, "AAR_HOME").resolve())
-    data = expanded(_said("XDG_DATA_HOME") or "~/.local/share", "XDG_DATA_HOME")
+    said = _said("XDG_DATA_HOME")
+    what = "XDG_DATA_HOME" if said else "the state folder, as AAR_HOME is not set,"
+    data = expanded(said or "~/.local/share", what)
     return Home(_nearest(Path.cwd()) or (data / "aar").resolve())
 
 
