@@ -141,6 +141,7 @@ def test_without_groups_forks_are_refused_and_memory_is_watched(without_groups):
     assert "hog ended" not in said
 
 
+@pytest.mark.process
 def test_what_is_not_held_is_said(without_groups):
     assert "cpus" not in Bubblewrap.limits_held()
     assert "prlimit" in Bubblewrap.limits_held()["pids"]
@@ -148,6 +149,7 @@ def test_what_is_not_held_is_said(without_groups):
 
 
 @grouped
+@pytest.mark.process
 def test_what_the_kernel_holds_is_said():
     assert {name: words.split()[0] for name, words in Bubblewrap.limits_held().items()} == {
         "memory": "cgroup",
