@@ -50,6 +50,24 @@ def test_a_baseline_is_made_and_graded(tmp_path):
         assert found.values_M["right"].tolist() == [0.5] * 8
 
 
+def test_data_that_cannot_be_used_are_named_by_who_wrote_them(tmp_path):
+    with pytest.raises(Misconfigured) as caught:
+        grader(tmp_path, prepare=PREPARE.replace('"id": i,', '"id": 3,'))
+    words = f"{tmp_path}/problem/prepare.py wrote public/feedback.jsonl, line 1: it is no object"
+    assert str(caught.value).startswith(words)
+
+
+def test_numbers_of_numpy_are_what_plain_ones_are(tmp_path):
+    scored = GRADE.replace("1 - abs(submission[i] - y)", "np.float32(1 - abs(submission[i] - y))")
+    made = grader(tmp_path, grade="import numpy as np\n" + scored)
+    for value in ("np.float32(0.5)", "np.array(0.5)", "np.float64(0.5)", "np.int64(1) / 2"):
+        code = {"method.py": "import numpy as np\n" + GUESS.replace(": 0.5", f": {value}")}
+        with submission(made.problem, made.prepared, code, "final", 3, Bubblewrap) as given:
+            found = made.grade(given, "final")
+        assert isinstance(found, Scores)
+        assert found.values_M["right"].tolist() == [0.5] * 8
+
+
 def test_data_are_made_once_for_a_seed_and_differ_between_seeds(tmp_path):
     made = grader(tmp_path)
     again = prepare(made.problem, 1, tmp_path / "made", Bubblewrap)
