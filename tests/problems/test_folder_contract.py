@@ -148,3 +148,10 @@ def test_items_have_one_id_each(tmp_path, text):
     (tmp_path / "feedback.jsonl").write_text(text)
     with pytest.raises(Misconfigured, match="id"):
         read_ids(tmp_path / "feedback.jsonl")
+
+
+def test_a_class_that_looks_like_a_number_is_named_as_the_text_that_it_is():
+    what = HandIn(kind="predictions", values="class", classes=("0", "1"))
+    assert read_predictions(b'{"a": "1"}', what, ["a"]) == {"a": "1"}
+    with pytest.raises(InvalidSubmission, match='is 1; it must be one of the texts "0", "1"'):
+        read_predictions(b'{"a": 1}', what, ["a"])
