@@ -95,7 +95,14 @@ def stop(name: Name) -> None:
     except AarError as error:  # it is set up or confirmed now, or its evaluator hangs
         print(f"not recorded: {printable(str(error))}", file=sys.stderr)
     wait_until_stopped(folder, ask_to_stop(folder))
-    print(f"stopped: {name}. Resume it with `aar run --resume {name}`.")
+    print(f"stopped: {name}. Nothing is lost; {resumed_by(name)}.")
+
+
+def resumed_by(name: str) -> str:
+    """How a campaign that was stopped goes on, as text."""
+    if CampaignFolder(home().campaigns / name).settings.exists():
+        return f"resume with `aar run --resume {name}`"
+    return "it was being set up, so start it by the same command as before"
 
 
 @only_showing()
