@@ -34,4 +34,4 @@ def harbor(
         print(f"note: {printable(note)}.")  # it names what is in the package
     print(f"units: {made.units}")
     print(f"{made.folder}\nnext: aar problem check {quote(str(made.folder))}")
-    print(f"then: aar demo --problem {made.folder} -s policy=ladder")
+    print(f"then: aar demo --problem {quote(str(made.folder))} -s policy=ladder")
