@@ -86,7 +86,7 @@ def plain(value: Any) -> Any:
 def load(path: Path) -> ModuleType:
     """The author's file as a module; its folder is where it can import others from."""
     sys.path.insert(0, str(path.parent))
-    return load_file(path, "grade")
+    return load_file(path, f"file_{path.stem}")
 
 
 def outcome(grader: Path, submission: Any, secret: Path | None, trial: int) -> dict[str, Any]:

@@ -42,6 +42,8 @@ def main() -> None:
     if a.ablate:
         module.ablate(a.seed, a.public)
         return
+    if not hasattr(module, "submit"):
+        raise AttributeError(f"{a.code.name} defines no submit(public, inputs, out, seed)")
     found = module.submit(a.public, a.inputs, a.out, a.seed)
     if found is not None:
         (a.out / PREDICTIONS).write_text(json.dumps(found, default=plain))
