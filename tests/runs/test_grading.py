@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from aarlab.bench.graded_files import grade_files
 from aarlab.core.errors import CouldNotBeRun, InvalidSubmission, Misconfigured
 from aarlab.problems.folder.folder_problem import read_problem
 from aarlab.runs import folder_run
@@ -66,6 +67,16 @@ def test_numbers_of_numpy_are_what_plain_ones_are(tmp_path):
             found = made.grade(given, "final")
         assert isinstance(found, Scores)
         assert found.values_M["right"].tolist() == [0.5] * 8
+
+
+def test_code_that_is_no_text_is_refused_and_other_submissions_are_graded(tmp_path):
+    made, code = grader(tmp_path), {"a.py": b"\xff\xfe\x00", "b.py": GUESS.encode()}
+    for name, data in code.items():
+        (tmp_path / name).write_bytes(data)
+    places = [tmp_path / "a.py", tmp_path / "none.py", tmp_path / "b.py"]
+    rows = grade_files(made.problem, made.prepared, places, "final", Bubblewrap, lambda *_: None)
+    assert [type(row.no_score) for row in rows] == [Refused, Refused, type(None)]
+    assert "no UTF-8 text" in rows[0].no_score.words
 
 
 def test_data_are_made_once_for_a_seed_and_differ_between_seeds(tmp_path):
