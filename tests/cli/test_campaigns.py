@@ -110,7 +110,9 @@ def test_whoever_runs_a_campaign_is_stopped_and_waited_for(one):
     argv = [sys.executable, "-c", HOLDS, str(one)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "held\n"
-        assert aar("stop", "one").startswith("stopped: one. Resume it with `aar run --resume one`")
+        assert aar("stop", "one").startswith(
+            "stopped: one. Nothing is lost; resume with `aar run --resume one`."
+        )
         assert holder(CampaignFolder(one).lock) is None
         assert process.wait() == 143
 
@@ -136,7 +138,8 @@ def test_a_detached_run_outlives_its_starter_and_writes_what_it_says_to_a_log(tm
         time.sleep(0.05)
     log = folder.run_log.read_text()
     assert log.startswith(f"state: {tmp_path}\n1 testbed\n")
-    assert "Stopped. Nothing is lost; resume with `aar run --resume one`." in log
+    assert not folder.settings.exists()
+    assert "Stopped. Nothing is lost; it was being set up, so start it by the same command" in log
 
 
 def test_asking_who_holds_a_lock_keeps_nobody_out(tmp_path):

@@ -258,6 +258,14 @@ def test_the_command_prints_one_frame_when_asked_for_one(tmp_path):
         assert "There is no campaign" in process.communicate(timeout=110)[1]
 
 
+def test_without_a_terminal_it_ends_with_the_campaign(tmp_path):
+    over = fleet(member("researcher-1", "finished"), member("researcher-2", "finished"))
+    folder = campaign_folder(tmp_path, over)
+    log = Console(file=io.StringIO(), width=200)
+    watch_module.watch(folder, log, once=False)
+    assert log.file.getvalue().count("2 finished") == 1
+
+
 @pytest.mark.process
 @pytest.mark.parametrize("key", [b"q", b"\x03"])
 def test_watch_ends_on_q_or_ctrl_c_and_restores_the_terminal(tmp_path, key):

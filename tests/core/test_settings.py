@@ -37,6 +37,18 @@ def test_aar_home_is_the_folder_that_is_meant(here, tmp_path, monkeypatch, said,
     assert settings.home().root == tmp_path / root
 
 
+@pytest.mark.parametrize("said", ["", "x"])
+def test_a_working_directory_that_was_removed_is_said(here, monkeypatch, said):
+    monkeypatch.setenv("AAR_HOME", said)
+    (here / "gone").mkdir()
+    monkeypatch.chdir(here / "gone")
+    (here / "gone").rmdir()
+    with pytest.raises(Misconfigured, match="working directory was removed"):
+        settings.home()
+    monkeypatch.setenv("AAR_HOME", str(here))
+    assert settings.home().root == here
+
+
 def test_without_aar_home_state_is_in_the_nearest_aar_folder_of_this_user(
     here, tmp_path, monkeypatch
 ):

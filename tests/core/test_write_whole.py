@@ -1,11 +1,12 @@
 """Files that appear whole or not at all."""
 
+import os
 import stat
 import threading
 
 import pytest
 
-from aarlab.core.files import OWNER_ONLY, folder_whole, open_whole, write_whole
+from aarlab.core.files import OWNER_ONLY, folder_whole, open_whole, widen_umask, write_whole
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_temporary_file(tmp_path):
@@ -68,3 +69,24 @@ def test_a_folder_that_cannot_be_made_leaves_nothing(tmp_path):
     with pytest.raises(NotADirectoryError), folder_whole(tmp_path / "file"):
         pass
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(("given", "becomes"), [(0o077, 0o072), (0o027, 0o022), (0o022, 0o022)])
+def test_a_umask_that_hides_files_from_sandboxes_is_widened_for_root(
+    tmp_path, monkeypatch, given, becomes
+):
+    before = os.umask(given)
+    try:
+        monkeypatch.setattr(os, "geteuid", lambda: 1000)
+        widen_umask(tmp_path / "not made")
+        assert os.umask(given) == given
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+        widen_umask(tmp_path / "home" / ".aar")
+        assert os.umask(given) == becomes
+    finally:
+        os.umask(before)
+    assert not (tmp_path / "not made").exists()
+    made = tmp_path / "home" / ".aar"
+    assert made.exists() == (given != becomes)
+    if made.exists():
+        assert stat.S_IMODE(made.stat().st_mode) == 0o777 & ~given

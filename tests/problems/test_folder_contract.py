@@ -1,5 +1,7 @@
 """problem.yaml and the folder around it: what is read, and one sentence for each mistake."""
 
+import os
+
 import pytest
 
 from aarlab.core.errors import InvalidSubmission, Misconfigured
@@ -20,6 +22,32 @@ def test_a_problem_is_read_and_named_by_all_that_decides_a_grading(tmp_path):
     (folder / "card.json").write_text("{}")
     (folder / "grade.py").write_text(GRADE)
     assert read_problem(folder).digest == found.digest
+
+
+def test_what_tools_leave_in_a_folder_is_no_part_of_the_problem(tmp_path):
+    folder = write_problem(tmp_path / "p")
+    digest = read_problem(folder).digest
+    for name in (".git/HEAD", "baselines/.ipynb_checkpoints/guess.py", ".aar/campaigns/a/lock"):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text("x")
+        (folder / name).chmod(0o600)
+    for name in ("grade.py~", "#grade.py#", ".grade.py.swp", ".DS_Store", "baselines/guess.py~"):
+        (folder / name).write_text("x")
+    (folder / ".#grade.py").symlink_to("somebody@a-host.1:2")  # a lock of Emacs
+    assert read_problem(folder).digest == digest
+    for name in (".data", "data/rows.jsonl", ".gitignore"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("x")
+        assert read_problem(folder).digest != digest
+        (folder / name).unlink()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="who is not root runs sandboxes as himself")
+def test_a_folder_that_others_cannot_read_is_refused_with_a_command_to_copy(tmp_path):
+    folder = write_problem(tmp_path / "my problem")
+    (folder / "grade.py").chmod(0o600)
+    with pytest.raises(Misconfigured, match=f"`chmod -R a.rX '{folder}'`"):
+        read_problem(folder)
 
 
 @pytest.mark.parametrize(
@@ -120,3 +148,10 @@ def test_items_have_one_id_each(tmp_path, text):
     (tmp_path / "feedback.jsonl").write_text(text)
     with pytest.raises(Misconfigured, match="id"):
         read_ids(tmp_path / "feedback.jsonl")
+
+
+def test_a_class_that_looks_like_a_number_is_named_as_the_text_that_it_is():
+    what = SubmissionForm(kind="predictions", values="class", classes=("0", "1"))
+    assert read_predictions(b'{"a": "1"}', what, ["a"]) == {"a": "1"}
+    with pytest.raises(InvalidSubmission, match='is 1; it must be one of the texts "0", "1"'):
+        read_predictions(b'{"a": 1}', what, ["a"])

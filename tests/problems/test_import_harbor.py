@@ -308,3 +308,21 @@ def test_a_task_that_is_not_imported_yet_is_said_to_be_one(tmp_path):
     for given in (lambda: PROBLEMS[str(tmp_path)], lambda: read_problem(tmp_path)):
         with pytest.raises(Misconfigured, match=f"aar import harbor {tmp_path} NEW_FOLDER"):
             given()
+
+
+@pytest.mark.parametrize(
+    ("here", "named"),
+    [
+        ({"pytest", "ctrf"}, None),
+        ({"pytest"}, "pip install pytest-json-ctrf"),
+        (set(), "pip install pytest pytest-json-ctrf"),
+    ],
+)
+def test_packages_that_the_scripts_use_and_this_python_lacks_are_named(
+    tmp_path, monkeypatch, here, named
+):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name if name in here else None)
+    script = "pytest --ctrf /logs/verifier/ctrf.json /tests/test_outputs.py -rA\n"
+    package = write_package(tmp_path / "p", CASES | {"tests/test.sh": script})
+    notes = [note for note in import_harbor(package, tmp_path / "made").notes if "pip" in note]
+    assert [note.split(": ")[-1] for note in notes] == ([named] if named else [])

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from aarlab.cli.main import app
 from aarlab.core.errors import Misconfigured
 from aarlab.problems.from_file import from_file
-from aarlab.problems.own_items import own_items, size_words
+from aarlab.problems.own_items import SHARES, own_items, size_words
 from aarlab.problems.problem import check_problem
 
 
@@ -101,7 +101,27 @@ def test_few_labels_are_said_to_be_few(tmp_path):
         ("a.json", b"3", "row 1: 3 is no object"),
         ("a.json", b'[{"a": 1}]', "row 1: it has neither chosen and rejected, nor"),
         ("a.jsonl", b'\n\n{"a": 1}', "line 3: it has neither"),
-        ("a.json", b"[]", "has no items"),
+        ("a.json", b"[]", "has no rows"),
+        ("a.csv", b"question,choice,label\n", "has no rows"),
+        ("a.csv", b"question;choice;label\na;b;1\n", "columns are separated by ';'"),
+        ("a.csv", b"question\tchoice\tlabel\na, b\tc\t1\n", r"separated by '\\t'"),
+        (
+            "a.csv",
+            b"prompt,chosen,rejected\na,\"[{'role': 'user', 'content': 'b'}]\",c\n",
+            "row 1, chosen is a list of messages as Python prints it",
+        ),
+        ("a.csv", b"question,choice,label\na,b,0.5\n", "row 1: label: .*0.5"),
+        (
+            "a.jsonl",
+            b'{"question": "a", "choice": "b", "label": 1, "group": true}',
+            "line 1: group",
+        ),
+        ("a.jsonl", b'{"question": "a", "choice": "b", "label": 1, "level": 1.5}', "line 1: level"),
+        (
+            "a.csv",
+            b"prompt,chosen,rejected\na,b,c\n",
+            "of 1 rows, 1 were left out .* no item is in",
+        ),
         ("a.xlsx", b"PK", "unknown kind"),
         ("a.parquet", b"PAR1", "cut off or damaged"),
         ("none.parquet", None, "none.parquet"),
@@ -170,3 +190,88 @@ def test_the_command_writes_items_and_says_what_it_did(tmp_path):
     assert "left out: source" in words
     assert "independent labels" in words
     check_problem(from_file(str(out)).build(tmp_path, 1))
+
+
+def test_an_instruction_of_all_rows_does_not_put_them_into_one_split(tmp_path):
+    reviews = [
+        {"question": "Is it positive?", "choice": f"It was {n} and good.", "label": n % 2}
+        for n in range(400)
+    ]
+    pairs = preferences(400, prompt=lambda n: f"Which is better, in form {n % 3}?")
+    for rows in (reviews, pairs):
+        found = own_items(written(tmp_path / "a.jsonl", rows))
+        shares = Counter(item.split for item in found.items)
+        assert min(shares[split] for split in SHARES) > 50
+        assert found.items == own_items(written(tmp_path / "b.jsonl", rows[::-1])).items
+        (tmp_path / "mine.jsonl").write_text(found.lines())
+        assert len(from_file(str(tmp_path / "mine.jsonl")).build(tmp_path, 1)) == len(found.items)
+
+
+def test_few_questions_leave_a_split_empty_and_this_is_refused(tmp_path):
+    rows = [
+        {"question": f"Is it {n % 2}?", "choice": f"Text {n}.", "label": n // 2 % 2}
+        for n in range(400)
+    ]
+    with pytest.raises(Misconfigured, match="dealt by 2 different groups or questions"):
+        own_items(written(tmp_path / "a.jsonl", rows))
+    right = [row | {"question": f"Is it {n}?", "label": 1} for n, row in enumerate(rows)]
+    with pytest.raises(Misconfigured, match="of 400 rows, 400 were left out so that half"):
+        own_items(written(tmp_path / "a.jsonl", right))
+    stated = [row | {"split": split} for row in right for split in ("teacher", "final")]
+    with pytest.raises(
+        Misconfigured, match="no item is in the split teacher and student and final"
+    ):
+        own_items(written(tmp_path / "a.jsonl", stated))
+
+
+def test_numbers_are_read_as_pandas_writes_them(tmp_path):
+    plain = [
+        {
+            "question": f"What is {n}?",
+            "choice": f"It is {n}",
+            "label": n % 2,
+            "level": 1 + n // 2 % 2,
+        }
+        | {"group": f"{n // 2}"}
+        for n in range(300)
+    ]
+    expected = own_items(written(tmp_path / "a.jsonl", plain)).items
+    numbers = [row | {"group": int(row["group"]), "level": float(row["level"])} for row in plain]
+    assert own_items(written(tmp_path / "b.jsonl", numbers)).items == expected
+    for label, level in (("{:.1f}", "{:.1f}"), ("{}", "{}.")):
+        lines = [
+            f"{n},{row['question']},{row['choice']},{label.format(row['label'])},"
+            f"{level.format(row['level'])},{row['group']}\n"
+            for n, row in enumerate(plain)
+        ]
+        (tmp_path / "c.csv").write_text("".join([",question,choice,label,level,group\n", *lines]))
+        assert own_items(str(tmp_path / "c.csv")).items == expected
+    words = "".join(lines).replace(",1,", ",True,").replace(",0,", ",False,")
+    (tmp_path / "d.csv").write_text(",question,choice,label,level,group\n" + words)
+    assert own_items(str(tmp_path / "d.csv")).items == expected
+
+
+def test_a_table_may_hold_conversations_as_json(tmp_path):
+    rows = preferences(60)
+    turns = {
+        key: [[{"role": "assistant", "content": row[key]}] for row in rows]
+        for key in ("chosen", "rejected")
+    }
+    with (tmp_path / "a.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["prompt", *turns])
+        for row, *answers in zip(rows, *turns.values(), strict=True):
+            table.writerow([row["prompt"], *map(json.dumps, answers)])
+    expected = own_items(written(tmp_path / "a.jsonl", rows)).items
+    assert own_items(str(tmp_path / "a.csv")).items == expected
+
+
+def test_the_command_does_not_write_over_the_rows_that_it_reads(tmp_path):
+    rows = written(tmp_path / "a.jsonl", preferences(100))
+    (tmp_path / "link.jsonl").symlink_to(rows)
+    before = (tmp_path / "a.jsonl").read_bytes()
+    for out in (rows, str(tmp_path / "link.jsonl")):
+        done = CliRunner().invoke(app, ["items", rows, "--out", out])
+        assert isinstance(done.exception, Misconfigured)
+        assert "whose rows would be lost" in str(done.exception)
+    assert (tmp_path / "a.jsonl").read_bytes() == before

@@ -31,6 +31,14 @@ def answer(text):
             {"prompt": None, "instruction": "Why?", "chosen": "So.", "rejected": "No."},
             Preference("Why?", "So.", "No.", False),
         ),
+        (
+            {"instruction": "Add.", "input": "1 and 1", "chosen": "Two", "rejected": "Three"},
+            Preference("Add.\n\n1 and 1", "Two", "Three", False),
+        ),
+        (
+            {"instruction": "Why?", "input": "", "chosen": "So.", "rejected": "No."},
+            Preference("Why?", "So.", "No.", False),
+        ),
         # one text for a conversation: the prompt ends with the assistant's turn
         (
             {

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from aarlab.bench.graded_files import grade_files
 from aarlab.core.errors import CouldNotBeRun, InvalidSubmission, Misconfigured
 from aarlab.problems.folder.folder_problem import read_problem
 from aarlab.runs import folder_run
@@ -48,6 +49,34 @@ def test_a_baseline_is_made_and_graded(tmp_path):
         assert isinstance(found, Scores)
         assert found.units == tuple(f"{split}-{n}" for n in range(8))
         assert found.values_M["right"].tolist() == [0.5] * 8
+
+
+def test_data_that_cannot_be_used_are_named_by_who_wrote_them(tmp_path):
+    with pytest.raises(Misconfigured) as caught:
+        grader(tmp_path, prepare=PREPARE.replace('"id": i,', '"id": 3,'))
+    words = f"{tmp_path}/problem/prepare.py wrote public/feedback.jsonl, line 1: it is no object"
+    assert str(caught.value).startswith(words)
+
+
+def test_numbers_of_numpy_are_what_plain_ones_are(tmp_path):
+    scored = GRADE.replace("1 - abs(submission[i] - y)", "np.float32(1 - abs(submission[i] - y))")
+    made = grader(tmp_path, grade="import numpy as np\n" + scored)
+    for value in ("np.float32(0.5)", "np.array(0.5)", "np.float64(0.5)", "np.int64(1) / 2"):
+        code = {"method.py": "import numpy as np\n" + GUESS.replace(": 0.5", f": {value}")}
+        with submission(made.problem, made.prepared, code, "final", 3, Bubblewrap) as given:
+            found = made.grade(given, "final")
+        assert isinstance(found, Scores)
+        assert found.values_M["right"].tolist() == [0.5] * 8
+
+
+def test_code_that_is_no_text_is_refused_and_other_submissions_are_graded(tmp_path):
+    made, code = grader(tmp_path), {"a.py": b"\xff\xfe\x00", "b.py": GUESS.encode()}
+    for name, data in code.items():
+        (tmp_path / name).write_bytes(data)
+    places = [tmp_path / "a.py", tmp_path / "none.py", tmp_path / "b.py"]
+    rows = grade_files(made.problem, made.prepared, places, "final", Bubblewrap, lambda *_: None)
+    assert [type(row.no_score) for row in rows] == [Refused, Refused, type(None)]
+    assert "no UTF-8 text" in rows[0].no_score.words
 
 
 def test_data_are_made_once_for_a_seed_and_differ_between_seeds(tmp_path):

@@ -139,6 +139,7 @@ def test_without_groups_forks_are_refused_and_memory_is_watched(without_groups):
     assert "hog ended" not in said
 
 
+@pytest.mark.process
 def test_what_is_not_held_is_said(without_groups):
     assert "cpus" not in Bubblewrap.limits_held()
     assert "prlimit" in Bubblewrap.limits_held()["pids"]
@@ -146,6 +147,7 @@ def test_what_is_not_held_is_said(without_groups):
 
 
 @grouped
+@pytest.mark.process
 def test_what_the_kernel_holds_is_said():
     assert {name: words.split()[0] for name, words in Bubblewrap.limits_held().items()} == {
         "memory": "cgroup",
@@ -296,3 +298,18 @@ def test_whatever_was_built_in_a_scratch_folder_it_is_measured_and_goes():
         os.close(here)
         assert du([folder], "--inodes") == 1501
     assert not folder.exists()
+
+
+@pytest.mark.process
+def test_a_tool_that_path_names_first_and_a_sandbox_does_not_have_is_not_used(
+    tmp_path, monkeypatch
+):
+    """As those of Homebrew or conda, below a home folder."""
+    (tmp_path / "prlimit").symlink_to(shutil.which("prlimit"))
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    sandbox = Bubblewrap(SandboxSpec(name="tools", mounts=()))
+    try:
+        done = sandbox.exec(["/bin/sh", "-c", "echo fine"], Limits(timeout_s=20))
+    finally:
+        sandbox.close()
+    assert done.output.strip() == "fine"

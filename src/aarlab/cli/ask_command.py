@@ -6,22 +6,26 @@ from typing import Annotated
 import typer
 
 from aarlab.core.settings import home
+from aarlab.core.standard_output import only_showing
 from aarlab.fleet.campaign import begun
 
 Name = Annotated[str, typer.Argument(help="the campaign's name")]
 
 
+@only_showing()
 def pause(name: Name) -> None:
     """Pause a running campaign: its researchers end in order, its clock stands still, and all that
     was submitted is kept."""
     _ask(name, "pause")
 
 
+@only_showing()
 def go_on(name: Name) -> None:
     """Let a paused campaign go on: each researcher in the same home and the same session."""
     _ask(name, "continue")
 
 
+@only_showing()
 def extend(
     name: Name,
     limits: Annotated[
@@ -36,6 +40,7 @@ def extend(
     _ask(name, "extend", limits=" ".join(limits))
 
 
+@only_showing()
 def message(
     name: Name,
     researcher: Annotated[str, typer.Argument(help="for example researcher-3, or all")],
@@ -45,6 +50,7 @@ def message(
     _ask(name, "message", researcher=researcher, text=text)
 
 
+@only_showing()
 def hide(
     name: Name,
     finding: Annotated[str, typer.Argument(help="for example f-000123")],

@@ -18,6 +18,7 @@ from aarlab.core.hold import holder
 from aarlab.core.layout import CampaignFolder
 from aarlab.core.printable import one_line, printable
 from aarlab.core.settings import home
+from aarlab.core.standard_output import only_showing
 from aarlab.fleet.campaign import Campaign, begun
 from aarlab.fleet.campaign_list import rows
 from aarlab.fleet.operator_asks import ask_to_stop, record, running, wait_until_stopped
@@ -84,6 +85,7 @@ def is_run(name: str) -> bool:
     return holder(CampaignFolder(home().campaigns / name).lock) is not None
 
 
+@only_showing()
 def stop(name: Name) -> None:
     """Stop a running campaign, as Ctrl-C does. Nothing is lost."""
     folder = _folder(name)
@@ -93,9 +95,17 @@ def stop(name: Name) -> None:
     except AarError as error:  # it is set up or confirmed now, or its evaluator hangs
         print(f"not recorded: {printable(str(error))}", file=sys.stderr)
     wait_until_stopped(folder, ask_to_stop(folder))
-    print(f"stopped: {name}. Resume it with `aar run --resume {name}`.")
+    print(f"stopped: {name}. Nothing is lost; {resumed_by(name)}.")
 
 
+def resumed_by(name: str) -> str:
+    """How a campaign that was stopped goes on, as text."""
+    if CampaignFolder(home().campaigns / name).settings.exists():
+        return f"resume with `aar run --resume {name}`"
+    return "it was being set up, so start it by the same command as before"
+
+
+@only_showing()
 def rm(
     name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False
 ) -> None:

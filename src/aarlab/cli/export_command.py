@@ -1,14 +1,17 @@
 """`aar export NAME --csv`: a campaign as files, for spreadsheets, programs and other tools."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
 
 from aarlab.cli.path_type import path
 from aarlab.core.errors import Misconfigured
+from aarlab.core.standard_output import only_showing
 
 
+@only_showing()
 def export(
     name: Annotated[str, typer.Argument(help="a campaign's name, or its folder")] = "demo",
     *,
@@ -57,7 +60,7 @@ def export(
         from aarlab.programs.inspect_log import to_inspect
 
         files = to_inspect(reader, folder)
-        print(f"{len(files)} logs; `inspect view --log-dir {folder}` shows them")
+        print(f"{len(files)} logs; `inspect view --log-dir {quote(str(folder))}` shows them")
     else:
         files = export_(reader, folder, "csv" if form == "csv" else "jsonl")
     for file in files:

@@ -1,12 +1,14 @@
 """`aar import`: problems in the formats of others."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
 
 from aarlab.cli.path_type import path
 from aarlab.core.printable import printable
+from aarlab.core.standard_output import only_showing
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -17,6 +19,7 @@ def _formats() -> None:
 
 
 @app.command()
+@only_showing()
 def harbor(
     task: Annotated[Path, typer.Argument(parser=path, help="the folder with task.toml")],
     folder: Annotated[
@@ -30,5 +33,5 @@ def harbor(
     for note in made.notes:
         print(f"note: {printable(note)}.")  # it names what is in the package
     print(f"units: {made.units}")
-    print(f"{made.folder}\nnext: aar problem check {made.folder}")
-    print(f"then: aar demo --problem {made.folder} -s policy=ladder")
+    print(f"{made.folder}\nnext: aar problem check {quote(str(made.folder))}")
+    print(f"then: aar demo --problem {quote(str(made.folder))} -s policy=ladder")

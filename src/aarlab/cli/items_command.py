@@ -9,8 +9,10 @@ from rich.table import Table
 from aarlab.cli.out import write
 from aarlab.cli.path_type import path
 from aarlab.cli.plain_console import PlainConsole
+from aarlab.core.standard_output import only_showing
 
 
+@only_showing()
 def items(
     file: Annotated[
         str, typer.Argument(help="rows as .jsonl, .json or .csv, or these as .gz, or .parquet")
@@ -21,9 +23,13 @@ def items(
 ) -> None:
     """Make items of your own data: deal rows into splits, balance the labels, and say what was
     left out. `aar run -s problem=ITEMS.jsonl` takes the file that it writes."""
+    from aarlab.core.errors import Misconfigured
+    from aarlab.core.settings import expanded
     from aarlab.problems.own_items import own_items, size_words
 
     found, console = own_items(file), PlainConsole()
+    if out is not None and out.exists() and out.samefile(expanded(file, "the file of items")):
+        raise Misconfigured(f"--out is {file} itself, whose rows would be lost. Give another file.")
     table = Table(title=f"{len(found.items):,} items of {file}", box=None, pad_edge=False)
     for column in ("split", "part", "level", "labels 0", "labels 1", "kept"):
         table.add_column(column, justify="right" if "label" in column else "left")
@@ -31,18 +37,16 @@ def items(
         kept = sum((i.split, i.part, i.level) == (split, part, level) for i in found.items)
         table.add_row(split, part, str(level), *map(str, labels), str(kept))
     console.print(table)
-    if found.dealt:
-        console.print(f"{found.dealt:,} rows had no split and were dealt, by group or question.")
-    if found.turned:
-        console.print(
-            f"{found.turned:,} pairs were turned round, so that half of the labels are 1."
-        )
-    if found.implicit:
-        console.print(f"{found.implicit:,} prompts are what both answers of a row begin with.")
-    if found.empty:
-        console.print(f"{found.empty:,} rows with a blank text or two equal answers were left out.")
-    if found.repeated:
-        console.print(f"{found.repeated:,} rows with a text of another row were left out.")
+    counted = {
+        "rows had no split and were dealt, by group or question.": found.dealt,
+        "pairs were turned round, so that half of the labels are 1.": found.turned,
+        "prompts are what both answers of a row begin with.": found.implicit,
+        "rows with a blank text or two equal answers were left out.": found.empty,
+        "rows with a text of another row were left out.": found.repeated,
+    }
+    for words, count in counted.items():
+        if count:
+            console.print(f"{count:,} {words}")
     console.print(f"{found.dropped:,} rows were left out to balance the labels.")
     if found.left_out:
         console.print(f"Fields that no item has were left out: {', '.join(found.left_out)}.")

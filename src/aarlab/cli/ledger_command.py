@@ -16,6 +16,7 @@ from aarlab.core.errors import Misconfigured
 from aarlab.core.hold import holder
 from aarlab.core.layout import CampaignFolder
 from aarlab.core.records import Entry
+from aarlab.core.standard_output import only_showing
 from aarlab.core.strict_json import read_json
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -39,6 +40,7 @@ Problem = Annotated[
         "wrong."
     )
 )
+@only_showing()
 def verify(
     name: Name = "demo",
     *,
@@ -199,6 +201,7 @@ def entry_text(entry: Entry) -> str:
 @app.command(
     help="Write a proof that an entry is in the signed ledger. key.pub is enough to check it."
 )
+@only_showing()
 def prove(
     name: Name,
     entry: Annotated[str, typer.Argument(help="id of a receipt or finding, or an entry number")],
@@ -245,6 +248,7 @@ def check(
         "Rebuild a lost or damaged meter from the ledgers of its label set, exactly or not at all."
     ),
 )
+@only_showing()
 def restore_meter(name: Name, *, problem: Problem = None) -> None:
     from aarlab.evaluation.restore import restore_meter as restore
 
@@ -262,6 +266,7 @@ def restore_meter(name: Name, *, problem: Problem = None) -> None:
         "also while the campaign runs. A plain copy of the files is no backup."
     )
 )
+@only_showing()
 def backup(
     name: Name,
     *,

@@ -4,6 +4,7 @@ import inspect
 import signal
 import sys
 from concurrent.futures import BrokenExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -39,6 +40,7 @@ from aarlab.cli import web_command as web_
 from aarlab.cli.path_type import path
 from aarlab.cli.run_command import FIELDS, console, demo, print_report, run, serve, show
 from aarlab.core.errors import AarError, Misconfigured, Transient
+from aarlab.core.files import widen_umask
 from aarlab.core.layout import CampaignFolder
 from aarlab.core.os_errors import as_misconfigured
 from aarlab.core.printable import printable
@@ -122,6 +124,8 @@ def _every(
     ] = False,
 ) -> None:
     del version
+    with suppress(AarError, OSError):  # the command that needs the state folder says so
+        widen_umask(home().root)
     detail.set_detail(verbose=verbose, quiet=quiet)
     if log_json:
         from aarlab.cli.json_log import log_as_json
@@ -161,6 +165,7 @@ def confirm(
         "the pages of `aar web`."
     )
 )
+@only_showing()
 @detail.shows_progress
 def report(
     name: Annotated[str, typer.Argument(help="the campaign's name")] = "demo",
@@ -246,6 +251,7 @@ def transcript(
 
 
 @app.command(help="Check this machine: report what is missing and how to fix it.")
+@only_showing()
 def doctor(
     *,
     campaign: Annotated[

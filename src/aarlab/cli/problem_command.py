@@ -1,6 +1,7 @@
 """`aar problem`: problems in folders are written, examined, listed and shown."""
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -28,6 +29,7 @@ ProblemArgument = Annotated[str, typer.Argument(help="a shipped problem's name, 
 
 
 @app.command()
+@only_showing()
 def new(
     name: Annotated[str, typer.Argument(help="lower-case letters, digits, hyphens")],
     *,
@@ -45,7 +47,7 @@ def new(
     folder = dir_ or Path(name)
     for written in write_new(name, kind, folder):
         print(written)
-    print(f"next: aar problem check {folder}")
+    print(f"next: aar problem check {quote(str(folder))}")
 
 
 @app.command()
@@ -127,6 +129,6 @@ def card_(
     if card is not None:
         print_card(card, console)
     elif found.folder.card.exists():
-        print(f"The folder has changed since its check: aar problem check {problem}")
+        print(f"The folder has changed since its check: aar problem check {quote(problem)}")
     else:
-        print(f"It was not checked here: aar problem check {problem}")
+        print(f"It was not checked here: aar problem check {quote(problem)}")

@@ -9,6 +9,7 @@ from rich.text import Text
 from aarlab.cli.plain_console import PlainConsole
 from aarlab.core.printable import one_line
 from aarlab.core.settings import expanded, home
+from aarlab.core.standard_output import only_showing
 from aarlab.fleet.campaign import begun
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ MOST = 20  # figures that agree and are shown one by one
 DIGITS, ALL_DIGITS = 4, 17  # after the point, as shown, and of every number
 
 
+@only_showing()
 def reproduce(
     report: Annotated[str, typer.Argument(help="a campaign's name, or the path of a report.json")],
     figure: Annotated[

@@ -215,8 +215,7 @@ def _walk(campaign: Campaign, *, detach: bool, web: bool) -> None:
             made, path = run_campaign(campaign, home(), show(), reported)
     except (KeyboardInterrupt, SystemExit) as end:
         status = end.code if isinstance(end, SystemExit) else 130
-        words = f"Stopped. Nothing is lost; resume with `aar run --resume {campaign.name}`."
-        print(words, file=sys.stderr)
+        print(f"Stopped. Nothing is lost; {campaigns.resumed_by(campaign.name)}.", file=sys.stderr)
         raise typer.Exit(int(status or 0)) from None
     print_report(made, path, whole=False)
 

@@ -7,6 +7,7 @@ import typer
 
 from aarlab.cli.plain_console import PlainConsole
 from aarlab.core.layout import CampaignFolder
+from aarlab.core.standard_output import only_showing
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 console = PlainConsole(soft_wrap=True)
@@ -18,6 +19,7 @@ console = PlainConsole(soft_wrap=True)
         "may create a schema and a role; the evaluator needs one that is a member of aar_append."
     )
 )
+@only_showing()
 def init(
     url: Annotated[str, typer.Argument(help="postgresql://OWNER@HOST:PORT/DATABASE, no password")],
 ) -> None:
@@ -35,6 +37,7 @@ def init(
         "from then on. The old ones are left as they are. The campaign must not run."
     )
 )
+@only_showing()
 def copy(
     name: Annotated[str, typer.Argument(help="a campaign's name, or its folder")],
     to: Annotated[

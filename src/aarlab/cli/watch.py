@@ -23,6 +23,7 @@ from aarlab.core.hold import holder
 from aarlab.core.layout import CampaignFolder
 from aarlab.evaluation.ledger.ledger import Ledger
 from aarlab.evaluation.ledger.places import has_ledger
+from aarlab.fleet.alarms import ended
 from aarlab.fleet.campaign import begun
 from aarlab.fleet.progress import Progress
 from aarlab.fleet.state import FleetState, read_state
@@ -69,7 +70,7 @@ class Watcher:
 
 def watch(folder: Path, console: Console, *, once: bool) -> None:
     """Show a campaign until q or Ctrl-C, or one frame if `once`. Without a terminal, print a line
-    every 15 s.
+    every 15 s, until it has ended and nobody runs it.
 
     A campaign that is being set up is waited for.
 
@@ -90,7 +91,11 @@ def watch(folder: Path, console: Console, *, once: bool) -> None:
             _keys() as pressed,
         ):
             while not interrupted.is_set():
-                draw(console, live, watcher.look())
+                seen = watcher.look()
+                draw(console, live, seen)
+                over = seen.state is not None and ended(seen.state)
+                if over and not console.is_terminal and not holder(CampaignFolder(folder).lock):
+                    return
                 if pressed(REDRAW_S if console.is_terminal else line_every_s()) in {"q", "Q"}:
                     return
     except KeyboardInterrupt:

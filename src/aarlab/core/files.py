@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 READABLE = 0o644
 OWNER_ONLY = 0o600
+OTHERS_READ = 0o005  # and search folders
 
 
 def write_whole(path: Path, content: bytes | memoryview | str, *, mode: int = READABLE) -> None:
@@ -24,6 +25,17 @@ def write_whole(path: Path, content: bytes | memoryview | str, *, mode: int = RE
     """
     with open_whole(path, mode=mode) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+def widen_umask(state: Path | None = None) -> None:
+    """As root, a sandbox runs code under a uid of its own, which reads what this process writes
+    for it: a umask that hides everything from others is widened. What nobody may read has a mode of
+    its own. `state`: a folder that such a umask keeps closed, if it is not there yet."""
+    before = os.umask(OWNER_ONLY)
+    hides = os.geteuid() == 0 and before & OTHERS_READ
+    os.umask(before & ~OTHERS_READ if hides else before)
+    if hides and state is not None and not os.path.lexists(state):
+        state.mkdir(mode=0o777 & ~before, parents=True)
 
 
 def nearest(path: Path) -> Path:

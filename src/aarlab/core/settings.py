@@ -12,11 +12,24 @@ from aarlab.core.layout import Home as Home
 def home() -> Home:
     """The state folder of this process, absolute: `AAR_HOME`; where that is not set, or empty, the
     nearest folder `.aar` of this user in the working directory or above it; else `aar` in the
-    user's data folder (`XDG_DATA_HOME`, by default ~/.local/share)."""
+    user's data folder (`XDG_DATA_HOME`, by default ~/.local/share).
+
+    Raises:
+        Misconfigured: a variable names no folder, or the working directory was removed.
+    """
+    try:
+        return Home(_root())
+    except FileNotFoundError as error:
+        raise Misconfigured("The working directory was removed. Change to another one.") from error
+
+
+def _root() -> Path:
     if said := _said("AAR_HOME"):
-        return Home(expanded(said, "AAR_HOME").resolve())
-    data = expanded(_said("XDG_DATA_HOME") or "~/.local/share", "XDG_DATA_HOME")
-    return Home(_nearest(Path.cwd()) or (data / "aar").resolve())
+        return expanded(said, "AAR_HOME").resolve()
+    said = _said("XDG_DATA_HOME")
+    what = "XDG_DATA_HOME" if said else "the state folder, as AAR_HOME is not set,"
+    data = expanded(said or "~/.local/share", what)
+    return _nearest(Path.cwd()) or (data / "aar").resolve()
 
 
 @cache

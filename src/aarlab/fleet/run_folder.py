@@ -3,6 +3,7 @@ run and graded on the operator's side."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from shlex import quote
 
 from aarlab.core.settings import Home
 from aarlab.core.strict_json import read_json
@@ -84,7 +85,7 @@ def unchecked(problem: FolderProblem) -> str | None:
     card = read_json(problem.folder.card) if problem.folder.card.is_file() else None
     found = card if isinstance(card, dict) and card.get("digest") == problem.digest else {}
     if not found:
-        return f"{root} was not checked as it is now: aar problem check {root}"
+        return f"{root} was not checked as it is now: aar problem check {quote(str(root))}"
     return f"{root} was refused by its check; see `aar problem card`" if found["refusals"] else None
 
 

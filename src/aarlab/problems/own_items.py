@@ -2,19 +2,21 @@
 splits, balanced by a stated rule; and a report of what was done.
 
 Rules. A row without a `split` is dealt by the hash of its group, or else of its question, so that
-nothing that belongs together is in two splits. `chosen` and `rejected` are a pair, in the forms of
-`preference_rows`. Rows with a blank text, or with two answers that are the same text, are left out,
-and so are rows of which a text is in an earlier one. Of each split x part x level one half of the
-labels is 1: pairs are turned round (which answer is first says nothing), and of an odd number the
-last is left out; of choices the surplus of one label is left out. What is earlier, first and last
-is decided by the hash of an item's texts.
+nothing that belongs together is in two splits. A question of all rows, and one of more than a tenth
+of pairs, is an instruction: such rows are dealt by their texts. `chosen` and `rejected` are a pair,
+in the forms of `preference_rows`. Rows with a blank text, or with two answers that are the same
+text, are left out, and so are rows of which a text is in an earlier one. Of each split x part x
+level one half of the labels is 1: pairs are turned round (which answer is first says nothing), and
+of an odd number the last is left out; of choices the surplus of one label is left out. What is
+earlier, first and last is decided by the hash of an item's texts.
 """
 
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from aarlab.core.errors import Misconfigured
 from aarlab.core.records import SPLITS, AnyItem, Pair
@@ -23,8 +25,9 @@ from aarlab.evaluation.scoring.bounds import inflation_bound
 from aarlab.evaluation.scoring.policies import POLICIES, start
 from aarlab.evaluation.scoring.units import Units
 from aarlab.problems.from_file import KINDS, read_items
+from aarlab.problems.item_groups import INSTRUCTION_LEAST, INSTRUCTION_SHARE
 from aarlab.problems.own_rows import Row, rows_of
-from aarlab.problems.preference_rows import CHOSEN, NO_PROMPT, PROMPTS, preference_of
+from aarlab.problems.preference_rows import CHOSEN, INPUT, PROMPTS, preference_of
 from aarlab.problems.problem import check_problem
 
 SHARES = {"teacher": 0.2, "student": 0.4, "feedback": 0.2, "final": 0.2}
@@ -66,7 +69,11 @@ def own_items(name: str) -> OwnItems:
     """
     path = expanded(name, "the file of items")
     unit, rows = rows_of(path)
-    used = FIELDS | {"id", *CHOSEN, *PROMPTS}
+    used = (
+        FIELDS
+        | {"id", *CHOSEN, *PROMPTS}
+        | {INPUT for row in rows.values() if "instruction" in row}
+    )
     ready, implicit = {}, 0
     for number, row in rows.items():
         try:
@@ -74,24 +81,28 @@ def own_items(name: str) -> OwnItems:
         except ValueError as error:
             raise Misconfigured(f"{path}, {unit} {number}: {error}. Correct it.") from error
         implicit += drawn
+    if not ready:
+        raise Misconfigured(f"{path} has no rows.")
     whole = {number: row for number, row in ready.items() if not _says_nothing(row)}
-    if not whole and ready:
+    if not whole:
         raise Misconfigured(f"{path}: each row has a blank text or two answers that are the same.")
+    dealt_by = _deal(whole.values())
     found = list(read_items(_lines(whole), path, unit).values())
     once = _once(found)
     kept, turned = _balanced(once)
     check_problem(kept)
+    _require_splits(path, kept, len(once), len(dealt_by))
     before = Counter((_cell(item), item.label) for item in once)
     return OwnItems(
         items=kept,
         cells={cell: (before[cell, 0], before[cell, 1]) for cell in sorted(map(_cell, once))},
         dropped=len(once) - len(kept),
         turned=turned,
-        dealt=sum("split" not in row for row in rows.values()),
+        dealt=sum(row.get("split") is None for row in rows.values()),
         implicit=implicit,
         empty=len(ready) - len(whole),
         repeated=len(found) - len(once),
-        left_out=tuple(sorted({key for row in rows.values() for key in row} - used)),
+        left_out=tuple(sorted({key or "(no name)" for row in rows.values() for key in row} - used)),
     )
 
 
@@ -104,8 +115,8 @@ def _lines(rows: Mapping[int, Row]) -> bytes:
 
 
 def _as_item(row: Row) -> tuple[Row, bool]:
-    """A row with the fields of an item alone, in a split; and whether its prompt was what its
-    answers begin with.
+    """A row with the fields of an item alone; and whether its prompt was what its answers begin
+    with.
 
     Raises:
         ValueError: an answer is neither a text nor a conversation, or there is no such split.
@@ -122,15 +133,15 @@ def _as_item(row: Row) -> tuple[Row, bool]:
             made.pop(name, None)
         made |= {"prompt": found.prompt, "first": found.chosen, "second": found.rejected}
         made["label"] = 0
-    if "split" not in made:
-        prompt = made.get("prompt") if made.get("prompt") != NO_PROMPT else None
-        together = made.get("group") or made.get("question") or prompt or made
-        made["split"] = _dealt(json.dumps(together, sort_keys=True, default=str))
-    elif made["split"] not in SPLITS:
+    if made.get("split", SPLITS[0]) not in SPLITS:
         raise ValueError(
             f"split {made['split']!r:.40} is none of {', '.join(SPLITS)}; rows without `split` are "
             "dealt"
         )
+    for name in ("group", "level"):  # pandas writes 3.0 where another row has none
+        value = made.get(name)
+        if type(value) in (int, float) and value == value // 1:
+            made[name] = str(int(value)) if name == "group" else int(value)
     return made, found is not None and found.implicit is True
 
 
@@ -154,6 +165,22 @@ def _once(items: Sequence[AnyItem]) -> list[AnyItem]:
     return kept
 
 
+def _deal(rows: Collection[Row]) -> set[str]:
+    """Put rows without a split into one; what they were dealt by, each of which is in one split."""
+    asked = [row.get("question", row.get("prompt")) for row in rows]
+    times = Counter(map(repr, asked))
+    most = max(INSTRUCTION_LEAST, INSTRUCTION_SHARE * len(rows))
+    dealt_by = set()
+    for row, question in zip(rows, asked, strict=True):
+        if "split" not in row:
+            instruction = len(times) == 1 or ("first" in row and times[repr(question)] > most)
+            by = row.get("group") or (row if instruction else question) or row
+            together = json.dumps(by, sort_keys=True, default=str)
+            row["split"] = _dealt(together)
+            dealt_by.add(together)
+    return dealt_by
+
+
 def _dealt(together: str) -> str:
     """A split, by a hash of what belongs together."""
     at = int.from_bytes(hashlib.sha256(together.encode(errors="replace")).digest()[:6]) / (1 << 48)
@@ -162,6 +189,27 @@ def _dealt(together: str) -> str:
         if at < 0:
             return split
     return SPLITS[-1]
+
+
+def _require_splits(path: Path, kept: Sequence[AnyItem], rows: int, dealt_by: int) -> None:
+    """Refuse items that cannot be set up. An author who states splits may leave out feedback.
+
+    Raises:
+        Misconfigured: a split has no items.
+    """
+    needed = [split for split in SPLITS if dealt_by or split != "feedback"]
+    if missing := [split for split in needed if all(item.split != split for item in kept)]:
+        dealt = (
+            f"Rows without `split` were dealt by {dealt_by:,} different groups or questions, each "
+            "of which is in one split. "
+            if dealt_by
+            else ""
+        )
+        raise Misconfigured(
+            f"{path}: of {rows:,} rows, {rows - len(kept):,} were left out so that half of the "
+            f"labels are 1, and no item is in the split {' and '.join(missing)}. {dealt}Give more "
+            "rows of both labels, or write their `split`."
+        )
 
 
 def _cell(item: AnyItem) -> Cell:

@@ -4,6 +4,7 @@ compressed by gzip."""
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,10 +13,14 @@ from typing import Any
 from aarlab.core.errors import Misconfigured
 from aarlab.core.plain_text import decoded, read_bytes
 from aarlab.core.strict_json import json_lines, parse_json
+from aarlab.problems.preference_rows import CHOSEN, PROMPTS
 from aarlab.problems.study.rows import parquet_rows
 
 Row = dict[str, Any]
 NUMBERS = ("label", "level")  # fields that are whole numbers, of a format that has texts alone
+SAID_BY_WORD = {"true": 1, "false": 0}  # as numpy and pandas write them
+WHOLE = re.compile(r"[0-9]{1,9}(\.0*)?")  # 1.0 is what pandas makes of 1 where another row has none
+MESSAGES = re.compile(r"""\[\s*\{\s*['"](role|content)['"]\s*:""")
 LONGEST_CELL = 1 << 24  # characters
 
 
@@ -71,6 +76,10 @@ def _csv(path: Path, data: bytes) -> list[Row]:
     except csv.Error as error:
         raise Misconfigured(f"{path} is no CSV: {error}. Write it again.") from error
     names, *rows = table or [[]]
+    if len(names) == 1 and (other := next((s for s in (";", "\t", "|") if s in names[0]), None)):
+        raise Misconfigured(
+            f"{path}: its columns are separated by {other!r}. Separate them by commas."
+        )
     if len(set(names)) < len(names):
         raise Misconfigured(f"{path}: two columns have one name. Rename one of them.")
     for number, cells in enumerate(rows, 1):
@@ -81,10 +90,30 @@ def _csv(path: Path, data: bytes) -> list[Row]:
             )
     return [
         {
-            name: int(cell) if name in NUMBERS and cell.isdecimal() else cell
+            name: _of_cell(name, cell, f"{path}, row {number}, {name}")
             for name, cell in zip(names, cells, strict=True)
             if cell
         }
-        for cells in rows
+        for number, cells in enumerate(rows, 1)
         if cells
     ]
+
+
+def _of_cell(name: str, cell: str, where: str) -> Any:
+    """What a cell holds: a text, a number, or a conversation that is JSON.
+
+    Raises:
+        Misconfigured: it is a conversation as Python prints it, which cannot be read back.
+    """
+    if name in NUMBERS:
+        word = cell.strip().lower()
+        return int(float(word)) if WHOLE.fullmatch(word) else SAID_BY_WORD.get(word, cell)
+    if name not in (*CHOSEN, *PROMPTS) or not MESSAGES.match(cell):
+        return cell
+    try:
+        return parse_json(cell, where)
+    except Misconfigured as error:
+        raise Misconfigured(
+            f"{where} is a list of messages as Python prints it. Write the rows as JSON Lines or "
+            "Parquet, which hold lists."
+        ) from error

@@ -3,7 +3,8 @@
 `chosen` and `rejected` are texts, or conversations: lists of messages {"role", "content"}. The
 prompt is a field (PROMPTS), or, as in TRL's data sets with an implicit prompt, what both begin
 with: the messages, or the text up to the assistant's turn or the end of a line. Texts that share
-less have no prompt, and are compared whole.
+less have no prompt, and are compared whole. An `instruction` may have an `input`, which follows it
+(the form of Alpaca).
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 
 CHOSEN = ("chosen", "rejected")
 PROMPTS = ("prompt", "question", "instruction")
+INPUT = "input"
 ASSISTANT = "\n\nAssistant:"  # where an answer begins in conversations that are one text
 NO_PROMPT = "Which of the two texts is the better one?"
 Row = dict[str, Any]
@@ -34,13 +36,16 @@ def preference_of(row: Row) -> Preference | None:
     """
     if any(row.get(key) is None for key in CHOSEN):
         return None
-    given = next((row[name] for name in PROMPTS if _filled(row.get(name))), None)
+    name = next((name for name in PROMPTS if _filled(row.get(name))), None)
+    given = _given(row[name]) if name else ""
+    if name == "instruction" and _filled(row.get(INPUT)):
+        given = f"{given}\n\n{_text(INPUT, row[INPUT])}"
     chosen, rejected = (_conversation(key, row[key]) for key in CHOSEN)
     if chosen is None or rejected is None:
         return _of_texts(given, *(_text(key, row[key]) for key in CHOSEN))
     # an answer has a message at least
     shared = min(_shared(chosen, rejected), len(chosen) - 1, len(rejected) - 1)
-    prompt = _joined(chosen[:shared]) if shared else _given(given)
+    prompt = _joined(chosen[:shared]) if shared else given
     return Preference(
         prompt or NO_PROMPT,
         _joined(chosen[shared:]),
@@ -49,9 +54,9 @@ def preference_of(row: Row) -> Preference | None:
     )
 
 
-def _of_texts(given: Any, chosen: str, rejected: str) -> Preference:
-    if prompt := _given(given):
-        return Preference(prompt, chosen, rejected, False)
+def _of_texts(given: str, chosen: str, rejected: str) -> Preference:
+    if given:
+        return Preference(given, chosen, rejected, False)
     shared = chosen[: _shared(chosen, rejected)]
     turn = shared.rfind(ASSISTANT)
     at = turn + len(ASSISTANT) if turn >= 0 else shared.rfind("\n") + 1
@@ -73,8 +78,6 @@ def _filled(value: Any) -> bool:
 
 def _given(prompt: Any) -> str:
     """A prompt that is a field: a text, or a conversation."""
-    if prompt is None:
-        return ""
     messages = _conversation("prompt", prompt)
     return _text("prompt", prompt) if messages is None else _joined(messages)
 

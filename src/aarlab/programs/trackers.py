@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from shlex import quote
 
 from aarlab.core.errors import Misconfigured
 from aarlab.core.settings import environment
@@ -51,7 +52,7 @@ def to_wandb(reader: CampaignReader, folder: Path) -> str:
         run.log(point.values, step=point.entry)
     run.finish()
     wandb.teardown()  # ends its process: the file is whole then
-    return f"`wandb sync {folder}/wandb/offline-run-*` sends it to your server"
+    return f"`wandb sync {quote(str(folder))}/wandb/offline-run-*` sends it to your server"
 
 
 def to_trackio(reader: CampaignReader, folder: Path) -> str:
@@ -75,7 +76,7 @@ def to_trackio(reader: CampaignReader, folder: Path) -> str:
         raise missing("trackio", "trackio")
     if done.returncode:
         raise Misconfigured(f"Trackio could not write {folder}: {done.stderr.strip()[-500:]}")
-    return f"`TRACKIO_DIR={folder} trackio show --project {PROJECT}` shows it"
+    return f"`TRACKIO_DIR={quote(str(folder))} trackio show --project {PROJECT}` shows it"
 
 
 NOT_INSTALLED = 3

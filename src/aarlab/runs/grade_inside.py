@@ -44,7 +44,7 @@ class Program:
                 the author's rules say, usually with the floor.
             ValueError: the request is too long, or no JSON.
         """
-        line = json.dumps(request, allow_nan=False).encode() + b"\n"
+        line = json.dumps(request, allow_nan=False, default=plain).encode() + b"\n"
         if len(line) > LINE:
             raise ValueError(f"a request has {len(line):,} bytes; {LINE:,} may be sent")
         self._file.write(line)
@@ -72,10 +72,21 @@ def _finite(text: str) -> float:
     return number
 
 
+def plain(value: Any) -> Any:
+    """A number or an array of numpy as JSON has it, for `json.dumps`.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if hasattr(value, "dtype") and hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is no plain value of JSON")
+
+
 def load(path: Path) -> ModuleType:
     """The author's file as a module; its folder is where it can import others from."""
     sys.path.insert(0, str(path.parent))
-    return load_file(path, "grade")
+    return load_file(path, f"file_{path.stem}")
 
 
 def outcome(grader: Path, submission: Any, secret: Path | None, trial: int) -> dict[str, Any]:
@@ -87,7 +98,7 @@ def outcome(grader: Path, submission: Any, secret: Path | None, trial: int) -> d
             module.check(submission)
             return {"valid": True}
         scores = module.grade(submission, secret, trial)
-        json.dumps(scores)
+        json.dumps(scores, default=plain)
         return {"scores": scores}
     except Invalid as error:
         if secret is None:
@@ -122,7 +133,7 @@ def main() -> None:
         submission = json.loads(a.submission.read_bytes())
     author.PUBLIC, author.WEIGHTS = a.public, a.weights
     a.begun.touch()
-    text = json.dumps(outcome(a.grader, submission, a.secret, a.trial))
+    text = json.dumps(outcome(a.grader, submission, a.secret, a.trial), default=plain)
     a.out.write_text(text)
 
 

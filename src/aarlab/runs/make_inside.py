@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 
 from aarlab.core import author
-from aarlab.runs.grade_inside import load
+from aarlab.runs.grade_inside import load, plain
 
 PREDICTIONS = "predictions.json"
 
@@ -42,9 +42,11 @@ def main() -> None:
     if a.ablate:
         module.ablate(a.seed, a.public)
         return
+    if not hasattr(module, "submit"):
+        raise AttributeError(f"{a.code.name} defines no submit(public, inputs, out, seed)")
     found = module.submit(a.public, a.inputs, a.out, a.seed)
     if found is not None:
-        (a.out / PREDICTIONS).write_text(json.dumps(found))
+        (a.out / PREDICTIONS).write_text(json.dumps(found, default=plain))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from aarlab.core.errors import AarError, Misconfigured, Transient
+from aarlab.core.files import widen_umask
 from aarlab.core.own_code import whole_code
 from aarlab.runs.data_pack import kept, unpack
 from aarlab.runs.run_jobs import Job, refusal
@@ -55,6 +56,7 @@ def run(
     where they are not there yet. `beside`: is held while the job runs. `device`: runs a job that
     asks for one.
     """
+    widen_umask()
     try:
         job = Job.model_validate_json(request)
         if job.code != whole_code().digest:

@@ -76,7 +76,11 @@ def prepare(
         )
         if ended is not None:
             raise _failed(problem, ended, problem.folder.prepare)
-        _require_whole(problem, partial)
+        try:
+            _require_whole(problem, partial)
+        except Misconfigured as error:  # names a file where it lies for the moment
+            words = str(error).replace(f"{partial.root}/", f"{problem.folder.prepare} wrote ")
+            raise Misconfigured(words) from error
         partial.ready.write_text("{}")
         partial.secret.chmod(0o700)
         if not found.ready.exists():  # else another process was faster, and keeps more beside them

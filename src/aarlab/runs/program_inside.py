@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from aarlab.runs.grade_inside import WORDS, load
+from aarlab.runs.grade_inside import WORDS, load, plain
 
 
 def main() -> None:
@@ -21,7 +21,7 @@ def main() -> None:
     file = connection.makefile("rwb")
 
     def say(**words: Any) -> None:
-        file.write(json.dumps(words).encode() + b"\n")
+        file.write(json.dumps(words, default=plain).encode() + b"\n")
         file.flush()
 
     try:

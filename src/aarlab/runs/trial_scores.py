@@ -231,7 +231,10 @@ def measure_code(
 ) -> Measured | NoScore:
     """What a file with `submit` submits, run and graded on every seed, so that noise of gradings
     shows."""
-    code, noisy = {METHOD: read_text(path)}, grader.problem.contract.trials > 1
+    try:
+        code, noisy = {METHOD: read_text(path)}, grader.problem.contract.trials > 1
+    except Misconfigured as error:
+        return Refused(str(error))
     found = measure_files(grader, code, split, seeds, make_sandbox, at=str(path), again=noisy)
     return found.measured if isinstance(found, GradedSubmissions) else found
 

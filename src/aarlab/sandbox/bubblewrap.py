@@ -25,14 +25,14 @@ import aarlab
 from aarlab.core.errors import Misconfigured
 from aarlab.sandbox import seccomp, volume
 from aarlab.sandbox.etc_files import HOSTNAME, etc_files
-from aarlab.sandbox.processes import WATCHED_DISK, Commands, Processes, held
+from aarlab.sandbox.processes import SYSTEM_PATH, WATCHED_DISK, Commands, Processes, held
 from aarlab.sandbox.sandbox import MIB, SANDBOXES, Limits, Mount, SandboxSpec
 
 # host uids of sandboxes when the supervisor is root; they need no entry in /etc/passwd
 FIRST_UID, UIDS = 20_000, 30_000
 UID_INSIDE = 1000  # of every user name space
 TMP_BYTES = 512 * MIB
-ENV = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}  # of the commands by which a sandbox is made
+ENV = {"PATH": SYSTEM_PATH}  # of the commands by which a sandbox is made
 REMEDY = (
     "Allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1; on Ubuntu "
     "also kernel.apparmor_restrict_unprivileged_userns=0; in a container, run it with "

@@ -24,6 +24,7 @@ from aarlab.sandbox.output import copy_capped, kill_group, run_to_end
 from aarlab.sandbox.sandbox import Completed, Limits, SandboxSpec, Usage
 from aarlab.sandbox.usage_watch import QUICK_S, SLOW_S, WATCH, below, stopped
 
+SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 LIMITED = ("memory", "pids", "cpus", "disk")
 WATCHED = f"watched every {SLOW_S:g} s: what goes beyond is ended"
 WATCHED_DISK = (
@@ -102,7 +103,8 @@ class Processes:
     def limited(self, argv: list[str], limits: Limits | None) -> list[str]:
         """argv, which runs inside, under limits of each process. A long-running command (None) has
         none on address space, for some programs reserve far more than they use."""
-        prlimit = shutil.which("prlimit")
+        # inside there are the system's folders, and no other one that PATH may name first
+        prlimit = shutil.which("prlimit", path=SYSTEM_PATH) or shutil.which("prlimit")
         if prlimit is None:
             return argv
         words = ["--core=0"]

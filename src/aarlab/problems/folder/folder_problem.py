@@ -5,6 +5,7 @@ import ast
 import hashlib
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,12 +179,12 @@ def read_problem(folder: Path) -> FolderProblem:
 
 def _require_readable(root: Path) -> None:
     """As root, a sandbox runs code as another user, who must be able to read the folder."""
-    for path in (root, *root.rglob("*")) if os.geteuid() == 0 else ():
+    for path in (root, *_own_paths(root)) if os.geteuid() == 0 else ():
         needed = 0o005 if path.is_dir() else 0o004
         if path.stat().st_mode & needed != needed:
             raise Misconfigured(
                 f"{path} cannot be read by other users, and sandboxes run as one. Run `chmod -R "
-                f"a+rX {root}`."
+                f"a+rX {shlex.quote(str(root))}`."
             )
 
 
@@ -195,6 +196,11 @@ def _refuse_inconsistent(contract: Contract, document: Document, folder: Problem
         raise Misconfigured(f"{folder.contract}: {at}: {words}")
 
 
+OF_TOOLS = frozenset(
+    {".git", ".hg", ".svn", ".aar", ".venv", ".idea", ".vscode", ".DS_Store", "__pycache__"}
+    | {".ipynb_checkpoints", ".mypy_cache", ".pytest_cache", ".ruff_cache"}
+)
+LEFT_BY_EDITOR = re.compile(r"\.#.*|#.*#|.*~|\..*\.sw[a-p]")
 Wrong = tuple[str | int, ...]  # what is wrong, in words; and its place in the contract
 
 
@@ -256,10 +262,21 @@ def digest_of_files(folder: ProblemFolder) -> str:
 
 
 def _deciding(folder: ProblemFolder) -> Iterator[Path]:
-    """The files of a problem, without what a check found and what Python compiled."""
-    for path in sorted(folder.root.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts and path != folder.card:
+    """The files of a problem, without what a check found and what tools keep there."""
+    for path in sorted(_own_paths(folder.root)):
+        if path.is_file() and path != folder.card:
             yield path
+
+
+def _own_paths(root: Path) -> Iterator[Path]:
+    """The files and folders in a problem's folder that are its author's, and not a tool's: those
+    change while the problem stays what it is."""
+    for here, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if name not in OF_TOOLS]
+        for name in (*folders, *files):
+            path = Path(here, name)
+            if name not in OF_TOOLS and not LEFT_BY_EDITOR.fullmatch(name) and path.exists():
+                yield path
 
 
 class UnchangedFiles:

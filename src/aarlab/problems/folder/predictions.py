@@ -2,6 +2,7 @@
 message here depends on a secret."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from aarlab.core.plain_text import decoded
 from aarlab.core.strict_json import is_finite, parse_json, read_json_lines
 from aarlab.problems.folder.folder_problem import SubmissionForm
 
+FILE = "the file of predictions"
 Predictions = Mapping[str, Any]  # by item id
 
 
@@ -25,7 +27,7 @@ def read_ids(path: Path) -> list[str]:
         if not (isinstance(row, dict) and isinstance(row.get("id"), str) and row["id"]):
             raise Misconfigured(f"{path}, line {number}: it is no object with a text `id`.")
     ids = [row["id"] for row in rows]
-    if twice := {i for n, i in enumerate(ids) if i in ids[:n]} if len(set(ids)) < len(ids) else ():
+    if twice := [item for item, times in Counter(ids).items() if times > 1]:
         raise Misconfigured(f"{path}: the id '{min(twice)[:80]}' occurs twice. Rename one.")
     return ids
 
@@ -43,9 +45,9 @@ def read_predictions(data: bytes, what: SubmissionForm, ids: list[str]) -> Predi
             "digits."
         )
     try:
-        found = parse_json(decoded(data, "the predictions"), "the predictions")
+        found = parse_json(decoded(data, FILE), FILE)
     except Misconfigured as error:
-        raise InvalidSubmission(str(error)) from error
+        raise InvalidSubmission(f"{error} Send {{item id: value}} as JSON.") from error
     if not isinstance(found, dict):
         raise InvalidSubmission("The predictions are no object {item id: value}. Send one.")
     if missing := set(ids) - found.keys():
@@ -73,7 +75,8 @@ def _wrong(value: object, what: SubmissionForm) -> str:
         inside = number and 0 <= value <= 1  # type: ignore[operator]
         return "" if inside else "it must be a number from 0 to 1."
     if what.values == "class":
-        return "" if value in what.classes else f"it must be one of {', '.join(what.classes)}."
+        named = ", ".join(json.dumps(name, ensure_ascii=False) for name in what.classes)
+        return "" if value in what.classes else f"it must be one of the texts {named}."
     if what.values == "text":
         return "" if isinstance(value, str) else "it must be a text."
     texts = isinstance(value, list) and all(isinstance(x, str) for x in value)

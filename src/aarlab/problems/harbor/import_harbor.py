@@ -5,8 +5,10 @@ with a report of test cases (CTRF), the cases are dealt to both splits. With nei
 says would be what final confirms, and the task is refused.
 """
 
+import importlib.util
 import json
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterator
@@ -195,6 +197,9 @@ def _write(task: HarborTask, target: ImportedFolder, files: list[Path]) -> Impor
     return Imported(target.root, CASES if task.cases else SINGLE, notes)
 
 
+USED = {r"\bpytest\b": ("pytest", "pytest"), r"--ctrf\b": ("ctrf", "pytest-json-ctrf")}
+
+
 def _copy(task: HarborTask, target: ImportedFolder, files: list[Path]) -> Iterator[str]:
     """Copy the environment and the tests, never the solution; what the user should know."""
     seen: dict[bytes, Path] = {}
@@ -220,4 +225,18 @@ def _notes(task: HarborTask) -> Iterator[str]:
         yield "the package allows a network, and there is none here"
     if not task.settings.artifacts:
         yield f"no artifacts are declared: what is submitted is all of {task.built.workdir}"
+    if lacking := [] if task.images else list(_modules_that_lack(task.package)):
+        yield (
+            "the scripts run by the Python that runs aarlab, which lacks what they use: pip "
+            f"install {' '.join(lacking)}"
+        )
     yield BESIDE
+
+
+def _modules_that_lack(package: HarborPackage) -> Iterator[str]:
+    """The packages of pytest that a script names, and that are not installed here."""
+    scripts = [path for path in (package.test, package.validation) if path.is_file()]
+    text = "\n".join(map(read_text, scripts))
+    for word, (module, name) in USED.items():
+        if re.search(word, text) and importlib.util.find_spec(module) is None:
+            yield name
