@@ -7,7 +7,7 @@ from typing import TypeVar
 R = TypeVar("R")
 
 
-def waited_for(look: Callable[[], R], within_s: float = 120.0, every_s: float = 0.02) -> R:
+def waited_for(look: Callable[[], R], within_s: float = 120.0, every_s: float = 0.05) -> R:
     """What `look` returns, once it is true."""
     until = time.monotonic() + within_s
     while not (found := look()):

@@ -128,7 +128,7 @@ def test_figures_are_those_of_stored_unit_scores_and_not_of_the_record(
     report, campaign, served, home, monkeypatch
 ):
     """A record that says something else than its stored unit scores is not believed."""
-    from aarlab.report import folder_report
+    from aarlab.report import ranked_claims
 
     def lying(entry):
         record = record_of(entry)
@@ -139,7 +139,7 @@ def test_figures_are_those_of_stored_unit_scores_and_not_of_the_record(
         )
         return record.model_copy(update={"targets": targets})
 
-    monkeypatch.setattr(folder_report, "record_of", lying)
+    monkeypatch.setattr(ranked_claims, "record_of", lying)
     with Evaluator(served.folder, home.campaigns / "c", read_only=True) as evaluator:
         made = build_folder(campaign, served, evaluator, isolation="", faults=())
     assert made.claims == report.claims

@@ -11,7 +11,7 @@ import pytest
 
 from aarlab.cli.web_command import resumed_in_background
 from aarlab.core.entries import EventBody
-from aarlab.core.errors import Misconfigured
+from aarlab.core.errors import Misconfigured, Transient
 from aarlab.core.hold import holder
 from aarlab.core.layout import CampaignFolder
 from aarlab.fleet.campaign import load
@@ -178,6 +178,7 @@ def events(home) -> dict[str, str | None]:
     """The campaign's events so far, with their details."""
     if not CampaignFolder(home / "campaigns" / "one").server.ledger.exists():
         return {}
-    with closing(ledger_of(home, "one", read_only=True)) as ledger:
+    with suppress(Transient), closing(ledger_of(home, "one", read_only=True)) as ledger:
         found = [e for e in ledger.entries("campaign") if e.who == "operator"]
         return {e.read(EventBody).event: e.read(EventBody).detail for e in found}
+    return {}  # it is being made
