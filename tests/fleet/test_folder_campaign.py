@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -171,6 +172,14 @@ def test_what_researchers_see_is_the_card_the_data_and_the_baselines(served):
     assert (card["kind"], card["baselines"]) == ("folder", ["zero", "half"])
     assert card["families"] == ["a constant", "a line", "other"]
     assert not TestbedFolder(served.folder).private.stat().st_mode & 0o077
+
+
+def test_data_of_a_folder_whose_digest_begins_alike_are_not_taken(folder, served):
+    """12 digits stand in its name, and who wants them finds files that have them."""
+    problem = read_problem(folder)
+    other = replace(problem, digest=problem.digest[:12] + "0" * 52)
+    with pytest.raises(Misconfigured, match="set up of other files"):
+        serve_folder(other, 1, Home(served.folder.parents[1]), Bubblewrap, lambda *_: None)
 
 
 @pytest.mark.process
