@@ -120,3 +120,22 @@ def test_items_have_one_id_each(tmp_path, text):
     (tmp_path / "feedback.jsonl").write_text(text)
     with pytest.raises(Misconfigured, match="id"):
         read_ids(tmp_path / "feedback.jsonl")
+
+
+@pytest.mark.parametrize("at", ["baselines/guess.py", "data/more.csv", "data"])
+def test_a_link_that_leads_outside_is_refused(tmp_path, at):
+    """A baseline's file is published: it could be any file of the machine."""
+    folder = write_problem(tmp_path / "p")
+    (tmp_path / "outside").mkdir()
+    secret = tmp_path / "outside" / "secret.py"
+    secret.write_text("def submit(public, inputs, out, seed):\n    return {}\n")
+    link = folder / at
+    link.parent.mkdir(exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(secret.parent if at == "data" else secret)
+    with pytest.raises(Misconfigured, match=f"{at} is a link that leads outside"):
+        read_problem(folder)
+    link.unlink()
+    (folder / "inside.py").write_text(secret.read_text())
+    link.symlink_to(folder / "inside.py")
+    assert read_problem(folder).folder.root == folder, "one that stays inside is taken"
