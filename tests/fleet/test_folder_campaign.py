@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -36,6 +37,7 @@ from aarlab.fleet.incarnation import what_it_sees
 from aarlab.fleet.run_folder import as_code, unchecked
 from aarlab.problems.folder.folder_problem import read_problem
 from aarlab.problems.folder.shipped_folders import is_folder_problem, problem_of
+from aarlab.problems.secret_seed import secret_seed
 from aarlab.runs import folder_run
 from aarlab.runs.grading import Fault, Grader, NotGraded
 from aarlab.runs.prepared import ablated, fresh_draw, prepare, prepare_in_secret
@@ -173,6 +175,14 @@ def test_what_researchers_see_is_the_card_the_data_and_the_baselines(served):
     assert not TestbedFolder(served.folder).private.stat().st_mode & 0o077
 
 
+def test_data_of_a_folder_whose_digest_begins_alike_are_not_taken(folder, served):
+    """12 digits stand in its name, and who wants them finds files that have them."""
+    problem = read_problem(folder)
+    other = replace(problem, digest=problem.digest[:12] + "0" * 52)
+    with pytest.raises(Misconfigured, match="set up of other files"):
+        serve_folder(other, 1, Home(served.folder.parents[1]), Bubblewrap, lambda *_: None)
+
+
 @pytest.mark.process
 def test_who_has_prepare_and_the_data_seed_cannot_make_the_secrets_again(served, tmp_path):
     card = json.loads(PublicFolder(served.public).card.read_text())
@@ -184,6 +194,27 @@ def test_who_has_prepare_and_the_data_seed_cannot_make_the_secrets_again(served,
         home = Home(tmp_path / name)
         other = prepare_in_secret(served.problem, card["data_seed"], home, Bubblewrap)
         assert other.inputs("feedback").read_bytes() != rebuilt.inputs("feedback").read_bytes()
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("name", ["shift", "small-math", "calibration"])
+def test_a_folder_that_takes_anothers_name_does_not_get_its_seed(name, folder, tmp_path):
+    """Its prepare.py may write it where everybody reads it: who has the other's then makes its
+    secrets again."""
+    home = Home(tmp_path / "home")
+    if name == "shift":
+        theirs = prepare_in_secret(read_problem(folder), 1, home, Bubblewrap)
+    shutil.copytree(folder, tmp_path / "taken")
+    contract, code = (tmp_path / "taken" / f for f in ("problem.yaml", "prepare.py"))
+    contract.write_text(CONTRACT.replace("name: shift", f"name: {name}"))
+    code.write_text(PREPARE + "    (public / 'seed.txt').write_text(str(seed))\n")
+    taken = prepare_in_secret(read_problem(tmp_path / "taken"), 1, home, Bubblewrap)
+    seed = int((taken.public / "seed.txt").read_text())
+    assert seed != secret_seed(home, name, 1)
+    if name == "shift":
+        again = prepare(read_problem(folder), 9, tmp_path, Bubblewrap, drawn_by=seed)
+        one, other = (made.secrets("feedback") / "y.json" for made in (theirs, again))
+        assert one.read_bytes() != other.read_bytes()
 
 
 @pytest.mark.process
@@ -286,21 +317,21 @@ def test_who_is_slower_at_making_the_data_leaves_what_is_kept_beside_them(
 
 @pytest.mark.process
 @pytest.mark.long
-def test_a_set_up_that_was_killed_at_its_end_shares_the_meter_all_the_same(
-    folder, served, tmp_path
-):
-    home = Home(served.folder.parents[1])
+def test_a_set_up_that_was_killed_at_its_end_shares_the_meter_all_the_same(folder, tmp_path):
+    home = Home(tmp_path / "home")
     shutil.copytree(folder, tmp_path / "shift")
-    with (tmp_path / "shift" / "grade.py").open("a") as grade:
-        grade.write("# another version\n")
 
     def again():
         made = serve_folder(read_problem(tmp_path / "shift"), 1, home, Bubblewrap, lambda *_: None)
         private = TestbedFolder(made.folder).private
         return [private / name for name in METERS]
 
+    first = again()
+    with (tmp_path / "shift" / "grade.py").open("a") as grade:
+        grade.write("# another version\n")
     links = again()
-    assert links[0].resolve() == (TestbedFolder(served.folder).private / "meter").resolve()
+    assert links != first
+    assert links[0].resolve() == first[0].resolve()
     for left in (links[1:], []):  # killed between two links, and before the first
         for link in set(links) - set(left):
             link.unlink()

@@ -155,3 +155,25 @@ def test_a_class_that_looks_like_a_number_is_named_as_the_text_that_it_is():
     assert read_predictions(b'{"a": "1"}', what, ["a"]) == {"a": "1"}
     with pytest.raises(InvalidSubmission, match='is 1; it must be one of the texts "0", "1"'):
         read_predictions(b'{"a": 1}', what, ["a"])
+
+
+@pytest.mark.parametrize("at", ["baselines/guess.py", "data/more.csv", "data"])
+def test_a_link_that_leads_outside_is_refused(tmp_path, at):
+    """A baseline's file is published: it could be any file of the machine."""
+    folder = write_problem(tmp_path / "p")
+    (tmp_path / "outside").mkdir()
+    secret = tmp_path / "outside" / "secret.py"
+    secret.write_text("def submit(public, inputs, out, seed):\n    return {}\n")
+    link = folder / at
+    link.parent.mkdir(exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(secret.parent if at == "data" else secret)
+    with pytest.raises(Misconfigured, match=f"{at} is a link that leads outside"):
+        read_problem(folder)
+    link.unlink()
+    (folder / "inside.py").write_text(secret.read_text())
+    link.symlink_to(folder / "inside.py")
+    assert read_problem(folder).folder.root == folder, "one that stays inside is taken"
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    (folder / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    assert read_problem(folder).folder.root == folder, "those of tools are no part of it"

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 from aarlab.core.errors import OUT_OF_MEMORY, CouldNotBeRun, InvalidSubmission
 from aarlab.runs import engine as engine_module
 from aarlab.runs.alone import alone, beside_others
-from aarlab.runs.endings import FREE_BYTES, MachineState, Processors, ending_of
+from aarlab.runs.endings import FREE_BYTES, Ending, MachineState, Processors, ending_of
 from aarlab.runs.engine import LocalEngine
 from aarlab.sandbox import Bubblewrap, cgroups
 from aarlab.sandbox.sandbox import GIB, Completed, Limits, SandboxSpec, Standing
@@ -80,6 +81,27 @@ def test_a_run_that_is_killed_twice_could_not_be_run_and_leaves_nothing(engine):
     assert caught.value.facts["failure"] == "ended by the machine"
     assert not list(engine.cache.glob("*/answers.json"))
     assert engine.run({"method.py": SLOW}, "feedback", (1,)).answers  # it can be tried again
+
+
+def test_code_that_ends_itself_again_and_again_keeps_nobody_waiting(engine, monkeypatch):
+    """While a run is repeated alone nothing else runs. Who asks for confirmations and baselines has
+    it always; who had a repetition that went well has it again."""
+    ended, alone = Ending("ended by the machine", "it was ended by signal 9"), []
+    outcomes = {"eve": [ended, ended], "operator": [ended, ended], "ann": [ended, "a result"]}
+
+    def execute(_spec, _files, resources, who):
+        alone.append((who, resources.alone))
+        return outcomes[who][resources.alone]
+
+    monkeypatch.setattr(engine, "_execute", execute)
+    for who in ("eve", "operator", "ann"):
+        for _ in range(5):
+            with nullcontext() if who == "ann" else pytest.raises(CouldNotBeRun):
+                assert engine._once_more(None, {}, who) == "a result"
+    assert [alone.count((who, True)) for who in outcomes] == [3, 5, 5]
+    with pytest.raises(CouldNotBeRun, match="not repeated alone: your last 3") as caught:
+        engine._once_more(None, {}, "eve")
+    assert caught.value.facts["failure"] == "ended by the machine"
 
 
 @pytest.mark.process

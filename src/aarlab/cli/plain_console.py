@@ -14,7 +14,8 @@ class PlainConsole(Console):
     is a `Text`."""
 
     def __init__(self, **given: Any) -> None:
-        super().__init__(**{"highlight": False, "markup": False, "emoji": False} | given)
+        plain: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
+        super().__init__(**plain | given)
 
     def print(self, *objects: Any, **how: Any) -> None:
         """As rich's, of harmless texts."""

@@ -4,6 +4,7 @@ full specification."""
 import contextlib
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -49,6 +50,7 @@ Meters = Callable[[str], DeviceMeter]
 Answers = dict[str, dict[str, int]]  # seed -> item id -> 0 or 1
 METHOD_FILE, BEGUN = "method.py", ".begun"
 FROZEN_RUN_S, TUNED_RUN_S = 120.0, 12 * 3600.0  # time limits of one run
+MOST_ALONE = 3  # runs in a row of one researcher that are repeated, and end again
 STANDING = Standing(disk_bytes=GIB)  # of a run, of which only the answers are kept
 ENV = {
     "OMP_NUM_THREADS": "1",
@@ -121,6 +123,7 @@ class LocalEngine:
             )
         self.testbed, self.cache, self.make_sandbox = testbed, cache, make_sandbox
         self._meters = meters
+        self._ended_twice: Counter[str] = Counter()  # by who asked, in a row
         self.limits = Limits(timeout_s=timeout_s)
         self.pool = ThreadPoolExecutor(workers)
         self._devices: DeviceEngine | None = None  # whose devices fine-tune, if not those from here
@@ -183,17 +186,28 @@ class LocalEngine:
         )
 
     def _once_more(self, spec: RunSpec, files: Mapping[str, str], who: str) -> RunResult:
-        """Execute a run; if the machine ends it, repeat it once, exclusively."""
+        """Execute a run; if the machine ends it, repeat it once, exclusively. Nothing else runs
+        meanwhile, and code can end itself: so many of a researcher's that ended twice are enough.
+        """
         found = self._execute(spec, files, JobResources(), who)
+        if not isinstance(found, Ending):
+            return found
+        if self._ended_twice[who] >= MOST_ALONE and who != OPERATOR:
+            raise CouldNotBeRun(
+                f"The machine ended the run: {found.message}. It was not repeated alone: your last "
+                f"{MOST_ALONE} that were ended so, too. There is no result.",
+                failure=found.failure,
+            )
+        first, found = found, self._execute(spec, files, JobResources(alone=True), who)
         if isinstance(found, Ending):
-            first, found = found, self._execute(spec, files, JobResources(alone=True), who)
-            if isinstance(found, Ending):
-                raise CouldNotBeRun(
-                    f"The machine ended the run twice: {first.message}; then, run alone: "
-                    f"{found.message}. There is no result. Free memory, disk or processors, or "
-                    "raise the run's limits, and try again.",
-                    failure=found.failure,
-                )
+            self._ended_twice[who] += 1
+            raise CouldNotBeRun(
+                f"The machine ended the run twice: {first.message}; then, run alone: "
+                f"{found.message}. There is no result. Free memory, disk or processors, or "
+                "raise the run's limits, and try again.",
+                failure=found.failure,
+            )
+        self._ended_twice[who] = 0
         return found
 
     def _execute(

@@ -14,6 +14,7 @@ from aarlab.core.files import folder_whole
 from aarlab.core.layout import Home, PreparedFolder, PublicFolder
 from aarlab.problems.folder.folder_problem import FolderProblem, Resources
 from aarlab.problems.folder.predictions import read_ids
+from aarlab.problems.folder.shipped_folders import SHIPPED
 from aarlab.problems.secret_seed import secret_seed
 from aarlab.runs.endings import Ending, ending_of
 from aarlab.runs.folder_run import (
@@ -43,7 +44,7 @@ def prepare_in_secret(
     Raises:
         Misconfigured, CouldNotBeRun: see `prepare` and `secret_seed`.
     """
-    drawn_by = secret_seed(home, problem.contract.name, data_seed)
+    drawn_by = secret_seed(home, _whose(problem), data_seed)
     return prepare(problem, data_seed, home.problems, make_sandbox, drawn_by=drawn_by)
 
 
@@ -89,6 +90,14 @@ def prepare(
     return found
 
 
+def _whose(problem: FolderProblem) -> str:
+    """The name for which a seed is drawn. Any folder may take any name, and its prepare.py may show
+    the seed that it gets: so the name alone stands for the problem that ships, and another folder
+    has the seeds of its own place."""
+    root, name = problem.folder.root, problem.contract.name
+    return name if root.parent == SHIPPED else f"{root}|{name}"
+
+
 @contextlib.contextmanager
 def fresh_draw(
     problem: FolderProblem, home: Home, label: str, make_sandbox: MakeSandbox
@@ -100,7 +109,7 @@ def fresh_draw(
         Misconfigured, CouldNotBeRun: see `prepare` and `secret_seed`.
     """
     with scratch() as place:
-        drawn_by = secret_seed(home, problem.contract.name, label)
+        drawn_by = secret_seed(home, _whose(problem), label)
         yield prepare(problem, 0, place, make_sandbox, drawn_by=drawn_by)
 
 

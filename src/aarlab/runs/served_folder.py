@@ -89,8 +89,13 @@ def serve_folder(
     with _alone(home.problems / f".{problem.contract.name}.lock", say):
         prepared = prepare_in_secret(problem, data_seed, home, make_sandbox)
         found = ServedFolder(problem, prepared.root)
-        _publish(found, data_seed)
         testbed = TestbedFolder(found.folder)
+        if testbed.served.exists() and served_problem(found.folder).digest != problem.digest:
+            raise Misconfigured(  # the name on disk has the beginning of it alone
+                f"{found.folder} was set up of other files than {problem.folder.root} has, whose "
+                "digest begins alike. Change any file of it, and do not trust where it is from."
+            )
+        _publish(found, data_seed)
         if not testbed.served.exists():
             testbed.private.mkdir(mode=0o700, exist_ok=True)
             _measure(found, data_seed, make_sandbox, say, engine)

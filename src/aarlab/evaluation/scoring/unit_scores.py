@@ -64,7 +64,8 @@ class Scale(Aims):
     ) -> None:
         """`units`: each with its cluster; `baselines`: at least those that a floor or a ceiling
         names. `paired`: they, and what is measured, were run on the same seeds."""
-        self.objectives, self.combine, self._paired = tuple(objectives), combine, paired
+        self.combine: Combine = combine
+        self.objectives, self._paired = tuple(objectives), paired
         self._baselines, self._count = baselines, len(units)
         clusters = list(units.values())
         self._units_M = unit_numbers(clusters) if len(set(clusters)) < len(clusters) else None

@@ -163,6 +163,7 @@ def read_problem(folder: Path) -> FolderProblem:
     found = ProblemFolder(folder.resolve())
     if not found.contract.is_file():
         raise Misconfigured(no_problem(folder))
+    _require_inside(found.root)
     _require_readable(found.root)
     document = Document(read_text(found.contract), str(found.contract))
     contract = record_of(Contract, document, str(found.contract))
@@ -175,6 +176,14 @@ def read_problem(folder: Path) -> FolderProblem:
     for name in contract.ablations:
         _require_function(found.ablation(name), "ablate", FUNCTIONS["ablate"])
     return FolderProblem(found, contract, checks, digest_of_files(found))
+
+
+def _require_inside(root: Path) -> None:
+    """What a link leads to outside is no part of the problem: no sandbox shows it, its changes are
+    not seen, and set-up would publish it where it stands for a baseline."""
+    for path in _own_paths(root):
+        if path.is_symlink() and not path.resolve().is_relative_to(root):
+            raise Misconfigured(f"{path} is a link that leads outside of {root}. Write a copy.")
 
 
 def _require_readable(root: Path) -> None:
