@@ -1,6 +1,7 @@
 """problem.yaml and the folder around it: what is read, and one sentence for each mistake."""
 
 import os
+import sys
 
 import pytest
 
