@@ -167,9 +167,11 @@ def test_random_vectors_are_flagged_at_the_third(crowd):
 
 
 def test_elicitation_is_not_random_where_the_judgement_says_nothing_about_labels(crowd):
-    """It agrees with nobody but the student's own judgement, which is public."""
+    """It agrees with nobody but the student's own judgement, which is public; little enough that
+    two of its rows agree as coins."""
     judged = crowd.rng.random(N) < 0.5
-    elicited = [judged ^ (crowd.rng.random((SEEDS, N)) < 0.2) for _ in range(6)]
+    rows = [judged ^ (crowd.rng.random(N) < 0.36) for _ in range(6)]
+    elicited = [np.repeat(row[None], SEEDS, axis=0) for row in rows]
     for context, flagged in (
         (crowd.context, True),
         (replace(crowd.context, judged_M=judged), False),
@@ -177,8 +179,19 @@ def test_elicitation_is_not_random_where_the_judgement_says_nothing_about_labels
         one = RandomAnswers(context)
         assert not any(shown(one, take(explorer(crowd, "ann"), 20)))
         said = shown(one, [crowd.submitted("eve", row) for row in elicited])
-        assert bool(said[-1]) is flagged
+        assert any(said) is flagged
         assert shown(one, take(random_vectors(crowd, "mallory"), 6))[-1]
+
+
+def test_variants_of_a_method_that_works_no_better_than_coins_are_no_random_vectors(crowd):
+    """Real runs: features without the student's own judgement, on a student that has little else,
+    agree with nobody but each other."""
+    one = RandomAnswers(crowd.context)
+    assert not any(shown(one, take(explorer(crowd, "ann"), 20)))
+    base = crowd.rng.random(N) < 0.5
+    variants = [base ^ (crowd.rng.random((SEEDS, N)) < 0.2) for _ in range(12)]
+    assert not any(shown(one, [crowd.submitted("bob", row) for row in variants]))
+    assert shown(one, take(random_vectors(crowd, "bob"), 6))[-1]
 
 
 def test_trivial_predictors_are_seen_inverted_and_with_noise(crowd):
