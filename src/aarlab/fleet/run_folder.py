@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from shlex import quote
 
+from aarlab.core.layout import CampaignFolder, GradingsFolder
 from aarlab.core.settings import Home
 from aarlab.core.strict_json import read_json
 from aarlab.evaluation.confirmation.unit_gate import UnitConfirmations
@@ -15,7 +16,7 @@ from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.code_mode import CodeWorker
 from aarlab.fleet.confirm import note_finished, say_of, wanted
 from aarlab.fleet.display import Display
-from aarlab.fleet.final_runs import OtherData, baselines_on_final, on_final
+from aarlab.fleet.final_runs import FinalRuns, OtherData
 from aarlab.fleet.folder_runs import FolderRuns
 from aarlab.fleet.launch import running_parts
 from aarlab.fleet.prepare import make_sandbox, placed_by, refuse_troubles
@@ -133,28 +134,31 @@ def confirmed_in_folder(
     """
     words = "fresh seeds, clean sandboxes without network, units that were never queried"
     show.line(f" {words}", head="3 confirmation")
-    box, done = make_sandbox(campaign), []
+    folder, box, done = home.campaigns / campaign.name, make_sandbox(campaign), []
     with (
         makings_by(campaign, bed.problem, home, show) as engine,
-        Evaluator(bed.folder, home.campaigns / campaign.name, policy=campaign.policy) as evaluator,
+        Evaluator(bed.folder, folder, policy=campaign.policy) as evaluator,
         show.steps(),
         ExitStack() as stack,
     ):
         gate, beside = UnitConfirmations(evaluator), {}
         grader, fresh = Grader(bed.problem, bed.prepared, box, engine), campaign.confirm_on_fresh
+        runs = FinalRuns(box, GradingsFolder(CampaignFolder(folder).server.gradings))
         others = stack.enter_context(
-            OtherData(bed, gate.problem, home, box, fresh=fresh, engine=engine)
+            OtherData(bed, gate.problem, home, runs, fresh=fresh, engine=engine)
         )
         for chosen in wanted(evaluator.ledger, snapshot):
             orders = gate.orders(campaign.confirm, chosen)
             for number, order in enumerate(orders):
                 show.say("confirmation", number, len(orders))
-                method, shown = on_final(grader, order.files, order, box), ()
+                method, shown = runs.method(grader, order), ()
                 if isinstance(method, GradedUnits):
                     if order.seeds not in beside:
-                        beside[order.seeds] = baselines_on_final(grader, gate.problem, order, box)
+                        beside[order.seeds] = runs.baselines(grader, gate.problem, order)
                     show.say("confirmation: other data", number, len(orders))
                     shown = others.runs(order, beside[order.seeds])
                 done.append(gate.settle(order.token, method, beside.get(order.seeds, {}), shown))
+        if all(one.verdict for one in done):  # else it is confirmed again
+            runs.forget()
         note_finished(evaluator)
     say_of(done, show)

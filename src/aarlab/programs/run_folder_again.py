@@ -17,7 +17,7 @@ from aarlab.evaluation.confirmation.unit_gate import UnitOrder
 from aarlab.evaluation.evaluator import Evaluator
 from aarlab.evaluation.scoring.graded_units import GradedUnits, graded_units
 from aarlab.evaluation.scoring.served_problem import served_problem
-from aarlab.fleet.final_runs import OtherData, baselines_on_final, on_final
+from aarlab.fleet.final_runs import FinalRuns, OtherData
 from aarlab.programs.reproduce import same
 from aarlab.programs.run_again import RanAgain
 from aarlab.report.folder_report import FolderReport
@@ -50,7 +50,8 @@ class FolderAgain:
         wanted = {tuple(name.split("/")[:2]) for name in names}
         chosen = [c for c in report.claims if ("claims", str(c.rank)) in wanted]
         fresh = any(o.kind == "fresh" for c in chosen for o in c.others)
-        with OtherData(self._served, self._scored, self._home, self._box, fresh=fresh) as others:
+        runs = FinalRuns(self._box)
+        with OtherData(self._served, self._scored, self._home, runs, fresh=fresh) as others:
             for claim in chosen:
                 yield from self._claim(f"claims/{claim.rank}", claim.snapshot, others)
         baselines = [name for name in report.baselines if ("baselines", name) in wanted]
@@ -65,8 +66,9 @@ class FolderAgain:
         order = UnitOrder(
             _drew(record, records), snapshot, self._evaluator.code(snapshot), final.seeds
         )
-        method = on_final(self._grader, order.files, order, self._box)
-        beside = baselines_on_final(self._grader, self._scored, order, self._box)
+        runs = FinalRuns(self._box)
+        method = runs.method(self._grader, order)
+        beside = runs.baselines(self._grader, self._scored, order)
         yield from self._compared(f"{what} on final", final, {"method": method, **beside})
         known = {target.name: target for target in record.targets[1:]}
         for shown in others.runs(order, beside):
