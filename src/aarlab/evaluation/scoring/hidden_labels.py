@@ -216,6 +216,10 @@ def load_pgr_scale(problem: Path) -> PgrScale:
 
 
 def _stated(fields: Any) -> PgrScale:
+    names = ("weak", "ceiling", "start")
+    if not isinstance(fields, dict) or set(fields) != set(names):
+        held = f"the fields {sorted(fields)}" if isinstance(fields, dict) else "no object"
+        raise ValueError(f"private/ruler.json holds {held}; it must hold weak, ceiling and start")
     pgr_scale = PgrScale(**fields)
     if not all(
         type(x) in (int, float) and 0 <= x <= 1
