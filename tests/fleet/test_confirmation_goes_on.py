@@ -6,14 +6,11 @@ from rich.console import Console
 from aarlab.cli.show import Show
 from aarlab.core.layout import CampaignFolder, GradingsFolder, Home
 from aarlab.evaluation.evaluator import Evaluator
-from aarlab.evaluation.scoring.graded_units import GradedUnits
 from aarlab.fleet import final_runs
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.run_folder import confirmed_in_folder
-from aarlab.runs.grading import Grader
 from aarlab.runs.trial_scores import measure_files
-from aarlab.sandbox import Bubblewrap
-from tests.fleet.test_folder_campaign import GOOD, HALF
+from tests.fleet.test_folder_campaign import GOOD, HALF, submit_code
 from tests.fleet.test_folder_campaign import folder as folder
 from tests.fleet.test_folder_campaign import served as served
 
@@ -26,15 +23,7 @@ def test_what_was_run_before_a_confirmation_was_interrupted_is_not_run_again(
     home = Home(served.folder.parents[1])
     campaign = Campaign(name="cut", problem=str(folder), mode="code", confirm=2)
     campaign.save(home.campaigns / "cut")
-    grader = Grader(served.problem, served.prepared, Bubblewrap)
-    with Evaluator(served.folder, home.campaigns / "cut") as evaluator:
-        for who, code in (("ann", GOOD), ("bob", HALF)):
-            files = {"method.py": code}
-            given = evaluator.commit_code(who, files, "other")
-            seeds = tuple(given["seeds"])
-            found = measure_files(grader, files, "feedback", seeds, Bubblewrap)
-            graded = GradedUnits("feedback", seeds, found.submitted, found.measured.scores)
-            evaluator.submit_graded(who, given["snapshot"], graded, "other")
+    submit_code(served, home.campaigns / "cut", {"ann": GOOD, "bob": HALF})
     asked, ended = [], []
 
     def measured(grader, files, split, seeds, box, *, at):

@@ -42,7 +42,7 @@ from aarlab.runs import folder_run
 from aarlab.runs.grading import Fault, Grader, NotGraded
 from aarlab.runs.prepared import ablated, fresh_draw, prepare, prepare_in_secret
 from aarlab.runs.served_folder import ServedFolder, serve_folder
-from aarlab.runs.trial_scores import Submissions, submissions
+from aarlab.runs.trial_scores import Submissions, measure_files, submissions
 from aarlab.sandbox import Bubblewrap
 from aarlab.sandbox.sandbox import Mount
 from tests.fleet.test_code_mode import short as short
@@ -120,6 +120,19 @@ def ablate(seed, public):
 """
 ZERO, HALF = METHOD.format(value="0.0"), METHOD.format(value="0.5")
 GOOD = METHOD.format(value='2 * item["x"] + 1')
+
+
+def submit_code(served, folder, codes):
+    """Have the code of each submitter run, graded and submitted to the campaign in a folder."""
+    grader = Grader(served.problem, served.prepared, Bubblewrap)
+    with Evaluator(served.folder, folder) as evaluator:
+        for who, code in codes.items():
+            files = {"method.py": code}
+            given = evaluator.commit_code(who, files, "other")
+            seeds = tuple(given["seeds"])
+            found = measure_files(grader, files, "feedback", seeds, Bubblewrap)
+            graded = GradedUnits("feedback", seeds, found.submitted, found.measured.scores)
+            evaluator.submit_graded(who, given["snapshot"], graded, "other")
 
 
 @pytest.fixture(scope="module")

@@ -12,17 +12,14 @@ from aarlab.core.layout import Home, PreparedFolder, TestbedFolder
 from aarlab.core.records import Measure
 from aarlab.evaluation.confirmation.confirmation_record import record_of
 from aarlab.evaluation.evaluator import Evaluator
-from aarlab.evaluation.scoring.graded_units import GradedUnits
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.run_folder import confirmed_in_folder
 from aarlab.programs.reproduce import figures, read_report, reproduce, same
 from aarlab.programs.run_folder_again import FolderAgain
 from aarlab.report.folder_report import FolderReport, build_folder
 from aarlab.report.pages import write
-from aarlab.runs.grading import Grader
-from aarlab.runs.trial_scores import measure_files
 from aarlab.sandbox import Bubblewrap
-from tests.fleet.test_folder_campaign import GOOD, HALF
+from tests.fleet.test_folder_campaign import GOOD, HALF, submit_code
 from tests.fleet.test_folder_campaign import folder as folder
 from tests.fleet.test_folder_campaign import served as served
 
@@ -39,15 +36,7 @@ def campaign(folder, served, home):
     """Two submissions, both confirmed: one better than the best baseline, one the same as it."""
     made = Campaign(name="c", problem=str(folder), mode="code", confirm=2)
     made.save(home.campaigns / "c")
-    grader = Grader(served.problem, served.prepared, Bubblewrap)
-    with Evaluator(served.folder, home.campaigns / "c") as evaluator:
-        for who, code in (("ann", GOOD), ("bob", HALF)):
-            files = {"method.py": code}
-            given = evaluator.commit_code(who, files, "other")
-            seeds = tuple(given["seeds"])
-            found = measure_files(grader, files, "feedback", seeds, Bubblewrap)
-            graded = GradedUnits("feedback", seeds, found.submitted, found.measured.scores)
-            evaluator.submit_graded(who, given["snapshot"], graded, "other")
+    submit_code(served, home.campaigns / "c", {"ann": GOOD, "bob": HALF})
     confirmed_in_folder(made, served, home, Show(Console(quiet=True)))
     return made
 
