@@ -31,7 +31,7 @@ from aarlab.evaluation.scoring.marking import UnitMarking
 from aarlab.fleet.campaign import Campaign
 from aarlab.fleet.code_mode import CodeWorker
 from aarlab.fleet.evaluator_process import EvaluatorProcess
-from aarlab.fleet.final_runs import OtherData
+from aarlab.fleet.final_runs import FinalRuns, OtherData
 from aarlab.fleet.folder_runs import FolderRuns
 from aarlab.fleet.incarnation import what_it_sees
 from aarlab.fleet.run_folder import as_code, unchecked
@@ -265,7 +265,7 @@ def test_a_claim_that_reads_a_baseline_works_on_other_data(served, tmp_path):
     )
     order = SimpleNamespace(token="t", seeds=(1,), files={"method.py": code})
     scored = SimpleNamespace(name="shift", units={"final": {}}, beside=())
-    with OtherData(served, scored, Home(tmp_path), Bubblewrap, fresh=True) as others:
+    with OtherData(served, scored, Home(tmp_path), FinalRuns(Bubblewrap), fresh=True) as others:
         shown = others.runs(order, {})
     assert [one.name for one in shown] == ["fresh draw", "without slopes"]
     assert all(isinstance(one.method, GradedUnits) for one in shown), shown
