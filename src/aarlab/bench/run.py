@@ -173,8 +173,8 @@ def _kept(folder: BenchFolder) -> tuple[tuple[ControlRow, ...], str | None]:
 
 
 def code_of_controls() -> CodeRecord:
-    """What decides the rows of controls.json."""
-    return code_of("aarlab.bench.controls", alone=REGISTRIES)
+    """What decides the rows of controls.json: the controls, and what set up their testbeds."""
+    return code_of("aarlab.bench.controls", "aarlab.testbeds.set_up", alone=REGISTRIES)
 
 
 def _require_tasks(spec: Bench) -> None:
