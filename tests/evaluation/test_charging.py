@@ -306,10 +306,10 @@ def test_a_detector_that_fails_leaves_the_numbers_of_receipts_right(
         patch.setattr(evaluator._group, "do", batch.append)
         for number, right in enumerate((0.9, 0.4)):
             submit(evaluator, answers, right, number)
-        patch.setattr(evaluator.detector_runner.watch, "see", see)
+        patch.setattr(evaluator.detection.watch, "see", see)
         evaluator._answer_all(batch)
         with pytest.raises(ArithmeticError):
-            evaluator.detector_runner.look()
+            evaluator.detection.look()
     again = [submit(evaluator, answers, right, number) for number, right in enumerate((0.9, 0.4))]
     assert [(r.id, r.repeated) for r in again] == [("r-000001", True), ("r-000002", True)]
     assert submit(evaluator, answers, 0.2, 2).id == "r-000003"

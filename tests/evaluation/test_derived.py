@@ -165,7 +165,7 @@ def test_a_flag_that_a_full_disk_refused_is_recorded_with_the_next(files, monkey
 
     with Evaluator(files.problem, files.campaign) as evaluator:
         with monkeypatch.context() as patched:
-            patched.setattr(evaluator.detector_runner, "note_flags", full)
+            patched.setattr(evaluator.detection, "note_flags", full)
             [send(evaluator, n, 0.99, who) for who in ("ann", "bob") for n in range(100, 112)]
         assert evaluator.ledger.count("flag") == 0
         send(evaluator, 112, 0.99)

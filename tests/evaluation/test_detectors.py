@@ -179,7 +179,7 @@ def test_unwritten_flag_is_written_at_the_next_start(evaluator, bed, monkeypatch
     def full(flags):
         raise Transient("Not recorded: the disk is full. Try again later.")
 
-    monkeypatch.setattr(evaluator.detector_runner, "note_flags", full)
+    monkeypatch.setattr(evaluator.detection, "note_flags", full)
     probed(evaluator, 0, ANY + 4)
     assert "label probing" not in {key[0] for key in flags_in(evaluator)}
     evaluator.close()
@@ -214,7 +214,7 @@ def test_flags_reach_no_researcher(evaluator):
     """Not the receipt, the board or the diagnostics; what a researcher is answered is the same with
     and without a flag."""
     probed(evaluator, 0, ANY + 3)
-    evaluator.detector_runner.note_flags(
+    evaluator.detection.note_flags(
         [
             DETECTORS["student-free"].flag(
                 Suspicion("eve", "x", "SECRET", ("r-000001",), {"accuracy": 0.9})

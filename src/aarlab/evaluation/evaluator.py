@@ -141,9 +141,9 @@ class Evaluator:
         stack.callback(self.meter.close)
         self.blobs = snapshots_at(ServerFolder(self.folder).blobs)
         self._seeds = IssuedSeeds(ServerFolder(self.folder).secret)
-        self.detector_runner = DetectorRunner(self.ledger)
+        self.detection = DetectorRunner(self.ledger)
         self._group: GroupCommit[Pending, Receipt] = GroupCommit(
-            self._answer_all, self.detector_runner.look
+            self._answer_all, self.detection.look
         )
         self.state_keeper = StateKeeper(self.folder, self._made_by, self.ledger, self._to_keep)
         self._views: dict[str, View] = {}
@@ -151,7 +151,7 @@ class Evaluator:
         self._snapshots = self.view("snapshots", Snapshots(self.ledger))
         flags = self._derive(kept) if self._derive_from else []
         if not read_only:
-            self.detector_runner.begin(flags)
+            self.detection.begin(flags)
             note_unreported(self.ledger, self.meter.answers_to(self.campaign, self._asked))
             stack.callback(self.state_keeper.keep)
 
@@ -180,12 +180,10 @@ class Evaluator:
         if kept is None:
             self._diagnosis = self.marking.diagnosis()
             known = (flag.key for _, flag in flags_of(self.ledger))
-            self.detector_runner.watch = Watch(
-                self._context, known, DETECTORS if self._labels else ()
-            )
-            flags = self.detector_runner.watch.opening()
+            self.detection.watch = Watch(self._context, known, DETECTORS if self._labels else ())
+            flags = self.detection.watch.opening()
         else:
-            self._diagnosis, self.detector_runner.watch, flags = kept.diagnosis, kept.watch, []
+            self._diagnosis, self.detection.watch, flags = kept.diagnosis, kept.watch, []
             self.state_keeper.at = kept.ledger.size
             new = flags_of(self.ledger, after=self.state_keeper.at)
             kept.watch.know(flag.key for _, flag in new)
@@ -205,13 +203,11 @@ class Evaluator:
         """All that is derived now."""
         views = {name: view.kept() for name, view in self._views.items()}
         read = self.ledger.read()
-        return derived.Derived(
-            read, self._asked, self._diagnosis, self.detector_runner.watch, views
-        )
+        return derived.Derived(read, self._asked, self._diagnosis, self.detection.watch, views)
 
     def _to_keep(self, at: int) -> StateToKeep | None:
         with self._group.alone():
-            if self.ledger.count() == at or not self.detector_runner.settled:
+            if self.ledger.count() == at or not self.detection.settled:
                 return None  # a start from it would not show the detectors what they have not seen
             meter, now = self.meter.reached(), self.all_derived()
             return StateToKeep(derived.packed(now, self._context), now.ledger, meter)
@@ -332,7 +328,7 @@ class Evaluator:
         for pending, receipt, entry in zip(new.values(), receipts, entries, strict=True):
             if self._remember(receipt, pending.who, pending.handed, entry.seq):
                 answers_SM = pending.handed.answers_SM
-                self.detector_runner.answered(submitted_by(pending.who, receipt, answers_SM))
+                self.detection.answered(submitted_by(pending.who, receipt, answers_SM))
         made = {
             id(pending): receipt for pending, receipt in zip(new.values(), receipts, strict=True)
         }
@@ -377,7 +373,7 @@ class Evaluator:
             handed = stored(blobs.get(body.predictions) or self.ledger.blob(body.predictions))
             if self._remember(body.receipt, entry.who, handed, entry.seq):
                 one = submitted_by(entry.who, body.receipt, handed.answers_SM)
-                flags += self.detector_runner.watch.see(one)
+                flags += self.detection.watch.see(one)
         return flags
 
     def _remember(self, receipt: Receipt, who: str, handed: Handed, seq: int) -> bool:

@@ -95,8 +95,7 @@ def run_members(
     parts.journal.release()  # what an earlier run could not post
     outbox.post_all(parts.journal, parts.evaluator, within_s=LAST_POST_S)
     state = parts.evaluator.call("operator_campaign")
-    words = f" {campaign.name}: {campaign.researchers} x {campaign.kind}"
-    show.line(words, head="2 campaign")
+    show.line(f" {campaign.name}: {campaign.researchers} x {campaign.kind}", head="2 campaign")
     if words := preflight.overcommitted(campaign):
         show.line(f"  {words}: lower limits.disk_gib")
     members = enrol(campaign, folder, card, parts.journal, with_strong=strong is not None)

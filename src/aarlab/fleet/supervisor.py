@@ -248,7 +248,7 @@ class Fleet:
         self._close_incarnation(member, ended)
         words = "; ".join(filter(None, (why, member.lost_words())))
         self._note(member, f"ended: {ended}", words or None, code=code)
-        self._decide_what_comes_next(member, ended, lived_s=lived_s, acted=acted)
+        self._decide_next(member, ended, lived_s=lived_s, acted=acted)
 
     def _close_incarnation(self, member: Member, ended: Ended | None) -> None:
         """An incarnation is over: what it used is charged."""
@@ -272,9 +272,7 @@ class Fleet:
         failing = self.journal.failing_since(member.name) is not None
         return "crashed" if ended == "outage" and not failing else ended
 
-    def _decide_what_comes_next(
-        self, member: Member, ended: Ended, *, lived_s: float, acted: bool
-    ) -> None:
+    def _decide_next(self, member: Member, ended: Ended, *, lived_s: float, acted: bool) -> None:
         now = time.monotonic()
         if limit := self.campaign.budget.reached(self.journal.spent(member.name)):
             self._end(member, "spent", limit)
